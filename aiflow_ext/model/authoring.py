@@ -1,0 +1,193 @@
+"""The words in which a workflow author builds a graph: workflow, job, node, python, cmd, output, run_after.
+
+Authoring only notes what was said, and where. Every mistake in the graph is found at once by translate.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from aiflow_ext.model.errors import GraphError
+from aiflow_ext.model.graph import (
+    AIGraph,
+    AINode,
+    ControlEdge,
+    DataEdge,
+    InputRef,
+    JobSection,
+    NodeOutput,
+    OutputFile,
+)
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_CONTEXTLIB = contextmanager.__code__.co_filename
+_graph: ContextVar[AIGraph | None] = ContextVar("aiflow_ext_graph", default=None)
+_job: ContextVar[str | None] = ContextVar("aiflow_ext_job", default=None)
+
+
+class Workflow:
+    """A function that builds a graph, as ``@af.workflow`` leaves it. Calling it builds and returns the graph."""
+
+    def __init__(self, function: Callable[[], Any], name: str) -> None:
+        self.function, self.name = function, name
+        code = function.__code__
+        self.where = f"{code.co_filename}:{code.co_firstlineno}"
+        self.__doc__ = function.__doc__
+
+    def build(self) -> AIGraph:
+        """Run the function and return the graph that it built; each call builds a new one."""
+        graph = AIGraph(self.name, self.where)
+        graph_token, job_token = _graph.set(graph), _job.set(None)
+        try:
+            self.function()
+        finally:
+            _graph.reset(graph_token)
+            _job.reset(job_token)
+        return graph
+
+    __call__ = build
+
+
+def workflow(function: Callable[[], Any] | None = None, *, name: str | None = None) -> Any:
+    """Decorate the function that builds the workflow's graph; its name is the workflow's unless ``name`` says more."""
+    if function is None:
+        return lambda function: Workflow(function, name or function.__name__)
+    return Workflow(function, name or function.__name__)
+
+
+@contextmanager
+def job(name: str) -> Iterator[str]:
+    """Every node made inside ``with af.job("train"):`` belongs to the job ``train``; yields the name."""
+    graph, where = _current("af.job"), _where()
+    if not isinstance(name, str) or not name:
+        raise GraphError(f"a job's name is a non-empty string, not {name!r}", where=where)
+    outer = _job.get()
+    if outer is not None:
+        raise GraphError(f"job {name!r} is opened inside job {outer!r}; jobs do not nest", where=where)
+    section = graph.jobs.setdefault(name, JobSection(name))
+    section.where.append(where)
+    token = _job.set(name)
+    try:
+        yield name
+    finally:
+        _job.reset(token)
+
+
+def node(kind: str, *inputs: AINode | NodeOutput, name: str | None = None, **properties: Any) -> AINode:
+    """An operation of any kind, for a plugin that knows it.
+
+    Args:
+        kind: the plugin's word for what the operation is.
+        inputs: the nodes whose values it reads; each makes a data edge.
+        name: the node's name in its job; the kind by default, numbered where it is taken.
+        properties: anything that is data.
+    """
+    return _add(kind, name or kind, properties, inputs)
+
+
+def python(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AINode:
+    """A call of ``function`` when the job runs. Its return value is the node's value.
+
+    Arguments may be nodes, or lists, tuples and dicts that hold nodes: each brings its value in. Everything else is
+    passed as it is.
+    """
+    if not callable(function):
+        raise GraphError(f"af.python takes a function first, not {function!r}", where=_where())
+    inputs: list[AINode | NodeOutput] = []
+    properties = {"function": function, "args": [_refer(item, inputs) for item in args],
+                  "kwargs": {key: _refer(item, inputs) for key, item in kwargs.items()}}  # fmt: skip
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return _add("python", "lambda" if name == "<lambda>" else name, properties, inputs)
+
+
+def cmd(command: str | Sequence[Any], **names: Any) -> AINode:
+    """A command. A string is run by ``/bin/sh``; a list is an argument vector and meets no shell.
+
+    ``{name}`` stands for the keyword ``name``, quoted for the shell: a node (the path of a file with its value), a
+    plain value, or ``af.output("file")`` (a path to write). ``{properties.alpha}`` stands for the job's property
+    ``alpha``. Every other brace is left as it is.
+    """
+    inputs: list[AINode | NodeOutput] = []
+    line = command if isinstance(command, str) else list(command)
+    if not line or not (
+        isinstance(line, str) or all(isinstance(part, (str, os.PathLike, int, float)) for part in line)
+    ):
+        raise GraphError(f"a command is a string or a list of strings, not {command!r}", where=_where())
+    if not isinstance(line, str):
+        line = [str(part) for part in line]
+    properties = {"command": line, "names": {key: _refer(item, inputs) for key, item in names.items()}}
+    return _add("cmd_line", "cmd", properties, inputs)
+
+
+def output(path: str) -> OutputFile:
+    """A file that a command writes and that becomes an artifact: a name without folders, such as ``size.txt``."""
+    if not path or path in (".", "..") or "/" in path or "\0" in path:
+        raise GraphError(f"an output is a file name without folders, not {path!r}", where=_where())
+    return OutputFile(path)
+
+
+def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) -> None:
+    """``job`` waits for ``upstream`` (one or several) to be ``when``.
+
+    Args:
+        when: finished, failed, ended or running. None (default): finished, or running where the upstream is STREAM.
+    """
+    graph, where = _current("af.run_after"), _where()
+    for name in (upstream,) if isinstance(upstream, str) else upstream:
+        graph.add_edge(ControlEdge(source=name, target=job, when=when, where=where))
+
+
+def _current(what: str) -> AIGraph:
+    graph = _graph.get()
+    if graph is None:
+        raise GraphError(
+            f"{what} was called outside a workflow", where=_where(), hint="call it in a function under @af.workflow"
+        )
+    return graph
+
+
+def _add(kind: str, name: str, properties: dict[str, Any], inputs: Iterable[AINode | NodeOutput]) -> AINode:
+    graph, holder = _current(f"af.{kind}"), _job.get()
+    base = f"{holder or ''}/{name}"
+    instance_id, number = base, 2
+    while instance_id in graph.nodes:
+        instance_id, number = f"{base}-{number}", number + 1
+    made = AINode(kind, properties, instance_id.split("/", 1)[1], instance_id, holder, _where())
+    graph.add_node(made)
+    for position, item in enumerate(inputs):
+        source, named = (item.node, item.output) if isinstance(item, NodeOutput) else (item, None)
+        if not isinstance(source, AINode):
+            raise GraphError(f"an input is a node, not {item!r}", where=made.where)
+        if graph.nodes.get(str(source.instance_id)) is not source:
+            # Kept as an edge from nowhere, so that translate names it together with every other mistake.
+            graph.add_edge(DataEdge(f"{source.instance_id} (of another graph, {source.where})", instance_id, position))
+        else:
+            graph.add_edge(DataEdge(str(source.instance_id), instance_id, position, named))
+    return made
+
+
+def _refer(value: Any, inputs: list[AINode | NodeOutput]) -> Any:
+    """``value`` with every node in it replaced by an InputRef; the nodes are appended to ``inputs``."""
+    if isinstance(value, (AINode, NodeOutput)):
+        inputs.append(value)
+        return InputRef(len(inputs) - 1)
+    if type(value) in (list, tuple):
+        return type(value)([_refer(item, inputs) for item in value])
+    if type(value) is dict:
+        return {key: _refer(item, inputs) for key, item in value.items()}
+    return value
+
+
+def _where() -> str:
+    """``file:line`` of the nearest caller outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_filename == _CONTEXTLIB
+    ):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,87 @@
+"""Job configs: what every job can say about how it wants to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.model.states import ExecutionMode
+
+
+class PeriodicConfig(Jsonable):
+    """When a job fires by itself: a cron expression or an interval, in a time zone. Only data here.
+
+    Args:
+        cron: five-field cron expression; exactly one of ``cron`` and ``interval`` is given.
+        interval: seconds between two firings.
+        time_zone: IANA name in which ``cron`` is read; UTC by default.
+
+    Raises ValueError unless exactly one of cron and interval is given.
+    """
+
+    def __init__(self, cron: str | None = None, interval: float | None = None, time_zone: str = "UTC") -> None:
+        if (cron is None) == (interval is None):
+            raise ValueError("say either cron or interval")
+        self.cron, self.interval, self.time_zone = cron, interval, time_zone
+
+
+class BaseJobConfig(Jsonable):
+    """What every job's config has. A plugin's own config type adds its own keys.
+
+    Subclass it as a plain class with an ``__init__`` or as an attrs class. A subclass need not call
+    ``super().__init__``: the host sets these attributes on every config it builds.
+
+    Args:
+        platform: where the job runs, by the platform's name.
+        engine: what kind of job it is, by the engine's name.
+        job_name: the job's name; the key in workflow.yaml unless said otherwise.
+        periodic_config: when the job fires by itself; None for a job that runs once a run.
+        exec_mode: BATCH (default) or STREAM.
+        properties: the team's own parameters; scalars, lists and maps.
+        env: environment variables of the job; a value is a string or ``{"secret": REFERENCE}``.
+        retries: how many further attempts a failed job gets; 0 by default.
+        retry_delay: seconds before the next attempt; 0 by default.
+        retry_on: which ends are tried again: any of failed, timeout, lost; failed and timeout by default.
+        timeout: seconds that an attempt may run; None (default) for no limit.
+        python: the interpreter that the job's python runs under; None for the platform's default.
+    """
+
+    # Class attributes, so that a config whose __init__ calls nobody still has every one of them.
+    platform: str | None = None
+    engine: str | None = None
+    job_name: str | None = None
+    periodic_config: PeriodicConfig | None = None
+    exec_mode: ExecutionMode = ExecutionMode.BATCH
+    properties: Mapping[str, Any] = {}
+    env: Mapping[str, Any] = {}
+    retries: int = 0
+    retry_delay: float = 0.0
+    retry_on: Sequence[str] = ("failed", "timeout")
+    timeout: float | None = None
+    python: str | None = None
+
+    def __init__(
+        self,
+        platform: str | None = None,
+        engine: str | None = None,
+        job_name: str | None = None,
+        periodic_config: PeriodicConfig | None = None,
+        exec_mode: ExecutionMode = ExecutionMode.BATCH,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        env: Mapping[str, Any] | None = None,
+        retries: int = 0,
+        retry_delay: float = 0.0,
+        retry_on: Sequence[str] = ("failed", "timeout"),
+        timeout: float | None = None,
+        python: str | None = None,
+    ) -> None:
+        self.platform, self.engine, self.job_name = platform, engine, job_name
+        self.periodic_config, self.exec_mode = periodic_config, exec_mode
+        self.properties, self.env = dict(properties or {}), dict(env or {})
+        self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
+        self.timeout, self.python = timeout, python
+
+
+AbstractJobConfig = BaseJobConfig

@@ -1,0 +1,214 @@
+"""The AI graph: operations, what flows between them, and the jobs that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.jsonable import Jsonable
+
+
+class BaseNode(Jsonable):
+    """Anything with a name, an id that is unique in its graph, and properties."""
+
+    name: str | None = None
+    instance_id: str | None = None
+    properties: Mapping[str, Any] = {}
+
+    def __init__(
+        self, properties: Mapping[str, Any] | None = None, name: str | None = None, instance_id: str | None = None
+    ) -> None:
+        self.properties = dict(properties or {})
+        self.name, self.instance_id = name, instance_id
+
+
+class InputRef(Jsonable):
+    """Inside a node's properties: the place where the value of its input number ``index`` goes."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+
+class OutputFile(Jsonable):
+    """Inside a command's properties: a file that the command writes, by its name in the artifacts."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+
+class AINode(BaseNode):
+    """One operation of an AI graph.
+
+    Args:
+        kind: what the operation is (``python``, ``cmd_line``, or a word of a plugin's own).
+        job: the key of the job that holds it; None where it was made outside of every job.
+        where: ``file:line`` of the call that made it.
+    """
+
+    kind: str = ""
+    job: str | None = None
+    where: str | None = None
+
+    def __init__(
+        self,
+        kind: str = "",
+        properties: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        instance_id: str | None = None,
+        job: str | None = None,
+        where: str | None = None,
+    ) -> None:
+        super().__init__(properties, name, instance_id)
+        self.kind, self.job, self.where = kind, job, where
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    __hash__ = object.__hash__
+    # A node stands for one value; without this, ``a, b = node`` would ask __getitem__ for ever.
+    __iter__ = None
+
+    def __getitem__(self, output: str) -> NodeOutput:
+        """One of a command's several output files, by the keyword that it has in the command."""
+        return NodeOutput(self, output)
+
+
+class NodeOutput:
+    """One named output of a node, to be used as another node's input."""
+
+    def __init__(self, node: AINode, output: str) -> None:
+        self.node, self.output = node, output
+
+
+class DataEdge(Jsonable):
+    """The value of node ``source`` (of its output ``output``, if named) is input number ``input`` of ``target``.
+
+    ``source`` and ``target`` are instance ids.
+    """
+
+    def __init__(self, source: str, target: str, input: int = 0, output: str | None = None) -> None:
+        self.source, self.target, self.input, self.output = source, target, input, output
+
+
+class ControlEdge(Jsonable):
+    """Job ``target`` waits for job ``source``: until it is ``when`` (finished, failed, ended or running; None means
+    finished, or running where the source's exec mode is STREAM)."""
+
+    def __init__(self, source: str, target: str, when: str | None = None, where: str | None = None) -> None:
+        self.source, self.target, self.when, self.where = source, target, when, where
+
+
+class Nodes(Sequence[AINode]):
+    """A graph's nodes in the order they were made: iterate them, or take one by position or by instance id.
+
+    It has a mapping's ``keys``, ``values``, ``items`` and ``get`` too, by instance id, as the seed's graphs had.
+    """
+
+    def __init__(self, nodes: Iterable[AINode] = ()) -> None:
+        self._nodes: dict[str, AINode] = {str(node.instance_id): node for node in nodes}
+
+    def add(self, node: AINode) -> None:
+        self._nodes[str(node.instance_id)] = node
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[AINode]:
+        return iter(self._nodes.values())
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._nodes if isinstance(item, str) else item in self._nodes.values()
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, (int, slice)):
+            return list(self._nodes.values())[key]
+        return self._nodes[str(key.instance_id) if isinstance(key, AINode) else key]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Nodes) and self._nodes == other._nodes
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Nodes({list(self)!r})"
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._nodes.get(key, default)
+
+    def keys(self) -> Iterable[str]:
+        return self._nodes.keys()
+
+    def values(self) -> Iterable[AINode]:
+        return self._nodes.values()
+
+    def items(self) -> Iterable[tuple[str, AINode]]:
+        return self._nodes.items()
+
+
+class JobSection(Jsonable):
+    """A job as the workflow opened it: its key, and ``file:line`` of each time it was opened."""
+
+    def __init__(self, name: str, where: Sequence[str] = ()) -> None:
+        self.name, self.where = name, list(where)
+
+
+class AIGraph(Jsonable):
+    """Nodes, data edges between them, control edges between jobs, and the jobs by key."""
+
+    def __init__(self, name: str = "", where: str | None = None) -> None:
+        self.name, self.where = name, where
+        self.nodes = Nodes()
+        self.data_edges: list[DataEdge] = []
+        self.control_edges: list[ControlEdge] = []
+        self.jobs: dict[str, JobSection] = {}
+
+    def add_node(self, node: AINode) -> AINode:
+        """Add ``node``; its ``instance_id`` must be new to this graph. Opens its job if nothing has yet."""
+        if node.instance_id is None:
+            node.instance_id = f"{node.job or ''}/{node.name or node.kind or 'node'}-{len(self.nodes)}"
+        if node.instance_id in self.nodes:
+            raise ValueError(f"the graph has a node {node.instance_id!r} already")
+        self.nodes.add(node)
+        if node.job is not None and node.job not in self.jobs:
+            self.jobs[node.job] = JobSection(node.job, [node.where] if node.where else [])
+        return node
+
+    def add_edge(self, edge: DataEdge | ControlEdge) -> None:
+        """Add a data edge (between nodes, by instance id) or a control edge (between jobs, by key)."""
+        (self.data_edges if isinstance(edge, DataEdge) else self.control_edges).append(edge)  # type: ignore[arg-type]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "nodes": list(self.nodes)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Any:
+        return super().from_json({**data, "nodes": Nodes(data["nodes"])})
+
+
+class AISubGraph(Jsonable):
+    """The nodes of one job, with its config.
+
+    Attributes:
+        name: the job's key.
+        config: the job's config, of the type that its job plugin names.
+        nodes: the job's nodes, in the order they were made.
+        edges: data edges between nodes of this job; the values pass in memory.
+        inputs: data edges that bring an artifact in from another job.
+        outputs: instance ids of the nodes whose values leave the job as artifacts.
+    """
+
+    def __init__(self, config: BaseJobConfig | None = None, name: str = "", nodes: Iterable[AINode] = ()) -> None:
+        self.config = config if config is not None else BaseJobConfig()
+        self.name = name
+        self.nodes = Nodes(nodes)
+        self.edges: list[DataEdge] = []
+        self.inputs: list[DataEdge] = []
+        self.outputs: list[str] = []
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "nodes": list(self.nodes)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Any:
+        return super().from_json({**data, "nodes": Nodes(data["nodes"])})

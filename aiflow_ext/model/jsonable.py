@@ -1,0 +1,151 @@
+"""Objects as data: to JSON and back, without ever importing what the data names.
+
+A type is known here once its class exists (``Jsonable.__init_subclass__`` notes it), that is, once the plugin that
+brings it has been loaded. A name that nobody has registered is refused; it is never imported.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from enum import Enum
+from typing import Any, ClassVar, TypeVar
+
+from aiflow_ext.model.errors import DataError
+
+T = TypeVar("T", bound="Jsonable")
+TAG = "__type__"
+_types: dict[str, type[Any]] = {}
+
+
+def type_name(cls: type[Any]) -> str:
+    """The name under which objects of ``cls`` are written: ``module:qualname``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def register_type(cls: type[Any]) -> type[Any]:
+    """Let objects of ``cls`` (an Enum, or a class with ``to_json`` and ``from_json``) be read back."""
+    _types[type_name(cls)] = cls
+    return cls
+
+
+class Jsonable:
+    """An object that can be written as JSON and read back.
+
+    A subclass need do nothing: its instance attributes are what is written. Override ``to_json`` and ``from_json``
+    to write something else.
+    """
+
+    # Attributes that are for this process only and are left out of the data.
+    transient: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        register_type(cls)
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes to write. Values may be anything that :func:`dumps` takes."""
+        found = dict(getattr(self, "__dict__", {}))
+        for base in type(self).__mro__:
+            slots = base.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if name not in ("__dict__", "__weakref__") and hasattr(self, name):
+                    found.setdefault(name, getattr(self, name))
+        return {name: value for name, value in found.items() if name not in self.transient}
+
+    @classmethod
+    def from_json(cls: type[T], data: dict[str, Any]) -> T:
+        """A new object with these attributes; ``__init__`` is not called, as with a copy."""
+        made = cls.__new__(cls)
+        for name, value in data.items():
+            if not name.isidentifier() or name.startswith("__"):
+                raise DataError(f"{type_name(cls)} cannot have an attribute {name!r}")
+            object.__setattr__(made, name, value)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and Jsonable.to_json(self) == Jsonable.to_json(other)  # type: ignore[arg-type]
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in Jsonable.to_json(self).items())
+        return f"{type(self).__name__}({shown})"
+
+
+def encode(value: Any) -> Any:
+    """``value`` as plain JSON types. Raises TypeError for what is not data."""
+    if value is None or isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum):
+        return value
+    if isinstance(value, Enum):
+        return {TAG: type_name(type(value)), "value": value.value}
+    if isinstance(value, Jsonable):
+        return {TAG: type_name(type(value)), **{name: encode(item) for name, item in value.to_json().items()}}
+    if isinstance(value, (bytes, bytearray)):
+        return {TAG: "bytes", "base64": b64encode(value).decode()}
+    if isinstance(value, tuple):
+        return {TAG: "tuple", "items": [encode(item) for item in value]}
+    if isinstance(value, (set, frozenset)):
+        return {TAG: "set", "items": [encode(item) for item in sorted(value)]}
+    if isinstance(value, list):
+        return [encode(item) for item in value]
+    if hasattr(value, "items") and hasattr(value, "keys"):
+        if TAG not in value and all(isinstance(key, str) for key in value):
+            return {key: encode(item) for key, item in value.items()}
+        return {TAG: "dict", "items": [[encode(key), encode(item)] for key, item in value.items()]}
+    raise TypeError(f"{type(value).__name__} {value!r} is not data: {type_name(type(value))} is no Jsonable")
+
+
+def decode(data: Any) -> Any:
+    """The inverse of :func:`encode`. Raises DataError for a type that is not registered here."""
+    if isinstance(data, list):
+        return [decode(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if TAG not in data:
+        return {key: decode(item) for key, item in data.items()}
+    name = data[TAG]
+    rest = {key: item for key, item in data.items() if key != TAG}
+    try:
+        if name == "bytes":
+            return b64decode(rest["base64"], validate=True)
+        if name in ("tuple", "set"):
+            items = [decode(item) for item in rest["items"]]
+            return tuple(items) if name == "tuple" else set(items)
+        if name == "dict":
+            return {decode(key): decode(item) for key, item in rest["items"]}
+        cls = _types.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise DataError(
+                f"the data names the type {name!r}, which nothing loaded here provides",
+                hint="load the plugin that wrote it; types are never imported because data names them",
+            )
+        if issubclass(cls, Enum):
+            return cls(rest["value"])
+        return cls.from_json({key: decode(item) for key, item in rest.items()})
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"damaged data for {name!r}: {error}") from error
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:
+    """``value`` as JSON text. Raises TypeError for what is not data."""
+    import json
+
+    return json.dumps(encode(value), indent=indent, ensure_ascii=False)
+
+
+def loads(text: str | bytes, expect: type[T] | None = None) -> Any:
+    """The object that ``text`` (from :func:`dumps`) describes; ``expect`` is the type that it must have.
+
+    Raises DataError where the text is damaged, names a type not registered here, or is of another type.
+    """
+    import json
+
+    try:
+        value = decode(json.loads(text))
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise DataError("the data is nested too deeply") from error
+    if expect is not None and not isinstance(value, expect):
+        raise DataError(f"expected {type_name(expect)}, found {type_name(type(value))}")
+    return value

@@ -1,0 +1,20 @@
+"""Names that are safe where a user's own are not: in folders, object stores and on clusters."""
+
+from __future__ import annotations
+
+
+def safe_name(name: str, limit: int = 40) -> str:
+    """``name`` in at most ``limit`` characters of [a-z0-9-], beginning and ending with a letter or digit.
+
+    A name that is so already is returned as it is; any other gets a hash of the original at its end, so that two
+    names never meet in one. (RFC 1123 labels: what Kubernetes takes for an object's name.)
+    """
+    kept = "".join(char if char.isascii() and (char.islower() or char.isdigit()) else "-" for char in name)
+    if kept == name and 0 < len(name) <= limit and name[0] != "-" and name[-1] != "-":
+        return name
+    import hashlib
+
+    mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    lowered = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower())
+    stem = "-".join(filter(None, lowered.split("-")))[: limit - 9].strip("-")
+    return f"{stem}-{mark}" if stem else f"x-{mark}"

@@ -1,0 +1,77 @@
+"""The classes that a plugin author writes: platform, engine and job plugin, by the seed's names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.model.project import ProjectDesc
+
+
+class AbstractPlatform(Jsonable):
+    """Where a job runs. Subclass it and give it its name."""
+
+    @staticmethod
+    def platform() -> str:
+        """The platform's name, as workflow.yaml says it."""
+        raise NotImplementedError("a platform must say its name: def platform() -> str")
+
+
+class AbstractEngine(Jsonable):
+    """What kind of job it is. Subclass it and give it its name."""
+
+    @staticmethod
+    def engine() -> str:
+        """The engine's name, as workflow.yaml says it."""
+        raise NotImplementedError("an engine must say its name: def engine() -> str")
+
+
+class AbstractJobGenerator(ABC):
+    """Makes a job of a subgraph. When each method is called and what raising means: ``aiflow_ext.host.specs``."""
+
+    @abstractmethod
+    def generate(self, sub_graph: AISubGraph, project_desc: ProjectDesc) -> BaseJob:
+        """A new job for ``sub_graph``. Offline and repeatable: it starts nothing and sends nothing."""
+
+    @abstractmethod
+    def generate_job_resource(self, job: BaseJob) -> None:
+        """Everything that the platform needs to start ``job``: files, archives, objects. Nothing is started."""
+
+
+class AbstractJobSubmitter(ABC):
+    """Starts, stops and cleans up after jobs."""
+
+    @abstractmethod
+    def submit_job(self, job: BaseJob) -> AbstractJobHandler:
+        """Start ``job`` and return its handler."""
+
+    @abstractmethod
+    def stop_job(self, job: BaseJob) -> None:
+        """End ``job``, which this object submitted. Twice, before the start and after the end are all fine."""
+
+    @abstractmethod
+    def cleanup_job(self, job: BaseJob) -> None:
+        """Remove what ``job`` left on the platform. Called after its end, at least once."""
+
+
+class AbstractJobPlugin(AbstractJobGenerator, AbstractJobSubmitter):
+    """Runs the jobs of one engine on one platform: nine methods, of which the last four return types."""
+
+    @abstractmethod
+    def job_type(self) -> type[BaseJob]:
+        """The class of the jobs that ``generate`` returns."""
+
+    @abstractmethod
+    def job_config_type(self) -> type[BaseJobConfig]:
+        """The class that a job's config is structured as."""
+
+    @abstractmethod
+    def platform(self) -> type[AbstractPlatform]:
+        """The class of the platform."""
+
+    @abstractmethod
+    def engine(self) -> type[AbstractEngine]:
+        """The class of the engine."""
