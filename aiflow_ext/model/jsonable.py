@@ -74,7 +74,7 @@ class Jsonable:
 
 def encode(value: Any) -> Any:
     """``value`` as plain JSON types. Raises TypeError for what is not data."""
-    if value is None or isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return {TAG: type_name(type(value)), "value": value.value}

@@ -18,3 +18,21 @@ def safe_name(name: str, limit: int = 40) -> str:
     lowered = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower())
     stem = "-".join(filter(None, lowered.split("-")))[: limit - 9].strip("-")
     return f"{stem}-{mark}" if stem else f"x-{mark}"
+
+
+def artifact_key(node_id: str, output: str | None = None) -> str:
+    """The name of an artifact in ``JobContext.inputs``: the node's instance id, and the output where it has several."""
+    return node_id if output is None else f"{node_id}/{output}"
+
+
+def artifact_url(run_url: str, job: str, attempt: int, node: str, output: str | None = None) -> str:
+    """Where the artifact of a node is kept: its record at ``<this>.json``, its file in the folder ``<this>``.
+
+    Args:
+        run_url: ``JobContext.artifacts_url``.
+        job, attempt: the job's key and the attempt that wrote it.
+        node: the node's name in its job.
+        output: the command's keyword for the file, where the node is a command.
+    """
+    name = safe_name(node) if output is None else f"{safe_name(node)}.{safe_name(output)}"
+    return f"{run_url.rstrip('/')}/{safe_name(job)}/{attempt}/{name}"

@@ -1,0 +1,23 @@
+"""The command line: what a person types, and what is printed for people and for programs.
+
+Others may use: ``main``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code (docs/exit-codes.md)."""
+    from aiflow_ext.cli.commands import program
+    from aiflow_ext.cli.failures import run_guarded
+
+    code = run_guarded(program, list(sys.argv[1:] if argv is None else argv))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,104 @@
+"""The commands and their options. What they do is a Python call each; what they print is in ``show`` and ``live``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from aiflow_ext import __version__
+from aiflow_ext.model import errors
+
+_PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
+_SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
+                    "'*.KEY=VALUE' sets it for every job.")  # fmt: skip
+_PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every job "
+                      "that has it.")  # fmt: skip
+_WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md says its shape).")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="aiflow-ext", message="%(prog)s %(version)s")
+def program() -> None:
+    """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
+
+    PROJECT is a folder with a workflow.py and a workflow.yaml. Exit codes: 0 all is well, 1 a job failed, 2 usage,
+    3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder cannot be
+    used, 7 stopped, 130 interrupted.
+    """
+
+
+@program.command()
+@_PROJECT
+@_PARAM
+@_SET
+@_WORKFLOW
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: the number "
+              "of processors].")  # fmt: skip
+@click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
+@click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to running jobs "
+              "[default: ask on a terminal, else leave].")  # fmt: skip
+@_JSON
+def run(project: str, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
+    """Run PROJECT's workflow and wait for its end."""
+    from aiflow_ext.cli.live import follow
+
+    return follow(project, on_interrupt=on_interrupt, as_json=as_json, **options)
+
+
+@program.command()
+@_PROJECT
+@click.argument("job", nargs=-1)
+@_PARAM
+@_SET
+@_WORKFLOW
+@_JSON
+def render(project: str, job: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Show exactly what a run of PROJECT would send, for each JOB or for all. Offline; secrets as references."""
+    from aiflow_ext.run import render_project
+
+    found = render_project(project, only=job, **options)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        from aiflow_ext.cli.show import print_requests
+
+        print_requests(found)
+    return errors.OK
+
+
+@program.command()
+@click.option("--refresh", is_flag=True, help="Look at every installed distribution again, whatever the index says.")
+@_JSON
+def plugins(refresh: bool, as_json: bool) -> int:
+    """List every advertised platform, engine, job plugin and extension. Imports none of them."""
+    from aiflow_ext.host.host import plugins as listed
+
+    records = listed(refresh=refresh)
+    if as_json:
+        print(json.dumps([record.to_dict() for record in records], indent=1))
+    else:
+        from aiflow_ext.cli.show import print_plugins
+
+        print_plugins(records)
+    return errors.OK
+
+
+@program.command()
+@click.argument("platform")
+@click.argument("engine")
+@_JSON
+def why(platform: str, engine: str, as_json: bool) -> int:
+    """Say which job plugin runs jobs of ENGINE on PLATFORM, or why none does. Imports none of them."""
+    from aiflow_ext.host.host import PluginHost
+
+    explanation = PluginHost().why(platform, engine)
+    if as_json:
+        print(json.dumps(explanation.to_dict(), indent=1))
+    else:
+        for line in explanation.lines():
+            print(line, file=sys.stdout)
+    return explanation.exit_code

@@ -1,0 +1,59 @@
+"""Errors as a person and a program read them, and the exit code that goes with each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import click
+
+from aiflow_ext.model import errors
+from aiflow_ext.model.errors import AiflowError
+
+
+def run_guarded(program: click.Command, argv: list[str]) -> int:
+    """Run ``program`` and turn whatever it raises into words on stderr and an exit code."""
+    try:
+        result = program.main(argv, prog_name="aiflow-ext", standalone_mode=False)
+        return result if isinstance(result, int) else errors.OK
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return errors.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        print("aiflow-ext: interrupted", file=sys.stderr)
+        return errors.INTERRUPTED
+    except AiflowError as error:
+        show(error, as_json="--json" in argv)
+        return error.exit_code
+    except BrokenPipeError:
+        return errors.OK
+    except Exception as error:
+        # Not a user's mistake but ours: say so, with all that a report needs.
+        traceback.print_exc()
+        print(f"aiflow-ext: this is a defect of aiflow-ext: {type(error).__name__}: {error}", file=sys.stderr)
+        return errors.INTERNAL
+
+
+def show(error: AiflowError, *, as_json: bool = False) -> None:
+    """Print an error: every problem with its place and cure, on stderr; as JSON on stdout where that was asked for."""
+    if as_json:
+        problems = [{"message": p.message, "where": p.where, "hint": p.hint} for p in error.problems]
+        print(json.dumps({"error": {"type": type(error).__name__, "exit_code": error.exit_code, "problems": problems}}))
+    if len(error.problems) > 1:
+        print(f"aiflow-ext: {len(error.problems)} problems", file=sys.stderr)
+    for problem in error.problems:
+        where = f"{_shorter(problem.where)}: " if problem.where else ""
+        hint = f"\n    {problem.hint}" if problem.hint else ""
+        print(f"error: {where}{problem.message}{hint}", file=sys.stderr)
+    if os.environ.get("AIFLOW_DEBUG"):
+        traceback.print_exception(error)
+
+
+def _shorter(where: str) -> str:
+    """A path below the current folder without that folder."""
+    here = os.getcwd() + os.sep
+    return where[len(here) :] if where.startswith(here) else where

@@ -1,0 +1,205 @@
+"""A run followed to its end: a live table on a terminal, a plain line for each transition elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from aiflow_ext.cli.show import clock, duration, run_table
+from aiflow_ext.model import errors
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run import prepare_run
+from aiflow_ext.run.outputs import files_of
+from aiflow_ext.run.records import RunRecord, Transition
+from aiflow_ext.run.start import Run
+
+
+def follow(project: str, *, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
+    """Run ``project``, show it, and return the exit code."""
+    screen: _Plain | _Table | _Silent | None = None
+
+    def listener(transition: Transition) -> None:
+        if screen is not None:
+            screen.tell(transition)
+
+    run = prepare_run(project, listener=listener, **options)
+    if as_json:
+        screen = _Silent()
+    else:
+        screen = _Table(run.record) if sys.stdout.isatty() else _Plain(run.record)
+    interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
+    with interrupts, screen:
+        record = run.driver.run()
+    if interrupts.left:
+        _say_what_goes_on(record)
+        return errors.INTERRUPTED
+    if as_json:
+        print(json.dumps({**record.summary(), "files": files_of(run.plan, record)}, indent=1))
+    else:
+        _say_how_it_ended(run, record)
+    if record.state is JobState.FAILED:
+        return errors.JOB_FAILED
+    return errors.STOPPED if record.state is JobState.STOPPED else errors.OK
+
+
+class _Silent:
+    def tell(self, transition: Transition) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def go_on(self) -> None: ...
+
+
+class _Plain(_Silent):
+    """Lines: time, job, state, and what there is to say."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+
+    def __enter__(self) -> None:
+        print(f"run {self.record.run_id}: {len(self.record.jobs)} jobs", flush=True)
+
+    def tell(self, transition: Transition) -> None:
+        if transition.state in (JobState.SUBMITTING, JobState.QUEUED):
+            return
+        number = f" (attempt {transition.attempt})" if (transition.attempt or 1) > 1 else ""
+        took = ""
+        if transition.attempt is not None and transition.state.ended:
+            attempt = self.record.jobs[transition.job].attempts[transition.attempt - 1]
+            took = f" after {duration(attempt.started_at, attempt.ended_at)}" if attempt.started_at else ""
+        words = f": {transition.reason}" if transition.reason else ""
+        line = f"{clock(transition.time)} {transition.job} {transition.state}{number}{took}{words}"
+        print(line.encode("utf-8", "replace").decode(), flush=True)
+
+
+class _Table(_Silent):
+    """A table that is drawn again while the run goes on."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+
+    def __enter__(self) -> None:
+        from rich.live import Live
+
+        table = self
+
+        class Drawn:
+            def __rich__(self) -> Any:
+                return run_table(table.record, time.time())
+
+        print(f"run {self.record.run_id}")
+        self.live = Live(Drawn(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
+        self.live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def pause(self) -> None:
+        self.live.stop()
+
+    def go_on(self) -> None:
+        self.live.start()
+
+
+class _Interrupts:
+    """What SIGINT, SIGTERM and SIGHUP do while a run goes on."""
+
+    def __init__(self, run: Run, screen: _Silent, way: str) -> None:
+        self.run, self.screen, self.way = run, screen, way
+        self.left = False
+        self.stopping = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._told)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            self.stopping += 1
+            self._say("ending the jobs that are left, at once")
+            self.run.driver.stop(grace=0.0)
+            return
+        way = self.way
+        if number != signal.SIGINT and way == "ask":
+            way = "leave"  # nobody is there to be asked
+        if way == "ask":
+            way = self._ask()
+        if way == "stop":
+            self.stopping = 1
+            self._say("stopping every job; once more to end them at once")
+            self.run.driver.stop()
+        elif way == "leave":
+            self.left = True
+            self.run.driver.leave()
+
+    def _ask(self) -> str:
+        self.screen.pause()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            answer = input("\n[s]top the jobs, [l]eave them running, or [c]ontinue? ").strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            answer = "s"
+        finally:
+            signal.signal(signal.SIGINT, self._told)
+            self.screen.go_on()
+        return {"s": "stop", "l": "leave"}.get(answer[:1], "continue")
+
+    def _say(self, words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+
+def _say_what_goes_on(record: RunRecord) -> None:
+    going = [job for job in record.jobs.values() if job.last is not None and not job.state.ended]
+    if going:
+        print(f"left running: {', '.join(job.name for job in going)}; their ends are recorded in {record.folder}",
+              file=sys.stderr)  # fmt: skip
+    else:
+        print("nothing was running", file=sys.stderr)
+
+
+def _say_how_it_ended(run: Run, record: RunRecord) -> None:
+    bad = [job for job in record.jobs.values() if job.state in (JobState.FAILED, JobState.LOST)]
+    for job in bad:
+        last = job.last
+        print(f"\n{job.name} {job.state}: {last.reason if last else job.reason}")
+        if last is not None:
+            for line in _tail(os.path.join(last.folder, "stderr")):
+                print(f"    {line}")
+            print(f"    logs: {_nearer(last.folder)}{os.sep}stdout, stderr")
+    files = files_of(run.plan, record)
+    for found in files:
+        print(f"{found['job']} wrote {_nearer(found['path'])}")
+    took = duration(record.started_at, record.ended_at)
+    print(f"run {record.run_id} {record.state} in {took}; its folder is {_nearer(record.folder)}")
+
+
+def _tail(path: str, lines: int = 10) -> list[str]:
+    """The last lines of a log, whatever bytes it holds."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - 8192))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return ["".join(char if char.isprintable() else "?" for char in line) for line in text.splitlines()[-lines:]]
+
+
+def _nearer(path: str) -> str:
+    here: Callable[[str], str] = os.path.relpath
+    near = here(path)
+    return path if near.startswith("..") else near

@@ -1,0 +1,130 @@
+"""Tables on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aiflow_ext.host.records import PluginRecord
+    from aiflow_ext.run.records import RunRecord
+
+_COLOURS = {"FINISHED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow", "SKIPPED": "yellow",
+            "RUNNING": "cyan", "QUEUED": "blue", "available": "green", "loaded": "green", "broken": "red",
+            "incompatible": "red", "conflicted": "red", "disabled": "yellow"}  # fmt: skip
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: int | None = None) -> None:
+    """Print rows under heads: a table with colours on a terminal, tab-separated lines with no heads elsewhere.
+
+    ``coloured`` is the column whose words have a colour.
+    """
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(cell.replace("\n", " ").replace("\t", " ") for cell in row))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        cells = [escape(cell) for cell in row]
+        if coloured is not None and row[coloured] in _COLOURS:
+            colour = _COLOURS[row[coloured]]
+            cells[coloured] = f"[{colour}]{cells[coloured]}[/]"
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def print_plugins(records: Sequence[PluginRecord]) -> None:
+    """The inventory: kind, name, status, distribution, version, entry point, reason."""
+    rows = [
+        (record.kind, record.name, record.status, record.distribution, record.version or "", record.entry_point or "",
+         record.reason or "")
+        for record in records
+    ]  # fmt: skip
+    if not rows and sys.stdout.isatty():
+        print("nothing is installed; the platform local comes with: pip install aiflow-ext-local")
+        return
+    print_table(("kind", "name", "status", "distribution", "version", "entry point", "reason"), rows, coloured=2)
+
+
+def print_requests(requests: Sequence[dict[str, Any]]) -> None:
+    """What each job would send, readable: a heading a job, then its command or its document."""
+    import yaml
+
+    for number, request in enumerate(requests):
+        if number:
+            print()
+        print(f"# job {request['job']}: {request['platform']}.{request['engine']}")
+        for edge in request["waits_for"]:
+            print(f"# after {edge['job']} is {edge['when'] or 'finished'}{' (reads its data)' if edge['data'] else ''}")
+        content = request["content"]
+        if content is None:
+            print("# its plugin does not say what it sends")
+            continue
+        if "argv" in content:
+            print(shlex.join(content["argv"]))
+            content = {key: value for key, value in content.items() if key != "argv"}
+        print(yaml.safe_dump(_readable(content), sort_keys=False, allow_unicode=True, width=120).rstrip())
+
+
+def _readable(value: Any) -> Any:
+    """JSON inside strings opened up, so that a payload can be read."""
+    import json
+
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    if isinstance(value, str) and value.startswith('{"'):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def run_table(record: RunRecord, now: float) -> Table:
+    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch)."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("job", "state", "try", "time", "where", "", box=None, header_style="bold", pad_edge=False)
+    for job in record.jobs.values():
+        state, last = str(job.state), job.last
+        colour = _COLOURS.get(state, "dim")
+        words = (last.reason if last and last.reason else job.reason) or ""
+        if last is not None and last.unreachable:
+            words = f"unreachable: {words}"
+        table.add_row(
+            escape(job.name),
+            f"[{colour}]{'waiting' if state == 'INIT' else state}[/]",
+            str(last.number) if last is not None and last.number > 1 else "",
+            duration(last.started_at, last.ended_at or now) if last is not None else "",
+            f"[dim]{escape(job.platform)}.{escape(job.engine)}[/]",
+            escape(words),
+        )
+    return table
+
+
+def duration(start: float | None, end: float | None) -> str:
+    """Seconds between two moments, as a person says them."""
+    if start is None or end is None:
+        return ""
+    seconds = max(0.0, end - start)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def clock(moment: float) -> str:
+    """A moment as hours, minutes and seconds of this machine's time."""
+    return time.strftime("%H:%M:%S", time.localtime(moment))

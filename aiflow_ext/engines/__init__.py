@@ -1,0 +1,26 @@
+"""What every platform needs to run python and cmd_line jobs; imported by plugins only.
+
+For plugin authors: ``bundle.build_bundle`` (project archive and payload), ``command.plan_command`` (a command with its
+names put in), ``environment.job_environment`` (what a job can see), ``exit_script.exit_script`` (a shell script that
+records an exit code). ``runner`` is what runs inside the job.
+"""
+
+from __future__ import annotations
+
+from aiflow_ext.model.plugin import AbstractEngine
+
+
+class PythonEngine(AbstractEngine):
+    """Engine ``python``: calls of the team's own functions, in one process a job."""
+
+    @staticmethod
+    def engine() -> str:
+        return "python"
+
+
+class CmdLineEngine(AbstractEngine):
+    """Engine ``cmd_line``: commands, by ``/bin/sh`` or as argument vectors, one after the other."""
+
+    @staticmethod
+    def engine() -> str:
+        return "cmd_line"

@@ -1,0 +1,213 @@
+"""The project archive: which files of a project travel, under one content address."""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiflow_ext
+from aiflow_ext.model.errors import CodeError, Problem
+from aiflow_ext.model.project import ProjectDesc
+
+# Never part of a project: version control, caches, environments, our own state.
+LEFT_OUT = (".git", ".hg", ".svn", "__pycache__", "*.py[co]", ".aiflow", ".mypy_cache", ".ruff_cache", ".pytest_cache",
+            ".ipynb_checkpoints", ".DS_Store", "node_modules", "*.egg-info", ".tox", ".nox")  # fmt: skip
+LIMIT = 512 * 2**20  # bytes of all files together; what is larger belongs in storage, not in an archive
+_BOOTSTRAP = """\
+\"\"\"Starts a python job: by the installed aiflow_ext where it is the sender's version, else by the one sent.\"\"\"
+import os
+import sys
+
+sys.path.pop(0)  # this file's folder
+try:
+    import aiflow_ext
+    installed = aiflow_ext.__version__ == {version!r}
+except ImportError:
+    installed = False
+if not installed:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "aiflow_ext"]:
+        del sys.modules[name]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+else:
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+from aiflow_ext.engines.runner import main
+main(sys.argv[1])
+"""
+
+
+class ProjectArchive:
+    """The files that python jobs of a project need: the project under ``project/``, our runner under ``runtime/``.
+
+    Attributes:
+        sha256: the content address: of every file's name, mode and content. The same project gives the same one.
+        size: bytes of all files together.
+        files: what the archive holds: (name in the archive, path on this machine), sorted.
+    """
+
+    def __init__(self, desc: ProjectDesc) -> None:
+        """Scan the project. Raises CodeError that names every file that cannot travel."""
+        self.root = Path(desc.root).resolve()
+        self.files: list[tuple[str, Path]] = []
+        self.links: list[tuple[str, str]] = []
+        self.size = 0
+        problems: list[Problem] = []
+        for name, path in self._walk(desc, problems):
+            self.files.append((f"project/{name}", path))
+        if self.size > LIMIT:
+            large = sorted(self.files, key=lambda item: -item[1].stat().st_size)[:3]
+            named = ", ".join(
+                f"{path.relative_to(self.root)} ({path.stat().st_size / 2**20:.0f} MB)" for _, path in large
+            )
+            problems.append(
+                Problem(
+                    f"the project's files are {self.size / 2**20:.0f} MB together, the limit is {LIMIT // 2**20} MB; "
+                    f"the largest: {named}",
+                    str(self.root),
+                    "name them under exclude in project.yaml and let the job read them from where they are stored",
+                )
+            )
+        if problems:
+            raise CodeError("the project cannot travel", problems=problems)
+        self.files += _runtime_files()
+        self.files.sort()
+        self.sha256 = self._digest()
+
+    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, Path]]:
+        patterns = [*LEFT_OUT, *desc.exclude]
+        artifacts = Path(desc.artifacts).resolve() if desc.artifacts and "://" not in desc.artifacts else None
+        folders = [self.root]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                problems.append(Problem(f"cannot be read: {error.strerror}", str(folder), "exclude it in project.yaml"))
+                continue
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(self.root).as_posix()
+                if any(fnmatch.fnmatch(entry.name, p) or fnmatch.fnmatch(name, p.rstrip("/")) for p in patterns):
+                    continue
+                if path == artifacts or (entry.is_dir(follow_symlinks=False) and (path / "pyvenv.cfg").exists()):
+                    continue
+                if entry.is_symlink():
+                    self._link(name, path, problems)
+                elif entry.is_dir():
+                    folders.append(path)
+                elif not entry.is_file():
+                    problems.append(Problem("is no file, folder or link", str(path), "exclude it in project.yaml"))
+                elif not os.access(path, os.R_OK):
+                    problems.append(Problem("cannot be read: no permission", str(path), "exclude it in project.yaml"))
+                else:
+                    self.size += entry.stat().st_size
+                    yield name, path
+
+    def _link(self, name: str, path: Path, problems: list[Problem]) -> None:
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            loop = isinstance(error, RuntimeError) or getattr(error, "errno", None) == 40
+            what = (
+                "a link that leads round in a circle" if loop else f"a link to {os.readlink(path)}, which is not there"
+            )
+            problems.append(Problem(what, str(path), "remove it, or exclude it in project.yaml"))
+            return
+        if not target.is_relative_to(self.root):
+            what = f"a link out of the project, to {target}: it would lead nowhere in a job"
+            problems.append(Problem(what, str(path), "copy what it leads to into the project, or exclude the link"))
+            return
+        self.links.append((f"project/{name}", os.path.relpath(target, path.parent.resolve())))
+
+    def _digest(self) -> str:
+        whole = hashlib.sha256(aiflow_ext.__version__.encode())
+        for name, path in self.files:
+            with open(path, "rb") as file:
+                content = hashlib.sha256()
+                while chunk := file.read(1 << 20):
+                    content.update(chunk)
+            whole.update(f"{name}\0{_mode(path):o}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
+        for name, target in sorted(self.links):
+            whole.update(f"{name}\0link\0{target}\n".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest()
+
+    def copy_to(self, folder: Path) -> Path:
+        """The archive's content in ``folder/<sha256>``, made there unless it is already. Returns that path.
+
+        Complete or absent: it is made under another name and renamed.
+        """
+        home = folder / self.sha256
+        if home.is_dir():
+            return home
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+        try:
+            made.chmod(0o755)
+            for name, path in self.files:
+                target = made / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+                target.chmod(_mode(path))
+            for name, to in self.links:
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                (made / name).symlink_to(to)
+            (made / "project").mkdir(exist_ok=True)
+            (made / "runtime" / "run_job.py").write_text(_bootstrap())
+            try:
+                made.rename(home)
+            except OSError:
+                if not home.is_dir():  # else another process was quicker
+                    raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return home
+
+    def write(self, path: Path) -> None:
+        """Write the archive as a gzipped tar: the same content gives the same bytes."""
+        import io
+
+        level = 6 if self.size < 16 * 2**20 else 1
+        with (
+            open(path, "wb") as raw,
+            gzip.GzipFile("", "wb", level, raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for name, source in self.files:
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = source.stat().st_size, _mode(source)
+                with open(source, "rb") as file:
+                    tar.addfile(info, file)
+            for name, target in sorted(self.links):
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = tarfile.SYMTYPE, target
+                tar.addfile(info)
+            info, text = tarfile.TarInfo("runtime/run_job.py"), _bootstrap().encode()
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text))
+
+
+def _mode(path: Path) -> int:
+    return 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+
+
+def _bootstrap() -> str:
+    return _BOOTSTRAP.format(version=aiflow_ext.__version__)
+
+
+def _runtime_files() -> list[tuple[str, Path]]:
+    """What a job's python needs and may not have installed: the runner, the model, cloudpickle (all pure Python)."""
+    import cloudpickle
+
+    ours = Path(aiflow_ext.__file__).parent
+    found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
+             ours / "engines/artifacts.py", ours / "engines/command.py"]  # fmt: skip
+    files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]
+    theirs = Path(cloudpickle.__file__).parent
+    return files + [(f"runtime/cloudpickle/{path.name}", path) for path in theirs.glob("*.py")]

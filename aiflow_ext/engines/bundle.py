@@ -1,0 +1,176 @@
+"""What a job runs from: the project archive, sent once a run, and a small payload of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.engines.archive import ProjectArchive
+from aiflow_ext.engines.command import plan_command, text_of
+from aiflow_ext.model.errors import CodeError, Problem
+from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
+from aiflow_ext.model.job import JobContext
+from aiflow_ext.model.jsonable import dumps
+from aiflow_ext.model.names import artifact_key, artifact_url
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.split import find_cycle
+
+_archives: dict[tuple[Any, ...], ProjectArchive] = {}
+
+
+class Bundle:
+    """A job's code on its way to a platform.
+
+    Attributes:
+        sub_graph, project: what it was built from.
+        engine: ``python`` or ``cmd_line``.
+        needs_runner: whether a python must run it; a command that reads and writes no artifact needs only ``/bin/sh``.
+    """
+
+    def __init__(self, sub_graph: AISubGraph, project: ProjectDesc, engine: str) -> None:
+        self.sub_graph, self.project, self.engine = sub_graph, project, engine
+        self.steps = _in_order(sub_graph)
+        self.needs_runner = engine == "python" or bool(sub_graph.inputs) or any(
+            isinstance(value, (InputRef, OutputFile))
+            for node in self.steps
+            for value in node.properties.get("names", {}).values()
+        )  # fmt: skip
+
+    @property
+    def archive(self) -> ProjectArchive:
+        """The project archive; scanned once a process. Raises CodeError that names what cannot travel."""
+        key = (self.project.root, self.project.exclude, self.project.artifacts)
+        if key not in _archives:
+            _archives[key] = ProjectArchive(self.project)
+        return _archives[key]
+
+    def payload(self, context: JobContext) -> bytes:
+        """What the runner is given: the steps, where their inputs are and where their outputs go. JSON."""
+        graph = self.sub_graph
+        sources = {(edge.target, edge.input): edge for edge in (*graph.edges, *graph.inputs)}
+        leaving = set(graph.outputs)
+        steps = []
+        for node in self.steps:
+            inputs: list[dict[str, Any]] = []
+            while (edge := sources.get((str(node.instance_id), len(inputs)))) is not None:
+                if edge.source in graph.nodes:
+                    inputs.append({"node": edge.source, "output": edge.output})
+                else:
+                    inputs.append({"url": context.inputs.get(artifact_key(edge.source, edge.output), "${upstream}")})
+            steps.append({"id": node.instance_id, "kind": node.kind, "inputs": inputs, "properties": node.properties,
+                          "saves": self._saves(node, context),
+                          "read": node.kind == "cmd_line" or node.instance_id in leaving})  # fmt: skip
+        config = graph.config
+        return dumps(
+            {
+                "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+                "python_paths": list(self.project.python_paths),
+                "properties": dict(config.properties),
+                "steps": steps,
+            }
+        ).encode()
+
+    def _saves(self, node: AINode, context: JobContext) -> dict[str, str]:
+        """Where the node's outputs go, by output name (empty for the one value of a python node).
+
+        A python value that no job reads is kept only where it is a file: the run's results.
+        """
+        if node.kind == "cmd_line":
+            outputs = [name for name, value in node.properties["names"].items() if isinstance(value, OutputFile)]
+        else:
+            outputs = [""]
+        base, job, attempt = context.artifacts_url or "", context.job_name or "", context.attempt or 1
+        return {name: artifact_url(base, job, attempt, str(node.name), name or None) for name in outputs}
+
+    def command(self) -> list[list[str]]:
+        """The argument vectors of a cmd_line job that needs no runner, one a node, to be run one after the other."""
+        return [plan_command(node, _constants(node), self.sub_graph.config.properties) for node in self.steps]
+
+
+def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None) -> Bundle:
+    """The bundle of a python or cmd_line job. Offline and repeatable; it writes nothing.
+
+    Args:
+        sub_graph: the job's nodes and config.
+        project_desc: the project.
+        engine: ``python`` or ``cmd_line``; the config's engine by default.
+
+    Raises CodeError for nodes that the engine cannot run, commands with mistakes, and, where the job needs the project
+    archive, for files that cannot travel.
+    """
+    engine = engine or sub_graph.config.engine or "python"
+    problems = [
+        Problem(
+            f"node {node.name!r} of kind {node.kind!r} is in job {sub_graph.name!r}, whose engine is {engine}",
+            node.where,
+            f"make it a {_maker(engine)}, or give the job another engine in workflow.yaml",
+        )
+        for node in sub_graph.nodes
+        if node.kind != engine
+    ]
+    if not len(sub_graph.nodes):
+        problems.append(
+            Problem(f"job {sub_graph.name!r} has nothing to run", hint=f"put a {_maker(engine)} under its af.job")
+        )
+    if problems:
+        raise CodeError(problems=problems)
+    bundle = Bundle(sub_graph, project_desc, engine)
+    if engine == "cmd_line":
+        for node in bundle.steps:
+            names = {
+                **_constants(node),
+                **{name: "x" for name in node.properties["names"] if name not in _constants(node)},
+            }
+            try:
+                plan_command(node, names, sub_graph.config.properties)
+            except CodeError as error:
+                problems += error.problems
+    if problems:
+        raise CodeError(problems=problems)
+    if bundle.needs_runner:
+        bundle.archive  # noqa: B018  scanned now, so that what cannot travel is told before anything is sent
+    return bundle
+
+
+def unpack(bundle: Bundle, folder: Path) -> Path:
+    """The archive's content below ``folder``, for platforms that share a file system with the client."""
+    return bundle.archive.copy_to(folder)
+
+
+def _maker(engine: str) -> str:
+    return "function: af.python(...)" if engine == "python" else "command: af.cmd(...)"
+
+
+def _constants(node: AINode) -> dict[str, str]:
+    names = node.properties["names"]
+    return {name: text_of(value) for name, value in names.items() if not isinstance(value, (InputRef, OutputFile))}
+
+
+def _in_order(sub_graph: AISubGraph) -> list[AINode]:
+    """The nodes so that each comes after those whose values it reads; otherwise as they were made."""
+    edges = [(edge.source, edge.target) for edge in sub_graph.edges]
+    if find_cycle([str(node.instance_id) for node in sub_graph.nodes], edges):
+        raise CodeError(f"the nodes of job {sub_graph.name!r} wait for each other in a circle")
+    waits: dict[str, set[str]] = {str(node.instance_id): set() for node in sub_graph.nodes}
+    for source, target in edges:
+        waits[target].add(source)
+    ordered: list[AINode] = []
+    done: set[str] = set()
+
+    def visit(name: str) -> None:
+        stack = [name]
+        while stack:
+            top = stack[-1]
+            missing = [source for source in sorted(waits[top]) if source not in done]
+            if missing:
+                stack += missing
+            else:
+                stack.pop()
+                if top not in done:
+                    done.add(top)
+                    ordered.append(sub_graph.nodes[top])
+
+    for name in waits:
+        visit(name)
+    return ordered

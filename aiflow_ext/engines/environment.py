@@ -1,0 +1,42 @@
+"""What a job can see: its ``AIFLOW_*`` variables, the same on every platform."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from aiflow_ext.model.job import BaseJob, JobContext
+
+MARK = "AIFLOW_MARK"
+
+
+def attempt_mark(context: JobContext) -> str:
+    """The value that every process of an attempt carries in ``AIFLOW_MARK``."""
+    return f"{context.run_id}:{context.native_id}"
+
+
+def job_environment(
+    job: BaseJob, *, work_folder: str, project_folder: str | None = None, checkpoint_dir: str | None = None
+) -> dict[str, str]:
+    """The ``AIFLOW_*`` variables of a job's attempt.
+
+    Args:
+        job: a job whose context the host has filled in.
+        work_folder: the attempt's current folder, as the job sees it.
+        project_folder: where the project's files are, as the job sees them.
+        checkpoint_dir: folder or URL that all attempts of the job in this run share.
+    """
+    context, config = job.job_context, job.job_config
+    assert context is not None
+    properties: Mapping[str, object] = config.properties if config is not None else {}
+    found = {
+        "AIFLOW_RUN": context.run_id or "",
+        "AIFLOW_JOB": context.job_name or "",
+        "AIFLOW_ATTEMPT": str(context.attempt or 1),
+        "AIFLOW_PROPERTIES": json.dumps(dict(properties)),
+        "AIFLOW_WORK_FOLDER": work_folder,
+        "AIFLOW_PROJECT_FOLDER": project_folder,
+        "AIFLOW_CHECKPOINT_DIR": checkpoint_dir,
+        MARK: attempt_mark(context),
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,20 @@
+"""A shell script that runs a command and records its exit code, for platforms that keep none."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+
+def exit_script(argv: Sequence[str], exit_file: str, env: Mapping[str, str] | None = None) -> str:
+    """A ``/bin/sh`` script that runs ``argv`` and then writes its exit code, a decimal number, to ``exit_file``.
+
+    The file is written under another name and renamed: it holds the whole number or is not there. A command ended by
+    signal N is recorded as 128 + N, as the shell tells it. The script ends with the same code.
+    """
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in (env or {}).items())
+    target = shlex.quote(exit_file)
+    return (
+        f"#!/bin/sh\n{exports}{shlex.join(argv)}\ncode=$?\n"
+        f"echo $code > {target}.part && mv {target}.part {target}\nexit $code\n"
+    )

@@ -1,0 +1,176 @@
+"""What runs inside a job: its steps in order, values in memory between them, artifacts in and out.
+
+Standard library only: a job's python needs nothing installed (fsspec only where the artifacts URL asks for it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from aiflow_ext.engines import artifacts
+from aiflow_ext.engines.artifacts import ArtifactError
+from aiflow_ext.model.code import FunctionRef, Pickled
+from aiflow_ext.model.graph import AINode, InputRef, OutputFile
+from aiflow_ext.model.jsonable import loads
+
+
+def main(payload_file: str) -> NoReturn:
+    """Run the payload and end this process with the job's exit code."""
+    payload = loads(Path(payload_file).read_bytes())
+    project = os.environ.get("AIFLOW_PROJECT_FOLDER")
+    if project:
+        sys.path[:0] = [os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]]
+    job = _Job(payload)
+    try:
+        for step in payload["steps"]:
+            job.run(step)
+    except ArtifactError as error:
+        _fail(str(error))
+    sys.stdout.flush()
+    sys.exit(0)
+
+
+class _Job:
+    def __init__(self, payload: dict[str, Any]) -> None:
+        self.payload = payload
+        self.work = Path(os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd())
+        self.values: dict[tuple[str, str | None], Any] = {}
+        self.fetched: dict[str, Any] = {}
+
+    def run(self, step: dict[str, Any]) -> None:
+        (self.python if step["kind"] == "python" else self.cmd_line)(step)
+
+    def python(self, step: dict[str, Any]) -> None:
+        properties = step["properties"]
+        inputs = [self.value(source) for source in step["inputs"]]
+        function = self.opened(properties["function"])
+        args = [self.filled(item, inputs) for item in properties["args"]]
+        kwargs = {key: self.filled(item, inputs) for key, item in properties["kwargs"].items()}
+        try:
+            value = function(*args, **kwargs)
+        except Exception as error:
+            _fail_as_user_code(error, step)
+        self.values[step["id"], None] = value
+        if step["read"] or isinstance(value, os.PathLike):
+            artifacts.save(step["saves"][""], value)
+
+    def cmd_line(self, step: dict[str, Any]) -> None:
+        from aiflow_ext.engines.command import plan_command, text_of
+
+        names: dict[str, str] = {}
+        node = AINode("cmd_line", step["properties"], step["id"])
+        written = {}
+        for name, value in step["properties"]["names"].items():
+            if isinstance(value, InputRef):
+                names[name] = str(self.file(step["inputs"][value.index]))
+            elif isinstance(value, OutputFile):
+                folder = self.work / "outputs" / step["id"].rsplit("/", 1)[-1]
+                folder.mkdir(parents=True, exist_ok=True)
+                written[name] = folder / value.path
+                names[name] = str(written[name])
+            else:
+                names[name] = text_of(value)
+        argv = plan_command(node, names, self.payload["properties"], check=False)
+        sys.stdout.flush()
+        try:
+            code = subprocess.run(argv).returncode
+        except OSError as error:
+            _fail(
+                f"{argv[0]} cannot be started: {error.strerror}", 127 if isinstance(error, FileNotFoundError) else 126
+            )
+        if code < 0:  # ended by a signal: end by the same one, so that the platform records it
+            signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+            os.kill(os.getpid(), -code)
+        if code:
+            _note(f"a command ended with exit code {code}")
+            sys.exit(code)
+        for name, path in written.items():
+            if not path.exists():
+                _fail(f"the command was to write its output {name!r} to {path} and did not")
+            self.values[step["id"], name] = path
+            artifacts.save(step["saves"][name], path)
+
+    def value(self, source: dict[str, Any]) -> Any:
+        """The value of an input: in memory, or from its artifact, read once a job."""
+        if "node" in source:
+            return self.values[source["node"], source["output"]]
+        url = source["url"]
+        if url not in self.fetched:
+            self.fetched[url] = artifacts.load(url, self.work)
+        return self.fetched[url]
+
+    def file(self, source: dict[str, Any]) -> Path:
+        """The file of an input, in its stored form."""
+        if "node" in source:
+            return Path(self.values[source["node"], source["output"]])
+        path, record = artifacts.fetch(source["url"], self.work)
+        return Path(artifacts.load(source["url"], self.work)) if record["form"] == "folder" else path
+
+    def opened(self, code: FunctionRef | Pickled) -> Any:
+        """A function or value that travelled."""
+        if isinstance(code, FunctionRef):
+            try:
+                found: Any = importlib.import_module(code.module)
+            except ImportError as error:
+                _fail_as_user_code(error, None)
+            for part in code.qualname.split("."):
+                found = getattr(found, part)
+            return found
+        if hashlib.sha256(code.data).hexdigest() != code.sha256:
+            raise ArtifactError(f"{code.what} was damaged on its way (sha256 differs)")
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        if code.python != here:
+            raise ArtifactError(
+                f"{code.what} was pickled by Python {code.python} and this job runs Python {here}: use the same "
+                "version, or put the function into a module of the project"
+            )
+        return artifacts.open_pickle(code.data, code.what)
+
+    def filled(self, item: Any, inputs: list[Any]) -> Any:
+        """An argument with its inputs put in."""
+        if isinstance(item, InputRef):
+            return inputs[item.index]
+        if isinstance(item, Pickled):
+            return self.opened(item)
+        if type(item) in (list, tuple):
+            return type(item)([self.filled(part, inputs) for part in item])
+        if type(item) is dict:
+            return {key: self.filled(part, inputs) for key, part in item.items()}
+        return item
+
+
+def _note(words: str) -> None:
+    """One line for the attempt's record, where the platform keeps one."""
+    path = os.environ.get("AIFLOW_REASON_FILE")
+    if path:
+        try:
+            Path(path).write_text(words[:2000], encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            pass  # the log has it too
+
+
+def _fail(words: str, code: int = 1) -> NoReturn:
+    _note(words)
+    print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _fail_as_user_code(error: BaseException, step: dict[str, Any] | None) -> NoReturn:
+    """The user's traceback without our own frames, as their script would print it."""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+    _note(f"{type(error).__name__}: {error}")
+    sys.stderr.flush()
+    sys.stdout.flush()
+    sys.exit(1)

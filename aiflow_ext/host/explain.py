@@ -1,0 +1,136 @@
+"""Why a platform and engine can or cannot be resolved, found without importing any plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiflow_ext.host.metadata import split_value
+from aiflow_ext.host.policy import ALLOW, DENY, PINS
+from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
+from aiflow_ext.model.errors import NOT_INSTALLED, OK, PLUGIN
+
+# The platforms that this project publishes a distribution for.
+OURS = ("local", "kubernetes", "yarn", "flink")
+# The record that says most comes first.
+_TELLING = ("loaded", "available", "conflicted", "incompatible", "disabled", "broken")
+
+
+class Explanation:
+    """What is known of one platform and engine.
+
+    Attributes:
+        platform, engine: what was asked for.
+        records: the job plugins advertised under this name, the most telling first.
+        sentences: what is the case.
+        cures: what to do about it, one command or setting each; empty where nothing need be done.
+        exit_code: 0 if it can be resolved as far as metadata tells, else the code that ``run`` would end with.
+    """
+
+    def __init__(
+        self, platform: str, engine: str, records: tuple[PluginRecord, ...], pins: Mapping[str, str] | None = None
+    ) -> None:
+        self.platform, self.engine = platform, engine
+        name = f"{platform}.{engine}"
+        self.records = tuple(
+            sorted(
+                (record for record in records if record.kind == "job_plugin" and record.name == name),
+                key=lambda record: _TELLING.index(record.status),
+            )
+        )
+        self.sentences: list[str] = []
+        self.cures: list[str] = []
+        if not self.records:
+            self.exit_code = NOT_INSTALLED
+            self._not_installed(name, records, pins or {})
+            return
+        self.exit_code = OK if self.records[0].status in ("available", "loaded") else PLUGIN
+        for record in self.records:
+            self._say(record)
+        if self.exit_code == OK and self.records[0].distribution != IN_PROCESS:
+            self._look_for_module(self.records[0])
+
+    def lines(self) -> list[str]:
+        """The explanation for a person to read."""
+        return [*self.sentences, *(f"to do: {cure}" for cure in self.cures)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as JSON types."""
+        return {
+            "platform": self.platform,
+            "engine": self.engine,
+            "resolvable": self.exit_code == OK,
+            "exit_code": self.exit_code,
+            "records": [record.to_dict() for record in self.records],
+            "sentences": list(self.sentences),
+            "cures": list(self.cures),
+        }
+
+    def _say(self, record: PluginRecord) -> None:
+        what = f"job plugin {record.name!r} of {provider(record)} ({record.entry_point or 'no entry point'})"
+        if record.status in ("available", "loaded"):
+            self.sentences.append(f"{what} is {record.status}")
+            return
+        self.sentences.append(f"{what} is {record.status}: {record.reason}")
+        cure = {
+            "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
+            "disabled": f"change {PINS if '(' not in (record.reason or '') else _list_named(record)}",
+            "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
+            "broken": f"pip install --force-reinstall {record.distribution}",
+        }[record.status]
+        if self.exit_code != OK and cure not in self.cures:
+            self.cures.append(cure)
+
+    def _look_for_module(self, record: PluginRecord) -> None:
+        from importlib.util import find_spec
+
+        top = split_value(record.entry_point)[0].partition(".")[0]
+        try:
+            there = find_spec(top) is not None  # of a top-level module: finds it without importing it
+        except (ImportError, ValueError):
+            there = False
+        if not there:
+            self.exit_code = PLUGIN
+            self.sentences.append(f"but its module {top!r} is not there")
+            self.cures.append(f"pip install --force-reinstall {record.distribution}")
+
+    def _not_installed(self, name: str, records: Iterable[PluginRecord], pins: Mapping[str, str]) -> None:
+        from difflib import get_close_matches
+
+        plugins = sorted({record.name for record in records if record.kind == "job_plugin"})
+        platforms = {plugin.partition(".")[0] for plugin in plugins}
+        engines = sorted(plugin.partition(".")[2] for plugin in plugins if plugin.partition(".")[0] == self.platform)
+        if self.platform in platforms:
+            what = f"nothing installed runs engine {self.engine!r} on platform {self.platform!r}"
+            listed = f"its engines here are {', '.join(engines)}"
+        else:
+            what = f"nothing installed provides the platform {self.platform!r}"
+            listed = f"installed are {', '.join(plugins)}" if plugins else "no job plugin is installed"
+        self.sentences.append(f"{what}; {listed}")
+        near = get_close_matches(name, plugins, 3, 0.7)
+        if not near:
+            near = [plugin for plugin in plugins if plugin.partition(".")[0] in
+                    get_close_matches(self.platform, platforms, 1, 0.6)]  # fmt: skip
+            near = get_close_matches(name, near, 3, 0.0)
+        if near:
+            self.cures.append(f"did you mean {' or '.join(near)}?")
+        wanted = self.platform
+        if wanted not in OURS and self.platform not in platforms:
+            wanted = (get_close_matches(wanted, OURS, 1, 0.75) or [""])[0]
+        if wanted in OURS and wanted not in platforms:
+            self.cures.append(f"pip install aiflow-ext-{wanted}")
+        elif self.platform in platforms and self.engine == "flink" and self.platform in OURS:
+            self.cures.append(f"pip install 'aiflow-ext-{self.platform}[flink]'")
+        if not self.cures:
+            self.cures.append("install the distribution that provides it; aiflow-ext plugins lists what is installed")
+        if name in pins:
+            self.sentences.append(f"the pin {name}={pins[name]} changes nothing: it is not installed")
+
+
+def install_hint(explanation: Explanation) -> str:
+    """The cures of something that is not installed, in one line."""
+    return "; ".join(explanation.cures)
+
+
+def _list_named(record: PluginRecord) -> str:
+    return DENY if DENY in (record.reason or "") else ALLOW

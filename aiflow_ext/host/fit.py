@@ -1,0 +1,79 @@
+"""Fits an author's method to its hook: arguments called otherwise are passed by position, or named in an error."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from types import FunctionType, MethodType
+from typing import Any
+
+
+class DoesNotFit(Exception):
+    """Why a method cannot take the hook's arguments, as the end of a sentence."""
+
+
+def fit(method: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
+    """A function with exactly (or some of) the hook's argument names that calls ``method``.
+
+    The method itself where its own names fit, so that the usual plugin pays for no extra call.
+    """
+    if _fits_as_it_is(method, arguments):
+        return method
+    try:
+        parameters = list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):  # a builtin that does not tell: by position, as it would be called
+        return _caller(method, arguments, ", ".join(arguments))
+    return _caller(method, arguments, _call(parameters, arguments))
+
+
+def _fits_as_it_is(method: Callable[..., Any], arguments: Sequence[str]) -> bool:
+    function = method.__func__ if isinstance(method, MethodType) else method
+    if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
+        return False
+    code = function.__code__
+    names = code.co_varnames[int(isinstance(method, MethodType)) : code.co_argcount]
+    variadic = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    return names == tuple(arguments) and not (function.__defaults__ or code.co_kwonlyargcount or variadic)
+
+
+def _call(parameters: list[inspect.Parameter], arguments: Sequence[str]) -> str:
+    """The call, as text: each hook argument goes to the parameter of its name, the others in order."""
+    plain = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    star = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    stars = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    gives = {one.name: one.name for one in plain if one.name in arguments and one.kind is not one.POSITIONAL_ONLY}
+    left = [name for name in arguments if name not in gives]
+    # Required parameters first: an optional one keeps its default rather than take a required one's argument.
+    for one in sorted((one for one in plain if one.name not in gives), key=lambda one: one.default is not one.empty):
+        if left and one.kind is not one.KEYWORD_ONLY and (one.default is one.empty or not (star or stars)):
+            gives[one.name] = left.pop(0)
+        elif one.default is one.empty:
+            raise DoesNotFit(f"wants an argument {one.name!r}; the hook gives {_listed(arguments)}")
+    renamed = any(theirs != ours for theirs, ours in gives.items())
+    if left and not (star or stars) and renamed:
+        raise DoesNotFit(f"takes ({', '.join(gives)}); which of {_listed(arguments)} is meant cannot be told")
+    call = [
+        gives[one.name] if one.kind is one.POSITIONAL_ONLY else f"{one.name}={gives[one.name]}"
+        for one in plain
+        if one.name in gives
+    ]
+    if star and left:
+        # What *args takes stands behind all that is passed by position.
+        ahead = [gives[one.name] for one in plain if one.kind is not one.KEYWORD_ONLY and one.name in gives]
+        by_name = [f"{one.name}={gives[one.name]}" for one in plain
+                   if one.kind is one.KEYWORD_ONLY and one.name in gives]  # fmt: skip
+        call = [*ahead, *left, *by_name]
+    elif stars:
+        call += [f"{name}={name}" for name in left]
+    return ", ".join(call)
+
+
+def _caller(method: Callable[..., Any], arguments: Sequence[str], call: str) -> Callable[..., Any]:
+    # As namedtuple does: pluggy reads argument names from the code object. The text is made of our own argument
+    # names and of identifiers that Python has already accepted as parameters.
+    made: Callable[..., Any] = eval(f"lambda {', '.join(arguments)}: _method({call})", {"_method": method})
+    return made
+
+
+def _listed(arguments: Sequence[str]) -> str:
+    return ", ".join(arguments) or "none"

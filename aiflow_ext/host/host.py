@@ -1,0 +1,162 @@
+"""The plugin host: an inventory from metadata, and one plugin imported at a time."""
+
+from __future__ import annotations
+
+from _thread import RLock
+
+from aiflow_ext.host import index, registry
+from aiflow_ext.host.policy import Policy, settle
+from aiflow_ext.host.records import IN_PROCESS, PluginRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from aiflow_ext.host.explain import Explanation
+    from aiflow_ext.host.extensions import Extensions
+    from aiflow_ext.host.resolve import ResolvedPlugin
+
+
+class PluginHost:
+    """The plugins of this environment under one policy.
+
+    Args:
+        policy: what may be used; None: as the environment says (AIFLOW_PLUGINS_ALLOW, AIFLOW_PLUGINS_DENY).
+        pins: name -> the distribution that provides it where several do; None: AIFLOW_PLUGINS_PINS.
+    """
+
+    def __init__(self, policy: Policy | None = None, pins: Mapping[str, str] | None = None) -> None:
+        self.policy = Policy.from_environment() if policy is None else policy
+        self.pins = Policy.pins_from_environment() if pins is None else dict(pins)
+        self._snapshot: index.Snapshot | None = None
+        self._outcomes: dict[tuple[str, ...], PluginRecord] = {}
+        self._resolved: dict[tuple[str, str], tuple[Any, ResolvedPlugin]] = {}
+        self._extensions: Extensions | None = None
+        # Re-entrant: importing a plugin may itself ask for plugins.
+        self._lock = RLock()
+
+    def plugins(self, refresh: bool = False) -> tuple[PluginRecord, ...]:
+        """A record of every advertised plugin, sorted; nothing is imported.
+
+        Args:
+            refresh: read all metadata again, whatever the index says.
+        """
+        records = self._records(refresh)
+        if self._outcomes:
+            records = [self._outcomes.get(record[:5], record) if record.status == "available" else record
+                       for record in records]  # fmt: skip
+        return tuple(records)
+
+    def resolve(self, platform: str, engine: str) -> ResolvedPlugin:
+        """Import, check and return the job plugin for ``platform`` and ``engine``, and no other.
+
+        Raises a PluginError of its own kind for each way in which it cannot be had (model.errors).
+        """
+        with self._lock:
+            registered = registry.object_of("job_plugin", f"{platform}.{engine}")
+            known = self._resolved.get((platform, engine))
+            if known is not None and known[0] is registered:
+                return known[1]
+            record = self._choose(platform, engine)
+            resolved = self._load(record, platform, engine, registered)
+            if self._extensions is not None:
+                resolved.wrap(self._extensions.wrappers)
+            self._resolved[platform, engine] = registered, resolved
+            return resolved
+
+    def extensions(self) -> Extensions:
+        """Import the extensions, once; from then on they wrap every resolved plugin. Only a driver calls this."""
+        from aiflow_ext.host.extensions import Extensions
+
+        with self._lock:
+            if self._extensions is None:
+                records = [record for record in self._records() if record.kind == "extension"]
+                self._extensions = Extensions(_once(records))
+                self._outcomes.update({record[:5]: record for record in self._extensions.records})
+                for _, resolved in self._resolved.values():
+                    resolved.wrap(self._extensions.wrappers)
+            return self._extensions
+
+    def why(self, platform: str, engine: str) -> Explanation:
+        """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin."""
+        from aiflow_ext.host.explain import Explanation
+
+        found = Explanation(platform, engine, self.plugins(), self.pins)
+        # Nobody is told "not installed", or anything else unpleasant, from the index.
+        return Explanation(platform, engine, self.plugins(refresh=True), self.pins) if found.exit_code else found
+
+    def _records(self, refresh: bool = False) -> list[PluginRecord]:
+        with self._lock:
+            snapshot = self._facts(refresh)
+        own = registry.registered()
+        records = sorted([*snapshot.records, *own]) if own else list(snapshot.records)
+        return settle(records, self.policy, self.pins)
+
+    def _facts(self, refresh: bool) -> index.Snapshot:
+        if not refresh:
+            if self._snapshot is not None and self._snapshot.holds() and index.only_standard_finders():
+                return self._snapshot
+            self._snapshot = index.load()
+            if self._snapshot is not None:
+                return self._snapshot
+        from aiflow_ext.host.scan import scan
+
+        found = scan()
+        index.save(found)
+        self._snapshot = found if found.settled() else None
+        return found
+
+    def _choose(self, platform: str, engine: str) -> PluginRecord:
+        name = f"{platform}.{engine}"
+        record = next((one for one in _usable(self._records(), name) if self._still(one)), None)
+        # Nothing usable, or no longer what the index says: the truth decides.
+        if record is not None:
+            return record
+        records = self._records(refresh=True)
+        record = next(iter(_usable(records, name)), None)
+        if record is not None:
+            return record
+        from aiflow_ext.host.resolve import refusal
+
+        raise refusal(platform, engine, records, self.pins)
+
+    def _still(self, record: PluginRecord) -> bool:
+        """Whether ``record``'s own distribution, read now, still says so."""
+        if record.distribution == IN_PROCESS:
+            return True
+        home = self._snapshot.homes.get((record.distribution, record.version)) if self._snapshot else None
+        if home is None:  # in an archive, or just scanned
+            return self._snapshot is None
+        from aiflow_ext.host.metadata import still_says
+
+        return still_says(home, record)
+
+    def _load(self, record: PluginRecord, platform: str, engine: str, registered: Any) -> ResolvedPlugin:
+        from aiflow_ext.host.loading import shown
+        from aiflow_ext.host.resolve import resolve
+        from aiflow_ext.model.errors import PluginError
+
+        try:
+            resolved = resolve(record, platform, engine, registered if record.distribution == IN_PROCESS else None)
+        except PluginError as error:
+            self._outcomes[record[:5]] = record.replace("broken", error.message, shown(error.__cause__ or error))
+            raise
+        self._outcomes[record[:5]] = resolved.record
+        return resolved
+
+
+def plugins(refresh: bool = False) -> tuple[PluginRecord, ...]:
+    """A record of every plugin that is advertised in this environment; nothing is imported."""
+    return PluginHost().plugins(refresh)
+
+
+def _usable(records: list[PluginRecord], name: str) -> list[PluginRecord]:
+    return [one for one in records if one[1] == name and one[0] == "job_plugin" and one[5] == "available"]
+
+
+def _once(records: list[PluginRecord]) -> list[PluginRecord]:
+    """Without the second of an extension that two distributions advertise as the same object."""
+    first: dict[tuple[str, str, str], PluginRecord] = {}
+    return [record for record in records if record.status != "available"
+            or first.setdefault((record.kind, record.name, record.entry_point), record) is record]  # fmt: skip

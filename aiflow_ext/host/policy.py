@@ -1,0 +1,137 @@
+"""What may be used: allow and deny by distribution, kind or name, and the pins that settle a conflict."""
+
+from __future__ import annotations
+
+import os
+
+from aiflow_ext.host.records import KINDS, normalise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aiflow_ext.host.records import PluginRecord
+
+ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
+
+
+class Policy:
+    """Which plugins may be used. Deny wins; an empty ``allow`` allows everything.
+
+    A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension), ``name:NAME``, or a
+    bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell globs. A name is the one in the
+    record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
+
+    Raises PluginError for a pattern that is none of these: a policy that silently did nothing would be worse.
+    """
+
+    __slots__ = ("allow", "deny")
+
+    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
+        self.allow, self.deny = _patterns(allow, "allow"), _patterns(deny, "deny")
+
+    @classmethod
+    def from_environment(cls) -> Policy:
+        """The policy in AIFLOW_PLUGINS_ALLOW and AIFLOW_PLUGINS_DENY: patterns with commas between."""
+        return cls(_split(ALLOW), _split(DENY))
+
+    @staticmethod
+    def pins_from_environment() -> dict[str, str]:
+        """The pins in AIFLOW_PLUGINS_PINS, name -> distribution: ``NAME=DISTRIBUTION`` with commas between."""
+        found = {}
+        for item in _split(PINS):
+            name, _, distribution = (part.strip() for part in item.partition("="))
+            if not name or not distribution:
+                _reject(f"{PINS}: {item!r} is not NAME=DISTRIBUTION", "such as local.python=aiflow-ext-local")
+            found[name] = distribution
+        return found
+
+    def refusal(self, record: PluginRecord) -> str | None:
+        """Why ``record`` may not be used, as a sentence; None: it may."""
+        for pattern in self.deny:
+            if _matches(pattern, record):
+                return f"the policy denies it: {pattern!r} is in the deny list ({DENY})"
+        if self.allow and not any(_matches(pattern, record) for pattern in self.allow):
+            return f"the policy does not allow it: nothing in the allow list ({ALLOW}) names it"
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.allow or self.deny)
+
+    def __repr__(self) -> str:
+        return f"Policy(allow={self.allow!r}, deny={self.deny!r})"
+
+
+def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str]) -> list[PluginRecord]:
+    """``records`` with the statuses that policy, pins and conflicts give them; the order stays."""
+    if policy:
+        refused = [(record, policy.refusal(record)) for record in records]
+        records = [record.replace("disabled", reason, record[7]) if reason else record for record, reason in refused]
+    if not pins and len({(record[0], record[1]) for record in records}) == len(records):
+        return records  # no name is there twice: the usual case, and the fast one
+    rivals: dict[tuple[str, str], list[int]] = {}
+    for position, record in enumerate(records):
+        if record.status == "available":
+            rivals.setdefault((record[0], record[1]), []).append(position)
+    for (_, name), positions in rivals.items():
+        settled = _settled([records[position] for position in positions], pins.get(name))
+        for position, record in zip(positions, settled, strict=True):
+            records[position] = record
+    return records
+
+
+def _settled(rivals: list[PluginRecord], pin: str | None) -> list[PluginRecord]:
+    if pin is not None:
+        chosen = [record for record in rivals if normalise(record.distribution) == normalise(pin)]
+        if not chosen:
+            reason = f"the pin {rivals[0].name}={pin} names a distribution that does not provide it here"
+            return [record.replace("conflicted", reason) for record in rivals]
+        reason = f"the pin {rivals[0].name}={pin} prefers {chosen[0].distribution}"
+        return [record if record in chosen else record.replace("disabled", reason) for record in rivals]
+    # The same object advertised by two distributions is one plugin, whoever is asked for it.
+    if len({record.entry_point for record in rivals}) == 1 and rivals[0].distribution != "in process":
+        return rivals
+    names = " and ".join(f"{record.distribution} {record.version}".strip() for record in rivals)
+    hint = f"; {PINS}={rivals[0].name}=DISTRIBUTION settles it"
+    return [record.replace("conflicted", f"{names} both provide it{hint}") for record in rivals]
+
+
+def _split(variable: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(variable, "").split(",") if item.strip()]
+
+
+def _patterns(patterns: Iterable[str], which: str) -> tuple[str, ...]:
+    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    for pattern in found:
+        scope, colon, rest = pattern.partition(":")
+        if not (rest if colon else scope) or (colon and scope not in ("distribution", "kind", "name")):
+            _reject(
+                f"{pattern!r} in the {which} list is not a pattern",
+                "write distribution:NAME, kind:KIND, name:NAME or a bare NAME",
+            )
+        if scope == "kind" and not any(_like(kind, rest) for kind in KINDS):
+            _reject(f"{pattern!r} in the {which} list names no kind of plugin", f"the kinds are {', '.join(KINDS)}")
+    return found
+
+
+def _matches(pattern: str, record: PluginRecord) -> bool:
+    scope, colon, rest = pattern.partition(":")
+    if not colon:
+        return _like(record.name, scope) or _like(normalise(record.distribution), normalise(scope))
+    if scope == "distribution":
+        return _like(normalise(record.distribution), normalise(rest))
+    return _like(record.kind if scope == "kind" else record.name, rest)
+
+
+def _like(text: str, pattern: str) -> bool:
+    if not any(char in pattern for char in "*?["):
+        return text == pattern
+    from fnmatch import fnmatchcase  # imports re, which a plain name does not need
+
+    return fnmatchcase(text, pattern)
+
+
+def _reject(message: str, hint: str) -> None:
+    from aiflow_ext.model.errors import PluginError
+
+    raise PluginError(message, hint=hint)

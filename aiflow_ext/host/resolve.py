@@ -1,0 +1,79 @@
+"""A job plugin that has been imported and checked, and what is raised for one that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.host.explain import Explanation, install_hint
+from aiflow_ext.host.loading import describe, load, make
+from aiflow_ext.host.manager import Hooks, manager_of
+from aiflow_ext.host.records import PluginRecord
+from aiflow_ext.host.validate import check_names, types_of
+from aiflow_ext.model.errors import (
+    PluginConflictError,
+    PluginDisabledError,
+    PluginError,
+    PluginIncompatibleError,
+    PluginNotInstalledError,
+)
+
+if TYPE_CHECKING:
+    from aiflow_ext.model.config import BaseJobConfig
+    from aiflow_ext.model.job import BaseJob
+
+_RAISED: dict[str, type[PluginError]] = {
+    "conflicted": PluginConflictError,
+    "incompatible": PluginIncompatibleError,
+    "disabled": PluginDisabledError,
+}
+
+
+class ResolvedPlugin:
+    """A job plugin, ready to be called.
+
+    Attributes:
+        record: its record, ``loaded``.
+        plugin: the author's object.
+        hook: the nine, the offered hooks of the second specification and the defaults of the others; called with
+            keywords: ``resolved.hook.submit_job(job=job)``.
+        platform, engine: the names it is advertised under.
+        config_type, job_type: the classes of its configs and jobs.
+        offers: names of the hooks of the second specification that it implements.
+        durable: it offers both ``lookup`` and ``attach``.
+    """
+
+    def __init__(self, record: PluginRecord, plugin: Any, platform: str, engine: str) -> None:
+        where = describe(record)
+        types = types_of(plugin, where)
+        check_names(types, platform, engine, where)
+        self._manager, self.offers = manager_of(plugin, where)
+        self.record, self.plugin, self.platform, self.engine = record.replace("loaded"), plugin, platform, engine
+        self.hook: Any = self._manager.hook
+        self.config_type: type[BaseJobConfig] = types["job_config_type"]
+        self.job_type: type[BaseJob] = types["job_type"]
+        self.durable = {"lookup", "attach"} <= self.offers
+
+    def wrap(self, wrappers: Iterable[tuple[str, Hooks]]) -> None:
+        """Put extensions' wrappers around the nine."""
+        for name, hooks in wrappers:
+            self._manager.add(hooks, name)
+
+    def __repr__(self) -> str:
+        return f"<ResolvedPlugin {self.platform}.{self.engine} of {self.record.distribution}>"
+
+
+def resolve(record: PluginRecord, platform: str, engine: str, registered: Any = None) -> ResolvedPlugin:
+    """Import and check what ``record`` advertises (or take what was registered in this process)."""
+    plugin = registered if registered is not None else make(load(record), describe(record))
+    return ResolvedPlugin(record, plugin, platform, engine)
+
+
+def refusal(platform: str, engine: str, records: Iterable[PluginRecord], pins: dict[str, str]) -> PluginError:
+    """The error for a job plugin that none of ``records`` (all there are) lets be resolved."""
+    found = Explanation(platform, engine, tuple(records), pins)
+    if not found.records:
+        return PluginNotInstalledError(found.sentences[0], hint=install_hint(found))
+    record = found.records[0]
+    kind = _RAISED.get(record.status, PluginError)
+    return kind("\n".join(found.sentences), hint="\n    ".join(found.cures) or None)

@@ -1,0 +1,278 @@
+"""What a plugin author can implement: each hook says when it is called, with what, its default, what raising means.
+
+The nine of ``JobPluginSpec`` are a job plugin's plain methods, without any decorator. ``SecondSpec`` is optional, on
+the same object, and taken only where marked with ``@aiflow_ext.hookimpl``. ``ExtensionSpec`` is an extension's.
+
+One attempt of a job goes through: generate, allocate_id, *intent recorded*, generate_job_resource, *resources
+recorded*, submit_job, *acknowledged*, (stop_job), *end recorded*, cleanup_job. Nothing has started before *resources
+recorded*, so that a driver that died earlier never has to ask the platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+
+if TYPE_CHECKING:
+    from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
+    from aiflow_ext.model.config import BaseJobConfig
+    from aiflow_ext.model.errors import Problem
+    from aiflow_ext.model.graph import AISubGraph
+    from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+    from aiflow_ext.model.plugin import AbstractEngine, AbstractPlatform
+    from aiflow_ext.model.project import ProjectDesc
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROJECT = "aiflow_ext"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+def _spec(function: F) -> F:
+    """Mark a hook that one plugin answers: calling it returns that answer, not a list."""
+    return hookspec(firstresult=True)(function)
+
+
+class JobPluginSpec:
+    """The nine methods of a job plugin. All are required; write them plainly, or subclass AbstractJobPlugin."""
+
+    @_spec
+    def generate(self, sub_graph: AISubGraph, project_desc: ProjectDesc) -> BaseJob:  # type: ignore[empty-body]
+        """Make a job of a subgraph.
+
+        When: for each attempt, and for ``render``; before anything is recorded. Must be offline and repeatable: the
+        same subgraph gives an equal job, because a driver that comes back generates it again from the stored graph.
+
+        :param sub_graph: the job's nodes, the edges between them, and its config (of your ``job_config_type``).
+        :param project_desc: the project's name, root folder, python paths, artifacts URL.
+        :return: a job of your ``job_type``. Its ``job_context`` may be bare: the host fills it in.
+        Raising: the job cannot be made of these nodes. At render and before a run's first submit it is the workflow
+        author's error; name the node. Nothing has been submitted.
+        """
+
+    @_spec
+    def generate_job_resource(self, job: BaseJob) -> None:
+        """Put in place everything that the platform needs to start ``job``: files, archives, objects.
+
+        When: after the attempt's native id is recorded, before submit_job. It may be called again for the same
+        attempt after a crash, so it must be repeatable. Nothing may start here.
+
+        :param job: from generate, its ``job_context`` filled in (run, attempt, native id, work folder).
+        Raising: the attempt is FAILED and never started; cleanup_job is called.
+        """
+
+    @_spec
+    def submit_job(self, job: BaseJob) -> AbstractJobHandler:  # type: ignore[empty-body]
+        """Start ``job`` under the native id in its context.
+
+        When: once per attempt, after its resources are recorded. A driver that died in between asks ``lookup`` first
+        and calls this again only where that proves that nothing started.
+
+        :param job: as in generate_job_resource.
+        :return: the job's handler. Without ``lookup`` and ``attach`` it may be None or an AbstractJobHandler that
+            overrides nothing, and this may block until the job has ended: returning then means FINISHED.
+        Raising: without ``lookup`` and ``attach``, FAILED. With them, the platform is asked by ``lookup`` whether the
+        job started all the same; FAILED where it did not.
+        """
+
+    @_spec
+    def stop_job(self, job: BaseJob) -> None:
+        """End ``job``, which was submitted by this object or, after ``attach``, by an earlier one.
+
+        When: somebody stops the job, it times out, or the run fails fast. It may come twice, before the start and
+        after the end; all of these are fine.
+
+        :param job: as in submit_job.
+        Raising: logged; the handler's own ``stop`` and, for a supervised job, the end of its process tree follow.
+        """
+
+    @_spec
+    def cleanup_job(self, job: BaseJob) -> None:
+        """Remove what ``job`` left on the platform. Logs that a user may still want stay.
+
+        When: after the attempt's end is recorded; at least once, so it must be repeatable.
+
+        :param job: as in submit_job.
+        Raising: logged, and tried again later (``gc``); the attempt's state does not change.
+        """
+
+    @_spec
+    def job_type(self) -> type[BaseJob]:  # type: ignore[empty-body]
+        """The class (not an object) of the jobs that generate returns.
+
+        When: once, as the plugin is resolved. Stored jobs are read back as this class.
+        Raising, or returning anything else: the plugin is broken (PluginTypeError).
+        """
+
+    @_spec
+    def job_config_type(self) -> type[BaseJobConfig]:  # type: ignore[empty-body]
+        """The class that a job's config is structured as; its fields are the keys that workflow.yaml may have.
+
+        When: once, as the plugin is resolved.
+        Raising, or returning anything else: the plugin is broken (PluginTypeError).
+        """
+
+    @_spec
+    def platform(self) -> type[AbstractPlatform]:  # type: ignore[empty-body]
+        """The class of the platform; its ``platform()`` is the first half of the advertised name.
+
+        When: once, as the plugin is resolved.
+        Raising, or returning anything else: the plugin is broken (PluginTypeError).
+        """
+
+    @_spec
+    def engine(self) -> type[AbstractEngine]:  # type: ignore[empty-body]
+        """The class of the engine; its ``engine()`` is the second half of the advertised name.
+
+        When: once, as the plugin is resolved.
+        Raising, or returning anything else: the plugin is broken (PluginTypeError).
+        """
+
+
+class SecondSpec:
+    """What a job plugin can offer besides the nine. Each is optional, and taken only if marked with ``@hookimpl``.
+
+    A plugin with both ``lookup`` and ``attach`` is *durable*: its jobs live on without the process that submitted
+    them. Any other runs inside an attempt host, a supervised process that holds plugin and job to the end.
+    """
+
+    @_spec
+    def allocate_id(self, job: BaseJob) -> str:  # type: ignore[empty-body]
+        """The attempt's native id: its name on the platform, unique there.
+
+        When: after generate, before anything is recorded or sent. It may ask a server; it starts nothing. An id that
+        was allocated and never used must do no harm.
+
+        :param job: its context has run, job name and attempt; no native id yet.
+        Default: run, job and attempt in at most 52 characters of [a-z0-9-], with a hash.
+        Raising: the attempt is FAILED and never started.
+        """
+
+    @_spec
+    def render(self, job: BaseJob) -> Request:  # type: ignore[empty-body]
+        """Exactly what submit_job will send, as pure data.
+
+        When: for ``aiflow-ext render``, offline, and by submit_job itself: what is rendered is what is sent. Secrets
+        stand as references, a value that a server assigns as ``${server:...}``.
+
+        :param job: its native id may be a placeholder.
+        Default: none; ``render`` then shows the job and its config.
+        Raising: as in generate.
+        """
+
+    @_spec
+    def lookup(self, native_id: str) -> Lookup:  # type: ignore[empty-body]
+        """What the platform knows of a native id, whoever submitted it.
+
+        When: a driver finds an attempt whose submit was never acknowledged, and after a submit_job that raised.
+
+        :param native_id: from allocate_id.
+        :return: FOUND; NEVER_STARTED, which needs proof, for the job may then be submitted again; else UNKNOWN.
+        Default: UNKNOWN.
+        Raising: the platform cannot be reached; asked again later.
+        """
+
+    @_spec
+    def attach(self, job: BaseJob, native_id: str) -> AbstractJobHandler:  # type: ignore[empty-body]
+        """A handler for a job that another process submitted.
+
+        When: ``lookup`` said FOUND; and when status, logs or stop are asked for by a later command.
+
+        :param job: generated again from the stored graph; do not rely on what an earlier submit_job set on it.
+        :param native_id: from allocate_id.
+        Default: none; the plugin is then not durable.
+        Raising: the platform cannot be reached; the attempt is shown as unreachable.
+        """
+
+    @_spec
+    def watch(self, native_ids: Sequence[str], since: str | None) -> Iterable[AttemptEvent]:  # type: ignore[empty-body]
+        """Events of many attempts in one stream: one watch (or poll) for a whole run.
+
+        When: once a run and platform, while attempts are live; again, with the last cursor, after it ends or raises.
+        Late, repeated and missing events do no harm.
+
+        :param native_ids: the attempts of this run on this platform.
+        :param since: the last event's ``cursor``; None at first.
+        Default: none; each handler's ``state`` is then asked from time to time.
+        Raising: the platform cannot be reached; called again later with a growing pause.
+        """
+
+    @_spec
+    def cleanup_run(self, run: str) -> None:
+        """Remove what was sent once for the whole run (a project archive, a namespace).
+
+        When: every job of the run has ended and been recorded, and again by ``gc``; it must be repeatable.
+
+        :param run: the run's id.
+        Default: nothing to remove.
+        Raising: logged, and tried again by ``gc``.
+        """
+
+    @_spec
+    def check_platform(self) -> Sequence[Problem]:  # type: ignore[empty-body]
+        """What keeps the platform from being used now, each problem with its cure.
+
+        When: once a platform, before a run's first intent is recorded; and by ``aiflow-ext doctor``.
+
+        :return: no problems: an empty sequence.
+        Default: no problems.
+        Raising: is itself shown as a problem.
+        """
+
+
+class ExtensionSpec:
+    """What an extension can implement; mark each with ``@hookimpl``.
+
+    Besides these an extension may wrap any of the nine: ``@hookimpl(wrapper=True)`` on a generator function of the
+    hook's name. Extensions are imported when a driver starts a run, never by listing, resolving or rendering.
+    """
+
+    @hookspec
+    def before_submit(self, job: BaseJob) -> None:
+        """Look at a job before it is submitted, and possibly refuse it.
+
+        When: for each attempt, after generate, before its intent is recorded.
+
+        :param job: as the plugin generated it, its context filled in except for the native id.
+        Raising: refuses the job; it fails with that reason and nothing has been recorded or sent.
+        """
+
+    @hookspec
+    def on_transition(self, event: Any) -> None:
+        """Learn that an attempt's state has changed.
+
+        When: after the change is recorded; at least once for each, in order, with the run's sequence number.
+
+        :param event: the record of the change.
+        Raising: logged; it never fails a job, and the other extensions are told all the same.
+        """
+
+    @_spec
+    def should_retry(self, attempt: Any, outcome: Any) -> float | None:
+        """Decide that an ended attempt is tried again.
+
+        When: an attempt has ended without success and its config gives it no further attempt.
+
+        :param attempt: the record of the attempt.
+        :param outcome: how it ended.
+        :return: seconds to wait before the next attempt; None leaves it to others. The first number given counts.
+        Raising: logged, and taken as None.
+        """
+
+
+def _arguments(spec: type[Any]) -> dict[str, tuple[str, ...]]:
+    """Hook name -> its argument names, in the specification's order."""
+    found = {}
+    for name, function in vars(spec).items():
+        if not name.startswith("_"):
+            code = function.__code__
+            found[name] = code.co_varnames[1 : code.co_argcount]
+    return found
+
+
+NINE = _arguments(JobPluginSpec)
+SECOND = _arguments(SecondSpec)
+EXTENSION = _arguments(ExtensionSpec)

@@ -1,0 +1,73 @@
+"""Whether a distribution fits this aiflow-ext and this machine: its version window and its ``aiflow_ext.requires``."""
+
+from __future__ import annotations
+
+import os
+
+from aiflow_ext.host.records import normalise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HOST = "aiflow-ext"
+
+
+def outside_window(requires: Iterable[str], host_version: str) -> str:
+    """Why requirements on aiflow-ext exclude ``host_version``, as a sentence; '' where they do not.
+
+    Markers are honoured; a requirement of an extra is nobody's requirement here. Raises ValueError for one that
+    cannot be read.
+    """
+    for text in requires:
+        if not _about_us(text):
+            continue
+        # Imported here: most scans meet no requirement on aiflow-ext, and listing from the index meets none.
+        from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            requirement = Requirement(text)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
+            raise ValueError(f"its requirement {text!r} cannot be read: {error}".partition("\n")[0]) from error
+        if applies and not requirement.specifier.contains(host_version, prereleases=True):
+            return f"it requires {HOST}{requirement.specifier}, and this is {HOST} {host_version}"
+    return ""
+
+
+def _about_us(requirement: str) -> bool:
+    end = next((at for at, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), len(requirement))
+    return normalise(requirement[:end]) == HOST
+
+
+def unmet(requirement: str) -> str:
+    """Why this machine does not meet a name in ``aiflow_ext.requires``, as a sentence; '' where it does.
+
+    ``linux``: Linux. ``linux-5.4``: Linux with that kernel or a newer one. Nothing else is known yet, and what is not
+    known is not met.
+    """
+    word, dash, wanted = requirement.partition("-")
+    minimum = _numbers(wanted)
+    if word != "linux" or (dash and not minimum):
+        return f"it requires {requirement!r} of the machine, which this aiflow-ext does not know"
+    needs = f"it needs Linux {wanted} or newer" if dash else "it needs Linux"
+    machine = os.uname()
+    if machine.sysname != "Linux":
+        return f"{needs}, and this is {machine.sysname}"
+    if minimum and _numbers(machine.release) < minimum:
+        return f"{needs}, and this is Linux {machine.release}"
+    return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: (5, 4, 0) of ``5.4.0-150-generic``."""
+    found = []
+    for part in version.split("."):
+        digits = part[: next((at for at, char in enumerate(part) if not char.isdigit()), len(part))]
+        if not digits:
+            break
+        found.append(int(digits))
+        if digits != part:
+            break
+    return tuple(found)

@@ -1,0 +1,66 @@
+"""Submit, watch, record, stop: a run from its plan to one record per job.
+
+Others may use: ``run_project`` and ``render_project`` here, ``plan.make_plan``, and the records in ``records``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.records import RunRecord, Transition
+    from aiflow_ext.run.start import Run
+
+
+def run_project(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    listener: Callable[[Transition], None] | None = None,
+) -> RunRecord:
+    """Run a project's workflow to its end, as ``aiflow-ext run`` does.
+
+    Args:
+        folder: the project's folder.
+        sets: ``JOB.KEY=VALUE`` for each ``--set``.
+        params: ``NAME=VALUE`` for each ``-p``.
+        workflow: which workflow, where workflow.py has several.
+        jobs: how many jobs run at once; as many as there are processors by default.
+        fail_fast: after the first FAILED or LOST job nothing new is started.
+        listener: called with every Transition, in order.
+
+    Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError where the run cannot
+    start: nothing has been submitted then.
+    """
+    return prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
+                       listener=listener).driver.run()  # fmt: skip
+
+
+def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
+    """Everything of :func:`run_project` but the run itself: the driver stands ready, nothing has been submitted."""
+    from aiflow_ext.run.start import prepare
+
+    return prepare(folder, **options)
+
+
+def render_project(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Exactly what would be sent for each job, offline, as ``aiflow-ext render`` shows it; secrets as references.
+
+    Raises AiflowError for every mistake that a run would name before it starts.
+    """
+    from aiflow_ext.run.render import render
+
+    return render(folder, sets=sets, params=params, workflow=workflow, only=only)

@@ -1,0 +1,408 @@
+"""The driver of one run: submits what is ready, follows what runs, and leaves one record per job."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.host.extensions import Extensions
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.order import decide
+from aiflow_ext.run.plan import Plan, PlannedJob, generate
+from aiflow_ext.run.platform_thread import PlatformThread
+from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+
+_log = logging.getLogger("aiflow_ext")
+GRACE = 10.0  # seconds between asking a job to end and ending it
+
+
+class Attempt:
+    """An attempt that the driver looks after."""
+
+    def __init__(self, record: AttemptRecord, planned: PlannedJob, launcher: Launcher, thread: PlatformThread) -> None:
+        self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
+        self.job: BaseJob | None = None
+        self.handler: AbstractJobHandler | None = None
+        self.stopping = False
+
+
+class Driver:
+    """Runs a plan to its end. One thread decides; each platform has a thread for its calls and one for its events.
+
+    Args:
+        plan: what to do.
+        record: the run's record, whose folder exists.
+        limit: how many attempts run at once; None for no limit.
+        fail_fast: after the first FAILED or LOST nothing new is submitted.
+        extensions: the extension hooks.
+        listener: called with every Transition, in order, in the driver's thread.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        record: RunRecord,
+        *,
+        limit: int | None = None,
+        fail_fast: bool = False,
+        extensions: Extensions | None = None,
+        listener: Callable[[Transition], None] | None = None,
+    ) -> None:
+        self.plan, self.record, self.limit, self.fail_fast = plan, record, limit, fail_fast
+        self.extensions, self.listener = extensions, listener
+        self.ledger = Ledger(record)
+        for name, planned in plan.jobs.items():
+            record.jobs[name] = JobRecord(name, planned.resolved.platform, planned.resolved.engine)
+        self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
+        self._launchers = {name: launcher_for(planned, plan.project.desc) for name, planned in plan.jobs.items()}
+        self._threads: dict[object, PlatformThread] = {}
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._waiting = dict.fromkeys(plan.jobs)  # jobs without an attempt yet, in the workflow's order
+        self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
+        self._settled = dict.fromkeys(plan.jobs, False)
+        self._retries_used = dict.fromkeys(plan.jobs, 0)
+        self._retry_pending: set[str] = set()
+        self._cleaning = 0
+        self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
+        for name, planned in plan.jobs.items():
+            for edge in planned.edges:
+                self._downstream[edge.source].append(name)
+        self._check_again = dict.fromkeys(plan.jobs)
+        self._held = False
+        self._leaving = False
+        self._broken: StateError | None = None
+
+    def run(self) -> RunRecord:
+        """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
+        fails, StateError where the records cannot be written any more."""
+        self._check_platforms()
+        try:
+            while not self._over():
+                self._start_ready()
+                if not self._over():
+                    self._take()
+        finally:
+            for thread in self._threads.values():
+                thread.close()
+        if self._broken is not None:
+            raise self._broken
+        if not self._leaving:
+            for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
+                self._quietly(launcher.cleanup_run, self.record.run_id)
+            self.ledger.close(self._verdict())
+        else:
+            self.ledger.save()
+        return self.record
+
+    # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Start nothing more and stop what runs; ``run`` returns once it is gone."""
+        self._inbox.put(lambda: self._stop_all(grace))
+
+    def leave(self) -> None:
+        """Start nothing more and let go: what runs goes on without the driver, and ``run`` returns."""
+        self._inbox.put(self._leave)
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Have ``function`` called in the driver's thread."""
+        self._inbox.put(function)
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        if self._leaving:
+            return True
+        return not (self._waiting or self._live or self._retry_pending or self._cleaning)
+
+    def _take(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        try:
+            self._inbox.get(timeout=timeout)()
+        except queue.Empty:
+            _, _, function = heapq.heappop(self._timers)
+            function()
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), function))
+
+    def _start_ready(self) -> None:
+        """Start or skip every waiting job whose upstreams have changed, in the workflow's order."""
+        while self._check_again:
+            again, self._check_again = self._check_again, {}
+            for name in [name for name in self._waiting if name in again]:
+                answer: bool | str | None = decide(
+                    self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled
+                )
+                if self._held and answer is not None:
+                    answer = "the run was stopped before it started" if answer is True else answer
+                if answer is True:
+                    if self.limit is not None and len(self._live) >= self.limit:
+                        self._check_again |= again  # asked again when something ends
+                        return
+                    del self._waiting[name]
+                    self._start(name)
+                elif isinstance(answer, str):
+                    del self._waiting[name]
+                    self._settled[name] = True
+                    self._tell(self.ledger.skip(self.record.jobs[name], answer))
+                    self._check_again |= dict.fromkeys(self._downstream[name])
+
+    # -- one attempt ------------------------------------------------------------------------------------------------
+
+    def _start(self, name: str) -> None:
+        planned, job_record = self.plan.jobs[name], self.record.jobs[name]
+        launcher = self._launchers[name]
+        thread = self._threads.get(launcher.key)
+        if thread is None:
+            thread = self._threads[launcher.key] = PlatformThread(launcher, self._event_posted)
+        number = len(job_record.attempts) + 1
+        finished = {job.name: job.last.number for job in self.record.jobs.values() if job.last is not None}
+        context = self.plan.context(name, self.record.run_id, Path(self.record.folder), number, finished)
+        attempt = Attempt(self.ledger.attempt(job_record, str(context.work_folder)), planned, launcher, thread)
+        self._live[str(context.work_folder)] = attempt
+        try:
+            attempt.job = generate(self.plan, planned, context)
+            if self.extensions is not None:
+                self.extensions.before_submit(attempt.job)
+        except Exception as error:
+            words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
+            self._ended(attempt, str(context.work_folder), JobState.FAILED, reason=f"refused: {words}")
+            return
+        thread.call(lambda: self._submit(attempt, str(context.work_folder)))
+
+    def _submit(self, attempt: Attempt, placeholder: str) -> None:
+        """The write-ahead steps, in the platform's thread: id, intent, resources, start, acknowledgement."""
+        job, launcher = attempt.job, attempt.launcher
+        assert job is not None
+        assert job.job_context is not None
+        step = "allocate_id"
+        try:
+            Path(str(job.job_context.work_folder)).mkdir(parents=True, exist_ok=True)
+            native_id = job.job_context.native_id = launcher.allocate(job)
+            self._now(lambda: self._intend(attempt, placeholder, native_id))
+            if attempt.record.state.ended:
+                return
+            attempt.thread.follow(native_id)
+            step = "generate_job_resource"
+            launcher.prepare(job)
+            if attempt.stopping:
+                self.post(lambda: self._ended(attempt, native_id, JobState.STOPPED, reason="stopped before it started"))
+                return
+            step = "submit_job"
+            handler = launcher.submit(job)
+        except Exception as error:
+            _log.debug("submission failed", exc_info=True)
+            words = f"{step}: {type(error).__name__}: {error}" if not isinstance(error, AiflowError) else str(error)
+            key = job.job_context.native_id or placeholder
+            self.post(lambda: self._ended(attempt, key, JobState.FAILED, reason=words))
+            return
+        attempt.handler = handler
+        if handler is not None:
+            attempt.thread.handlers[native_id] = handler
+        self.post(lambda: self._acknowledged(attempt))
+
+    def _now(self, function: Callable[[], None]) -> None:
+        """Have ``function`` called in the driver's thread, and wait until it has been."""
+        done = threading.Event()
+
+        def call() -> None:
+            try:
+                function()
+            finally:
+                done.set()
+
+        self.post(call)
+        done.wait()
+
+    def _intend(self, attempt: Attempt, placeholder: str, native_id: str) -> None:
+        self._live[native_id] = self._live.pop(placeholder)
+        self._move(attempt, JobState.SUBMITTING, native_id=native_id)
+
+    def _acknowledged(self, attempt: Attempt) -> None:
+        self._move(attempt, JobState.QUEUED)
+        if attempt.stopping:
+            self._stop_one(attempt, GRACE)
+
+    def _event_posted(self, event: Any) -> None:
+        self.post(lambda: self._event(event))
+
+    def _event(self, event: AttemptEvent | tuple[str, bool, str]) -> None:
+        if isinstance(event, tuple):
+            attempt = self._live.get(event[0])
+            if attempt is not None:
+                attempt.record.unreachable, attempt.record.reason = event[1], event[2]
+            return
+        attempt = self._live.get(event.native_id)
+        if attempt is None:
+            return  # late or repeated
+        attempt.record.unreachable = False
+        attempt.record.restarts = max(attempt.record.restarts, event.restarts)
+        if event.state.ended:
+            self._ended(
+                attempt, event.native_id, event.state, at=event.time, exit_code=event.exit_code, signal=event.signal,
+                reason=event.reason, disruption=event.disruption or None,
+            )  # fmt: skip
+            return
+        if event.state is JobState.RUNNING and attempt.record.started_at is None:
+            timeout = attempt.planned.config.timeout
+            if timeout is not None:
+                self._later(timeout, lambda: self._timed_out(attempt, timeout))
+            self._check_again |= dict.fromkeys(self._downstream[attempt.planned.name])
+        self._move(attempt, event.state, at=event.time, reason=event.reason)
+
+    def _timed_out(self, attempt: Attempt, timeout: float) -> None:
+        if not attempt.record.state.ended and not attempt.stopping:
+            attempt.record.timed_out = True
+            self._stop_one(attempt, GRACE)
+
+    def _ended(self, attempt: Attempt, key: str, state: JobState, *, at: float | None = None, **facts: Any) -> None:
+        if self._live.pop(key, None) is None:
+            return
+        attempt.thread.live.discard(key)
+        attempt.thread.handlers.pop(key, None)
+        if attempt.record.timed_out:
+            state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
+        elif attempt.record.stop_requested and state is not JobState.LOST:
+            state, facts["reason"] = JobState.STOPPED, "stopped"
+        name = attempt.planned.name
+        again = None if attempt.record.stop_requested else self._retry_delay(attempt, state)
+        self._settled[name] = again is None
+        self._move(attempt, state, at, **facts)
+        self._check_again |= dict.fromkeys(self._waiting)
+        if attempt.job is not None and attempt.record.native_id is not None:
+            self._cleaning += 1
+            attempt.thread.call(lambda: self._clean(attempt))
+        if again is not None and not self._held:
+            self._retry_pending.add(name)
+            self._later(again, lambda: self._retry(name))
+        else:
+            self._settled[name] = True
+        if self.fail_fast and self._settled[name] and state in (JobState.FAILED, JobState.LOST):
+            self._held = True
+
+    def _retry_delay(self, attempt: Attempt, state: JobState) -> float | None:
+        """Seconds until the next attempt, or None where there is none."""
+        name, config = attempt.planned.name, attempt.planned.config
+        if state not in (JobState.FAILED, JobState.LOST):
+            return None
+        if attempt.record.disruption:
+            return 0.0  # not the job's failure: costs no retry
+        if self.extensions is not None:
+            delay = self.extensions.should_retry(attempt.record, state)
+            if delay is not None:
+                return delay
+        why = "timeout" if attempt.record.timed_out else str(state).lower()
+        if why not in config.retry_on or self._retries_used[name] >= config.retries:
+            return None
+        self._retries_used[name] += 1
+        return config.retry_delay
+
+    def _retry(self, name: str) -> None:
+        self._retry_pending.discard(name)
+        if self._held:
+            self._settled[name] = True
+            self._check_again |= dict.fromkeys(self._waiting)
+        else:
+            self._start(name)
+
+    def _clean(self, attempt: Attempt) -> None:
+        self._quietly(attempt.launcher.cleanup, attempt.job)
+        self.post(self._cleaned)
+
+    def _cleaned(self) -> None:
+        self._cleaning -= 1
+
+    # -- stopping ---------------------------------------------------------------------------------------------------
+
+    def _stop_all(self, grace: float) -> None:
+        self._held = True
+        self._check_again |= dict.fromkeys(self._waiting)
+        # A job whose upstreams are still running will never start: end the wait now, not when they are gone.
+        for name in list(self._waiting):
+            del self._waiting[name]
+            self._settled[name] = True
+            self._tell(self.ledger.skip(self.record.jobs[name], "the run was stopped before it started"))
+        for attempt in list(self._live.values()):
+            self._stop_one(attempt, grace)
+
+    def _stop_one(self, attempt: Attempt, grace: float) -> None:
+        if not attempt.record.timed_out:
+            attempt.record.stop_requested = True
+        attempt.stopping = True
+        if attempt.handler is None or attempt.record.state.ended:
+            return  # not started yet: _submit sees the flag
+        threading.Thread(target=self._stop_job, args=(attempt, grace), daemon=True, name="aiflow-stop").start()
+
+    def _stop_job(self, attempt: Attempt, grace: float) -> None:
+        try:
+            assert attempt.job is not None
+            attempt.launcher.stop(attempt.job, attempt.handler, grace)
+        except Exception as error:
+            _log.debug("stop failed", exc_info=True)
+            words = f"stopping failed: {type(error).__name__}: {error}"
+            self.post(lambda: setattr(attempt.record, "reason", words))
+
+    def _leave(self) -> None:
+        self._leaving = True
+
+    # -- records ----------------------------------------------------------------------------------------------------
+
+    def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
+        try:
+            self._tell(self.ledger.move(attempt.record, state, at, **facts))
+        except StateError as error:
+            self._unwritable(error)
+
+    def _unwritable(self, error: StateError) -> None:
+        """The records cannot be written: start nothing more, and end what runs, which could not be recorded."""
+        if self._broken is None:
+            self._broken = error
+            self._held = True
+            self._waiting.clear()
+            for attempt in list(self._live.values()):
+                self._stop_one(attempt, GRACE)
+
+    def _tell(self, transition: Transition | None) -> None:
+        if transition is None:
+            return
+        if self.extensions is not None:
+            self.extensions.on_transition(transition)
+        if self.listener is not None:
+            self.listener(transition)
+
+    def _verdict(self) -> JobState:
+        states = {job.state for job in self.record.jobs.values()}
+        if states & {JobState.FAILED, JobState.LOST}:
+            return JobState.FAILED
+        if self._held or JobState.STOPPED in states:
+            return JobState.STOPPED
+        return JobState.FINISHED
+
+    def _check_platforms(self) -> None:
+        problems: list[Problem] = []
+        for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
+            problems += [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check()]
+        if problems:
+            raise PlatformError(problems=problems)
+
+    def _quietly(self, function: Callable[[Any], None], argument: Any) -> None:
+        try:
+            function(argument)
+        except Exception as error:
+            _log.warning("cleaning up: %s: %s", type(error).__name__, error)

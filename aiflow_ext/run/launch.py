@@ -1,0 +1,211 @@
+"""How an attempt reaches its platform: by a durable plugin directly, or through an attempt host of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.attempt import AttemptEvent, Request
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
+from aiflow_ext.model.jsonable import encode
+from aiflow_ext.model.names import safe_name
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.run.attempt_host import write_spec
+from aiflow_ext.run.plan import PlannedJob
+from aiflow_ext.supervise import ProcessSpec, attempts
+from aiflow_ext.translate import secrets
+
+Events = Iterator["AttemptEvent | None"]
+
+
+class Launcher(Protocol):
+    """What the driver needs of whoever runs a job's attempts. Raises whatever the plugin raises."""
+
+    # Launchers with an equal key are one platform to the driver: one thread of calls, one watch a run.
+    key: object
+
+    def allocate(self, job: BaseJob) -> str:
+        """The attempt's native id; nothing is started."""
+
+    def offline_id(self, job: BaseJob) -> str | None:
+        """The native id as far as it is known without asking a server; for rendering."""
+
+    def prepare(self, job: BaseJob) -> None:
+        """Everything that the platform needs to start the job; nothing is started."""
+
+    def submit(self, job: BaseJob) -> AbstractJobHandler | None:
+        """Start the job."""
+
+    def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
+        """End the job; returns once that is done or asked for."""
+
+    def cleanup(self, job: BaseJob) -> None:
+        """Remove what the job left on the platform."""
+
+    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
+        """The platform's events, or None where it has none and handlers are asked."""
+
+    def render(self, job: BaseJob) -> Request | None:
+        """What would be sent, or None where the plugin does not say."""
+
+    def cleanup_run(self, run_id: str) -> None:
+        """Remove what was sent once a run."""
+
+    def check(self) -> list[Any]:
+        """What is wrong with the platform, in problems or sentences."""
+
+
+def launcher_for(planned: PlannedJob, project: ProjectDesc) -> Launcher:
+    """The launcher for a planned job: direct where its plugin is durable, else an attempt host."""
+    return DirectLauncher(planned.resolved) if planned.resolved.durable else HostedLauncher(planned, project)
+
+
+class DirectLauncher:
+    """A plugin that offers ``lookup`` and ``attach`` is called by the driver itself."""
+
+    def __init__(self, resolved: ResolvedPlugin) -> None:
+        self.resolved = resolved
+        self.key = resolved.plugin.platform()
+
+    def allocate(self, job: BaseJob) -> str:
+        if "allocate_id" in self.resolved.offers:
+            return str(self.resolved.hook.allocate_id(job=job))
+        return default_id(job.job_context)
+
+    def offline_id(self, job: BaseJob) -> str | None:
+        return None if "allocate_id" in self.resolved.offers else default_id(job.job_context)
+
+    def prepare(self, job: BaseJob) -> None:
+        self.resolved.hook.generate_job_resource(job=job)
+
+    def submit(self, job: BaseJob) -> AbstractJobHandler | None:
+        return self.resolved.hook.submit_job(job=job)  # type: ignore[no-any-return]
+
+    def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
+        if handler is None or handler.stop(grace) is None:
+            self.resolved.hook.stop_job(job=job)
+
+    def cleanup(self, job: BaseJob) -> None:
+        self.resolved.hook.cleanup_job(job=job)
+
+    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
+        if "watch" not in self.resolved.offers:
+            return None
+        return iter(self.resolved.hook.watch(native_ids=native_ids, since=since))
+
+    def render(self, job: BaseJob) -> Request | None:
+        return self.resolved.hook.render(job=job) if "render" in self.resolved.offers else None
+
+    def cleanup_run(self, run_id: str) -> None:
+        if "cleanup_run" in self.resolved.offers:
+            self.resolved.hook.cleanup_run(run=run_id)
+
+    def check(self) -> list[Any]:
+        return list(self.resolved.hook.check_platform() or ()) if "check_platform" in self.resolved.offers else []
+
+
+class HostedLauncher:
+    """A plugin of nine methods runs in a supervised child process that holds it from resource to cleanup."""
+
+    key: object = "attempt hosts"
+
+    def __init__(self, planned: PlannedJob, project: ProjectDesc) -> None:
+        self.planned, self.project = planned, project
+
+    def allocate(self, job: BaseJob) -> str:
+        return str(_context(job).work_folder)
+
+    offline_id = allocate
+
+    def prepare(self, job: BaseJob) -> None:
+        native_id = str(_context(job).native_id)
+        attempts.prepare_folder(native_id)
+        write_spec(Path(native_id), self.planned.resolved, self.planned.sub_graph, job, self.project)
+
+    def submit(self, job: BaseJob) -> AbstractJobHandler | None:
+        native_id = str(_context(job).native_id)
+        attempts.supervisor_of(native_id).start(self.process(job))
+        return attempts.ProcessHandler(native_id)
+
+    def process(self, job: BaseJob, *, reveal: bool = True) -> ProcessSpec:
+        """The attempt host's process; secrets as references unless ``reveal``."""
+        context = _context(job)
+        native_id = str(context.native_id)
+        config = job.job_config
+        own = {} if config is None else secrets.resolve(config.env) if reveal else secrets.shown(config.env)
+        mark = f"{context.run_id}:{native_id}"
+        env = {
+            **(os.environ if reveal else {}),
+            **own,
+            "AIFLOW_RUN": context.run_id or "",
+            "AIFLOW_JOB": context.job_name or "",
+            "AIFLOW_ATTEMPT": str(context.attempt),
+            "AIFLOW_WORK_FOLDER": f"{native_id}/work",
+            "AIFLOW_MARK": mark,
+            "PYTHONUNBUFFERED": "1",
+        }
+        return ProcessSpec(
+            id=attempts.process_id(native_id),
+            argv=[sys.executable, "-m", "aiflow_ext.run.attempt_host", native_id],
+            env=env,
+            cwd=f"{native_id}/work",
+            stdout=f"{native_id}/stdout",
+            stderr=f"{native_id}/stderr",
+            mark=mark,
+        )
+
+    def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
+        """Ask the host to call ``stop_job`` on the plugin it holds, then end its whole tree."""
+        native_id = str(_context(job).native_id)
+        supervisor, name = attempts.supervisor_of(native_id), attempts.process_id(native_id)
+        record = supervisor.record(name)
+        if record is not None and record.state == "running" and record.pid:
+            try:
+                os.kill(record.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            else:
+                supervisor.wait(name, grace)
+        supervisor.stop(name, grace=1.0)
+
+    def cleanup(self, job: BaseJob) -> None:
+        """The host has called ``cleanup_job`` before it ended; only its own file is left."""
+        Path(str(_context(job).native_id), "attempt.json").unlink(missing_ok=True)
+
+    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
+        return attempts.watch(native_ids, since)
+
+    def render(self, job: BaseJob) -> Request | None:
+        """The host's own command; what the plugin inside it sends, nine methods cannot tell."""
+        spec = self.process(job, reveal=False)
+        return Request("attempt host", {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _shown(job)})
+
+    def cleanup_run(self, run_id: str) -> None:
+        return None
+
+    def check(self) -> list[Any]:
+        return []
+
+
+def default_id(context: JobContext | None) -> str:
+    """A native id that is DNS-safe and at most 52 characters, the same for the same attempt."""
+    assert context is not None
+    return safe_name(f"{context.run_id}-{context.job_name}-{context.attempt}", 52)
+
+
+def _context(job: BaseJob) -> JobContext:
+    assert job.job_context is not None
+    return job.job_context
+
+
+def _shown(job: BaseJob) -> Any:
+    """The job as data, as far as it is data."""
+    try:
+        return encode(job)
+    except TypeError:
+        return repr(job)

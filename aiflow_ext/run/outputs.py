@@ -1,0 +1,39 @@
+"""The files that a run has made, where they can be seen from this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.graph import OutputFile
+from aiflow_ext.model.names import artifact_url
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.plan import Plan
+from aiflow_ext.run.records import RunRecord
+
+
+def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
+    """Each file that a finished job keeps as an artifact: job, node, path, size. Empty for a remote artifacts URL."""
+    base = plan.project.desc.artifacts.rstrip("/")
+    if "://" in base and not base.startswith("file://"):
+        return []
+    run_url = f"{base.removeprefix('file://')}/{record.run_id}"
+    found = []
+    for name, planned in plan.jobs.items():
+        job = record.jobs[name]
+        if job.state is not JobState.FINISHED or job.last is None:
+            continue
+        for node in planned.sub_graph.nodes:
+            named = node.properties.get("names", {}) if node.kind == "cmd_line" else {}
+            outputs = [key for key, value in named.items() if isinstance(value, OutputFile)] or [None]
+            for output in outputs:
+                url = artifact_url(run_url, name, job.last.number, str(node.name), output)
+                try:
+                    artifact = json.loads(Path(f"{url}.json").read_bytes())
+                except (OSError, ValueError):
+                    continue
+                if artifact["form"] == "path":
+                    path = str(Path(url) / artifact["file"])
+                    found.append({"job": name, "node": node.name, "path": path, "size": artifact["size"]})
+    return found

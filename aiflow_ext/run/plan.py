@@ -1,0 +1,172 @@
+"""What a run will do, made before anything happens: every mistake that can be known now is found here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.policy import Policy
+from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem
+from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
+from aiflow_ext.run.generate import generate_job
+from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
+from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config, platform_and_engine, structure_config
+from aiflow_ext.translate.functions import freeze
+from aiflow_ext.translate.load import built_graph, imported_workflow
+from aiflow_ext.translate.project import Project, load_project
+from aiflow_ext.translate.secrets import is_secret, resolve
+from aiflow_ext.translate.split import JobEdge, split
+
+
+class PlannedJob:
+    """One job of a plan: its subgraph with its typed config, the plugin that runs it, and what it waits for."""
+
+    def __init__(self, name: str, sub_graph: AISubGraph, resolved: ResolvedPlugin, edges: Sequence[JobEdge]) -> None:
+        self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
+
+    @property
+    def config(self) -> BaseJobConfig:
+        return self.sub_graph.config
+
+
+class Plan:
+    """A project's workflow, checked, split, and with a job plugin for every job."""
+
+    def __init__(self, project: Project, host: PluginHost, workflow: str, jobs: Mapping[str, PlannedJob]) -> None:
+        self.project, self.host, self.workflow, self.jobs = project, host, workflow, dict(jobs)
+
+    def context(
+        self, job: str, run_id: str, run_folder: Path, attempt: int = 1, finished: Mapping[str, int] | None = None
+    ) -> JobContext:
+        """The context of an attempt.
+
+        Args:
+            job, run_id, run_folder, attempt: which attempt of which run.
+            finished: by job, the attempt whose artifacts are read; the first where nothing is said.
+        """
+        url = f"{self.project.desc.artifacts.rstrip('/')}/{run_id}"
+        inputs = {}
+        for edge in self.jobs[job].sub_graph.inputs:
+            upstream, _, node = edge.source.rpartition("/")
+            number = (finished or {}).get(upstream, 1)
+            inputs[artifact_key(edge.source, edge.output)] = artifact_url(url, upstream, number, node, edge.output)
+        folder = run_folder / "jobs" / safe_name(job) / str(attempt)
+        return JobContext(run_id, job, attempt, None, str(folder), url, inputs, str(run_folder))
+
+
+def make_plan(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+) -> Plan:
+    """Plan the workflow of a project.
+
+    Args:
+        folder: the project's folder.
+        sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
+        params: ``NAME=VALUE``, as the command line's ``-p``.
+        workflow: which workflow, where workflow.py has several.
+
+    Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
+    missing or broken.
+    """
+    problems: list[Problem] = []
+    project = load_project(folder)
+    config: WorkflowConfig | None = None
+    try:
+        config = load_workflow_config(project.workflow_yaml, sets, params)
+    except ConfigError as error:
+        problems += error.problems
+    with imported_workflow(project) as module:
+        graph = built_graph(project, module, workflow)
+        problems += check_graph(graph)
+        if config is not None:
+            file = project.workflow_yaml.name if project.workflow_yaml else "workflow.yaml"
+            problems += check_jobs(graph, config.jobs, config.where, file)
+        if not problems:
+            problems += freeze(graph, Path(project.desc.root), module)
+    if problems or config is None:
+        raise ConfigError(problems=problems)
+    parts = split(graph)
+    layers = {name: config.layered(name) for name in parts.sub_graphs}
+    chosen = {name: platform_and_engine(layer, problems) for name, layer in layers.items()}
+    if problems:
+        raise ConfigError(problems=problems)
+    host = PluginHost(*_policy(project))
+    resolved = _resolve_all(host, chosen)  # type: ignore[arg-type]
+    upstream = parts.upstream()
+    jobs = {}
+    for name, sub_graph in parts.sub_graphs.items():
+        typed = structure_config(resolved[name].config_type, layers[name], problems)
+        if typed is not None:
+            sub_graph.config = typed
+            jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name])
+    if not problems:
+        problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
+    if problems:
+        raise ConfigError(problems=problems)
+    plan = Plan(project, host, graph.name, jobs)
+    _try_generate(plan)
+    return plan
+
+
+def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
+    """The project's allow, deny and pins together with those of the environment."""
+    theirs, settings = Policy.from_environment(), project.plugins
+    policy = Policy([*theirs.allow, *settings.allow], [*theirs.deny, *settings.deny])
+    return policy, {**settings.pins, **Policy.pins_from_environment()}
+
+
+def _resolve_all(host: PluginHost, chosen: Mapping[str, tuple[str, str]]) -> dict[str, ResolvedPlugin]:
+    found: dict[str, ResolvedPlugin] = {}
+    errors: dict[str, PluginError] = {}
+    for name, (platform, engine) in chosen.items():
+        try:
+            found[name] = host.resolve(platform, engine)
+        except PluginError as error:
+            errors.setdefault(f"{platform}.{engine}", error)
+    if errors:
+        first = next(iter(errors.values()))
+        if len(errors) == 1:
+            raise first
+        together = type(first)(problems=[problem for error in errors.values() for problem in error.problems])
+        raise together from first
+    return found
+
+
+def _try_generate(plan: Plan) -> None:
+    """Generate every job once, so that what a plugin cannot run is told before anything starts."""
+    problems: list[Problem] = []
+    failed: type[AiflowError] | None = None
+    for job in plan.jobs.values():
+        try:
+            generate(plan, job)
+            missing = {key: value for key, value in job.config.env.items() if is_secret(value)}
+            resolve({key: v for key, v in missing.items() if not str(v["secret"]).startswith("kubernetes:")})
+        except AiflowError as error:
+            known = {str(problem) for problem in problems}
+            problems += [problem for problem in error.problems if str(problem) not in known]
+            failed = failed or type(error)
+    if failed is not None:
+        raise failed(problems=problems)
+
+
+def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:
+    """A new job of ``planned`` with ``context`` filled in. Raises what the plugin raised, as an AiflowError."""
+    return generate_job(planned.resolved, planned.sub_graph, plan.project.desc, context or JobContext())
+
+
+def new_run_id(workflow: str) -> str:
+    """A new run's id: the workflow's name, the second in UTC, and four random characters."""
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return f"{safe_name(workflow, 24)}-{moment}-{secrets.token_hex(2)}"

@@ -1,0 +1,116 @@
+"""What a run is known by: one record a run, a job and an attempt, and the transitions between their states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.model.states import JobState
+
+
+class AttemptRecord(Jsonable):
+    """One execution of a job.
+
+    Attributes:
+        job, number: the job's key and the attempt's number, from 1.
+        native_id: its name on its platform; None before it has one.
+        state: where it is.
+        started_at, ended_at: seconds since the epoch; None where that has not happened.
+        exit_code, signal: of the job's own process, where the platform tells them.
+        reason: in words, where there is more to say.
+        stop_requested: whether somebody asked it to stop.
+        unreachable: whether its platform gives no answer at the moment.
+        restarts: how often the platform itself has started it again.
+        folder: its folder on this machine, with the logs.
+    """
+
+    def __init__(self, job: str, number: int, folder: str) -> None:
+        self.job, self.number, self.folder = job, number, folder
+        self.native_id: str | None = None
+        self.state = JobState.INIT
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.exit_code: int | None = None
+        self.signal: int | None = None
+        self.reason: str | None = None
+        self.stop_requested = False
+        self.timed_out = False
+        self.disruption = False
+        self.unreachable = False
+        self.restarts = 0
+
+
+class JobRecord(Jsonable):
+    """A job of a run: its attempts, and the state they add up to."""
+
+    def __init__(self, name: str, platform: str, engine: str) -> None:
+        self.name, self.platform, self.engine = name, platform, engine
+        self.attempts: list[AttemptRecord] = []
+        self.state = JobState.INIT
+        self.reason: str | None = None
+
+    @property
+    def last(self) -> AttemptRecord | None:
+        """The latest attempt, or None before the first."""
+        return self.attempts[-1] if self.attempts else None
+
+
+class RunRecord(Jsonable):
+    """One execution of a workflow. ``state`` is RUNNING until every job has ended."""
+
+    def __init__(self, run_id: str, workflow: str, project: str, folder: str, started_at: float) -> None:
+        self.run_id, self.workflow, self.project, self.folder = run_id, workflow, project, folder
+        self.started_at = started_at
+        self.ended_at: float | None = None
+        self.state = JobState.RUNNING
+        self.jobs: dict[str, JobRecord] = {}
+
+    def summary(self) -> dict[str, Any]:
+        """The record as plain JSON, in the shape that docs/json.md describes."""
+        jobs = []
+        for job in self.jobs.values():
+            shown: dict[str, Any] = {"name": job.name, "platform": job.platform, "engine": job.engine,
+                                     "state": str(job.state), "reason": job.reason}  # fmt: skip
+            shown["attempts"] = [_attempt(attempt) for attempt in job.attempts]
+            jobs.append(shown)
+        return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,
+                "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
+                "jobs": jobs}  # fmt: skip
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+    keys = ("number", "native_id", "state", "started_at", "ended_at", "exit_code", "signal", "reason",
+            "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "folder")  # fmt: skip
+    return {key: str(getattr(attempt, key)) if key == "state" else getattr(attempt, key) for key in keys}
+
+
+class Transition(Jsonable):
+    """A job or an attempt has come to a new state.
+
+    Attributes:
+        seq: number of the transition in its run, from 1; the same number again means the same transition.
+        run_id, job: where it happened.
+        attempt: number of the attempt; None where the job itself changed (SKIPPED).
+        state, previous: the new state and the one before.
+        time: seconds since the epoch.
+        native_id, exit_code, signal, reason: as in the attempt's record.
+    """
+
+    def __init__(
+        self,
+        seq: int,
+        run_id: str,
+        job: str,
+        attempt: int | None,
+        state: JobState,
+        previous: JobState,
+        time: float,
+        *,
+        native_id: str | None = None,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        self.seq, self.run_id, self.job, self.attempt = seq, run_id, job, attempt
+        self.state, self.previous, self.time = state, previous, time
+        self.native_id, self.exit_code, self.signal, self.reason = native_id, exit_code, signal, reason

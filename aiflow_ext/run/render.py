@@ -1,0 +1,94 @@
+"""Exactly what a run would send, offline, with secrets as references."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from aiflow_ext.model.errors import ConfigError, Problem, SecretError
+from aiflow_ext.model.jsonable import encode
+from aiflow_ext.run.launch import launcher_for
+from aiflow_ext.run.plan import Plan, generate, make_plan
+from aiflow_ext.translate.check import near
+from aiflow_ext.translate.secrets import is_secret, read
+
+
+def render(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """One record a job: job, platform, engine, kind and content of its request."""
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
+    for name in only:
+        if name not in plan.jobs:
+            hint = near(name, plan.jobs) or f"the jobs are {', '.join(plan.jobs)}"
+            raise ConfigError(f"the workflow has no job {name!r}", hint=hint)
+    found = rendered(plan)
+    refuse_printed_secrets(plan, found)
+    return [job for job in found if not only or job["job"] in only]
+
+
+def rendered(plan: Plan) -> list[dict[str, Any]]:
+    """The requests of every job's first attempt, with ``${run}`` where a run's id will stand."""
+    from aiflow_ext.run.start import state_folder
+
+    home = state_folder(plan.project.desc.root) / "runs" / "${run}"
+    shown = []
+    for name, planned in plan.jobs.items():
+        context = plan.context(name, "${run}", home)
+        job = generate(plan, planned, context)
+        launcher = launcher_for(planned, plan.project.desc)
+        context = job.job_context or context
+        context.native_id = launcher.offline_id(job)
+        request = launcher.render(job)
+        shown.append(
+            {
+                "job": name,
+                "platform": planned.resolved.platform,
+                "engine": planned.resolved.engine,
+                "waits_for": [
+                    {"job": edge.source, "when": edge.when, "data": edge.data} for edge in planned.edges
+                ],
+                "kind": request.kind if request else "unknown",
+                "content": encode(request.content) if request else None,
+            }
+        )  # fmt: skip
+    return shown
+
+
+def check_secrets(plan: Plan) -> None:
+    """Refuse to run what :func:`render` would refuse to show."""
+    if any(is_secret(value) for job in plan.jobs.values() for value in job.config.env.values()):
+        refuse_printed_secrets(plan, rendered(plan))
+
+
+def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
+    """Raise SecretError where a secret's value stands in a request: it would be printed and stored."""
+    values = {}
+    for name, job in plan.jobs.items():
+        for variable, value in job.config.env.items():
+            if is_secret(value):
+                try:
+                    values[read(str(value["secret"]))] = f"{name}.env.{variable} ({value['secret']})"
+                except SecretError:
+                    continue  # of another platform; a missing one was named before
+    problems = []
+    for request in shown:
+        text = json.dumps(request, ensure_ascii=False)
+        for value, what in values.items():
+            if len(value) >= 4 and json.dumps(value, ensure_ascii=False)[1:-1] in text:
+                problems.append(
+                    Problem(
+                        f"the value of the secret {what} stands in what job {request['job']!r} sends, and would be "
+                        "printed and stored",
+                        hint="let the job read the variable, and take the value out of its command and properties",
+                    )
+                )
+    if problems:
+        raise SecretError(problems=problems)

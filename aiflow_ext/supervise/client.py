@@ -1,0 +1,422 @@
+"""The client of a folder's supervisor: start, stop, wait, record, events."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from aiflow_ext.supervise import journal, proc
+from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch, unreachable
+from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
+from aiflow_ext.supervise.sweep import Sweep, sweep
+
+ANSWER = 30.0
+BEAT = 1.0
+
+
+class Supervisor:
+    """Processes of one folder that outlive their client. Cheap to make; connects when it must; thread-safe.
+
+    The daemon is started by whoever first needs it, shared by all, and gone a moment after the last process and client.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.path.abspath(folder)
+        self._lock = threading.Lock()
+        self._pool: list[Connection] = []
+        self._bells: set[int] = set()
+        self._descriptor: int | None = None
+        self._reader: journal.JournalReader | None = None
+        self._pid = os.getpid()
+        self._umask: int | None = None
+
+    # -- acting
+
+    def start(self, spec: ProcessSpec) -> ProcessRecord:
+        """Start a process, unless its id was ever started or cancelled here: then that one's record.
+
+        A process that cannot be started is a record too (``not_started``). Raises SupervisorError where the start
+        cannot be put on record (a full disk, a read-only folder): nothing was started then.
+        """
+        return self.start_many([spec])[0]
+
+    def start_many(self, specs: Sequence[ProcessSpec]) -> list[ProcessRecord]:
+        """:meth:`start` for several, without waiting in between."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        umask = self._own_umask()
+        answers = self._ask([{"op": "start", "spec": _portable(vars(spec)), "umask": umask} for spec in specs])
+        for spec, answer in zip(specs, answers, strict=True):
+            if "error" in answer:
+                raise SupervisorError(
+                    f"process {spec.id} was not started: {answer['error']} ({self.folder})",
+                    hint="it cannot be put on record there; make room or mend the folder, and start it again",
+                ) from (OSError(answer["errno"], answer["error"]) if answer.get("errno") else None)
+        return [ProcessRecord.of(answer["ok"]) for answer in answers]
+
+    def stop(self, id: str, grace: float = 10.0) -> ProcessRecord:
+        """End a process and everything that it started; returns once all of it is gone.
+
+        SIGTERM to all of it, ``grace`` seconds, then SIGKILL. Twice is fine, and the shorter grace counts; before the
+        start it makes sure that there never is one; after the end it ends what is left.
+        """
+        return self._stop(id, grace, wait=True)
+
+    def stop_nowait(self, id: str, grace: float = 10.0) -> ProcessRecord:
+        """:meth:`stop`, asked only: the supervisor goes on with it, whatever becomes of the caller."""
+        return self._stop(id, grace, wait=False)
+
+    # -- looking
+
+    def record(self, id: str) -> ProcessRecord | None:
+        """What is known of ``id``; None: nothing. Needs no supervisor and starts none."""
+        with self._reading() as reader:
+            if reader is None:
+                return None
+            reader.catch_up()
+            found = reader.records.get(id)
+            if found is None:
+                return None
+            data = dict(found)
+        return self._judged([data])[0]
+
+    def records(self) -> dict[str, ProcessRecord]:
+        """What is known of every id."""
+        with self._reading() as reader:
+            if reader is None:
+                return {}
+            reader.catch_up()
+            found = [dict(data) for data in reader.records.values()]
+        return {record.id: record for record in self._judged(found)}
+
+    def wait(self, id: str, timeout: float | None = None) -> ProcessRecord | None:
+        """Wait until ``id`` has ended; None: it has not within ``timeout`` seconds. An id may be started later."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            record = self.record(id)
+            if record is not None and record.ended:
+                return record
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            connection = self._borrow()
+            if connection is None:
+                self._doze(record, BEAT if left is None else min(BEAT, left))
+                continue
+            try:
+                answer = connection.ask([{"op": "wait", "id": id}], left)[0]
+                self._give_back(connection)
+                if "ok" in answer:
+                    return ProcessRecord.of(answer["ok"])
+            except Gone:
+                connection.close()
+            except TimeoutError:
+                # An answer may still come; nobody must take it for his own.
+                connection.close()
+
+    def events(self, since: int = 0) -> Iterator[ProcessRecord | None]:
+        """Every change after ``since`` (a record's ``seq``) in order, then each as it happens.
+
+        Yields None at least once a second while nothing happens, so that the caller can leave. A process found lost
+        while there is no supervisor is told with the ``seq`` of its last change, and again once that is on record.
+        """
+        bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        reader: journal.JournalReader | None = None
+        connection: Connection | None = None
+        told: set[str] = set()
+        with self._lock:
+            self._bells.add(bell)
+        try:
+            while True:
+                folder = self._folder()
+                if folder is None:
+                    self._listen_for(bell)
+                    yield None
+                    continue
+                if reader is None:
+                    reader = journal.JournalReader(folder)
+                for data in reader.read():
+                    if data["seq"] > since:
+                        since = data["seq"]
+                        yield ProcessRecord.of(data)
+                connection = self._subscribe(folder, reader)
+                if connection is None:
+                    for lost in self._judged([dict(each) for each in _open(reader)]):
+                        if lost.state == "lost" and lost.id not in told:
+                            told.add(lost.id)
+                            yield lost
+                    self._listen_for(bell)
+                    yield None
+                    continue
+                for record in self._live(connection, reader, since):
+                    if record is not None:
+                        since = record.seq
+                    yield record
+                connection.close()
+        finally:
+            with self._lock:
+                self._bells.discard(bell)
+            os.close(bell)
+            if connection is not None:
+                connection.close()
+
+    def close(self) -> None:
+        """Hang up. The processes and their supervisor go on; the object may be used again."""
+        with self._lock:
+            for connection in self._pool:
+                connection.close()
+            self._pool.clear()
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = self._reader = None
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # -- events
+
+    def _subscribe(self, folder: int, reader: journal.JournalReader) -> Connection | None:
+        connection = connect(folder)
+        if connection is None and any(True for _ in _open(reader)) and not journal.locked(folder):
+            # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
+            try:
+                connection = launch(folder, self.folder)
+            except SupervisorError:
+                return None
+        return connection
+
+    def _live(
+        self, connection: Connection, reader: journal.JournalReader, since: int
+    ) -> Iterator[ProcessRecord | None]:
+        """What the daemon tells, after what the journal had by then; until the daemon goes away."""
+        try:
+            connection.subscribe()
+            greeted = False
+            while True:
+                try:
+                    lines = connection.lines(BEAT)
+                except TimeoutError:
+                    yield None
+                    continue
+                if not greeted:
+                    greeted = True
+                    del lines[0]
+                    for data in reader.read():
+                        if data["seq"] > since:
+                            since = data["seq"]
+                            yield ProcessRecord.of(data)
+                for line in lines:
+                    change = journal.parse(line)
+                    if change is not None and change["seq"] > since:
+                        since = change["seq"]
+                        yield ProcessRecord.of(reader.apply(change))
+        except Gone:
+            return
+
+    def _listen_for(self, bell: int) -> None:
+        # A start in this process rings; a daemon that another one started is noticed at the next beat.
+        if select.select([bell], [], [], BEAT)[0]:
+            try:
+                os.eventfd_read(bell)
+            except BlockingIOError:
+                pass
+
+    # -- inside
+
+    def _stop(self, id: str, grace: float, wait: bool) -> ProcessRecord:
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            request = {"op": "stop", "id": id, "grace": grace, "wait": wait}
+            answer = self._ask([request], None if wait else ANSWER)[0]
+            if "error" in answer:
+                raise SupervisorError(f"process {id} could not be stopped: {answer['error']} ({self.folder})")
+        except (SupervisorError, OSError):
+            if self._supervised():
+                raise
+            return self._stop_alone(id, grace)
+        return ProcessRecord.of(answer["ok"])
+
+    def _stop_alone(self, id: str, grace: float) -> ProcessRecord:
+        """Stop without a supervisor, where there is none and none can be had."""
+        record = self.record(id)
+        if record is None:
+            why = "nothing is on record, and no supervisor can be started to note the stop"
+            return ProcessRecord(id, stop_requested=True, error=why)
+        known = record.state == "running" and record.pid is not None and record.start_time is not None
+        roots = [(record.pid or 0, record.start_time or 0)] if known else []
+        session = record.pid if known else None
+        task = Sweep(mark=record.mark, grace=grace, since=record.start_time or 0, roots=roots, session=session)
+        sweep(task)
+        return self.record(id) or record
+
+    def _ask(self, requests: list[dict[str, Any]], timeout: float | None = ANSWER) -> list[dict[str, Any]]:
+        """The answers of a daemon that is started if need be; asked again where it goes away meanwhile."""
+        deadline = time.monotonic() + ANSWER
+        while True:
+            connection = self._borrow(start=True)
+            assert connection is not None
+            try:
+                self._admit(connection)
+                answers = connection.ask(requests, timeout)
+            except Gone:
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise self._unreachable() from None
+                continue
+            except TimeoutError:
+                connection.close()
+                raise self._unreachable() from None
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+            return answers
+
+    def _admit(self, connection: Connection) -> None:
+        if connection.uid != os.geteuid():
+            raise SupervisorError(
+                f"the supervisor of {self.folder} (process {connection.pid}) belongs to user {connection.uid}",
+                hint="act as that user",
+            )
+
+    def _borrow(self, start: bool = False) -> Connection | None:
+        folder = self._folder()
+        with self._lock:
+            if self._pool:
+                return self._pool.pop()
+        if not start:
+            return connect(folder) if folder is not None else None
+        if folder is None:
+            raise SupervisorError(f"there is no folder {self.folder}")
+        connection = launch(folder, self.folder)
+        with self._lock:
+            for bell in self._bells:
+                os.eventfd_write(bell, 1)
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            self._pool.append(connection)
+
+    def _unreachable(self) -> SupervisorError:
+        folder = self._folder()
+        return unreachable(folder if folder is not None else -1, self.folder)
+
+    def _folder(self) -> int | None:
+        """A descriptor of the folder, so that it may be moved meanwhile; None: there is no such folder."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # A forked child must not speak on its parent's connections.
+                self._pool, self._bells, self._pid = [], set(), os.getpid()
+            if self._descriptor is None:
+                try:
+                    self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                except (FileNotFoundError, NotADirectoryError):
+                    return None
+            return self._descriptor
+
+    @contextmanager
+    def _reading(self) -> Iterator[journal.JournalReader | None]:
+        folder = self._folder()
+        if folder is None:
+            yield None
+            return
+        with self._lock:
+            if self._reader is None:
+                self._reader = journal.JournalReader(folder)
+            yield self._reader
+
+    def _supervised(self) -> bool:
+        folder = self._folder()
+        return folder is not None and journal.locked(folder)
+
+    def _judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
+        """``found`` with the verdict of the kernel on what the journal holds for alive."""
+        if any(data["state"] not in journal.ENDED for data in found):
+            supervised = self._supervised()
+            boot = proc.boot_id()
+            for data in found:
+                if data["state"] not in journal.ENDED:
+                    self._judge(data, supervised, boot)
+        return [ProcessRecord.of(data) for data in found]
+
+    def _judge(self, data: dict[str, Any], supervised: bool, boot: str) -> None:
+        here = data.get("boot_id") == boot
+        pid, start = data.get("pid"), data.get("start_time")
+        if here and pid and start is not None:
+            stat = proc.read_stat(pid)
+            if stat is not None and stat.start == start and stat.alive:
+                return
+        if supervised:
+            # It ended this very moment, or its end could not be written yet: its supervisor knows.
+            data.update(self._told(data["id"]) or {})
+            return
+        with self._reading() as reader:
+            if reader is not None:
+                # What the supervisor wrote just before it left counts.
+                reader.catch_up()
+                data.update(reader.records[data["id"]])
+        if data["state"] not in journal.ENDED:
+            why = journal.REBOOTED if not here else journal.UNSEEN if pid else journal.NEVER_SEEN
+            data.update(state="lost", error=why)
+
+    def _told(self, id: str) -> dict[str, Any] | None:
+        connection = self._borrow()
+        if connection is None:
+            return None
+        try:
+            answer = connection.ask([{"op": "record", "id": id}], BEAT)[0]
+        except (Gone, TimeoutError):
+            connection.close()
+            return None
+        self._give_back(connection)
+        told = answer.get("ok", {}).get("record")
+        return told if isinstance(told, dict) else None
+
+    def _doze(self, record: ProcessRecord | None, seconds: float) -> None:
+        """Sleep, at most until the process ends."""
+        descriptor = None
+        if record is not None and record.pid is not None and record.start_time is not None:
+            descriptor = proc.open_pidfd(record.pid, record.start_time)
+        if descriptor is None:
+            time.sleep(seconds)
+            return
+        try:
+            select.select([descriptor], [], [], seconds)
+        finally:
+            os.close(descriptor)
+
+    def _own_umask(self) -> int:
+        if self._umask is None:
+            # Asking the kernel: os.umask() would change it for every thread meanwhile.
+            with open("/proc/self/status") as file:
+                self._umask = next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
+        return self._umask
+
+
+def _open(reader: journal.JournalReader) -> Iterator[dict[str, Any]]:
+    return (data for data in reader.records.values() if data["state"] not in journal.ENDED)
+
+
+def _portable(spec: dict[str, Any]) -> dict[str, Any]:
+    """``spec`` with every string as UTF-8 would read the bytes it stands for, whatever this process's locale."""
+    if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
+        return spec
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return os.fsencode(value).decode("utf-8", "surrogateescape")
+        if isinstance(value, dict):
+            return {plain(key): plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return {**plain(spec), "id": spec["id"], "mark": spec["mark"]}

@@ -1,0 +1,330 @@
+"""The supervisor of one folder: a single-threaded loop over its clients, its children and a few timers.
+
+Run by path, isolated from site-packages: ``python -I -S daemon.py FOLDER_FD READY_FD IDLE_SECONDS``. It serves as long
+as it has a living process or a connected client, and a moment longer. SIGTERM lets it go as soon as no process lives.
+
+Clients speak JSON lines over a unix stream socket. A request is ``{"n": number, "op": ..., ...}`` and its answer
+``{"n": number, "ok": ...}`` or ``{"n": number, "error": words, "errno": number}``; a subscriber is sent each journal
+line as it is written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+
+if __name__ == "__main__":
+    # Found last, so that nothing beside aiflow_ext can stand in for the standard library.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from aiflow_ext.supervise import proc
+from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, lock
+from aiflow_ext.supervise.processes import Processes, default_signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36
+LONGEST_REQUEST = 64 << 20
+# A subscriber that reads nothing (a stopped driver) is let go; it reads the journal when it comes back.
+LONGEST_BACKLOG = 4 << 20
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, daemon: Daemon, connection: socket.socket) -> None:
+        self.daemon, self.connection = daemon, connection
+        self.subscribed = False
+        self.closed = False
+        self._in = bytearray()
+        self._out = bytearray()
+        connection.setblocking(False)
+        daemon.selector.register(connection, selectors.EVENT_READ, self.ready)
+
+    def ready(self, events: int) -> None:
+        """The connection can be read or written."""
+        if events & selectors.EVENT_WRITE:
+            self._flush()
+        if events & selectors.EVENT_READ and not self.closed:
+            try:
+                data = self.connection.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data or len(self._in) > LONGEST_REQUEST:
+                self.close()
+                return
+            self._in += data
+            while not self.closed and (end := self._in.find(b"\n")) >= 0:
+                line = bytes(self._in[:end])
+                del self._in[: end + 1]
+                self.daemon.request(self, line)
+
+    def send(self, data: bytes) -> None:
+        """Send ``data``, now or as soon as the other side reads."""
+        if self.closed:
+            return
+        idle = not self._out
+        self._out += data
+        if idle:
+            self._flush()
+        elif len(self._out) > LONGEST_BACKLOG:
+            self.close()
+
+    def _flush(self) -> None:
+        try:
+            sent = self.connection.send(self._out)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._out[:sent]
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+        if self.daemon.selector.get_key(self.connection).events != wanted:
+            self.daemon.selector.modify(self.connection, wanted, self.ready)
+
+    def close(self) -> None:
+        """Let the client go."""
+        if not self.closed:
+            self.closed = True
+            self.daemon.selector.unregister(self.connection)
+            self.connection.close()
+            self.daemon.clients.discard(self)
+
+
+class Daemon:
+    """The loop."""
+
+    def __init__(self, folder: int, idle: float) -> None:
+        self.folder, self.idle = folder, idle
+        self.selector = selectors.DefaultSelector()
+        self.clients: set[Client] = set()
+        self.waiting: dict[str, list[tuple[Client, int, str]]] = {}
+        self.leaving = False
+        self.child_ended = False
+        self._deaf_until = 0.0
+        self._idle_since: float | None = None
+        self._watch_signals()
+        self.processes = Processes(folder, self.publish)
+        for descriptor, process in list(self.processes.adopted.items()):
+            self.selector.register(descriptor, selectors.EVENT_READ, self._adopted_ended)
+            assert process.pidfd == descriptor
+        self.listener = self._listen()
+        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+
+    def run(self) -> None:
+        """Serve until nobody needs it."""
+        while True:
+            if self.child_ended:
+                self.child_ended = False
+                self.processes.reap()
+            delay = self.processes.tick()
+            if self.processes.settled:
+                self._answer_waiting()
+            if self._may_leave():
+                break
+            for key, events in self.selector.select(self._patience(delay)):
+                if isinstance(key.data, tuple):
+                    key.data[0](key.fd, *key.data[1:])
+                else:
+                    key.data(events if isinstance(key.fileobj, socket.socket) else key.fd)
+        # The lock goes with the process; a client that came in between sees the end and tries again.
+        os.unlink(SOCKET, dir_fd=self.folder)
+
+    def publish(self, line: bytes) -> None:
+        """Send a journal line to whoever subscribed."""
+        for client in list(self.clients):
+            if client.subscribed:
+                client.send(line)
+
+    def request(self, client: Client, line: bytes) -> None:
+        """Do what ``line`` asks and answer."""
+        number = 0
+        try:
+            asked = json.loads(line)
+            number = asked["n"]
+            answer = getattr(self, "_do_" + asked["op"])(client, asked)
+        except OSError as error:
+            self._send(client, {"n": number, "error": error.strerror or str(error), "errno": error.errno})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._send(client, {"n": number, "error": f"not understood: {type(error).__name__}: {error}", "errno": 0})
+        else:
+            if answer is not None:
+                self._send(client, {"n": number, "ok": answer})
+        if self.child_ended:
+            # Between the requests of a long pipeline too.
+            self.child_ended = False
+            self.processes.reap()
+
+    # -- requests
+
+    def _do_hello(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"pid": os.getpid(), "protocol": PROTOCOL}
+
+    def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
+        return self.processes.start(asked["spec"], asked["umask"])
+
+    def _do_record(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
+        self.processes.reap()
+        return {"record": self.processes.record(asked["id"])}
+
+    def _do_stop(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
+        record = self.processes.stop(asked["id"], asked["grace"])
+        if not asked["wait"] or self.processes.gone(asked["id"]):
+            return record
+        self.waiting.setdefault(asked["id"], []).append((client, asked["n"], "gone"))
+        return None
+
+    def _do_wait(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
+        record = self.processes.record(asked["id"])
+        if record is not None and asked["id"] not in self.processes.living:
+            return record
+        self.waiting.setdefault(asked["id"], []).append((client, asked["n"], "ended"))
+        return None
+
+    def _do_subscribe(self, client: Client, asked: dict[str, Any]) -> None:
+        journal = self.processes.journal
+        self._send(client, {"n": asked["n"], "ok": {"seq": journal.seq - len(journal.unsaved)}})
+        client.subscribed = True
+        for line in journal.unsaved:
+            client.send(line)
+
+    # -- inside
+
+    def _answer_waiting(self) -> None:
+        settled, self.processes.settled = self.processes.settled, set()
+        for id in settled & self.waiting.keys():
+            still = []
+            for client, number, what in self.waiting.pop(id):
+                if client.closed:
+                    continue
+                if what == "ended" or self.processes.gone(id):
+                    self._send(client, {"n": number, "ok": self.processes.record(id)})
+                else:
+                    still.append((client, number, what))
+            if still:
+                self.waiting[id] = still
+
+    def _send(self, client: Client, message: dict[str, Any]) -> None:
+        client.send(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+
+    def _may_leave(self) -> bool:
+        if self.processes.busy or (self.clients and not self.leaving):
+            self._idle_since = None
+            return False
+        now = time.monotonic()
+        if self._idle_since is None:
+            self._idle_since = now
+        return self.leaving or now - self._idle_since >= self.idle
+
+    def _patience(self, delay: float | None) -> float | None:
+        waits = [] if delay is None else [delay]
+        now = time.monotonic()
+        if self._idle_since is not None:
+            waits.append(self._idle_since + self.idle - now)
+        if self._deaf_until:
+            if now >= self._deaf_until:
+                self._deaf_until = 0.0
+                self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+            else:
+                waits.append(self._deaf_until - now)
+        return max(0.0, min(waits)) if waits else None
+
+    def _watch_signals(self) -> None:
+        wake, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.selector.register(wake, selectors.EVENT_READ, lambda fd: os.read(fd, 4096))
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, self._on_child)
+        signal.signal(signal.SIGTERM, self._on_term)
+        for number in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+    def _on_child(self, *_: object) -> None:
+        self.child_ended = True
+
+    def _on_term(self, *_: object) -> None:
+        self.leaving = True
+
+    def _adopted_ended(self, descriptor: int) -> None:
+        process = self.processes.adopted.get(descriptor)
+        self.selector.unregister(descriptor)
+        if process is not None:
+            self.processes.adopted_ended(process)
+        os.close(descriptor)
+
+    def _listen(self) -> socket.socket:
+        # Through /proc: a socket's path may have 107 bytes, a folder's may have 4,095.
+        try:
+            os.unlink(SOCKET, dir_fd=self.folder)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(f"/proc/self/fd/{self.folder}/{SOCKET}")
+        finally:
+            os.umask(before)
+        listener.listen(256)
+        listener.setblocking(False)
+        return listener
+
+    def _accept(self, events: int) -> None:
+        try:
+            connection, _ = self.listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            # Out of descriptors: a listener that stays readable must not make us spin.
+            self.selector.unregister(self.listener)
+            self._deaf_until = time.monotonic() + 1.0
+            return
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", credentials)[1] not in (0, os.geteuid()):
+            connection.close()
+            return
+        self.clients.add(Client(self, connection))
+
+
+def main() -> None:
+    """Become the folder's supervisor, or say who is, and serve."""
+    folder, ready, idle = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    if os.fork():
+        os._exit(0)
+    try:
+        for descriptor in (folder, ready):
+            os.set_inheritable(descriptor, False)
+        os.chdir("/")
+        held = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        if not lock(held):
+            os.write(ready, b"taken\n")
+            return
+        default_signals()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+        os.ftruncate(held, 0)
+        os.pwrite(held, f"{os.getpid()} {proc.start_time(os.getpid())} {proc.boot_id()}\n".encode(), 0)
+        daemon = Daemon(folder, idle)
+    except OSError as error:
+        traceback.print_exc()
+        os.write(ready, f"failed {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n".encode())
+        return
+    os.write(ready, b"ready\n")
+    os.close(ready)
+    daemon.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The journal of a run's processes, readable without any daemon, and the lock of the one daemon that writes it.
+
+A record is one line of JSON: the change of one process, written by one ``write()`` before anything relies on it. What
+is guarded is the death of processes, kill -9 included: the kernel keeps what was written. There is no fsync, so a
+power loss may take the last seconds with it; everything is LOST by then anyway ("the machine was rebooted").
+A line counts once its newline is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+LOCK, SOCKET, JOURNAL, LOG = "supervisor.lock", "supervisor.sock", "processes.jsonl", "supervisor.log"
+PROTOCOL = 1
+
+# Once in one of these a process starts nothing more; only `lost` may still be corrected.
+ENDED = frozenset(("ended", "not_started", "cancelled", "lost"))
+
+# Why something is lost.
+UNSEEN = "its supervisor was killed, and it ended before another one could see how"
+NEVER_SEEN = "its supervisor was killed while starting it; it is not there"
+REBOOTED = "the machine was rebooted"
+
+
+def lock(descriptor: int) -> bool:
+    """Take the folder's lock for as long as ``descriptor`` (or a copy in a child that has not executed yet) is open."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def locked(folder: int) -> bool:
+    """Whether a daemon holds the lock in ``folder`` (a descriptor). Asking does not disturb one that is starting."""
+    try:
+        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    try:
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
+        kind: int = struct.unpack_from("h", answer)[0]
+        return kind != fcntl.F_UNLCK
+    finally:
+        os.close(descriptor)
+
+
+def _flock(kind: int) -> bytes:
+    # struct flock of the 64-bit file interface: type, whence, start, length, pid (0, as open file locks want).
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+
+
+class JournalReader:
+    """Reads what is new in a journal and keeps every process's merged record in ``records``."""
+
+    def __init__(self, folder: int) -> None:
+        self.folder = folder
+        self.records: dict[str, dict[str, Any]] = {}
+        self.seq = 0
+        self.offset = 0
+        self._descriptor: int | None = None
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The process's merged record after each complete, undamaged change since the last call, oldest first.
+
+        The record is the reader's own: it changes as reading goes on.
+        """
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(JOURNAL, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
+            except FileNotFoundError:
+                return
+        rest = b""
+        while block := os.pread(self._descriptor, 1 << 18, self.offset + len(rest)):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                self.offset += len(line) + 1
+                change = parse(line)
+                if change is not None:
+                    yield self.apply(change)
+
+    def catch_up(self) -> None:
+        """Read all that is new."""
+        for _ in self.read():
+            pass
+
+    def apply(self, change: dict[str, Any]) -> dict[str, Any]:
+        """Merge ``change`` into its process's record and return that."""
+        self.seq = max(self.seq, change["seq"])
+        record = self.records.get(change["id"])
+        if record is None:
+            record = self.records[change["id"]] = {}
+        record["unsaved"] = None
+        record.update(change)
+        return record
+
+    def close(self) -> None:
+        """Close the file; the records stay."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    __del__ = close
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """The change that ``line`` says, or None where it is damaged."""
+    try:
+        change = json.loads(line)
+    except ValueError:
+        return None
+    if isinstance(change, dict) and isinstance(change.get("seq"), int) and isinstance(change.get("id"), str):
+        return change
+    return None
+
+
+class JournalWriter:
+    """Appends changes. What a full disk refuses is kept in memory and written, in order, as soon as it can be."""
+
+    def __init__(self, folder: int, seq: int) -> None:
+        self.seq = seq
+        self.unsaved: list[bytes] = []
+        self.why, self._errno = "", 0
+        self._descriptor = os.open(
+            JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder
+        )
+        self._heal()
+
+    def append(self, change: dict[str, Any], must: bool = False) -> bytes:
+        """Write ``change`` and return its line.
+
+        Where it cannot be written it is kept for :meth:`retry`, and the line says why in ``unsaved``; with ``must`` it
+        is dropped instead and OSError is raised, as if nothing had been asked.
+        """
+        self.seq += 1
+        change["seq"] = self.seq
+        line = json.dumps(change, separators=(",", ":")).encode() + b"\n"
+        self.unsaved.append(line)
+        if self.retry():
+            return line
+        if must:
+            self.unsaved.pop()
+            self.seq -= 1
+            raise OSError(self._errno, self.why)
+        return json.dumps({**change, "unsaved": self.why}, separators=(",", ":")).encode() + b"\n"
+
+    def retry(self) -> bool:
+        """Write what is kept; whether all of it is written now."""
+        while self.unsaved:
+            line = self.unsaved[0]
+            try:
+                written = os.write(self._descriptor, line)
+                if written < len(line):
+                    self._heal()
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                self._errno, self.why = error.errno or errno.EIO, error.strerror or str(error)
+                return False
+            del self.unsaved[0]
+        self.why = ""
+        return True
+
+    def _heal(self) -> None:
+        # A torn last line would swallow the next one. Only the lock's holder gets here, so nobody else appends.
+        size = os.fstat(self._descriptor).st_size
+        end = size
+        while end:
+            start = max(0, end - 65536)
+            block = os.pread(self._descriptor, end - start, start)
+            newline = block.rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._descriptor, end)

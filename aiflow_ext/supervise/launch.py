@@ -1,0 +1,177 @@
+"""One daemon per folder: finding it, starting it where there is none, and talking to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.supervise import proc
+from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET
+
+IDLE = 2.0
+PATIENCE = 15.0
+_PASSED_ON = ("LD_LIBRARY_PATH", "AIFLOW_MARK")
+
+
+class SupervisorError(StateError):
+    """The supervisor of a folder cannot be started, cannot be reached, or could not do what it was asked."""
+
+
+class Gone(Exception):
+    """The daemon went away during a request. Every request may be repeated."""
+
+
+class Connection:
+    """A connection to the daemon; for one thread at a time."""
+
+    def __init__(self, folder: int) -> None:
+        """Connect. OSError: there is no daemon."""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._in = bytearray()
+        self._number = 0
+        try:
+            self.socket.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+            found = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            self.pid, self.uid, _ = struct.unpack("3i", found)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def ask(self, requests: Sequence[dict[str, Any]], timeout: float | None = None) -> list[dict[str, Any]]:
+        """Send ``requests`` at once; their answers in the same order. TimeoutError: not all came in time."""
+        first = self._number + 1
+        lines = []
+        for request in requests:
+            self._number += 1
+            lines.append(json.dumps({"n": self._number, **request}, separators=(",", ":")))
+        answers: dict[int, dict[str, Any]] = {}
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._send("\n".join(lines), deadline)
+        while len(answers) < len(requests):
+            for line in self.lines(None if deadline is None else deadline - time.monotonic()):
+                answer = json.loads(line)
+                answers[answer["n"]] = answer
+        return [answers[number] for number in range(first, first + len(requests))]
+
+    def subscribe(self) -> None:
+        """Ask for each journal line as it is written; the first line that comes is the answer to this."""
+        self._send(json.dumps({"n": 0, "op": "subscribe"}), None)
+
+    def lines(self, timeout: float | None) -> list[bytes]:
+        """The lines that are here, or the next that come. TimeoutError: none came; Gone: none ever will."""
+        while b"\n" not in self._in:
+            if timeout is not None and timeout <= 0:
+                raise TimeoutError
+            try:
+                self.socket.settimeout(timeout)
+                data = self.socket.recv(1 << 16)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise Gone from error
+            if not data:
+                raise Gone
+            self._in += data
+        whole, _, rest = self._in.rpartition(b"\n")
+        self._in = bytearray(rest)
+        return bytes(whole).split(b"\n")
+
+    def _send(self, text: str, deadline: float | None) -> None:
+        try:
+            self.socket.settimeout(None if deadline is None else max(0.01, deadline - time.monotonic()))
+            self.socket.sendall(text.encode() + b"\n")
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Gone from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+def connect(folder: int) -> Connection | None:
+    """A connection to the folder's daemon, or None where there is none."""
+    try:
+        return Connection(folder)
+    except (FileNotFoundError, ConnectionError):
+        return None
+
+
+def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
+    """A connection to the folder's daemon, started if need be. Several callers at once get the same one."""
+    deadline = time.monotonic() + PATIENCE
+    said = ""
+    while True:
+        connection = connect(folder)
+        if connection is not None:
+            return connection
+        said = _start(folder, path, idle)
+        if said.startswith("failed"):
+            raise SupervisorError(
+                f"the supervisor of local processes cannot start in {path}: {said[7:]}",
+                hint="the folder must be writable, on a local disk with room, on a file system that has unix sockets",
+            )
+        if said == "taken":
+            # Another one is just coming up or going away.
+            time.sleep(0.005)
+        if time.monotonic() > deadline:
+            raise unreachable(folder, path)
+
+
+def unreachable(folder: int, path: str) -> SupervisorError:
+    """The error for a daemon that is there and does not answer."""
+    try:
+        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(descriptor) as file:
+            pid = int(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return SupervisorError(f"the supervisor of {path} does not answer", hint=f"see {path}/{LOG}, then try again")
+    stat = proc.read_stat(pid)
+    if stat is not None and stat.state == "T":
+        return SupervisorError(
+            f"the supervisor of {path} (process {pid}) is stopped", hint=f"let it go on: kill -CONT {pid}"
+        )
+    return SupervisorError(
+        f"the supervisor of {path} (process {pid}) does not answer", hint=f"see {path}/{LOG}, then try again"
+    )
+
+
+def _start(folder: int, path: str, idle: float) -> str:
+    import subprocess
+
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "daemon.py")
+    try:
+        log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    except OSError as error:
+        return f"failed {error.strerror}: {os.path.join(path, LOG)}"
+    hear, say = os.pipe()
+    try:
+        command = [sys.executable, "-I", "-S", "-X", "utf8", script, str(folder), str(say), str(idle)]
+        # The environment of whoever came first is nobody else's business. A mark is kept: a supervisor that a job
+        # started belongs to that job.
+        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        child = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            pass_fds=(folder, say),
+        )  # fmt: skip
+        os.close(say)
+        say = -1
+        with os.fdopen(hear, "rb") as file:
+            hear = -1
+            said = file.read().decode(errors="replace").strip()
+        child.wait()
+        return said or f"failed it ended without a word; see {os.path.join(path, LOG)}"
+    except OSError as error:
+        return f"failed {error}"
+    finally:
+        for descriptor in (log, hear, say):
+            if descriptor >= 0:
+                os.close(descriptor)

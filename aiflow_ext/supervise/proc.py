@@ -1,0 +1,162 @@
+"""What the kernel tells of processes: who lives, whose child it is, when it began and how it ended."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+MARK_VARIABLE = b"AIFLOW_MARK="
+
+
+class Stat:
+    """One line of /proc/PID/stat. ``start`` (clock ticks since boot) and ``pid`` together name one process for good."""
+
+    __slots__ = ("exit_status", "pgrp", "pid", "ppid", "session", "start", "state", "threads")
+
+    def __init__(self, pid: int, line: bytes) -> None:
+        # The command's name may hold spaces and brackets: the fields begin after the last bracket.
+        fields = line[line.rindex(b")") + 2 :].split()
+        self.pid = pid
+        self.state = fields[0].decode()
+        self.ppid, self.pgrp, self.session = int(fields[1]), int(fields[2]), int(fields[3])
+        self.threads, self.start = int(fields[17]), int(fields[19])
+        self.exit_status = int(fields[49])
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still do something. A dead first thread with living others is alive."""
+        return self.state not in "ZXx" or (self.state == "Z" and self.threads > 1)
+
+
+def read_stat(pid: int) -> Stat | None:
+    """What the kernel knows of ``pid``, or None where there is no such process."""
+    line = _read(f"/proc/{pid}/stat")
+    try:
+        return Stat(pid, line) if line else None
+    except (ValueError, IndexError):
+        return None
+
+
+def boot_id() -> str:
+    """The name of this boot of the machine: pids and start times mean nothing in another one."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+_this_boot = boot_id
+
+
+def start_time(pid: int) -> int | None:
+    """When ``pid`` started, in clock ticks since boot; None: no such process."""
+    stat = read_stat(pid)
+    return stat.start if stat else None
+
+
+def process_alive(pid: int, start_time: int, boot_id: str) -> bool:
+    """Whether this very process still lives; another one that was given its pid is not it."""
+    stat = read_stat(pid)
+    if stat is None or stat.start != start_time or not stat.alive:
+        return False
+    return boot_id == _this_boot()
+
+
+def children(pid: int) -> list[int]:
+    """The children of ``pid`` (a process with one thread), dead ones not yet waited for included."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:
+        # A kernel built without that file.
+        return [stat.pid for stat in Snapshot().stats.values() if stat.ppid == pid]
+
+
+def mark_of(pid: int) -> str | None:
+    """The AIFLOW_MARK in the environment that ``pid`` was executed with, where we may read it."""
+    environ = _read(f"/proc/{pid}/environ")
+    if not environ or MARK_VARIABLE not in environ:
+        return None
+    for entry in environ.split(b"\0"):
+        if entry.startswith(MARK_VARIABLE):
+            return entry[len(MARK_VARIABLE) :].decode("utf-8", "surrogateescape")
+    return None
+
+
+class Snapshot:
+    """Every living process that started at ``since`` or later, as one walk over /proc saw it."""
+
+    def __init__(self, since: int = 0) -> None:
+        self.stats: dict[int, Stat] = {}
+        self._marks: dict[int, str | None] = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                stat = read_stat(int(name))
+                if stat is not None and stat.start >= since and stat.alive:
+                    self.stats[stat.pid] = stat
+
+    def mark(self, pid: int) -> str | None:
+        """The mark that ``pid`` carries; read once."""
+        if pid not in self._marks:
+            self._marks[pid] = mark_of(pid)
+        return self._marks[pid]
+
+
+def open_pidfd(pid: int, start: int) -> int | None:
+    """A descriptor that becomes readable when this very process ends; None: it is gone, or there is none to be had."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return None
+    # Only now is the pid held: was it still ours?
+    if start_time(pid) != start:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_EXIT = 1 << 3
+
+
+def exit_status(pid: int, start: int, pidfd: int | None) -> int | None:
+    """The wait status of an ended process that is not our child, where the kernel still tells; never a guess.
+
+    A zombie has it in its stat line; Linux 6.15 and newer keep it for whoever holds a pidfd.
+    """
+    stat = read_stat(pid)
+    if stat is not None and stat.start == start and not stat.alive and _may_trace(pid):
+        return stat.exit_status
+    if pidfd is None:
+        return None
+    import fcntl
+
+    request = bytearray(struct.pack("=QQ12Ii", _PIDFD_INFO_EXIT, *[0] * 14).ljust(64, b"\0"))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, request)
+    except OSError:
+        return None
+    mask = struct.unpack_from("=Q", request)[0]
+    return struct.unpack_from("=i", request, 60)[0] if mask & _PIDFD_INFO_EXIT else None
+
+
+def _may_trace(pid: int) -> bool:
+    # Without ptrace rights the exit code in stat reads as 0: only an owner's view is the truth.
+    try:
+        return os.geteuid() in (0, os.stat(f"/proc/{pid}").st_uid)
+    except OSError:
+        return False
+
+
+def _read(path: str) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        data = os.read(descriptor, 65536)
+        while len(data) % 65536 == 0 and (more := os.read(descriptor, 65536)):
+            data += more
+        return data
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,155 @@
+"""Ending everything that a process started: its session, its descendants, and whatever carries its mark.
+
+The same steps serve the daemon, which has other things to do between them, and a client that must do without one.
+
+What can still escape: a process that went into a session of its own, dropped AIFLOW_MARK from its environment *and*
+lost the parent that tied it to the job before anybody looked (the daemon, as their subreaper, still ends such a one
+when no living process can be its owner any more); what other services start on the job's behalf (systemd, cron,
+docker); and what we may not signal (another user's, by sudo or a set-uid program).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+
+from aiflow_ext.supervise import proc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+FIRST_LOOK, LAST_LOOK = 0.005, 0.25
+
+
+class Sweep:
+    """One process's end: TERM, a grace period, then KILL until a look at all of /proc finds nothing of it."""
+
+    def __init__(
+        self,
+        *,
+        mark: str | None,
+        grace: float,
+        since: int = 0,
+        roots: Iterable[tuple[int, int]] = (),
+        session: int | None = None,
+    ) -> None:
+        """Prepare to end what belongs to a process.
+
+        Args:
+            mark: the mark that its processes carry.
+            grace: seconds between TERM and KILL.
+            since: nothing of it can have started before this (clock ticks since boot).
+            roots: (pid, start time) of processes known to belong to it; their descendants do too.
+            session: its session, where that number cannot have passed on to strangers.
+        """
+        self.mark, self.since = mark, since
+        self.roots = dict(roots)
+        self.sessions = {session} if session else set()
+        self.deadline = time.monotonic() + grace
+        self.members: dict[int, int] = {}
+        self.refused: dict[int, str] = {}
+        self.done = False
+        self._asked: set[tuple[int, int]] = set()
+        self._delay = FIRST_LOOK
+
+    def hurry(self, grace: float) -> None:
+        """Let the grace period end in ``grace`` seconds, if that is sooner."""
+        self.deadline = min(self.deadline, time.monotonic() + grace)
+
+    def step(self, look: Callable[[int], proc.Snapshot]) -> float:
+        """Do what is due and return the seconds until the next step; ``done`` says whether that was the last one.
+
+        Args:
+            look: gives a view of all processes started since some tick, taken no earlier than the last step.
+        """
+        if self._asked and time.monotonic() < self.deadline and self._some_alive():
+            return self._pause()
+        self._find(look(self.since))
+        if not self.members:
+            self.done = True
+            return 0.0
+        if time.monotonic() >= self.deadline:
+            self._kill()
+            return self._pause()
+        for pid, start in self.members.items():
+            if (pid, start) not in self._asked:
+                self._asked.add((pid, start))
+                self._delay = FIRST_LOOK
+                # A stopped process takes TERM only once it goes on.
+                self._signal(pid, start, signal.SIGTERM)
+                self._signal(pid, start, signal.SIGCONT)
+        return self._pause()
+
+    def _pause(self) -> float:
+        delay, self._delay = self._delay, min(self._delay * 2, LAST_LOOK)
+        left = self.deadline - time.monotonic()
+        return min(delay, left) if left > 0 else delay
+
+    def _some_alive(self) -> bool:
+        for pid, start in self.members.items():
+            stat = proc.read_stat(pid)
+            if stat is not None and stat.start == start and stat.alive:
+                return True
+        return False
+
+    def _find(self, snapshot: proc.Snapshot) -> bool:
+        """Note all that belongs to it now; whether any of it is new or still able to fork."""
+        barred = {0, 1, os.getpid()}
+        offspring: dict[int, list[proc.Stat]] = {}
+        inmates: dict[int, list[proc.Stat]] = {}
+        found: dict[int, proc.Stat] = {}
+        todo: list[proc.Stat] = []
+        for stat in snapshot.stats.values():
+            if stat.start < self.since:
+                continue
+            offspring.setdefault(stat.ppid, []).append(stat)
+            inmates.setdefault(stat.session, []).append(stat)
+            known = stat.start in (self.roots.get(stat.pid), self.members.get(stat.pid))
+            if known or stat.session in self.sessions or (self.mark and snapshot.mark(stat.pid) == self.mark):
+                todo.append(stat)
+        while todo:
+            stat = todo.pop()
+            if stat.pid in barred:
+                continue
+            barred.add(stat.pid)
+            todo += offspring.get(stat.pid, ())
+            if stat.session == stat.pid:
+                self.sessions.add(stat.pid)
+                todo += inmates.get(stat.pid, ())
+            if stat.pid not in self.refused:
+                found[stat.pid] = stat
+        moved = any(stat.state not in "TtZXx" or pid not in self.members for pid, stat in found.items())
+        self.members = {pid: stat.start for pid, stat in found.items()}
+        return moved
+
+    def _kill(self) -> None:
+        # All stand still before the first one dies: who loses a parent now is known already and cannot escape.
+        for _ in range(20):
+            for pid, start in self.members.items():
+                self._signal(pid, start, signal.SIGSTOP)
+            if not self._find(proc.Snapshot(self.since)):
+                break
+        for pid, start in self.members.items():
+            self._signal(pid, start, signal.SIGKILL)
+
+    def _signal(self, pid: int, start: int, number: int) -> None:
+        stat = proc.read_stat(pid)
+        if stat is None or stat.start != start:
+            return
+        try:
+            os.kill(pid, number)
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                self.refused[pid] = f"process {pid} could not be ended: {error.strerror}"
+
+
+def sweep(task: Sweep) -> None:
+    """Run ``task`` to its end, here and now."""
+    while True:
+        delay = task.step(proc.Snapshot)
+        if task.done:
+            return
+        time.sleep(delay)

@@ -1,0 +1,169 @@
+"""Every structural mistake of a graph, found at once, before anything else happens."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from aiflow_ext.model.errors import Problem
+from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
+from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.translate.split import find_cycle
+
+WHEN = ("finished", "failed", "ended", "running")
+
+
+def near(name: str, names: Iterable[str]) -> str | None:
+    """A hint with the names nearest to ``name``, or None."""
+    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, found))}?" if found else None
+
+
+def check_graph(graph: AIGraph) -> list[Problem]:
+    """What is wrong with ``graph``; empty where it can be split."""
+    problems: list[Problem] = []
+    if not graph.jobs:
+        problems.append(Problem(f"workflow {graph.name!r} has no job", graph.where, 'open one: with af.job("name"):'))
+    for section in graph.jobs.values():
+        if len(section.where) > 1:
+            problems.append(
+                Problem(
+                    f"job {section.name!r} is opened {len(section.where)} times: {', '.join(section.where)}",
+                    section.where[1],
+                    "open each job once, with all its nodes in it, or give the second one a name of its own",
+                )
+            )
+    for node in graph.nodes:
+        if node.job is None:
+            problems.append(Problem(f"{_title(node)} is in no job", node.where, 'put it under a: with af.job("name"):'))
+    _check_data(graph, problems)
+    _check_control(graph, problems)
+    if not problems:
+        job_of = {str(node.instance_id): str(node.job) for node in graph.nodes}
+        between = [(job_of[edge.source], job_of[edge.target]) for edge in graph.data_edges]
+        between = [(source, target) for source, target in between if source != target]
+        between += [(edge.source, edge.target) for edge in graph.control_edges]
+        _check_cycle(graph, graph.jobs, between, "jobs", problems)
+        inside = [(e.source, e.target) for e in graph.data_edges if job_of[e.source] == job_of[e.target]]
+        _check_cycle(graph, job_of, inside, "nodes", problems)
+    return problems
+
+
+def check_jobs(
+    graph: AIGraph, configured: Collection[str], where: Callable[[str], str], config_file: str
+) -> list[Problem]:
+    """Jobs without a config, and config keys that no job uses."""
+    problems = []
+    for section in graph.jobs.values():
+        if section.name not in configured:
+            hint = f"add a key {section.name!r} with its platform and engine"
+            close = near(section.name, (key for key in configured if key not in graph.jobs))
+            problems.append(
+                Problem(
+                    f"job {section.name!r} has no config in {config_file}",
+                    section.where[0] if section.where else None,
+                    f"{close} Or {hint}" if close else hint,
+                )
+            )
+    for key in configured:
+        if key not in graph.jobs:
+            hint = near(key, graph.jobs) or f"the workflow's jobs are {', '.join(map(repr, graph.jobs)) or 'none'}"
+            problems.append(Problem(f"no job of the workflow is called {key!r}", where(key), hint))
+    return problems
+
+
+def check_streams(graph: AIGraph, modes: Mapping[str, ExecutionMode]) -> list[Problem]:
+    """Data edges that leave a STREAM job: its artifacts would never be complete."""
+    problems = []
+    for edge in graph.data_edges:
+        source, target = graph.nodes[edge.source], graph.nodes[edge.target]
+        if source.job != target.job and modes.get(str(source.job)) is ExecutionMode.STREAM:
+            problems.append(
+                Problem(
+                    f"job {target.job!r} reads {_title(source)} of job {source.job!r}, which is a STREAM job and "
+                    "never completes it",
+                    target.where,
+                    "make it a BATCH job, or let the reader find the data by itself and order the two with run_after",
+                )
+            )
+    return problems
+
+
+def _title(node: AINode) -> str:
+    return f"node {node.name!r} ({node.kind})"
+
+
+def _check_data(graph: AIGraph, problems: list[Problem]) -> None:
+    for edge in graph.data_edges:
+        target = graph.nodes.get(edge.target)
+        source = graph.nodes.get(edge.source)
+        if source is None or target is None:
+            lost, found = (edge.source, target) if source is None else (edge.target, source)
+            problems.append(
+                Problem(
+                    f"{_title(found) if found else 'an edge'} is tied to {lost}, which is not in this graph",
+                    found.where if found else None,
+                    "use only nodes made in the same call of the workflow function",
+                )
+            )
+            continue
+        if source.kind != "cmd_line":
+            if edge.output is not None:
+                problems.append(
+                    Problem(
+                        f"{_title(source)} has one value and no output {edge.output!r}",
+                        target.where,
+                        "pass the node itself, and take the part that you need where it arrives",
+                    )
+                )
+            continue
+        names = source.properties.get("names", {})
+        outputs = [key for key, value in names.items() if isinstance(value, OutputFile)]
+        if edge.output is not None and edge.output not in outputs:
+            hint = near(edge.output, outputs) or f"its outputs are {', '.join(map(repr, outputs)) or 'none'}"
+            problems.append(Problem(f"{_title(source)} has no output {edge.output!r}", target.where, hint))
+        elif not outputs:
+            problems.append(
+                Problem(
+                    f"{_title(target)} reads {_title(source)}, which writes no file",
+                    target.where,
+                    'declare one in the command: af.cmd("... > {out}", out=af.output("name"))',
+                )
+            )
+        elif edge.output is None and len(outputs) > 1:
+            problems.append(
+                Problem(
+                    f"{_title(target)} reads {_title(source)}, which has several outputs",
+                    target.where,
+                    "say which: " + " or ".join(f"node[{name!r}]" for name in outputs),
+                )
+            )
+
+
+def _check_control(graph: AIGraph, problems: list[Problem]) -> None:
+    for edge in graph.control_edges:
+        for name in (edge.source, edge.target):
+            if name not in graph.jobs:
+                hint = near(str(name), graph.jobs) or f"the jobs are {', '.join(map(repr, graph.jobs)) or 'none'}"
+                problems.append(Problem(f"run_after names a job {name!r} that the workflow lacks", edge.where, hint))
+        if edge.when is not None and edge.when not in WHEN:
+            hint = near(str(edge.when), WHEN) or f"it is one of {', '.join(WHEN)}"
+            problems.append(Problem(f"when={edge.when!r} is no condition", edge.where, hint))
+        if edge.source == edge.target:
+            problems.append(Problem(f"job {edge.source!r} cannot wait for itself", edge.where))
+
+
+def _check_cycle(
+    graph: AIGraph, names: Iterable[str], edges: list[tuple[str, str]], what: str, problems: list[Problem]
+) -> None:
+    path = find_cycle(names, edges)
+    if path:
+        wheres = {(edge.source, edge.target): edge.where for edge in graph.control_edges}
+        said = [where for pair in zip(path, path[1:], strict=False) if (where := wheres.get(pair))]
+        problems.append(
+            Problem(
+                f"the {what} wait for each other in a circle: {' -> '.join(path)}",
+                said[0] if said else graph.where,
+                "take one of these edges away",
+            )
+        )

@@ -1,0 +1,268 @@
+"""The keys that every job's config has: what each may hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.translate.check import near
+from aiflow_ext.translate.fitting import Item, Misfit, fit, given
+from aiflow_ext.translate.yaml_source import Located, Mark
+
+COMMON_KEYS = (
+    "platform", "engine", "job_name", "exec_mode", "periodic", "properties", "env", "retries", "retry_delay",
+    "retry_on", "timeout", "python", "platforms",
+)  # fmt: skip
+# AI Flow's own word for a key, and ours.
+ALIASES = {"periodic_config": "periodic"}
+# The attribute of BaseJobConfig, where it is called otherwise than the key.
+ATTRIBUTES = {"periodic": "periodic_config"}
+
+RETRY_ON = ("failed", "timeout", "lost")
+SECRET_SOURCES = ("env", "file", "kubernetes")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def is_common(key: Any) -> bool:
+    """Whether every job's config has this key."""
+    return key in COMMON_KEYS or key in ALIASES
+
+
+def common_values(layer: Located) -> tuple[dict[str, Any], list[Item]]:
+    """The common values that a job gives, checked, by BaseJobConfig's names; and what is wrong with the others."""
+    values: dict[str, Any] = {}
+    wrong: list[Item] = []
+    for key, value in layer.value.items():
+        check = _CHECKS.get(ALIASES.get(key, key)) if isinstance(key, str) else None
+        if check is None or value is None:
+            continue  # nothing after the colon: as if it were not there
+        try:
+            name = ALIASES.get(key, key)
+            values[ATTRIBUTES.get(name, name)] = check(layer.at(key))
+        except Misfit as misfit:
+            wrong += misfit.under(key)
+    return values, wrong
+
+
+def checked(key: str, value: Any) -> Any:
+    """The value of one common key, checked. Raises Misfit."""
+    return _CHECKS[key](Located(value, Mark(""), ""))
+
+
+def seconds(value: Any) -> float:
+    """A duration in seconds, from a number or a text such as 30s, 10m, 2h, 1d. Raises Misfit for anything else."""
+    number: float | None = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            pass
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        unit = _UNITS.get(match[2].lower() or "s")
+        number = float(match[1]) * unit if unit else None
+    if number is None or not math.isfinite(number) or number < 0:
+        raise Misfit(f"must be a duration, not {given(value)}", "write seconds, or a text such as 30s, 10m, 2h or 1d")
+    return number
+
+
+def _text(part: Located) -> str:
+    text = str(fit(part.value, str))
+    if not text.strip():
+        raise Misfit("must not be empty", "write its name")
+    return text
+
+
+def _exec_mode(part: Located) -> Any:
+    return fit(part.value, ExecutionMode)
+
+
+def _retries(part: Located) -> int:
+    number = int(fit(part.value, int))
+    if number < 0:
+        raise Misfit(f"must be 0 or more, not {number}", "0 means that a failed job is not tried again")
+    return number
+
+
+def _delay(part: Located) -> float:
+    return seconds(part.value)
+
+
+def _timeout(part: Located) -> float:
+    limit = seconds(part.value)
+    if not limit:
+        raise Misfit("must be longer than 0", "leave it out for no limit")
+    return limit
+
+
+def _retry_on(part: Located) -> tuple[str, ...]:
+    ends = [part.value] if isinstance(part.value, str) else list(fit(part.value, list[str]))
+    wrong: list[Item] = []
+    for number, end in enumerate(ends):
+        if end not in RETRY_ON:
+            close = near(end, RETRY_ON)
+            path = () if isinstance(part.value, str) else (number,)
+            words = f"must be one of {', '.join(map(repr, RETRY_ON))}, not {given(end)}"
+            wrong.append((path, words, close))
+    if wrong:
+        raise Misfit(items=wrong)
+    return tuple(dict.fromkeys(ends))
+
+
+def _properties(part: Located) -> dict[str, Any]:
+    fit(part.value, Mapping)
+    wrong: list[Item] = []
+    _check_names(part.value, (), wrong)
+    if wrong:
+        raise Misfit(items=wrong)
+    return dict(part.value)
+
+
+def _check_names(value: Any, path: tuple[Any, ...], wrong: list[Item]) -> None:
+    """Keys that are no text, at any depth: the job gets its properties as JSON, which has no others."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                wrong.append(((*path, key), "is a key that must be text", "put the key in quotes"))
+            _check_names(item, (*path, key), wrong)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            _check_names(item, (*path, number), wrong)
+
+
+def _env(part: Located) -> dict[str, Any]:
+    if not isinstance(part.value, Mapping):
+        # The value itself is never shown: somebody may have put a token there.
+        raise Misfit("must be a mapping of variables", "write NAME: value")
+    made: dict[str, Any] = {}
+    wrong: list[Item] = []
+    for name in part.value:
+        try:
+            if not isinstance(name, str):
+                raise Misfit("is a variable's name that must be text", "put the name in quotes")
+            if not name or "=" in name or "\0" in name:
+                raise Misfit("cannot be a variable's name", "use letters, digits and _")
+            made[name] = _variable(part.at(name))
+        except Misfit as misfit:
+            wrong += misfit.under(name)
+    if wrong:
+        raise Misfit(items=wrong)
+    return made
+
+
+def _variable(part: Located) -> Any:
+    value = part.value
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Misfit("holds a NUL character, which no variable can", "take it away")
+        return value
+    if isinstance(value, (bool, int, float)):
+        # As it was written: 1.10 stays 1.10.
+        return part.mark.text if part.mark.text is not None else str(value).lower()
+    if isinstance(value, Mapping):
+        if set(value) != {"secret"}:
+            raise Misfit("must be text, a number, true or false, or {secret: ...}", 'write {secret: "env:NAME"}')
+        return {"secret": _secret(value["secret"])}
+    kind = "a list" if isinstance(value, list) else "nothing"
+    hint = 'write "" for an empty variable' if value is None else "join the items into one text"
+    raise Misfit(f"must be text, a number, true or false, or {{secret: ...}}, not {kind}", hint)
+
+
+def _secret(reference: Any) -> str:
+    hint = 'write "env:NAME", "file:PATH" or "kubernetes:name/key"'
+    source, colon, rest = reference.partition(":") if isinstance(reference, str) else ("", "", "")
+    # Nor is this one shown: it may be the secret itself, put here by mistake.
+    if not colon or source not in SECRET_SOURCES:
+        close = near(source, SECRET_SOURCES) if colon else None
+        raise Misfit("is no reference to a secret", f"{close} {hint}" if close else hint, path=("secret",))
+    name, slash, key = rest.partition("/")
+    if not rest or (source == "kubernetes" and not (name and slash and key)):
+        raise Misfit(f"is no whole reference to a secret of {source}", hint, path=("secret",))
+    return str(reference)
+
+
+_PERIODIC_KEYS = {
+    "cron": "cron", "interval": "interval", "time_zone": "time_zone",
+    "cron_config": "cron", "cron_expression": "cron", "interval_config": "interval", "interval_expression": "interval",
+}  # fmt: skip
+
+
+def _periodic(part: Located) -> PeriodicConfig:
+    if not isinstance(part.value, Mapping):
+        raise Misfit(f"must be a mapping, not {given(part.value)}", 'write {cron: "0 3 * * *"} or {interval: 10m}')
+    values: dict[str, Any] = {}
+    wrong: list[Item] = []
+    for key, value in part.value.items():
+        name = _PERIODIC_KEYS.get(key) if isinstance(key, str) else None
+        if name is None:
+            close = near(str(key), ("cron", "interval", "time_zone"))
+            hint = "its keys are cron or interval, and time_zone"
+            wrong.append(((key,), "is not a key of a period", f"{close} {hint}" if close else hint))
+        elif value is not None:
+            try:
+                values[name] = _PERIOD[name](value)
+            except Misfit as misfit:
+                wrong += misfit.under(key)
+    named = {_PERIODIC_KEYS.get(key) for key, value in part.value.items() if isinstance(key, str) and value is not None}
+    if ("cron" in named) == ("interval" in named):
+        both = "both cron and interval" if "cron" in named else "neither cron nor interval"
+        wrong.append(((), f"has {both}", 'say one: {cron: "0 3 * * *"} or {interval: 10m}'))
+    if wrong:
+        raise Misfit(items=wrong)
+    return PeriodicConfig(**values)
+
+
+def _cron(value: Any) -> str:
+    text = str(fit(value, str))
+    # AI Flow writes seconds first and a year last; which fields a platform can do is its plugin's word.
+    if not 5 <= len(text.split()) <= 7:
+        raise Misfit(
+            f"must be a cron expression of five fields, not {given(value)}", 'such as "0 3 * * *": every day at 3'
+        )
+    return text
+
+
+def _interval(value: Any) -> float:
+    # AI Flow's form: days, hours, minutes, seconds.
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+){3}\s*", value):
+        days, hours, minutes, rest = (float(each) for each in value.split(","))
+        value = ((days * 24 + hours) * 60 + minutes) * 60 + rest
+    number = seconds(value)
+    if not number:
+        raise Misfit("must be longer than 0", "such as 10m")
+    return number
+
+
+def _time_zone(value: Any) -> str:
+    import zoneinfo
+
+    name = str(fit(value, str))
+    try:
+        zoneinfo.ZoneInfo(name)
+    except Exception:
+        known = zoneinfo.available_timezones()
+        if known:  # a machine without the tz database cannot tell
+            hint = near(name, known) or "use an IANA name such as Europe/Berlin"
+            raise Misfit(f"must be a time zone, not {given(value)}", hint) from None
+    return name
+
+
+_PERIOD: dict[str, Callable[[Any], Any]] = {"cron": _cron, "interval": _interval, "time_zone": _time_zone}
+_CHECKS: dict[str, Callable[[Located], Any]] = {
+    "platform": _text,
+    "engine": _text,
+    "job_name": _text,
+    "exec_mode": _exec_mode,
+    "periodic": _periodic,
+    "properties": _properties,
+    "env": _env,
+    "retries": _retries,
+    "retry_delay": _delay,
+    "retry_on": _retry_on,
+    "timeout": _timeout,
+    "python": _text,
+}

@@ -1,0 +1,302 @@
+"""workflow.yaml and the command line's settings, as one typed config for each job."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.translate.check import near
+from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, checked, common_values, is_common
+from aiflow_ext.translate.fitting import Item, Misfit, fit, given
+from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, merge, read_param, read_set
+from aiflow_ext.translate.signature import Signature, signature_of
+from aiflow_ext.translate.structure import arguments, create, report
+from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
+
+# BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.
+NAMES = tuple(ATTRIBUTES.get(key, key) for key in COMMON_KEYS if key != "platforms")
+
+
+class WorkflowConfig:
+    """The job configs of a workflow.
+
+    Attributes:
+        file: workflow.yaml as shown in messages.
+        jobs: the jobs' keys, in the file's order; ``"*"`` is none.
+    """
+
+    def __init__(self, source: Located, settings: Sequence[Setting] = ()) -> None:
+        self.file = source.file
+        self.jobs: tuple[str, ...] = tuple(key for key in source.value if key != EVERY_JOB)
+        self._source, self._settings = source, list(settings)
+        self._layers: dict[str, Layer] = {}
+
+    def where(self, job: str, *path: str | int) -> str:
+        """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""
+        if not path or job not in self.jobs:
+            return self._source.where((job, *path))
+        return self.layered(job).where(path)
+
+    def layered(self, job: str) -> Layer:
+        """Everything that is said of ``job``, merged. Raises ConfigError for a job that the file lacks."""
+        if job not in self._layers:
+            if job not in self.jobs:
+                raise ConfigError(f"job {job!r} has no config", where=self.file, hint=near(job, self.jobs))
+            shared = self._source.at(EVERY_JOB) if EVERY_JOB in self._source.value else None
+            self._layers[job] = merge(job, shared, self._source.at(job), self._settings)
+        return self._layers[job]
+
+    def add(self, settings: Sequence[Setting]) -> None:
+        """Lay further settings over what is there."""
+        self._settings += settings
+        self._layers.clear()
+
+
+def load_workflow_config(
+    path: str | os.PathLike[str] | None,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    problems: list[Problem] | None = None,
+) -> WorkflowConfig:
+    """Read workflow.yaml and lay the command line's settings over it.
+
+    Args:
+        path: the file; None where the project has none.
+        sets: the values of ``--set``: ``JOB.KEY=VALUE``.
+        params: the values of ``-p``: ``NAME=VALUE``.
+        problems: where given, mistakes that leave something readable are appended to it instead of raised.
+
+    Raises ConfigError with everything that is wrong.
+    """
+    found: list[Problem] = []
+    source = Located({}, Mark("workflow.yaml"), "workflow.yaml") if path is None else read_yaml(path, found)
+    config = WorkflowConfig(_entries(source, found))
+    settings = [read_set(text, config.jobs, source.file, found) for text in sets]
+    config.add([setting for setting in settings if setting is not None])
+    for job in config.jobs:
+        found += config.layered(job).conflicts
+    _set_params(config, params, found)
+    if problems is not None:
+        problems += found
+    elif found:
+        raise ConfigError(problems=found)
+    return config
+
+
+def platform_and_engine(layer: Layer, problems: list[Problem]) -> tuple[str, str] | None:
+    """Where the job runs and what kind of job it is.
+
+    None after what is missing was appended to ``problems``, together with whatever else is wrong with the common keys:
+    nobody else looks at a job whose plugin is not known.
+    """
+    values, wrong = common_values(layer)
+    told = len(problems)
+    for name, example in (("platform", "local"), ("engine", "python")):
+        if name not in values and layer.value.get(name) is None:
+            hint = f"add {name}: with its name, such as {example}"
+            # Said here because the plugin that would call such a key unknown cannot be found.
+            meant = [key for key in layer.value if isinstance(key, str) and not is_common(key) and near(key, (name,))]
+            if meant:
+                hint = f"is {meant[0]!r} ({layer.where(meant)}) meant to be {name!r}? Or {hint}"
+            problems.append(Problem(f"job {layer.job!r} lacks the key {name!r}", layer.where(), hint))
+    if len(problems) == told and "platform" in values and "engine" in values:
+        return values["platform"], values["engine"]
+    report(wrong, layer.title, layer.where, problems)
+    return None
+
+
+def check_common(layer: Layer, problems: list[Problem]) -> None:
+    """Append what is wrong with the common keys, for a job whose plugin cannot be found."""
+    report(common_values(layer)[1], layer.title, layer.where, problems)
+
+
+def structure_config(config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
+    """The job's config as an object of the plugin's type; None after what is wrong was appended to ``problems``.
+
+    Common values reach ``config_type.__init__`` as far as it takes them, and are attributes of the result in any
+    case; every other key is a parameter of its own.
+    """
+    values, wrong = common_values(layer)
+    values.setdefault("job_name", layer.job)
+    owner = f"a {values.get('platform', '?')}.{values.get('engine', '?')} job"
+    try:
+        signature = signature_of(cast(Any, config_type))
+    except TypeError as error:
+        problems.append(Problem(f"job {layer.job!r}: {error}", layer.where(), "this is a mistake of its job plugin"))
+        return None
+    own = {key: copy.deepcopy(value) for key, value in layer.value.items() if not is_common(key)}
+    theirs = {name: each for name, each in signature.parameters.items() if name not in NAMES and not is_common(name)}
+    found, misfits = arguments(Signature(theirs, signature.free), own, owner, COMMON_KEYS)
+    wrong += misfits
+    for name in NAMES:
+        parameter = signature.parameters.get(name) or signature.parameters.get(_key_of(name))
+        if parameter is None:
+            continue
+        if name in values:
+            try:
+                raw = layer.value.get(_key_of(name))
+                value = _fitted(copy.deepcopy(values[name]), raw, parameter.type)
+            except Misfit as misfit:
+                wrong += misfit.under(_said_as(layer, name))
+                continue
+            found[parameter.name] = value
+        elif parameter.required:
+            found[parameter.name] = copy.deepcopy(getattr(BaseJobConfig, name))
+    if wrong:
+        report(wrong, layer.title, layer.where, problems)
+        return None
+    try:
+        made = create(config_type, found, [*NAMES, *COMMON_KEYS])
+    except Misfit as misfit:
+        items = [((_said_as(layer, path[0]), *path[1:]) if path else path, *rest) for path, *rest in misfit.items]
+        report(cast("list[Item]", items), layer.title, layer.where, problems)
+        return None
+    wrong = _set_common(made, values)
+    report(wrong, layer.title, layer.where, problems)
+    return None if wrong else cast(BaseJobConfig, made)
+
+
+def _key_of(name: str) -> str:
+    """The key in workflow.yaml of BaseJobConfig's ``name``."""
+    return next((key for key, attribute in ATTRIBUTES.items() if attribute == name), name)
+
+
+def _said_as(layer: Layer, name: str) -> str:
+    """The key under which this job's config says ``name``."""
+    key = _key_of(name)
+    return next((alias for alias, real in ALIASES.items() if real == key and alias in layer.value), key)
+
+
+def _fitted(value: Any, raw: Any, kind: Any) -> Any:
+    """A common value in the type that the plugin's author asks for: as checked, or as it was written."""
+    candidates = [value]
+    if isinstance(value, float) and value.is_integer():
+        candidates.append(int(value))  # "10m" for an author's `timeout: int`
+    if not isinstance(raw, Mapping):
+        candidates.append(raw)
+    first: Misfit | None = None
+    for each in candidates:
+        try:
+            return fit(each, kind)
+        except Misfit as misfit:
+            first = first or misfit
+    assert first is not None
+    raise first
+
+
+def _set_common(made: Any, values: Mapping[str, Any]) -> list[Item]:
+    """Give the config its common values as attributes, whatever its author's ``__init__`` did with them."""
+    wrong: list[Item] = []
+    for name in NAMES:
+        there = getattr(made, name, None)
+        value = values[name] if name in values else _default(name, there)
+        if isinstance(value, Mapping):
+            # What an author added of their own to a map stays.
+            value = {**there, **value} if isinstance(there, Mapping) else dict(value)
+        try:
+            # Past a frozen class's own __setattr__.
+            object.__setattr__(made, name, value)
+        except AttributeError:
+            if there != value:
+                words = f"is {value!r}, but {type(made).__name__} insists on {there!r}"
+                wrong.append(((_key_of(name),), words, "leave the key out, or ask the author of the job plugin"))
+    return wrong
+
+
+def _default(name: str, there: Any) -> Any:
+    """A common value that nobody gave: the author's own, in the type that the host relies on."""
+    if there is None:
+        return getattr(BaseJobConfig, name)
+    try:
+        return checked(_key_of(name), there)
+    except Misfit:
+        return there
+
+
+def _entries(source: Located, problems: list[Problem]) -> Located:
+    """The file's jobs, without the entries that cannot be read; notes what is wrong with those."""
+    value: dict[str, Any] = {}
+    mark = Mark(source.mark.place)
+    for key, entry in source.value.items():
+        where = source.where((key,))
+        if not isinstance(key, str) or not key:
+            problems.append(Problem(f"a job's name is text, not {key!r}", where, "put it in quotes"))
+        elif entry is None or isinstance(entry, dict):
+            value[key], mark.children[key] = entry or {}, source.mark.children[key]
+            _check_blocks(Located(value[key], mark.children[key], source.file), key, problems)
+        else:
+            hint = "write its keys under it: platform, engine, ..."
+            if is_common(key):
+                hint = f'{key} belongs under a job\'s name, or under "*" for every job'
+            problems.append(Problem(f"job {key!r} must be a mapping, not {given(entry)}", where, hint))
+    return Located(value, mark, source.file)
+
+
+def _check_blocks(entry: Located, job: str, problems: list[Problem]) -> None:
+    if entry.value.get("platforms") is None:
+        return
+    blocks = entry.at("platforms")
+    title = f'"{EVERY_JOB}"' if job == EVERY_JOB else f"job {job!r}"
+    hint = "write platforms: {kubernetes: {image: ...}}"
+    if not isinstance(blocks.value, dict):
+        problems.append(Problem(f"{title}: 'platforms' must be a mapping of platforms", blocks.where(), hint))
+        return
+    for name, block in blocks.value.items():
+        where = blocks.where((name,))
+        if not isinstance(name, str):
+            problems.append(Problem(f"{title}: a platform's name is text, not {name!r}", where, "put it in quotes"))
+        elif block is not None and not isinstance(block, dict):
+            problems.append(Problem(f"{title}: 'platforms.{name}' must be a mapping of its keys", where, hint))
+        else:
+            for key in ("platform", "platforms"):
+                if key in (block or {}):
+                    problem = Problem(
+                        f"{title}: 'platforms.{name}' cannot hold {key!r}",
+                        blocks.where((name, key)),
+                        f"put {key} beside platforms",
+                    )
+                    problems.append(problem)
+
+
+def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Problem]) -> None:
+    settings: list[Setting] = []
+    for text in params:
+        read = read_param(text, problems)
+        if read is None:
+            continue
+        name, value, said = read
+        names: dict[str, None] = {}
+        having: list[tuple[str, tuple[str, ...]]] = []
+        for job in config.jobs:
+            properties = config.layered(job).value.get("properties")
+            if not isinstance(properties, dict):
+                continue
+            names |= dict.fromkeys(key for key in properties if isinstance(key, str))
+            path = _path_in(properties, name)
+            if path is not None:
+                having.append((job, path))
+        if not having:
+            known = (
+                f"the properties in {config.file} are {', '.join(names)}"
+                if names
+                else f"{config.file} has no properties"
+            )
+            problems.append(Problem(f"no job has a property {name!r}", said, near(name, names) or known))
+        settings += [Setting(job, ("properties", *path), value, said) for job, path in having]
+    config.add(settings)
+
+
+def _path_in(properties: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    """Where ``name`` is in ``properties``: a key, or the keys between its dots."""
+    if name in properties:
+        return (name,)
+    first, dot, rest = name.partition(".")
+    inner = properties.get(first)
+    if not dot or not isinstance(inner, dict):
+        return None
+    path = _path_in(inner, rest)
+    return None if path is None else (first, *path)

@@ -1,0 +1,236 @@
+"""One job's settings from all that speaks of it: ``"*"`` < job < ``--set`` < ``-p``."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.translate.check import near
+from aiflow_ext.translate.common import ALIASES
+from aiflow_ext.translate.fitting import given
+from aiflow_ext.translate.yaml_source import Located, Mark, parse_yaml, plain_scalar
+
+EVERY_JOB = "*"
+# These maps are joined key by key, as is the chosen platform's block; everything else replaces.
+JOINED = ("properties", "env")
+
+
+class Setting(NamedTuple):
+    """One ``--set`` or ``-p``: for which job (``*``: every one), which key, what value, and the words it came in."""
+
+    job: str
+    path: tuple[str, ...]
+    value: Located
+    said: str
+
+
+class Layer(Located):
+    """Everything that one job's config says, merged; where() knows the file's line or the option of each part.
+
+    Attributes:
+        job: the job's key.
+        conflicts: settings that would put a key into what is no mapping; they are left out.
+    """
+
+    __slots__ = ("_shared", "conflicts", "job")
+
+    def __init__(self, value: dict[str, Any], mark: Mark, file: str, job: str, shared: Mark | None) -> None:
+        super().__init__(value, mark, file)
+        self.job, self._shared = job, shared
+        self.conflicts: list[Problem] = []
+
+    def title(self, path: Iterable[Any] = ()) -> str:
+        """Whose mistake it is that stands at ``path``: the job's, or that of ``"*"``."""
+        steps = tuple(path)
+        mark = self.mark.nearest(steps)
+        if steps and mark is not self.mark and self._shared is not None and _holds(self._shared, mark):
+            return f'"{EVERY_JOB}"'
+        return f"job {self.job!r}"
+
+
+def _holds(outer: Mark, wanted: Mark) -> bool:
+    return outer is wanted or any(_holds(inner, wanted) for inner in outer.children.values())
+
+
+def merge(job: str, shared: Located | None, own: Located, settings: Collection[Setting]) -> Layer:
+    """The layer of ``job``.
+
+    Args:
+        shared: what ``"*"`` holds.
+        own: the job's entry.
+        settings: of all jobs, in the order given, those of ``-p`` last.
+    """
+    ordered = [each for each in settings if each.job == EVERY_JOB] + [each for each in settings if each.job == job]
+    files = [each for each in (shared, own) if each is not None]
+    platform: Any = None
+    for each in files:
+        platform = each.value.get("platform", platform)
+    for setting in ordered:
+        platform = setting.value.value if setting.path == ("platform",) else platform
+    layer = Layer({}, Mark(own.where()), own.file, job, shared.mark if shared else None)
+    for each in files:
+        _overlay(layer, each, platform)
+    for setting in ordered:
+        _assign(layer, setting, platform)
+    return layer
+
+
+def _overlay(layer: Layer, source: Located, platform: Any) -> None:
+    """Lay the mapping ``source`` over what is there; its block for ``platform`` lies over its other keys."""
+    blocks: Any = None
+    for key in source.value:
+        if key == "platforms":
+            blocks = source.at(key)
+        else:
+            _put(layer, key, source.at(key))
+    if blocks is not None and isinstance(blocks.value, Mapping):
+        block = blocks.at(platform) if isinstance(platform, str) and platform in blocks.value else None
+        if block is not None and isinstance(block.value, Mapping):
+            for key in block.value:
+                _put(layer, key, block.at(key))
+
+
+def _put(layer: Layer, key: Any, part: Located) -> None:
+    for one, other in ALIASES.items():
+        if key in (one, other):
+            layer.value.pop(one, None)
+            layer.value.pop(other, None)
+    there = layer.value.get(key)
+    if key in JOINED and isinstance(there, dict) and part.value is None:
+        return
+    if key in JOINED and isinstance(there, dict) and isinstance(part.value, dict):
+        there.update(copy.deepcopy(part.value))
+        mark = layer.mark.children[key]
+        layer.mark.children[key] = Mark(part.mark.place, None, {**mark.children, **part.mark.children})
+    else:
+        layer.value[key] = copy.deepcopy(part.value)
+        layer.mark.children[key] = part.mark
+
+
+def _assign(layer: Layer, setting: Setting, platform: Any) -> None:
+    path, part = setting.path, setting.value
+    if path[0] == "platforms":
+        if path[1:2] and path[1] != platform:
+            return
+        if len(path) < 3:
+            inner: Any = part.value if len(path) == 2 else (part.value or {}).get(platform)
+            mark = part.mark if len(path) == 2 else part.mark.nearest((platform,))
+            for key in inner or {}:
+                _put(layer, key, Located(inner[key], mark.nearest((key,)), part.file))
+            return
+        path = path[2:]
+    if len(path) == 1:
+        _put(layer, path[0], part)
+        return
+    there: Any = layer.value
+    for length, step in enumerate(path[:-1], 1):
+        there = there.get(step)
+        if there is None:
+            break
+        if not isinstance(there, dict):
+            parent = ".".join(setting.path[: length + len(setting.path) - len(path)])
+            message = (
+                f"{parent!r} of job {layer.job!r} is {given(there)} ({layer.where(path[:length])}), which has no keys"
+            )
+            hint = f"set the whole of it: --set {setting.job}.{parent}=VALUE"
+            layer.conflicts.append(Problem(message, setting.said, hint))
+            return
+    value, mark = layer.value, layer.mark
+    for step in path[:-1]:
+        inner = value.get(step)
+        if not isinstance(inner, dict):
+            inner = value[step] = {}
+            mark.children[step] = Mark(part.where())
+        value = inner
+        # Other jobs share the marks of "*".
+        mark.children[step] = mark.children[step].copy() if step in mark.children else Mark(part.where())
+        mark = mark.children[step]
+    value[path[-1]] = copy.deepcopy(part.value)
+    mark.children[path[-1]] = part.mark
+
+
+def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem]) -> Setting | None:
+    """``JOB.KEY=VALUE`` as a setting; None after what is wrong was noted."""
+    said = f"--set {text}"
+    usage = "write it as --set JOB.KEY=VALUE, with * as JOB for every job"
+    name, equals, words = text.partition("=")
+    if not equals:
+        problems.append(Problem("there is no = in it", said, usage))
+        return None
+    known = [job for job in (EVERY_JOB, *jobs) if name == job or name.startswith(f"{job}.")]
+    job = max(known, key=len, default=None)
+    keys = name[len(job) + 1 :] if job is not None else ""
+    path = _split(keys)
+    if job is None:
+        first = (_split(name) or [""])[0]
+        if "." not in name and not near(first, jobs):
+            problems.append(Problem(f"it names no job: {name!r}", said, usage))
+        else:
+            hint = near(first, jobs) or _listed(jobs, file)
+            problems.append(Problem(f"there is no job {first!r}", said, hint))
+        return None
+    if not path:
+        problems.append(Problem("it names no key" if not keys else f"{keys!r} is no key", said, usage))
+        return None
+    value = _value(words, said, problems)
+    if value is None or not _fits_blocks(path, value.value):
+        if value is not None:
+            hint = "name the key too: --set JOB.platforms.PLATFORM.KEY=VALUE"
+            problems.append(Problem("platforms holds a mapping for each platform", said, hint))
+        return None
+    return Setting(job, tuple(path), value, said)
+
+
+def _fits_blocks(path: Sequence[str], value: Any) -> bool:
+    """Whether a setting of ``platforms``, or of one platform's block, keeps them mappings."""
+    if path[0] != "platforms" or len(path) > 2:
+        return True
+    blocks = value.values() if len(path) == 1 and isinstance(value, dict) else [value]
+    return all(each is None or isinstance(each, dict) for each in blocks)
+
+
+def read_param(text: str, problems: list[Problem]) -> tuple[str, Located, str] | None:
+    """``NAME=VALUE`` of ``-p`` as name, value and the words it came in; None after what is wrong was noted."""
+    said = f"-p {text}"
+    name, equals, words = text.partition("=")
+    if not equals or not name.strip():
+        missing = "there is no = in it" if not equals else "there is no name before the ="
+        problems.append(Problem(missing, said, "write it as -p NAME=VALUE"))
+        return None
+    value = _value(words, said, problems)
+    return (name, value, said) if value is not None else None
+
+
+def _listed(jobs: Collection[str], file: str) -> str:
+    return f"the jobs in {file} are {', '.join(jobs)}" if jobs else f"{file} has no jobs"
+
+
+def _split(keys: str) -> list[str] | None:
+    """The parts between the dots; a part in double quotes may hold dots. None where one is empty."""
+    parts: list[str] = []
+    rest = keys
+    while True:
+        match = re.match(r'"([^"]+)"(?=\.|$)|([^.]+)(?=\.|$)', rest)
+        if match is None:
+            return None
+        parts.append(match[1] or match[2])
+        if match.end() == len(rest):
+            return parts
+        rest = rest[match.end() + 1 :]
+
+
+def _value(words: str, said: str, problems: list[Problem]) -> Located | None:
+    """A flow value or scalar of the command line; whatever does not begin like one of YAML's is one plain scalar."""
+    if not words.lstrip().startswith(("[", "{", '"', "'", "!")):
+        return plain_scalar(words, said)
+    found: list[Problem] = []
+    try:
+        value = parse_yaml(words, said, found, said)
+    except ConfigError as error:
+        found += error.problems
+        value = None
+    problems += found
+    return None if found else value

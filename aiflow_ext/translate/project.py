@@ -1,0 +1,197 @@
+"""A project's folder: what is in it, and what its project.yaml says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aiflow_ext.model.errors import ConfigError, Problem, ProjectError
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.structure import structure
+from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml, shown
+
+PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY = "project.yaml", "workflow.yaml", "workflow.py"
+
+
+@attrs.frozen
+class PluginSettings:
+    """Which plugins the project uses: the policy's allow and deny, and the pins that settle conflicts."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    pins: Mapping[str, str] = attrs.Factory(dict)
+
+
+@attrs.frozen
+class Settings:
+    """What project.yaml may hold."""
+
+    name: str | None = None
+    python_paths: tuple[str, ...] = (".",)
+    artifacts: str | None = None
+    exclude: tuple[str, ...] = ()
+    resources: Mapping[str, str] = attrs.Factory(dict)
+    plugins: PluginSettings = attrs.Factory(PluginSettings)
+
+
+@attrs.frozen
+class Project:
+    """A project as found on disk.
+
+    Attributes:
+        desc: what job plugins are told about it.
+        root: its folder, absolute.
+        workflow_py: the file that builds the graph.
+        workflow_yaml: the job configs; None where there is no such file.
+        plugins: allow, deny and pins.
+    """
+
+    desc: ProjectDesc
+    root: Path
+    workflow_py: Path
+    workflow_yaml: Path | None
+    plugins: PluginSettings
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return self.desc.name
+
+
+def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None = None) -> Project:
+    """The project in ``folder``; one of its own files stands for its folder.
+
+    Args:
+        problems: where given, mistakes in project.yaml are appended to it instead of raised.
+
+    Raises ProjectError where there is no project, ConfigError with everything that is wrong in project.yaml.
+    """
+    root = _root(folder)
+    found: list[Problem] = []
+    file = root / PROJECT_YAML
+    source = read_yaml(file, found) if os.path.lexists(file) else None
+    settings = _settings(source, found)
+    source = source or Located({}, Mark(PROJECT_YAML), PROJECT_YAML)
+    desc = ProjectDesc(
+        name=settings.name or root.name or "project",
+        root=str(root),
+        python_paths=_python_paths(root, settings.python_paths, source, found),
+        artifacts=_artifacts(root, settings.artifacts),
+        exclude=settings.exclude,
+        resources=_resources(root, settings.resources, source, found),
+    )
+    if problems is not None:
+        problems += found
+    elif found:
+        raise ConfigError(problems=found)
+    jobs = root / WORKFLOW_YAML
+    return Project(desc, root, root / WORKFLOW_PY, jobs if os.path.lexists(jobs) else None, settings.plugins)
+
+
+def _root(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    if path.name in (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY) and path.is_file():
+        path = path.parent
+    where = shown(path)
+    if not path.exists():
+        raise ProjectError("there is no such folder", where=where, hint=_neighbours(path))
+    if not path.is_dir():
+        raise ProjectError(
+            "this is a file, not a project's folder", where=where, hint=f"name the folder that holds {WORKFLOW_PY}"
+        )
+    if not (path / WORKFLOW_PY).is_file():
+        raise ProjectError(
+            f"this folder has no {WORKFLOW_PY}",
+            where=where,
+            hint=_inside(path)
+            or "write one, with @af.workflow on the function that builds the graph, or name another folder",
+        )
+    for right in (PROJECT_YAML, WORKFLOW_YAML):
+        wrong = path / right.replace(".yaml", ".yml")
+        if wrong.is_file() and not (path / right).is_file():
+            raise ProjectError(
+                f"this file is called {right}",
+                where=shown(wrong),
+                hint=f"rename it: mv {shown(wrong)} {shown(path / right)}",
+            )
+    return Path(os.path.abspath(path))
+
+
+def _neighbours(path: Path) -> str | None:
+    """Which project may have been meant by a name that is not there."""
+    from aiflow_ext.translate.check import near
+
+    try:
+        names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
+    except OSError:
+        return "check the path"
+    return near(path.name, names) or "check the path"
+
+
+def _inside(path: Path) -> str | None:
+    try:
+        found = sorted(each.name for each in path.iterdir() if (each / WORKFLOW_PY).is_file())
+    except OSError:
+        return None
+    return f"name one of the projects in it: {', '.join(found[:5])}" if found else None
+
+
+def _settings(source: Located | None, problems: list[Problem]) -> Settings:
+    if source is None:
+        return Settings()
+    given = {key: value for key, value in source.value.items() if value is not None}
+    found: list[Problem] = []
+    made = structure(Settings, given, where=source.where, problems=found, what=PROJECT_YAML)
+    problems += found
+    if made is not None:
+        return made
+    # So that what is right is still looked at, and its mistakes told together with these.
+    fine: dict[str, Any] = {}
+    for name in attrs.fields_dict(Settings):
+        if name in given:
+            one = structure(Settings, {name: given[name]}, where=source.where, problems=[], what=PROJECT_YAML)
+            if one is not None:
+                fine[name] = getattr(one, name)
+    return Settings(**fine)
+
+
+def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems: list[Problem]) -> tuple[str, ...]:
+    kept = []
+    for number, each in enumerate(paths):
+        path = Path(os.path.normpath(root / each))
+        title = f"{PROJECT_YAML}: python path {each!r}"
+        where = source.where(("python_paths", number))
+        if not path.is_relative_to(root):
+            hint = "only the project's own folder travels to a job: move the code into it, or install it as a package"
+            problems.append(Problem(f"{title} is outside the project", where, hint))
+        elif not path.is_dir():
+            hint = "create the folder, or take the path away"
+            problems.append(Problem(f"{title} is {'a file' if path.exists() else 'not there'}", where, hint))
+        else:
+            kept.append(str(path.relative_to(root)))
+    return tuple(kept)
+
+
+def _artifacts(root: Path, given: str | None) -> str:
+    if not given:
+        return str(root / ".aiflow" / "artifacts")
+    if "://" in given or "::" in given:
+        return given
+    return str(Path(os.path.abspath(root / Path(given).expanduser())))
+
+
+def _resources(root: Path, given: Mapping[str, str], source: Located, problems: list[Problem]) -> dict[str, str]:
+    made = {}
+    for name, each in given.items():
+        path = Path(os.path.abspath(root / Path(each).expanduser()))
+        if not path.exists():
+            title = f"{PROJECT_YAML}: resource {name!r}"
+            problems.append(
+                Problem(f"{title} is not there: {each}", source.where(("resources", name)), "check the path")
+            )
+        made[name] = str(path)
+    return made

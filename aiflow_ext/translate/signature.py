@@ -1,0 +1,122 @@
+"""What a class takes: the parameters of its ``__init__``, their types resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+class Parameter(NamedTuple):
+    """One parameter: its name, type (Any where it has none that can be read), default and how it is reached."""
+
+    name: str
+    type: Any
+    default: Any
+    positional: bool = False
+    # Reached through **kwargs: the class in between may give it itself, so it is never missing.
+    passed_on: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether leaving it out is a mistake that can be told beforehand."""
+        return self.default is REQUIRED and not self.passed_on
+
+
+class Signature(NamedTuple):
+    """The parameters by name, and whether any other keyword is taken too."""
+
+    parameters: Mapping[str, Parameter]
+    free: bool
+
+
+@lru_cache(maxsize=512)
+def signature_of(cls: Any) -> Signature:
+    """What ``cls`` (a class, or a generic one with its arguments) takes.
+
+    ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order.
+    Raises TypeError where the class does not tell.
+    """
+    origin = typing.get_origin(cls) or cls
+    bound = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(cls), strict=False))
+    if typing.is_typeddict(origin):
+        return _typed_dict(origin)
+    found: dict[str, Parameter] = {}
+    for depth, (owner, init) in enumerate(_initializers(origin)):
+        try:
+            parameters = list(inspect.signature(init).parameters.values())[1:]
+        except ValueError as error:
+            raise TypeError(f"{origin.__name__} does not tell what it takes") from error
+        for each in parameters:
+            if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) or each.name in found:
+                continue
+            kind = _substituted(_resolved(each.annotation, init, owner, origin), bound)
+            found[each.name] = Parameter(each.name, kind, each.default, each.kind is each.POSITIONAL_ONLY, depth > 0)
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return Signature(found, False)
+    return Signature(found, bool(found) or _has_own_init(origin))
+
+
+def _has_own_init(cls: type) -> bool:
+    return any(True for _ in _initializers(cls))
+
+
+def _initializers(cls: type) -> Iterator[tuple[type, Callable[..., Any]]]:
+    """Each ``__init__`` on the way to object, or ``__new__`` where there is none (a named tuple)."""
+    none = True
+    for base in cls.__mro__[:-1]:
+        init = vars(base).get("__init__")
+        if init is not None:
+            none = False
+            yield base, init
+    if none:
+        for base in cls.__mro__[:-1]:
+            made = vars(base).get("__new__")
+            if made is not None and base.__module__ != "typing":
+                yield base, getattr(made, "__func__", made)
+                return
+
+
+def _typed_dict(cls: Any) -> Signature:
+    hints = typing.get_type_hints(cls)
+    needed = cls.__required_keys__
+    return Signature({n: Parameter(n, kind, REQUIRED if n in needed else None) for n, kind in hints.items()}, False)
+
+
+def _resolved(annotation: Any, init: Callable[..., Any], owner: type, cls: type) -> Any:
+    """The type that ``annotation`` means; Any where it names something that is not there when it runs."""
+    if annotation is REQUIRED:
+        return Any
+    function = inspect.unwrap(init)
+    namespaces = [getattr(function, "__globals__", {})]
+    # attrs and dataclasses make __init__ in a namespace of their own; the words were written in a class's module.
+    namespaces += [
+        vars(sys.modules[base.__module__]) for base in (owner, *cls.__mro__) if base.__module__ in sys.modules
+    ]
+    local = {owner.__name__: owner, cls.__name__: cls}
+
+    def holder() -> None: ...
+
+    for namespace in namespaces:
+        holder.__annotations__ = {"it": annotation}
+        try:
+            found = typing.get_type_hints(holder, globalns=namespace, localns={**vars(owner), **local})["it"]
+        except Exception:
+            continue
+        return found.type if isinstance(found, dataclasses.InitVar) else found
+    return Any
+
+
+def _substituted(kind: Any, bound: Mapping[Any, Any]) -> Any:
+    if isinstance(kind, TypeVar):
+        return bound.get(kind, Any)
+    inner = getattr(kind, "__parameters__", ())
+    if inner and not isinstance(kind, type):
+        return kind[tuple(bound.get(each, Any) for each in inner)]
+    return kind

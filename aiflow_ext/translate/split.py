@@ -1,0 +1,107 @@
+"""An AI graph split into one subgraph a job, and the edges between jobs. Linear in nodes and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiflow_ext.model.graph import AIGraph, AISubGraph, DataEdge, OutputFile
+from aiflow_ext.model.jsonable import Jsonable
+
+
+class JobEdge(Jsonable):
+    """Job ``target`` waits for job ``source`` to be ``when``; ``data`` tells that an artifact crosses.
+
+    ``where`` is ``file:line`` of what made the edge.
+    """
+
+    def __init__(
+        self, source: str, target: str, when: str | None = None, data: bool = False, where: str | None = None
+    ) -> None:
+        self.source, self.target, self.when, self.data, self.where = source, target, when, data, where
+
+
+class JobGraph(Jsonable):
+    """The subgraphs by job key, in the order the workflow opened them, and the edges between jobs."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.sub_graphs: dict[str, AISubGraph] = {}
+        self.edges: list[JobEdge] = []
+
+    def upstream(self) -> dict[str, list[JobEdge]]:
+        """The edges that each job waits for, by job key."""
+        found: dict[str, list[JobEdge]] = {name: [] for name in self.sub_graphs}
+        for edge in self.edges:
+            found[edge.target].append(edge)
+        return found
+
+
+def split(graph: AIGraph) -> JobGraph:
+    """Split a graph that ``check_graph`` found no mistake in."""
+    jobs = JobGraph(graph.name)
+    parts = jobs.sub_graphs
+    for name in graph.jobs:
+        parts[name] = AISubGraph(name=name)
+    job_of: dict[str, str] = {}
+    for node in graph.nodes:
+        job = str(node.job)
+        job_of[str(node.instance_id)] = job
+        parts[job].nodes.add(node)
+    leaving: dict[str, dict[str, None]] = {}
+    linked: dict[tuple[str, str, str | None], JobEdge] = {}
+    for edge in graph.data_edges:
+        data = _with_output(graph, edge)
+        source, target = job_of[data.source], job_of[data.target]
+        if source == target:
+            parts[source].edges.append(data)
+            continue
+        parts[target].inputs.append(data)
+        leaving.setdefault(source, {})[data.source] = None
+        if (source, target, None) not in linked:
+            where = graph.nodes[data.target].where
+            linked[source, target, None] = JobEdge(source, target, data=True, where=where)
+    for control in graph.control_edges:
+        key = (control.source, control.target, control.when)
+        if key not in linked:
+            linked[key] = JobEdge(control.source, control.target, control.when, where=control.where)
+    for job, ids in leaving.items():
+        parts[job].outputs = list(ids)
+    jobs.edges = list(linked.values())
+    return jobs
+
+
+def _with_output(graph: AIGraph, edge: DataEdge) -> DataEdge:
+    """The edge with its output named, where its source is a command and so has named ones."""
+    source = graph.nodes[edge.source]
+    if edge.output is not None or source.kind != "cmd_line":
+        return edge
+    names = source.properties.get("names", {})
+    output = next((key for key, value in names.items() if isinstance(value, OutputFile)), None)
+    return DataEdge(edge.source, edge.target, edge.input, output)
+
+
+def find_cycle(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
+    """A cycle among ``names`` as a path that ends where it began, or an empty list. Edges run (before, after)."""
+    after: dict[str, list[str]] = {name: [] for name in names}
+    waiting = dict.fromkeys(after, 0)
+    for source, target in edges:
+        after[source].append(target)
+        waiting[target] += 1
+    ready = [name for name, count in waiting.items() if not count]
+    while ready:
+        name = ready.pop()
+        del waiting[name]
+        for target in after[name]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    if not waiting:
+        return []
+    # Every name left over waits for another one left over, so walking against the edges must come round.
+    before = {target: source for source in waiting for target in after[source] if target in waiting}
+    path, seen = [next(iter(waiting))], set[str]()
+    while path[-1] not in seen:
+        seen.add(path[-1])
+        path.append(before[path[-1]])
+    path = path[path.index(path[-1]) :]
+    return path[::-1]

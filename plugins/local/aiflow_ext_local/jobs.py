@@ -1,0 +1,185 @@
+"""What both job plugins of the platform have in common: a job as a supervised process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext as af
+from aiflow_ext.engines.bundle import Bundle, build_bundle, unpack
+from aiflow_ext.engines.environment import attempt_mark, job_environment
+from aiflow_ext.model.errors import ConfigError, PlatformError
+from aiflow_ext.model.names import safe_name
+from aiflow_ext.supervise import ProcessSpec, attempts
+from aiflow_ext.translate import secrets
+from aiflow_ext_local.platform import LocalPlatform
+
+
+class LocalJobConfig(af.BaseJobConfig):
+    """A local job's config has no keys of its own."""
+
+
+class LocalJob(af.AbstractJob):
+    """A job that is a process of this machine."""
+
+    def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle) -> None:
+        super().__init__(af.JobContext(), job_config)
+        self.bundle = bundle
+
+
+class LocalJobPlugin(af.AbstractJobPlugin):
+    """Jobs as processes, supervised so that they and the record of their end outlive the client."""
+
+    def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> LocalJob:
+        for name, value in sub_graph.config.env.items():
+            if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
+                raise ConfigError(
+                    f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on "
+                    "platform local",
+                    hint="use env:NAME or file:PATH there",
+                )
+        return LocalJob(sub_graph.config, build_bundle(sub_graph, project_desc, self.engine().engine()))
+
+    def generate_job_resource(self, job: af.BaseJob) -> None:
+        job, native_id = _local(job), _native_id(job)
+        attempts.prepare_folder(native_id)
+        self._checkpoints(job).mkdir(parents=True, exist_ok=True)
+        if job.bundle.needs_runner:
+            unpack(job.bundle, _bundles(job))
+            payload = Path(native_id, "payload.json")
+            payload.write_bytes(job.bundle.payload(_context(job)))
+
+    def submit_job(self, job: af.BaseJob) -> attempts.ProcessHandler:
+        job, native_id = _local(job), _native_id(job)
+        config = _config(job)
+        env = {**os.environ, **secrets.resolve(config.env), **self._variables(job)}
+        attempts.supervisor_of(native_id).start(self._process(job, env))
+        return attempts.ProcessHandler(native_id)
+
+    def stop_job(self, job: af.BaseJob) -> None:
+        attempts.stop(_native_id(job))
+
+    def cleanup_job(self, job: af.BaseJob) -> None:
+        native_id = _native_id(job)
+        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        Path(native_id, "payload.json").unlink(missing_ok=True)
+        if record is not None and record.exit_code == 0:  # what a failed job leaves is what its author looks into
+            shutil.rmtree(Path(native_id, "work"), ignore_errors=True)
+
+    def job_type(self) -> type[af.BaseJob]:
+        return LocalJob
+
+    def job_config_type(self) -> type[af.BaseJobConfig]:
+        return LocalJobConfig
+
+    def platform(self) -> type[af.AbstractPlatform]:
+        return LocalPlatform
+
+    # -- the second specification -----------------------------------------------------------------------------------
+
+    @af.hookimpl
+    def allocate_id(self, job: af.BaseJob) -> str:
+        return str(_context(job).work_folder)
+
+    @af.hookimpl
+    def render(self, job: af.BaseJob) -> af.Request:
+        job = _local(job)
+        context, config = _context(job), _config(job)
+        if context.native_id is None:
+            context.native_id = context.work_folder
+        spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)})
+        content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env}
+        if job.bundle.needs_runner:
+            content["payload"] = job.bundle.payload(context).decode()
+        return af.Request("exec", content)
+
+    @af.hookimpl
+    def lookup(self, native_id: str) -> af.Lookup:
+        return attempts.lookup(native_id)
+
+    @af.hookimpl
+    def attach(self, job: af.BaseJob, native_id: str) -> attempts.ProcessHandler:
+        return attempts.ProcessHandler(native_id)
+
+    @af.hookimpl
+    def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:
+        return attempts.watch(native_ids, since)
+
+    # -- the process ------------------------------------------------------------------------------------------------
+
+    def _argv(self, job: LocalJob) -> list[str]:
+        """The job's argument vector; commands that need no runner replace it."""
+        python = interpreter(_config(job).python)
+        bundle = _bundles(job) / job.bundle.archive.sha256
+        return [python, str(bundle / "runtime" / "run_job.py"), f"{_native_id(job)}/payload.json"]
+
+    def _variables(self, job: LocalJob) -> dict[str, str]:
+        native_id = _native_id(job)
+        project = _bundles(job) / job.bundle.archive.sha256 / "project" if job.bundle.needs_runner else None
+        found = job_environment(
+            job,
+            work_folder=f"{native_id}/work",
+            project_folder=str(project) if project else None,
+            checkpoint_dir=str(self._checkpoints(job)),
+        )
+        return {**found, "AIFLOW_REASON_FILE": f"{native_id}/{attempts.REASON_FILE}", "PYTHONUNBUFFERED": "1"}
+
+    def _process(self, job: LocalJob, env: Mapping[str, str]) -> ProcessSpec:
+        native_id = _native_id(job)
+        return ProcessSpec(
+            id=attempts.process_id(native_id),
+            argv=self._argv(job),
+            env=dict(env),
+            cwd=f"{native_id}/work",
+            stdout=f"{native_id}/stdout",
+            stderr=f"{native_id}/stderr",
+            mark=attempt_mark(_context(job)),
+        )
+
+    def _checkpoints(self, job: LocalJob) -> Path:
+        context = _context(job)
+        return Path(str(context.run_folder), "checkpoints", safe_name(str(context.job_name)))
+
+
+def interpreter(python: str | None) -> str:
+    """The python that a job runs under: the client's own, or the one that its config names.
+
+    Raises PlatformError where a bare name is not on the PATH.
+    """
+    if python is None:
+        return sys.executable
+    if os.sep in python:
+        return os.path.expanduser(python)
+    found = shutil.which(python)
+    if found is None:
+        raise PlatformError(
+            f"there is no {python!r} on the PATH", hint="give the interpreter's full path under python:"
+        )
+    return found
+
+
+def _local(job: af.BaseJob) -> LocalJob:
+    assert isinstance(job, LocalJob)
+    return job
+
+
+def _context(job: af.BaseJob) -> af.JobContext:
+    assert job.job_context is not None
+    return job.job_context
+
+
+def _config(job: af.BaseJob) -> af.BaseJobConfig:
+    assert job.job_config is not None
+    return job.job_config
+
+
+def _native_id(job: af.BaseJob) -> str:
+    return str(_context(job).native_id or _context(job).work_folder)
+
+
+def _bundles(job: af.BaseJob) -> Path:
+    return Path(str(_context(job).run_folder), "bundle")
