@@ -14,8 +14,8 @@ from aiflow_ext.model import errors
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
                     "'*.KEY=VALUE' sets it for every job.")  # fmt: skip
-_PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every job "
-                      "that has it.")  # fmt: skip
+_PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every "
+                      "job that has it.")  # fmt: skip
 _WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md says its shape).")
 

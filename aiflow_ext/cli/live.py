@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -148,19 +149,26 @@ class _Interrupts:
             self.run.driver.leave()
 
     def _ask(self) -> str:
+        """Ask what to do; a second Ctrl-C is an answer too: stop."""
         self.screen.pause()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # A signal between the question and the read would only set a flag that nobody looks at: wait for both.
+        told, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        before = signal.set_wakeup_fd(wake)
         try:
-            answer = input("\n[s]top the jobs, [l]eave them running, or [c]ontinue? ").strip().lower()
-        except (KeyboardInterrupt, EOFError):
-            answer = "s"
+            print("\n[s]top the jobs, [l]eave them running, or [c]ontinue? ", end="", flush=True)
+            ready, _, _ = select.select([told, sys.stdin], [], [])
+            answer = b"s" if told in ready else os.read(sys.stdin.fileno(), 100) or b"l"
         finally:
+            signal.set_wakeup_fd(before)
             signal.signal(signal.SIGINT, self._told)
+            os.close(told)
+            os.close(wake)
             self.screen.go_on()
-        return {"s": "stop", "l": "leave"}.get(answer[:1], "continue")
+        return {b"s": "stop", b"l": "leave"}.get(answer.strip()[:1].lower(), "continue")
 
     def _say(self, words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
+        os.write(sys.stderr.fileno(), f"{words}\n".encode())  # print is not re-entrant, and a handler may interrupt it
 
 
 def _say_what_goes_on(record: RunRecord) -> None:

@@ -72,16 +72,15 @@ class Bundle:
         ).encode()
 
     def _saves(self, node: AINode, context: JobContext) -> dict[str, str]:
-        """Where the node's outputs go, by output name (empty for the one value of a python node).
+        """Where the node's outputs go, by output name (``value`` for the one of a python node).
 
         A python value that no job reads is kept only where it is a file: the run's results.
         """
-        if node.kind == "cmd_line":
-            outputs = [name for name, value in node.properties["names"].items() if isinstance(value, OutputFile)]
-        else:
-            outputs = [""]
         base, job, attempt = context.artifacts_url or "", context.job_name or "", context.attempt or 1
-        return {name: artifact_url(base, job, attempt, str(node.name), name or None) for name in outputs}
+        if node.kind != "cmd_line":
+            return {"value": artifact_url(base, job, attempt, str(node.name))}
+        outputs = [name for name, value in node.properties["names"].items() if isinstance(value, OutputFile)]
+        return {name: artifact_url(base, job, attempt, str(node.name), name) for name in outputs}
 
     def command(self) -> list[list[str]]:
         """The argument vectors of a cmd_line job that needs no runner, one a node, to be run one after the other."""

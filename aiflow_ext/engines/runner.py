@@ -60,7 +60,7 @@ class _Job:
             _fail_as_user_code(error, step)
         self.values[step["id"], None] = value
         if step["read"] or isinstance(value, os.PathLike):
-            artifacts.save(step["saves"][""], value)
+            artifacts.save(step["saves"]["value"], value)
 
     def cmd_line(self, step: dict[str, Any]) -> None:
         from aiflow_ext.engines.command import plan_command, text_of

@@ -74,7 +74,7 @@ class Explanation:
         self.sentences.append(f"{what} is {record.status}: {record.reason}")
         cure = {
             "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
-            "disabled": f"change {PINS if '(' not in (record.reason or '') else _list_named(record)}",
+            "disabled": f"change {next((one for one in (DENY, ALLOW) if one in (record.reason or '')), PINS)}",
             "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
             "broken": f"pip install --force-reinstall {record.distribution}",
         }[record.status]
@@ -102,10 +102,10 @@ class Explanation:
         engines = sorted(plugin.partition(".")[2] for plugin in plugins if plugin.partition(".")[0] == self.platform)
         if self.platform in platforms:
             what = f"nothing installed runs engine {self.engine!r} on platform {self.platform!r}"
-            listed = f"its engines here are {', '.join(engines)}"
+            listed = f"its engines here are {_listed(engines)}"
         else:
             what = f"nothing installed provides the platform {self.platform!r}"
-            listed = f"installed are {', '.join(plugins)}" if plugins else "no job plugin is installed"
+            listed = f"installed are {_listed(plugins)}" if plugins else "no job plugin is installed"
         self.sentences.append(f"{what}; {listed}")
         near = get_close_matches(name, plugins, 3, 0.7)
         if not near:
@@ -132,5 +132,6 @@ def install_hint(explanation: Explanation) -> str:
     return "; ".join(explanation.cures)
 
 
-def _list_named(record: PluginRecord) -> str:
-    return DENY if DENY in (record.reason or "") else ALLOW
+def _listed(names: list[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

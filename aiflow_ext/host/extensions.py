@@ -46,12 +46,14 @@ class _Extension:
         if name in NINE:
             if not wraps:
                 return "is one of the nine: an extension may only wrap it, with @aiflow_ext.hookimpl(wrapper=True)"
+            if mark.get("wrapper") and mark.get("hookwrapper"):
+                return "is marked both wrapper and hookwrapper"
             if not inspect.isgeneratorfunction(method):
                 return "is marked as a wrapper and must be a generator function with one yield"
             extra = [item for item in inspect.signature(method).parameters if item not in NINE[name]]
             if extra:
                 return f"wants an argument {extra[0]!r}; the hook gives {', '.join(NINE[name]) or 'none'}"
-            self.wrappers[name] = method, mark
+            self.wrappers[name] = method, {**mark, "specname": None}
             return ""
         if wraps:
             return "cannot be wrapped"
@@ -76,6 +78,8 @@ class Extensions:
         for record in records:
             if record.status != "available":
                 found.append(record)
+                if record.status != "disabled":
+                    log.warning("%s is left out: it is %s: %s", describe(record), record.status, record.reason)
                 continue
             try:
                 loaded.append(_Extension(record))

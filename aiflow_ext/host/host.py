@@ -56,7 +56,9 @@ class PluginHost:
         with self._lock:
             registered = registry.object_of("job_plugin", f"{platform}.{engine}")
             known = self._resolved.get((platform, engine))
-            if known is not None and known[0] is registered:
+            if known is not None and (
+                known[0] is registered or (known[0] is None and registry.is_same(known[1].record, registered))
+            ):
                 return known[1]
             record = self._choose(platform, engine)
             resolved = self._load(record, platform, engine, registered)
@@ -89,9 +91,7 @@ class PluginHost:
     def _records(self, refresh: bool = False) -> list[PluginRecord]:
         with self._lock:
             snapshot = self._facts(refresh)
-        own = registry.registered()
-        records = sorted([*snapshot.records, *own]) if own else list(snapshot.records)
-        return settle(records, self.policy, self.pins)
+        return settle(registry.together_with(snapshot.records), self.policy, self.pins)
 
     def _facts(self, refresh: bool) -> index.Snapshot:
         if not refresh:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORMAT = "aiflow-ext plugin index 1"
-KEPT = 64  # index files kept; each working folder on sys.path makes its own
+KEPT = 64  # index files kept; each interpreter and each sys.path has its own
 # A folder that changed so shortly before it was read could change again without its stamp showing it: time stamps are
 # as coarse as two seconds on some file systems.
 YOUNG_NS = 2_000_000_000
@@ -77,9 +77,10 @@ def begin(taken: int) -> Snapshot:
         if bare and _is_young(stamp, taken - YOUNG_NS):
             stamp = ALWAYS_LIST
         snapshot.entries[path] = stamp, bare
-        for name in names or ():
+        for name in (not bare and names) or ():
             if name.endswith(".pth"):
-                snapshot.files[os.path.join(path, name)] = stamp_at(os.path.join(path, name))
+                file = os.path.abspath(os.path.join(path, name))
+                snapshot.files[file] = stamp_at(file)
     return snapshot
 
 
@@ -155,25 +156,18 @@ def key() -> str:
 
 
 def _path_entries() -> list[str]:
-    here = None
-    found = []
-    for entry in sys.path:
-        path = str(entry)
-        if not os.path.isabs(path):
-            if here is None:
-                try:
-                    here = os.getcwd()
-                except OSError:  # the working folder has been removed
-                    here = ""
-            path = os.path.join(here, path) if path else here
-        found.append(path)
-    return list(dict.fromkeys(found))
+    """``sys.path`` as importlib.metadata reads it.
+
+    A relative entry ('' is the working folder) stays relative, so that one index serves every working folder in which
+    no distribution is installed; in one that holds some, its stamp tells it from any other.
+    """
+    return list(dict.fromkeys(str(entry) or "." for entry in sys.path))
 
 
 def _names(path: str) -> list[str] | None:
     """The names in a folder; [] where nothing is; None for what is there and is no readable folder."""
     try:
-        return os.listdir(path or ".")
+        return os.listdir(path)
     except (FileNotFoundError, ValueError):
         return []
     except OSError:

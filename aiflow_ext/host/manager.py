@@ -59,11 +59,12 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str]]:
     """The manager for ``plugin``, and the hooks of the second specification that it offers."""
     wrong: list[str] = []
     hooks: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {}
-    offered = {name: marker(plugin, name) for name in SECOND}
-    marks = dict.fromkeys(NINE, _PLAIN) | {name: mark for name, mark in offered.items() if mark is not None}
-    for name, mark in marks.items():
+    for name in _ARGUMENTS:
+        mark = marker(plugin, name)
+        if mark is None and name in SECOND:
+            continue
         method = getattr(plugin, name)
-        if mark.get("wrapper") or mark.get("hookwrapper"):
+        if mark is not None and (mark.get("wrapper") or mark.get("hookwrapper")):
             wrong.append(f"{name} is marked as a wrapper; only an extension wraps")
         elif inspect.iscoroutinefunction(method):
             wrong.append(f"{name} is async; hooks are plain functions")

@@ -91,7 +91,8 @@ def _wrong_with(group: str, name: str, equals: str, value: str) -> str:
     if group == REQUIRES:
         return ""
     module, attribute = split_value(value)
-    if not all(part.isidentifier() for part in [*module.split("."), *(attribute.split(".") if attribute else [])]):
+    parts = [*module.split("."), *(attribute.split(".") if ":" in value.partition("[")[0] else ())]
+    if not all(part.isidentifier() for part in parts):
         return f"entry_points.txt: {value!r} is not MODULE:ATTRIBUTE"
     if group == "aiflow_ext.job_plugins" and not all(name.partition(".")[::2]):
         return f"a job plugin's name is <platform>.<engine>, and {name!r} is not"
@@ -134,11 +135,11 @@ def still_says(home: str, record: PluginRecord) -> bool:
     import os
 
     try:
-        with open(os.path.join(home, "entry_points.txt"), encoding="utf-8-sig") as file:
-            entries = read_entries(file.read())
+        with open(os.path.join(home, "entry_points.txt"), encoding="utf-8") as file:
+            entries = read_entries(file.read().removeprefix("\ufeff"))
         name = "METADATA" if os.path.exists(os.path.join(home, "METADATA")) else "PKG-INFO"
-        with open(os.path.join(home, name), encoding="utf-8-sig") as file:
-            header = read_header(file.read())
+        with open(os.path.join(home, name), encoding="utf-8") as file:
+            header = read_header(file.read().removeprefix("\ufeff"))
     except (OSError, ValueError):
         return False
     return (header.name, header.version) == (record.distribution, record.version) and any(

@@ -89,7 +89,7 @@ def _settled(rivals: list[PluginRecord], pin: str | None) -> list[PluginRecord]:
         reason = f"the pin {rivals[0].name}={pin} prefers {chosen[0].distribution}"
         return [record if record in chosen else record.replace("disabled", reason) for record in rivals]
     # The same object advertised by two distributions is one plugin, whoever is asked for it.
-    if len({record.entry_point for record in rivals}) == 1 and rivals[0].distribution != "in process":
+    if len({record.entry_point for record in rivals}) == 1:
         return rivals
     names = " and ".join(f"{record.distribution} {record.version}".strip() for record in rivals)
     hint = f"; {PINS}={rivals[0].name}=DISTRIBUTION settles it"

@@ -12,7 +12,7 @@ FIELDS = ("kind", "name", "distribution", "version", "entry_point", "status", "r
 IN_PROCESS = "in process"
 
 
-class PluginRecord(tuple):  # type: ignore[type-arg]
+class PluginRecord(tuple[str, ...]):
     """One advertised plugin. Frozen: ``replace`` makes a changed copy.
 
     A tuple underneath, because a listing of hundreds must cost next to nothing (no dataclasses, no typing).
@@ -50,27 +50,27 @@ class PluginRecord(tuple):  # type: ignore[type-arg]
 
     @property
     def kind(self) -> str:
-        return self[0]  # type: ignore[no-any-return]
+        return self[0]
 
     @property
     def name(self) -> str:
-        return self[1]  # type: ignore[no-any-return]
+        return self[1]
 
     @property
     def distribution(self) -> str:
-        return self[2]  # type: ignore[no-any-return]
+        return self[2]
 
     @property
     def version(self) -> str:
-        return self[3]  # type: ignore[no-any-return]
+        return self[3]
 
     @property
     def entry_point(self) -> str:
-        return self[4]  # type: ignore[no-any-return]
+        return self[4]
 
     @property
     def status(self) -> str:
-        return self[5]  # type: ignore[no-any-return]
+        return self[5]
 
     @property
     def reason(self) -> str | None:

@@ -56,14 +56,34 @@ def unregister_all() -> None:
     _registered.clear()
 
 
-def registered() -> list[PluginRecord]:
-    """The records of what this process has registered."""
-    return [record for _, record in _registered.values()]
+def together_with(installed: list[PluginRecord]) -> list[PluginRecord]:
+    """``installed`` and the records of what this process has registered, sorted; each plugin once."""
+    if not _registered:
+        return list(installed)
+    known = {key for key, (made, _) in _registered.items() for record in installed
+             if record[:2] == key and is_same(record, made)}  # fmt: skip
+    return sorted([*installed, *(record for key, (_, record) in _registered.items() if key not in known)])
 
 
 def object_of(kind: str, name: str) -> Any:
     """What was registered under this name; None where nothing was."""
     return _registered.get((kind, name), (None,))[0]
+
+
+def is_same(record: PluginRecord, made: Any) -> bool:
+    """Whether ``made``, registered in this process, is what ``record`` advertises. Nothing is imported to find out.
+
+    A module may both advertise a plugin and register it as it is imported: that is one plugin, not a conflict.
+    """
+    import sys
+
+    from aiflow_ext.host.metadata import split_value
+
+    module, attribute = split_value(record.entry_point)
+    found: Any = sys.modules.get(module)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, "__dict__", {}).get(part)  # never a module's own __getattr__, which may import
+    return found is not None and (found is made or found is type(made) or record.entry_point == _shown(made))
 
 
 def _add(kind: str, name: str, made: Any) -> None:

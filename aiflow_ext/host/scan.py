@@ -88,7 +88,7 @@ def _path(distribution: Distribution) -> str | None:
 def _folder(distribution: Distribution) -> str | None:
     """The distribution's metadata folder in the file system; None in an archive or with a finder of another kind."""
     path = getattr(distribution, "_path", None)
-    return str(path) if isinstance(path, os.PathLike) else None
+    return os.path.abspath(path) if isinstance(path, os.PathLike) else None
 
 
 def _in_archive(distribution: Distribution) -> bool:
@@ -118,7 +118,7 @@ def _read(distribution: Distribution, folder: str | None, name: str) -> tuple[st
     except (OSError, ValueError) as error:
         return "", stamp_at(os.path.join(folder or "", name)), f"its {name} cannot be read: {error}"
     try:
-        return content.decode("utf-8-sig"), stamp, ""
+        return content.decode().removeprefix("\ufeff"), stamp, ""
     except UnicodeDecodeError as error:
         return content.decode("utf-8", "replace"), stamp, f"its {name} is not UTF-8: {error}"
 

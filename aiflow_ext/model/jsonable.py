@@ -7,7 +7,9 @@ brings it has been loaded. A name that nobody has registered is refused; it is n
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from enum import Enum
+from math import inf, isfinite, nan
 from typing import Any, ClassVar, TypeVar
 
 from aiflow_ext.model.errors import DataError
@@ -15,6 +17,7 @@ from aiflow_ext.model.errors import DataError
 T = TypeVar("T", bound="Jsonable")
 TAG = "__type__"
 _types: dict[str, type[Any]] = {}
+_SEQUENCES: dict[Any, type[Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
 def type_name(cls: type[Any]) -> str:
@@ -48,7 +51,11 @@ class Jsonable:
         for base in type(self).__mro__:
             slots = base.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
-                if name not in ("__dict__", "__weakref__") and hasattr(self, name):
+                if name in ("__dict__", "__weakref__"):
+                    continue
+                if name.startswith("__") and not name.endswith("__"):  # private: kept under its mangled name
+                    name = f"_{base.__name__.lstrip('_')}{name}"
+                if hasattr(self, name):
                     found.setdefault(name, getattr(self, name))
         return {name: value for name, value in found.items() if name not in self.transient}
 
@@ -57,13 +64,14 @@ class Jsonable:
         """A new object with these attributes; ``__init__`` is not called, as with a copy."""
         made = cls.__new__(cls)
         for name, value in data.items():
-            if not name.isidentifier() or name.startswith("__"):
+            # Data may not stand in for a method, which callers would then call.
+            if not name.isidentifier() or name.startswith("__") or callable(getattr(cls, name, None)):
                 raise DataError(f"{type_name(cls)} cannot have an attribute {name!r}")
             object.__setattr__(made, name, value)
         return made
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and Jsonable.to_json(self) == Jsonable.to_json(other)  # type: ignore[arg-type]
+        return type(other) is type(self) and Jsonable.to_json(self) == Jsonable.to_json(other)
 
     __hash__ = object.__hash__
 
@@ -74,25 +82,37 @@ class Jsonable:
 
 def encode(value: Any) -> Any:
     """``value`` as plain JSON types. Raises TypeError for what is not data."""
+    if isinstance(value, float) and not isfinite(value):  # JSON has no word for them
+        return {TAG: "float", "value": repr(float(value))}
     if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
-        return {TAG: type_name(type(value)), "value": value.value}
+        return {TAG: _registered_name(value), "value": encode(value.value)}
     if isinstance(value, Jsonable):
-        return {TAG: type_name(type(value)), **{name: encode(item) for name, item in value.to_json().items()}}
+        return {TAG: _registered_name(value), **{name: encode(item) for name, item in value.to_json().items()}}
     if isinstance(value, (bytes, bytearray)):
         return {TAG: "bytes", "base64": b64encode(value).decode()}
     if isinstance(value, tuple):
         return {TAG: "tuple", "items": [encode(item) for item in value]}
     if isinstance(value, (set, frozenset)):
-        return {TAG: "set", "items": [encode(item) for item in sorted(value)]}
+        kind = "set" if isinstance(value, set) else "frozenset"
+        # In a fixed order, whatever they hold, so that the same set gives the same text.
+        return {TAG: kind, "items": sorted(map(encode, value), key=repr)}
     if isinstance(value, list):
         return [encode(item) for item in value]
-    if hasattr(value, "items") and hasattr(value, "keys"):
+    if isinstance(value, Mapping):
         if TAG not in value and all(isinstance(key, str) for key in value):
             return {key: encode(item) for key, item in value.items()}
         return {TAG: "dict", "items": [[encode(key), encode(item)] for key, item in value.items()]}
     raise TypeError(f"{type(value).__name__} {value!r} is not data: {type_name(type(value))} is no Jsonable")
+
+
+def _registered_name(value: Any) -> str:
+    """The name under which ``value`` will be read back. Raises TypeError where nobody could read it."""
+    name = type_name(type(value))
+    if name not in _types:
+        raise TypeError(f"{value!r} is not data: {name} is not registered (aiflow_ext.model.jsonable.register_type)")
+    return name
 
 
 def decode(data: Any) -> Any:
@@ -106,31 +126,47 @@ def decode(data: Any) -> Any:
     name = data[TAG]
     rest = {key: item for key, item in data.items() if key != TAG}
     try:
-        if name == "bytes":
-            return b64decode(rest["base64"], validate=True)
-        if name in ("tuple", "set"):
-            items = [decode(item) for item in rest["items"]]
-            return tuple(items) if name == "tuple" else set(items)
-        if name == "dict":
-            return {decode(key): decode(item) for key, item in rest["items"]}
-        cls = _types.get(name) if isinstance(name, str) else None
-        if cls is None:
-            raise DataError(
-                f"the data names the type {name!r}, which nothing loaded here provides",
-                hint="load the plugin that wrote it; types are never imported because data names them",
-            )
-        if issubclass(cls, Enum):
-            return cls(rest["value"])
-        return cls.from_json({key: decode(item) for key, item in rest.items()})
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"damaged data for {name!r}: {error}") from error
+        return _decode_tagged(name, rest)
+    except (DataError, RecursionError):
+        raise
+    except Exception as error:  # a type's own from_json may raise anything for what it was never meant to read
+        raise DataError(f"damaged data for {name!r}: {type(error).__name__}: {error}") from error
+
+
+def _decode_tagged(name: Any, rest: dict[str, Any]) -> Any:
+    if name == "bytes":
+        return b64decode(rest["base64"], validate=True)
+    if name == "float":
+        return {"nan": nan, "inf": inf, "-inf": -inf}[rest["value"]]
+    if name in _SEQUENCES:
+        return _SEQUENCES[name]([decode(item) for item in rest["items"]])
+    if name == "dict":
+        return {decode(key): decode(item) for key, item in rest["items"]}
+    cls = _types.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise DataError(
+            f"the data names the type {name!r}, which nothing loaded here provides",
+            hint="load the plugin that wrote it; types are never imported because data names them",
+        )
+    if issubclass(cls, Enum):
+        return cls(decode(rest["value"]))
+    return cls.from_json({key: decode(item) for key, item in rest.items()})
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """``value`` as JSON text. Raises TypeError for what is not data."""
+    """``value`` as JSON text that UTF-8 can write. Raises TypeError for what is not data."""
     import json
 
-    return json.dumps(encode(value), indent=indent, ensure_ascii=False)
+    try:
+        data = encode(value)
+        text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False)
+    except RecursionError as error:
+        raise TypeError(f"a {type(value).__name__} that is nested too deeply, or holds itself, is not data") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is no text (os.fsdecode): escaped, it comes back the same
+        return json.dumps(data, indent=indent, allow_nan=False)
+    return text
 
 
 def loads(text: str | bytes, expect: type[T] | None = None) -> Any:

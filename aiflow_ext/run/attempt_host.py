@@ -1,219 +1,213 @@
 """The child process in which a nine-methods plugin runs one attempt, from its resources to its cleanup.
 
-Returning from ``submit_job`` means FINISHED, raising means FAILED, unless the handler can tell more. SIGTERM makes it
-call ``stop_job`` with the same job on the same plugin. Its exit code is the attempt's outcome, its ``reason`` file the
-words to it.
+Returning from ``submit_job`` means FINISHED, raising means FAILED, unless the handler can tell more (``outcome``).
+SIGTERM makes it call ``stop_job`` with the same job on the same plugin; a second one breaks off what the plugin is in.
+Its exit code is the attempt's outcome, its ``reason`` file the words to it, and its ``cleaned`` file says that
+``cleanup_job`` was called.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+import io
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
 
-from aiflow_ext.host.host import PluginHost
-from aiflow_ext.host.policy import Policy
+import pluggy
+
+import aiflow_ext
 from aiflow_ext.host.resolve import ResolvedPlugin
-from aiflow_ext.model.errors import AiflowError, DataError
-from aiflow_ext.model.graph import AISubGraph
-from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
-from aiflow_ext.model.jsonable import decode, encode
-from aiflow_ext.model.states import JobState
+from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, AttemptSpec
 from aiflow_ext.run.generate import generate_job
+from aiflow_ext.run.outcome import Outcome, failure, outcome_of, running
 
-SPEC = "attempt.json"
 STOPPED = 143
-CANNOT_TELL = "submit_job returned; its handler cannot tell more"
 
 
-def write_spec(folder: Path, resolved: ResolvedPlugin, sub_graph: AISubGraph, job: BaseJob, project: Any) -> None:
-    """Write what the child needs: the subgraph as data, the project, the context, and which plugin."""
-    spec: dict[str, Any] = {
-        "platform": resolved.platform,
-        "engine": resolved.engine,
-        "path": sys.path,
-        "pins": {f"{resolved.platform}.{resolved.engine}": resolved.record.distribution},
-        "sub_graph": _packed(sub_graph),
-        "project": encode(project),
-        "context": encode(job.job_context),
-    }
-    if resolved.record.distribution == "in process":
-        spec["plugin"] = _pickled(resolved.plugin)
-    temporary = folder / f"{SPEC}.part"
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(spec), encoding="utf-8")
-    temporary.replace(folder / SPEC)
+class _BrokenOff(BaseException):
+    """Raised inside an author's method that has to end now."""
 
 
-def _packed(sub_graph: AISubGraph) -> dict[str, Any]:
-    """The subgraph as data; as a pickle where an author's config holds what is not data."""
-    try:
-        return {"data": encode(sub_graph)}
-    except TypeError:
-        return _pickled(sub_graph)
+def main(folder: str, *, only_cleanup: bool = False) -> int:
+    """Run the attempt whose spec is in ``folder``; returns the exit code.
 
-
-def _pickled(value: Any) -> dict[str, str]:
-    """What no other process can find or read (a plugin registered in the driver's own) travels by value."""
-    from base64 import b64encode
-
-    import cloudpickle
-
-    module = sys.modules.get(type(value).__module__)
-    by_value = module is not None and module.__name__ == "__main__"
-    if by_value:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        data = cloudpickle.dumps(value)
-    finally:
-        if by_value:
-            cloudpickle.unregister_pickle_by_value(module)
-    return {"base64": b64encode(data).decode(), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _opened(pickled: dict[str, str]) -> Any:
-    import pickle
-    from base64 import b64decode
-
-    data = b64decode(pickled["base64"])
-    if hashlib.sha256(data).hexdigest() != pickled["sha256"]:
-        raise DataError("the plugin was damaged on its way to the attempt host (sha256 differs)")
-    return pickle.loads(data)
-
-
-def main(folder: str) -> int:
-    """Run the attempt whose spec is in ``folder``; returns the exit code."""
+    Args:
+        only_cleanup: call nothing but ``cleanup_job``, for a host that was killed before it could.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever an author prints, printing it is no failure
+            stream.reconfigure(errors="backslashreplace")
     host = _AttemptHost(Path(folder))
     try:
-        return host.run()
+        return host.cleanup_alone() if only_cleanup else host.run()
     except AiflowError as error:
-        return host.failed(str(error))
-    except Exception as error:
-        traceback.print_exc()
-        return host.failed(f"{type(error).__name__}: {error}")
+        outcome = Outcome(1, str(error))
+    except _BrokenOff:
+        outcome = Outcome(STOPPED)
+    except (Exception, SystemExit) as error:
+        _print_traceback(error)
+        outcome = failure("the plugin", error)
+    if host.job is None:
+        host.mark_cleaned()
+    return host.note(outcome)
 
 
 class _AttemptHost:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.spec = json.loads((folder / SPEC).read_text(encoding="utf-8"))
-        self.stopping = threading.Event()
         self.plugin: ResolvedPlugin | None = None
         self.job: BaseJob | None = None
-        self.submitting = False
-        self._wake = self._listen()
+        self.stopping = threading.Event()
+        self._pid = os.getpid()
+        self._told = 0
+        self._submitting = False
+        self._breakable = True
+        self._changing = threading.Lock()
+        self._stopper = self._listen()
 
     def run(self) -> int:
-        sys.path[:] = list(dict.fromkeys([*sys.path, *self.spec["path"]]))
-        plugin = self.plugin = self._resolve()
-        # Types are those that loading the plugin has registered; the data imports nothing.
-        context: JobContext = decode(self.spec["context"])
-        job = self.job = generate_job(plugin, self._sub_graph(), decode(self.spec["project"]), context)
-        hook = plugin.hook
-        try:
-            hook.generate_job_resource(job=job)
-            if self.stopping.is_set():
-                return STOPPED
-            self.submitting = True
-            code = self._outcome(hook.submit_job(job=job))
-        except Exception as error:
-            if not self.stopping.is_set():
-                traceback.print_exc()
-            code = self.failed(f"{type(error).__name__}: {error}")
-        if self.stopping.is_set():
-            code = STOPPED
-        sys.stdout.flush()
-        sys.stderr.flush()
-        try:
-            hook.cleanup_job(job=job)
-        except Exception:  # the outcome stands; what cleanup could not do is in the log
-            print("aiflow-ext: cleanup_job raised:", file=sys.stderr)
-            traceback.print_exc()
+        plugin, job = self._make()
+        outcome = self._attempt(plugin, job)
+        self._breakable = False
+        code = self.note(Outcome(STOPPED) if self.stopping.is_set() else outcome)
+        self._cleanup(plugin, job)
         return code
 
-    def _sub_graph(self) -> AISubGraph:
-        packed = self.spec["sub_graph"]
-        found = decode(packed["data"]) if "data" in packed else _opened(packed)
-        assert isinstance(found, AISubGraph)
-        return found
+    def cleanup_alone(self) -> int:
+        self._cleanup(*self._make())
+        return 0
 
-    def failed(self, words: str) -> int:
-        self._note(words)
-        return 1
+    def note(self, outcome: Outcome) -> int:
+        """Write the outcome's words down and return its code."""
+        if outcome.words:
+            with contextlib.suppress(OSError):
+                (self.folder / "reason").write_text(outcome.words[:2000], encoding="utf-8", errors="backslashreplace")
+        return outcome.code
 
-    def _resolve(self) -> ResolvedPlugin:
-        if "plugin" in self.spec:
-            from aiflow_ext.host.registry import register_job_plugin
+    def _make(self) -> tuple[ResolvedPlugin, BaseJob]:
+        spec = AttemptSpec(self.folder)
+        plugin = self.plugin = spec.resolve()
+        job = self.job = generate_job(plugin, spec.sub_graph(), spec.project(), spec.context())
+        return plugin, job
 
-            register_job_plugin(_opened(self.spec["plugin"]))
-        return PluginHost(Policy(), self.spec["pins"]).resolve(self.spec["platform"], self.spec["engine"])
+    def _attempt(self, plugin: ResolvedPlugin, job: BaseJob) -> Outcome:
+        step = "generate_job_resource"
+        try:
+            plugin.hook.generate_job_resource(job=job)
+            before = running()
+            with self._changing:
+                if self.stopping.is_set():
+                    return Outcome(STOPPED)
+                self._submitting = True
+            step = "submit_job"
+            handler = plugin.hook.submit_job(job=job)
+            self._leave_fork(None)
+            step = "the handler"
+            outcome = outcome_of(handler, before, self.stopping, self._stop_again)
+        except _BrokenOff:
+            outcome = Outcome(STOPPED)
+        except BaseException as error:
+            self._leave_fork(error)
+            if not self.stopping.is_set() and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+                _print_traceback(error)
+            outcome = failure(step, error)
+        with self._changing:
+            self._submitting = False
+        if self.stopping.is_set():
+            with contextlib.suppress(_BrokenOff):
+                self._stopper.join()  # cleanup_job must not overtake a stop_job
+        return outcome
 
-    def _outcome(self, handler: Any) -> int:
-        """What the handler can tell of the job's end; it is waited for where it can."""
-        if not isinstance(handler, AbstractJobHandler):
-            self._note(CANNOT_TELL)
-            return 0
-        state: Any = None
-        if type(handler).wait is not AbstractJobHandler.wait:
-            state = handler.wait()
-        if _state(state) is None and type(handler).state is not AbstractJobHandler.state:
-            pause = 0.05
-            while (known := _state(handler.state())) is not None and not known.ended and not self.stopping.is_set():
-                time.sleep(pause)  # a plugin's own poll: it has no way to tell us
-                pause = min(pause * 1.5, 5.0)
-            state = known
-        known = _state(state)
-        if known is None or known is JobState.FINISHED:
-            if known is None:
-                self._note(CANNOT_TELL)
-            return 0
-        return STOPPED if known is JobState.STOPPED else self.failed(f"its handler says {known}")
+    def _cleanup(self, plugin: ResolvedPlugin, job: BaseJob) -> None:
+        signal.signal(signal.SIGALRM, _break_off)
+        signal.alarm(CLEANUP_LIMIT)
+        try:
+            plugin.hook.cleanup_job(job=job)
+        except _BrokenOff:
+            print(f"aiflow-ext: cleanup_job was broken off after {CLEANUP_LIMIT} s", file=sys.stderr)
+        except (Exception, SystemExit) as error:  # the outcome stands; what cleanup could not do is in the log
+            print("aiflow-ext: cleanup_job raised:", file=sys.stderr)
+            _print_traceback(error)
+        finally:
+            signal.alarm(0)
+        self.mark_cleaned()
 
-    def _listen(self) -> int:
+    def mark_cleaned(self) -> None:
+        """Note that there is nothing left for a cleanup_job."""
+        with contextlib.suppress(OSError):
+            (self.folder / CLEANED).touch()
+
+    def _leave_fork(self, error: BaseException | None) -> None:
+        """End here in a child that an author's method has forked: the attempt is its parent's."""
+        if os.getpid() != self._pid:
+            if error is not None and not isinstance(error, SystemExit):
+                _print_traceback(error)
+            os._exit(failure("", error).code if error is not None else 0)
+
+    # -- stopping ---------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> threading.Thread:
         """Have SIGTERM call ``stop_job`` from a thread of its own: the main one may be inside ``submit_job``."""
-        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(read, True)
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(write, False)
+        signal.signal(signal.SIGTERM, self._sigterm)
+        # Wakes the thread at once, even where the main one is inside a library that lets no Python code run.
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        threading.Thread(target=self._stop_when_told, args=(read,), daemon=True).start()
-        return write
+        os.register_at_fork(after_in_child=_forget_signals)
+        thread = threading.Thread(target=self._stop_when_told, args=(read,), daemon=True, name="aiflow-stop")
+        thread.start()
+        return thread
+
+    def _sigterm(self, number: int, frame: FrameType | None) -> None:
+        self._told += 1
+        if self._told > 1 and self._breakable:
+            raise _BrokenOff
 
     def _stop_when_told(self, read: int) -> None:
         while os.read(read, 1)[0] != signal.SIGTERM:
             pass
-        self.stopping.set()
-        if self.job is None or self.plugin is None or not self.submitting:
-            if self.job is None:
-                os._exit(STOPPED)
-            return
+        with self._changing:
+            self.stopping.set()
+            submitting = self._submitting
+        if self.job is None:
+            self.mark_cleaned()
+            os._exit(STOPPED)
+        if submitting:
+            self._stop_again()
+
+    def _stop_again(self) -> None:
+        assert self.plugin is not None
         try:
             self.plugin.hook.stop_job(job=self.job)
-        except Exception:
+        except (Exception, SystemExit) as error:
             print("aiflow-ext: stop_job raised:", file=sys.stderr)
-            traceback.print_exc()
-
-    def _note(self, words: str) -> None:
-        with contextlib.suppress(OSError):
-            (self.folder / "reason").write_text(words[:2000], encoding="utf-8", errors="backslashreplace")
+            _print_traceback(error)
 
 
-def _state(told: Any) -> JobState | None:
-    """What a handler's answer means: a JobState, its name, or None for cannot tell."""
-    if isinstance(told, str):
-        try:
-            return JobState(told.upper())
-        except ValueError:
-            return None
-    return None
+def _break_off(number: int, frame: FrameType | None) -> None:
+    raise _BrokenOff
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+def _forget_signals() -> None:
+    """In a child that was forked without an exec: its signals are its own."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_OURS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (aiflow_ext, pluggy))
+
+
+def _print_traceback(error: BaseException) -> None:
+    """The traceback from the author's own code on; what led there is ours."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*_OURS, "<string>")):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace if trace is not None else error.__traceback__)
+    sys.stderr.flush()

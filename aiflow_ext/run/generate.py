@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import sys
+from typing import TypeVar
+
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.project import ProjectDesc
 
+T = TypeVar("T")
+
 
 def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc, context: JobContext) -> BaseJob:
     """Have ``resolved`` generate a job of ``sub_graph``, and give it its config and context."""
     label, name = f"{resolved.platform}.{resolved.engine}", sub_graph.name
+    if not resolved.durable:
+        sub_graph, project = _copied(sub_graph), _copied(project)
     try:
-        job = resolved.hook.generate(sub_graph=sub_graph, project_desc=project)
+        # Standard output belongs to the command: with --json it is read by a program.
+        with contextlib.redirect_stdout(sys.stderr):
+            job = resolved.hook.generate(sub_graph=sub_graph, project_desc=project)
     except AiflowError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise GraphError(
             f"job {name!r}: the job plugin {label} ({resolved.record.distribution}) cannot run it: "
             f"{type(error).__name__}: {error}",
@@ -45,3 +56,11 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
     if job.name is None:
         object.__setattr__(job, "name", name)
     return job
+
+
+def _copied(value: T) -> T:
+    """A copy for an author's code to change: generate comes again, and must find what it found the first time."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # an author's config may hold what cannot be copied
+        return value

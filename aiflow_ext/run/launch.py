@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,12 +17,14 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
-from aiflow_ext.run.attempt_host import write_spec
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run import attempt_spec
 from aiflow_ext.run.plan import PlannedJob
 from aiflow_ext.supervise import ProcessSpec, attempts
 from aiflow_ext.translate import secrets
 
 Events = Iterator["AttemptEvent | None"]
+BREAK_OFF = 2.0  # seconds between the second SIGTERM to an attempt host and its end
 
 
 class Launcher(Protocol):
@@ -96,7 +100,8 @@ class DirectLauncher:
     def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
         if "watch" not in self.resolved.offers:
             return None
-        return iter(self.resolved.hook.watch(native_ids=native_ids, since=since))
+        events: Events = iter(self.resolved.hook.watch(native_ids=native_ids, since=since))
+        return events
 
     def render(self, job: BaseJob) -> Request | None:
         return self.resolved.hook.render(job=job) if "render" in self.resolved.offers else None
@@ -115,7 +120,9 @@ class HostedLauncher:
     key: object = "attempt hosts"
 
     def __init__(self, planned: PlannedJob, project: ProjectDesc) -> None:
+        """Raises CodeError where something of the job cannot travel to its attempt host."""
         self.planned, self.project = planned, project
+        self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
 
     def allocate(self, job: BaseJob) -> str:
         return str(_context(job).work_folder)
@@ -123,9 +130,10 @@ class HostedLauncher:
     offline_id = allocate
 
     def prepare(self, job: BaseJob) -> None:
-        native_id = str(_context(job).native_id)
-        attempts.prepare_folder(native_id)
-        write_spec(Path(native_id), self.planned.resolved, self.planned.sub_graph, job, self.project)
+        context = _context(job)
+        attempts.prepare_folder(str(context.native_id))
+        self._checkpoints(context).mkdir(parents=True, exist_ok=True)
+        attempt_spec.write(Path(str(context.native_id)), self._packed, context)
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         native_id = str(_context(job).native_id)
@@ -134,24 +142,24 @@ class HostedLauncher:
 
     def process(self, job: BaseJob, *, reveal: bool = True) -> ProcessSpec:
         """The attempt host's process; secrets as references unless ``reveal``."""
-        context = _context(job)
+        context, config = _context(job), self.planned.config
         native_id = str(context.native_id)
-        config = job.job_config
-        own = {} if config is None else secrets.resolve(config.env) if reveal else secrets.shown(config.env)
         mark = f"{context.run_id}:{native_id}"
         env = {
             **(os.environ if reveal else {}),
-            **own,
+            **(secrets.resolve(config.env) if reveal else secrets.shown(config.env)),
             "AIFLOW_RUN": context.run_id or "",
             "AIFLOW_JOB": context.job_name or "",
             "AIFLOW_ATTEMPT": str(context.attempt),
+            "AIFLOW_PROPERTIES": json.dumps(dict(config.properties), default=str),
             "AIFLOW_WORK_FOLDER": f"{native_id}/work",
+            "AIFLOW_PROJECT_FOLDER": self.project.root,
+            "AIFLOW_CHECKPOINT_DIR": str(self._checkpoints(context)),
             "AIFLOW_MARK": mark,
-            "PYTHONUNBUFFERED": "1",
         }
         return ProcessSpec(
             id=attempts.process_id(native_id),
-            argv=[sys.executable, "-m", "aiflow_ext.run.attempt_host", native_id],
+            argv=[sys.executable, "-u", _MAIN, native_id],
             env=env,
             cwd=f"{native_id}/work",
             stdout=f"{native_id}/stdout",
@@ -171,14 +179,33 @@ class HostedLauncher:
                 pass
             else:
                 supervisor.wait(name, grace)
-        supervisor.stop(name, grace=1.0)
+        # A second SIGTERM, for all of the tree: the host breaks off what the plugin is in, and cleans up.
+        supervisor.stop(name, grace=BREAK_OFF)
 
     def cleanup(self, job: BaseJob) -> None:
-        """The host has called ``cleanup_job`` before it ended; only its own file is left."""
-        Path(str(_context(job).native_id), "attempt.json").unlink(missing_ok=True)
+        """Have ``cleanup_job`` called where the host was killed before it could; else only its own file is left."""
+        native_id = str(_context(job).native_id)
+        spec, cleaned = Path(native_id, attempt_spec.FILE), Path(native_id, attempt_spec.CLEANED)
+        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        if record is not None and record.pid is not None and spec.exists() and not cleaned.exists():
+            self._clean_anew(job)
+        spec.unlink(missing_ok=True)
+        cleaned.unlink(missing_ok=True)
 
-    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
-        return attempts.watch(native_ids, since)
+    def _clean_anew(self, job: BaseJob) -> None:
+        process = self.process(job)
+        with open(process.stdout, "ab") as stdout, open(process.stderr, "ab") as stderr:
+            subprocess.run(
+                [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
+                cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+                timeout=attempt_spec.CLEANUP_LIMIT + 10,
+            )  # fmt: skip
+
+    def watch(self, native_ids: Collection[str], since: str | None) -> Events:
+        for event in attempts.watch(native_ids, since):
+            if event is not None and event.state is JobState.FINISHED:
+                event.reason = _words(event.native_id)
+            yield event
 
     def render(self, job: BaseJob) -> Request | None:
         """The host's own command; what the plugin inside it sends, nine methods cannot tell."""
@@ -190,6 +217,13 @@ class HostedLauncher:
 
     def check(self) -> list[Any]:
         return []
+
+    def _checkpoints(self, context: JobContext) -> Path:
+        return Path(str(context.run_folder), "checkpoints", safe_name(str(context.job_name)))
+
+
+# A script and no module of a package: it puts sys.path in order before it imports one.
+_MAIN = str(Path(__file__).with_name("attempt_main.py"))
 
 
 def default_id(context: JobContext | None) -> str:
@@ -203,9 +237,17 @@ def _context(job: BaseJob) -> JobContext:
     return job.job_context
 
 
+def _words(native_id: str) -> str | None:
+    """What an attempt host wrote down of its outcome."""
+    try:
+        return Path(native_id, attempts.REASON_FILE).read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
 def _shown(job: BaseJob) -> Any:
     """The job as data, as far as it is data."""
     try:
         return encode(job)
-    except TypeError:
+    except Exception:  # whatever an author's to_json raises
         return repr(job)

@@ -13,6 +13,7 @@ from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.plan import Plan, generate, make_plan
 from aiflow_ext.translate.check import near
 from aiflow_ext.translate.secrets import is_secret, read
+from aiflow_ext.translate.state import state_folder
 
 
 def render(
@@ -36,8 +37,6 @@ def render(
 
 def rendered(plan: Plan) -> list[dict[str, Any]]:
     """The requests of every job's first attempt, with ``${run}`` where a run's id will stand."""
-    from aiflow_ext.run.start import state_folder
-
     home = state_folder(plan.project.desc.root) / "runs" / "${run}"
     shown = []
     for name, planned in plan.jobs.items():

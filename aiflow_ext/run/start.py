@@ -6,13 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, StateError
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
 from aiflow_ext.run.records import RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
+from aiflow_ext.translate.state import state_folder
 
 
 class Run:
@@ -20,17 +20,6 @@ class Run:
 
     def __init__(self, plan: Plan, record: RunRecord, driver: Driver) -> None:
         self.plan, self.record, self.driver = plan, record, driver
-
-
-def state_folder(root: str) -> Path:
-    """Where a project's runs are kept: ``.aiflow`` in its folder, or below ``$AIFLOW_STATE``."""
-    elsewhere = os.environ.get("AIFLOW_STATE")
-    if not elsewhere:
-        return Path(root) / ".aiflow"
-    import hashlib
-
-    mark = hashlib.sha256(root.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return Path(elsewhere).expanduser().resolve() / f"{Path(root).name}-{mark}"
 
 
 def prepare(

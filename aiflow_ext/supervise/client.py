@@ -49,7 +49,7 @@ class Supervisor:
 
     def start_many(self, specs: Sequence[ProcessSpec]) -> list[ProcessRecord]:
         """:meth:`start` for several, without waiting in between."""
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self._make_folder()
         umask = self._own_umask()
         answers = self._ask([{"op": "start", "spec": _portable(vars(spec)), "umask": umask} for spec in specs])
         for spec, answer in zip(specs, answers, strict=True):
@@ -99,21 +99,20 @@ class Supervisor:
         """Wait until ``id`` has ended; None: it has not within ``timeout`` seconds. An id may be started later."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            record = self.record(id)
-            if record is not None and record.ended:
-                return record
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return None
-            connection = self._borrow()
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            connection = self._borrow() if left is None or left > 0 else None
             if connection is None:
+                record = self.record(id)
+                if record is not None and record.ended:
+                    return record
+                if left == 0:
+                    return None
                 self._doze(record, BEAT if left is None else min(BEAT, left))
                 continue
             try:
                 answer = connection.ask([{"op": "wait", "id": id}], left)[0]
                 self._give_back(connection)
-                if "ok" in answer:
-                    return ProcessRecord.of(answer["ok"])
+                return ProcessRecord.of(answer["ok"])
             except Gone:
                 connection.close()
             except TimeoutError:
@@ -234,9 +233,9 @@ class Supervisor:
 
     def _stop(self, id: str, grace: float, wait: bool) -> ProcessRecord:
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._make_folder()
             request = {"op": "stop", "id": id, "grace": grace, "wait": wait}
-            answer = self._ask([request], None if wait else ANSWER)[0]
+            answer = self._ask([request], patient=wait)[0]
             if "error" in answer:
                 raise SupervisorError(f"process {id} could not be stopped: {answer['error']} ({self.folder})")
         except (SupervisorError, OSError):
@@ -258,7 +257,7 @@ class Supervisor:
         sweep(task)
         return self.record(id) or record
 
-    def _ask(self, requests: list[dict[str, Any]], timeout: float | None = ANSWER) -> list[dict[str, Any]]:
+    def _ask(self, requests: list[dict[str, Any]], patient: bool = False) -> list[dict[str, Any]]:
         """The answers of a daemon that is started if need be; asked again where it goes away meanwhile."""
         deadline = time.monotonic() + ANSWER
         while True:
@@ -266,7 +265,7 @@ class Supervisor:
             assert connection is not None
             try:
                 self._admit(connection)
-                answers = connection.ask(requests, timeout)
+                answers = connection.ask(requests, None if patient else ANSWER)
             except Gone:
                 connection.close()
                 if time.monotonic() > deadline:
@@ -302,6 +301,10 @@ class Supervisor:
             for bell in self._bells:
                 os.eventfd_write(bell, 1)
         return connection
+
+    def _make_folder(self) -> None:
+        if self._folder() is None:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
 
     def _give_back(self, connection: Connection) -> None:
         with self._lock:
@@ -341,33 +344,30 @@ class Supervisor:
 
     def _judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
         """``found`` with the verdict of the kernel on what the journal holds for alive."""
-        if any(data["state"] not in journal.ENDED for data in found):
-            supervised = self._supervised()
-            boot = proc.boot_id()
-            for data in found:
-                if data["state"] not in journal.ENDED:
-                    self._judge(data, supervised, boot)
+        supervised: bool | None = None
+        for data in found:
+            if data["state"] in journal.ENDED or self._lives(data):
+                continue
+            if supervised is None:
+                supervised = self._supervised()
+            if supervised:
+                # It ended this very moment, or its end could not be written yet: its supervisor knows.
+                data.update(self._told(data["id"]) or {})
+                continue
+            with self._reading() as reader:
+                if reader is not None:
+                    # What the supervisor wrote just before it left counts.
+                    reader.catch_up()
+                    data.update(reader.records[data["id"]])
+            if data["state"] not in journal.ENDED:
+                here = data.get("boot_id") == proc.boot_id()
+                why = journal.REBOOTED if not here else journal.UNSEEN if data.get("pid") else journal.NEVER_SEEN
+                data.update(state="lost", error=why)
         return [ProcessRecord.of(data) for data in found]
 
-    def _judge(self, data: dict[str, Any], supervised: bool, boot: str) -> None:
-        here = data.get("boot_id") == boot
+    def _lives(self, data: dict[str, Any]) -> bool:
         pid, start = data.get("pid"), data.get("start_time")
-        if here and pid and start is not None:
-            stat = proc.read_stat(pid)
-            if stat is not None and stat.start == start and stat.alive:
-                return
-        if supervised:
-            # It ended this very moment, or its end could not be written yet: its supervisor knows.
-            data.update(self._told(data["id"]) or {})
-            return
-        with self._reading() as reader:
-            if reader is not None:
-                # What the supervisor wrote just before it left counts.
-                reader.catch_up()
-                data.update(reader.records[data["id"]])
-        if data["state"] not in journal.ENDED:
-            why = journal.REBOOTED if not here else journal.UNSEEN if pid else journal.NEVER_SEEN
-            data.update(state="lost", error=why)
+        return pid is not None and start is not None and proc.process_alive(pid, start, data.get("boot_id") or "")
 
     def _told(self, id: str) -> dict[str, Any] | None:
         connection = self._borrow()

@@ -48,13 +48,14 @@ class Client:
         self.closed = False
         self._in = bytearray()
         self._out = bytearray()
+        self._wanted: int = selectors.EVENT_READ
         connection.setblocking(False)
         daemon.selector.register(connection, selectors.EVENT_READ, self.ready)
 
     def ready(self, events: int) -> None:
         """The connection can be read or written."""
         if events & selectors.EVENT_WRITE:
-            self._flush()
+            self.flush()
         if events & selectors.EVENT_READ and not self.closed:
             try:
                 data = self.connection.recv(1 << 16)
@@ -72,17 +73,15 @@ class Client:
                 self.daemon.request(self, line)
 
     def send(self, data: bytes) -> None:
-        """Send ``data``, now or as soon as the other side reads."""
-        if self.closed:
-            return
-        idle = not self._out
-        self._out += data
-        if idle:
-            self._flush()
-        elif len(self._out) > LONGEST_BACKLOG:
-            self.close()
+        """Send ``data`` with the next flush."""
+        if not self.closed:
+            self._out += data
+            self.daemon.unsent.add(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what there is, now or as soon as the other side reads."""
+        if self.closed or not self._out:
+            return
         try:
             sent = self.connection.send(self._out)
         except BlockingIOError:
@@ -92,8 +91,11 @@ class Client:
             return
         del self._out[:sent]
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        if self.daemon.selector.get_key(self.connection).events != wanted:
+        if wanted != self._wanted:
+            self._wanted = wanted
             self.daemon.selector.modify(self.connection, wanted, self.ready)
+        if len(self._out) > LONGEST_BACKLOG:
+            self.close()
 
     def close(self) -> None:
         """Let the client go."""
@@ -111,6 +113,7 @@ class Daemon:
         self.folder, self.idle = folder, idle
         self.selector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
+        self.unsent: set[Client] = set()
         self.waiting: dict[str, list[tuple[Client, int, str]]] = {}
         self.leaving = False
         self.child_ended = False
@@ -133,6 +136,7 @@ class Daemon:
             delay = self.processes.tick()
             if self.processes.settled:
                 self._answer_waiting()
+            self._flush()
             if self._may_leave():
                 break
             for key, events in self.selector.select(self._patience(delay)):
@@ -167,6 +171,7 @@ class Daemon:
             # Between the requests of a long pipeline too.
             self.child_ended = False
             self.processes.reap()
+        self._flush()
 
     # -- requests
 
@@ -198,10 +203,14 @@ class Daemon:
         journal = self.processes.journal
         self._send(client, {"n": asked["n"], "ok": {"seq": journal.seq - len(journal.unsaved)}})
         client.subscribed = True
-        for line in journal.unsaved:
+        for line in journal.unsaved_lines():
             client.send(line)
 
     # -- inside
+
+    def _flush(self) -> None:
+        while self.unsent:
+            self.unsent.pop().flush()
 
     def _answer_waiting(self) -> None:
         settled, self.processes.settled = self.processes.settled, set()
@@ -297,6 +306,15 @@ class Daemon:
         self.clients.add(Client(self, connection))
 
 
+def _sign(held: int) -> None:
+    # For people and messages only; the lock itself is the truth, so a full disk is no reason to stay away.
+    try:
+        os.ftruncate(held, 0)
+        os.pwrite(held, f"{os.getpid()} {proc.start_time(os.getpid())} {proc.boot_id()}\n".encode(), 0)
+    except OSError:
+        traceback.print_exc()
+
+
 def main() -> None:
     """Become the folder's supervisor, or say who is, and serve."""
     folder, ready, idle = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -314,8 +332,7 @@ def main() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
-        os.ftruncate(held, 0)
-        os.pwrite(held, f"{os.getpid()} {proc.start_time(os.getpid())} {proc.boot_id()}\n".encode(), 0)
+        _sign(held)
         daemon = Daemon(folder, idle)
     except OSError as error:
         traceback.print_exc()

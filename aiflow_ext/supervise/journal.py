@@ -153,6 +153,13 @@ class JournalWriter:
             self.unsaved.pop()
             self.seq -= 1
             raise OSError(self._errno, self.why)
+        return self._unsaved(change)
+
+    def unsaved_lines(self) -> list[bytes]:
+        """What is kept, as lines that say why."""
+        return [self._unsaved(json.loads(line)) for line in self.unsaved]
+
+    def _unsaved(self, change: dict[str, Any]) -> bytes:
         return json.dumps({**change, "unsaved": self.why}, separators=(",", ":")).encode() + b"\n"
 
     def retry(self) -> bool:

@@ -15,7 +15,7 @@ from aiflow_ext.model.errors import StateError
 from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET
 
-IDLE = 2.0
+IDLE = 1.0
 PATIENCE = 15.0
 _PASSED_ON = ("LD_LIBRARY_PATH", "AIFLOW_MARK")
 

@@ -6,6 +6,7 @@ import os
 import struct
 
 MARK_VARIABLE = b"AIFLOW_MARK="
+_boot = ""
 
 
 class Stat:
@@ -39,8 +40,10 @@ def read_stat(pid: int) -> Stat | None:
 
 def boot_id() -> str:
     """The name of this boot of the machine: pids and start times mean nothing in another one."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    global _boot
+    if not _boot:
+        _boot = _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return _boot
 
 
 _this_boot = boot_id
@@ -82,13 +85,23 @@ def mark_of(pid: int) -> str | None:
 
 
 class Snapshot:
-    """Every living process that started at ``since`` or later, as one walk over /proc saw it."""
+    """Every living process that started at ``since`` or later, as a walk over /proc saw it.
+
+    The walk is repeated for the pids that are new until there are none: a process that forks and exits faster than
+    /proc is read is in no single listing.
+    """
 
     def __init__(self, since: int = 0) -> None:
         self.stats: dict[int, Stat] = {}
         self._marks: dict[int, str | None] = {}
-        for name in os.listdir("/proc"):
-            if name.isdigit():
+        seen: set[str] = set()
+        for _ in range(100):
+            # The newest first: they are the ones that may be gone in a moment.
+            new = sorted((name for name in os.listdir("/proc") if name.isdigit() and name not in seen), key=int)
+            if not new:
+                break
+            seen.update(new)
+            for name in reversed(new):
                 stat = read_stat(int(name))
                 if stat is not None and stat.start >= since and stat.alive:
                     self.stats[stat.pid] = stat

@@ -56,6 +56,7 @@ class Processes:
         self._sweeps: dict[str, Sweep] = {}
         self._due: dict[str, float] = {}
         self._retry_at = 0.0
+        self._look_at = 0.0
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         reader = JournalReader(folder)
         reader.catch_up()
@@ -169,7 +170,7 @@ class Processes:
         self._step_sweeps(now)
         if self.journal.unsaved and now >= self._retry_at and not self.journal.retry():
             self._retry_at = now + RETRY_JOURNAL
-        times = list(self._due.values())
+        times = [max(self._look_at, min(self._due.values()))] if self._due else []
         if self.journal.unsaved:
             times.append(self._retry_at)
         blind = [process for process in self.living.values() if not process.child and process.pidfd is None]
@@ -300,7 +301,7 @@ class Processes:
                 snapshot = proc.Snapshot(min(self._sweeps[id].since for id in due))
             return snapshot
 
-        due = [id for id, when in self._due.items() if when <= now]
+        due = [id for id, when in self._due.items() if when <= now] if now >= self._look_at else []
         for id in due:
             task = self._sweeps[id]
             delay = task.step(look)
@@ -311,6 +312,10 @@ class Processes:
             if task.refused and id in self._records:
                 self._change({"id": id, "error": "; ".join(task.refused.values())})
             self.settled.add(id)
+        if snapshot is not None:
+            # Half of the time at most goes into walks over /proc: stops that come in a row share them.
+            after = time.monotonic()
+            self._look_at = after + (after - now)
         if due:
             # A sweep ends when its processes are dead; their ends are ours to record before anybody is told.
             self.reap()

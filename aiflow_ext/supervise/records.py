@@ -44,8 +44,8 @@ class ProcessRecord:
         exit_code, signal: one of the two after an ``ended``: how the main process itself ended.
         stop_requested: a stop was asked for before the end was known.
         error: why it could not be started, is lost, or could not be ended, in words.
-        rusage: ``user`` and ``system`` seconds and ``max_rss_kb`` of the process and the children it waited for. (The kernel
-            counts the moment before the exec too: ``max_rss_kb`` is never less than the supervisor's own, some 13 MB.)
+        rusage: ``user`` and ``system`` seconds and ``max_rss_kb`` of the process and the children it waited for;
+            the kernel counts the moment before the exec too, so ``max_rss_kb`` is never less than our own 13 MB.
         unsaved: why this is not on disk yet (a full disk); it will be as soon as there is room.
         seq: the number of its last change; unique and growing in a folder.
     """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 FIRST_LOOK, LAST_LOOK = 0.005, 0.25
+MOST_ROUNDS = 20
 
 
 class Sweep:
@@ -50,10 +51,12 @@ class Sweep:
         self.sessions = {session} if session else set()
         self.deadline = time.monotonic() + grace
         self.members: dict[int, int] = {}
+        self._groups: set[int] = set()
         self.refused: dict[int, str] = {}
         self.done = False
         self._asked: set[tuple[int, int]] = set()
         self._delay = FIRST_LOOK
+        self._rounds = 0
 
     def hurry(self, grace: float) -> None:
         """Let the grace period end in ``grace`` seconds, if that is sooner."""
@@ -67,12 +70,18 @@ class Sweep:
         """
         if self._asked and time.monotonic() < self.deadline and self._some_alive():
             return self._pause()
-        self._find(look(self.since))
+        moving = self._find(look(self.since))
         if not self.members:
             self.done = True
             return 0.0
         if time.monotonic() >= self.deadline:
-            self._kill()
+            # All stand still before the first one dies: who loses a parent then is known already and cannot escape.
+            if moving and self._rounds < MOST_ROUNDS:
+                self._rounds += 1
+                self._signal_all(signal.SIGSTOP)
+                return 0.0
+            self._rounds = 0
+            self._signal_all(signal.SIGKILL)
             return self._pause()
         for pid, start in self.members.items():
             if (pid, start) not in self._asked:
@@ -96,7 +105,7 @@ class Sweep:
         return False
 
     def _find(self, snapshot: proc.Snapshot) -> bool:
-        """Note all that belongs to it now; whether any of it is new or still able to fork."""
+        """Note all that belongs to it now; whether any of that is new or can still fork."""
         barred = {0, 1, os.getpid()}
         offspring: dict[int, list[proc.Stat]] = {}
         inmates: dict[int, list[proc.Stat]] = {}
@@ -123,17 +132,18 @@ class Sweep:
                 found[stat.pid] = stat
         moved = any(stat.state not in "TtZXx" or pid not in self.members for pid, stat in found.items())
         self.members = {pid: stat.start for pid, stat in found.items()}
+        self._groups = {stat.pgrp for stat in found.values() if stat.session in self.sessions}
         return moved
 
-    def _kill(self) -> None:
-        # All stand still before the first one dies: who loses a parent now is known already and cannot escape.
-        for _ in range(20):
-            for pid, start in self.members.items():
-                self._signal(pid, start, signal.SIGSTOP)
-            if not self._find(proc.Snapshot(self.since)):
-                break
+    def _signal_all(self, number: int) -> None:
+        # Its groups as a whole first: that also reaches a child forked since we looked.
+        for group in self._groups:
+            try:
+                os.killpg(group, number)
+            except OSError:
+                continue
         for pid, start in self.members.items():
-            self._signal(pid, start, signal.SIGKILL)
+            self._signal(pid, start, number)
 
     def _signal(self, pid: int, start: int, number: int) -> None:
         stat = proc.read_stat(pid)

@@ -155,7 +155,7 @@ def structure_config(config_type: type[Any], layer: Layer, problems: list[Proble
         items = [((_said_as(layer, path[0]), *path[1:]) if path else path, *rest) for path, *rest in misfit.items]
         report(cast("list[Item]", items), layer.title, layer.where, problems)
         return None
-    wrong = _set_common(made, values)
+    wrong = _set_common(made, copy.deepcopy(values))
     report(wrong, layer.title, layer.where, problems)
     return None if wrong else cast(BaseJobConfig, made)
 

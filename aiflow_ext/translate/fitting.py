@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime
+import inspect
 import json
 import types
 import typing
@@ -56,12 +57,12 @@ def _converter() -> Any:
     made = cattrs.Converter()
     for kind in (str, bytes, int, float, Path):
         made.register_structure_hook(kind, _scalar)
+    made.register_structure_hook(Enum, _enum)  # older cattrs asks by class first
     # The last one registered is asked first.
     made.register_structure_hook_func(_is_class, _class)
     made.register_structure_hook_func(lambda kind: kind in _WRITTEN, _written)
     made.register_structure_hook_func(_is_collection, _collection)
     made.register_structure_hook_func(_is_mapping, _mapping)
-    made.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _enum)
     made.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
     made.register_structure_hook_func(lambda kind: _origin(kind) in _UNIONS, _union)
     made.register_structure_hook_func(lambda kind: kind in (None, type(None)), _nothing)
@@ -113,7 +114,8 @@ def given(value: Any) -> str:
     if isinstance(value, str):
         return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:60]!r}..."
     if isinstance(value, (int, float)):
-        return f"the number {value!r}" if len(repr(value)) <= 60 else "a huge number"
+        huge = isinstance(value, int) and value.bit_length() > 200
+        return "a huge number" if huge else f"the number {value!r}"
     return "a list" if isinstance(value, (list, tuple)) else "a mapping" if isinstance(value, Mapping) else repr(value)
 
 
@@ -318,16 +320,13 @@ def _is_class(kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     if not isinstance(origin, type) or origin.__module__ == "builtins" or origin in (Path, *_WRITTEN):
         return False
-    if getattr(origin, "_is_protocol", False):
+    if getattr(origin, "_is_protocol", False) or inspect.isabstract(origin):
         return False
     try:
-        return (
-            bool(signature_of(kind).parameters)
-            or signature_of(kind).free
-            or vars(object)["__init__"] is origin.__init__
-        )
-    except Exception:
+        signature_of(kind)
+    except TypeError:
         return False
+    return True
 
 
 def _class(value: Any, kind: Any) -> Any:

@@ -166,7 +166,7 @@ def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem
     path = _split(keys)
     if job is None:
         first = (_split(name) or [""])[0]
-        if "." not in name and not near(first, jobs):
+        if "." not in name:
             problems.append(Problem(f"it names no job: {name!r}", said, usage))
         else:
             hint = near(first, jobs) or _listed(jobs, file)

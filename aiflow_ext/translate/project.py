@@ -11,6 +11,7 @@ import attrs
 
 from aiflow_ext.model.errors import ConfigError, Problem, ProjectError
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.state import state_folder
 from aiflow_ext.translate.structure import structure
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml, shown
 
@@ -178,7 +179,7 @@ def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems:
 
 def _artifacts(root: Path, given: str | None) -> str:
     if not given:
-        return str(root / ".aiflow" / "artifacts")
+        return str(state_folder(root) / "artifacts")
     if "://" in given or "::" in given:
         return given
     return str(Path(os.path.abspath(root / Path(given).expanduser())))

@@ -183,8 +183,12 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, place: str | No
         if error.context and error.problem:
             begun = f" (begun in line {error.context_mark.line + 1})" if error.context_mark and not place else ""
             words = f"{words}, {error.context}{begun}"
-        if "\\t" in words or "tab" in words:
+        lines = text.splitlines()
+        beginning = lines[line - 1] if line <= len(lines) else ""
+        if "\t" in beginning[: len(beginning) - len(beginning.lstrip())]:
             hint = "indent with spaces, never with tabs"
+        elif "cannot start any token" in words:
+            hint = "put text that begins with such a character in quotes"
         elif "mapping values are not allowed" in words:
             hint = "put text that holds a colon in quotes, or check the indentation"
         elif "undefined alias" in words:
@@ -307,6 +311,8 @@ def _integer(text: str) -> int | str:
         return text  # base sixty in YAML 1.1; whoever writes 12:30 means the text
     sign = -1 if digits.startswith("-") else 1
     digits = digits.lstrip("+-")
+    if len(digits) > 1000:
+        raise ValueError(text)  # Python would refuse to print it again
     if digits.startswith(("0b", "0x")):
         return sign * int(digits, 0)
     return sign * int(digits, 8 if len(digits) > 1 and digits[0] == "0" else 10)

@@ -19,6 +19,9 @@ from aiflow_ext.translate import secrets
 from aiflow_ext_local.platform import LocalPlatform
 
 
+INHERITED = "the client's environment"
+
+
 class LocalJobConfig(af.BaseJobConfig):
     """A local job's config has no keys of its own."""
 
@@ -92,7 +95,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         if context.native_id is None:
             context.native_id = context.work_folder
         spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)})
-        content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env}
+        content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env, "env_from": INHERITED}
         if job.bundle.needs_runner:
             content["payload"] = job.bundle.payload(context).decode()
         return af.Request("exec", content)

@@ -1,0 +1,81 @@
+# Everything that the README names, on a fresh Linux machine with Python 3.10 or newer, make and pip.
+#
+#   make demo    run examples/digits and say where its report is
+#   make test    every test that needs no cluster; ARGS="-k name" chooses some
+#   make lint    style, types and layers
+#   make bench   the benchmarks, as one table
+#   make clean   remove the virtual environment, caches and the examples' runs
+#
+# PYTHON=python3.12 chooses the interpreter. Each set-up step leaves a stamp in .venv and is done again only when the
+# files that it depends on change.
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+ARGS =
+
+# The core and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
+# runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
+DISTRIBUTIONS = . plugins/local
+
+.PHONY: help demo test lint style types layers bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/examples
+	@$(BIN)/aiflow-ext run examples/digits
+	@echo "report: $$(ls -t examples/digits/.aiflow/artifacts/*/evaluate/*/report/report.html | head -n 1)"
+
+test: $(VENV)/dev $(VENV)/examples
+	@$(BIN)/pytest $(ARGS)
+
+lint: style types layers
+
+style: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local
+
+layers: $(VENV)/dev
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist plugins/*/build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf *.egg-info plugins/*/*.egg-info examples/*/*.egg-info examples/*/build examples/*/.aiflow
+	find aiflow_ext plugins tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# -- set-up -------------------------------------------------------------------------------------------------------------
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("aiflow-ext needs Python 3.10 or newer; this is \
+	%d.%d. Say which to use: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@# Some distributions of Linux ship venv without the pip that goes into it; then the interpreter's own puts it there.
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { \
+	    $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	    PYTHONPATH="$$($(PYTHON) -c 'import os, pip; print(os.path.dirname(os.path.dirname(pip.__file__)))')" \
+	    $(PIP) --ignore-installed pip; }
+	@touch $@
+
+$(VENV)/core: $(VENV)/made $(DISTRIBUTIONS:%=%/pyproject.toml)
+	@echo "installing $(DISTRIBUTIONS)"
+	@$(PIP) $(DISTRIBUTIONS:%=--editable %)
+	@touch $@
+
+$(VENV)/dev: $(VENV)/core
+	@echo "installing what the tests need"
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/examples: $(VENV)/core examples/digits/requirements.txt
+	@echo "installing what examples/digits needs (scikit-learn, matplotlib)"
+	@$(PIP) --requirement examples/digits/requirements.txt
+	@touch $@

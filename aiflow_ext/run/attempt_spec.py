@@ -1,0 +1,174 @@
+"""What an attempt host is told: the subgraph, the project, the context, and which plugin; written and read here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.policy import Policy
+from aiflow_ext.host.records import IN_PROCESS
+from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.errors import CodeError, DataError
+from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.job import JobContext
+from aiflow_ext.model.jsonable import decode, encode
+from aiflow_ext.model.project import ProjectDesc
+
+FILE = "attempt.json"
+CLEANED = "cleaned"  # the file that says that cleanup_job was called
+CLEANUP_LIMIT = 60  # seconds: the outcome stands, and a cleanup that hangs must not keep it from being told
+
+
+def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) -> dict[str, Any]:
+    """What all attempts of a job have in common. Raises CodeError for what cannot travel to another process."""
+    packed: dict[str, Any] = {
+        "platform": resolved.platform,
+        "engine": resolved.engine,
+        "path": [os.path.abspath(entry) for entry in sys.path],
+        "pins": {f"{resolved.platform}.{resolved.engine}": resolved.record.distribution},
+        "project": encode(project),
+    }
+    home = None
+    if resolved.record.distribution == IN_PROCESS:
+        packed["plugin"], home = _packed_plugin(resolved)
+        # Its methods may import the project's own modules, as workflow.py could.
+        packed["path"] += [os.path.join(project.root, folder) for folder in project.python_paths]
+    packed["sub_graph"] = _packed_graph(sub_graph, home)
+    return packed
+
+
+def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
+    """Write ``packed`` and the attempt's context into its folder: all of it or none."""
+    temporary = folder / f"{FILE}.part"
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps({**packed, "context": encode(context)}), encoding="utf-8")
+    temporary.replace(folder / FILE)
+
+
+class AttemptSpec:
+    """The spec in an attempt's folder. Types are those that loading the plugin registers; the data imports nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._spec = json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+    def resolve(self) -> ResolvedPlugin:
+        """The plugin; the first thing to ask for."""
+        if "plugin" in self._spec:
+            from aiflow_ext.host.registry import register_job_plugin
+
+            register_job_plugin(_opened(self._spec["plugin"]))
+        return PluginHost(Policy(), self._spec["pins"]).resolve(self._spec["platform"], self._spec["engine"])
+
+    def sub_graph(self) -> AISubGraph:
+        packed = self._spec["sub_graph"]
+        found = decode(packed["data"]) if "data" in packed else _opened(packed)
+        assert isinstance(found, AISubGraph)
+        return found
+
+    def project(self) -> ProjectDesc:
+        found = decode(self._spec["project"])
+        assert isinstance(found, ProjectDesc)
+        return found
+
+    def context(self) -> JobContext:
+        found = decode(self._spec["context"])
+        assert isinstance(found, JobContext)
+        return found
+
+
+def _packed_graph(sub_graph: AISubGraph, home: ModuleType | None) -> dict[str, Any]:
+    """The subgraph as data; as a pickle where an author's config holds what data does not bring back."""
+    try:
+        data = encode(sub_graph)
+        back = decode(json.loads(json.dumps(data)))
+        if back == sub_graph and _kinds(back.config) == _kinds(sub_graph.config):
+            return {"data": data}
+    except Exception:  # whatever an author's to_json, from_json or __eq__ raises
+        pass
+    try:
+        return _pickled(sub_graph, home)
+    except Exception as error:
+        raise CodeError(
+            f"job {sub_graph.name!r}: its config or its nodes hold what cannot travel to the process that runs it: "
+            f"{type(error).__name__}: {error}",
+            hint="let the config keep plain values, and make the rest in generate()",
+        ) from error
+
+
+def _kinds(config: Any) -> dict[str, type[Any]]:
+    return {name: type(value) for name, value in getattr(config, "__dict__", {}).items()}
+
+
+def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType | None]:
+    """A plugin that only this process has; its class where the object itself cannot travel, but can be made anew."""
+    cls = type(resolved.plugin)
+    home = sys.modules.get(cls.__module__)
+    home = home if home is not None and not _importable(home) else None
+    try:
+        return _pickled(resolved.plugin, home), home
+    except Exception as error:
+        try:
+            inspect.signature(cls).bind()
+            return _pickled(cls, home), home
+        except Exception:
+            pass
+        raise CodeError(
+            f"the job plugin {resolved.platform}.{resolved.engine} was registered in this process, and cannot travel "
+            f"to the one that runs its jobs: {type(error).__name__}: {error}",
+            hint="make in generate_job_resource() what cannot be pickled, or install the plugin as a distribution",
+        ) from error
+
+
+def _importable(module: ModuleType) -> bool:
+    """Whether another process finds ``module`` on the same path."""
+    if module.__name__ == "__main__":
+        return False
+    try:
+        found = importlib.machinery.PathFinder.find_spec(module.__name__.partition(".")[0])
+    except (ImportError, ValueError):
+        return False
+    return found is not None
+
+
+@contextmanager
+def _by_value(module: ModuleType | None) -> Iterator[None]:
+    import cloudpickle
+
+    if module is None:
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def _pickled(value: Any, by_value: ModuleType | None) -> dict[str, str]:
+    from base64 import b64encode
+
+    import cloudpickle
+
+    with _by_value(by_value):
+        data = cloudpickle.dumps(value)
+    return {"base64": b64encode(data).decode(), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _opened(pickled: dict[str, str]) -> Any:
+    import pickle
+    from base64 import b64decode
+
+    data = b64decode(pickled["base64"])
+    if hashlib.sha256(data).hexdigest() != pickled["sha256"]:
+        raise DataError("what the attempt host was sent was damaged on its way (sha256 differs)")
+    return pickle.loads(data)

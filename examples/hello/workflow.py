@@ -1,0 +1,12 @@
+import aiflow_ext as af
+from steps import count, fetch
+
+
+@af.workflow
+def hello():
+    with af.job("fetch"):
+        text = af.python(fetch)
+    with af.job("count"):
+        counts = af.python(count, text)
+    with af.job("show"):
+        af.cmd("sort -rn {counts} | head -n {properties.lines} | tee {top}", counts=counts, top=af.output("top.txt"))

@@ -1,0 +1,119 @@
+"""Fixtures of every test: a project in a folder of its own, and the command line as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Project:
+    """A project folder of a test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, **files: str) -> Project:
+        """Write files: ``workflow_py=...`` is workflow.py."""
+        for name, text in files.items():
+            stem, _, suffix = name.rpartition("_")
+            (self.root / f"{stem}.{suffix}").write_text(textwrap.dedent(text), encoding="utf-8")
+        return self
+
+    def jobs(self, body: str, config: str, steps: str = "") -> Project:
+        """A workflow whose function has this body, with this workflow.yaml and steps.py."""
+        workflow = "import aiflow_ext as af\nfrom steps import *\n\n@af.workflow\ndef tested():\n"
+        self.write(steps_py=steps, workflow_yaml=config)
+        (self.root / "workflow.py").write_text(workflow + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n")
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of its only run."""
+        (folder,) = (self.root / ".aiflow" / "runs").iterdir()
+        return folder
+
+    def log(self, job: str, stream: str = "stdout", attempt: int = 1) -> bytes:
+        """What an attempt of its only run has printed."""
+        return (self.run_folder / "jobs" / job / str(attempt) / stream).read_bytes()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project folder."""
+    root = tmp_path / "project"
+    root.mkdir()
+    return Project(root)
+
+
+@pytest.fixture
+def cli_env(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command: this one, with a cache folder of the test's own."""
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def cli(cli_env: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``aiflow-ext ARGS`` in a process of its own and returns what it said."""
+
+    def call(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("env", cli_env)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run(
+            [sys.executable, "-m", "aiflow_ext", *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+
+    return call
+
+
+@pytest.fixture
+def run_json(cli: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., dict[str, Any]]:
+    """Runs a project with ``--json`` and returns its record, jobs by name."""
+
+    def call(project: Project, *args: str, **options: Any) -> dict[str, Any]:
+        done = cli("run", project.root, "--json", *args, **options)
+        assert done.stdout.startswith("{"), done.stderr
+        record: dict[str, Any] = json.loads(done.stdout)
+        assert "jobs" in record, record
+        record["exit"] = done.returncode
+        record["jobs"] = {job["name"]: job for job in record["jobs"]}
+        return record
+
+    return call
+
+
+def processes_marked(text: str) -> list[int]:
+    """The pids of living processes whose AIFLOW_MARK contains ``text``."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                environment = Path(entry.path, "environ").read_bytes()
+                state = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            marks = [item for item in environment.split(b"\0") if item.startswith(b"AIFLOW_MARK=")]
+            if state != "Z" and any(text.encode() in mark for mark in marks):
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture
+def nothing_left(tmp_path: Path) -> Callable[[], None]:
+    """Asserts that no process of the test's runs is left."""
+
+    def check() -> None:
+        assert processes_marked(str(tmp_path)) == []
+
+    return check

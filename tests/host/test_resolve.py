@@ -1,0 +1,241 @@
+"""Resolving: one plugin is imported and checked, and each way it can be bad has its own error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import aiflow_ext as af
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.policy import Policy
+from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model import errors
+
+ROVER = {"job_plugins": {"moon.rover": "moon_plugin:Plugin"}}
+
+
+def resolve_source(here, text: str, value: str = "moon_plugin:Plugin") -> ResolvedPlugin:
+    here.add("moon-dist", {"job_plugins": {"moon.rover": value}}, {"moon_plugin.py": text})
+    return PluginHost(Policy(), {}).resolve("moon", "rover")
+
+
+def refused(here, kind: type[errors.PluginError], text: str, value: str = "moon_plugin:Plugin") -> errors.PluginError:
+    with pytest.raises(kind) as caught:
+        resolve_source(here, text, value)
+    assert type(caught.value) is kind
+    message = str(caught.value)
+    assert "moon-dist 1.0" in message, message
+    assert value in message, message
+    assert caught.value.problems[0].hint, "every error says what to do"
+    return caught.value
+
+
+def test_a_plain_class_becomes_a_resolved_plugin(here, source: Callable[..., str]) -> None:
+    resolved = resolve_source(here, source())
+    assert (resolved.platform, resolved.engine) == ("moon", "rover")
+    assert (resolved.offers, resolved.durable) == (frozenset(), False)
+    assert (resolved.job_type, resolved.config_type) == (af.AbstractJob, af.AbstractJobConfig)
+    assert resolved.record.status == "loaded"
+    assert resolved.hook.submit_job(job="a job") == "a job"
+    sub_graph = af.AISubGraph()
+    assert resolved.hook.generate(sub_graph=sub_graph, project_desc=af.ProjectDesc()).job_config is sub_graph.config
+    assert resolved.hook.platform().platform() == "moon"
+
+
+@pytest.mark.parametrize(
+    ("more", "value"),
+    [
+        ("plugin = Plugin()", "moon_plugin:plugin"),
+        ("def make(): return Plugin()", "moon_plugin:make"),
+        ("def make(): return Plugin", "moon_plugin:make"),
+        ("class Holder:\n    Inner = Plugin", "moon_plugin:Holder.Inner"),
+        ("class Plugin(Plugin, af.AbstractJobPlugin): pass", "moon_plugin:Plugin [extra]"),
+        ("it = Plugin()\nfor _n in dir(it):\n    if _n[0] != '_': globals()[_n] = getattr(it, _n)", "moon_plugin"),
+    ],
+    ids=["instance", "factory", "factory-of-a-class", "dotted", "extras", "module"],
+)
+def test_an_entry_point_may_lead_to_any_of_these(here, source: Callable[..., str], more: str, value: str) -> None:
+    assert resolve_source(here, source(more=more), value).hook.submit_job(job=1) == 1
+
+
+def test_resolving_twice_gives_the_same_object(here, source: Callable[..., str]) -> None:
+    here.add("moon-dist", ROVER, {"moon_plugin.py": source()})
+    host = PluginHost()
+    assert host.resolve("moon", "rover") is host.resolve("moon", "rover")
+
+
+def test_a_missing_dependency_names_the_module_and_the_install_command(here, source: Callable[..., str]) -> None:
+    error = refused(here, errors.PluginDependencyError, "import no_such_cluster_client.api\n" + source())
+    assert "no_such_cluster_client" in str(error)
+    assert "pip install no_such_cluster_client" in str(error)
+    assert isinstance(error.__cause__, ModuleNotFoundError)
+
+
+def test_a_missing_advertised_module_is_not_called_a_missing_dependency(here) -> None:
+    error = refused(here, errors.PluginImportError, "", "moon_gone:Plugin")
+    assert "'moon_gone', which is not there" in str(error)
+    assert "pip install --force-reinstall moon-dist" in str(error)
+
+
+def test_a_missing_attribute_names_near_ones(here, source: Callable[..., str]) -> None:
+    error = refused(here, errors.PluginAttributeError, source(), "moon_plugin:Plugni")
+    assert "'Plugni'" in str(error)
+    assert "'Plugin'" in str(error)
+    assert isinstance(error.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize(
+    "line", ["raise RuntimeError('no licence')", "import sys; sys.exit('no licence')",
+             "class B(BaseException): pass\nraise B('no licence')", "from sys import no_licence"]
+)  # fmt: skip
+def test_whatever_an_import_raises_is_an_import_error_of_that_plugin(here, line: str) -> None:
+    error = refused(here, errors.PluginImportError, line)
+    assert "licence" in str(error)
+    assert error.__cause__ is not None
+
+
+def test_a_syntax_error_is_an_import_error(here) -> None:
+    assert isinstance(refused(here, errors.PluginImportError, "def (:").__cause__, SyntaxError)
+
+
+def test_keyboard_interrupt_while_importing_is_the_users(here) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        resolve_source(here, "raise KeyboardInterrupt")
+
+
+def test_a_constructor_that_raises_is_an_import_error(here, source: Callable[..., str]) -> None:
+    more = "class Plugin(Plugin):\n    def __init__(self): raise OSError('no cluster')"
+    error = refused(here, errors.PluginImportError, source(more=more))
+    assert "OSError: no cluster" in str(error)
+
+
+def test_a_constructor_that_wants_arguments_is_a_type_error(here, source: Callable[..., str]) -> None:
+    more = "class Plugin(Plugin):\n    def __init__(self, url): pass"
+    assert "without arguments" in str(refused(here, errors.PluginTypeError, source(more=more)))
+
+
+@pytest.mark.parametrize(
+    ("more", "value", "expected"),
+    [
+        ("thing = 42", "moon_plugin:thing", "is no job plugin: int lacks the methods generate, "),
+        ("", "moon_plugin:Platform", "is a platform, not a job plugin"),
+        ("class Plugin(Plugin):\n    stop_job = None", "moon_plugin:Plugin", "lacks the method stop_job"),
+        ("class Abstract(af.AbstractJobPlugin):\n    def generate(self, sub_graph, project_desc): pass",
+         "moon_plugin:Abstract", "lacks the methods generate_job_resource, submit_job"),
+        ("class Plugin(Plugin):\n    def job_type(self): return af.AbstractJob()", "moon_plugin:Plugin",
+         "job_type() returned an object, BaseJob(), and not the class itself"),
+        ("class Plugin(Plugin):\n    def job_config_type(self): return dict", "moon_plugin:Plugin",
+         "job_config_type() returned the class dict, which is no subclass of aiflow_ext.AbstractJobConfig"),
+        ("class Plugin(Plugin):\n    def platform(self): return 'moon'\n    def engine(self): raise ValueError('x')",
+         "moon_plugin:Plugin", "platform() returned 'moon'"),
+        ("class Platform(af.AbstractPlatform): pass", "moon_plugin:Plugin",
+         "Platform.platform() raised NotImplementedError"),
+        ("class Platform(af.AbstractPlatform):\n    def platform(self): return 'moon'", "moon_plugin:Plugin",
+         "write: @staticmethod"),
+        ("class Platform(af.AbstractPlatform):\n    @staticmethod\n    def platform(): return 'mars'",
+         "moon_plugin:Plugin", "advertised for the platform 'moon', but its Platform is called 'mars'"),
+        ("class Plugin(Plugin):\n    async def stop_job(self, job): pass", "moon_plugin:Plugin", "stop_job is async"),
+        ("class Plugin(Plugin):\n    def generate(self, graph): pass", "moon_plugin:Plugin",
+         "generate takes (graph); which of sub_graph, project_desc is meant cannot be told"),
+        ("class Plugin(Plugin):\n    def stop_job(self, job, force): pass", "moon_plugin:Plugin",
+         "stop_job wants an argument 'force'"),
+        ("class Plugin(Plugin):\n    @af.hookimpl\n    def look_up(self, native_id): pass", "moon_plugin:Plugin",
+         "look_up is marked as a hook, but there is no such hook; did you mean lookup"),
+        ("class Plugin(Plugin):\n    @af.hookimpl(wrapper=True)\n    def stop_job(self, job): yield",
+         "moon_plugin:Plugin", "stop_job is marked as a wrapper; only an extension wraps"),
+    ],
+)  # fmt: skip
+def test_what_is_no_job_plugin_is_told_exactly_what_is_wrong(
+    here, source: Callable[..., str], more: str, value: str, expected: str
+) -> None:
+    assert expected in str(refused(here, errors.PluginTypeError, source(more=more), value))
+
+
+def test_several_wrong_types_are_named_at_once(here, source: Callable[..., str]) -> None:
+    more = "class Plugin(Plugin):\n    def platform(self): return 'moon'\n    def engine(self): raise ValueError('x')"
+    message = str(refused(here, errors.PluginTypeError, source(more=more)))
+    assert "platform() returned 'moon'" in message
+    assert "engine() raised ValueError: x" in message
+
+
+def test_properties_of_the_authors_object_are_never_run(here, source: Callable[..., str]) -> None:
+    more = "class Plugin(Plugin):\n    @property\n    def connection(self): raise SystemExit('connected')"
+    assert resolve_source(here, source(more=more)).hook.submit_job(job=1) == 1
+
+
+def test_one_broken_plugin_stops_no_other_and_leaves_its_record(here, source: Callable[..., str]) -> None:
+    here.add("bad-dist", {"job_plugins": {"sun.probe": "sun_bad:Plugin"}}, {"sun_bad.py": "raise OSError('burnt')"})
+    here.add("moon-dist", ROVER, {"moon_plugin.py": source()})
+    host = PluginHost()
+    with pytest.raises(errors.PluginImportError):
+        host.resolve("sun", "probe")
+    assert host.resolve("moon", "rover").record.status == "loaded"
+    states = {record.name: record for record in host.plugins() if record.kind == "job_plugin"}
+    assert states["sun.probe"].status == "broken"
+    assert states["sun.probe"].error == "OSError: burnt"
+    assert "cannot be imported" in (states["sun.probe"].reason or "")
+    assert states["moon.rover"].status == "loaded"
+
+
+def test_a_broken_plugin_that_is_mended_resolves_in_the_same_process(here, source: Callable[..., str]) -> None:
+    here.add("moon-dist", ROVER, {"moon_plugin.py": "import moon_needs\n" + source()})
+    host = PluginHost()
+    with pytest.raises(errors.PluginDependencyError):
+        host.resolve("moon", "rover")
+    (here.folder / "moon_needs.py").write_text("")
+    assert host.resolve("moon", "rover").record.status == "loaded"
+    assert [record.status for record in host.plugins() if record.name == "moon.rover"] == ["loaded"]
+
+
+def test_what_is_not_installed_says_what_is_and_what_is_near(here, source: Callable[..., str]) -> None:
+    here.add("moon-dist", ROVER, {"moon_plugin.py": source()})
+    with pytest.raises(errors.PluginNotInstalledError) as caught:
+        PluginHost().resolve("mooon", "rover")
+    assert caught.value.exit_code == errors.NOT_INSTALLED
+    assert "installed are" in str(caught.value)
+    assert "did you mean moon.rover?" in str(caught.value)
+    assert "moon_plugin" not in sys.modules
+
+
+@pytest.mark.parametrize("platform", ["kubernetes", "yarn", "flink"])
+def test_a_platform_of_ours_that_is_not_installed_has_its_pip_command(here, platform: str) -> None:
+    with pytest.raises(errors.PluginNotInstalledError, match=f"pip install aiflow-ext-{platform}"):
+        PluginHost().resolve(platform, "python")
+
+
+def test_second_spec_hooks_count_only_where_marked(here, source: Callable[..., str]) -> None:
+    more = """
+    class Plugin(Plugin):
+        def watch(self, native_ids, since): raise AssertionError
+        @af.hookimpl
+        def lookup(self, the_id): return af.Lookup.FOUND
+        @staticmethod
+        @af.hookimpl
+        def attach(job, native_id): return (job, native_id)
+        @af.hookimpl
+        def allocate_id(self, job): return None
+    """
+    resolved = resolve_source(here, source(more=more))
+    assert resolved.offers == {"lookup", "attach", "allocate_id"}
+    assert resolved.durable
+    assert resolved.hook.lookup(native_id="x") is af.Lookup.FOUND
+    assert resolved.hook.attach(job=1, native_id=2) == (1, 2)
+    assert resolved.hook.watch(native_ids=(), since=None) is None
+    # An id of None leaves it to the default.
+    assert resolved.hook.allocate_id(job=af.BaseJob(af.JobContext("r", "train", 1))).startswith("af-train-1-")
+
+
+def test_a_default_native_id_is_a_dns_label_of_at_most_52_that_tells_jobs_apart(here, source) -> None:
+    hook = resolve_source(here, source()).hook
+    jobs = [("r", "Train It!", 1), ("r", "x" * 300, 1), ("r", "x" * 300, 2), ("q", "x" * 300, 2), ("r", "ümlaut", 1)]
+    ids = [hook.allocate_id(job=af.BaseJob(af.JobContext(*job))) for job in jobs]
+    assert len(set(ids)) == len(ids)
+    for one in ids:
+        assert len(one) <= 52
+        assert one[0].isalpha()
+        assert one[-1] != "-"
+        assert all(char.isascii() and (char.islower() or char.isdigit() or char == "-") for char in one)
+    assert hook.lookup(native_id="x") is af.Lookup.UNKNOWN
+    assert not hook.check_platform()

@@ -1,0 +1,154 @@
+"""Ctrl-C and signals: what was told to stop is gone, what was left goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CMD = '"*": {platform: local, engine: cmd_line}\n'
+SLEEPER = 'with af.job("slow"): af.cmd("setsid sleep 1000 & trap \'\' TERM; echo up; sleep 1000; sleep 1000")\n'
+WAITER = 'with af.job("next"): af.cmd("true")\naf.run_after("next", "slow")\n'
+
+
+def start(project, cli_env, *args, **options):
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root), *args]
+    return subprocess.Popen(argv, env=cli_env, text=True, start_new_session=True, **options)
+
+
+def until(condition, what, seconds=30.0):
+    """Wait until ``condition()`` is true; fails with ``what`` when it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        select.select([], [], [], 0.01)
+
+
+def job_is_up(project):
+    logs = list(project.root.glob(".aiflow/runs/*/jobs/slow/1/stdout"))
+    return bool(logs) and b"up" in logs[0].read_bytes()
+
+
+def record_of(project):
+    return json.loads((project.run_folder / "run.json").read_text())
+
+
+@pytest.fixture
+def sleeping(project):
+    return project.jobs(SLEEPER + WAITER, CMD + "slow: {}\nnext: {}\n")
+
+
+def test_told_to_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing_left):
+    run = start(sleeping, cli_env, "--on-interrupt", "stop", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE)  # fmt: skip
+    until(lambda: job_is_up(sleeping), "the job does not start")
+    run.send_signal(signal.SIGINT)
+    until(lambda: (sleeping.run_folder / "transitions.jsonl").exists(), "no records")
+    run.send_signal(signal.SIGINT)  # twice: at once, for this job ignores SIGTERM
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 7, out + err
+    states = {job["name"]: job["state"] for job in record_of(sleeping)["jobs"]}
+    assert states == {"slow": "STOPPED", "next": "SKIPPED"}
+    nothing_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_without_a_terminal_a_signal_leaves_the_jobs_running_and_says_so(sleeping, cli_env, number, tmp_path):
+    run = start(sleeping, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: job_is_up(sleeping), "the job does not start")
+    run.send_signal(number)
+    _, err = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "left running: slow" in err
+    from aiflow_ext.supervise import Supervisor
+
+    supervisor = Supervisor(str(sleeping.run_folder))
+    record = supervisor.record("slow/1")
+    assert record is not None
+    assert record.state == "running"
+    os.kill(record.pid, 0)
+    supervisor.stop("slow/1", 0.0)
+
+
+def test_on_a_terminal_ctrl_c_asks_and_ctrl_c_again_stops(sleeping, cli_env, nothing_left):
+    master, slave = pty.openpty()
+    run = start(sleeping, {**cli_env, "TERM": "xterm"}, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    until(lambda: job_is_up(sleeping), "the job does not start")
+    run.send_signal(signal.SIGINT)
+    assert b"[s]top" in read_until(master, b"[s]top")
+    run.send_signal(signal.SIGINT)
+    read_until(master, b"stopping")
+    run.send_signal(signal.SIGINT)
+    read_until(master, None)
+    assert run.wait(30) == 7
+    nothing_left()
+
+
+def read_until(master, words, seconds=30.0):
+    seen, end = b"", time.monotonic() + seconds
+    while words is None or words not in seen:
+        assert time.monotonic() < end, seen
+        if select.select([master], [], [], 0.2)[0]:
+            try:
+                part = os.read(master, 65536)
+            except OSError:
+                return seen
+            if not part:
+                return seen
+            seen += part
+    return seen
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root; CI runs this as root")
+def test_a_full_disk_in_mid_run_is_told_and_leaves_nothing_running(project, cli_env, tmp_path, nothing_left):
+    state = tmp_path / "small"
+    state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(state)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine lets root mount no tmpfs: {mounted.stderr.decode()}")
+    try:
+        project.jobs(
+            'with af.job("fills"): af.cmd("head -c 10000000 /dev/zero > $AIFLOW_CHECKPOINT_DIR/x; true")\n'
+            'with af.job("next"): af.cmd("true")\naf.run_after("next", "fills", when="ended")\n',
+            CMD + "fills: {}\nnext: {}\n",
+        )
+        env = {**cli_env, "AIFLOW_STATE": str(state)}
+        argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert "No space left on device" in done.stderr
+        (run,) = state.glob("*/runs/*")
+        for line in (run / "transitions.jsonl").read_text().splitlines():
+            json.loads(line)  # what is recorded is whole
+        nothing_left()
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def test_a_driver_killed_at_once_leaves_the_end_of_its_jobs_on_record(project, cli_env):
+    project.jobs('with af.job("slow"): af.cmd("echo up; read x < gate; exit 5")', CMD + "slow: {}\n")
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    until(lambda: job_is_up(project) or list(project.root.glob(".aiflow/runs/*/jobs/slow/1/work/gate")), "not started")
+    run.kill()
+    run.wait()
+    from aiflow_ext.supervise import Supervisor
+
+    record = Supervisor(str(project.run_folder)).wait("slow/1", 30)
+    assert record is not None
+    assert record.state == "ended"
+
+
+def test_state_and_logs_are_for_their_owner_alone(project, run_json):
+    project.jobs('with af.job("a"): af.cmd("echo secret")', CMD + "a: {}\n")
+    run_json(project)
+    assert Path(project.run_folder).stat().st_mode & 0o077 == 0

@@ -1,0 +1,269 @@
+"""Real jobs on the platform local: what each does is what its record says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+CMD = '"*": {platform: local, engine: cmd_line}\n'
+PY = '"*": {platform: local, engine: python}\n'
+
+
+def last(record: dict[str, Any], job: str) -> dict[str, Any]:
+    return record["jobs"][job]["attempts"][-1]
+
+
+def test_values_and_files_cross_between_jobs(project, run_json):
+    project.jobs(
+        """
+        with af.job("make"):
+            number, text, blob, file = af.python(one), af.python(word), af.python(raw), af.python(wrote)
+        with af.job("read"):
+            af.python(check, number, text, blob, file)
+        with af.job("count"):
+            size = af.cmd("(wc -c < {file}; cat {text}) > {out}", file=file, text=text, out=af.output("size.txt"))
+        with af.job("last"):
+            af.python(shown, size)
+        """,
+        '"*": {platform: local, engine: python}\ncount: {engine: cmd_line}\nmake: {}\nread: {}\nlast: {}\n',
+        """
+        from pathlib import Path
+        def one(): return {"a": [1, 2]}
+        def word(): return "wörd"
+        def raw(): return b"\\0\\xff"
+        def wrote():
+            Path("table.csv").write_text("x" * 100)
+            return Path("table.csv")
+        def check(number, text, blob, file):
+            assert number == {"a": [1, 2]} and text == "wörd" and blob == b"\\0\\xff"
+            assert file.name == "table.csv" and file.read_text() == "x" * 100
+        def shown(path): print(path.read_text())
+        """,
+    )
+    record = run_json(project)
+    assert record["exit"] == 0
+    assert {job["state"] for job in record["jobs"].values()} == {"FINISHED"}
+    assert project.log("last").decode().split() == ["100", "wörd"]
+
+
+def test_nodes_of_one_job_pass_values_in_memory_in_one_process(project, run_json):
+    project.jobs(
+        """
+        with af.job("one"):
+            opened = af.python(make)
+            af.python(check, opened, [opened, {"deep": opened}])
+        """,
+        PY + "one: {}\n",
+        """
+        import os
+        made = []
+        def make():
+            made.append(open(__file__))  # cannot be pickled: it must stay in memory
+            return made[0]
+        def check(value, nested):
+            assert value is made[0] and nested[0] is value and nested[1]["deep"] is value
+            print(os.getpid())
+        """,
+    )
+    assert run_json(project)["exit"] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code", "signal_number", "words"),
+    [
+        ("exit 3", 3, None, "exit code 3"),
+        ("kill -9 $$", None, signal.SIGKILL, "SIGKILL"),
+        ("kill -TERM $$", None, signal.SIGTERM, "SIGTERM"),
+        (["/no/such/program"], None, None, "No such file or directory: /no/such/program"),
+        (["/etc/passwd"], None, None, "Permission denied: /etc/passwd"),
+    ],
+)
+def test_a_failed_command_has_its_true_exit_code_or_signal_on_record(
+    project, run_json, command, exit_code, signal_number, words
+):
+    project.jobs(f'with af.job("bad"): af.cmd({command!r})', CMD + "bad: {}\n")
+    record = run_json(project)
+    attempt = last(record, "bad")
+    assert record["exit"] == 1
+    assert attempt["state"] == "FAILED"
+    assert (attempt["exit_code"], attempt["signal"]) == (exit_code, signal_number)
+    assert words in attempt["reason"]
+
+
+def test_a_python_job_fails_with_the_users_own_words_and_traceback(project, run_json):
+    project.jobs('with af.job("bad"): af.python(boom)', PY + "bad: {}\n", "def boom(): raise ValueError('no data')\n")
+    assert last(run_json(project), "bad")["reason"] == "ValueError: no data"
+    log = project.log("bad", "stderr").decode()
+    assert "steps.py" in log
+    assert "aiflow_ext" not in log.replace(str(project.root), "")
+
+
+def test_a_python_job_that_exits_has_that_exit_code(project, run_json):
+    project.jobs('with af.job("bad"): af.python(leave)', PY + "bad: {}\n", "import sys\ndef leave(): sys.exit(4)\n")
+    assert last(run_json(project), "bad")["exit_code"] == 4
+
+
+def test_bytes_that_are_no_text_reach_the_log_unchanged(project, run_json):
+    project.jobs(r"""with af.job("raw"): af.cmd("printf '\\377\\376 x\\n'")""", CMD + "raw: {}\n")
+    assert run_json(project)["exit"] == 0
+    assert project.log("raw") == b"\xff\xfe x\n"
+
+
+def test_much_output_is_all_in_the_log_and_costs_the_driver_no_memory(project, cli_env):
+    project.jobs('with af.job("big"): af.cmd("head -c 1000000000 /dev/zero")', CMD + "big: {}\n")
+    code = (
+        "import resource, sys\nfrom aiflow_ext.cli.failures import run_guarded\n"
+        "from aiflow_ext.cli.commands import program\n"
+        f"code = run_guarded(program, ['run', {str(project.root)!r}])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=cli_env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    log = project.run_folder / "jobs" / "big" / "1" / "stdout"
+    assert log.stat().st_size == 1_000_000_000
+    log.unlink()
+    assert int(done.stdout.split()[-1]) < 100_000  # kB: a tenth of what was printed
+
+
+def test_a_daemon_that_a_job_forks_is_gone_when_the_job_is(project, run_json, nothing_left):
+    project.jobs('with af.job("forks"): af.cmd("setsid sh -c \'sleep 1000 & wait\' & echo ok")', CMD + "forks: {}\n")
+    record = run_json(project)
+    assert record["exit"] == 0
+    assert project.log("forks") == b"ok\n"
+    nothing_left()
+
+
+def test_a_command_reaches_the_shell_exactly_as_it_was_written(project, run_json):
+    project.jobs(
+        r"""
+        with af.job("exact"):
+            af.cmd("echo 'a b' | awk '{print $2}'; printf '%s|' {x} \"{y}\"", x="it's \"q\" $HOME `id` \n{z}")
+        """,
+        CMD + "exact: {}\n",
+    )
+    assert run_json(project)["exit"] == 0
+    assert project.log("exact").decode() == 'b\nit\'s "q" $HOME `id` \n{z}|{y}|'
+
+
+def test_a_list_meets_no_shell_and_takes_long_arguments(project, run_json):
+    project.jobs(
+        'with af.job("exact"): af.cmd(["printf", "%s|", "a  b", "$HOME", "*", "x" * 102400])', CMD + "exact: {}\n"
+    )
+    assert run_json(project)["exit"] == 0
+    assert project.log("exact").decode() == f"a  b|$HOME|*|{'x' * 102400}|"
+
+
+def test_several_commands_of_a_job_run_in_order_until_one_fails(project, run_json):
+    project.jobs(
+        'with af.job("many"):\n    af.cmd("echo one")\n    af.cmd("exit 5")\n    af.cmd("echo never")',
+        CMD + "many: {}\n",
+    )
+    assert last(run_json(project), "many")["exit_code"] == 5
+    assert project.log("many") == b"one\n"
+
+
+@pytest.mark.parametrize("name", ["with space", "a/b", 'it\'s "q"', "🙂", "x" * 200, "..", "-rf", "A", "a"])
+def test_any_job_name_is_a_job_name(project, run_json, name):
+    project.jobs(
+        f'with af.job({name!r}): af.cmd("echo $AIFLOW_JOB")', CMD + f"{json.dumps(name, ensure_ascii=False)}: {{}}\n"
+    )
+    record = run_json(project)
+    assert record["exit"] == 0
+    (log,) = project.run_folder.glob("jobs/*/1/stdout")
+    assert log.read_text() == f"{name}\n"
+
+
+def test_a_job_sees_what_the_design_promises(project, run_json):
+    project.jobs(
+        """
+        with af.job("py"): af.python(look)
+        with af.job("sh"): af.cmd('echo "$AIFLOW_RUN $AIFLOW_JOB $AIFLOW_ATTEMPT {properties.alpha} $PWD" $GREETING')
+        """,
+        """
+        "*": {platform: local, engine: python, properties: {alpha: 0.5}, env: {GREETING: hi}}
+        py: {}
+        sh: {engine: cmd_line}
+        """.replace("\n        ", "\n"),
+        """
+        import os
+        from pathlib import Path
+        import aiflow_ext as af
+        def look():
+            job = af.current_job()
+            assert job.name == "py" and job.attempt == 1 and job.properties == {"alpha": 0.5}
+            assert Path.cwd() == job.work_folder and (job.project_folder / "steps.py").exists()
+            assert Path(job.checkpoint_dir).is_dir() and os.environ["GREETING"] == "hi"
+            print(job.run_id)
+        """,
+    )
+    record = run_json(project)
+    assert record["exit"] == 0, project.log("py", "stderr").decode()
+    assert project.log("py").decode().strip() == record["run"]
+    words = project.log("sh").decode().split()
+    assert words[:4] == [record["run"], "sh", "1", "0.5"]
+    assert words[4].endswith("/jobs/sh/1/work")
+    assert words[5] == "hi"
+
+
+def test_a_failed_job_gets_its_retries_and_shares_its_checkpoints(project, run_json):
+    project.jobs(
+        """
+        with af.job("third"):
+            af.cmd('cd "$AIFLOW_CHECKPOINT_DIR"; echo x >> count; test $(wc -l < count) = 3')
+        """,
+        CMD + "third: {retries: 5}\n",
+    )
+    record = run_json(project)
+    assert [attempt["state"] for attempt in record["jobs"]["third"]["attempts"]] == ["FAILED", "FAILED", "FINISHED"]
+    assert record["exit"] == 0
+
+
+def test_a_job_that_runs_into_its_timeout_is_ended_and_failed(project, run_json, nothing_left):
+    project.jobs('with af.job("slow"): af.cmd("sleep 1000 & sleep 1000")', CMD + "slow: {timeout: 0.2}\n")
+    attempt = last(run_json(project), "slow")
+    assert attempt["state"] == "FAILED"
+    assert attempt["timed_out"]
+    assert "timeout of 0.2 s" in attempt["reason"]
+    nothing_left()
+
+
+def test_an_interpreter_that_is_not_there_is_told_in_a_sentence(project, run_json):
+    project.jobs('with af.job("py"): af.python(print)', PY + "py: {python: /no/such/python}\n")
+    assert "/no/such/python" in last(run_json(project), "py")["reason"]
+
+
+def test_the_project_is_left_as_it_was_but_for_its_state_folder(project, run_json):
+    project.jobs('with af.job("py"): af.python(len, "abc")', PY + "py: {}\n")
+    before = sorted(path.name for path in project.root.iterdir())
+    run_json(project)
+    assert sorted(path.name for path in project.root.iterdir()) == [".aiflow", *before]
+
+
+def test_a_project_that_cannot_be_written_is_told_and_runs_with_its_state_elsewhere(project, cli_env, tmp_path):
+    project.jobs(
+        'with af.job("a"): x = af.python(len, "abc")\nwith af.job("b"): af.cmd("cat {x}", x=x)',
+        PY + "a: {}\nb: {engine: cmd_line}\n",
+    )
+    project.root.chmod(0o555)
+    state = tmp_path / "state"
+    state.mkdir()
+    # As root nothing is unwritable: the command gives its privileges up first. What it runs then is /bin/cat's alone.
+    code = (
+        "import os, sys\nfrom aiflow_ext.cli.failures import run_guarded\nfrom aiflow_ext.cli.commands import program\n"
+        "if os.geteuid() == 0:\n    import ctypes\n    drop = ctypes.CDLL(None, use_errno=True)\n"
+        "    assert drop.prctl(24, 1, 0, 0, 0) == 0  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE\n"
+        "    os.execv(sys.executable, [sys.executable, '-m', 'aiflow_ext', *sys.argv[1:]])\n"
+        "sys.exit(run_guarded(program, sys.argv[1:]))"
+    )
+    argv = [sys.executable, "-c", code, "run", str(project.root), "--json"]
+    done = subprocess.run(argv, env=cli_env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 6, done.stderr
+    assert "AIFLOW_STATE" in done.stderr
+    done = subprocess.run(argv, env={**cli_env, "AIFLOW_STATE": str(state)}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not (project.root / ".aiflow").exists()
