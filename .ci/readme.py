@@ -1,42 +1,46 @@
-"""Runs the README: every ```sh block as printed, in order, in one copy of the repository; and compares what it quotes.
+"""Runs the README: its ``sh`` blocks, as printed and in order, in one shell; and compares the files that it quotes.
 
-A block whose first line is ``# examples/...`` quotes that file and must be equal to it. ``make demo`` and ``make test``
-are stages of their own and are left out here.
+A block whose first line is ``# examples/...`` quotes that file: the two must be equal, and ``--update`` makes them so.
+``make demo`` and ``make test`` are stages of ``.ci/run`` themselves.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ELSEWHERE = {"make demo", "make test"}
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+QUOTE = re.compile(r"# (examples/\S+)\n")
+
+
+def quoted(block: re.Match[str]) -> str:
+    """The block as it should be: the file as it is where it quotes one."""
+    quote = QUOTE.match(block["text"])
+    if quote is None:
+        return block[0]
+    return f"```{block['language']}\n{quote[0]}{(ROOT / quote[1]).read_text(encoding='utf-8').rstrip()}\n```"
 
 
 def main() -> int:
-    failures = 0
-    for language, text in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")):
-        first, _, rest = text.partition("\n")
-        quoted = re.fullmatch(r"# (examples/\S+)", first)
-        if quoted:
-            same = (ROOT / quoted[1]).read_text(encoding="utf-8").strip() == rest.strip()
-            failures += not same
-            print(f"{'same' if same else 'DIFFERS'}: {quoted[1]}", flush=True)
-        elif language == "sh":
-            lines = [line for line in text.splitlines() if line.partition("#")[0].strip() not in ELSEWHERE]
-            if any(line.strip() for line in lines):
-                print("".join(f"$ {line}\n" for line in lines), end="", flush=True)
-                done = subprocess.run(
-                    ["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=ROOT, stdin=subprocess.DEVNULL
-                )
-                failures += done.returncode != 0
-                if done.returncode:
-                    print(f"FAILED with exit code {done.returncode}", flush=True)
-    print(f"README: {failures} failed", flush=True)
-    return int(failures > 0)
+    text = README.read_text(encoding="utf-8")
+    current = BLOCK.sub(quoted, text)
+    if "--update" in sys.argv:
+        README.write_text(current, encoding="utf-8")
+        return 0
+    if current != text:
+        print("the README quotes files as they no longer are; python .ci/readme.py --update mends it")
+        return 1
+    script = ["set -eo pipefail"]
+    for block in BLOCK.finditer(text):
+        if block["language"] == "sh":
+            for line in block["text"].splitlines():
+                script += [f"printf '$ %s\\n' {shlex.quote(line)}", line]
+    return subprocess.run(["bash", "-c", "\n".join(script)], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
 
 
 if __name__ == "__main__":

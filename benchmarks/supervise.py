@@ -43,6 +43,7 @@ class Folder:
     def __init__(self) -> None:
         self.path = tempfile.mkdtemp(prefix="supervise-")
         self.supervisor = Supervisor(self.path)
+        self.env = dict(os.environ)
         self.number = 0
         self.events = self.supervisor.events()
         self.wait(self.start())
@@ -52,7 +53,7 @@ class Folder:
         """Start the next job; its id."""
         self.number += 1
         id = f"job{self.number}"
-        env = {**os.environ, "AIFLOW_MARK": id}
+        env = {**self.env, "AIFLOW_MARK": id}
         out = f"{self.path}/log"
         self.supervisor.start(ProcessSpec(id, list(argv) or ["/bin/true"], env, self.path, out, out, id))
         return id
@@ -113,9 +114,9 @@ def rate(run: Callable[[int, int], None], count: int, width: int) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, default=1000, help="jobs a round")
+    parser.add_argument("--count", type=int, default=300, help="jobs a round")
     parser.add_argument("--width", type=int, default=2, help="jobs at a time")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--sleepers", type=int, default=200, help="sleeping jobs to wait for")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to wait for them")
     args = parser.parse_args()

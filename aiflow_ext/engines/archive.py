@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import gzip
 import hashlib
+import heapq
 import os
+import re
 import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import aiflow_ext
@@ -26,20 +29,25 @@ _BOOTSTRAP = """\
 import os
 import sys
 
-sys.path.pop(0)  # this file's folder
-try:
-    import aiflow_ext
-    installed = aiflow_ext.__version__ == {version!r}
-except ImportError:
-    installed = False
-if not installed:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "aiflow_ext"]:
-        del sys.modules[name]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-else:
-    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-from aiflow_ext.engines.runner import main
-main(sys.argv[1])
+if __name__ == "__main__":  # a child that multiprocessing spawns imports this file too
+    here = os.path.dirname(os.path.abspath(__file__))
+    if sys.version_info < (3, 10):
+        sys.exit("aiflow-ext: a job's python must be 3.10 or newer; %s is %s" % (sys.executable, sys.version.split()[0]))
+    if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(here):  # not so under python -I
+        del sys.path[0]
+    try:
+        import aiflow_ext
+        installed = aiflow_ext.__version__ == {version!r}
+    except (ImportError, AttributeError):
+        installed = False
+    if installed:
+        sys.path.append(here)
+    else:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "aiflow_ext"]:
+            del sys.modules[name]
+        sys.path.insert(0, here)
+    from aiflow_ext.engines.runner import main
+    main(sys.argv[1])
 """
 
 
@@ -58,14 +66,25 @@ class ProjectArchive:
         self.files: list[tuple[str, Path]] = []
         self.links: list[tuple[str, str]] = []
         self.size = 0
+        largest: list[tuple[int, str]] = []
         problems: list[Problem] = []
-        for name, path in self._walk(desc, problems):
-            self.files.append((f"project/{name}", path))
+        kept = {""}  # folders, to know what a link leads to
+        links: list[tuple[str, Path]] = []
+        for name, entry, folder in self._walk(desc, problems):
+            kept.add(folder)
+            if entry.is_symlink():
+                links.append((name, Path(entry.path)))
+                continue
+            size = entry.stat().st_size
+            self.size += size
+            largest = heapq.nlargest(3, [*largest, (size, name)])
+            self.files.append((f"project/{name}", Path(entry.path)))
+        kept.update(name.removeprefix("project/") for name, _ in self.files)
+        kept.update(name for name, _ in links)
+        for name, path in links:
+            self._link(name, path, kept, problems)
         if self.size > LIMIT:
-            large = sorted(self.files, key=lambda item: -item[1].stat().st_size)[:3]
-            named = ", ".join(
-                f"{path.relative_to(self.root)} ({path.stat().st_size / 2**20:.0f} MB)" for _, path in large
-            )
+            named = ", ".join(f"{name} ({size / 2**20:.0f} MB)" for size, name in largest)
             problems.append(
                 Problem(
                     f"the project's files are {self.size / 2**20:.0f} MB together, the limit is {LIMIT // 2**20} MB; "
@@ -74,76 +93,89 @@ class ProjectArchive:
                     "name them under exclude in project.yaml and let the job read them from where they are stored",
                 )
             )
-        if problems:
+        if problems:  # before any file is read
             raise CodeError("the project cannot travel", problems=problems)
         self.files += _runtime_files()
         self.files.sort()
+        self.links.sort()
         self.sha256 = self._digest()
 
-    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, Path]]:
-        patterns = [*LEFT_OUT, *desc.exclude]
-        artifacts = Path(desc.artifacts).resolve() if desc.artifacts and "://" not in desc.artifacts else None
-        folders = [self.root]
+    def home(self, folder: Path) -> Path:
+        """Where :meth:`copy_to` puts the archive's content below ``folder``."""
+        return folder / self.sha256[:16]
+
+    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str], str]]:
+        """Each file and link that is to travel: its name in the project, the entry, the name of its folder."""
+        left_out = _matcher([*LEFT_OUT, *desc.exclude])
+        artifacts = str(Path(desc.artifacts).resolve()) if desc.artifacts and "://" not in desc.artifacts else None
+        folders = [""]
         while folders:
             folder = folders.pop()
+            here = os.path.join(self.root, folder)
             try:
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+                with os.scandir(here) as scanned:
+                    entries = sorted(scanned, key=lambda entry: entry.name)
             except OSError as error:
-                problems.append(Problem(f"cannot be read: {error.strerror}", str(folder), "exclude it in project.yaml"))
+                problems.append(Problem(f"cannot be read: {error.strerror}", here, "exclude it in project.yaml"))
                 continue
             for entry in entries:
-                path = Path(entry.path)
-                name = path.relative_to(self.root).as_posix()
-                if any(fnmatch.fnmatch(entry.name, p) or fnmatch.fnmatch(name, p.rstrip("/")) for p in patterns):
-                    continue
-                if path == artifacts or (entry.is_dir(follow_symlinks=False) and (path / "pyvenv.cfg").exists()):
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if left_out(entry.name) or left_out(name) or entry.path == artifacts:
                     continue
                 if entry.is_symlink():
-                    self._link(name, path, problems)
+                    yield name, entry, folder
                 elif entry.is_dir():
-                    folders.append(path)
+                    if not _is_environment(entry.path):
+                        folders.append(name)
                 elif not entry.is_file():
-                    problems.append(Problem("is no file, folder or link", str(path), "exclude it in project.yaml"))
-                elif not os.access(path, os.R_OK):
-                    problems.append(Problem("cannot be read: no permission", str(path), "exclude it in project.yaml"))
+                    problems.append(Problem("is no file, folder or link", entry.path, "exclude it in project.yaml"))
+                elif not os.access(entry.path, os.R_OK):
+                    problems.append(Problem("cannot be read: no permission", entry.path, "exclude it in project.yaml"))
                 else:
-                    self.size += entry.stat().st_size
-                    yield name, path
+                    yield name, entry, folder
 
-    def _link(self, name: str, path: Path, problems: list[Problem]) -> None:
+    def _link(self, name: str, path: Path, kept: set[str], problems: list[Problem]) -> None:
         try:
             target = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            loop = isinstance(error, RuntimeError) or getattr(error, "errno", None) == 40
-            what = (
-                "a link that leads round in a circle" if loop else f"a link to {os.readlink(path)}, which is not there"
-            )
+            to, code = os.readlink(path), getattr(error, "errno", None)
+            if isinstance(error, RuntimeError) or code == errno.ELOOP:  # which of the two depends on the Python
+                what = f"a link to {to} that leads round in a circle"
+            elif code == errno.ENOENT:
+                what = f"a link to {to}, which is not there"
+            else:
+                what = f"a link to {to}, which cannot be read: {getattr(error, 'strerror', error)}"
             problems.append(Problem(what, str(path), "remove it, or exclude it in project.yaml"))
             return
         if not target.is_relative_to(self.root):
             what = f"a link out of the project, to {target}: it would lead nowhere in a job"
             problems.append(Problem(what, str(path), "copy what it leads to into the project, or exclude the link"))
             return
-        self.links.append((f"project/{name}", os.path.relpath(target, path.parent.resolve())))
+        inside = target.relative_to(self.root).as_posix()
+        if inside != "." and inside not in kept:
+            what = f"a link to {inside}, which is left out: it would lead nowhere in a job"
+            problems.append(Problem(what, str(path), "exclude the link too, or let both travel"))
+            return
+        self.links.append((f"project/{name}", os.path.relpath(target, path.parent)))
 
     def _digest(self) -> str:
-        whole = hashlib.sha256(aiflow_ext.__version__.encode())
+        whole = hashlib.sha256(_bootstrap().encode())
         for name, path in self.files:
             with open(path, "rb") as file:
                 content = hashlib.sha256()
                 while chunk := file.read(1 << 20):
                     content.update(chunk)
             whole.update(f"{name}\0{_mode(path):o}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
-        for name, target in sorted(self.links):
+        for name, target in self.links:
             whole.update(f"{name}\0link\0{target}\n".encode("utf-8", "surrogateescape"))
         return whole.hexdigest()
 
     def copy_to(self, folder: Path) -> Path:
-        """The archive's content in ``folder/<sha256>``, made there unless it is already. Returns that path.
+        """The archive's content in :meth:`home`, made there unless it is already. Returns that path.
 
         Complete or absent: it is made under another name and renamed.
         """
-        home = folder / self.sha256
+        home = self.home(folder)
         if home.is_dir():
             return home
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,13 +216,23 @@ class ProjectArchive:
                 info.size, info.mode = source.stat().st_size, _mode(source)
                 with open(source, "rb") as file:
                     tar.addfile(info, file)
-            for name, target in sorted(self.links):
+            for name, target in self.links:
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = tarfile.SYMTYPE, target
                 tar.addfile(info)
             info, text = tarfile.TarInfo("runtime/run_job.py"), _bootstrap().encode()
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:
+    """Whether any of the glob patterns fits; one regular expression, because a project may have many files."""
+    cleaned = (pattern.removeprefix("./").strip("/") for pattern in patterns)
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in cleaned)).match
+
+
+def _is_environment(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, mark)) for mark in ("pyvenv.cfg", "conda-meta"))
 
 
 def _mode(path: Path) -> int:
@@ -207,7 +249,8 @@ def _runtime_files() -> list[tuple[str, Path]]:
 
     ours = Path(aiflow_ext.__file__).parent
     found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
-             ours / "engines/artifacts.py", ours / "engines/command.py"]  # fmt: skip
+             ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
+             ours / "engines/folders.py"]  # fmt: skip
     files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]
     theirs = Path(cloudpickle.__file__).parent
     return files + [(f"runtime/cloudpickle/{path.name}", path) for path in theirs.glob("*.py")]

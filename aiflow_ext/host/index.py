@@ -12,6 +12,7 @@ from _frozen_importlib_external import PathFinder
 
 import aiflow_ext
 from aiflow_ext.host.records import PluginRecord
+from aiflow_ext.host.window import machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,13 +147,7 @@ def only_standard_finders() -> bool:
 
 def key() -> str:
     """All that a scan depends on besides files."""
-    machine = os.uname()
-    return "\x1f".join(
-        (
-            aiflow_ext.__version__, sys.version, sys.prefix, machine.sysname, machine.release, machine.version,
-            machine.machine, *_path_entries(),
-        )
-    )  # fmt: skip
+    return "\x1f".join((aiflow_ext.__version__, sys.version, sys.prefix, *machine(), *_path_entries()))
 
 
 def _path_entries() -> list[str]:

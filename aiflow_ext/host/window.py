@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from aiflow_ext.host.records import normalise
 
@@ -52,12 +53,20 @@ def unmet(requirement: str) -> str:
     if word != "linux" or (dash and not minimum):
         return f"it requires {requirement!r} of the machine, which this aiflow-ext does not know"
     needs = f"it needs Linux {wanted} or newer" if dash else "it needs Linux"
-    machine = os.uname()
-    if machine.sysname != "Linux":
-        return f"{needs}, and this is {machine.sysname}"
-    if minimum and _numbers(machine.release) < minimum:
-        return f"{needs}, and this is Linux {machine.release}"
+    system, release, *_ = machine()
+    if system != "Linux":
+        return f"{needs}, and this is {system}"
+    if minimum and _numbers(release) < minimum:
+        return f"{needs}, and this is Linux {release}"
     return ""
+
+
+def machine() -> tuple[str, ...]:
+    """System, kernel release, kernel version and processor of this machine."""
+    if not hasattr(os, "uname"):  # Windows
+        return sys.platform, "", "", ""
+    found = os.uname()
+    return found.sysname, found.release, found.version, found.machine
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from aiflow_ext.model.errors import GraphError
@@ -28,26 +28,38 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CONTEXTLIB = contextmanager.__code__.co_filename
 _graph: ContextVar[AIGraph | None] = ContextVar("aiflow_ext_graph", default=None)
 _job: ContextVar[str | None] = ContextVar("aiflow_ext_job", default=None)
+# The last number given to a name in a job, so that a thousand nodes of one name are named in one pass.
+_taken: ContextVar[dict[tuple[str | None, str], int]] = ContextVar("aiflow_ext_taken")
+_GENERATOR_OR_ASYNC = 0x20 | 0x80 | 0x200  # of code.co_flags: calling such a function runs nothing of it
 
 
 class Workflow:
     """A function that builds a graph, as ``@af.workflow`` leaves it. Calling it builds and returns the graph."""
 
     def __init__(self, function: Callable[[], Any], name: str) -> None:
+        written = function
+        while hasattr(written, "__wrapped__"):
+            written = written.__wrapped__
+        code = getattr(written, "__code__", None)
+        if code is None:
+            raise GraphError(f"@af.workflow takes a function, not {function!r}", where=_where())
         self.function, self.name = function, name
-        code = function.__code__
         self.where = f"{code.co_filename}:{code.co_firstlineno}"
         self.__doc__ = function.__doc__
+        if code.co_flags & _GENERATOR_OR_ASYNC:
+            raise GraphError(f"workflow {name!r} is a generator or async; make it a plain function", where=self.where)
 
     def build(self) -> AIGraph:
         """Run the function and return the graph that it built; each call builds a new one."""
         graph = AIGraph(self.name, self.where)
-        graph_token, job_token = _graph.set(graph), _job.set(None)
-        try:
+
+        def fill() -> None:
+            _graph.set(graph)
+            _job.set(None)
+            _taken.set({})
             self.function()
-        finally:
-            _graph.reset(graph_token)
-            _job.reset(job_token)
+
+        copy_context().run(fill)
         return graph
 
     __call__ = build
@@ -56,8 +68,8 @@ class Workflow:
 def workflow(function: Callable[[], Any] | None = None, *, name: str | None = None) -> Any:
     """Decorate the function that builds the workflow's graph; its name is the workflow's unless ``name`` says more."""
     if function is None:
-        return lambda function: Workflow(function, name or function.__name__)
-    return Workflow(function, name or function.__name__)
+        return lambda function: workflow(function, name=name)
+    return Workflow(function, name or str(getattr(function, "__name__", "workflow")))
 
 
 @contextmanager
@@ -78,7 +90,7 @@ def job(name: str) -> Iterator[str]:
         _job.reset(token)
 
 
-def node(kind: str, *inputs: AINode | NodeOutput, name: str | None = None, **properties: Any) -> AINode:
+def node(kind: str, /, *inputs: AINode | NodeOutput, name: str | None = None, **properties: Any) -> AINode:
     """An operation of any kind, for a plugin that knows it.
 
     Args:
@@ -87,10 +99,13 @@ def node(kind: str, *inputs: AINode | NodeOutput, name: str | None = None, **pro
         name: the node's name in its job; the kind by default, numbered where it is taken.
         properties: anything that is data.
     """
-    return _add(kind, name or kind, properties, inputs)
+    name = name or kind
+    if not isinstance(name, str) or not name or "/" in name:
+        raise GraphError(f"a node's name is a non-empty string without slashes, not {name!r}", where=_where())
+    return _add(kind, name, properties, inputs)
 
 
-def python(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AINode:
+def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode:
     """A call of ``function`` when the job runs. Its return value is the node's value.
 
     Arguments may be nodes, or lists, tuples and dicts that hold nodes: each brings its value in. Everything else is
@@ -101,11 +116,13 @@ def python(function: Callable[..., Any], *args: Any, **kwargs: Any) -> AINode:
     inputs: list[AINode | NodeOutput] = []
     properties = {"function": function, "args": [_refer(item, inputs) for item in args],
                   "kwargs": {key: _refer(item, inputs) for key, item in kwargs.items()}}  # fmt: skip
-    name = getattr(function, "__name__", None) or type(function).__name__
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or not name or "/" in name:
+        name = type(function).__name__
     return _add("python", "lambda" if name == "<lambda>" else name, properties, inputs)
 
 
-def cmd(command: str | Sequence[Any], **names: Any) -> AINode:
+def cmd(command: str | Sequence[Any], /, **names: Any) -> AINode:
     """A command. A string is run by ``/bin/sh``; a list is an argument vector and meets no shell.
 
     ``{name}`` stands for the keyword ``name``, quoted for the shell: a node (the path of a file with its value), a
@@ -126,7 +143,8 @@ def cmd(command: str | Sequence[Any], **names: Any) -> AINode:
 
 def output(path: str) -> OutputFile:
     """A file that a command writes and that becomes an artifact: a name without folders, such as ``size.txt``."""
-    if not path or path in (".", "..") or "/" in path or "\0" in path:
+    fits = isinstance(path, str) and path not in ("", ".", "..") and len(os.fsencode(path)) <= 200
+    if not fits or "/" in path or "\0" in path:
         raise GraphError(f"an output is a file name without folders, not {path!r}", where=_where())
     return OutputFile(path)
 
@@ -138,7 +156,14 @@ def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) 
         when: finished, failed, ended or running. None (default): finished, or running where the upstream is STREAM.
     """
     graph, where = _current("af.run_after"), _where()
-    for name in (upstream,) if isinstance(upstream, str) else upstream:
+    if isinstance(upstream, (str, AINode)):
+        upstream = [upstream]  # type: ignore[list-item]
+    names = [job, *upstream]
+    for name in names:
+        if not isinstance(name, str):
+            shown = f"node {name.name!r}" if isinstance(name, AINode) else repr(name)
+            raise GraphError(f"af.run_after takes the names of jobs, not {shown}", where=where)
+    for name in names[1:]:
         graph.add_edge(ControlEdge(source=name, target=job, when=when, where=where))
 
 
@@ -153,11 +178,11 @@ def _current(what: str) -> AIGraph:
 
 def _add(kind: str, name: str, properties: dict[str, Any], inputs: Iterable[AINode | NodeOutput]) -> AINode:
     graph, holder = _current(f"af.{kind}"), _job.get()
-    base = f"{holder or ''}/{name}"
-    instance_id, number = base, 2
-    while instance_id in graph.nodes:
-        instance_id, number = f"{base}-{number}", number + 1
-    made = AINode(kind, properties, instance_id.split("/", 1)[1], instance_id, holder, _where())
+    taken, chosen = _taken.get(), name
+    while (instance_id := f"{holder or ''}/{chosen}") in graph.nodes:
+        number = taken[holder, name] = taken.get((holder, name), 1) + 1
+        chosen = f"{name}-{number}"
+    made = AINode(kind, properties, chosen, instance_id, holder, _where())
     graph.add_node(made)
     for position, item in enumerate(inputs):
         source, named = (item.node, item.output) if isinstance(item, NodeOutput) else (item, None)

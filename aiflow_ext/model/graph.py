@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.jsonable import Jsonable
@@ -66,8 +66,13 @@ class AINode(BaseNode):
         return self is other or super().__eq__(other)
 
     __hash__ = object.__hash__
-    # A node stands for one value; without this, ``a, b = node`` would ask __getitem__ for ever.
-    __iter__ = None
+
+    def __iter__(self) -> NoReturn:
+        # Without this, ``a, b = node`` would ask __getitem__ for ever.
+        raise TypeError(
+            f"node {self.name!r} stands for one value that is not there yet: take it apart in the function that reads "
+            'it, or say which of a command\'s outputs: node["out"]'
+        )
 
     def __getitem__(self, output: str) -> NodeOutput:
         """One of a command's several output files, by the keyword that it has in the command."""

@@ -64,8 +64,7 @@ class Jsonable:
         """A new object with these attributes; ``__init__`` is not called, as with a copy."""
         made = cls.__new__(cls)
         for name, value in data.items():
-            # Data may not stand in for a method, which callers would then call.
-            if not name.isidentifier() or name.startswith("__") or callable(getattr(cls, name, None)):
+            if not name.isidentifier() or name.startswith("__") or name in vars(Jsonable):
                 raise DataError(f"{type_name(cls)} cannot have an attribute {name!r}")
             object.__setattr__(made, name, value)
         return made

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,18 @@ class Driver:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._waiting = dict.fromkeys(plan.jobs)  # jobs without an attempt yet, in the workflow's order
+        self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
+        self._ready: list[tuple[int, str]] = []  # a heap of those that may start, in the workflow's order
+        self._place = {name: number for number, name in enumerate(plan.jobs)}
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
-        self._settled = dict.fromkeys(plan.jobs, False)
+        self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
         self._retries_used = dict.fromkeys(plan.jobs, 0)
-        self._retry_pending: set[str] = set()
+        self._retrying: set[str] = set()
         self._cleaning = 0
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
             for edge in planned.edges:
                 self._downstream[edge.source].append(name)
-        self._check_again = dict.fromkeys(plan.jobs)
         self._held = False
         self._leaving = False
         self._broken: StateError | None = None
@@ -91,6 +92,7 @@ class Driver:
         fails, StateError where the records cannot be written any more."""
         self._check_platforms()
         try:
+            self._look_at(list(self.plan.jobs))
             while not self._over():
                 self._start_ready()
                 if not self._over():
@@ -127,7 +129,7 @@ class Driver:
     def _over(self) -> bool:
         if self._leaving:
             return True
-        return not (self._waiting or self._live or self._retry_pending or self._cleaning)
+        return not (self._waiting or self._ready or self._live or self._retrying or self._cleaning)
 
     def _take(self) -> None:
         """Wait for the next thing to do, and do it."""
@@ -141,27 +143,39 @@ class Driver:
     def _later(self, seconds: float, function: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), function))
 
+    def _look_at(self, names: Iterable[str]) -> None:
+        """See whether these waiting jobs may start now, or never will; and then those that wait for the latter."""
+        names = list(names)
+        while names:
+            name = names.pop()
+            if name not in self._waiting:
+                continue
+            answer = decide(self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled)
+            if answer is True:
+                self._waiting.discard(name)
+                heapq.heappush(self._ready, (self._place[name], name))
+            elif isinstance(answer, str):
+                self._skip(name, answer)
+                names += self._downstream[name]
+
+    def _skip(self, name: str, reason: str) -> None:
+        self._waiting.discard(name)
+        self._settled[name] = True
+        self._recorded(lambda: self.ledger.skip(self.record.jobs[name], reason))
+
     def _start_ready(self) -> None:
-        """Start or skip every waiting job whose upstreams have changed, in the workflow's order."""
-        while self._check_again:
-            again, self._check_again = self._check_again, {}
-            for name in [name for name in self._waiting if name in again]:
-                answer: bool | str | None = decide(
-                    self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled
-                )
-                if self._held and answer is not None:
-                    answer = "the run was stopped before it started" if answer is True else answer
-                if answer is True:
-                    if self.limit is not None and len(self._live) >= self.limit:
-                        self._check_again |= again  # asked again when something ends
-                        return
-                    del self._waiting[name]
-                    self._start(name)
-                elif isinstance(answer, str):
-                    del self._waiting[name]
-                    self._settled[name] = True
-                    self._tell(self.ledger.skip(self.record.jobs[name], answer))
-                    self._check_again |= dict.fromkeys(self._downstream[name])
+        while self._ready and (self.limit is None or len(self._live) < self.limit):
+            self._start(heapq.heappop(self._ready)[1])
+
+    def _hold(self, reason: str) -> None:
+        """Start nothing more."""
+        self._held = True
+        for name in [name for _, name in sorted(self._ready)] + sorted(self._waiting, key=self._place.__getitem__):
+            self._skip(name, reason)
+        self._ready.clear()
+        for name in self._retrying:
+            self._settled[name] = True
+        self._retrying.clear()
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
@@ -195,8 +209,7 @@ class Driver:
         try:
             Path(str(job.job_context.work_folder)).mkdir(parents=True, exist_ok=True)
             native_id = job.job_context.native_id = launcher.allocate(job)
-            self._now(lambda: self._intend(attempt, placeholder, native_id))
-            if attempt.record.state.ended:
+            if not self._now(lambda: self._intend(attempt, placeholder, native_id)):
                 return
             attempt.thread.follow(native_id)
             step = "generate_job_resource"
@@ -217,8 +230,8 @@ class Driver:
             attempt.thread.handlers[native_id] = handler
         self.post(lambda: self._acknowledged(attempt))
 
-    def _now(self, function: Callable[[], None]) -> None:
-        """Have ``function`` called in the driver's thread, and wait until it has been."""
+    def _now(self, function: Callable[[], None]) -> bool:
+        """Have ``function`` called in the driver's thread and wait for it; False where the driver has let go."""
         done = threading.Event()
 
         def call() -> None:
@@ -228,7 +241,10 @@ class Driver:
                 done.set()
 
         self.post(call)
-        done.wait()
+        while not done.wait(0.5):
+            if self._leaving:
+                return False
+        return True
 
     def _intend(self, attempt: Attempt, placeholder: str, native_id: str) -> None:
         self._live[native_id] = self._live.pop(placeholder)
@@ -263,8 +279,9 @@ class Driver:
             timeout = attempt.planned.config.timeout
             if timeout is not None:
                 self._later(timeout, lambda: self._timed_out(attempt, timeout))
-            self._check_again |= dict.fromkeys(self._downstream[attempt.planned.name])
         self._move(attempt, event.state, at=event.time, reason=event.reason)
+        if event.state is JobState.RUNNING:
+            self._look_at(self._downstream[attempt.planned.name])
 
     def _timed_out(self, attempt: Attempt, timeout: float) -> None:
         if not attempt.record.state.ended and not attempt.stopping:
@@ -280,21 +297,21 @@ class Driver:
             state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
         elif attempt.record.stop_requested and state is not JobState.LOST:
             state, facts["reason"] = JobState.STOPPED, "stopped"
+        attempt.record.learn(**facts)
         name = attempt.planned.name
-        again = None if attempt.record.stop_requested else self._retry_delay(attempt, state)
+        again = None if attempt.record.stop_requested or self._held else self._retry_delay(attempt, state)
         self._settled[name] = again is None
         self._move(attempt, state, at, **facts)
-        self._check_again |= dict.fromkeys(self._waiting)
         if attempt.job is not None and attempt.record.native_id is not None:
             self._cleaning += 1
             attempt.thread.call(lambda: self._clean(attempt))
-        if again is not None and not self._held:
-            self._retry_pending.add(name)
+        if again is not None:
+            self._retrying.add(name)
             self._later(again, lambda: self._retry(name))
-        else:
-            self._settled[name] = True
-        if self.fail_fast and self._settled[name] and state in (JobState.FAILED, JobState.LOST):
-            self._held = True
+            return
+        if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not self._held:
+            self._hold(f"{name} is {state}, and the run was to start nothing after that")
+        self._look_at(self._downstream[name])
 
     def _retry_delay(self, attempt: Attempt, state: JobState) -> float | None:
         """Seconds until the next attempt, or None where there is none."""
@@ -314,11 +331,8 @@ class Driver:
         return config.retry_delay
 
     def _retry(self, name: str) -> None:
-        self._retry_pending.discard(name)
-        if self._held:
-            self._settled[name] = True
-            self._check_again |= dict.fromkeys(self._waiting)
-        else:
+        if name in self._retrying:  # else the run has been stopped meanwhile
+            self._retrying.discard(name)
             self._start(name)
 
     def _clean(self, attempt: Attempt) -> None:
@@ -331,13 +345,7 @@ class Driver:
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def _stop_all(self, grace: float) -> None:
-        self._held = True
-        self._check_again |= dict.fromkeys(self._waiting)
-        # A job whose upstreams are still running will never start: end the wait now, not when they are gone.
-        for name in list(self._waiting):
-            del self._waiting[name]
-            self._settled[name] = True
-            self._tell(self.ledger.skip(self.record.jobs[name], "the run was stopped before it started"))
+        self._hold("the run was stopped before it started")
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
 
@@ -364,19 +372,19 @@ class Driver:
     # -- records ----------------------------------------------------------------------------------------------------
 
     def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
-        try:
-            self._tell(self.ledger.move(attempt.record, state, at, **facts))
-        except StateError as error:
-            self._unwritable(error)
+        self._recorded(lambda: self.ledger.move(attempt.record, state, at, **facts))
 
-    def _unwritable(self, error: StateError) -> None:
-        """The records cannot be written: start nothing more, and end what runs, which could not be recorded."""
-        if self._broken is None:
-            self._broken = error
-            self._held = True
-            self._waiting.clear()
-            for attempt in list(self._live.values()):
-                self._stop_one(attempt, GRACE)
+    def _recorded(self, change: Callable[[], Transition | None]) -> None:
+        """Make a change of the records and tell of it. Where it cannot be written, nothing more is started, and what
+        runs is ended: its end could not be recorded."""
+        try:
+            self._tell(change())
+        except StateError as error:
+            if self._broken is None:
+                self._broken = error
+                self._hold("the run's records cannot be written")
+                for attempt in list(self._live.values()):
+                    self._stop_one(attempt, GRACE)
 
     def _tell(self, transition: Transition | None) -> None:
         if transition is None:

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent, Request
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
-from aiflow_ext.model.jsonable import encode
+from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
@@ -210,7 +211,9 @@ class HostedLauncher:
     def render(self, job: BaseJob) -> Request | None:
         """The host's own command; what the plugin inside it sends, nine methods cannot tell."""
         spec = self.process(job, reveal=False)
-        return Request("attempt host", {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _shown(job)})
+        shown = {name: value for name, value in Jsonable.to_json(job).items() if name != "job_context"}
+        content = {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _readable(shown)}
+        return Request("attempt host", content)
 
     def cleanup_run(self, run_id: str) -> None:
         return None
@@ -245,9 +248,16 @@ def _words(native_id: str) -> str | None:
         return None
 
 
-def _shown(job: BaseJob) -> Any:
-    """The job as data, as far as it is data."""
-    try:
-        return encode(job)
-    except Exception:  # whatever an author's to_json raises
-        return repr(job)
+def _readable(value: Any) -> Any:
+    """A job as plain data for a reader: nobody reads it back."""
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_readable(item) for item in value]
+    if isinstance(value, Jsonable):
+        value = Jsonable.to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): _readable(item) for key, item in value.items()}
+    return repr(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -40,9 +41,7 @@ class Ledger:
 
     def move(self, attempt: AttemptRecord, state: JobState, at: float | None = None, **facts: Any) -> Transition | None:
         """Bring an attempt to ``state``; None where it cannot go there any more (a late or repeated event)."""
-        for name, value in facts.items():
-            if value is not None:
-                setattr(attempt, name, value)
+        attempt.learn(**facts)
         if not attempt.state.may_become(state):
             return None
         previous, attempt.state = attempt.state, state
@@ -88,7 +87,10 @@ class Ledger:
         transition.seq = self._seq
         line = dumps(transition).encode() + b"\n"
         try:
-            os.write(self._file, line)
+            written = os.write(self._file, line)
+            if written < len(line):  # the disk is full: leave no half of a line
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise self._unwritable(error) from error
         return transition

@@ -136,7 +136,8 @@ def _kept(things: Sequence[Any], stopping: threading.Event, stop_again: Callable
         if not names and stopping.is_set():
             stop_again()
         names.append(_name(thing))
-        print(f"aiflow-ext: submit_job has returned; waiting for its {names[-1]}", file=sys.stderr, flush=True)
+        if _alive(thing):
+            print(f"aiflow-ext: submit_job has returned; waiting for its {names[-1]}", file=sys.stderr, flush=True)
         ended = _end(thing)
         outcome = outcome if outcome is not None and outcome.code else ended
     if not names:
@@ -147,7 +148,7 @@ def _kept(things: Sequence[Any], stopping: threading.Event, stop_again: Callable
 
 
 def running() -> list[Any]:
-    """The processes, threads and futures that somebody in this process keeps and that have not ended.
+    """The processes, threads and futures that somebody in this process keeps and whose end nobody has seen.
 
     What nobody keeps (a Popen thrown away, a daemon) is no part of the job and is ended with the attempt.
     """
@@ -156,19 +157,19 @@ def running() -> list[Any]:
 
 def _running() -> Iterator[Any]:
     thrown_away = getattr(subprocess, "_active", None) or ()
+    processes = getattr(sys.modules.get("multiprocessing.process"), "BaseProcess", ())
+    pools = "concurrent.futures.process" in sys.modules  # whose workers live on without work
     for thing in gc.get_objects():
         kind = type(thing)  # isinstance would ask a proxy for what it stands for
-        # A process whose end its author has seen was judged by its author.
         if issubclass(kind, subprocess.Popen):
             if getattr(thing, "returncode", 0) is None and thing not in thrown_away:
                 yield thing
-        elif issubclass(kind, Future) and not thing.done():
+        elif issubclass(kind, Future):
             yield thing
-    pools = "concurrent.futures.process" in sys.modules
-    if "multiprocessing.process" in sys.modules and not pools:  # a pool's workers live on without work
-        import multiprocessing
-
-        yield from (child for child in multiprocessing.active_children() if not child.daemon)
+        elif processes and issubclass(kind, processes) and not pools:
+            started = getattr(thing, "_popen", None)
+            if started is not None and started.returncode is None and not thing.daemon:
+                yield thing
     workers = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
     managers = getattr(sys.modules.get("concurrent.futures.process"), "_threads_wakeups", {})
     for thread in threading.enumerate():
@@ -181,6 +182,12 @@ def _name(thing: Any) -> str:
     if pid is not None:
         return f"process {pid}"
     return f"thread {thing.name}" if isinstance(thing, threading.Thread) else "future"
+
+
+def _alive(thing: Any) -> bool:
+    if isinstance(thing, Future):
+        return not thing.done()
+    return thing.poll() is None if isinstance(thing, subprocess.Popen) else bool(thing.is_alive())
 
 
 def _end(thing: Any) -> Outcome | None:

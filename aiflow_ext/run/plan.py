@@ -18,7 +18,13 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.run.generate import generate_job
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
-from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config, platform_and_engine, structure_config
+from aiflow_ext.translate.config import (
+    WorkflowConfig,
+    check_common,
+    load_workflow_config,
+    platform_and_engine,
+    structure_config,
+)
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.load import built_graph, imported_workflow
 from aiflow_ext.translate.project import Project, load_project
@@ -81,43 +87,52 @@ def make_plan(
     missing or broken.
     """
     problems: list[Problem] = []
-    project = load_project(folder)
+    project = load_project(folder, problems)
     config: WorkflowConfig | None = None
     try:
-        config = load_workflow_config(project.workflow_yaml, sets, params)
+        config = load_workflow_config(project.workflow_yaml, sets, params, problems)
     except ConfigError as error:
         problems += error.problems
     with imported_workflow(project) as module:
         graph = built_graph(project, module, workflow)
-        problems += check_graph(graph)
+        wrong = check_graph(graph)
         if config is not None:
             file = project.workflow_yaml.name if project.workflow_yaml else "workflow.yaml"
-            problems += check_jobs(graph, config.jobs, config.where, file)
-        if not problems:
-            problems += freeze(graph, Path(project.desc.root), module)
-    if problems or config is None:
-        raise ConfigError(problems=problems)
+            wrong += check_jobs(graph, config.jobs, config.where, file)
+        wrong += freeze(graph, Path(project.desc.root), module)
+    if wrong or config is None:
+        raise ConfigError(problems=problems + wrong)
+    host = PluginHost(*_policy(project))
     parts = split(graph)
     layers = {name: config.layered(name) for name in parts.sub_graphs}
     chosen = {name: platform_and_engine(layer, problems) for name, layer in layers.items()}
-    if problems:
-        raise ConfigError(problems=problems)
-    host = PluginHost(*_policy(project))
-    resolved = _resolve_all(host, chosen)  # type: ignore[arg-type]
+    resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None})
     upstream = parts.upstream()
     jobs = {}
     for name, sub_graph in parts.sub_graphs.items():
-        typed = structure_config(resolved[name].config_type, layers[name], problems)
-        if typed is not None:
-            sub_graph.config = typed
-            jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name])
-    if not problems:
-        problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
-    if problems:
-        raise ConfigError(problems=problems)
+        if name in resolved:
+            typed = structure_config(resolved[name].config_type, layers[name], problems)
+            if typed is not None:
+                sub_graph.config = typed
+                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name])
+        elif chosen[name] is not None:
+            check_common(layers[name], problems)
+    problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
+    _raise_all(problems, missing)
     plan = Plan(project, host, graph.name, jobs)
     _try_generate(plan)
     return plan
+
+
+def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> None:
+    """Raise what was found: mistakes in the project first, and with them every plugin that cannot be had."""
+    together = [*problems, *(problem for error in missing for problem in error.problems)]
+    if problems:
+        raise ConfigError(problems=together)
+    if len(missing) == 1:
+        raise missing[0]
+    if missing:
+        raise type(missing[0])(problems=together) from missing[0]
 
 
 def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
@@ -127,21 +142,19 @@ def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
     return policy, {**settings.pins, **Policy.pins_from_environment()}
 
 
-def _resolve_all(host: PluginHost, chosen: Mapping[str, tuple[str, str]]) -> dict[str, ResolvedPlugin]:
+def _resolve_all(
+    host: PluginHost, chosen: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, ResolvedPlugin], list[PluginError]]:
+    """The plugin of each job that has one, and one error for each platform and engine that has none."""
     found: dict[str, ResolvedPlugin] = {}
-    errors: dict[str, PluginError] = {}
-    for name, (platform, engine) in chosen.items():
+    errors: dict[tuple[str, str], PluginError] = {}
+    for name, pair in chosen.items():
         try:
-            found[name] = host.resolve(platform, engine)
+            if pair not in errors:
+                found[name] = host.resolve(*pair)
         except PluginError as error:
-            errors.setdefault(f"{platform}.{engine}", error)
-    if errors:
-        first = next(iter(errors.values()))
-        if len(errors) == 1:
-            raise first
-        together = type(first)(problems=[problem for error in errors.values() for problem in error.problems])
-        raise together from first
-    return found
+            errors[pair] = error
+    return found, list(errors.values())
 
 
 def _try_generate(plan: Plan) -> None:

@@ -39,6 +39,12 @@ class AttemptRecord(Jsonable):
         self.unreachable = False
         self.restarts = 0
 
+    def learn(self, **facts: Any) -> None:
+        """Note what is known now; None says nothing."""
+        for name, value in facts.items():
+            if value is not None:
+                setattr(self, name, value)
+
 
 class JobRecord(Jsonable):
     """A job of a run: its attempts, and the state they add up to."""

@@ -223,11 +223,8 @@ class Supervisor:
 
     def _listen_for(self, bell: int) -> None:
         # A start in this process rings; a daemon that another one started is noticed at the next beat.
-        if select.select([bell], [], [], BEAT)[0]:
-            try:
-                os.eventfd_read(bell)
-            except BlockingIOError:
-                pass
+        if _readable(bell, BEAT):
+            os.eventfd_read(bell)
 
     # -- inside
 
@@ -391,7 +388,7 @@ class Supervisor:
             time.sleep(seconds)
             return
         try:
-            select.select([descriptor], [], [], seconds)
+            _readable(descriptor, seconds)
         finally:
             os.close(descriptor)
 
@@ -401,6 +398,13 @@ class Supervisor:
             with open("/proc/self/status") as file:
                 self._umask = next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
         return self._umask
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    # Not select(), which takes no descriptor above 1,023.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _open(reader: journal.JournalReader) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, lock
+from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock
 from aiflow_ext.supervise.processes import Processes, default_signals
 
 TYPE_CHECKING = False
@@ -145,7 +145,10 @@ class Daemon:
                 else:
                     key.data(events if isinstance(key.fileobj, socket.socket) else key.fd)
         # The lock goes with the process; a client that came in between sees the end and tries again.
-        os.unlink(SOCKET, dir_fd=self.folder)
+        try:
+            os.unlink(SOCKET, dir_fd=self.folder)
+        except FileNotFoundError:
+            pass
 
     def publish(self, line: bytes) -> None:
         """Send a journal line to whoever subscribed."""
@@ -162,8 +165,10 @@ class Daemon:
             answer = getattr(self, "_do_" + asked["op"])(client, asked)
         except OSError as error:
             self._send(client, {"n": number, "error": error.strerror or str(error), "errno": error.errno})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._send(client, {"n": number, "error": f"not understood: {type(error).__name__}: {error}", "errno": 0})
+        except Exception as error:
+            # Whatever a client sends, the processes of the others are not left without their supervisor.
+            traceback.print_exc()
+            self._send(client, {"n": number, "error": f"{type(error).__name__}: {error}", "errno": 0})
         else:
             if answer is not None:
                 self._send(client, {"n": number, "ok": answer})
@@ -227,7 +232,7 @@ class Daemon:
                 self.waiting[id] = still
 
     def _send(self, client: Client, message: dict[str, Any]) -> None:
-        client.send(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        client.send(encode(message).encode() + b"\n")
 
     def _may_leave(self) -> bool:
         if self.processes.busy or (self.clients and not self.leaving):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+# json.dumps makes an encoder anew for every call with separators.
+encode = json.JSONEncoder(separators=(",", ":")).encode
+
 LOCK, SOCKET, JOURNAL, LOG = "supervisor.lock", "supervisor.sock", "processes.jsonl", "supervisor.log"
 PROTOCOL = 1
 
@@ -145,7 +148,7 @@ class JournalWriter:
         """
         self.seq += 1
         change["seq"] = self.seq
-        line = json.dumps(change, separators=(",", ":")).encode() + b"\n"
+        line = encode(change).encode() + b"\n"
         self.unsaved.append(line)
         if self.retry():
             return line
@@ -160,7 +163,7 @@ class JournalWriter:
         return [self._unsaved(json.loads(line)) for line in self.unsaved]
 
     def _unsaved(self, change: dict[str, Any]) -> bytes:
-        return json.dumps({**change, "unsaved": self.why}, separators=(",", ":")).encode() + b"\n"
+        return encode({**change, "unsaved": self.why}).encode() + b"\n"
 
     def retry(self) -> bool:
         """Write what is kept; whether all of it is written now."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET
+from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET, encode
 
 IDLE = 1.0
 PATIENCE = 15.0
@@ -50,7 +50,7 @@ class Connection:
         lines = []
         for request in requests:
             self._number += 1
-            lines.append(json.dumps({"n": self._number, **request}, separators=(",", ":")))
+            lines.append(encode({"n": self._number, **request}))
         answers: dict[int, dict[str, Any]] = {}
         deadline = None if timeout is None else time.monotonic() + timeout
         self._send("\n".join(lines), deadline)
@@ -62,7 +62,7 @@ class Connection:
 
     def subscribe(self) -> None:
         """Ask for each journal line as it is written; the first line that comes is the answer to this."""
-        self._send(json.dumps({"n": 0, "op": "subscribe"}), None)
+        self._send(encode({"n": 0, "op": "subscribe"}), None)
 
     def lines(self, timeout: float | None) -> list[bytes]:
         """The lines that are here, or the next that come. TimeoutError: none came; Gone: none ever will."""

@@ -65,12 +65,12 @@ def process_alive(pid: int, start_time: int, boot_id: str) -> bool:
 
 def children(pid: int) -> list[int]:
     """The children of ``pid`` (a process with one thread), dead ones not yet waited for included."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(child) for child in file.read().split()]
-    except FileNotFoundError:
-        # A kernel built without that file.
-        return [stat.pid for stat in Snapshot().stats.values() if stat.ppid == pid]
+    path = f"/proc/{pid}/task/{pid}/children"
+    listed = _read(path)
+    if listed or os.path.exists(path):
+        return [int(child) for child in listed.split()]
+    # A kernel built without that file.
+    return [stat.pid for stat in Snapshot().stats.values() if stat.ppid == pid]
 
 
 def mark_of(pid: int) -> str | None:

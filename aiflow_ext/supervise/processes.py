@@ -15,9 +15,10 @@ import os
 import signal
 import subprocess
 import time
+import traceback
 
 from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter
+from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter, encode
 from aiflow_ext.supervise.sweep import Sweep
 
 TYPE_CHECKING = False
@@ -86,7 +87,7 @@ class Processes:
         self._change({"id": id, "state": "starting", "mark": mark, "boot_id": self.boot}, must=True)
         try:
             pid = self._spawn(spec, umask)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except Exception as error:
             return self._change({"id": id, "state": "not_started", "error": _words(error), "ended_at": time.time()})
         now = time.time()
         # Our own child, not yet waited for: the pid cannot have passed on.
@@ -209,7 +210,7 @@ class Processes:
         record.update(change)
         record["unsaved"] = self.journal.why or None
         over = record["state"] in ENDED
-        self._records[change["id"]] = json.dumps(record).encode() if over else record
+        self._records[change["id"]] = encode(record).encode() if over else record
         if over:
             self.settled.add(change["id"])
         self.publish(line)
@@ -304,7 +305,12 @@ class Processes:
         due = [id for id, when in self._due.items() if when <= now] if now >= self._look_at else []
         for id in due:
             task = self._sweeps[id]
-            delay = task.step(look)
+            try:
+                delay = task.step(look)
+            except OSError:
+                # /proc cannot be read now (out of descriptors): what must be ended is not forgotten for that.
+                traceback.print_exc()
+                delay = LOOK_AGAIN
             if not task.done:
                 self._due[id] = time.monotonic() + delay
                 continue
@@ -326,7 +332,7 @@ class Processes:
         started: list[dict[str, Any]] = []
         for record in records:
             if record["state"] in ENDED:
-                self._records[record["id"]] = json.dumps(record).encode()
+                self._records[record["id"]] = encode(record).encode()
             elif record.get("boot_id") != self.boot:
                 self._lost(record["id"], REBOOTED)
             else:
@@ -391,11 +397,11 @@ class Processes:
             self._sweep(id, mark, record.get("grace", LEFTOVER_GRACE), start, [(pid, start)], pid)
 
 
-def _words(error: BaseException) -> str:
+def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
         return f"{os.strerror(error.errno)}: {name}" if name else os.strerror(error.errno)
-    return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def default_signals() -> None:

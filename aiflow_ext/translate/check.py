@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import pairwise
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.split import find_cycle
 
+MOST_CYCLES = 10  # told at once: each costs one more pass over the graph
 WHEN = ("finished", "failed", "ended", "running")
 
 
@@ -36,16 +38,10 @@ def check_graph(graph: AIGraph) -> list[Problem]:
     for node in graph.nodes:
         if node.job is None:
             problems.append(Problem(f"{_title(node)} is in no job", node.where, 'put it under a: with af.job("name"):'))
+        _check_node(node, problems)
     _check_data(graph, problems)
     _check_control(graph, problems)
-    if not problems:
-        job_of = {str(node.instance_id): str(node.job) for node in graph.nodes}
-        between = [(job_of[edge.source], job_of[edge.target]) for edge in graph.data_edges]
-        between = [(source, target) for source, target in between if source != target]
-        between += [(edge.source, edge.target) for edge in graph.control_edges]
-        _check_cycle(graph, graph.jobs, between, "jobs", problems)
-        inside = [(e.source, e.target) for e in graph.data_edges if job_of[e.source] == job_of[e.target]]
-        _check_cycle(graph, job_of, inside, "nodes", problems)
+    _check_cycles(graph, problems)
     return problems
 
 
@@ -91,6 +87,28 @@ def check_streams(graph: AIGraph, modes: Mapping[str, ExecutionMode]) -> list[Pr
 
 def _title(node: AINode) -> str:
     return f"node {node.name!r} ({node.kind})"
+
+
+def _check_node(node: AINode, problems: list[Problem]) -> None:
+    """What af.python and af.cmd see to by themselves; af.node takes anything."""
+    if node.kind == "python" and not callable(node.properties.get("function")):
+        hint = "make it with af.python(function, ...)"
+        problems.append(Problem(f"{_title(node)} has no function to call", node.where, hint))
+    if node.kind != "cmd_line":
+        return
+    if not node.properties.get("command"):
+        hint = 'make it with af.cmd("...")'
+        problems.append(Problem(f"{_title(node)} has no command", node.where, hint))
+    keywords: dict[str, str] = {}
+    for keyword, value in node.properties.get("names", {}).items():
+        if isinstance(value, OutputFile) and (other := keywords.setdefault(value.path, keyword)) != keyword:
+            problems.append(
+                Problem(
+                    f"outputs {other!r} and {keyword!r} of {_title(node)} are both called {value.path!r}",
+                    node.where,
+                    "give each output a file name of its own",
+                )
+            )
 
 
 def _check_data(graph: AIGraph, problems: list[Problem]) -> None:
@@ -153,17 +171,34 @@ def _check_control(graph: AIGraph, problems: list[Problem]) -> None:
             problems.append(Problem(f"job {edge.source!r} cannot wait for itself", edge.where))
 
 
-def _check_cycle(
-    graph: AIGraph, names: Iterable[str], edges: list[tuple[str, str]], what: str, problems: list[Problem]
-) -> None:
-    path = find_cycle(names, edges)
-    if path:
-        wheres = {(edge.source, edge.target): edge.where for edge in graph.control_edges}
-        said = [where for pair in zip(path, path[1:], strict=False) if (where := wheres.get(pair))]
-        problems.append(
-            Problem(
-                f"the {what} wait for each other in a circle: {' -> '.join(path)}",
-                said[0] if said else graph.where,
-                "take one of these edges away",
+def _check_cycles(graph: AIGraph, problems: list[Problem]) -> None:
+    """Circles of jobs, by data and control edges together; and of nodes inside a job, which only a plugin can make."""
+    job_of = {str(node.instance_id): node.job for node in graph.nodes}
+    between: dict[tuple[str, str], str | None] = {}
+    inside: dict[tuple[str, str], str | None] = {}
+    for data in graph.data_edges:
+        source, target = job_of.get(data.source), job_of.get(data.target)
+        if source is not None and target is not None:
+            where = graph.nodes[data.target].where
+            if source == target:
+                inside.setdefault((data.source, data.target), where)
+            else:
+                between.setdefault((source, target), where)
+    for control in graph.control_edges:
+        if control.source in graph.jobs and control.target in graph.jobs and control.source != control.target:
+            between.setdefault((control.source, control.target), control.where)
+    for what, names, edges in (("jobs", list(graph.jobs), between), ("nodes", list(job_of), inside)):
+        left, told = list(edges), 0
+        while told < MOST_CYCLES and (path := find_cycle(names, left)):
+            told += 1
+            said = ", ".join(f"{a} -> {b} ({edges[a, b]})" for a, b in pairwise(path))
+            problems.append(
+                Problem(
+                    f"the {what} wait for each other in a circle: {' -> '.join(path)}",
+                    edges[path[0], path[1]] or graph.where,
+                    f"take one of these edges away: {said}",
+                )
             )
-        )
+            gone = set(path)
+            names = [name for name in names if name not in gone]
+            left = [(a, b) for a, b in left if a not in gone and b not in gone]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import pickletools
-import subprocess
+import inspect
+import os
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -16,51 +16,79 @@ from typing import Any
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile
+from aiflow_ext.translate.modules import Modules
+from aiflow_ext.translate.pickles import blame, dumps, modules_named
 
-_PLAIN = (type(None), bool, int, float, str)
+_PLAIN = (type(None), bool, int, float, str, bytes)
+PICKLE_LIMIT = 64 * 2**20  # bytes of one pickled value; it is sent with every attempt, and shown by render
 
 
-def freeze(graph: AIGraph, root: Path, workflow: ModuleType) -> list[Problem]:
+def freeze(
+    graph: AIGraph, root: Path, workflow: ModuleType, python_paths: Sequence[str] | None = None
+) -> list[Problem]:
     """Replace every live function and argument in ``graph`` by data, in place. Returns what cannot travel.
 
     Functions that a job can import (from the project, or installed) become a :class:`FunctionRef`; those of the
     workflow's own file, lambdas and closures become a :class:`Pickled`.
+
+    Args:
+        graph: what the workflow has built.
+        root: the project's folder.
+        workflow: the module of its workflow.py.
+        python_paths: where jobs look for the project's modules; what ``sys.path`` has of the project by default.
     """
-    freezer = _Freezer(root, workflow)
+    if python_paths is None:
+        python_paths = [path for path in sys.path if Path(path).resolve().is_relative_to(root.resolve())]
+    inputs = Counter(edge.target for edge in graph.data_edges)
+    freezer = _Freezer(Modules(root, python_paths), workflow, inputs)
     with _by_value(workflow):
         for node in graph.nodes:
             if node.kind == "python":
                 freezer.python(node)
+            elif node.kind == "cmd_line":
+                freezer.command(node)
             else:
                 node.properties = freezer.value(node, dict(node.properties), "its properties")
     return freezer.problems
 
 
 class _Freezer:
-    def __init__(self, root: Path, workflow: ModuleType) -> None:
-        self.root, self.workflow = root.resolve(), workflow
+    def __init__(self, modules: Modules, workflow: ModuleType, inputs: Mapping[str, int]) -> None:
+        self.modules, self.workflow, self.inputs = modules, workflow, inputs
         self.problems: list[Problem] = []
 
     def python(self, node: AINode) -> None:
         properties = dict(node.properties)
-        function = properties["function"]
-        properties["function"] = self.function(node, function)
-        named = [*enumerate(properties["args"], 1), *properties["kwargs"].items()]
-        frozen = {key: self.value(node, item, f"argument {key!r}") for key, item in named}
-        properties["args"] = [frozen[number] for number in range(1, len(properties["args"]) + 1)]
-        properties["kwargs"] = {key: frozen[key] for key in properties["kwargs"]}
+        # af.node("python", a, b, function=f) says no more than that a and b are what f is given.
+        args = properties.get("args", [InputRef(position) for position in range(self.inputs[str(node.instance_id)])])
+        properties["function"] = self.function(node, properties["function"])
+        properties["args"] = [self.value(node, item, f"argument {number}") for number, item in enumerate(args, 1)]
+        kwargs = properties.get("kwargs", {})
+        properties["kwargs"] = {key: self.value(node, item, f"argument {key!r}") for key, item in kwargs.items()}
         node.properties = properties
 
+    def command(self, node: AINode) -> None:
+        names = {}
+        for keyword, value in node.properties.get("names", {}).items():
+            names[keyword] = value if isinstance(value, (InputRef, OutputFile)) else self.plain(node, value, keyword)
+        node.properties = {**node.properties, "names": names}
+
     def function(self, node: AINode, function: Callable[..., Any]) -> FunctionRef | Pickled | None:
-        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        name = getattr(function, "__module__", None)
+        module = sys.modules.get(name) if isinstance(name, str) else None
         qualname = getattr(function, "__qualname__", "")
-        if module is not None and module is not self.workflow and _find(module, qualname) is function:
-            if module.__name__ != "__main__" and (home := self.home(module)) is None:
-                self.refuse_module(node, module.__name__, f"function {qualname}")
-                return None
-            elif module.__name__ != "__main__" and home is not None:
-                return FunctionRef(module.__name__, qualname)
-        return self.pickle(node, function, f"function {qualname or function!r}")
+        what = f"function {qualname or function!r}"
+        if inspect.iscoroutinefunction(function):
+            self.refuse(node, what, "is async: nobody awaits it", "call it in a plain function: asyncio.run(...)")
+            return None
+        if module in (None, self.workflow) or name == "__main__" or _find(module, qualname) is not function:
+            return self.pickle(node, function, what)
+        assert module is not None
+        missing = self.modules.missing(module.__name__)
+        if missing is not None:
+            self.refuse(node, what, *missing)
+            return None
+        return FunctionRef(module.__name__, qualname)
 
     def value(self, node: AINode, value: Any, what: str) -> Any:
         """``value`` as data: containers stay, plain values stay, everything else is pickled."""
@@ -68,26 +96,44 @@ class _Freezer:
             return value
         if type(value) in (list, tuple):
             return type(value)([self.value(node, item, what) for item in value])
-        if type(value) is dict and all(type(key) is str for key in value):
+        if type(value) is dict and all(_is_key(key) for key in value):
             return {key: self.value(node, item, f"{what}[{key!r}]") for key, item in value.items()}
         return self.pickle(node, value, what)
+
+    def plain(self, node: AINode, value: Any, keyword: str) -> Any:
+        """What stands for a command's keyword: a plain value, or lists and maps of them."""
+        if isinstance(value, os.PathLike):
+            return os.fsdecode(value)
+        if type(value) in (list, tuple):
+            return [self.plain(node, item, keyword) for item in value]
+        if type(value) is dict and all(type(key) is str for key in value):
+            return {key: self.plain(node, item, keyword) for key, item in value.items()}
+        if isinstance(value, (bool, int, float, str, type(None))):
+            return value
+        if isinstance(value, (InputRef, OutputFile)):
+            words, hint = "holds a node or an output in a list or map", "give each one a keyword of its own"
+        else:
+            words, hint = f"is a {type(value).__name__}, which no command can take", "pass it as text or as a number"
+        self.refuse(node, f"keyword {keyword!r}", words, hint)
+        return None
 
     def pickle(self, node: AINode, value: Any, what: str) -> Pickled | None:
         import cloudpickle
 
         try:
-            data = cloudpickle.dumps(value)
+            data = dumps(value)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
             hint = "make it inside the function, or pass what it is made from (a path, a name, a number)"
-            self.problems.append(
-                Problem(f"{what} of node {node.name!r} in job {node.job!r} cannot travel: {reason}", node.where, hint)
-            )
+            self.refuse(node, what, f"cannot travel: {type(error).__name__}: {error}{blame(value)}", hint)
             return None
-        for name in sorted(_modules_named(data)):
-            module = sys.modules.get(name)
-            if module is not None and module is not self.workflow and self.home(module) is None:
-                self.refuse_module(node, name, what)
+        if len(data) > PICKLE_LIMIT:
+            words = f"is {len(data) / 2**20:.0f} MB; what is sent with a job may be {PICKLE_LIMIT // 2**20} MB"
+            self.refuse(node, what, words, "keep it in a file and pass the path, or make it in a job of its own")
+            return None
+        for name in sorted(modules_named(data)):
+            if name in sys.modules and name != self.workflow.__name__ and (missing := self.modules.missing(name)):
+                self.refuse(node, what, *missing)
+                return None
         return Pickled(
             data,
             f"{what} of node {node.name!r}",
@@ -96,56 +142,12 @@ class _Freezer:
             cloudpickle.__version__,
         )
 
-    def home(self, module: ModuleType) -> str | None:
-        """``project`` or ``installed``; None for a module that exists only in this process."""
-        return home_of(module, self.root)
-
-    def refuse_module(self, node: AINode, name: str, what: str) -> None:
-        file = getattr(sys.modules[name], "__file__", None) or "no file"
-        self.problems.append(
-            Problem(
-                f"{what} of node {node.name!r} in job {node.job!r} needs the module {name!r} ({file}), which is "
-                "neither in the project nor installed: no job can import it",
-                node.where,
-                "move it into the project (python_paths in project.yaml says where jobs look), or install it",
-            )
-        )
+    def refuse(self, node: AINode, what: str, words: str, hint: str) -> None:
+        self.problems.append(Problem(f"{what} of node {node.name!r} in job {node.job!r} {words}", node.where, hint))
 
 
-def home_of(module: ModuleType, root: Path) -> str | None:
-    """Where a job finds ``module``: ``project`` (it travels), ``installed``, or None (only here)."""
-    file = getattr(module, "__file__", None)
-    if file is None:
-        if module.__name__ in sys.builtin_module_names or getattr(module, "__spec__", None) is None:
-            return "installed"
-        paths = list(getattr(module, "__path__", ()))  # a namespace package
-        if not paths:
-            return "installed"
-        file = paths[0]
-    path = Path(file).resolve()
-    if any(path.is_relative_to(folder) for folder in _installed_folders()):
-        return "installed"
-    if path.is_relative_to(root):
-        return "project"
-    return "installed" if _found_afresh(module.__name__) else None
-
-
-def _installed_folders() -> list[Path]:
-    paths = sysconfig.get_paths()
-    return [Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-
-
-_afresh: dict[str, bool] = {}
-
-
-def _found_afresh(name: str) -> bool:
-    """Whether a fresh interpreter finds the module: editable installs and .pth files lead anywhere."""
-    if name not in _afresh:
-        code = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-        top = name.partition(".")[0]
-        done = subprocess.run([sys.executable, "-c", code, top], cwd="/", capture_output=True)
-        _afresh[name] = done.returncode == 0
-    return _afresh[name]
+def _is_key(key: Any) -> bool:
+    return all(map(_is_key, key)) if type(key) is tuple else type(key) in _PLAIN
 
 
 def _find(module: ModuleType, qualname: str) -> Any:
@@ -164,34 +166,3 @@ def _by_value(module: ModuleType) -> Iterator[None]:
         yield
     finally:
         cloudpickle.unregister_pickle_by_value(module)
-
-
-def _modules_named(data: bytes) -> set[str]:
-    """The modules that opening the pickle would import; the pickle is read, not opened."""
-    names: set[str] = set()
-    strings: list[str] = []
-    memo: dict[int, str | None] = {}
-    last: str | None = None
-    importing = False
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name == "MEMOIZE":
-            memo[len(memo)] = last
-            continue
-        if opcode.name in ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"):
-            last = str(argument)
-        elif opcode.name in ("BINGET", "LONG_BINGET"):
-            last = memo.get(int(argument or 0))
-        elif opcode.name == "STACK_GLOBAL":
-            if len(strings) >= 2:
-                names.add(strings[-2])
-                importing = strings[-1] == "subimport"
-            last = None
-        else:
-            last = None
-        if last is not None:
-            if importing:  # cloudpickle's subimport(name): a module object that the value refers to
-                names.add(last)
-                importing = False
-            strings.append(last)
-            del strings[:-2]
-    return names

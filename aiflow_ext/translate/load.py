@@ -16,6 +16,7 @@ from aiflow_ext.model.authoring import Workflow
 from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.translate.check import near
+from aiflow_ext.translate.modules import file_of, is_installed
 
 if TYPE_CHECKING:
     from aiflow_ext.translate.project import Project
@@ -28,35 +29,63 @@ WORKFLOW_MODULE = "aiflow_workflow"
 def imported_workflow(project: Project) -> Iterator[ModuleType]:
     """The project's workflow.py as a module, with the project's python paths first on ``sys.path``.
 
-    Modules that it brought in from the project are forgotten again afterwards, so that one process can load several
-    projects. Raises ProjectError for whatever goes wrong in the user's code, with its place.
+    Afterwards the modules that it brought in from its own folders are forgotten again, and those whose names they took
+    are back, so that one process can load several projects. Raises ProjectError for whatever goes wrong in the user's
+    code, with its place.
     """
-    path, modules = list(sys.path), set(sys.modules)
     root = Path(project.desc.root).resolve()
-    sys.path[:0] = [str(root / folder) for folder in project.desc.python_paths]
-    importlib.invalidate_caches()
-    written = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # a project folder may be read-only, and is the user's
-    try:
+    paths = [str(root / folder) for folder in project.desc.python_paths]
+    with _process_restored(root, paths):
         spec = importlib.util.spec_from_file_location(WORKFLOW_MODULE, project.workflow_py)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[WORKFLOW_MODULE] = module
-        with _users_mistakes(root, f"{project.workflow_py.name} cannot be imported"):
+        with _users_mistakes(project, f"{project.workflow_py.name} cannot be imported"):
             spec.loader.exec_module(module)
         yield module
+
+
+@contextmanager
+def _process_restored(root: Path, paths: list[str]) -> Iterator[None]:
+    path, folder, written = list(sys.path), os.getcwd(), sys.dont_write_bytecode
+    hidden = {name: sys.modules.pop(name) for name in _shadowed(paths)}
+    modules = set(sys.modules)
+    sys.path[:0] = paths
+    sys.dont_write_bytecode = True  # a project folder may be read-only, and is the user's
+    importlib.invalidate_caches()
+    try:
+        yield
     finally:
+        own = [root, *(Path(each).resolve() for each in sys.path if each not in path)]
         sys.path[:] = path
         sys.dont_write_bytecode = written
         for name in set(sys.modules) - modules:
-            file = getattr(sys.modules[name], "__file__", None)
-            if name == WORKFLOW_MODULE or (file and Path(file).resolve().is_relative_to(root) and not _installed(file)):
+            file = file_of(sys.modules[name])
+            if name == WORKFLOW_MODULE or (
+                file and not is_installed(file) and any(Path(file).resolve().is_relative_to(each) for each in own)
+            ):
                 del sys.modules[name]
+        sys.modules.update(hidden)
+        if os.getcwd() != folder:
+            os.chdir(folder)
 
 
-def _installed(file: str) -> bool:
-    return any(f"{os.sep}{part}{os.sep}" in file for part in ("site-packages", "dist-packages"))
+def _shadowed(paths: list[str]) -> list[str]:
+    """Loaded modules that the project has modules of the same name for; in a job the project's come first."""
+    own = {WORKFLOW_MODULE}
+    for path in paths:
+        for found in Path(path).glob("*"):
+            if found.suffix == ".py" or (found / "__init__.py").is_file():
+                own.add(found.stem)
+    own -= {*sys.stdlib_module_names, "aiflow_ext", "__main__"}
+    folders = [Path(path).resolve() for path in paths]
+
+    def is_theirs(name: str) -> bool:
+        file = file_of(sys.modules[name])
+        return bool(file) and any(Path(str(file)).resolve().is_relative_to(folder) for folder in folders)
+
+    return [name for name in sys.modules if name.partition(".")[0] in own and not is_theirs(name)]
 
 
 def built_graph(project: Project, module: ModuleType, name: str | None = None) -> AIGraph:
@@ -64,24 +93,25 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
 
     Raises ProjectError where there is none, there are several and no name was given, or building it raised.
     """
-    found = {value.name: value for value in vars(module).values() if isinstance(value, Workflow)}
-    file = project.workflow_py.name
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow)}
+    file, names = project.workflow_py.name, [workflow.name for workflow in found.values()]
     if not found:
-        raise ProjectError(f"{file} has no workflow", hint="put @af.workflow on the function that builds the graph")
-    if name is not None and name not in found:
-        hint = near(name, found) or f"it has {', '.join(map(repr, found))}"
-        raise ProjectError(f"{file} has no workflow {name!r}", hint=hint)
-    if name is None and len(found) > 1:
-        names = ", ".join(found)
-        raise ProjectError(f"{file} has several workflows: {names}", hint="choose one: --workflow NAME")
-    workflow = found[name] if name is not None else next(iter(found.values()))
-    root = Path(project.desc.root).resolve()
-    with _users_mistakes(root, f"building workflow {workflow.name!r} failed"):
-        return workflow.build()
+        hint = "put @af.workflow on the function that builds the graph"
+        raise ProjectError(f"{file} has no workflow", where=f"{project.workflow_py}:1", hint=hint)
+    if name is not None and name not in names:
+        hint = near(name, names) or f"it has {', '.join(map(repr, names))}"
+        raise ProjectError(f"{file} has no workflow {name!r}", where=f"{project.workflow_py}:1", hint=hint)
+    chosen = [workflow for workflow in found.values() if name in (None, workflow.name)]
+    if len(chosen) > 1:
+        told = ", ".join(f"{workflow.name} ({workflow.where})" for workflow in chosen)
+        hint = "choose one: --workflow NAME" if name is None else "give each a name of its own: @af.workflow(name=...)"
+        raise ProjectError(f"{file} has several workflows: {told}", where=chosen[1].where, hint=hint)
+    with _users_mistakes(project, f"building workflow {chosen[0].name!r} failed", chosen[0].where):
+        return chosen[0].build()
 
 
 @contextmanager
-def _users_mistakes(root: Path, what: str) -> Iterator[None]:
+def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -> Iterator[None]:
     """What user code raises, as a ProjectError with the innermost line of the project that led there."""
     try:
         yield
@@ -89,11 +119,12 @@ def _users_mistakes(root: Path, what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SyntaxError) and error.filename:
-            place: str | None = f"{error.filename}:{error.lineno}"
+            place: str | None = f"{error.filename}:{error.lineno}" if error.lineno else error.filename
             words = f"{type(error).__name__}: {error.msg}"
         else:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(root)]
-            place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+            root = Path(project.desc.root).resolve()
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, root)]
+            place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else otherwise or f"{project.workflow_py}:1"
             words = f"{type(error).__name__}: {error}"
         hint = None
         if isinstance(error, ModuleNotFoundError):
@@ -102,3 +133,7 @@ def _users_mistakes(root: Path, what: str) -> Iterator[None]:
                 "project.yaml"
             )
         raise ProjectError(f"{what}: {words}", where=place, hint=hint) from error
+
+
+def _is_own(file: str, root: Path) -> bool:
+    return Path(file).resolve().is_relative_to(root) and not is_installed(file)

@@ -297,3 +297,36 @@ print({{record.status for record in af.plugins() if record.distribution == "moon
     done = subprocess.run([sys.executable, "-c", newer], env=site.env, capture_output=True, text=True, check=True,
                           cwd=site.folder.parent)  # fmt: skip
     assert done.stdout.strip() == "{'incompatible'}"
+
+
+def put_back_mtime(folder: Path, before: os.stat_result) -> None:
+    """What a coarse clock does: the folder has changed, and its mtime has not."""
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_importlibs_own_memory_of_a_folder_hides_nothing(here) -> None:
+    from aiflow_ext.host.host import plugins
+
+    here.add("moon-dist", rover("moon"))
+    assert "moon-dist" in {one.distribution for one in plugins()}
+    before = here.folder.stat()
+    here.add("mars-dist", rover("mars"))
+    put_back_mtime(here.folder, before)
+    assert {"moon-dist", "mars-dist"} <= {one.distribution for one in plugins()}
+
+
+def test_a_dependency_that_came_with_the_plugin_is_found_by_a_process_that_knew_its_folder(
+    here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Callable[..., str]
+) -> None:
+    from aiflow_ext.host.host import PluginHost
+
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    monkeypatch.syspath_prepend(str(libraries))
+    with pytest.raises(ModuleNotFoundError):
+        __import__("moon_library")
+    before = libraries.stat()
+    (libraries / "moon_library.py").write_text("")
+    put_back_mtime(libraries, before)
+    here.add("moon-dist", rover("moon"), {"moon_plugin.py": "import moon_library\n" + source("moon")})
+    assert PluginHost().resolve("moon", "rover").record.status == "loaded"

@@ -66,6 +66,15 @@ def test_resolving_twice_gives_the_same_object(here, source: Callable[..., str])
     assert host.resolve("moon", "rover") is host.resolve("moon", "rover")
 
 
+def test_a_call_meets_one_implementation_however_many_plugins_are_resolved(here, source: Callable[..., str]) -> None:
+    for name in ("moon", "mars", "venus"):
+        here.add(f"{name}-dist", {"job_plugins": {f"{name}.rover": f"{name}_plugin:Plugin"}},
+                 {f"{name}_plugin.py": source(name)})  # fmt: skip
+    host = PluginHost()
+    hooks = [host.resolve(name, "rover").hook for name in ("moon", "mars", "venus")]
+    assert [len(hook.submit_job.get_hookimpls()) for hook in hooks] == [1, 1, 1]
+
+
 def test_a_missing_dependency_names_the_module_and_the_install_command(here, source: Callable[..., str]) -> None:
     error = refused(here, errors.PluginDependencyError, "import no_such_cluster_client.api\n" + source())
     assert "no_such_cluster_client" in str(error)

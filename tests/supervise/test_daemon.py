@@ -248,27 +248,29 @@ def test_full_disk_refuses_starts_and_loses_no_end(small_disk: Path, make_kit: A
     filler = small_disk / "filler"
     written = subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1k"], capture_output=True, text=True)
     assert "No space left" in written.stderr
-    # What is left of the journal's last page takes a few more lines.
-    for number in range(1000):
-        refused = f"refused{number}"
+    # What is left of the journal's last page takes a few more lines, and then some shorter ones.
+    refused = {}
+    for length in [300] * 30 + list(range(300, -1, -1)):
+        id = f"more{len(refused)}-{length}"
         try:
-            kit.start(refused, "/bin/true", stdout=str(out), stderr=str(out))
+            kit.start(id, "/bin/true", stdout=str(out), stderr=str(out), mark="m" * length)
         except SupervisorError as error:
-            said = str(error)
-            break
-    assert "No space left" in said
-    assert kit.supervisor.record(refused) is None
+            refused[id] = str(error)
+    assert all("No space left" in said for said in refused.values())
+    assert not refused.keys() & kit.supervisor.records().keys()
+    again = id
+    assert again in refused
     threading.Thread(target=go.write_text, args=("go\n",)).start()
     record = kit.event(events, "job", "ended")
     assert (record.exit_code, record.unsaved) == (5, "No space left on device")
     assert kit.supervisor.record("job").exit_code == 5
     filler.unlink()
     # Written as soon as there is room, and before anything else.
-    assert kit.start(refused, "/bin/true", stdout=str(out), stderr=str(out)).state == "running"
+    assert kit.start(again, "/bin/true", stdout=str(out), stderr=str(out)).state == "running"
     assert Supervisor(small_disk).record("job").unsaved is None
     seqs = [line["seq"] for line in kit.journal()]
     assert seqs == list(range(1, len(seqs) + 1))
-    kit.end(refused)
+    kit.end(again)
     events.close()
     kit.tear_down()
     kit.supervisor.close()

@@ -71,6 +71,7 @@ def test_what_cannot_be_started_is_a_record_with_the_kernels_words_and_the_path(
         assert kit.supervisor.record(id) == record
     nul = kit.start("nul", "/bin/echo", "a\0b")
     assert (nul.state, "null byte" in nul.error) == ("not_started", True)
+    assert kit.supervisor.start(kit.spec("nothing")).state == "not_started"
     assert kit.run("fine", "/bin/true").exit_code == 0
 
 

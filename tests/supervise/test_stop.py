@@ -186,6 +186,32 @@ while True:
     assert not left
 
 
+@pytest.mark.parametrize("way", ["stop", "end"])
+def test_run_that_a_job_started_goes_with_the_job(kit: Any, way: str) -> None:
+    pipe = kit.pipe()
+    (kit.folder / "inner").mkdir()
+    code = f"""
+import os, sys
+sys.path.insert(0, {os.getcwd()!r})
+from aiflow_ext.supervise import ProcessSpec, Supervisor
+here = {str(kit.folder / "inner")!r}
+argv = ["/bin/sh", "-c", "echo $$ > {pipe.path}; exec sleep 100"]
+Supervisor(here).start(ProcessSpec("inner", argv, {{"PATH": os.environ["PATH"]}}, here, here + "/o", here + "/e", ""))
+sys.stdin.read() if {way == "end"} else __import__("time").sleep(100)
+"""
+    kit.start("outer", sys.executable, "-c", code)
+    job = pipe.pid()
+    daemon = int((kit.folder / "inner" / "supervisor.lock").read_text().split()[0])
+    if way == "stop":
+        kit.supervisor.stop("outer", grace=5)
+        assert not kit.alive(job)
+        assert not kit.alive(daemon)
+    else:
+        assert kit.end("outer").exit_code == 0
+        kit.gone(job)
+        kit.gone(daemon)
+
+
 def test_stop_without_any_supervisor_to_be_had(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = kit.pipe()
     child = f"sh -c 'trap \"\" TERM; echo $$ > {pipe.path}; while :; do sleep 1; done'"

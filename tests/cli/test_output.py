@@ -1,0 +1,104 @@
+"""What the command line prints, where, and the exit codes it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+CMD = '"*": {platform: local, engine: cmd_line}\n'
+
+
+def test_nothing_in_a_pipe_has_colour_codes(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("false")', CMD + "a: {}\nb: {}\n")
+    for args in (["plugins"], ["run", project.root], ["render", project.root], ["why", "local", "python"], ["--help"]):
+        done = cli(*args, env={**os.environ, "FORCE_COLOR": "", "TERM": "xterm-256color"})
+        assert "\x1b" not in done.stdout + done.stderr, args
+
+
+def test_a_terminal_gets_a_live_table(project, cli_env):
+    project.jobs('with af.job("first"): af.cmd("true")', CMD + "first: {}\n")
+    master, slave = pty.openpty()
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
+    run = subprocess.Popen(argv, stdout=slave, stderr=slave, stdin=slave, env={**cli_env, "TERM": "xterm"})
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    assert run.wait(30) == 0
+    assert b"\x1b[" in seen
+    assert b"FINISHED" in seen
+
+
+def test_the_exit_codes_are_those_of_the_table(project, cli):
+    project.jobs(
+        'with af.job("a"): af.cmd("{properties.code}".join(["exit ", ""]))', CMD + "a: {properties: {code: 0}}\n"
+    )
+    assert cli("run", project.root).returncode == 0
+    assert cli("run", project.root, "-p", "code=1").returncode == 1
+    assert cli("run").returncode == 2
+    assert cli("run", project.root, "--jobs", "0").returncode == 2
+    assert cli("no-such-command").returncode == 2
+    assert cli("run", project.root / "nowhere").returncode == 3
+    assert cli("run", project.root, "-p", "cod=1").returncode == 3
+    assert cli("run", project.root, "--set", "a.platform=slurm").returncode == 4
+    assert cli("why", "local", "cmd_line").returncode == 0
+    assert cli("why", "slurm", "cmd_line").returncode == 4
+    assert cli("run", project.root, env={**os.environ, "AIFLOW_PLUGINS_DENY": "aiflow-ext-local"}).returncode == 5
+
+
+def test_a_users_mistake_never_shows_a_traceback(project, cli):
+    project.jobs("undefined_name", CMD)
+    done = cli("run", project.root)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert f"{project.root}/workflow.py:6" in done.stderr
+    assert "undefined_name" in done.stderr
+
+
+def test_every_mistake_of_a_project_is_told_at_once(project, cli):
+    project.jobs(
+        'with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("echo {x}", y=1)\naf.cmd("true")\n'
+        'af.run_after("a", "c")',
+        CMD + "a: {retris: 2, timeout: soon}\nd: {}\n",
+    )
+    done = cli("run", project.root, "--json")
+    said = json.loads(done.stdout)["error"]
+    assert done.returncode == said["exit_code"] == 3
+    words = " ".join(problem["message"] for problem in said["problems"])
+    assert "'c'" in words  # run_after an unknown job
+    assert "no job" in words  # the command outside
+    assert "'b'" in words  # a job without config
+    assert "'d'" in words  # a config without a job
+    assert all(problem["where"] for problem in said["problems"])
+
+
+def test_json_errors_name_where_and_what_to_do(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {retris: 2}\n")
+    (problem,) = json.loads(cli("run", project.root, "--json").stdout)["error"]["problems"]
+    assert problem["where"].endswith("workflow.yaml:2")
+    assert "retries" in problem["hint"]
+
+
+def test_a_reader_that_goes_away_is_no_error(project):
+    argv = f"{sys.executable} -m aiflow_ext plugins --json | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", argv], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_listing_is_a_table_of_what_is_installed(cli):
+    records = {(record["kind"], record["name"]): record for record in json.loads(cli("plugins", "--json").stdout)}
+    local = records["job_plugin", "local.python"]
+    assert local["status"] == "available"
+    assert local["distribution"] == "aiflow-ext-local"
+    assert local["entry_point"] == "aiflow_ext_local.python:LocalPythonJobPlugin"
+    assert ("platform", "local") in records
+    assert ("engine", "python") in records

@@ -1,0 +1,200 @@
+"""An environment with plugins that strangers wrote, pip-installed, and runs of projects in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "examples" / "plugin-nohup"
+ZOO = """
+[aiflow_ext.platforms]
+act = zoo_act:Act
+shapes = zoo_shapes:Shapes
+broken = zoo_broken:Broken
+[aiflow_ext.job_plugins]
+act.part = zoo_act:Plugin
+shapes.klass = zoo_shapes:FromClass
+shapes.instance = zoo_shapes:instance
+shapes.factory = zoo_shapes:factory
+shapes.sql = zoo_shapes:Positional
+broken.job_type = zoo_broken:job_type
+broken.job_config_type = zoo_broken:job_config_type
+broken.platform = zoo_broken:platform
+broken.engine = zoo_broken:engine
+"""
+
+
+def wheel(folder: Path, name: str, entry_points: str, modules: list[Path], requires: str = "aiflow-ext") -> Path:
+    """A real wheel of these modules."""
+    stem = f"{name.replace('-', '_')}-1.0"
+    content = {module.name: module.read_text() for module in modules} | {
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/entry_points.txt": entry_points,
+    }
+    content[f"{stem}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in content)
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for inside, text in content.items():
+            archive.writestr(inside, text)
+    return path
+
+
+def example_wheel(folder: Path) -> Path:
+    """The example's wheel, as its own pyproject.toml says: a build backend would have to be downloaded."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
+    groups = said["project"]["entry-points"]
+    entry_points = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in groups.items()
+    )
+    modules = [EXAMPLE / f"{name}.py" for name in said["tool"]["setuptools"]["py-modules"]]
+    return wheel(folder, said["project"]["name"], entry_points, modules, said["project"]["dependencies"][0])
+
+
+class Environment:
+    """A virtual environment with this one's distributions behind its own, and commands in it."""
+
+    def __init__(self, folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        self.python = str(folder / "bin" / "python")
+        packages = next(folder.glob("lib/python*/site-packages"))
+        behind = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+        lines = ["import site; " + "; ".join(f"site.addsitedir({entry!r})" for entry in behind)]
+        (packages / "behind.pth").write_text("\n".join(lines) + "\n")
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("AIFLOW_", "PYTHON"))}
+        self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        wheels = [example_wheel(folder), wheel(folder, "aiflow-ext-zoo", ZOO, sorted(HERE.glob("zoo/*.py")))]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "install", "-q",
+             "--no-index", "--no-deps", *map(str, wheels)],
+            capture_output=True, text=True, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def popen(self, *args: str | Path, **options: Any) -> subprocess.Popen[str]:
+        """``python ARGS`` in the environment, in a process group of its own."""
+        return subprocess.Popen(
+            [self.python, *map(str, args)], env={**self.env, **options.pop("env", {})}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
+        )  # fmt: skip
+
+    def call(self, *args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        process = self.popen(*args, **options)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+    def run(self, root: Path, *args: str, **options: Any) -> Ran:
+        return Ran(root, self.call("-m", "aiflow_ext", "run", root, *args, **options))
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    pytest.importorskip("pip")
+    return Environment(tmp_path_factory.mktemp("environment"))
+
+
+class Ran:
+    """A project that has been run: what the command said, and each job's record and files."""
+
+    def __init__(self, root: Path, done: subprocess.CompletedProcess[str]) -> None:
+        self.root, self.exit, self.out, self.err = root, done.returncode, done.stdout, done.stderr
+        runs = list((root / ".aiflow" / "runs").glob("*/run.json"))
+        self.folder = runs[0].parent if runs else root
+        record = json.loads(runs[0].read_text()) if runs else {"jobs": []}
+        self.jobs: dict[str, dict[str, Any]] = {job["name"]: job for job in record["jobs"]}
+
+    def last(self, job: str) -> dict[str, Any]:
+        """The record of the job's last attempt."""
+        found: dict[str, Any] = self.jobs[job]["attempts"][-1]
+        return found
+
+    def file(self, job: str, name: str, attempt: int = 1) -> str:
+        """A file of an attempt's folder: stdout, stderr, trace."""
+        path = Path(self.jobs[job]["attempts"][attempt - 1]["folder"], name)
+        return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+    def steps(self, job: str, attempt: int = 1) -> list[str]:
+        """Which methods of the platform ``act`` were called in the attempt's folder, in order."""
+        return [line.split()[0] for line in self.file(job, "trace", attempt).splitlines()]
+
+
+def project(root: Path, jobs: Mapping[str, Mapping[str, Any]], body: str = "") -> Path:
+    """A project of these job configs; without a ``body`` its jobs have no nodes and do not wait for each other."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "workflow.yaml").write_text(yaml.safe_dump(dict(jobs), sort_keys=False))
+    names = [name for name in jobs if name != "*"]
+    body = body or "".join(f"    with af.job({name!r}):\n        pass\n" for name in names)
+    (root / "workflow.py").write_text(f"import aiflow_ext as af\n\n@af.workflow\ndef tested():\n{body}")
+    return root
+
+
+def act(**steps: Any) -> dict[str, Any]:
+    """The config of a job on the platform ``act``: what each method does, and keys that every job has."""
+    properties = {name: steps.pop(name) for name in list(steps) if name == "generate" or name.endswith("_job")
+                  or name == "generate_job_resource"}  # fmt: skip
+    return {"platform": "act", "engine": "part", "properties": properties, **steps}
+
+
+@pytest.fixture
+def run(environment: Environment, tmp_path: Path) -> Any:
+    """Runs a project of these job configs through the command line."""
+
+    def call(jobs: Mapping[str, Mapping[str, Any]], *args: str, body: str = "", **options: Any) -> Ran:
+        return environment.run(project(tmp_path / "project", jobs, body), *args, **options)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def act_config() -> Any:
+    """Makes the config of a job on the platform ``act``."""
+    return act
+
+
+@pytest.fixture(scope="session")
+def write_project() -> Any:
+    """Writes a project of these job configs."""
+    return project
+
+
+@pytest.fixture(scope="session")
+def example() -> Path:
+    """The folder of the example plugin."""
+    return EXAMPLE
+
+
+def _marked(text: str) -> list[str]:
+    """The command lines of living processes whose AIFLOW_MARK contains ``text``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            marks = [one for one in (entry / "environ").read_bytes().split(b"\0") if one.startswith(b"AIFLOW_MARK=")]
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if state != "Z" and any(text.encode() in mark for mark in marks):
+            found.append(f"{entry.name} {command}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def processes() -> Any:
+    """Lists the living processes of a run's folder."""
+    return _marked

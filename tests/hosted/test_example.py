@@ -1,0 +1,84 @@
+"""The example plugin, as somebody who has just installed it meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def ran(environment, example, tmp_path_factory):
+    root = tmp_path_factory.mktemp("example") / "example"
+    shutil.copytree(example / "example", root, ignore=shutil.ignore_patterns(".aiflow"))
+    return environment.run(root)
+
+
+def test_the_installed_example_runs_its_project(ran):
+    assert (ran.exit, ran.err) == (0, "")
+    assert ran.file("greet", "stdout") == "hello, world\n"
+    assert ran.file("report", "stdout") == "nice 5, alpha 0.1, in job report\n"
+
+
+def test_a_handler_that_overrides_nothing_is_finished_and_shown_as_unable_to_tell(ran):
+    assert ran.last("greet")["state"] == "FINISHED"
+    assert "its handler cannot tell more" in ran.last("greet")["reason"]
+    assert "greet FINISHED" in ran.out
+    assert "its handler cannot tell more" in ran.out
+
+
+def test_its_cleanup_is_called_in_the_attempt_host(ran):
+    assert not (ran.folder / "jobs" / "greet" / "1" / "script.sh").exists()
+
+
+def test_a_failing_command_ends_with_its_own_exit_code(run):
+    body = "    with af.job('bad'):\n        af.cmd('echo why >&2; exit 7')\n        af.cmd('echo never')\n"
+    ran = run({"bad": {"platform": "nohup", "engine": "cmd_line"}}, body=body)
+    assert (ran.exit, ran.last("bad")["exit_code"], ran.file("bad", "stdout")) == (1, 7, "")
+    assert "returned non-zero exit status 7" in ran.last("bad")["reason"]
+
+
+def test_moving_a_job_to_it_is_one_line_and_the_order_between_platforms_holds(run):
+    both = {"platforms": {"nohup": {"nice": 3}}, "engine": "cmd_line"}
+    body = (
+        "    with af.job('second'):\n        af.cmd('date +%s.%N; nice')\n"
+        "    with af.job('first'):\n        af.cmd('date +%s.%N; nice')\n"
+        "    af.run_after('second', 'first')\n"
+    )
+    ran = run({"second": {"platform": "nohup", **both}, "first": {"platform": "local", **both}}, body=body)
+    assert ran.exit == 0, ran.err
+    first, second = (ran.file(name, "stdout").split() for name in ("first", "second"))
+    assert float(first[0]) < float(second[0])
+    assert (first[1], second[1]) == ("0", "3")
+
+
+@pytest.mark.parametrize(
+    ("config", "line", "words"),
+    [
+        ({"nice": "ten"}, 3, "'nice' must be a whole number, not the text 'ten'"),
+        ({"platforms": {"nohup": {"nise": 1}}}, 5, "did you mean 'nice'?"),
+        ({"platforms": {"nohup": {"shell": 3}}}, 5, "'shell' must be text, not the number 3"),
+    ],
+)
+def test_a_mistake_in_a_key_of_its_config_is_named_with_file_and_line(run, config, line, words):
+    ran = run({"greet": {"platform": "nohup", **config, "engine": "cmd_line"}})
+    assert ran.exit == 3
+    assert f"workflow.yaml:{line}" in ran.err, ran.err
+    assert words in ran.err
+    assert not ran.jobs
+
+
+def test_an_artifact_that_it_cannot_pass_is_told_before_anything_starts(run):
+    body = "    with af.job('greet'):\n        af.cmd('date > {out}', out=af.output('date.txt'))\n"
+    ran = run({"greet": {"platform": "nohup", "engine": "cmd_line"}}, body=body)
+    assert (ran.exit, ran.out) == (3, "")
+    assert "platform nohup passes no artifacts" in ran.err
+    assert "aiflow-ext-nohup" in ran.err
+
+
+def test_render_shows_the_host_that_will_run_it_and_is_json(environment, example):
+    done = environment.call("-m", "aiflow_ext", "render", example / "example", "greet", "--json")
+    (request,) = json.loads(done.stdout)
+    assert request["kind"] == "attempt host"
+    assert "echo hello, world" in request["content"]["job"]["script"]

@@ -1,0 +1,125 @@
+"""Platform ``shapes``, one engine for each thing that an entry point may lead to, and for each kind of config."""
+
+import enum
+import pathlib
+
+import attrs
+
+import aiflow_ext as af
+
+
+class Shapes(af.AbstractPlatform):
+    @staticmethod
+    def platform():
+        return "shapes"
+
+
+def engine_called(name):
+    class Engine(af.AbstractEngine):
+        @staticmethod
+        def engine():
+            return name
+
+    return Engine
+
+
+class Mode(enum.Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+class PlainConfig(af.AbstractJobConfig):
+    limit = 7  # a class attribute is no key
+
+    def __init__(self, size: int, mode: Mode = Mode.SLOW, home: pathlib.Path = pathlib.Path("/"), tags: list[str] = ()):
+        self.size, self.mode, self.home, self.tags = size, mode, home, tags
+
+
+class PositionalConfig(af.AbstractJobConfig):
+    def __init__(self, platform, engine, job_name=None, properties=None, queue: str = "default"):
+        super().__init__(platform, engine, job_name, None, af.ExecutionMode.BATCH, properties)
+        self.queue = queue
+
+
+class ClashingConfig(af.AbstractJobConfig):
+    """Has common keys as parameters of its own."""
+
+    def __init__(self, timeout: int = 30, env: dict[str, str] | None = None):
+        self.limit, self.variables = timeout, env
+
+
+@attrs.define
+class AttrsConfig(af.AbstractJobConfig):
+    size: int = 1
+    words: list[str] = attrs.field(factory=list)
+
+
+class Job(af.AbstractJob):
+    def __init__(self, context, config, nodes):
+        super().__init__(context, config)
+        self.nodes = nodes
+
+
+class Base(af.AbstractJobPlugin):
+    config_type, engine_type = af.AbstractJobConfig, None
+
+    def generate(self, sub_graph, project_desc):
+        # As the seed's own graphs were used: a mapping by instance id, and a sequence.
+        for node in sub_graph.nodes.values():
+            assert node.properties is not None
+        nodes = [(node.kind, dict(node.properties)) for node in sub_graph.nodes]
+        sub_graph.config.properties.pop("taken", None)
+        print("printed by generate")
+        return Job(af.JobContext(), sub_graph.config, nodes)
+
+    def generate_job_resource(self, job):
+        self.prepared = job
+
+    def submit_job(self, job):
+        assert self.prepared is job
+        shown = {name: str(value) for name, value in vars(job.job_config).items()}
+        print(af.dumps({"config": shown, "nodes": job.nodes, "context": job.job_context.to_json()}))
+
+    def stop_job(self, job):
+        pass
+
+    def cleanup_job(self, job):
+        pass
+
+    def job_type(self):
+        return Job
+
+    def job_config_type(self):
+        return self.config_type
+
+    def platform(self):
+        return Shapes
+
+    def engine(self):
+        return self.engine_type
+
+
+class FromClass(Base):
+    config_type, engine_type = PlainConfig, engine_called("klass")
+
+
+class FromInstance(Base):
+    config_type, engine_type = AttrsConfig, engine_called("instance")
+
+
+class FromFactory(Base):
+    config_type = ClashingConfig
+
+    def __init__(self, engine):
+        self.engine_type = engine
+
+
+class Positional(Base):
+    config_type, engine_type = PositionalConfig, engine_called("sql")
+
+
+instance = FromInstance()
+
+
+def factory():
+    return FromFactory(engine_called("factory"))
