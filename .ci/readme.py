@@ -38,8 +38,7 @@ def main() -> int:
     script = ["set -eo pipefail"]
     for block in BLOCK.finditer(text):
         if block["language"] == "sh":
-            for line in block["text"].splitlines():
-                script += [f"printf '$ %s\\n' {shlex.quote(line)}", line]
+            script += [f"printf '\\n$ %s\\n' {shlex.quote(block['text'].rstrip())}", block["text"]]
     return subprocess.run(["bash", "-c", "\n".join(script)], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
 
 

@@ -14,7 +14,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import aiflow_ext
 from aiflow_ext.model.errors import CodeError, Problem
@@ -32,7 +32,7 @@ import sys
 if __name__ == "__main__":  # a child that multiprocessing spawns imports this file too
     here = os.path.dirname(os.path.abspath(__file__))
     if sys.version_info < (3, 10):
-        sys.exit("aiflow-ext: a job's python must be 3.10 or newer; %s is %s" % (sys.executable, sys.version.split()[0]))
+        sys.exit("aiflow-ext: a job needs python 3.10 or newer; %s is %s" % (sys.executable, sys.version.split()[0]))
     if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(here):  # not so under python -I
         del sys.path[0]
     try:
@@ -68,10 +68,8 @@ class ProjectArchive:
         self.size = 0
         largest: list[tuple[int, str]] = []
         problems: list[Problem] = []
-        kept = {""}  # folders, to know what a link leads to
         links: list[tuple[str, Path]] = []
-        for name, entry, folder in self._walk(desc, problems):
-            kept.add(folder)
+        for name, entry in self._walk(desc, problems):
             if entry.is_symlink():
                 links.append((name, Path(entry.path)))
                 continue
@@ -79,10 +77,10 @@ class ProjectArchive:
             self.size += size
             largest = heapq.nlargest(3, [*largest, (size, name)])
             self.files.append((f"project/{name}", Path(entry.path)))
-        kept.update(name.removeprefix("project/") for name, _ in self.files)
-        kept.update(name for name, _ in links)
-        for name, path in links:
-            self._link(name, path, kept, problems)
+        if links:
+            kept = {str(part) for name, _ in self.files for part in (PurePosixPath(name), *PurePosixPath(name).parents)}
+            for name, path in links:
+                self._link(name, path, kept, problems)
         if self.size > LIMIT:
             named = ", ".join(f"{name} ({size / 2**20:.0f} MB)" for size, name in largest)
             problems.append(
@@ -104,8 +102,8 @@ class ProjectArchive:
         """Where :meth:`copy_to` puts the archive's content below ``folder``."""
         return folder / self.sha256[:16]
 
-    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str], str]]:
-        """Each file and link that is to travel: its name in the project, the entry, the name of its folder."""
+    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Each file and link that is to travel: its name in the project, and the entry."""
         left_out = _matcher([*LEFT_OUT, *desc.exclude])
         artifacts = str(Path(desc.artifacts).resolve()) if desc.artifacts and "://" not in desc.artifacts else None
         folders = [""]
@@ -123,7 +121,7 @@ class ProjectArchive:
                 if left_out(entry.name) or left_out(name) or entry.path == artifacts:
                     continue
                 if entry.is_symlink():
-                    yield name, entry, folder
+                    yield name, entry
                 elif entry.is_dir():
                     if not _is_environment(entry.path):
                         folders.append(name)
@@ -132,7 +130,7 @@ class ProjectArchive:
                 elif not os.access(entry.path, os.R_OK):
                     problems.append(Problem("cannot be read: no permission", entry.path, "exclude it in project.yaml"))
                 else:
-                    yield name, entry, folder
+                    yield name, entry
 
     def _link(self, name: str, path: Path, kept: set[str], problems: list[Problem]) -> None:
         try:
@@ -152,7 +150,7 @@ class ProjectArchive:
             problems.append(Problem(what, str(path), "copy what it leads to into the project, or exclude the link"))
             return
         inside = target.relative_to(self.root).as_posix()
-        if inside != "." and inside not in kept:
+        if inside != "." and f"project/{inside}" not in kept:
             what = f"a link to {inside}, which is left out: it would lead nowhere in a job"
             problems.append(Problem(what, str(path), "exclude the link too, or let both travel"))
             return
@@ -227,7 +225,8 @@ class ProjectArchive:
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:
     """Whether any of the glob patterns fits; one regular expression, because a project may have many files."""
-    cleaned = (pattern.removeprefix("./").strip("/") for pattern in patterns)
+    cleaned = [pattern.removeprefix("./").strip("/") for pattern in patterns]
+    cleaned += [pattern[3:] for pattern in cleaned if pattern.startswith("**/")]  # any depth, and none
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in cleaned)).match
 
 

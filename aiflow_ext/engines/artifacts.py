@@ -6,16 +6,17 @@ Standard library only; fsspec is imported where the URL is of a file system that
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
-import shutil
 import sys
-import tarfile
 import tempfile
 import uuid
 from pathlib import Path
 from typing import IO, Any
+
+from aiflow_ext.engines import folders
 
 
 class ArtifactError(Exception):
@@ -26,98 +27,128 @@ def save(url: str, value: Any) -> dict[str, Any]:
     """Store ``value`` at ``url`` and return its record: file, form, size, sha256, and versions for a pickle.
 
     A Path is stored as the file it is (a folder as a tar), str as UTF-8, bytes raw, anything else as ``.pkl``. The
-    record is written last: an artifact without it is not there.
+    record is written last: an artifact without it is not there. Raises ArtifactError.
     """
-    record: dict[str, Any] = {}
-    if isinstance(value, os.PathLike):
-        path = Path(value)
-        if path.is_dir():
-            with tempfile.TemporaryDirectory() as folder:
-                packed = Path(folder, "folder.tar")
-                with tarfile.open(packed, "w") as tar:
-                    tar.add(path, arcname=path.name or "folder")
-                with open(packed, "rb") as file:
-                    record = _store(url, f"{path.name or 'folder'}.tar", file)
-            record |= {"form": "folder", "name": path.name or "folder"}
-        else:
-            try:
-                with open(path, "rb") as file:
-                    record = {"form": "path", **_store(url, path.name, file)}
-            except FileNotFoundError as error:
-                raise ArtifactError(f"{path} was returned as a file but is not there") from error
-    else:
-        record = _save_value(url, value)
-    _write(f"{url}.json", json.dumps(record).encode())
+    try:
+        record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
+        _write(f"{url}.json", json.dumps(record).encode())
+    except OSError as error:
+        raise ArtifactError(f"the artifact {url} cannot be written: {_told(error)}") from error
     return record
 
 
-def _save_value(url: str, value: Any) -> dict[str, Any]:
-    import io
+def _save_path(url: str, path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        name = os.path.basename(os.path.abspath(path)) or "folder"
+        with tempfile.TemporaryDirectory() as folder:
+            packed = Path(folder, "folder.tar")
+            folders.pack(path, packed, name)
+            with open(packed, "rb") as file:
+                return {"form": "folder", "name": name, **_store(url, f"{name}.tar", file)}
+    try:
+        with open(path, "rb") as file:
+            return {"form": "path", **_store(url, path.name, file)}
+    except FileNotFoundError as error:
+        if path.exists():
+            raise
+        raise ArtifactError(f"{path} was returned as a file but is not there") from error
 
+
+def _save_value(url: str, value: Any) -> dict[str, Any]:
     if type(value) is str:
         return {"form": "str", **_store(url, "value.txt", io.BytesIO(value.encode("utf-8", "surrogatepass")))}
     if type(value) in (bytes, bytearray):
-        return {"form": "bytes", **_store(url, "value.bin", io.BytesIO(value))}
+        return {"form": type(value).__name__, **_store(url, "value.bin", io.BytesIO(value))}
     import cloudpickle
 
     try:
         data = cloudpickle.dumps(value)
     except Exception as error:
-        raise ArtifactError(f"a value of type {type(value).__name__} cannot be stored: {error}") from error
-    versions = {"python": _python(), "cloudpickle": cloudpickle.__version__}
+        raise ArtifactError(
+            f"a value of type {type(value).__name__} cannot be stored: {type(error).__name__}: {error}"
+        ) from error
+    versions = {"python": python_version(), "cloudpickle": cloudpickle.__version__}
     return {"form": "pickle", **versions, **_store(url, "value.pkl", io.BytesIO(data))}
 
 
 def load(url: str, folder: Path) -> Any:
     """The value stored at ``url``. Files and folders come as Paths: where they are, or fetched into ``folder``."""
-    path, record = fetch(url, folder)
-    form = record["form"]
+    return value_of(url, *fetch(url, folder), folder)
+
+
+def value_of(url: str, path: Path, record: dict[str, Any], folder: Path) -> Any:
+    """The value of what :func:`fetch` has brought. Raises ArtifactError where it cannot be opened here."""
+    form = record.get("form")
     if form == "path":
         return path
     if form == "folder":
         home = Path(tempfile.mkdtemp(prefix="input-", dir=folder))
-        with tarfile.open(path) as tar:
-            if hasattr(tarfile, "data_filter"):
-                tar.extractall(home, filter="data")
-            else:
-                tar.extractall(home)
+        folders.unpack(path, home)
         return home / record["name"]
+    data = path.read_bytes()
     if form == "str":
-        return path.read_bytes().decode("utf-8", "surrogatepass")
-    if form == "bytes":
-        return path.read_bytes()
-    if record["python"] != _python():
+        return data.decode("utf-8", "surrogatepass")
+    if form in ("bytes", "bytearray"):
+        return data if form == "bytes" else bytearray(data)
+    if form != "pickle":
+        raise ArtifactError(f"the artifact {url} has the form {form!r}, which this version does not know")
+    check_versions(url, data, str(record.get("python")), str(record.get("cloudpickle")))
+    return open_pickle(data, url)
+
+
+def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> None:
+    """Raise ArtifactError where a pickle written by these versions cannot be trusted to open here."""
+    if python != python_version():
         raise ArtifactError(
-            f"{url} was pickled by Python {record['python']} and this job runs Python {_python()}: run both jobs with "
-            "the same version, or pass a file, str or bytes"
+            f"{what} was pickled by Python {python} and this job runs Python {python_version()}: give both the same "
+            "version, pass a file, str or bytes, and keep functions in modules of the project"
         )
-    return open_pickle(path.read_bytes(), url)
+    if b"cloudpickle" not in data:
+        return
+    try:
+        import cloudpickle as installed
+    except ImportError as error:
+        raise ArtifactError(f"{what} needs the package cloudpickle in the job's python") from error
+    if installed.__version__.partition(".")[0] != cloudpickle.partition(".")[0]:
+        raise ArtifactError(
+            f"{what} was pickled by cloudpickle {cloudpickle} and this job has {installed.__version__}: install the "
+            "same one in both places"
+        )
 
 
 def fetch(url: str, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The artifact's file (where it is, or copied into ``folder``), checked against its record; and the record."""
     try:
         record = json.loads(_read(f"{url}.json"))
+        source, told = f"{url}/{record['file']}", (record["sha256"], record["size"])
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed") from error
-    source = f"{url}/{record['file']}"
-    local = _local(source)
-    if local is None:
-        home = Path(tempfile.mkdtemp(prefix="input-", dir=folder))
-        local = home / record["file"]
-        fs, path = _remote(source)
-        fs.get_file(path, str(local))
+    except OSError as error:
+        raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
     digest, size = hashlib.sha256(), 0
     try:
+        local = _local(source)
+        if local is None:
+            local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record["file"])
+            fs, path = _remote(source)
+            fs.get_file(path, str(local))
         with open(local, "rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
                 size += len(chunk)
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
-    if (digest.hexdigest(), size) != (record["sha256"], record["size"]):
+    except OSError as error:
+        raise ArtifactError(f"the artifact {source} cannot be read: {_told(error)}") from error
+    if (digest.hexdigest(), size) != told:
         raise ArtifactError(f"the artifact {source} is not what its producer recorded (sha256 or size differ)")
     return local, record
+
+
+def _told(error: OSError) -> str:
+    return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
 
 
 def open_pickle(data: bytes, what: str) -> Any:
@@ -198,11 +229,6 @@ def _remote(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _python() -> str:
+def python_version() -> str:
+    """``major.minor`` of this interpreter: pickles are opened by the version that wrote them."""
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
-
-
-def copy_out(source: Path, target: Path) -> None:
-    """Copy a file to where a command is told to find it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.engines.command import plan_command, text_of
+from aiflow_ext.model.code import FunctionRef
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
 from aiflow_ext.model.job import JobContext
@@ -16,7 +20,8 @@ from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.split import find_cycle
 
-_archives: dict[tuple[Any, ...], ProjectArchive] = {}
+# One scan a project as it was loaded: a later load of the same folder, after an edit, is scanned anew.
+_archives: WeakKeyDictionary[ProjectDesc, ProjectArchive] = WeakKeyDictionary()
 
 
 class Bundle:
@@ -39,11 +44,10 @@ class Bundle:
 
     @property
     def archive(self) -> ProjectArchive:
-        """The project archive; scanned once a process. Raises CodeError that names what cannot travel."""
-        key = (self.project.root, self.project.exclude, self.project.artifacts)
-        if key not in _archives:
-            _archives[key] = ProjectArchive(self.project)
-        return _archives[key]
+        """The project archive; scanned once a project. Raises CodeError that names what cannot travel."""
+        if self.project not in _archives:
+            _archives[self.project] = ProjectArchive(self.project)
+        return _archives[self.project]
 
     def payload(self, context: JobContext) -> bytes:
         """What the runner is given: the steps, where their inputs are and where their outputs go. JSON."""
@@ -79,7 +83,7 @@ class Bundle:
         base, job, attempt = context.artifacts_url or "", context.job_name or "", context.attempt or 1
         if node.kind != "cmd_line":
             return {"value": artifact_url(base, job, attempt, str(node.name))}
-        outputs = [name for name, value in node.properties["names"].items() if isinstance(value, OutputFile)]
+        outputs = [name for name, value in node.properties.get("names", {}).items() if isinstance(value, OutputFile)]
         return {name: artifact_url(base, job, attempt, str(node.name), name) for name in outputs}
 
     def command(self) -> list[list[str]]:
@@ -119,7 +123,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
         for node in bundle.steps:
             names = {
                 **_constants(node),
-                **{name: "x" for name in node.properties["names"] if name not in _constants(node)},
+                **{name: "x" for name in node.properties.get("names", {}) if name not in _constants(node)},
             }
             try:
                 plan_command(node, names, sub_graph.config.properties)
@@ -127,9 +131,30 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
                 problems += error.problems
     if problems:
         raise CodeError(problems=problems)
-    if bundle.needs_runner:
-        bundle.archive  # noqa: B018  scanned now, so that what cannot travel is told before anything is sent
+    if bundle.needs_runner:  # scanned now, so that what cannot travel is told before anything is sent
+        problems += _left_out(bundle)
+    if problems:
+        raise CodeError(problems=problems)
     return bundle
+
+
+def _left_out(bundle: Bundle) -> Iterator[Problem]:
+    """Functions of the project whose own file the archive leaves out."""
+    root, sent = Path(bundle.project.root), {name for name, _ in bundle.archive.files}
+    for node in bundle.steps:
+        function = node.properties.get("function")
+        if not isinstance(function, FunctionRef):
+            continue
+        for folder in bundle.project.python_paths:
+            stem = os.path.normpath(os.path.join(folder, *function.module.split(".")))
+            for name in (f"{stem}.py", f"{stem}/__init__.py"):
+                if (root / name).is_file() and f"project/{name}" not in sent:
+                    yield Problem(
+                        f"function {function.qualname} of node {node.name!r} in job {node.job!r} is in {name}, which "
+                        "does not travel",
+                        node.where,
+                        "take it out of exclude in project.yaml",
+                    )
 
 
 def unpack(bundle: Bundle, folder: Path) -> Path:
@@ -142,7 +167,7 @@ def _maker(engine: str) -> str:
 
 
 def _constants(node: AINode) -> dict[str, str]:
-    names = node.properties["names"]
+    names = node.properties.get("names", {})
     return {name: text_of(value) for name, value in names.items() if not isinstance(value, (InputRef, OutputFile))}
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aiflow_ext.engines.quoting import contexts, quoted
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode
 
 ARGUMENT_LIMIT = 131072 - 1  # bytes of one argument: MAX_ARG_STRLEN of Linux, execve(2)
+ARGUMENTS_LIMIT = 2**21 - 2**17  # of all together, where the stack is limited to 8 MB; the rest is for the environment
 _PROPERTY = re.compile(r"\{properties\.([^{}\s]+)\}")
 
 
@@ -41,35 +42,57 @@ def plan_command(
                 )
             )
     wanted = re.compile("|".join([_PROPERTY.pattern, *(rf"\{{({re.escape(name)})\}}" for name in names)]))
-    quoted = isinstance(command, str)
 
-    def put_in(match: re.Match[str]) -> str:
-        if match.group(1) is not None:
-            found: Any = properties
-            for key in match.group(1).split("."):
-                found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
-                if found is _MISSING:
-                    problems.append(_no_property(node, match.group(1), properties))
-                    return match.group()
-            text = text_of(found)
-        else:
-            text = names[match.group()[1:-1]]
-        return shlex.quote(text) if quoted else text
+    def text_at(match: re.Match[str]) -> str | None:
+        if match.group(1) is None:
+            return names[match.group()[1:-1]]
+        found: Any = properties
+        for key in match.group(1).split("."):
+            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+            if found is _MISSING:
+                problems.append(_no_property(node, match.group(1), properties))
+                return None
+        return text_of(found)
 
-    filled = [wanted.sub(put_in, part) for part in parts]
-    for part in filled:
-        if len(part.encode("utf-8", "surrogateescape")) > ARGUMENT_LIMIT or "\0" in part:
-            what = "holds a NUL character" if "\0" in part else f"has an argument of {len(part)} characters"
-            problems.append(
-                Problem(
-                    f"the command of node {node.name!r} in job {node.job!r} {what}; Linux cannot execute that",
-                    node.where,
-                    f"put it into a file: one argument holds {ARGUMENT_LIMIT} bytes",
-                )
-            )
+    shell = isinstance(command, str)
+    filled = []
+    for part in parts:
+        matches = list(wanted.finditer(part))
+        places = contexts(part, [match.start() for match in matches]) if shell else [None] * len(matches)
+        pieces, end = [], 0
+        for match, place in zip(matches, places, strict=True):
+            text = text_at(match)
+            pieces += [part[end : match.start()], (text or "") if place is None else quoted(text or "", place)]
+            end = match.end()
+        filled.append("".join(pieces) + part[end:])
+    problems += _not_executable(node, filled)
     if problems:
         raise CodeError(problems=problems)
-    return ["/bin/sh", "-c", filled[0]] if quoted else filled
+    return ["/bin/sh", "-c", filled[0]] if shell else filled
+
+
+def _not_executable(node: AINode, argv: Sequence[str]) -> Iterator[Problem]:
+    """What Linux would refuse to execute: execve(2), "Limits on size of arguments and environment"."""
+    title = f"the command of node {node.name!r} in job {node.job!r}"
+    try:
+        sizes = [len(part.encode("utf-8", "surrogateescape")) for part in argv]
+    except UnicodeEncodeError as error:
+        yield Problem(f"{title} holds {error.object[error.start]!r}, which is no character", node.where, "take it out")
+        return
+    if any("\0" in part for part in argv):
+        yield Problem(f"{title} holds a NUL character; no command can", node.where, "write it as the command reads it")
+    if max(sizes) > ARGUMENT_LIMIT:
+        yield Problem(
+            f"{title} has an argument of {max(sizes)} bytes; Linux executes at most {ARGUMENT_LIMIT}",
+            node.where,
+            "put it into a file and give the command the file's path",
+        )
+    elif sum(sizes) + 9 * len(sizes) > ARGUMENTS_LIMIT:
+        yield Problem(
+            f"{title} has arguments of {sum(sizes)} bytes together; Linux executes at most {ARGUMENTS_LIMIT}",
+            node.where,
+            "put them into a file and give the command the file's path",
+        )
 
 
 def _no_property(node: AINode, name: str, properties: Mapping[str, Any]) -> Problem:
@@ -97,5 +120,10 @@ def one_command(argvs: Sequence[Sequence[str]]) -> list[str]:
     """Several argument vectors as one: the only one as it is, else a shell that runs them until one fails."""
     if len(argvs) == 1:
         return list(argvs[0])
-    script = " && ".join(shlex.join(argv) for argv in argvs[:-1])
-    return ["/bin/sh", "-c", f"{script} && exec {shlex.join(argvs[-1])}"]
+    # By position, so that every argument stays as long as it may be.
+    steps, number = [], 0
+    for argv in argvs:
+        steps.append("exec " + " ".join(f'"${{{number + place}}}"' for place in range(1, len(argv) + 1)))
+        number += len(argv)
+    script = " && ".join([*(f"({step})" for step in steps[:-1]), steps[-1]])  # exec: a program, never a built-in
+    return ["/bin/sh", "-c", script, "sh", *(part for argv in argvs for part in argv)]

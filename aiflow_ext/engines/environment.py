@@ -1,4 +1,14 @@
-"""What a job can see: its ``AIFLOW_*`` variables, the same on every platform."""
+"""What a job can see: its ``AIFLOW_*`` variables, the same on every platform.
+
+``AIFLOW_RUN``, ``AIFLOW_JOB``, ``AIFLOW_ATTEMPT``: which attempt of which job in which run.
+``AIFLOW_PROPERTIES``: the job config's properties, as JSON.
+``AIFLOW_WORK_FOLDER``: the attempt's own folder, the current one at the start.
+``AIFLOW_PROJECT_FOLDER``: where the project's files are; unset in a job that is sent no archive.
+``AIFLOW_CHECKPOINT_DIR``: folder or URL that all attempts of the job in this run share.
+``AIFLOW_REASON_FILE``: set by a platform that keeps one: the runner, or the job itself, writes there in one line why
+the job failed, and the platform shows it with the attempt's end.
+``AIFLOW_MARK``: carried by every process of the attempt, to find the ones that left its session.
+"""
 
 from __future__ import annotations
 

@@ -18,22 +18,26 @@ from typing import Any, NoReturn
 from aiflow_ext.engines import artifacts
 from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.model.code import FunctionRef, Pickled
+from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
+from aiflow_ext.model.names import safe_name
 
 
 def main(payload_file: str) -> NoReturn:
     """Run the payload and end this process with the job's exit code."""
-    payload = loads(Path(payload_file).read_bytes())
-    project = os.environ.get("AIFLOW_PROJECT_FOLDER")
-    if project:
-        sys.path[:0] = [os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]]
-    job = _Job(payload)
     try:
-        for step in payload["steps"]:
-            job.run(step)
-    except ArtifactError as error:
+        payload = loads(Path(payload_file).read_bytes())
+        project = os.environ.get("AIFLOW_PROJECT_FOLDER")
+        if project:
+            sys.path[:0] = [os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]]
+        job = _Job(payload)
+        for number, step in enumerate(payload["steps"], 1):
+            job.run(step, last=number == len(payload["steps"]))
+    except (ArtifactError, DataError) as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{type(error).__name__}: {error}")
     sys.stdout.flush()
     sys.exit(0)
 
@@ -43,12 +47,16 @@ class _Job:
         self.payload = payload
         self.work = Path(os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd())
         self.values: dict[tuple[str, str | None], Any] = {}
-        self.fetched: dict[str, Any] = {}
+        self.files: dict[str, tuple[Path, dict[str, Any]]] = {}
+        self.loaded: dict[str, Any] = {}
 
-    def run(self, step: dict[str, Any]) -> None:
-        (self.python if step["kind"] == "python" else self.cmd_line)(step)
+    def run(self, step: dict[str, Any], last: bool) -> None:
+        if step["kind"] == "python":
+            self.python(step, last)
+        else:
+            self.cmd_line(step)
 
-    def python(self, step: dict[str, Any]) -> None:
+    def python(self, step: dict[str, Any], last: bool) -> None:
         properties = step["properties"]
         inputs = [self.value(source) for source in step["inputs"]]
         function = self.opened(properties["function"])
@@ -56,8 +64,17 @@ class _Job:
         kwargs = {key: self.filled(item, inputs) for key, item in properties["kwargs"].items()}
         try:
             value = function(*args, **kwargs)
-        except Exception as error:
-            _fail_as_user_code(error, step)
+        except SystemExit as leaving:
+            if leaving.code in (None, 0) and (step["read"] or not last):
+                left = "a later node of the job was still to run" if not last else "another job reads its value"
+                _fail(f"{step['id']} called sys.exit() before its end, and {left}: let it return instead")
+            if not isinstance(leaving.code, (int, type(None))):
+                _note(str(leaving.code))
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _fail_as_user_code(error)
         self.values[step["id"], None] = value
         if step["read"] or isinstance(value, os.PathLike):
             artifacts.save(step["saves"]["value"], value)
@@ -68,11 +85,11 @@ class _Job:
         names: dict[str, str] = {}
         node = AINode("cmd_line", step["properties"], step["id"])
         written = {}
-        for name, value in step["properties"]["names"].items():
+        for name, value in step["properties"].get("names", {}).items():
             if isinstance(value, InputRef):
                 names[name] = str(self.file(step["inputs"][value.index]))
             elif isinstance(value, OutputFile):
-                folder = self.work / "outputs" / step["id"].rsplit("/", 1)[-1]
+                folder = self.work / "outputs" / safe_name(step["id"].rsplit("/", 1)[-1])
                 folder.mkdir(parents=True, exist_ok=True)
                 written[name] = folder / value.path
                 names[name] = str(written[name])
@@ -81,14 +98,13 @@ class _Job:
         argv = plan_command(node, names, self.payload["properties"], check=False)
         sys.stdout.flush()
         try:
-            code = subprocess.run(argv).returncode
+            code = subprocess.run(argv, check=False).returncode
         except OSError as error:
             _fail(
                 f"{argv[0]} cannot be started: {error.strerror}", 127 if isinstance(error, FileNotFoundError) else 126
             )
-        if code < 0:  # ended by a signal: end by the same one, so that the platform records it
-            signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
-            os.kill(os.getpid(), -code)
+        if code < 0:
+            _end_by(-code)
         if code:
             _note(f"a command ended with exit code {code}")
             sys.exit(code)
@@ -103,35 +119,36 @@ class _Job:
         if "node" in source:
             return self.values[source["node"], source["output"]]
         url = source["url"]
-        if url not in self.fetched:
-            self.fetched[url] = artifacts.load(url, self.work)
-        return self.fetched[url]
+        if url not in self.loaded:
+            self.loaded[url] = artifacts.value_of(url, *self.fetched(url), self.work)
+        return self.loaded[url]
 
     def file(self, source: dict[str, Any]) -> Path:
-        """The file of an input, in its stored form."""
+        """The file of an input, in its stored form; a folder as it was."""
         if "node" in source:
             return Path(self.values[source["node"], source["output"]])
-        path, record = artifacts.fetch(source["url"], self.work)
-        return Path(artifacts.load(source["url"], self.work)) if record["form"] == "folder" else path
+        path, record = self.fetched(source["url"])
+        return Path(self.value(source)) if record.get("form") == "folder" else path
+
+    def fetched(self, url: str) -> tuple[Path, dict[str, Any]]:
+        """The file and record of an artifact; brought and checked once a job."""
+        if url not in self.files:
+            self.files[url] = artifacts.fetch(url, self.work)
+        return self.files[url]
 
     def opened(self, code: FunctionRef | Pickled) -> Any:
         """A function or value that travelled."""
         if isinstance(code, FunctionRef):
             try:
                 found: Any = importlib.import_module(code.module)
-            except ImportError as error:
-                _fail_as_user_code(error, None)
-            for part in code.qualname.split("."):
-                found = getattr(found, part)
+                for part in code.qualname.split("."):
+                    found = getattr(found, part)
+            except Exception as error:
+                _fail_as_user_code(error)
             return found
         if hashlib.sha256(code.data).hexdigest() != code.sha256:
             raise ArtifactError(f"{code.what} was damaged on its way (sha256 differs)")
-        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        if code.python != here:
-            raise ArtifactError(
-                f"{code.what} was pickled by Python {code.python} and this job runs Python {here}: use the same "
-                "version, or put the function into a module of the project"
-            )
+        artifacts.check_versions(code.what, code.data, code.python, code.cloudpickle)
         return artifacts.open_pickle(code.data, code.what)
 
     def filled(self, item: Any, inputs: list[Any]) -> Any:
@@ -147,30 +164,43 @@ class _Job:
         return item
 
 
+def _end_by(number: int) -> NoReturn:
+    """End by the signal that ended a command, so that the platform records it."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+    _note(f"a command was ended by signal {name}")
+    sys.stdout.flush()
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)  # only where the signal is blocked
+
+
 def _note(words: str) -> None:
     """One line for the attempt's record, where the platform keeps one."""
     path = os.environ.get("AIFLOW_REASON_FILE")
     if path:
         try:
-            Path(path).write_text(words[:2000], encoding="utf-8", errors="backslashreplace")
+            line = " ".join(words.split())
+            Path(path).write_text(line[:2000], encoding="utf-8", errors="backslashreplace")
         except OSError:
             pass  # the log has it too
 
 
 def _fail(words: str, code: int = 1) -> NoReturn:
     _note(words)
+    sys.stdout.flush()
     print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 
-def _fail_as_user_code(error: BaseException, step: dict[str, Any] | None) -> NoReturn:
+def _fail_as_user_code(error: BaseException) -> NoReturn:
     """The user's traceback without our own frames, as their script would print it."""
-    ours = os.path.dirname(os.path.abspath(__file__))
+    ours = (os.path.dirname(os.path.abspath(__file__)), os.path.dirname(importlib.__file__), "<frozen importlib")
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
-    _note(f"{type(error).__name__}: {error}")
-    sys.stderr.flush()
     sys.stdout.flush()
+    traceback.print_exception(type(error), error, trace)
+    sys.stderr.flush()
+    _note(f"{type(error).__name__}: {error}")
     sys.exit(1)

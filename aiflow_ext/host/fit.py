@@ -43,8 +43,9 @@ def _call(parameters: list[inspect.Parameter], arguments: Sequence[str]) -> str:
     stars = any(one.kind is one.VAR_KEYWORD for one in parameters)
     gives = {one.name: one.name for one in plain if one.name in arguments and one.kind is not one.POSITIONAL_ONLY}
     left = [name for name in arguments if name not in gives]
-    # Required parameters first: an optional one keeps its default rather than take a required one's argument.
-    for one in sorted((one for one in plain if one.name not in gives), key=lambda one: one.default is not one.empty):
+    for one in plain:
+        if one.name in gives:
+            continue
         if left and one.kind is not one.KEYWORD_ONLY and (one.default is one.empty or not (star or stars)):
             gives[one.name] = left.pop(0)
         elif one.default is one.empty:

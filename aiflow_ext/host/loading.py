@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from typing import Any
@@ -84,10 +85,10 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if not _is_part_of(name, error.name):
-            raise
         # Installed a moment ago, this process may still remember the folder as it was before.
         importlib.invalidate_caches()
+        if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]) is None:
+            raise
         return importlib.import_module(name)
 
 

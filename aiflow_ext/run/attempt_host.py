@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 import pluggy
 
@@ -160,7 +160,8 @@ class _AttemptHost:
         signal.signal(signal.SIGTERM, self._sigterm)
         # Wakes the thread at once, even where the main one is inside a library that lets no Python code run.
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=_forget_signals)
+        # Held back from before the fork, so that what is sent to the child never reaches our handler in it.
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
         thread = threading.Thread(target=self._stop_when_told, args=(read,), daemon=True, name="aiflow-stop")
         thread.start()
         return thread
@@ -195,19 +196,33 @@ def _break_off(number: int, frame: FrameType | None) -> None:
     raise _BrokenOff
 
 
-def _forget_signals() -> None:
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _forget() -> None:
     """In a child that was forked without an exec: its signals are its own."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_go()
 
 
 _OURS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (aiflow_ext, pluggy))
 
 
 def _print_traceback(error: BaseException) -> None:
-    """The traceback from the author's own code on; what led there is ours."""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*_OURS, "<string>")):
-        trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace if trace is not None else error.__traceback__)
-    sys.stderr.flush()
+    """The traceback without the frames of ours that lead to the author's."""
+    shown: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
+    each = shown
+    while each is not None:
+        theirs = [n for n, frame in enumerate(each.stack) if not frame.filename.startswith((*_OURS, "<string>"))]
+        last = theirs[-1] if theirs else -1
+        kept = [frame for n, frame in enumerate(each.stack) if n in theirs or n > last]
+        each.stack = traceback.StackSummary.from_list(kept)
+        each = each.__cause__ or each.__context__
+    assert shown is not None
+    print("".join(shown.format()), end="", file=sys.stderr, flush=True)

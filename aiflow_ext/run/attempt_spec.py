@@ -14,14 +14,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.loading import describe
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.records import IN_PROCESS
 from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.host.specs import NINE
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import CodeError, DataError
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import JobContext
-from aiflow_ext.model.jsonable import decode, encode
+from aiflow_ext.model.jsonable import Jsonable, decode, encode
 from aiflow_ext.model.project import ProjectDesc
 
 FILE = "attempt.json"
@@ -37,7 +41,9 @@ def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) 
         "path": [os.path.abspath(entry) for entry in sys.path],
         "pins": {f"{resolved.platform}.{resolved.engine}": resolved.record.distribution},
         "project": encode(project),
-    }
+        "wrappers": sorted({each.plugin_name for name in NINE for each in getattr(resolved.hook, name).get_hookimpls()
+                            if each.wrapper or each.hookwrapper}),
+    }  # fmt: skip
     home = None
     if resolved.record.distribution == IN_PROCESS:
         packed["plugin"], home = _packed_plugin(resolved)
@@ -67,7 +73,13 @@ class AttemptSpec:
             from aiflow_ext.host.registry import register_job_plugin
 
             register_job_plugin(_opened(self._spec["plugin"]))
-        return PluginHost(Policy(), self._spec["pins"]).resolve(self._spec["platform"], self._spec["engine"])
+        host = PluginHost(Policy(), self._spec["pins"])
+        resolved = host.resolve(self._spec["platform"], self._spec["engine"])
+        if self._spec["wrappers"]:
+            # The extensions that wrap the plugin in the driver wrap it here, and no others are imported.
+            wrapping = [one for one in host.plugins() if describe(one) in self._spec["wrappers"]]
+            resolved.wrap(Extensions(wrapping).wrappers)
+        return resolved
 
     def sub_graph(self) -> AISubGraph:
         packed = self._spec["sub_graph"]
@@ -105,8 +117,8 @@ def _packed_graph(sub_graph: AISubGraph, home: ModuleType | None) -> dict[str, A
         ) from error
 
 
-def _kinds(config: Any) -> dict[str, type[Any]]:
-    return {name: type(value) for name, value in getattr(config, "__dict__", {}).items()}
+def _kinds(config: BaseJobConfig) -> dict[str, type[Any]]:
+    return {name: type(value) for name, value in Jsonable.to_json(config).items()}
 
 
 def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType | None]:

@@ -66,7 +66,7 @@ class Driver:
         for name, planned in plan.jobs.items():
             record.jobs[name] = JobRecord(name, planned.resolved.platform, planned.resolved.engine)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
-        self._launchers = {name: launcher_for(planned, plan.project.desc) for name, planned in plan.jobs.items()}
+        self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread] = {}
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+import traceback
+from pathlib import PurePath
 from typing import TypeVar
 
 from aiflow_ext.host.resolve import ResolvedPlugin
@@ -30,7 +32,7 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
     except (Exception, SystemExit) as error:
         raise GraphError(
             f"job {name!r}: the job plugin {label} ({resolved.record.distribution}) cannot run it: "
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {error}{_raised_at(error)}",
             hint="change the job, or its platform and engine in workflow.yaml",
         ) from error
     if not isinstance(job, resolved.job_type):
@@ -56,6 +58,14 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
     if job.name is None:
         object.__setattr__(job, "name", name)
     return job
+
+
+def _raised_at(error: BaseException) -> str:
+    """Where it was raised, for what looks like a mistake of the plugin's author and no refusal."""
+    trace = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, (ValueError, SystemExit)) or not trace:
+        return ""
+    return f" (raised in {PurePath(trace[-1].filename).name}:{trace[-1].lineno})"
 
 
 def _copied(value: T) -> T:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent, Request
+from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.names import safe_name
@@ -79,50 +80,55 @@ class DirectLauncher:
 
     def allocate(self, job: BaseJob) -> str:
         if "allocate_id" in self.resolved.offers:
-            return str(self.resolved.hook.allocate_id(job=job))
+            return str(_called(self.resolved.hook.allocate_id, job=job))
         return default_id(job.job_context)
 
     def offline_id(self, job: BaseJob) -> str | None:
         return None if "allocate_id" in self.resolved.offers else default_id(job.job_context)
 
     def prepare(self, job: BaseJob) -> None:
-        self.resolved.hook.generate_job_resource(job=job)
+        _called(self.resolved.hook.generate_job_resource, job=job)
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
-        return self.resolved.hook.submit_job(job=job)  # type: ignore[no-any-return]
+        handler: AbstractJobHandler | None = _called(self.resolved.hook.submit_job, job=job)
+        return handler
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
         if handler is None or handler.stop(grace) is None:
-            self.resolved.hook.stop_job(job=job)
+            _called(self.resolved.hook.stop_job, job=job)
 
     def cleanup(self, job: BaseJob) -> None:
-        self.resolved.hook.cleanup_job(job=job)
+        _called(self.resolved.hook.cleanup_job, job=job)
 
     def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
         if "watch" not in self.resolved.offers:
             return None
-        events: Events = iter(self.resolved.hook.watch(native_ids=native_ids, since=since))
+        events: Events = iter(_called(self.resolved.hook.watch, native_ids=native_ids, since=since))
         return events
 
     def render(self, job: BaseJob) -> Request | None:
-        return self.resolved.hook.render(job=job) if "render" in self.resolved.offers else None
+        return _called(self.resolved.hook.render, job=job) if "render" in self.resolved.offers else None
 
     def cleanup_run(self, run_id: str) -> None:
         if "cleanup_run" in self.resolved.offers:
-            self.resolved.hook.cleanup_run(run=run_id)
+            _called(self.resolved.hook.cleanup_run, run=run_id)
 
     def check(self) -> list[Any]:
-        return list(self.resolved.hook.check_platform() or ()) if "check_platform" in self.resolved.offers else []
+        if "check_platform" not in self.resolved.offers:
+            return []
+        return list(_called(self.resolved.hook.check_platform) or ())
 
 
 class HostedLauncher:
     """A plugin of nine methods runs in a supervised child process that holds it from resource to cleanup."""
 
-    key: object = "attempt hosts"
-
     def __init__(self, planned: PlannedJob, project: ProjectDesc) -> None:
         """Raises CodeError where something of the job cannot travel to its attempt host."""
         self.planned, self.project = planned, project
+        # Not the platform alone: its durable plugins are watched otherwise.
+        self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
+        # What a plugin offers of the second specification without being durable, the driver asks for itself.
+        self._direct = DirectLauncher(planned.resolved)
         self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
 
     def allocate(self, job: BaseJob) -> str:
@@ -209,17 +215,20 @@ class HostedLauncher:
             yield event
 
     def render(self, job: BaseJob) -> Request | None:
-        """The host's own command; what the plugin inside it sends, nine methods cannot tell."""
+        """The host's own command, and what the plugin inside it sends where it can tell: nine methods cannot."""
         spec = self.process(job, reveal=False)
         shown = {name: value for name, value in Jsonable.to_json(job).items() if name != "job_context"}
         content = {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _readable(shown)}
+        inside = self._direct.render(job)
+        if inside is not None:
+            content["sends"] = {"kind": inside.kind, **inside.content}
         return Request("attempt host", content)
 
     def cleanup_run(self, run_id: str) -> None:
-        return None
+        self._direct.cleanup_run(run_id)
 
     def check(self) -> list[Any]:
-        return []
+        return self._direct.check()
 
     def _checkpoints(self, context: JobContext) -> Path:
         return Path(str(context.run_folder), "checkpoints", safe_name(str(context.job_name)))
@@ -233,6 +242,14 @@ def default_id(context: JobContext | None) -> str:
     """A native id that is DNS-safe and at most 52 characters, the same for the same attempt."""
     assert context is not None
     return safe_name(f"{context.run_id}-{context.job_name}-{context.attempt}", 52)
+
+
+def _called(hook: Any, **arguments: Any) -> Any:
+    """What a hook returns. A SystemExit would end the thread that called it, and nobody would know."""
+    try:
+        return hook(**arguments)
+    except SystemExit as error:
+        raise PlatformError(f"{hook.name} called sys.exit({error.code!r})") from error
 
 
 def _context(job: BaseJob) -> JobContext:

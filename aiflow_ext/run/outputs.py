@@ -15,7 +15,7 @@ from aiflow_ext.run.records import RunRecord
 
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
     """Each file that a finished job keeps as an artifact: job, node, path, size. Empty for a remote artifacts URL."""
-    base = plan.project.desc.artifacts.rstrip("/")
+    base = plan.desc.artifacts.rstrip("/")
     if "://" in base and not base.startswith("file://"):
         return []
     run_url = f"{base.removeprefix('file://')}/{record.run_id}"

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
@@ -16,6 +17,7 @@ from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Probl
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
+from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import generate_job
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
 from aiflow_ext.translate.config import (
@@ -35,8 +37,16 @@ from aiflow_ext.translate.split import JobEdge, split
 class PlannedJob:
     """One job of a plan: its subgraph with its typed config, the plugin that runs it, and what it waits for."""
 
-    def __init__(self, name: str, sub_graph: AISubGraph, resolved: ResolvedPlugin, edges: Sequence[JobEdge]) -> None:
+    def __init__(
+        self,
+        name: str,
+        sub_graph: AISubGraph,
+        resolved: ResolvedPlugin,
+        edges: Sequence[JobEdge],
+        settings: Mapping[str, Any],
+    ) -> None:
         self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
+        self.settings = settings  # the config as it was written, before the plugin's type took it
 
     @property
     def config(self) -> BaseJobConfig:
@@ -46,8 +56,11 @@ class PlannedJob:
 class Plan:
     """A project's workflow, checked, split, and with a job plugin for every job."""
 
-    def __init__(self, project: Project, host: PluginHost, workflow: str, jobs: Mapping[str, PlannedJob]) -> None:
-        self.project, self.host, self.workflow, self.jobs = project, host, workflow, dict(jobs)
+    def __init__(self, desc: ProjectDesc, host: PluginHost, workflow: str, jobs: Mapping[str, PlannedJob]) -> None:
+        self.desc, self.host, self.workflow, self.jobs = desc, host, workflow, dict(jobs)
+        self._source = {
+            str(node.instance_id): (name, str(node.name)) for name, job in jobs.items() for node in job.sub_graph.nodes
+        }
 
     def context(
         self, job: str, run_id: str, run_folder: Path, attempt: int = 1, finished: Mapping[str, int] | None = None
@@ -58,10 +71,10 @@ class Plan:
             job, run_id, run_folder, attempt: which attempt of which run.
             finished: by job, the attempt whose artifacts are read; the first where nothing is said.
         """
-        url = f"{self.project.desc.artifacts.rstrip('/')}/{run_id}"
+        url = f"{self.desc.artifacts.rstrip('/')}/{run_id}"
         inputs = {}
         for edge in self.jobs[job].sub_graph.inputs:
-            upstream, _, node = edge.source.rpartition("/")
+            upstream, node = self._source[edge.source]
             number = (finished or {}).get(upstream, 1)
             inputs[artifact_key(edge.source, edge.output)] = artifact_url(url, upstream, number, node, edge.output)
         folder = run_folder / "jobs" / safe_name(job) / str(attempt)
@@ -114,12 +127,12 @@ def make_plan(
             typed = structure_config(resolved[name].config_type, layers[name], problems)
             if typed is not None:
                 sub_graph.config = typed
-                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name])
+                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value)
         elif chosen[name] is not None:
             check_common(layers[name], problems)
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
-    plan = Plan(project, host, graph.name, jobs)
+    plan = Plan(project.desc, host, graph.name, jobs)
     _try_generate(plan)
     return plan
 
@@ -176,7 +189,7 @@ def _try_generate(plan: Plan) -> None:
 
 def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:
     """A new job of ``planned`` with ``context`` filled in. Raises what the plugin raised, as an AiflowError."""
-    return generate_job(planned.resolved, planned.sub_graph, plan.project.desc, context or JobContext())
+    return generate_job(planned.resolved, planned.sub_graph, plan.desc, context or JobContext())
 
 
 def new_run_id(workflow: str) -> str:

@@ -37,12 +37,12 @@ def render(
 
 def rendered(plan: Plan) -> list[dict[str, Any]]:
     """The requests of every job's first attempt, with ``${run}`` where a run's id will stand."""
-    home = state_folder(plan.project.desc.root) / "runs" / "${run}"
+    home = state_folder(plan.desc.root) / "runs" / "${run}"
     shown = []
     for name, planned in plan.jobs.items():
         context = plan.context(name, "${run}", home)
         job = generate(plan, planned, context)
-        launcher = launcher_for(planned, plan.project.desc)
+        launcher = launcher_for(planned, plan.desc)
         context = job.job_context or context
         context.native_id = launcher.offline_id(job)
         request = launcher.render(job)

@@ -38,7 +38,7 @@ def prepare(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
     check_secrets(plan)
     run_id = new_run_id(plan.workflow)
-    state = state_folder(plan.project.desc.root)
+    state = state_folder(plan.desc.root)
     home = state / "runs" / run_id
     try:
         home.mkdir(parents=True)
@@ -52,7 +52,7 @@ def prepare(
             where=str(home),
             hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
         ) from error
-    root = plan.project.desc.root
+    root = plan.desc.root
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
     (home / "request.json").write_text(
         json.dumps({"project": root, "workflow": plan.workflow, "sets": list(sets), "params": list(params)}, indent=1)

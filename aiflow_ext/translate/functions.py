@@ -77,7 +77,7 @@ class _Freezer:
         name = getattr(function, "__module__", None)
         module = sys.modules.get(name) if isinstance(name, str) else None
         qualname = getattr(function, "__qualname__", "")
-        what = f"function {qualname or function!r}"
+        what = f"function {qualname or repr(function)}"
         if inspect.iscoroutinefunction(function):
             self.refuse(node, what, "is async: nobody awaits it", "call it in a plain function: asyncio.run(...)")
             return None

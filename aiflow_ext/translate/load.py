@@ -60,8 +60,8 @@ def _process_restored(root: Path, paths: list[str]) -> Iterator[None]:
         own = [root, *(Path(each).resolve() for each in sys.path if each not in path)]
         sys.path[:] = path
         sys.dont_write_bytecode = written
-        for name in set(sys.modules) - modules:
-            file = file_of(sys.modules[name])
+        files = {name: file_of(sys.modules[name]) for name in set(sys.modules) - modules}
+        for name, file in files.items():
             if name == WORKFLOW_MODULE or (
                 file and not is_installed(file) and any(Path(file).resolve().is_relative_to(each) for each in own)
             ):

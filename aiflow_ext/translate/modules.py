@@ -40,8 +40,8 @@ class Modules:
             module = sys.modules.get(each)
             told = self._missing(module) if module is not None else None
             if told is not None:
-                by = "" if each == name else f", imported by {name!r}"
-                return f"needs the module {each!r} ({file_of(module) or 'no file'}){by}, {told[0]}", told[1]
+                by = "" if each == name else f" (module {name!r} needs it)"
+                return f"needs the module {each!r} ({file_of(module)}), {told[0]}{by}", told[1]
         return None
 
     def _missing(self, module: ModuleType) -> tuple[str, str] | None:
@@ -105,7 +105,10 @@ def file_of(module: ModuleType | None) -> str | None:
     """A module's file; a namespace package's first folder."""
     file = getattr(module, "__file__", None)
     if file is None and getattr(module, "__spec__", None) is not None:
-        file = next(iter(getattr(module, "__path__", ())), None)
+        try:
+            file = next(iter(getattr(module, "__path__", ())), None)
+        except KeyError:  # its parent has been forgotten
+            return None
     return file
 
 

@@ -184,7 +184,7 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     yield site
     registry.unregister_all()
     for name, module in list(sys.modules.items()):
-        if name not in known and str(getattr(module, "__file__", None)).startswith(str(site.folder)):
+        if name not in known and str(getattr(module, "__file__", None)).startswith(str(site.folder.parent)):
             del sys.modules[name]
 
 

@@ -315,6 +315,26 @@ def test_importlibs_own_memory_of_a_folder_hides_nothing(here) -> None:
     assert {"moon-dist", "mars-dist"} <= {one.distribution for one in plugins()}
 
 
+@pytest.mark.parametrize("late", ["moon_plugin", "moon_needs"])
+def test_a_module_that_came_since_without_a_scan_is_found(here, tmp_path: Path, monkeypatch, source, late: str) -> None:
+    from aiflow_ext.host.host import PluginHost
+    from aiflow_ext.host.scan import scan
+
+    files = {"moon_plugin": "import moon_needs\n" + source("moon"), "moon_needs": ""}
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    monkeypatch.syspath_prepend(str(libraries))
+    here.add("moon-dist", rover("moon"), {f"{name}.py": text for name, text in files.items() if name != late})
+    host = PluginHost()
+    host._snapshot = scan()
+    with pytest.raises(ModuleNotFoundError):
+        __import__(late)
+    before = libraries.stat()
+    (libraries / f"{late}.py").write_text(files[late])
+    put_back_mtime(libraries, before)
+    assert host.resolve("moon", "rover").record.status == "loaded"
+
+
 def test_a_dependency_that_came_with_the_plugin_is_found_by_a_process_that_knew_its_folder(
     here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Callable[..., str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+import aiflow_ext
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "plugin-nohup"
@@ -31,6 +34,8 @@ broken.job_type = zoo_broken:job_type
 broken.job_config_type = zoo_broken:job_config_type
 broken.platform = zoo_broken:platform
 broken.engine = zoo_broken:engine
+[aiflow_ext.extensions]
+wraps = zoo_extension:Wraps
 """
 
 
@@ -74,7 +79,10 @@ class Environment:
         self.python = str(folder / "bin" / "python")
         packages = next(folder.glob("lib/python*/site-packages"))
         behind = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
-        lines = ["import site; " + "; ".join(f"site.addsitedir({entry!r})" for entry in behind)]
+        # The very aiflow_ext that is tested comes first, wherever the environment's own may lead.
+        tested = str(Path(aiflow_ext.__file__).parents[1])
+        lines = [f"import site, sys; sys.path.insert(0, {tested!r})",
+                 "import site; " + "; ".join(f"site.addsitedir({entry!r})" for entry in behind)]  # fmt: skip
         (packages / "behind.pth").write_text("\n".join(lines) + "\n")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("AIFLOW_", "PYTHON"))}
         self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -95,12 +103,20 @@ class Environment:
 
     def call(self, *args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         process = self.popen(*args, **options)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
     def run(self, root: Path, *args: str, **options: Any) -> Ran:
-        return Ran(root, self.call("-m", "aiflow_ext", "run", root, *args, **options))
+        done = self.call("-m", "aiflow_ext", "run", root, *args, **options)
+        return self.ran(root, done.returncode, done.stdout, done.stderr)
+
+    def ran(self, root: Path, exit_code: int, out: str, err: str) -> Ran:
+        return Ran(root, exit_code, out, err)
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +128,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 class Ran:
     """A project that has been run: what the command said, and each job's record and files."""
 
-    def __init__(self, root: Path, done: subprocess.CompletedProcess[str]) -> None:
-        self.root, self.exit, self.out, self.err = root, done.returncode, done.stdout, done.stderr
+    def __init__(self, root: Path, exit_code: int, out: str, err: str) -> None:
+        self.root, self.exit, self.out, self.err = root, exit_code, out, err
         runs = list((root / ".aiflow" / "runs").glob("*/run.json"))
         self.folder = runs[0].parent if runs else root
         record = json.loads(runs[0].read_text()) if runs else {"jobs": []}

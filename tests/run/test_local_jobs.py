@@ -178,6 +178,24 @@ def test_any_job_name_is_a_job_name(project, run_json, name):
     assert log.read_text() == f"{name}\n"
 
 
+def test_artifacts_cross_between_jobs_of_any_name(project, run_json):
+    project.jobs(
+        """
+        with af.job("a/b"):
+            value = af.python(len, "abc")
+        with af.job("ü 🙂"):
+            more = af.python(sum, [value, 1])
+        with af.job(".."):
+            size = af.cmd("cat {more} > {out}", more=more, out=af.output("ö.txt"))
+        with af.job("last"):
+            af.python(print, value, more, size)
+        """,
+        PY + '"a/b": {}\n"ü 🙂": {}\n"..": {engine: cmd_line}\nlast: {}\n',
+    )
+    assert run_json(project)["exit"] == 0
+    assert project.log("last").decode().startswith("3 4 /")
+
+
 def test_a_job_sees_what_the_design_promises(project, run_json):
     project.jobs(
         """

@@ -132,7 +132,7 @@ class Kit:
         for id in living:
             self.supervisor.stop_nowait(id, 0)
         for id in living:
-            self.supervisor.stop(id, 0)
+            self.end(id)
         self.supervisor.close()
         try:
             descriptor = os.pidfd_open(self.daemon())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -225,27 +226,30 @@ def usable(python: str, user: int) -> bool:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Any:
-    """A file system of 256 KB."""
+def full_kit(tmp_path: Path, make_kit: Any) -> Iterator[Any]:
+    """A folder on a file system of 256 KB; what is in ``filler`` is removed in the end."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True
-    ).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a file system needs root")
-    yield folder
+    kit = make_kit(folder)
+    yield kit
+    # Until its records are saved the supervisor does not leave.
+    (folder / "filler").unlink(missing_ok=True)
+    kit.tear_down()
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_full_disk_refuses_starts_and_loses_no_end(small_disk: Path, make_kit: Any, tmp_path: Path) -> None:
-    kit = make_kit(small_disk)
+def test_full_disk_refuses_starts_and_loses_no_end(full_kit: Any, tmp_path: Path) -> None:
+    kit = full_kit
     go, out = tmp_path / "go", tmp_path / "out"
     os.mkfifo(go)
     spec = kit.spec("job", "/bin/sh", "-c", f"read go < {go}; exit 5", stdout=str(out), stderr=str(out))
     kit.supervisor.start(spec)
     events = kit.supervisor.events()
     kit.event(events, "job", "running")
-    filler = small_disk / "filler"
+    filler = kit.folder / "filler"
     written = subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1k"], capture_output=True, text=True)
     assert "No space left" in written.stderr
     # What is left of the journal's last page takes a few more lines, and then some shorter ones.
@@ -264,13 +268,13 @@ def test_full_disk_refuses_starts_and_loses_no_end(small_disk: Path, make_kit: A
     record = kit.event(events, "job", "ended")
     assert (record.exit_code, record.unsaved) == (5, "No space left on device")
     assert kit.supervisor.record("job").exit_code == 5
+    later = kit.event(Supervisor(kit.folder).events(), "job", "ended")
+    assert (later.exit_code, later.unsaved) == (5, "No space left on device")
     filler.unlink()
     # Written as soon as there is room, and before anything else.
     assert kit.start(again, "/bin/true", stdout=str(out), stderr=str(out)).state == "running"
-    assert Supervisor(small_disk).record("job").unsaved is None
+    assert Supervisor(kit.folder).record("job").unsaved is None
     seqs = [line["seq"] for line in kit.journal()]
     assert seqs == list(range(1, len(seqs) + 1))
     kit.end(again)
     events.close()
-    kit.tear_down()
-    kit.supervisor.close()

@@ -54,13 +54,18 @@ def test_family_that_ignores_term_is_gone_after_the_grace_period(kit: Any) -> No
     assert not any(map(kit.alive, [record.pid, *pids]))
 
 
-@pytest.mark.parametrize("more", ["", "os.execve(sys.executable, [sys.executable, '-I', '-S', '-c', LATER], {})"])
-def test_daemon_that_a_running_job_forked_away_is_gone_after_stop(kit: Any, more: str) -> None:
-    # With an empty environment not even the mark tells whose it is: only that nobody else can have started it.
-    pipe = kit.pipe()
+def daemon(pipe: Any, marked: bool) -> list[str]:
+    """A process that forks such a daemon and sleeps."""
     later = f"import os,time; open({str(pipe.path)!r},'w').write(f'{{os.getpid()}}\\n'); time.sleep(100)"
-    code = DAEMON.format(parent="time.sleep(100)", more=more.replace("LATER", repr(later)), pipe=str(pipe.path))
-    kit.start("job", *python(code))
+    # With an empty environment not even the mark tells whose it is: only that nobody else can have started it.
+    more = "" if marked else f"os.execve(sys.executable, [sys.executable, '-I', '-S', '-c', {later!r}], {{}})"
+    return python(DAEMON.format(parent="time.sleep(100)", more=more, pipe=str(pipe.path)))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_daemon_that_a_running_job_forked_away_is_gone_after_stop(kit: Any, marked: bool) -> None:
+    pipe = kit.pipe()
+    kit.start("job", *daemon(pipe, marked))
     pid = pipe.pid()
     assert os.getsid(pid) != kit.supervisor.record("job").pid
     kit.supervisor.stop("job", grace=0.2)
@@ -69,7 +74,7 @@ def test_daemon_that_a_running_job_forked_away_is_gone_after_stop(kit: Any, more
 
 def test_what_a_job_leaves_behind_is_ended_and_its_true_end_is_told_at_once(kit: Any) -> None:
     pipe = kit.pipe()
-    kit.start("job", *python(DAEMON.format(parent="time.sleep(100)", more="", pipe=str(pipe.path))))
+    kit.start("job", *daemon(pipe, marked=True))
     parent = kit.supervisor.record("job").pid
     pid = pipe.pid()
     os.kill(parent, signal.SIGKILL)
@@ -88,12 +93,13 @@ def test_background_children_left_in_the_session_are_ended(kit: Any) -> None:
     kit.gone(pipe.pid())
 
 
-def test_leftovers_of_one_job_do_not_cost_another_its_own(kit: Any) -> None:
+@pytest.mark.parametrize("marked", [True, False])
+def test_leftovers_of_one_job_do_not_cost_another_its_own(kit: Any, marked: bool) -> None:
     pipe, other = kit.pipe(), kit.pipe()
     # The other's helper has gone away from its session and parent, but the other lives.
-    kit.start("other", *python(DAEMON.format(parent="time.sleep(100)", more="", pipe=str(other.path))))
+    kit.start("other", *daemon(other, marked))
     helper = other.pid()
-    kit.start("job", *python(DAEMON.format(parent="time.sleep(100)", more="", pipe=str(pipe.path))))
+    kit.start("job", *daemon(pipe, marked=True))
     left = pipe.pid()
     os.kill(kit.supervisor.record("job").pid, signal.SIGKILL)
     kit.gone(left)
@@ -199,6 +205,8 @@ argv = ["/bin/sh", "-c", "echo $$ > {pipe.path}; exec sleep 100"]
 Supervisor(here).start(ProcessSpec("inner", argv, {{"PATH": os.environ["PATH"]}}, here, here + "/o", here + "/e", ""))
 sys.stdin.read() if {way == "end"} else __import__("time").sleep(100)
 """
+    # Somebody else who might be the owner of a process that nothing ties to its job.
+    kit.start("bystander", "/bin/sleep", "100")
     kit.start("outer", sys.executable, "-c", code)
     job = pipe.pid()
     daemon = int((kit.folder / "inner" / "supervisor.lock").read_text().split()[0])

@@ -117,12 +117,12 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def _argv(self, job: LocalJob) -> list[str]:
         """The job's argument vector; commands that need no runner replace it."""
         python = interpreter(_config(job).python)
-        bundle = _bundles(job) / job.bundle.archive.sha256
+        bundle = job.bundle.archive.home(_bundles(job))
         return [python, str(bundle / "runtime" / "run_job.py"), f"{_native_id(job)}/payload.json"]
 
     def _variables(self, job: LocalJob) -> dict[str, str]:
         native_id = _native_id(job)
-        project = _bundles(job) / job.bundle.archive.sha256 / "project" if job.bundle.needs_runner else None
+        project = job.bundle.archive.home(_bundles(job)) / "project" if job.bundle.needs_runner else None
         found = job_environment(
             job,
             work_folder=f"{native_id}/work",

@@ -1,7 +1,9 @@
 """Platform ``shapes``, one engine for each thing that an entry point may lead to, and for each kind of config."""
 
 import enum
+import os
 import pathlib
+import sys
 
 import attrs
 
@@ -77,7 +79,7 @@ class Base(af.AbstractJobPlugin):
 
     def submit_job(self, job):
         assert self.prepared is job
-        shown = {name: str(value) for name, value in vars(job.job_config).items()}
+        shown = {name: str(value) for name, value in af.Jsonable.to_json(job.job_config).items()}
         print(af.dumps({"config": shown, "nodes": job.nodes, "context": job.job_context.to_json()}))
 
     def stop_job(self, job):
@@ -108,10 +110,24 @@ class FromInstance(Base):
 
 
 class FromFactory(Base):
+    """Offers something of the second specification without being durable."""
+
     config_type = ClashingConfig
 
     def __init__(self, engine):
         self.engine_type = engine
+
+    @af.hookimpl
+    def check_platform(self):
+        return [os.environ["SHAPES_DOWN"]] if "SHAPES_DOWN" in os.environ else []
+
+    @af.hookimpl
+    def render(self, job):
+        return af.Request("shape", {"limit": job.job_config.limit})
+
+    @af.hookimpl
+    def cleanup_run(self, run):
+        print(f"run {run} is over", file=sys.stderr)
 
 
 class Positional(Base):

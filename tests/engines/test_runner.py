@@ -1,0 +1,490 @@
+"""The runner inside a job: values, artifacts, code by reference and by value, and the true end of whatever ran."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiflow_ext as af
+from aiflow_ext.engines.bundle import build_bundle
+from aiflow_ext.model.errors import CodeError
+
+Jobs = Any  # of conftest.py
+
+STEPS = """
+    import os, sys
+    from pathlib import Path
+    def one(): return 1
+    def add(*xs): return sum(xs)
+    def show(*args, **kwargs): print(repr((args, kwargs)))
+    def make(size): return b"x" * size
+"""
+
+
+def test_code_and_values_reach_an_interpreter_that_has_nothing(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"):
+            x = af.python(one)
+            y = af.python(lambda n: n + N, x)
+            af.python(show, [x, {"k": (y, "text")}], b"raw", last={3: y})
+            kept = af.python(Counter(10).up, y)
+        with af.job("b"):
+            af.python(closure(5), kept, kept)
+        """,
+        STEPS,
+        """
+        N = 41
+        class Counter:
+            def __init__(self, n): self.n = n
+            def up(self, by): self.n += by; return self
+        def closure(k):
+            def inner(a, b):
+                assert isinstance(a, Counter) and a is b and a.n == 52
+                show(a.n + k)
+            return inner
+        """,
+    )
+    assert jobs.run("a").out == "(([1, {'k': (42, 'text')}], b'raw'), {'last': {3: 42}})\n"
+    assert jobs.run("b").out == "((57,), {})\n"
+
+
+def test_a_job_sees_itself_and_the_projects_files_without_aiflow_ext_installed(jobs: Jobs) -> None:
+    steps = """
+        import aiflow_ext as af
+        def look():
+            job = af.current_job()
+            print(job.run_id, job.name, job.attempt, job.properties, (job.project_folder / "data.txt").read_text())
+            print(af.__file__)
+    """
+    jobs.properties = {"alpha": [1, {"b": None}]}
+    said = jobs.write('with af.job("a"): af.python(look)', steps, **{"data.txt": "hello"}).fine("a").out.splitlines()
+    assert said[0] == "run-1 a 1 {'alpha': [1, {'b': None}]} hello"
+    assert "/unpacked/" in said[1]
+
+
+VALUES: list[tuple[str, str, str]] = [
+    ("'text \\u00e9 \\ud800'", "str", "value.txt"),
+    ("''", "str", "value.txt"),
+    ("b'\\x00\\xff'", "bytes", "value.bin"),
+    ("b''", "bytes", "value.bin"),
+    ("bytearray(b'x')", "bytearray", "value.bin"),
+    ("None", "pickle", "value.pkl"),
+    ("[1, {'a': (2.5, {3})}]", "pickle", "value.pkl"),
+    ("type('S', (str,), {})('x')", "pickle", "value.pkl"),
+]
+
+
+@pytest.mark.parametrize(("expression", "form", "file"), VALUES, ids=[each[0] for each in VALUES])
+def test_a_value_crosses_in_its_form_with_size_and_sha256(jobs: Jobs, expression: str, form: str, file: str) -> None:
+    jobs.write(
+        f"""
+        with af.job("a"): x = af.python(lambda: {expression})
+        with af.job("b"): af.python(lambda x: print(x == {expression} or type(x).__name__ == "S"), x)
+        """
+    )
+    assert jobs.fine("a", "b").out == "True\n"
+    record, content = jobs.artifact("a", "lambda")
+    assert (record["form"], record["file"]) == (form, file)
+    assert (record["size"], record["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_ten_megabytes_cross_and_a_command_gets_their_file(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(make, 10_000_000)
+        with af.job("b"): c = af.cmd("wc -c < {x} | tr -d ' \\n' > {n}; cp {x} {big}", x=x, n=af.output("n.txt"),
+                                     big=af.output("a b.bin"))
+        with af.job("c"):
+            af.python(lambda n, big: print(n.name, n.read_text(), big.name, big.stat().st_size), c["n"], c["big"])
+        """,
+        STEPS,
+    )
+    assert jobs.fine("a", "b", "c").out == "n.txt 10000000 a b.bin 10000000\n"
+
+
+def test_a_folder_crosses_with_its_links_modes_and_empty_folders(jobs: Jobs) -> None:
+    steps = """
+        import os
+        from pathlib import Path
+        def write():
+            outside = Path("outside"); outside.mkdir(); (outside / "blob").write_text("blob")
+            home = Path("model dir"); (home / "empty").mkdir(parents=True); (home / "sub").mkdir()
+            (home / "run.sh").write_text("x"); (home / "run.sh").chmod(0o755)
+            (home / "sub" / "in").symlink_to("../run.sh")
+            (home / "absolute").symlink_to(home.resolve() / "run.sh")
+            (home / "hub").symlink_to(outside.resolve() / "blob")
+            (home / "hubs").symlink_to(outside.resolve())
+            os.mkfifo(home / "pipe")
+            return home
+        def check(home):
+            assert home.name == "model dir" and (home / "empty").is_dir()
+            assert sorted(os.listdir(home)) == ["absolute", "empty", "hub", "hubs", "run.sh", "sub"]
+            assert os.access(home / "run.sh", os.X_OK) and (home / "sub" / "in").is_symlink()
+            assert (home / "absolute").read_text() == "x"
+            assert (home / "hub").read_text() == (home / "hubs" / "blob").read_text() == "blob"
+            return home
+    """
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(write)
+        with af.job("b"):
+            x = af.python(check, x)
+            af.python(check, x)
+        with af.job("c"): af.cmd("ls {x}; cat {x}/hub", x=x)
+        """,
+        steps,
+    )
+    assert jobs.run("a").code == 0
+    shutil.rmtree(jobs.folder / "work" / "a")  # a job's folder does not outlive it
+    assert jobs.fine("b", "c").out == "absolute\nempty\nhub\nhubs\nrun.sh\nsub\nblob"
+
+
+def test_the_job_folder_itself_can_be_the_value(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(lambda: (open("f", "w").close(), __import__("pathlib").Path("."))[1])
+        with af.job("b"): af.python(lambda x: print(x.name, (x / "f").exists()), x)
+        """
+    )
+    assert jobs.fine("a", "b").out == "a True\n"
+
+
+def test_a_file_that_is_passed_through_is_a_file_for_the_next_job(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(write)
+        with af.job("b"): y = af.python(lambda x: x, x)
+        with af.job("c"): z = af.cmd("cp {y} {z}", y=y, z=af.output("copy"))
+        with af.job("d"): af.python(lambda z: print(z.read_text()), z)
+        """,
+        "from pathlib import Path\ndef write():\n    Path('f.txt').write_text('hello')\n    return Path('f.txt')\n",
+    )
+    assert jobs.fine("a", "b", "c", "d").out == "hello\n"
+    assert jobs.artifact("b", "lambda")[0]["form"] == "path"
+
+
+def test_a_file_that_no_job_reads_is_kept_as_a_result_and_a_value_is_not(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"):
+            af.python(one)
+            af.python(lambda: (Path("r.txt").write_text("r"), Path("r.txt"))[1])
+        """,
+        STEPS,
+    ).fine("a")
+    assert jobs.artifact("a", "lambda")[1] == b"r"
+    assert not Path(jobs.artifacts, "run-1", "a", "1", "one.json").exists()
+
+
+def test_an_artifact_is_opened_once_a_job_however_many_read_it(jobs: Jobs) -> None:
+    steps = """
+        class Loud:
+            def __getstate__(self): return {"a": 1}
+            def __setstate__(self, state): print("opened")
+    """
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(lambda: Loud())
+        with af.job("b"):
+            af.python(lambda a, b: print(a is b), x, x)
+            af.python(lambda a: None, [x])
+        """,
+        steps,
+    )
+    assert jobs.fine("a", "b").out == "opened\nTrue\n"
+
+
+def test_jobs_and_nodes_of_any_name_find_each_others_artifacts(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a/b c"):
+            x = af.node("python", function=one, name="Fit..")
+            y = af.node("python", function=lambda: 2, name="fit")
+        with af.job("d"): af.python(show, x, y)
+        """,
+        STEPS,
+    )
+    assert jobs.fine("a/b c", "d").out == "((1, 2), {})\n"
+
+
+# -- how jobs end ---------------------------------------------------------------------------------------------------
+
+
+def test_a_users_error_is_told_as_their_script_would_tell_it(jobs: Jobs) -> None:
+    steps = """
+        def inner(): raise ValueError("no data\\nin  line 2")
+        def fails(): inner()
+    """
+    ended = jobs.write('with af.job("a"): af.python(fails)', steps).run("a")
+    assert ended.code == 1
+    lines = ended.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert [line.rpartition(", in ")[2] for line in lines if line.startswith("  File")] == ["fails", "inner"]
+    assert lines[-2:] == ["ValueError: no data", "in  line 2"]
+    assert ended.reason == "ValueError: no data in line 2"
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ("import missing_x\ndef f(): pass", "ModuleNotFoundError: No module named 'missing_x'"),
+        ("x = 1 / 0\ndef f(): pass", "ZeroDivisionError: division by zero"),
+        ("def f(:", "SyntaxError"),
+        ("def g(): pass", "AttributeError: module 'steps' has no attribute 'f'"),
+    ],
+)
+def test_a_module_that_fails_to_import_is_the_users_error_too(jobs: Jobs, steps: str, reason: str) -> None:
+    jobs.write('with af.job("a"): af.python(f)', "def f(): pass")
+    (jobs.root / "steps.py").write_text(steps)
+    ended = jobs.run("a")
+    assert ended.code == 1
+    assert ended.reason.startswith(reason)
+    assert "runner.py" not in ended.err
+    assert "importlib" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "reason"),
+    [
+        ("sys.exit(4)", 4, ""),
+        ("sys.exit('in words')", 1, "in words"),
+        ("raise SystemExit", 0, ""),
+        ("os._exit(9)", 9, ""),
+        ("os.kill(os.getpid(), 9)", -9, ""),
+        ("os.abort()", -6, ""),
+        ("raise BaseException('x')", 1, "BaseException: x"),
+        ("raise asyncio.CancelledError", 1, "CancelledError:"),
+        ("raise KeyboardInterrupt", -2, ""),
+    ],
+)
+def test_a_python_job_has_its_own_exit_code(jobs: Jobs, statement: str, code: int, reason: str) -> None:
+    jobs.write('with af.job("a"): af.python(f)', f"import os, sys, asyncio\ndef f():\n    {statement}\n")
+    ended = jobs.run("a")
+    assert (ended.code, ended.reason) == (code, reason)
+
+
+def test_leaving_with_success_before_the_end_is_no_success(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(leave)
+        with af.job("b"):
+            af.python(leave)
+            af.python(print, x)
+        """,
+        "import sys\ndef leave(): sys.exit()\n",
+    )
+    ended = jobs.run("a")
+    assert (ended.code, "another job reads its value" in ended.reason) == (1, True)
+    ended = jobs.run("b")
+    assert ended.code == 1
+    assert "a later node of the job was still to run" in ended.reason
+
+
+COMMANDS: list[tuple[Any, int, str]] = [
+    ("exit 3", 3, "a command ended with exit code 3"),
+    ("kill -9 $$", -signal.SIGKILL, "a command was ended by signal SIGKILL"),
+    ("kill -TERM $$", -signal.SIGTERM, "a command was ended by signal SIGTERM"),
+    ("kill -SEGV $$", -signal.SIGSEGV, "a command was ended by signal SIGSEGV"),
+    ("sh -c 'kill -9 $$'; exit $?", 137, "a command ended with exit code 137"),
+    (["/no/such/program"], 127, "/no/such/program cannot be started: No such file or directory"),
+    (["/etc/passwd"], 126, "/etc/passwd cannot be started: Permission denied"),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "reason"), COMMANDS, ids=[str(each[0]) for each in COMMANDS])
+def test_a_commands_end_is_the_jobs_end(jobs: Jobs, command: Any, code: int, reason: str) -> None:
+    body = f"""
+        with af.job("a"):
+            af.cmd("echo before; echo x > {{o}}", o=af.output("o"))
+            af.cmd({command!r})
+            af.cmd("echo never")
+    """
+    ended = jobs.write(body).run("a")
+    assert (ended.code, ended.reason, ended.out) == (code, reason, "before\n")
+
+
+def test_an_output_that_was_not_written_is_named(jobs: Jobs) -> None:
+    ended = jobs.write('with af.job("a"): af.cmd("true {o}", o=af.output("size.txt"))').run("a")
+    assert ended.code == 1
+    assert "its output 'o'" in ended.reason
+    assert "size.txt and did not" in ended.reason
+
+
+def test_commands_pass_files_to_each_other_and_read_properties(jobs: Jobs) -> None:
+    jobs.properties = {"word": "it's $HOME"}
+    jobs.write(
+        """
+        with af.job("a"):
+            x = af.cmd("printf '%s' {properties.word} > {o}", o=af.output("o"))
+            af.cmd("cat {x} '{x}'; echo '{braces}' | awk '{print $1}'", x=x)
+        """
+    )
+    assert jobs.run("a").out == "it's $HOMEit's $HOME{braces}\n"
+
+
+def test_processes_that_a_function_spawns_do_not_run_the_job_again(jobs: Jobs) -> None:
+    steps = """
+        import multiprocessing
+        def twice(x): return 2 * x
+        def go():
+            with multiprocessing.get_context("spawn").Pool(2) as pool: print(pool.map(twice, [1, 2]))
+    """
+    assert jobs.write('with af.job("a"): af.python(go)', steps).fine("a").out == "[2, 4]\n"
+
+
+# -- what is refused ------------------------------------------------------------------------------------------------
+
+TWO = """
+    with af.job("a"): x = af.python(lambda: {1, 2})
+    with af.job("b"): af.python(show, x)
+"""
+
+
+def artifact_file(jobs: Jobs, suffix: str) -> Path:
+    (found,) = Path(jobs.artifacts).rglob(f"*{suffix}")
+    found.chmod(0o644)
+    return found
+
+
+def _cut(jobs: Jobs) -> None:
+    artifact_file(jobs, ".pkl").write_bytes(b"")
+
+
+def _flip(jobs: Jobs) -> None:
+    file = artifact_file(jobs, ".pkl")
+    file.write_bytes(bytes([*file.read_bytes()[:-1], 0]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda jobs: shutil.rmtree(jobs.artifacts), "is not there, or was never completed"),
+        (lambda jobs: artifact_file(jobs, ".json").unlink(), "is not there, or was never completed"),
+        (lambda jobs: artifact_file(jobs, ".pkl").unlink(), "is gone; its record is still there"),
+        (lambda jobs: artifact_file(jobs, ".json").write_text('{"file": "va'), "the record of the artifact"),
+        (lambda jobs: artifact_file(jobs, ".json").write_text("{}"), "is damaged"),
+        (_cut, "is not what its producer recorded (sha256 or size differ)"),
+        (_flip, "is not what its producer recorded (sha256 or size differ)"),
+    ],
+)
+def test_a_missing_or_damaged_artifact_is_named_and_never_opened(jobs: Jobs, harm: Any, words: str) -> None:
+    jobs.write(TWO, STEPS).fine("a")
+    harm(jobs)
+    ended = jobs.run("b")
+    assert ended.code == 1
+    assert words in ended.reason
+    assert "artifacts/run-1/a/1/lambda" in ended.reason
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+
+
+def test_damaged_code_is_never_opened(jobs: Jobs) -> None:
+    jobs.change_payload = lambda payload: payload["steps"][0]["properties"]["function"].update(sha256="0" * 64)
+    ended = jobs.write('with af.job("a"): af.python(lambda: print("ran"))').run("a")
+    assert (ended.code, ended.out) == (1, "")
+    assert "was damaged on its way (sha256 differs)" in ended.reason
+    assert "function w.<locals>.<lambda> of node 'lambda'" in ended.reason
+
+
+def test_a_damaged_payload_is_told_in_a_sentence(jobs: Jobs) -> None:
+    jobs.change_payload = lambda payload: payload["steps"][0]["properties"]["function"].update(__type__="os:system")
+    ended = jobs.write('with af.job("a"): af.python(lambda: 1)').run("a")
+    assert ended.code == 1
+    assert "the data names the type 'os:system'" in ended.reason
+    assert "Traceback" not in ended.err
+
+
+def test_a_pickle_of_another_cloudpickle_is_refused(jobs: Jobs) -> None:
+    jobs.change_payload = lambda payload: payload["steps"][0]["properties"]["function"].update(cloudpickle="1.6.0")
+    ended = jobs.write('with af.job("a"): af.python(lambda: 1)').run("a")
+    assert "was pickled by cloudpickle 1.6.0 and this job has" in ended.reason
+
+
+def test_a_value_that_cannot_be_stored_is_named_by_its_type(jobs: Jobs) -> None:
+    jobs.write('with af.job("a"): x = af.python(lambda: (n for n in []))\nwith af.job("b"): af.python(show, x)', STEPS)
+    ended = jobs.run("a")
+    assert ended.code == 1
+    assert "a value of type generator cannot be stored" in ended.reason
+
+
+def test_a_file_that_is_not_there_is_named(jobs: Jobs) -> None:
+    ended = jobs.write('with af.job("a"): af.python(Path, "nowhere.txt")', "from pathlib import Path").run("a")
+    assert ended.reason == "nowhere.txt was returned as a file but is not there"
+
+
+def test_artifacts_that_cannot_be_written_are_a_sentence(jobs: Jobs) -> None:
+    jobs.artifacts = str(jobs.folder / "file")
+    (jobs.folder / "file").write_text("in the way")
+    ended = jobs.write(TWO, STEPS).run("a")
+    assert ended.code == 1
+    assert "cannot be written: Not a directory" in ended.reason
+
+
+def _other_pythons() -> list[str]:
+    found = []
+    for version in ("3.10", "3.12", "3.13", "3.9"):
+        home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+        known = sorted(map(str, home.glob(f"{version}.*/bin/python{version}")))
+        path = known[-1] if known else shutil.which(f"python{version}")
+        if path and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+            found.append(path)
+    return found
+
+
+NONE = pytest.param("", marks=pytest.mark.skip(reason="no other Python here"))
+
+
+@pytest.mark.parametrize("python", _other_pythons() or [NONE])
+def test_another_python_runs_what_is_no_pickle_and_refuses_what_is_in_a_sentence(jobs: Jobs, python: str) -> None:
+    jobs.write(
+        """
+        with af.job("made"): x = af.python(lambda: {1})
+        with af.job("read"): af.python(show, x)
+        with af.job("code"): af.python(lambda: 1)
+        with af.job("text"): t = af.python(lambda: "text")
+        with af.job("fine"):
+            af.python(show, t, b"raw", [1, {"a": (None, 2.5)}])
+        """,
+        STEPS,
+    ).fine("made", "text")
+    jobs.python = python
+    if "3.9" in Path(python).name:
+        ended = jobs.run("fine")
+        assert (ended.code, "a job needs python 3.10 or newer" in ended.err) == (1, True)
+        return
+    assert jobs.fine("fine").out == "(('text', b'raw', [1, {'a': (None, 2.5)}]), {})\n"
+    for name, what in (("read", "artifacts/run-1/made"), ("code", "function w.<locals>.<lambda>")):
+        ended = jobs.run(name)
+        assert ended.code == 1
+        assert what in ended.reason
+        assert "was pickled by Python" in ended.reason
+        assert "Traceback" not in ended.err
+
+
+def test_a_function_whose_file_does_not_travel_is_named_at_render(jobs: Jobs) -> None:
+    jobs.write('with af.job("a"): af.python(one)', STEPS, **{"project.yaml": "exclude: ['steps.*']"})
+    with pytest.raises(CodeError, match=r"function one of node 'one' in job 'a' is in steps.py, which does not travel"):
+        build_bundle(jobs.parts.sub_graphs["a"], jobs.project.desc)
+
+
+def test_an_edited_project_is_sent_as_it_is_now(jobs: Jobs) -> None:
+    body = 'with af.job("a"): af.python(say)'
+    assert jobs.write(body, "def say(): print('old')").fine("a").out == "old\n"
+    assert jobs.write(body, "def say(): print('new')").fine("a").out == "new\n"
+
+
+def test_building_a_bundle_writes_nothing_and_twice_is_the_same(jobs: Jobs) -> None:
+    jobs.write(TWO, STEPS)
+    before = sorted(jobs.folder.rglob("*"))
+    context = af.JobContext("r", "a", 1, None, None, "/artifacts/r", {})
+    part, desc = jobs.parts.sub_graphs["a"], jobs.project.desc
+    assert build_bundle(part, desc, "python").payload(context) == build_bundle(part, desc, "python").payload(context)
+    assert sorted(jobs.folder.rglob("*")) == before
