@@ -17,6 +17,11 @@ _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", hel
 _PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every "
                       "job that has it.")  # fmt: skip
 _WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
+_RUN = click.argument("run", metavar="RUN")
+_FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", help="The folder of the run's project, "
+                             "where its id leaves doubt.")  # fmt: skip
+_ON_INTERRUPT = click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to "
+                             "running jobs [default: ask on a terminal, else leave].")  # fmt: skip
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md says its shape).")
 
 
@@ -39,14 +44,31 @@ def program() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: the number "
               "of processors].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
-@click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to running jobs "
-              "[default: ask on a terminal, else leave].")  # fmt: skip
+@_ON_INTERRUPT
 @_JSON
 def run(project: str, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
     """Run PROJECT's workflow and wait for its end."""
     from aiflow_ext.cli.live import follow
+    from aiflow_ext.run import prepare_run
 
-    return follow(project, on_interrupt=on_interrupt, as_json=as_json, **options)
+    return follow(lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
+
+
+@program.command()
+@_RUN
+@_FROM_PROJECT
+@click.option("--failed", is_flag=True, help="Give failed, stopped, lost and skipped jobs a new attempt.")
+@click.option("--from", "from_job", metavar="JOB", help="Give JOB and every job after it a new attempt.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: as it was "
+              "started with].")  # fmt: skip
+@_ON_INTERRUPT
+@_JSON
+def resume(run: str, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
+    """Go on with RUN: follow what runs, start what has not been started, and wait for its end."""
+    from aiflow_ext.cli.live import follow
+    from aiflow_ext.run import prepare_resume
+
+    return follow(lambda **more: prepare_resume(run, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
 
 
 @program.command()

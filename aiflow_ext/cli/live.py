@@ -15,21 +15,20 @@ from typing import Any
 from aiflow_ext.cli.show import clock, duration, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run import prepare_run
 from aiflow_ext.run.outputs import files_of
 from aiflow_ext.run.records import RunRecord, Transition
 from aiflow_ext.run.start import Run
 
 
-def follow(project: str, *, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
-    """Run ``project``, show it, and return the exit code."""
+def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
+    """Drive the run that ``prepare(listener=...)`` makes ready, show it, and return the exit code."""
     screen: _Plain | _Table | _Silent | None = None
 
     def listener(transition: Transition) -> None:
         if screen is not None:
             screen.tell(transition)
 
-    run = prepare_run(project, listener=listener, **options)
+    run = prepare(listener=listener)
     if as_json:
         screen = _Silent()
     else:
@@ -174,10 +173,8 @@ class _Interrupts:
 def _say_what_goes_on(record: RunRecord) -> None:
     going = [job for job in record.jobs.values() if job.last is not None and not job.state.ended]
     if going:
-        print(f"left running: {', '.join(job.name for job in going)}; their ends are recorded in {record.folder}",
-              file=sys.stderr)  # fmt: skip
-    else:
-        print("nothing was running", file=sys.stderr)
+        print(f"left running: {', '.join(job.name for job in going)}", file=sys.stderr)
+    print(f"go on with it: aiflow-ext resume {record.run_id}", file=sys.stderr)
 
 
 def _say_how_it_ended(run: Run, record: RunRecord) -> None:

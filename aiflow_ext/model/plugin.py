@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import AISubGraph
@@ -12,7 +13,14 @@ from aiflow_ext.model.project import ProjectDesc
 
 
 class AbstractPlatform(Jsonable):
-    """Where a job runs. Subclass it and give it its name."""
+    """Where a job runs. Subclass it and give it its name.
+
+    Attributes:
+        outlives_power_loss: whether a job on it may go on when the client's machine loses its power; True by default.
+            What was to be sent there is then on the client's disk before it is sent.
+    """
+
+    outlives_power_loss: ClassVar[bool] = True
 
     @staticmethod
     def platform() -> str:

@@ -49,6 +49,18 @@ def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
     return prepare(folder, **options)
 
 
+def resume_run(run: str, **options: Any) -> RunRecord:
+    """Take a run up again and run it to its end, as ``aiflow-ext resume`` does; options as ``resume.take_up``'s."""
+    return prepare_resume(run, **options).driver.run()
+
+
+def prepare_resume(run: str, **options: Any) -> Run:
+    """Everything of :func:`resume_run` but the run itself."""
+    from aiflow_ext.run.resume import take_up
+
+    return take_up(run, **options)
+
+
 def render_project(
     folder: str | os.PathLike[str],
     *,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
-from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError
-from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
@@ -23,6 +23,7 @@ from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, generate
 from aiflow_ext.run.platform_thread import PlatformThread
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store import Store
 
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
@@ -36,6 +37,7 @@ class Attempt:
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
         self.stopping = False
+        self.pause = 0.25  # seconds until a platform without an answer is asked again
 
 
 class Driver:
@@ -43,7 +45,8 @@ class Driver:
 
     Args:
         plan: what to do.
-        record: the run's record, whose folder exists.
+        record: the run's record, whose folder exists and which is in the store.
+        store: where the records are kept.
         limit: how many attempts run at once; None for no limit.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
@@ -54,6 +57,7 @@ class Driver:
         self,
         plan: Plan,
         record: RunRecord,
+        store: Store,
         *,
         limit: int | None = None,
         fail_fast: bool = False,
@@ -62,9 +66,7 @@ class Driver:
     ) -> None:
         self.plan, self.record, self.limit, self.fail_fast = plan, record, limit, fail_fast
         self.extensions, self.listener = extensions, listener
-        self.ledger = Ledger(record)
-        for name, planned in plan.jobs.items():
-            record.jobs[name] = JobRecord(name, planned.resolved.platform, planned.resolved.engine)
+        self.ledger = Ledger(record, store)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread] = {}
@@ -92,6 +94,7 @@ class Driver:
         fails, StateError where the records cannot be written any more."""
         self._check_platforms()
         try:
+            self._take_up()
             self._look_at(list(self.plan.jobs))
             while not self._over():
                 self._start_ready()
@@ -106,8 +109,6 @@ class Driver:
             for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
             self.ledger.close(self._verdict())
-        else:
-            self.ledger.save()
         return self.record
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
@@ -177,53 +178,138 @@ class Driver:
             self._settled[name] = True
         self._retrying.clear()
 
+    # -- what an earlier driver left --------------------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        """Go on from the records: follow what runs, find out what became of what was being submitted, and leave what
+        has ended as it is."""
+        for name, job in self.record.jobs.items():
+            last = job.last
+            if job.state is JobState.SKIPPED:
+                self._waiting.discard(name)
+                self._settled[name] = True
+            if last is None or job.state is JobState.SKIPPED:
+                continue
+            self._retries_used[name] = sum(not attempt.disruption for attempt in job.attempts[:-1])
+            if job.state is JobState.INIT and last.state.ended:
+                continue  # reopened: it waits for its next attempt
+            self._waiting.discard(name)
+            attempt = self._adopt(job, last)
+            if last.state.ended:
+                self._after_end(attempt, last.state)
+            elif last.state is JobState.INIT:
+                self._begin(attempt)
+            elif last.step is None:  # nothing can have been started: go on with the first missing step
+                attempt.thread.call(lambda attempt=attempt: self._submit(attempt))  # type: ignore[misc]
+            else:
+                attempt.thread.call(lambda attempt=attempt: self._find_again(attempt))  # type: ignore[misc]
+
+    def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
+        """An attempt of an earlier driver, with its job generated anew from the stored plan."""
+        attempt = self._attempt(job, record)
+        if not record.state.ended:
+            self._live[record.native_id or record.folder] = attempt
+        if record.native_id is not None and not (record.state.ended and record.cleaned):
+            context = self._context(job, record)
+            context.native_id = record.native_id
+            attempt.job = generate(self.plan, attempt.planned, context)
+        return attempt
+
+    def _find_again(self, attempt: Attempt) -> None:
+        """In the platform's thread: what became of an attempt that may have been started."""
+        assert attempt.job is not None
+        native_id = str(attempt.record.native_id)
+        try:
+            found = attempt.launcher.lookup(attempt.job) if attempt.record.step == "resources" else Lookup.FOUND
+            if found is Lookup.FOUND:
+                attempt.handler = attempt.launcher.attach(attempt.job)
+        except Exception as error:
+            _log.debug("no answer", exc_info=True)
+            words = f"no answer from the platform: {type(error).__name__}: {error}"
+            self.post(lambda: self._ask_again(attempt, words))
+            return
+        if found is Lookup.NEVER_STARTED:
+            self._submit(attempt)
+        elif found is Lookup.UNKNOWN:
+            words = (
+                f"the platform answers, and {native_id} is not there; it was about to be started when the driver "
+                "ended, and that it never started cannot be shown"
+            )
+            self.post(lambda: self._ended(attempt, native_id, JobState.LOST, reason=words))
+        else:
+            if attempt.handler is not None:
+                attempt.thread.handlers[native_id] = attempt.handler
+            attempt.thread.follow(native_id)
+            self.post(lambda: self._acknowledged(attempt))
+
+    def _ask_again(self, attempt: Attempt, words: str) -> None:
+        attempt.record.unreachable, attempt.record.reason = True, words
+        attempt.pause = min(attempt.pause * 2, 30.0)
+        self._later(attempt.pause, lambda: attempt.thread.call(lambda: self._find_again(attempt)))
+
     # -- one attempt ------------------------------------------------------------------------------------------------
 
     def _start(self, name: str) -> None:
-        planned, job_record = self.plan.jobs[name], self.record.jobs[name]
-        launcher = self._launchers[name]
+        job = self.record.jobs[name]
+        number = len(job.attempts) + 1
+        folder = self.plan.context(name, self.record.run_id, Path(self.record.folder), number).work_folder
+        attempt = self._attempt(job, self.ledger.attempt(job, str(folder)))
+        self._live[attempt.record.folder] = attempt
+        self._begin(attempt)
+
+    def _attempt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
+        launcher = self._launchers[job.name]
         thread = self._threads.get(launcher.key)
         if thread is None:
             thread = self._threads[launcher.key] = PlatformThread(launcher, self._event_posted)
-        number = len(job_record.attempts) + 1
-        finished = {job.name: job.last.number for job in self.record.jobs.values() if job.last is not None}
-        context = self.plan.context(name, self.record.run_id, Path(self.record.folder), number, finished)
-        attempt = Attempt(self.ledger.attempt(job_record, str(context.work_folder)), planned, launcher, thread)
-        self._live[str(context.work_folder)] = attempt
+        return Attempt(record, self.plan.jobs[job.name], launcher, thread)
+
+    def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
+        finished = {each.name: each.last.number for each in self.record.jobs.values() if each.last is not None}
+        return self.plan.context(job.name, self.record.run_id, Path(self.record.folder), record.number, finished)
+
+    def _begin(self, attempt: Attempt) -> None:
+        """Generate an attempt's job, ask the extensions, and have it submitted."""
+        record = attempt.record
         try:
-            attempt.job = generate(self.plan, planned, context)
+            context = self._context(self.record.jobs[record.job], record)
+            attempt.job = generate(self.plan, attempt.planned, context)
             if self.extensions is not None:
                 self.extensions.before_submit(attempt.job)
         except Exception as error:
             words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
-            self._ended(attempt, str(context.work_folder), JobState.FAILED, reason=f"refused: {words}")
+            self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}")
             return
-        thread.call(lambda: self._submit(attempt, str(context.work_folder)))
+        attempt.thread.call(lambda: self._submit(attempt))
 
-    def _submit(self, attempt: Attempt, placeholder: str) -> None:
+    def _submit(self, attempt: Attempt) -> None:
         """The write-ahead steps, in the platform's thread: id, intent, resources, start, acknowledgement."""
-        job, launcher = attempt.job, attempt.launcher
+        job, launcher, record = attempt.job, attempt.launcher, attempt.record
         assert job is not None
         assert job.job_context is not None
+        context = job.job_context
         step = "allocate_id"
         try:
-            Path(str(job.job_context.work_folder)).mkdir(parents=True, exist_ok=True)
-            native_id = job.job_context.native_id = launcher.allocate(job)
-            if not self._now(lambda: self._intend(attempt, placeholder, native_id)):
-                return
-            attempt.thread.follow(native_id)
+            Path(str(context.work_folder)).mkdir(parents=True, exist_ok=True)
+            if context.native_id is None:
+                native_id = context.native_id = launcher.allocate(job)
+                if not self._now(lambda: self._intend(attempt, native_id)):
+                    return
+            native_id = context.native_id
             step = "generate_job_resource"
             launcher.prepare(job)
             if attempt.stopping:
                 self.post(lambda: self._ended(attempt, native_id, JobState.STOPPED, reason="stopped before it started"))
                 return
+            if not self._now(lambda: self._resources(attempt)):
+                return
+            attempt.thread.follow(native_id)
             step = "submit_job"
             handler = launcher.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
             words = f"{step}: {type(error).__name__}: {error}" if not isinstance(error, AiflowError) else str(error)
-            key = job.job_context.native_id or placeholder
-            self.post(lambda: self._ended(attempt, key, JobState.FAILED, reason=words))
+            self.post(lambda: self._ended(attempt, record.native_id or record.folder, JobState.FAILED, reason=words))
             return
         attempt.handler = handler
         if handler is not None:
@@ -246,12 +332,18 @@ class Driver:
                 return False
         return True
 
-    def _intend(self, attempt: Attempt, placeholder: str, native_id: str) -> None:
-        self._live[native_id] = self._live.pop(placeholder)
-        self._move(attempt, JobState.SUBMITTING, native_id=native_id)
+    def _intend(self, attempt: Attempt, native_id: str) -> None:
+        self._live[native_id] = self._live.pop(attempt.record.folder)
+        durable = attempt.launcher.outlives_power_loss
+        self._move(attempt, JobState.SUBMITTING, durable=durable, native_id=native_id)
+
+    def _resources(self, attempt: Attempt) -> None:
+        durable = attempt.launcher.outlives_power_loss
+        self._recorded(lambda: self.ledger.note(attempt.record, durable=durable, step="resources"))
 
     def _acknowledged(self, attempt: Attempt) -> None:
-        self._move(attempt, JobState.QUEUED)
+        attempt.record.unreachable = False
+        self._move(attempt, JobState.QUEUED, step="acknowledged")
         if attempt.stopping:
             self._stop_one(attempt, GRACE)
 
@@ -298,11 +390,16 @@ class Driver:
         elif attempt.record.stop_requested and state is not JobState.LOST:
             state, facts["reason"] = JobState.STOPPED, "stopped"
         attempt.record.learn(**facts)
+        self._settled[attempt.planned.name] = False
+        self._move(attempt, state, at, **facts)
+        self._after_end(attempt, state)
+
+    def _after_end(self, attempt: Attempt, state: JobState) -> None:
+        """Clean up after an attempt that has ended, and see whether another follows."""
         name = attempt.planned.name
         again = None if attempt.record.stop_requested or self._held else self._retry_delay(attempt, state)
         self._settled[name] = again is None
-        self._move(attempt, state, at, **facts)
-        if attempt.job is not None and attempt.record.native_id is not None:
+        if attempt.job is not None and attempt.record.native_id is not None and not attempt.record.cleaned:
             self._cleaning += 1
             attempt.thread.call(lambda: self._clean(attempt))
         if again is not None:
@@ -337,10 +434,11 @@ class Driver:
 
     def _clean(self, attempt: Attempt) -> None:
         self._quietly(attempt.launcher.cleanup, attempt.job)
-        self.post(self._cleaned)
+        self.post(lambda: self._cleaned(attempt))
 
-    def _cleaned(self) -> None:
+    def _cleaned(self, attempt: Attempt) -> None:
         self._cleaning -= 1
+        self._recorded(lambda: self.ledger.note(attempt.record, cleaned=True))
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -350,8 +448,8 @@ class Driver:
             self._stop_one(attempt, grace)
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
-        if not attempt.record.timed_out:
-            attempt.record.stop_requested = True
+        if not attempt.record.timed_out and not attempt.record.stop_requested:
+            self._recorded(lambda: self.ledger.note(attempt.record, stop_requested=True))
         attempt.stopping = True
         if attempt.handler is None or attempt.record.state.ended:
             return  # not started yet: _submit sees the flag
@@ -374,7 +472,7 @@ class Driver:
     def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
         self._recorded(lambda: self.ledger.move(attempt.record, state, at, **facts))
 
-    def _recorded(self, change: Callable[[], Transition | None]) -> None:
+    def _recorded(self, change: Callable[[], Transition | None] | Callable[[], None]) -> None:
         """Make a change of the records and tell of it. Where it cannot be written, nothing more is started, and what
         runs is ended: its end could not be recorded."""
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aiflow_ext.host.resolve import ResolvedPlugin
-from aiflow_ext.model.attempt import AttemptEvent, Request
+from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
@@ -32,8 +32,14 @@ BREAK_OFF = 2.0  # seconds between the second SIGTERM to an attempt host and its
 class Launcher(Protocol):
     """What the driver needs of whoever runs a job's attempts. Raises whatever the plugin raises."""
 
-    # Launchers with an equal key are one platform to the driver: one thread of calls, one watch a run.
-    key: object
+    @property
+    def key(self) -> object:
+        """Launchers with an equal key are one platform to the driver: one thread of calls, one watch a run."""
+
+    @property
+    def outlives_power_loss(self) -> bool:
+        """Whether a job may go on when this machine loses its power: then its intent must survive that too."""
+        raise NotImplementedError
 
     def allocate(self, job: BaseJob) -> str:
         """The attempt's native id; nothing is started."""
@@ -46,6 +52,12 @@ class Launcher(Protocol):
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         """Start the job."""
+
+    def lookup(self, job: BaseJob) -> Lookup:
+        """What the platform knows of the job's native id."""
+
+    def attach(self, job: BaseJob) -> AbstractJobHandler | None:
+        """The handler of a job that another process has started."""
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
         """End the job; returns once that is done or asked for."""
@@ -77,6 +89,7 @@ class DirectLauncher:
     def __init__(self, resolved: ResolvedPlugin) -> None:
         self.resolved = resolved
         self.key = resolved.plugin.platform()
+        self.outlives_power_loss = bool(getattr(self.key, "outlives_power_loss", True))
 
     def allocate(self, job: BaseJob) -> str:
         if "allocate_id" in self.resolved.offers:
@@ -91,6 +104,16 @@ class DirectLauncher:
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         handler: AbstractJobHandler | None = _called(self.resolved.hook.submit_job, job=job)
+        return handler
+
+    def lookup(self, job: BaseJob) -> Lookup:
+        found = Lookup(_called(self.resolved.hook.lookup, native_id=str(_context(job).native_id)))
+        return found
+
+    def attach(self, job: BaseJob) -> AbstractJobHandler | None:
+        handler: AbstractJobHandler | None = _called(
+            self.resolved.hook.attach, job=job, native_id=str(_context(job).native_id)
+        )
         return handler
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
@@ -127,6 +150,7 @@ class HostedLauncher:
         self.planned, self.project = planned, project
         # Not the platform alone: its durable plugins are watched otherwise.
         self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
+        self.outlives_power_loss = True  # what the plugin inside it submits to, nobody knows
         # What a plugin offers of the second specification without being durable, the driver asks for itself.
         self._direct = DirectLauncher(planned.resolved)
         self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
@@ -173,6 +197,12 @@ class HostedLauncher:
             stderr=f"{native_id}/stderr",
             mark=mark,
         )
+
+    def lookup(self, job: BaseJob) -> Lookup:
+        return attempts.lookup(str(_context(job).native_id))
+
+    def attach(self, job: BaseJob) -> AbstractJobHandler | None:
+        return attempts.ProcessHandler(str(_context(job).native_id))
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
         """Ask the host to call ``stop_job`` on the plugin it holds, then end its whole tree."""

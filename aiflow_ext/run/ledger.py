@@ -1,36 +1,24 @@
-"""Where a run's records are kept while it runs: in memory, and every transition on disk as it happens."""
+"""The only place that changes a run's records: in memory and, before anybody is told, in the store."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import StateError
-from aiflow_ext.model.jsonable import dumps
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store import Store
 
 
 class Ledger:
-    """The only place that changes a record. Each change is appended to ``transitions.jsonl`` in the run's folder,
-    and ``run.json`` there holds the whole record once the run has ended.
+    """The records of one run that is being driven.
 
-    Raises StateError where the folder cannot be written (a full disk, no permission).
+    Every method raises StateError where the store cannot be written; the record in memory has changed all the same.
     """
 
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
-        self._seq = 0
-        self._folder = Path(record.folder)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(self._folder / "transitions.jsonl", flags, 0o600)
-        except OSError as error:
-            raise self._unwritable(error) from error
+    def __init__(self, record: RunRecord, store: Store) -> None:
+        self.record, self.store = record, store
+        self._seq = store.last_seq(record.run_id)
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
         """A new attempt of ``job``, in state INIT."""
@@ -39,65 +27,67 @@ class Ledger:
         job.state, job.reason = JobState.INIT, None
         return made
 
-    def move(self, attempt: AttemptRecord, state: JobState, at: float | None = None, **facts: Any) -> Transition | None:
-        """Bring an attempt to ``state``; None where it cannot go there any more (a late or repeated event)."""
+    def move(
+        self, attempt: AttemptRecord, state: JobState, at: float | None = None, *, durable: bool = False, **facts: Any
+    ) -> Transition | None:
+        """Bring an attempt to ``state``; None where it cannot go there any more (a late or repeated event).
+
+        ``durable``: return only once a power loss cannot undo it.
+        """
         attempt.learn(**facts)
         if not attempt.state.may_become(state):
             return None
         previous, attempt.state = attempt.state, state
         now = at if at is not None else time.time()
-        if state is JobState.RUNNING:
+        if state is JobState.SUBMITTING:
+            attempt.submitted_at = now
+        elif state is JobState.RUNNING:
             attempt.started_at = now
         elif state.ended:
             attempt.ended_at = now
         job = self.record.jobs[attempt.job]
         if job.last is attempt:
             job.state, job.reason = state, attempt.reason
-        return self._note(
-            Transition(0, self.record.run_id, attempt.job, attempt.number, state, previous, now,
-                       native_id=attempt.native_id, exit_code=attempt.exit_code, signal=attempt.signal,
-                       reason=attempt.reason)
+        transition = Transition(
+            self._next(), self.record.run_id, attempt.job, attempt.number, state, previous, now,
+            native_id=attempt.native_id, exit_code=attempt.exit_code, signal=attempt.signal, reason=attempt.reason,
         )  # fmt: skip
-
-    def skip(self, job: JobRecord, reason: str, state: JobState = JobState.SKIPPED) -> Transition:
-        """End a job that never gets an attempt."""
-        previous, job.state, job.reason = job.state, state, reason
-        return self._note(
-            Transition(0, self.record.run_id, job.name, None, state, previous, time.time(), reason=reason)
-        )
-
-    def close(self, state: JobState) -> None:
-        """The run has ended: write the whole record."""
-        self.record.state, self.record.ended_at = state, time.time()
-        self.save()
-        os.close(self._file)
-
-    def save(self) -> None:
-        """Write ``run.json``: all of it or none."""
-        path = self._folder / "run.json"
-        temporary = path.with_suffix(".part")
-        try:
-            temporary.write_text(json.dumps(self.record.summary(), indent=1), encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _note(self, transition: Transition) -> Transition:
-        self._seq += 1
-        transition.seq = self._seq
-        line = dumps(transition).encode() + b"\n"
-        try:
-            written = os.write(self._file, line)
-            if written < len(line):  # the disk is full: leave no half of a line
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise self._unwritable(error) from error
+        if durable:
+            with self.store.durable():
+                self.store.write(self.record.run_id, attempt, job, transition)
+        else:
+            self.store.write(self.record.run_id, attempt, job, transition)
         return transition
 
-    def _unwritable(self, error: OSError) -> StateError:
-        return StateError(
-            f"the run's records cannot be written: {error.strerror}",
-            where=str(self._folder),
-            hint="make room or give permission there; AIFLOW_STATE names another folder for state",
+    def note(self, attempt: AttemptRecord, *, durable: bool = False, **facts: Any) -> None:
+        """Write down facts of an attempt whose state stays."""
+        attempt.learn(**facts)
+        job = self.record.jobs[attempt.job]
+        if durable:
+            with self.store.durable():
+                self.store.write(self.record.run_id, attempt, job, None)
+        else:
+            self.store.write(self.record.run_id, attempt, job, None)
+
+    def skip(self, job: JobRecord, reason: str) -> Transition:
+        """End a job that never gets an attempt."""
+        previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
+        transition = Transition(
+            self._next(), self.record.run_id, job.name, None, job.state, previous, time.time(), reason=reason
         )
+        self.store.write(self.record.run_id, None, job, transition)
+        return transition
+
+    def reopen(self, job: JobRecord) -> None:
+        """A job that had ended gets another attempt."""
+        job.state, job.reason = JobState.INIT, None
+        self.store.write(self.record.run_id, None, job, None)
+
+    def close(self, state: JobState) -> None:
+        """The run has ended."""
+        self.record.state, self.record.ended_at = state, time.time()
+        self.store.end_run(self.record)
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq

@@ -15,19 +15,24 @@ class AttemptRecord(Jsonable):
         job, number: the job's key and the attempt's number, from 1.
         native_id: its name on its platform; None before it has one.
         state: where it is.
-        started_at, ended_at: seconds since the epoch; None where that has not happened.
+        step: how far its submission has come: None, ``resources`` (all that the platform needs is there, and it may
+            have been started), ``acknowledged``.
+        submitted_at, started_at, ended_at: seconds since the epoch; None where that has not happened.
         exit_code, signal: of the job's own process, where the platform tells them.
         reason: in words, where there is more to say.
         stop_requested: whether somebody asked it to stop.
         unreachable: whether its platform gives no answer at the moment.
         restarts: how often the platform itself has started it again.
         folder: its folder on this machine, with the logs.
+        cleaned: whether its platform has been cleaned up after it.
     """
 
     def __init__(self, job: str, number: int, folder: str) -> None:
         self.job, self.number, self.folder = job, number, folder
         self.native_id: str | None = None
         self.state = JobState.INIT
+        self.step: str | None = None
+        self.submitted_at: float | None = None
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.exit_code: int | None = None
@@ -38,6 +43,7 @@ class AttemptRecord(Jsonable):
         self.disruption = False
         self.unreachable = False
         self.restarts = 0
+        self.cleaned = False
 
     def learn(self, **facts: Any) -> None:
         """Note what is known now; None says nothing."""
@@ -85,7 +91,7 @@ class RunRecord(Jsonable):
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    keys = ("number", "native_id", "state", "started_at", "ended_at", "exit_code", "signal", "reason",
+    keys = ("number", "native_id", "state", "submitted_at", "started_at", "ended_at", "exit_code", "signal", "reason",
             "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "folder")  # fmt: skip
     return {key: str(getattr(attempt, key)) if key == "state" else getattr(attempt, key) for key in keys}
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from aiflow_ext.model.errors import ConfigError, StateError
 from aiflow_ext.run.driver import Driver
+from aiflow_ext.run.find import remember_state
+from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
-from aiflow_ext.run.records import RunRecord, Transition
+from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
+from aiflow_ext.run.store import Store
+from aiflow_ext.run.stored import plan_to_data
 from aiflow_ext.translate.state import state_folder
 
 
 class Run:
     """A run that is ready to go."""
 
-    def __init__(self, plan: Plan, record: RunRecord, driver: Driver) -> None:
-        self.plan, self.record, self.driver = plan, record, driver
+    def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock) -> None:
+        self.plan, self.record, self.driver, self.lock = plan, record, driver, lock
 
 
 def prepare(
@@ -38,25 +43,44 @@ def prepare(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
     check_secrets(plan)
     run_id = new_run_id(plan.workflow)
-    state = state_folder(plan.desc.root)
+    root = plan.desc.root
+    state = state_folder(root)
+    store = Store(state)
+    remember_state(state)
     home = state / "runs" / run_id
+    make_folder(home)
+    record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
+    for name, job in plan.jobs.items():
+        record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine)
+    options = {"jobs": jobs, "fail_fast": fail_fast}
+    lock = DriverLock(home)
+    store.add_run(record, plan_to_data(plan), options)
+    return driven(plan, record, store, lock, options, listener)
+
+
+def driven(
+    plan: Plan,
+    record: RunRecord,
+    store: Store,
+    lock: DriverLock,
+    options: dict[str, Any],
+    listener: Callable[[Transition], None] | None,
+) -> Run:
+    """A driver for a run that is in the store."""
+    driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
+                    fail_fast=bool(options.get("fail_fast")), listener=listener,
+                    extensions=plan.host.extensions())  # fmt: skip
+    return Run(plan, record, driver, lock)
+
+
+def make_folder(home: Path) -> None:
+    """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
     try:
         home.mkdir(parents=True)
         home.chmod(0o700)
-        ignored = state / ".gitignore"
-        if not ignored.exists():
-            ignored.write_text("*\n")
     except OSError as error:
         raise StateError(
             f"the run's folder cannot be made: {error.strerror}",
             where=str(home),
             hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
         ) from error
-    root = plan.desc.root
-    record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
-    (home / "request.json").write_text(
-        json.dumps({"project": root, "workflow": plan.workflow, "sets": list(sets), "params": list(params)}, indent=1)
-    )
-    driver = Driver(plan, record, limit=jobs or os.cpu_count() or 1, fail_fast=fail_fast, listener=listener,
-                    extensions=plan.host.extensions())  # fmt: skip
-    return Run(plan, record, driver)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
@@ -13,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 SLEEPER = 'with af.job("slow"): af.cmd("setsid sleep 1000 & trap \'\' TERM; echo up; sleep 1000; sleep 1000")\n'
@@ -38,7 +39,11 @@ def job_is_up(project):
 
 
 def record_of(project):
-    return json.loads((project.run_folder / "run.json").read_text())
+    store = Store(project.root / ".aiflow", create=False)
+    try:
+        return store.run(store.runs()[0]["run"])
+    finally:
+        store.close()
 
 
 @pytest.fixture
@@ -51,11 +56,11 @@ def test_told_to_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing
                 stderr=subprocess.PIPE)  # fmt: skip
     until(lambda: job_is_up(sleeping), "the job does not start")
     run.send_signal(signal.SIGINT)
-    until(lambda: (sleeping.run_folder / "transitions.jsonl").exists(), "no records")
+    until(lambda: record_of(sleeping).jobs["slow"].attempts[0].stop_requested, "nothing says that it is to stop")
     run.send_signal(signal.SIGINT)  # twice: at once, for this job ignores SIGTERM
     out, err = run.communicate(timeout=30)
     assert run.returncode == 7, out + err
-    states = {job["name"]: job["state"] for job in record_of(sleeping)["jobs"]}
+    states = {name: job.state for name, job in record_of(sleeping).jobs.items()}
     assert states == {"slow": "STOPPED", "next": "SKIPPED"}
     nothing_left()
 
@@ -126,10 +131,12 @@ def test_a_full_disk_in_mid_run_is_told_and_leaves_nothing_running(project, cli_
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
         assert "Traceback" not in done.stderr
         assert done.returncode == 6, done.stdout + done.stderr
-        assert "No space left on device" in done.stderr
-        (run,) = state.glob("*/runs/*")
-        for line in (run / "transitions.jsonl").read_text().splitlines():
-            json.loads(line)  # what is recorded is whole
+        assert "full" in done.stderr or "No space left" in done.stderr
+        (folder,) = state.iterdir()
+        for filler in folder.glob("runs/*/checkpoints/*/x"):
+            filler.unlink()
+        store = Store(folder, create=False)  # what is recorded is whole
+        assert store.run(store.runs()[0]["run"]).jobs["fills"].attempts
         nothing_left()
     finally:
         subprocess.run(["umount", "-l", str(state)], check=True)

@@ -8,6 +8,8 @@ from aiflow_ext import AbstractPlatform
 class LocalPlatform(AbstractPlatform):
     """This machine."""
 
+    outlives_power_loss = False
+
     @staticmethod
     def platform() -> str:
         return "local"

@@ -1,0 +1,91 @@
+"""A run found by its id, or the beginning of it, from any folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.run.store import Store
+from aiflow_ext.translate.project import load_project
+from aiflow_ext.translate.state import state_folder
+
+LATEST = "latest"
+
+
+def known_states() -> list[Path]:
+    """The state folders of this user's projects, the last used first; those that are gone are left out."""
+    try:
+        lines = _list_file().read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    return [Path(line) for line in reversed(list(dict.fromkeys(lines))) if os.path.isdir(line)]
+
+
+def remember_state(folder: Path) -> None:
+    """Note a project's state folder in the user's list. A list that cannot be written costs only the finding."""
+    path, line = _list_file(), str(folder)
+    try:
+        if path.exists() and line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{line}\n")
+    except OSError:
+        return
+
+
+def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
+    """The store that holds a run, and the run's whole id.
+
+    Args:
+        run: the run's id, the beginning of it, or ``latest``.
+        project: the project's folder, where its id alone leaves doubt.
+
+    Raises ConfigError where there is no such run or several.
+    """
+    found: list[tuple[Store, str, float]] = []
+    for folder in _folders(project):
+        try:
+            store = Store(folder, create=False)
+        except StateError:
+            if project is not None:
+                raise
+            continue  # one damaged store hides no other project's run
+        for each in store.runs():
+            if run == LATEST or each["run"].startswith(run):
+                found.append((store, each["run"], each["started_at"]))
+    exact = [each for each in found if each[1] == run]
+    if run == LATEST and found:
+        exact = [max(found, key=lambda each: each[2])]
+    chosen = exact or found
+    if len(chosen) == 1:
+        return chosen[0][0], chosen[0][1]
+    if not chosen:
+        raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
+    names = ", ".join(sorted(each[1] for each in chosen)[:5])
+    raise ConfigError(f"{run!r} fits {len(chosen)} runs: {names}", hint="give more of the id, or --project FOLDER")
+
+
+def stores(project: str | None = None) -> list[Store]:
+    """The stores of one project, or of every project that this user has run."""
+    found = []
+    for folder in _folders(project):
+        try:
+            found.append(Store(folder, create=False))
+        except StateError:
+            if project is not None:
+                raise
+    return found
+
+
+def _folders(project: str | None) -> list[Path]:
+    if project is not None:
+        return [state_folder(load_project(project).desc.root)]
+    here = state_folder(Path.cwd())
+    return list(dict.fromkeys([*([here] if here.is_dir() else []), *known_states()]))
+
+
+def _list_file() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(base, "aiflow-ext", "projects")

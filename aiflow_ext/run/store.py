@@ -1,0 +1,290 @@
+"""A project's runs on disk: runs, jobs, attempts and transitions, in SQLite.
+
+WAL mode: what was committed survives the death of any process. ``durable()`` makes the next commit survive a power
+loss too (https://www.sqlite.org/pragma.html#pragma_synchronous). Several processes read and write at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.filesystem import refuse_network_folder
+from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+
+FILE = "state.db"
+VERSION = 1
+_SCHEMA = """
+create table runs (
+    run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
+    plan text, options text, firing text unique
+) without rowid;
+create table jobs (
+    run text, name text, place integer, platform text, engine text, state text, reason text,
+    primary key (run, name)
+) without rowid;
+create table attempts (
+    run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
+    started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
+    timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer,
+    primary key (run, job, number)
+) without rowid;
+create table transitions (
+    run text, seq integer, job text, attempt integer, state text, previous text, time real, native_id text,
+    exit_code integer, signal integer, reason text,
+    primary key (run, seq)
+) without rowid;
+create table told (run text primary key, seq integer) without rowid;
+create table asked (id integer primary key, run text, job text, what text, grace real, time real, done integer);
+"""
+_MIGRATIONS: dict[int, str] = {}  # from version N: the statements that lead to N + 1
+_ATTEMPT = ("native_id", "folder", "state", "step", "submitted_at", "started_at", "ended_at", "exit_code", "signal",
+            "reason", "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "cleaned")  # fmt: skip
+_PUT_ATTEMPT = (
+    f"insert or replace into attempts (run, job, number, {', '.join(_ATTEMPT)}) "
+    f"values ({','.join('?' * (len(_ATTEMPT) + 3))})"
+)
+_FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned")
+
+
+class Store:
+    """The store of one project's state folder. Not for use by several threads at once.
+
+    Raises StateError where it cannot be opened: a newer version wrote it, it is damaged, the folder cannot be written,
+    lies on a network file system, or the disk is full.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        self.path = folder / FILE
+        if not create and not self.path.exists():
+            raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
+        with self._told("opened"):
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+                ignored = folder / ".gitignore"
+                if not ignored.exists():
+                    ignored.write_text("*\n")
+            refuse_network_folder(folder)
+            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("pragma journal_mode=wal")
+            self._db.execute("pragma synchronous=normal")
+            self._migrate()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    def add_run(self, record: RunRecord, plan: Any, options: dict[str, Any], firing: str | None = None) -> None:
+        """A new run with its jobs. Raises sqlite3.IntegrityError where the firing has had its run."""
+        with self.writing() as db:
+            db.execute(
+                "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
+                (record.run_id, record.workflow, record.project, record.folder, str(record.state), record.started_at,
+                 None, json.dumps(plan), json.dumps(options), firing),
+            )  # fmt: skip
+            db.executemany(
+                "insert into jobs values (?,?,?,?,?,?,?)",
+                [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), job.reason)
+                 for place, job in enumerate(record.jobs.values())],
+            )  # fmt: skip
+
+    def run(self, run_id: str) -> RunRecord:
+        """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
+        with self._told("read"):
+            row = self._db.execute(
+                "select workflow, project, folder, started_at, ended_at, state from runs where run = ?", (run_id,)
+            ).fetchone()
+            if row is None:
+                raise KeyError(run_id)
+            record = RunRecord(run_id, *row[:4])
+            record.ended_at, record.state = row[4], JobState(row[5])
+            for name, platform, engine, state, reason in self._db.execute(
+                "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
+            ):
+                job = record.jobs[name] = JobRecord(name, platform, engine)
+                job.state, job.reason = JobState(state), reason
+            for name, number, *values in self._db.execute(
+                f"select job, number, {', '.join(_ATTEMPT)} from attempts where run = ? order by job, number", (run_id,)
+            ):
+                attempt = AttemptRecord(name, number, "")
+                for key, value in zip(_ATTEMPT, values, strict=True):
+                    setattr(attempt, key, bool(value) if key in _FLAGS else value)
+                attempt.state = JobState(attempt.state)
+                record.jobs[name].attempts.append(attempt)
+            return record
+
+    def plan(self, run_id: str) -> tuple[Any, dict[str, Any]]:
+        """A run's plan and options as they were stored."""
+        with self._told("read"):
+            row = self._db.execute("select plan, options from runs where run = ?", (run_id,)).fetchone()
+        return json.loads(row[0]), json.loads(row[1])
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, newest first, with how many jobs are in each state."""
+        with self._told("read"):
+            counts: dict[str, dict[str, int]] = {}
+            for run_id, state, count in self._db.execute("select run, state, count(*) from jobs group by run, state"):
+                counts.setdefault(run_id, {})[state] = count
+            rows = self._db.execute(
+                "select run, workflow, project, folder, state, started_at, ended_at from runs order by started_at desc"
+            )
+            keys = ("run", "workflow", "project", "folder", "state", "started_at", "ended_at")
+            return [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
+
+    def end_run(self, record: RunRecord) -> None:
+        """Note a run's verdict, or that it goes on again."""
+        with self.writing() as db:
+            values = (str(record.state), record.ended_at, record.run_id)
+            db.execute("update runs set state = ?, ended_at = ? where run = ?", values)
+
+    def forget(self, run_id: str) -> None:
+        """Remove a run and all that belongs to it."""
+        with self.writing() as db:
+            for table in ("runs", "jobs", "attempts", "transitions", "told", "asked"):
+                db.execute(f"delete from {table} where run = ?", (run_id,))
+
+    # -- what a driver writes ---------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end. Raises StateError where it cannot be."""
+        with self._told("written"):
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+                self._db.execute("commit")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("rollback")
+                raise
+
+    @contextlib.contextmanager
+    def durable(self) -> Iterator[None]:
+        """Within it, a commit returns only once a power loss cannot undo it."""
+        self._db.execute("pragma synchronous=full")
+        try:
+            yield
+        finally:
+            self._db.execute("pragma synchronous=normal")
+
+    def write(self, run_id: str, attempt: AttemptRecord | None, job: JobRecord, transition: Transition | None) -> None:
+        """An attempt's and its job's state, and the transition that led there, in one transaction."""
+        with self.writing() as db:
+            if attempt is not None:
+                values = [str(value) if isinstance(value, JobState) else value
+                          for value in (getattr(attempt, key) for key in _ATTEMPT)]  # fmt: skip
+                db.execute(_PUT_ATTEMPT, (run_id, attempt.job, attempt.number, *values))
+            db.execute("update jobs set state = ?, reason = ? where run = ? and name = ?",
+                       (str(job.state), job.reason, run_id, job.name))  # fmt: skip
+            if transition is not None:
+                t = transition
+                db.execute("insert into transitions values (?,?,?,?,?,?,?,?,?,?,?)",
+                           (run_id, t.seq, t.job, t.attempt, str(t.state), str(t.previous), t.time, t.native_id,
+                            t.exit_code, t.signal, t.reason))  # fmt: skip
+
+    def last_seq(self, run_id: str) -> int:
+        """The number of a run's latest transition."""
+        with self._told("read"):
+            return int(self._db.execute("select ifnull(max(seq), 0) from transitions where run = ?",
+                                        (run_id,)).fetchone()[0])  # fmt: skip
+
+    def transitions(self, run_id: str, after: int = 0) -> list[Transition]:
+        """A run's transitions after number ``after``, in order."""
+        with self._told("read"):
+            rows = self._db.execute("select * from transitions where run = ? and seq > ? order by seq", (run_id, after))
+            return [
+                Transition(seq, run, job, attempt, JobState(state), JobState(previous), moment, native_id=native_id,
+                           exit_code=exit_code, signal=signal, reason=reason)
+                for run, seq, job, attempt, state, previous, moment, native_id, exit_code, signal, reason in rows
+            ]  # fmt: skip
+
+    def told(self, run_id: str) -> int:
+        """The number of the last transition that every extension has been told of."""
+        with self._told("read"):
+            row = self._db.execute("select seq from told where run = ?", (run_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def set_told(self, run_id: str, seq: int) -> None:
+        """Note that every extension has been told of a transition."""
+        with self.writing() as db:
+            db.execute("insert or replace into told values (?, ?)", (run_id, seq))
+
+    # -- what others ask of a driver --------------------------------------------------------------------------------
+
+    def ask(self, run_id: str, what: str, job: str | None = None, grace: float | None = None) -> int:
+        """Ask whoever drives the run for something; returns the request's number."""
+        with self.writing() as db:
+            cursor = db.execute("insert into asked (run, job, what, grace, time, done) values (?,?,?,?,?,0)",
+                                (run_id, job, what, grace, time.time()))  # fmt: skip
+            return int(cursor.lastrowid or 0)
+
+    def asked(self, run_id: str) -> list[tuple[int, str, str | None, float | None]]:
+        """What has been asked and not been done: number, what, job, grace."""
+        with self._told("read"):
+            rows = self._db.execute(
+                "select id, what, job, grace from asked where run = ? and done = 0 order by id", (run_id,)
+            )
+            return list(rows)
+
+    def done(self, number: int) -> None:
+        """A request has been taken up."""
+        with self.writing() as db:
+            db.execute("update asked set done = 1 where id = ?", (number,))
+
+    # -- the file ---------------------------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        (version,) = self._db.execute("pragma user_version").fetchone()
+        if version > VERSION:
+            raise StateError(
+                f"the store was written by a newer aiflow-ext (its version is {version}, this one reads {VERSION})",
+                where=str(self.path),
+                hint="pip install --upgrade aiflow-ext, or name another folder for state: AIFLOW_STATE=/path",
+            )
+        if version == VERSION:
+            return
+        self._db.execute("begin exclusive")
+        (version,) = self._db.execute("pragma user_version").fetchone()  # another process may have been quicker
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            version = VERSION
+        while version < VERSION:
+            for statement in _MIGRATIONS[version].split(";"):
+                self._db.execute(statement)
+            version += 1
+        self._db.execute(f"pragma user_version = {VERSION}")
+        self._db.execute("commit")
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """SQLite's errors in words that say what to do."""
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            words = str(error)
+            damaged = "malformed" in words or "not a database" in words
+            hint = (
+                "move it away to start anew (its runs' folders stay), or restore a copy"
+                if damaged
+                else "make room or give permission there; AIFLOW_STATE=/path names another folder for state"
+            )
+            state = "is damaged" if damaged else f"cannot be {what}"
+            raise StateError(f"the store of runs {state}: {words}", where=str(self.path), hint=hint) from error
+        except OSError as error:
+            raise StateError(
+                f"the state folder cannot be {what}: {error.strerror}",
+                where=str(self.path.parent),
+                hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
+            ) from error
