@@ -72,6 +72,97 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, **options: Any) ->
 
 
 @program.command()
+@_FROM_PROJECT
+@_JSON
+def runs(project: str | None, as_json: bool) -> int:
+    """List runs, newest first."""
+    from aiflow_ext.cli.look import show_runs
+
+    return show_runs(project, as_json=as_json)
+
+
+@program.command()
+@_RUN
+@_FROM_PROJECT
+@click.option("--watch", is_flag=True, help="Show it until it ends.")
+@_JSON
+def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
+    """Show the state of RUN's jobs. RUN is an id, the beginning of one, or 'latest'."""
+    from aiflow_ext.cli.look import show_status
+
+    return show_status(run, project, watch=watch, as_json=as_json)
+
+
+@program.command()
+@_RUN
+@click.argument("job", nargs=-1)
+@_FROM_PROJECT
+@click.option("-f", "--follow", is_flag=True, help="Go on until the jobs have ended.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin N lines before the end.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of attempt N [default: the latest].")
+@click.option("--stderr", is_flag=True, help="What was written to stderr.")
+@_JSON
+def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) -> int:
+    """Print what RUN's JOBs have printed; of several jobs, or of all, each line with its job's name."""
+    from aiflow_ext.cli.look import show_logs
+
+    return show_logs(run, job, project, **options)
+
+
+@program.command()
+@_RUN
+@click.argument("job", required=False)
+@_FROM_PROJECT
+@click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
+              help="Time between asking a job to end and ending it.")  # fmt: skip
+@click.option("--no-wait", "wait", is_flag=True, default=True, flag_value=False, help="Do not wait until it is gone.")
+@_JSON
+def stop(run: str, job: str | None, project: str | None, **options: Any) -> int:
+    """Stop RUN, or one JOB of it, whether somebody drives it or not."""
+    from aiflow_ext.cli.look import stop_run
+
+    return stop_run(run, job, project, **options)
+
+
+@program.command()
+@click.argument("run", metavar="RUN|PROJECT")
+@_FROM_PROJECT
+@_JSON
+def graph(run: str, project: str | None, as_json: bool) -> int:
+    """Draw RUN's jobs with their states, or a PROJECT's workflow, as a Mermaid flowchart."""
+    from aiflow_ext.cli.look import show_graph
+
+    return show_graph(run, project, as_json=as_json)
+
+
+@program.command()
+@_FROM_PROJECT
+@click.option("--older-than", metavar="AGE", help="Runs that ended so long ago: 30d, 12h, 90m.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the N newest runs of each project.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_JSON
+def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: bool, as_json: bool) -> int:
+    """Remove old runs with their folders and artifacts; never one that has not ended."""
+    from aiflow_ext.run.gc import collect
+    from aiflow_ext.translate.common import seconds
+    from aiflow_ext.translate.fitting import Misfit
+
+    if older_than is None and keep is None:
+        raise click.UsageError("say which: --older-than AGE, --keep N, or both")
+    try:
+        age = None if older_than is None else seconds(older_than)
+    except Misfit as error:
+        raise click.BadParameter(str(error), param_hint="--older-than") from error
+    removed = collect(project, older_than=age, keep=keep, dry_run=dry_run)
+    if as_json:
+        print(json.dumps(removed, indent=1))
+    else:
+        for run in removed:
+            print(f"{'would remove' if dry_run else 'removed'} {run['run']}")
+    return errors.OK
+
+
+@program.command()
 @_PROJECT
 @click.argument("job", nargs=-1)
 @_PARAM

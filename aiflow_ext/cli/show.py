@@ -19,6 +19,9 @@ _COLOURS = {"FINISHED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yel
             "incompatible": "red", "conflicted": "red", "disabled": "yellow"}  # fmt: skip
 
 
+_INTEREST = {"RUNNING": 0, "FAILED": 1, "LOST": 1, "SUBMITTING": 2, "QUEUED": 2, "STOPPED": 3, "SKIPPED": 4, "INIT": 5}
+
+
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: int | None = None) -> None:
     """Print rows under heads: a table with colours on a terminal, tab-separated lines with no heads elsewhere.
 
@@ -91,13 +94,19 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def run_table(record: RunRecord, now: float) -> Table:
-    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch)."""
+def run_table(record: RunRecord, now: float, limit: int = 60) -> Table:
+    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch).
+
+    Of more than ``limit`` jobs those that run or went wrong come first; the rest is counted.
+    """
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("job", "state", "try", "time", "where", "", box=None, header_style="bold", pad_edge=False)
-    for job in record.jobs.values():
+    jobs = list(record.jobs.values())
+    if len(jobs) > limit:
+        jobs = sorted(jobs, key=lambda job: _INTEREST.get(str(job.state), 9))[:limit]
+    for job in jobs:
         state, last = str(job.state), job.last
         colour = _COLOURS.get(state, "dim")
         words = (last.reason if last and last.reason else job.reason) or ""
@@ -111,6 +120,8 @@ def run_table(record: RunRecord, now: float) -> Table:
             f"[dim]{escape(job.platform)}.{escape(job.engine)}[/]",
             escape(words),
         )
+    if len(record.jobs) > limit:
+        table.add_row(f"... {len(record.jobs) - limit} more")
     return table
 
 

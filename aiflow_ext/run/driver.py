@@ -121,6 +121,10 @@ class Driver:
         """Start nothing more and let go: what runs goes on without the driver, and ``run`` returns."""
         self._inbox.put(self._leave)
 
+    def rung(self) -> None:
+        """Somebody has put a request into the store."""
+        self._inbox.put(self._take_requests)
+
     def post(self, function: Callable[[], None]) -> None:
         """Have ``function`` called in the driver's thread."""
         self._inbox.put(function)
@@ -446,6 +450,28 @@ class Driver:
         self._hold("the run was stopped before it started")
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
+
+    def _take_requests(self) -> None:
+        for number, what, name, grace in self.ledger.store.asked(self.record.run_id):
+            self.ledger.store.done(number)
+            if what != "stop":
+                continue
+            if name is None:
+                self._stop_all(GRACE if grace is None else grace)
+            else:
+                self._stop_job_named(name, GRACE if grace is None else grace)
+
+    def _stop_job_named(self, name: str, grace: float) -> None:
+        self._ready = [each for each in self._ready if each[1] != name]
+        heapq.heapify(self._ready)
+        live = [attempt for attempt in self._live.values() if attempt.planned.name == name]
+        for attempt in live:
+            self._stop_one(attempt, grace)
+        if not live and not self.record.jobs[name].state.ended:
+            self._skip(name, "it was stopped before it started")
+            self._look_at(self._downstream[name])
+        self._retrying.discard(name)
+        self._settled[name] = self._settled[name] or not live
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.find import remember_state
 from aiflow_ext.run.lock import DriverLock
@@ -23,8 +24,8 @@ from aiflow_ext.translate.state import state_folder
 class Run:
     """A run that is ready to go."""
 
-    def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock) -> None:
-        self.plan, self.record, self.driver, self.lock = plan, record, driver, lock
+    def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
+        self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
 
 
 def prepare(
@@ -70,7 +71,9 @@ def driven(
     driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
                     extensions=plan.host.extensions())  # fmt: skip
-    return Run(plan, record, driver, lock)
+    bell = Doorbell(Path(record.folder), driver.rung)
+    driver.rung()  # what was asked for while nobody listened
+    return Run(plan, record, driver, lock, bell)
 
 
 def make_folder(home: Path) -> None:

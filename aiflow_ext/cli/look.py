@@ -1,0 +1,228 @@
+"""Runs looked at from anywhere: their list, their states, their logs, their graph."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from aiflow_ext.cli.show import clock, duration, print_table, run_table
+from aiflow_ext.model import errors
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
+from aiflow_ext.run.observe import Observed, list_runs, observe
+from aiflow_ext.run.records import RunRecord
+
+SHOWN = 60  # jobs in a table on a terminal; the rest is counted
+_VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
+
+
+def show_runs(project: str | None, *, as_json: bool) -> int:
+    """``aiflow-ext runs``."""
+    found = list_runs(project)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return errors.OK
+    rows = []
+    for run in found:
+        state = run["state"]
+        if run["ended_at"] is None and run["driver"] is None:
+            state = "not driven"
+        jobs = ", ".join(f"{count} {name}" for name, count in sorted(run["jobs"].items()))
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started_at"]))
+        rows.append((run["run"], state, began, duration(run["started_at"], run["ended_at"]), jobs, run["project"]))
+    if not rows and sys.stdout.isatty():
+        print("no runs yet: aiflow-ext run PROJECT")
+    else:
+        print_table(("run", "state", "started", "took", "jobs", "project"), rows, coloured=1)
+    return errors.OK
+
+
+def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
+    """``aiflow-ext status``; returns the run's verdict as an exit code, 0 while it goes on."""
+    observed = observe(run, project)
+    observed.refresh()
+    if watch and not as_json:
+        _watch(observed)
+    record = observed.record
+    if as_json:
+        print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
+    else:
+        _print_record(record, observed.driver)
+    return _VERDICT.get(record.state, errors.OK) if record.ended_at is not None else errors.OK
+
+
+def _watch(observed: Observed) -> None:
+    """Show the run until it has ended or nobody drives it any more. The store is read, no platform is asked."""
+    if not sys.stdout.isatty():
+        return
+    from rich.live import Live
+
+    with Live(refresh_per_second=4) as live:
+        while observed.record.ended_at is None and observed.driver is not None:
+            live.update(run_table(observed.record, time.time(), SHOWN))
+            time.sleep(0.5)
+            observed.refresh()
+
+
+def _print_record(record: RunRecord, driver: int | None) -> None:
+    if record.ended_at is not None:
+        said = f"{record.state}, took {duration(record.started_at, record.ended_at)}"
+    elif driver is not None:
+        said = f"driven by pid {driver}"
+    else:
+        said = f"nobody drives it; go on with it: aiflow-ext resume {record.run_id}"
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        print(f"run {record.run_id}: {said}")
+        Console().print(run_table(record, time.time(), SHOWN))
+    else:
+        print(f"run\t{record.run_id}\t{said}")
+        for job in record.jobs.values():
+            last = job.last
+            words = ((last.reason if last else None) or job.reason or "").replace("\n", " ").replace("\t", " ")
+            took = duration(last.started_at, last.ended_at) if last else ""
+            print(f"{job.name}\t{job.state}\t{len(job.attempts)}\t{took}\t{words}")
+    counts = Counter(str(job.state) for job in record.jobs.values())
+    if sys.stdout.isatty() and len(record.jobs) > SHOWN:
+        print(", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+def show_logs(
+    run: str,
+    jobs: tuple[str, ...],
+    project: str | None,
+    *,
+    follow: bool,
+    tail: int | None,
+    attempt: int | None,
+    stderr: bool,
+    as_json: bool,
+) -> int:
+    """``aiflow-ext logs``: one job's bytes as they are, several jobs' lines with their names."""
+    observed = observe(run, project)
+    stream = "stderr" if stderr else "stdout"
+    found = sources(observed, jobs, stream=stream, attempt=attempt)
+    for source in found:
+        if tail is not None:
+            source.skip_to_tail(tail)
+    if as_json:
+        for source in found:
+            text = b"".join(iterate(source)).decode("utf-8", "replace")
+            print(json.dumps({"job": source.attempt.job, "attempt": source.attempt.number, "stream": stream,
+                              "text": text}))  # fmt: skip
+        return errors.OK
+    if len(jobs) == 1:
+        _one(observed, jobs[0], stream, found, follow=follow, attempt=attempt)
+    else:
+        _several(observed, jobs, stream, found, follow=follow)
+    return errors.OK
+
+
+def _one(
+    observed: Observed, job: str, stream: str, found: list[LogSource], *, follow: bool, attempt: int | None
+) -> None:
+    """Byte by byte; followed, also into the job's next attempts."""
+    out = sys.stdout.buffer
+    while True:
+        ended = _is_over(observed, [job])  # asked before the read: what was written before the end is then read
+        for source in found:
+            for data in iterate(source):
+                out.write(data)
+        out.flush()
+        if not follow or ended:
+            return
+        time.sleep(0.2)
+        observed.refresh()
+        if attempt is None or not found:
+            found = _grown(observed, [job], stream, found)
+
+
+def _several(observed: Observed, jobs: tuple[str, ...], stream: str, found: list[LogSource], *, follow: bool) -> None:
+    out = sys.stdout.buffer
+    width = max((len(name) for name in jobs or observed.record.jobs), default=0)
+    rests: dict[tuple[str, int], bytes] = {}
+    while True:
+        over = _is_over(observed, list(jobs) or list(observed.record.jobs))
+        for source in found:
+            key = source.attempt.job, source.attempt.number
+            ended = over or not follow or observed.record.jobs[key[0]].attempts[key[1] - 1].state.ended
+            lines, rests[key] = whole_lines(source, rests.get(key, b""), ended=ended)
+            for line in lines:
+                out.write(f"{key[0]:{width}} | ".encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
+        out.flush()
+        if not follow or over:
+            return
+        time.sleep(0.2)
+        observed.refresh()
+        found = _grown(observed, list(jobs), stream, found)
+
+
+def _grown(observed: Observed, jobs: list[str], stream: str, found: list[LogSource]) -> list[LogSource]:
+    """The sources so far, and those of attempts that have begun since."""
+    known = {(source.attempt.job, source.attempt.number) for source in found}
+    fresh = sources(observed, jobs, stream=stream)
+    return found + [each for each in fresh if (each.attempt.job, each.attempt.number) not in known]
+
+
+def _is_over(observed: Observed, jobs: list[str]) -> bool:
+    """Whether nothing more can come from these jobs: they have ended, or nobody is there to start another attempt."""
+    states = [observed.record.jobs[name].state for name in jobs]
+    if observed.record.ended_at is not None or observed.driver is None:
+        return not observed.live() or all(state.ended for state in states)
+    last = [observed.record.jobs[name].last for name in jobs]
+    return all(state.ended for state in states) and all(each is None or each.cleaned for each in last)
+
+
+def show_graph(run: str, project: str | None, *, as_json: bool) -> int:
+    """``aiflow-ext graph``: a run, or the workflow of a project's folder."""
+    from aiflow_ext.run.diagram import mermaid
+
+    if os.path.isdir(run):
+        from aiflow_ext.run.plan import make_plan
+
+        plan = make_plan(run)
+        states = dict.fromkeys(plan.jobs, JobState.INIT)
+    else:
+        observed = observe(run, project)
+        observed.refresh()
+        plan = observed.plan
+        states = {name: job.state for name, job in observed.record.jobs.items()}
+    edges = [edge for job in plan.jobs.values() for edge in job.edges]
+    if as_json:
+        shown: list[dict[str, Any]] = [
+            {"source": edge.source, "target": edge.target, "when": edge.when, "data": edge.data} for edge in edges
+        ]
+        print(json.dumps({"jobs": {name: str(state) for name, state in states.items()}, "edges": shown}, indent=1))
+    else:
+        print(mermaid(states, edges))
+    return errors.OK
+
+
+def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wait: bool, as_json: bool) -> int:
+    """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
+    from aiflow_ext.run.stop import stop
+
+    observed = observe(run, project)
+    stop(observed, job, grace)
+    names = [job] if job is not None else list(observed.record.jobs)
+    while True:
+        observed.refresh()
+        ended = all(observed.record.jobs[name].state.ended for name in names)
+        if not wait or (ended and (job is not None or observed.record.ended_at is not None)):
+            break
+        if observed.driver is None:
+            break
+        time.sleep(0.1)
+    if as_json:
+        print(json.dumps(observed.record.summary(), indent=1))
+    else:
+        for name in names:
+            each = observed.record.jobs[name]
+            ended_at = each.last.ended_at if each.last is not None else None
+            print(f"{clock(ended_at) if ended_at else '--:--:--'} {name} {each.state}")
+    return errors.OK

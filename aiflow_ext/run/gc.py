@@ -1,0 +1,49 @@
+"""Old runs removed: their folders, their artifacts where those are on this machine, and their records."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.run.find import stores
+from aiflow_ext.run.lock import holder
+from aiflow_ext.run.store import Store
+
+
+def collect(
+    project: str | None = None, *, older_than: float | None = None, keep: int | None = None, dry_run: bool = False
+) -> list[dict[str, Any]]:
+    """Remove runs that have ended.
+
+    Args:
+        project: the project's folder; None for every project of this user.
+        older_than: remove runs that ended more than so many seconds ago.
+        keep: keep so many of each project's newest runs.
+        dry_run: only say what would be removed.
+
+    Returns the runs that were (or would be) removed. A run that has not ended, or that somebody drives, stays.
+    """
+    removed = []
+    for store in stores(project):
+        for place, run in enumerate(store.runs()):
+            if run["ended_at"] is None or holder(Path(run["folder"])) is not None:
+                continue
+            if keep is not None and place < keep:
+                continue
+            if older_than is not None and run["ended_at"] > time.time() - older_than:
+                continue
+            removed.append(run)
+            if not dry_run:
+                _remove(store, run)
+    return removed
+
+
+def _remove(store: Store, run: dict[str, Any]) -> None:
+    plan, _ = store.plan(run["run"])
+    artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
+    if artifacts and "://" not in artifacts:
+        shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)
+    shutil.rmtree(run["folder"], ignore_errors=True)
+    store.forget(run["run"])

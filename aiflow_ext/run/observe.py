@@ -1,0 +1,135 @@
+"""A run as it is now, whether somebody drives it or not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.errors import AiflowError, StateError
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.find import open_run, stores
+from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.lock import DriverLock, holder
+from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext.run.store import Store
+from aiflow_ext.run.stored import plan_from_data
+
+_log = logging.getLogger("aiflow_ext")
+
+
+class Observed:
+    """A run of a store, with what is needed to ask its platforms."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+        self.record: RunRecord = store.run(run_id)
+        self._plan: Plan | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The run's stored plan; loading it imports the plugins that it needs."""
+        if self._plan is None:
+            self._plan = plan_from_data(self.store.plan(self.run_id)[0])
+        return self._plan
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.record.folder)
+
+    @property
+    def driver(self) -> int | None:
+        """The pid of the process that drives the run, or None."""
+        return holder(self.folder)
+
+    def refresh(self) -> None:
+        """Read the records again; where nobody drives the run, with what its platforms say of what has not ended."""
+        self.record = self.store.run(self.run_id)
+        live = self.live()
+        if not live or self.driver is not None:
+            return
+        try:
+            lock = DriverLock(self.folder)
+        except (AiflowError, OSError):
+            return  # somebody took it up just now, or the folder cannot be written: the records are what there is
+        try:
+            self._ask(live)
+        finally:
+            lock.release()
+
+    def live(self) -> list[AttemptRecord]:
+        """The attempts that may be running."""
+        return [
+            job.last
+            for job in self.record.jobs.values()
+            if job.last is not None and not job.last.state.ended and job.last.step is not None
+        ]
+
+    def attached(self, attempt: AttemptRecord) -> tuple[Launcher, BaseJob, AbstractJobHandler | None]:
+        """An attempt's launcher, its job generated anew, and its handler. Raises what the platform raises."""
+        planned = self.plan.jobs[attempt.job]
+        launcher = launcher_for(planned, self.plan.desc)
+        context = self.plan.context(attempt.job, self.run_id, self.folder, attempt.number)
+        context.native_id = attempt.native_id
+        job = generate(self.plan, planned, context)
+        return launcher, job, launcher.attach(job)
+
+    def _ask(self, live: list[AttemptRecord]) -> None:
+        ledger = Ledger(self.record, self.store)
+        ended: dict[object, tuple[Launcher, list[AttemptRecord]]] = {}
+        for attempt in live:
+            try:
+                launcher, _, handler = self.attached(attempt)
+                state = handler.state() if handler is not None else None
+            except Exception as error:
+                attempt.unreachable, attempt.reason = True, f"no answer: {type(error).__name__}: {error}"
+                continue
+            if state is None:
+                continue
+            if state.ended:
+                ended.setdefault(launcher.key, (launcher, []))[1].append(attempt)
+            else:
+                with contextlib.suppress(StateError):
+                    ledger.move(attempt, state)
+        for launcher, attempts in ended.values():
+            for event in _events(launcher, {str(attempt.native_id) for attempt in attempts}):
+                attempt = next(each for each in attempts if each.native_id == event.native_id)
+                state = JobState.STOPPED if attempt.stop_requested and event.state is not JobState.LOST else event.state
+                with contextlib.suppress(StateError):
+                    ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal,
+                                reason=event.reason)  # fmt: skip
+
+
+def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
+    """The ends of these attempts, as the platform's watch tells them from the beginning."""
+    events = launcher.watch(native_ids, None)
+    if events is None:
+        return
+    missing = set(native_ids)
+    for event in events:
+        if event is None:
+            return
+        if event.state.ended and event.native_id in missing:
+            missing.discard(event.native_id)
+            yield event
+        if not missing:
+            return
+
+
+def observe(run: str, project: str | None = None) -> Observed:
+    """A run by its id. Raises ConfigError where there is no such run."""
+    return Observed(*open_run(run, project))
+
+
+def list_runs(project: str | None = None) -> list[dict[str, Any]]:
+    """Every run of this user, or of one project, newest first; ``driver`` is the pid of who drives it."""
+    found = [run for store in stores(project) for run in store.runs()]
+    for run in found:
+        run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
+    return sorted(found, key=lambda run: -float(run["started_at"]))

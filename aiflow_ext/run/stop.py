@@ -1,0 +1,76 @@
+"""Stop a run or a job from any process, with a driver or without."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.control import ring
+from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.lock import DriverLock
+from aiflow_ext.run.observe import Observed
+from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.translate.check import near
+
+
+def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
+    """Stop a job of a run, or all of it. With a driver it is asked, and this returns at once; else this does it.
+
+    Args:
+        observed: the run.
+        job: the job's key; None for every job.
+        grace: seconds between asking a job to end and ending it.
+
+    Raises ConfigError for a job that the run lacks, PlatformError where an attempt could not be stopped.
+    """
+    record = observed.record
+    if job is not None and job not in record.jobs:
+        hint = near(job, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
+        raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
+    if observed.driver is not None:
+        observed.store.ask(record.run_id, "stop", job, grace)
+        if ring(observed.folder):
+            return
+    observed.refresh()
+    lock = DriverLock(observed.folder)
+    try:
+        _stop_here(observed, job, grace)
+    finally:
+        lock.release()
+
+
+def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
+    record, ledger = observed.record, Ledger(observed.record, observed.store)
+    live = [attempt for attempt in observed.live() if job in (None, attempt.job)]
+    for attempt in live:
+        ledger.note(attempt, stop_requested=True)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
+    problems = []
+    for attempt, words in zip(live, answers, strict=True):
+        if words is None:
+            ledger.move(attempt, JobState.STOPPED, reason="stopped")
+        else:
+            problems.append(Problem(f"job {attempt.job!r} (attempt {attempt.number}) could not be stopped: {words}"))
+    for name, each in record.jobs.items():
+        if job in (None, name) and not each.state.ended:
+            if each.last is not None and not each.last.state.ended and each.last not in live:
+                ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
+            elif each.last is None or each.last.state.ended:
+                ledger.skip(each, "the run was stopped before it started")
+    if job is None and not problems:
+        ledger.close(JobState.STOPPED)
+    if problems:
+        raise PlatformError(problems=problems)
+
+
+def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> str | None:
+    """Stop an attempt; returns what went wrong, or None."""
+    try:
+        launcher, job, handler = observed.attached(attempt)
+        launcher.stop(job, handler, grace)
+        launcher.cleanup(job)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
