@@ -32,7 +32,9 @@ def save(url: str, value: Any) -> dict[str, Any]:
     try:
         record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
         _write(f"{url}.json", json.dumps(record).encode())
-    except OSError as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # a remote file system raises what it likes
         raise ArtifactError(f"the artifact {url} cannot be written: {_told(error)}") from error
     return record
 
@@ -123,10 +125,12 @@ def fetch(url: str, folder: Path) -> tuple[Path, dict[str, Any]]:
         source, told = f"{url}/{record['file']}", (record["sha256"], record["size"])
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed") from error
-    except OSError as error:
-        raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
     digest, size = hashlib.sha256(), 0
     try:
         local = _local(source)
@@ -140,15 +144,17 @@ def fetch(url: str, folder: Path) -> tuple[Path, dict[str, Any]]:
                 size += len(chunk)
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
-    except OSError as error:
+    except Exception as error:
         raise ArtifactError(f"the artifact {source} cannot be read: {_told(error)}") from error
     if (digest.hexdigest(), size) != told:
         raise ArtifactError(f"the artifact {source} is not what its producer recorded (sha256 or size differ)")
     return local, record
 
 
-def _told(error: OSError) -> str:
-    return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def open_pickle(data: bytes, what: str) -> Any:
@@ -226,6 +232,8 @@ def _remote(url: str) -> tuple[Any, str]:
         fs, path = url_to_fs(url)
     except ImportError as error:
         raise ArtifactError(f"{url} needs another package in the job's python: {error}") from error
+    except ValueError as error:
+        raise ArtifactError(f"{url} is of no file system that fsspec knows: {error}") from error
     return fs, path
 
 

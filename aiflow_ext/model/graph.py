@@ -113,6 +113,13 @@ class Nodes(Sequence[AINode]):
     def __init__(self, nodes: Iterable[AINode] = ()) -> None:
         self._nodes: dict[str, AINode] = {str(node.instance_id): node for node in nodes}
 
+    @classmethod
+    def by_id(cls, nodes: dict[str, AINode]) -> Nodes:
+        """These nodes, which are by instance id already; the dict is kept."""
+        made = cls()
+        made._nodes = nodes
+        return made
+
     def add(self, node: AINode) -> None:
         self._nodes[str(node.instance_id)] = node
 

@@ -101,7 +101,7 @@ class _AttemptHost:
         step = "generate_job_resource"
         try:
             plugin.hook.generate_job_resource(job=job)
-            before = running()
+            before = running(plugin.plugin, job)
             with self._changing:
                 if self.stopping.is_set():
                     return Outcome(STOPPED)
@@ -110,7 +110,8 @@ class _AttemptHost:
             handler = plugin.hook.submit_job(job=job)
             self._leave_fork(None)
             step = "the handler"
-            outcome = outcome_of(handler, before, self.stopping, self._stop_again)
+            started = [each for each in running(plugin.plugin, job, handler) if each not in before]
+            outcome = outcome_of(handler, started, self.stopping, self._stop_again)
         except _BrokenOff:
             outcome = Outcome(STOPPED)
         except BaseException as error:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 
 CANNOT_TELL = "submit_job returned; its handler cannot tell more"
+KEPT = "submit_job returned and its process ended; its handler cannot tell more"
 # Errors of this machine's own files are mistakes; any other OSError is a platform that does not answer.
 _MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -29,22 +28,22 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(
-    handler: Any, before: Sequence[Any], stopping: threading.Event, stop_again: Callable[[], None]
+    handler: Any,
+    processes: Sequence[subprocess.Popen[Any]],
+    stopping: threading.Event,
+    stop_again: Callable[[], None],
 ) -> Outcome:
     """Wait for the end of what ``submit_job`` returned ``handler`` for.
 
-    A handler that can tell is waited for and believed. Of one that cannot, the processes, threads and futures are
-    waited for that submit_job started and the plugin still keeps; where there are none, returning was the end.
+    A handler that can tell is waited for and believed. Where it cannot, returning was the end; but a process that
+    ``submit_job`` started and the plugin keeps is the job, and is waited for.
 
     Args:
-        before: what was ``running()`` before submit_job was called.
+        processes: those processes.
         stopping: set once the job is to be stopped.
         stop_again: called where it runs on although it was stopped while it was being submitted.
     """
-    told = _told(handler, stopping, stop_again)
-    if told is None:
-        told = _kept([thing for thing in running() if thing not in before], stopping, stop_again)
-    return told or Outcome(0, CANNOT_TELL)
+    return _told(handler, stopping, stop_again) or _kept(processes, stopping, stop_again) or Outcome(0, CANNOT_TELL)
 
 
 def failure(step: str, error: BaseException) -> Outcome:
@@ -128,79 +127,32 @@ def _call(method: Callable[..., Any]) -> Any:
     return method()
 
 
-def _kept(things: Sequence[Any], stopping: threading.Event, stop_again: Callable[[], None]) -> Outcome | None:
-    """Wait for ``things``; None where there are none."""
-    outcome: Outcome | None = None
-    names: list[str] = []
-    for thing in things:
-        if not names and stopping.is_set():
+def _kept(
+    processes: Sequence[subprocess.Popen[Any]], stopping: threading.Event, stop_again: Callable[[], None]
+) -> Outcome | None:
+    """Wait for ``processes``; None where there are none."""
+    failed: Outcome | None = None
+    for process in processes:
+        print(
+            f"aiflow-ext: submit_job has returned; waiting for its process {process.pid}", file=sys.stderr, flush=True
+        )
+        if stopping.is_set():
             stop_again()
-        names.append(_name(thing))
-        if _alive(thing):
-            print(f"aiflow-ext: submit_job has returned; waiting for its {names[-1]}", file=sys.stderr, flush=True)
-        ended = _end(thing)
-        outcome = outcome if outcome is not None and outcome.code else ended
-    if not names:
-        return None
-    if outcome is None:
-        return Outcome(0, f"submit_job returned, and its {' and its '.join(names)} ended; its handler cannot tell more")
-    return outcome
+        failed = failed or _process_end(f"process {process.pid}", process.wait())
+    return failed or (Outcome(0, KEPT) if processes else None)
 
 
-def running() -> list[Any]:
-    """The processes, threads and futures that somebody in this process keeps and whose end nobody has seen.
-
-    What nobody keeps (a Popen thrown away, a daemon) is no part of the job and is ended with the attempt.
-    """
-    return list(_running())
-
-
-def _running() -> Iterator[Any]:
-    thrown_away = getattr(subprocess, "_active", None) or ()
-    processes = getattr(sys.modules.get("multiprocessing.process"), "BaseProcess", ())
-    pools = "concurrent.futures.process" in sys.modules  # whose workers live on without work
-    for thing in gc.get_objects():
-        kind = type(thing)  # isinstance would ask a proxy for what it stands for
-        if issubclass(kind, subprocess.Popen):
-            if getattr(thing, "returncode", 0) is None and thing not in thrown_away:
-                yield thing
-        elif issubclass(kind, Future):
-            yield thing
-        elif processes and issubclass(kind, processes) and not pools:
-            started = getattr(thing, "_popen", None)
-            if started is not None and started.returncode is None and not thing.daemon:
-                yield thing
-    workers = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
-    managers = getattr(sys.modules.get("concurrent.futures.process"), "_threads_wakeups", {})
-    for thread in threading.enumerate():
-        if not (thread.daemon or thread is threading.main_thread() or thread in workers or thread in managers):
-            yield thread
-
-
-def _name(thing: Any) -> str:
-    pid = getattr(thing, "pid", None)
-    if pid is not None:
-        return f"process {pid}"
-    return f"thread {thing.name}" if isinstance(thing, threading.Thread) else "future"
-
-
-def _alive(thing: Any) -> bool:
-    if isinstance(thing, Future):
-        return not thing.done()
-    return thing.poll() is None if isinstance(thing, subprocess.Popen) else bool(thing.is_alive())
-
-
-def _end(thing: Any) -> Outcome | None:
-    if isinstance(thing, subprocess.Popen):
-        return _process_end(f"process {thing.pid}", thing.wait())
-    if isinstance(thing, Future):
-        try:
-            thing.result()
-        except Exception as error:
-            return failure("what submit_job left to a future", error)
-        return None
-    thing.join()
-    return _process_end(f"process {thing.pid}", thing.exitcode) if hasattr(thing, "exitcode") else None
+def running(*owners: Any) -> list[subprocess.Popen[Any]]:
+    """The processes that these objects keep, as an attribute or in a list or dict that is one, and whose end nobody
+    has asked for yet."""
+    found: dict[int, subprocess.Popen[Any]] = {}
+    for owner in owners:
+        for value in list(getattr(owner, "__dict__", {}).values()):
+            inside = value.values() if isinstance(value, dict) else value
+            for thing in [*inside] if isinstance(value, (list, tuple, set, dict)) else [value]:
+                if isinstance(thing, subprocess.Popen) and thing.returncode is None:
+                    found[id(thing)] = thing
+    return list(found.values())
 
 
 def _process_end(what: str, code: int) -> Outcome | None:

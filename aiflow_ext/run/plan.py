@@ -112,7 +112,7 @@ def make_plan(
         if config is not None:
             file = project.workflow_yaml.name if project.workflow_yaml else "workflow.yaml"
             wrong += check_jobs(graph, config.jobs, config.where, file)
-        wrong += freeze(graph, Path(project.desc.root), module)
+        wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     if wrong or config is None:
         raise ConfigError(problems=problems + wrong)
     host = PluginHost(*_policy(project))

@@ -59,6 +59,8 @@ class _Freezer:
 
     def python(self, node: AINode) -> None:
         properties = dict(node.properties)
+        if not callable(properties.get("function")):
+            return  # check_graph names it
         # af.node("python", a, b, function=f) says no more than that a and b are what f is given.
         args = properties.get("args", [InputRef(position) for position in range(self.inputs[str(node.instance_id)])])
         properties["function"] = self.function(node, properties["function"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 
-from aiflow_ext.model.graph import AIGraph, AISubGraph, DataEdge, OutputFile
+from aiflow_ext.model.graph import AIGraph, AINode, AISubGraph, DataEdge, Nodes, OutputFile
 from aiflow_ext.model.jsonable import Jsonable
 
 
@@ -38,46 +39,56 @@ class JobGraph(Jsonable):
 
 def split(graph: AIGraph) -> JobGraph:
     """Split a graph that ``check_graph`` found no mistake in."""
+    # Nothing here becomes garbage, and a collection would walk the whole graph to find that out: it made this 1.7
+    # times as slow for 100,000 nodes.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _split(graph)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _split(graph: AIGraph) -> JobGraph:
     jobs = JobGraph(graph.name)
     parts = jobs.sub_graphs
     for name in graph.jobs:
         parts[name] = AISubGraph(name=name)
     job_of: dict[str, str] = {}
-    for node in graph.nodes:
-        job = str(node.job)
-        job_of[str(node.instance_id)] = job
-        parts[job].nodes.add(node)
+    held: dict[str, dict[str, AINode]] = {name: {} for name in graph.jobs}
+    outputs: dict[str, str] = {}  # of commands: the keyword of the only one
+    for key, node in graph.nodes.items():
+        job_of[key] = job = str(node.job)
+        held[job][key] = node
+        if node.kind == "cmd_line":
+            for keyword, value in node.properties.get("names", {}).items():
+                if isinstance(value, OutputFile):
+                    outputs[key] = keyword
+    for name, nodes in held.items():
+        parts[name].nodes = Nodes.by_id(nodes)
     leaving: dict[str, dict[str, None]] = {}
     linked: dict[tuple[str, str, str | None], JobEdge] = {}
     for edge in graph.data_edges:
-        data = _with_output(graph, edge)
-        source, target = job_of[data.source], job_of[data.target]
+        source, target = job_of[edge.source], job_of[edge.target]
+        if edge.output is None and edge.source in outputs:
+            edge = DataEdge(edge.source, edge.target, edge.input, outputs[edge.source])
         if source == target:
-            parts[source].edges.append(data)
+            parts[source].edges.append(edge)
             continue
-        parts[target].inputs.append(data)
-        leaving.setdefault(source, {})[data.source] = None
+        parts[target].inputs.append(edge)
+        leaving.setdefault(source, {})[edge.source] = None
         if (source, target, None) not in linked:
-            where = graph.nodes[data.target].where
+            where = graph.nodes[edge.target].where
             linked[source, target, None] = JobEdge(source, target, data=True, where=where)
     for control in graph.control_edges:
-        key = (control.source, control.target, control.when)
-        if key not in linked:
-            linked[key] = JobEdge(control.source, control.target, control.when, where=control.where)
+        between = (control.source, control.target, control.when)
+        if between not in linked:
+            linked[between] = JobEdge(control.source, control.target, control.when, where=control.where)
     for job, ids in leaving.items():
         parts[job].outputs = list(ids)
     jobs.edges = list(linked.values())
     return jobs
-
-
-def _with_output(graph: AIGraph, edge: DataEdge) -> DataEdge:
-    """The edge with its output named, where its source is a command and so has named ones."""
-    source = graph.nodes[edge.source]
-    if edge.output is not None or source.kind != "cmd_line":
-        return edge
-    names = source.properties.get("names", {})
-    output = next((key for key, value in names.items() if isinstance(value, OutputFile)), None)
-    return DataEdge(edge.source, edge.target, edge.input, output)
 
 
 def find_cycle(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:

@@ -110,7 +110,6 @@ class Environment:
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-
     def run(self, root: Path, *args: str, **options: Any) -> Ran:
         done = self.call("-m", "aiflow_ext", "run", root, *args, **options)
         return self.ran(root, done.returncode, done.stdout, done.stderr)

@@ -36,10 +36,6 @@ JOBS = {
     },
     "kept_fails": {"submit_job": "import subprocess\njob.process = subprocess.Popen(['sh', '-c', 'exit 4'])"},
     "looked_at": {"submit_job": "import subprocess\nself.p = subprocess.Popen('false'); self.p.wait()"},
-    "forked_process": {
-        "submit_job": "import multiprocessing, sys\nself.p = multiprocessing.get_context('fork').Process("
-        "target=sys.exit, args=(8,))\nself.p.start()"
-    },
     "ended_process": {
         "submit_job": "import multiprocessing, time\np = multiprocessing.get_context('fork').Process("
         "target=time.sleep, args=(1000,))\np.start(); p.terminate(); p.join(); print(p.exitcode)"
@@ -48,15 +44,6 @@ JOBS = {
         "generate_job_resource": "import subprocess\nself.tunnel = subprocess.Popen(['sleep', '1000'])",
         "submit_job": "return None",
         "cleanup_job": "self.tunnel.kill(); print('tunnel', self.tunnel.wait())",
-    },
-    "thread": {
-        "submit_job": "import threading\nself.go = threading.Event()\n"
-        "threading.Thread(target=lambda: (self.go.wait(), print('from a thread'))).start()\nself.go.set()",
-        "cleanup_job": "print('cleaned')",
-    },
-    "future": {
-        "submit_job": "from concurrent.futures import ThreadPoolExecutor\nself.pool = ThreadPoolExecutor(1)\n"
-        "self.future = self.pool.submit(lambda: [][1])"
     },
     "polled": {
         "submit_job": "class Polled(Handler):\n    said = iter(['QUEUED', af.JobState.RUNNING, 'running', 'FINISHED'])"
@@ -116,8 +103,6 @@ FAILED = {
     "killed": (None, "ended by SIGKILL"),
     "noise": (1, "submit_job: ValueError: \\udc80 at the end"),
     "kept_fails": (4, "ended with exit code 4"),
-    "forked_process": (8, "ended with exit code 8"),
-    "future": (1, "IndexError"),
     "polled_fails": (1, "its handler says FAILED"),
     "polled_stopped": (1, "its handler says STOPPED"),
     "polled_nonsense": (1, "its handler says 'SUCCESS', which is no JobState; the states are INIT, "),
@@ -187,7 +172,6 @@ def test_output_that_is_no_text_and_much_of_it_is_kept_as_it_is(ran):
 
 def test_what_submit_job_started_and_keeps_is_the_job_and_is_waited_for(ran):
     assert "done" in ran.file("kept", "stdout")
-    assert ran.file("thread", "stdout") == "from a thread\ncleaned\n"
 
 
 def test_what_ran_before_submit_job_is_a_helper_and_is_left_to_cleanup(ran):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-PLUGIN = '''
+PLUGIN = """
 import os
 import threading
 
@@ -69,7 +69,7 @@ class HerePlugin(af.AbstractJobPlugin):
 
 COUNT = 3
 DRIVER = os.getpid()
-'''
+"""
 WORKFLOW = """
 @af.workflow
 def tested():
@@ -132,6 +132,20 @@ def test_a_plugin_in_a_module_beside_the_script_is_found_by_its_child(environmen
     assert done.stdout.startswith("FINISHED"), done.stdout + done.stderr
     # Imported afresh in the child: its module says which process it is.
     assert log(root) == "good morning 3 False\n"
+
+
+def test_a_plugin_in_a_module_that_no_other_process_can_import_runs_in_a_child(environment, tmp_path):
+    root = write(tmp_path / "project", f"import aiflow_ext as af\n{WORKFLOW}")
+    hidden = tmp_path / "hidden.txt.py"
+    hidden.write_text(PLUGIN)
+    load = "import importlib.util, sys\nimport aiflow_ext as af\n"
+    load += f"spec = importlib.util.spec_from_file_location('hidden_plugin', {str(hidden)!r})\n"
+    load += "module = sys.modules['hidden_plugin'] = importlib.util.module_from_spec(spec)\n"
+    load += "spec.loader.exec_module(module)\naf.register_job_plugin(module.HerePlugin)\n"
+    (tmp_path / "script.py").write_text(load + SCRIPT)
+    done = environment.call("script.py", root, cwd=tmp_path)
+    assert done.stdout.startswith("FINISHED"), done.stdout + done.stderr
+    assert log(root) == "good morning 3 True\n"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def polite(environment, act_config, write_project, tmp_path_factory):
         ),
         "python": act_config(
             submit_job=f"import threading\nself.told = threading.Event()\n{READY}self.told.wait()",
-            stop_job="self.told.set(); print('told to stop')",
+            stop_job="import time; self.told.set(); time.sleep(0.3); print('told to stop')",  # slower than submit_job
+            cleanup_job="print('cleaned')",
         ),
         "never": act_config(),
     }
@@ -60,6 +61,10 @@ def test_ctrl_c_calls_stop_job_once_on_the_object_that_submitted(polite, job):
     assert [line[0] for line in lines] == ["generate_job_resource", "submit_job", "stop_job", "cleanup_job"]
     assert len({(plugin, at) for _, plugin, at in lines}) == 1
     assert "told to stop" in polite.file(job, "stdout")
+
+
+def test_cleanup_waits_for_a_stop_job_that_is_slower_than_submit_job(polite):
+    assert polite.file("python", "stdout") == "told to stop\ncleaned\n"
 
 
 def test_a_stopped_job_is_stopped_and_what_waits_for_it_is_skipped(polite):

@@ -151,6 +151,11 @@ def test_a_python_node_made_by_hand_gets_its_inputs_as_arguments(frozen: Freeze)
     }  # fmt: skip
 
 
+def test_what_the_check_has_named_already_is_not_stumbled_over(frozen: Freeze) -> None:
+    _, problems = frozen("af.node('python')\naf.node('cmd_line')\naf.python(lambda: FILE)", "FILE = open(__file__)")
+    assert ["an open file" in problem.message for problem in problems] == [True]
+
+
 CANNOT = [
     ("af.python(fit, (n for n in range(3)))", "argument 1 of node 'fit' in job 'j' cannot travel", "generator"),
     ("af.python(fit, k=threading.Lock())", "argument 'k' of node 'fit' in job 'j' cannot travel", "lock"),

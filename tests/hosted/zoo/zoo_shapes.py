@@ -30,11 +30,15 @@ class Mode(enum.Enum):
     SLOW = "slow"
 
 
+class Word(str):
+    """A string of the author's own kind."""
+
+
 class PlainConfig(af.AbstractJobConfig):
     limit = 7  # a class attribute is no key
 
-    def __init__(self, size: int, mode: Mode = Mode.SLOW, home: pathlib.Path = pathlib.Path("/"), tags: list[str] = ()):
-        self.size, self.mode, self.home, self.tags = size, mode, home, tags
+    def __init__(self, size: int, mode: Mode | None = None, home: pathlib.Path | None = None, tags: list[str] = ()):
+        self.size, self.mode, self.home, self.tags, self.word = size, mode, home, tags, Word("x")
 
 
 class PositionalConfig(af.AbstractJobConfig):
@@ -70,17 +74,21 @@ class Base(af.AbstractJobPlugin):
         for node in sub_graph.nodes.values():
             assert node.properties is not None
         nodes = [(node.kind, dict(node.properties)) for node in sub_graph.nodes]
-        sub_graph.config.properties.pop("taken", None)
         print("printed by generate")
-        return Job(af.JobContext(), sub_graph.config, nodes)
+        job = Job(af.JobContext(), sub_graph.config, nodes)
+        job.taken = sub_graph.config.properties.pop("taken", "gone")
+        return job
 
     def generate_job_resource(self, job):
         self.prepared = job
 
     def submit_job(self, job):
         assert self.prepared is job
-        shown = {name: str(value) for name, value in af.Jsonable.to_json(job.job_config).items()}
-        print(af.dumps({"config": shown, "nodes": job.nodes, "context": job.job_context.to_json()}))
+        config = af.Jsonable.to_json(job.job_config)
+        shown = {name: str(value) for name, value in config.items()}
+        kinds = {name: type(value).__name__ for name, value in config.items()}
+        context = job.job_context.to_json()
+        print(af.dumps({"config": shown, "kinds": kinds, "nodes": job.nodes, "context": context, "taken": job.taken}))
 
     def stop_job(self, job):
         pass

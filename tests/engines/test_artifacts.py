@@ -1,0 +1,141 @@
+"""Artifacts: whole or not at all, on this machine's files and through fsspec; a sentence where that is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiflow_ext.engines import artifacts
+from aiflow_ext.engines.artifacts import ArtifactError, load, save
+
+Jobs = Any  # of conftest.py
+
+TWO = """
+    with af.job("a"): x, f = af.python(lambda: {"a": (1, 2)}), af.python(write)
+    with af.job("b"): c = af.cmd("cat {f} {f} > {o}", f=f, o=af.output("o"))
+    with af.job("c"): af.python(lambda x, c: print(x, c.read_text()), x, c)
+"""
+STEPS = "from pathlib import Path\ndef write():\n    Path('f').write_text('hello')\n    return Path('f')\n"
+
+
+def test_a_file_url_needs_no_fsspec(jobs: Jobs) -> None:
+    jobs.artifacts = f"file://{jobs.artifacts}"
+    assert jobs.write(TWO, STEPS).fine("a", "b", "c").out == "{'a': (1, 2)} hellohello\n"
+
+
+@pytest.mark.parametrize("scheme", ["local://", "simplecache::local://"])
+def test_any_other_url_goes_through_fsspec(jobs: Jobs, scheme: str) -> None:
+    jobs.python = sys.executable
+    jobs.artifacts = scheme + jobs.artifacts
+    assert jobs.write(TWO, STEPS).fine("a", "b", "c").out == "{'a': (1, 2)} hellohello\n"
+    (data,) = Path(jobs.folder, "artifacts").rglob("*.pkl")
+    data.write_bytes(b"other")
+    assert "is not what its producer recorded" in jobs.run("c").reason
+    data.unlink()
+    assert "is gone; its record is still there" in jobs.run("c").reason
+
+
+def test_without_fsspec_the_package_to_install_is_named(jobs: Jobs) -> None:
+    jobs.artifacts = "memory://team"
+    ended = jobs.write(TWO, STEPS).run("a")
+    assert ended.code == 1
+    assert "memory://team/run-1/a/1/lambda" in ended.reason
+    assert "needs the package fsspec in the job's python" in ended.reason
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense://x/y", "is of no file system that fsspec knows"),
+        ("dropbox://bucket/x", "needs another package in the job's python"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_here_is_a_sentence(tmp_path: Path, url: str, words: str) -> None:
+    for attempt in (lambda: save(url, "text"), lambda: load(url, tmp_path)):
+        with pytest.raises(ArtifactError) as caught:
+            attempt()
+        assert words in str(caught.value)
+        assert url in str(caught.value)
+
+
+def test_every_form_comes_back_from_a_file_system_that_is_not_this_machines(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("file")
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "f").write_text("deep")
+    for number, value in enumerate(["text", b"\0\xff", b"", [1, {"a": 2}], tmp_path / "file.txt", tmp_path / "folder"]):
+        url = f"memory://artifacts/run/{number}"
+        record = save(url, value)
+        assert json.loads(artifacts._read(f"{url}.json")) == record
+        back = load(url, tmp_path)
+        if isinstance(value, Path):
+            assert back.name == value.name
+            assert (back / "deep" / "f" if value.is_dir() else back).read_text() in ("deep", "file")
+        else:
+            assert back == value
+
+
+def test_a_writer_killed_midway_leaves_nothing_that_a_reader_takes_for_whole(tmp_path: Path) -> None:
+    url, pipe = f"{tmp_path}/artifacts/a", tmp_path / "big.bin"
+    os.mkfifo(pipe)
+    code = "import sys; from aiflow_ext.engines.artifacts import Path, save; save(sys.argv[1], Path(sys.argv[2]))"
+    writer = subprocess.Popen([sys.executable, "-c", code, url, str(pipe)])
+    with open(pipe, "wb") as source:
+        source.write(b"x" * 4 * 2**20)  # returns when all but a pipe's buffer has been taken
+        source.flush()
+        assert list(Path(url).iterdir())
+        with pytest.raises(ArtifactError, match="never completed"):
+            load(url, tmp_path)
+        writer.kill()
+        writer.wait()
+    assert [path.suffix for path in Path(url).iterdir()] == [".part"]
+    with pytest.raises(ArtifactError, match="never completed"):
+        load(url, tmp_path)
+    save(url, "whole")
+    assert load(url, tmp_path) == "whole"
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from aiflow_ext.engines.artifacts import save, ArtifactError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: save(sys.argv[1], b'x' * 5000)\n"
+        "except ArtifactError as error: print(error)"
+    )
+    url = f"{tmp_path}/artifacts/a"
+    said = subprocess.run([sys.executable, "-B", "-c", code, url], capture_output=True, text=True, check=True).stdout
+    assert f"the artifact {url} cannot be written: " in said
+    assert "File too large" in said
+    assert list(Path(url).iterdir()) == []
+
+
+def test_a_folder_with_a_link_to_nowhere_or_round_itself_is_a_sentence(tmp_path: Path) -> None:
+    for name, target in (("dangling", "missing"), ("around", "around"), ("up", tmp_path)):
+        folder = tmp_path / name / "model"
+        folder.mkdir(parents=True)
+        (folder / name).symlink_to(target)
+        with pytest.raises(ArtifactError, match="cannot be written"):
+            save(f"{tmp_path}/artifacts/{name}", folder)
+        with pytest.raises(ArtifactError, match="never completed"):
+            load(f"{tmp_path}/artifacts/{name}", tmp_path)
+
+
+def test_what_is_complete_is_read_only_so_that_no_reader_changes_it_for_the_next(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    save(f"{tmp_path}/a", tmp_path / "f")
+    assert load(f"{tmp_path}/a", tmp_path).stat().st_mode & 0o222 == 0
+    assert (tmp_path / "f").stat().st_mode & 0o200
+
+
+def test_a_form_of_a_later_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    url = f"{tmp_path}/a"
+    record = save(url, "x") | {"form": "arrow"}
+    Path(f"{url}.json").write_text(json.dumps(record))
+    with pytest.raises(ArtifactError, match="has the form 'arrow', which this version does not know"):
+        load(url, tmp_path)
