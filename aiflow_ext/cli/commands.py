@@ -44,13 +44,24 @@ def program() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: the number "
               "of processors].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
+@click.option("--only", multiple=True, metavar="JOB", help="Run these jobs alone; what they read of others comes from "
+              "an earlier run.")  # fmt: skip
+@click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: the latest that has it].")
+@click.option("--firing-id", "firing", metavar="ID", help="Run only if no run has had this id: for cron.")
+@click.option("--detach", is_flag=True, help="Leave a driver running in a session of its own, and return.")
 @_ON_INTERRUPT
 @_JSON
-def run(project: str, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
+def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **options: Any) -> int:
     """Run PROJECT's workflow and wait for its end."""
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_run
 
+    if detach:
+        from aiflow_ext.run.detach import detach as detached
+
+        run_id, pid = detached(project, **options)
+        print(json.dumps({"run": run_id, "driver": pid}) if as_json else f"run {run_id}: driven by pid {pid}")
+        return errors.OK
     return follow(lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
 
 

@@ -22,6 +22,9 @@ def run_project(
     workflow: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
+    only: Sequence[str] = (),
+    from_run: str | None = None,
+    firing: str | None = None,
     listener: Callable[[Transition], None] | None = None,
 ) -> RunRecord:
     """Run a project's workflow to its end, as ``aiflow-ext run`` does.
@@ -33,13 +36,16 @@ def run_project(
         workflow: which workflow, where workflow.py has several.
         jobs: how many jobs run at once; as many as there are processors by default.
         fail_fast: after the first FAILED or LOST job nothing new is started.
+        only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
+        from_run: the run whose artifacts ``only`` reads; the latest that has them by default.
+        firing: an id that no second run gets; for whoever starts runs by a clock.
         listener: called with every Transition, in order.
 
     Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError where the run cannot
     start: nothing has been submitted then.
     """
-    return prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
-                       listener=listener).driver.run()  # fmt: skip
+    return prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast, only=only,
+                       from_run=from_run, firing=firing, listener=listener).driver.run()  # fmt: skip
 
 
 def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:

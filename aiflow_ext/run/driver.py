@@ -5,10 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,19 @@ _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
 
 
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Which folder a path leads to now; None: to none."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _was_failure(attempt: AttemptRecord) -> bool:
+    return attempt.state in (JobState.FAILED, JobState.LOST) and not attempt.disruption
+
+
 class Attempt:
     """An attempt that the driver looks after."""
 
@@ -37,6 +52,7 @@ class Attempt:
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
         self.stopping = False
+        self.stands = False  # whether its end is that of a run that had ended: nothing follows from it any more
         self.pause = 0.25  # seconds until a platform without an answer is asked again
 
 
@@ -51,6 +67,7 @@ class Driver:
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
+        had_ended: the run had come to its end before: what failed then is not tried again, unless it was reopened.
     """
 
     def __init__(
@@ -63,10 +80,13 @@ class Driver:
         fail_fast: bool = False,
         extensions: Extensions | None = None,
         listener: Callable[[Transition], None] | None = None,
+        had_ended: bool = False,
     ) -> None:
         self.plan, self.record, self.limit, self.fail_fast = plan, record, limit, fail_fast
         self.extensions, self.listener = extensions, listener
+        self.had_ended = had_ended
         self.ledger = Ledger(record, store)
+        self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread] = {}
@@ -91,7 +111,10 @@ class Driver:
 
     def run(self) -> RunRecord:
         """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
-        fails, StateError where the records cannot be written any more."""
+        fails, StateError where the records cannot be written any more: what runs goes on then."""
+        self._tell_again()
+        if self.record.state.ended:  # and nothing was reopened
+            return self.record
         self._check_platforms()
         try:
             self._take_up()
@@ -103,9 +126,13 @@ class Driver:
         finally:
             for thread in self._threads.values():
                 thread.close()
+        if self._broken is None and _identity(self.record.folder) != self._home:
+            self._broken = self._gone()
         if self._broken is not None:
             raise self._broken
-        if not self._leaving:
+        if self._leaving:
+            self.ledger.note_told()
+        else:
             for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
             self.ledger.close(self._verdict())
@@ -187,32 +214,42 @@ class Driver:
     def _take_up(self) -> None:
         """Go on from the records: follow what runs, find out what became of what was being submitted, and leave what
         has ended as it is."""
+        taken: list[Attempt] = []
         for name, job in self.record.jobs.items():
             last = job.last
+            reopened = job.state is JobState.INIT and last is not None and last.state.ended
             if job.state is JobState.SKIPPED:
-                self._waiting.discard(name)
                 self._settled[name] = True
-            if last is None or job.state is JobState.SKIPPED:
-                continue
-            self._retries_used[name] = sum(not attempt.disruption for attempt in job.attempts[:-1])
-            if job.state is JobState.INIT and last.state.ended:
-                continue  # reopened: it waits for its next attempt
-            self._waiting.discard(name)
-            attempt = self._adopt(job, last)
-            if last.state.ended:
-                self._after_end(attempt, last.state)
-            elif last.state is JobState.INIT:
+            elif last is not None and not reopened:
+                taken.append(self._adopt(job, last))
+            if job.state.ended or (last is not None and not reopened):
+                self._waiting.discard(name)
+            followed = job.attempts if reopened or job.state is JobState.SKIPPED else job.attempts[:-1]
+            self._retries_used[name] = sum(_was_failure(attempt) for attempt in followed)
+            for attempt in followed:
+                if attempt.native_id is not None and not attempt.cleaned:
+                    self._clean_up(self._adopt(job, attempt))
+        # Only now is it known of every job whether it waits, and of every attempt that a watch is to tell of it.
+        for attempt in taken:
+            if attempt.record.state.ended:
+                self._after_end(attempt, attempt.record.state)
+            elif attempt.record.state is JobState.INIT:
                 self._begin(attempt)
-            elif last.step is None:  # nothing can have been started: go on with the first missing step
-                attempt.thread.call(lambda attempt=attempt: self._submit(attempt))  # type: ignore[misc]
+            elif attempt.record.step is None:  # nothing can have been started: go on with the first missing step
+                attempt.thread.call(partial(self._submit, attempt))
             else:
-                attempt.thread.call(lambda attempt=attempt: self._find_again(attempt))  # type: ignore[misc]
+                self._arm(attempt)
+                attempt.thread.call(partial(self._find_again, attempt))
 
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
         attempt = self._attempt(job, record)
+        attempt.stopping = record.stop_requested or record.timed_out
+        attempt.stands = self.had_ended and record.state.ended
         if not record.state.ended:
             self._live[record.native_id or record.folder] = attempt
+            if record.native_id is not None and record.step is not None:
+                attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             context = self._context(job, record)
             context.native_id = record.native_id
@@ -221,10 +258,12 @@ class Driver:
 
     def _find_again(self, attempt: Attempt) -> None:
         """In the platform's thread: what became of an attempt that may have been started."""
+        if attempt.record.state.ended:  # the watch was quicker
+            return
         assert attempt.job is not None
         native_id = str(attempt.record.native_id)
         try:
-            found = attempt.launcher.lookup(attempt.job) if attempt.record.step == "resources" else Lookup.FOUND
+            found = attempt.launcher.lookup(attempt.job)
             if found is Lookup.FOUND:
                 attempt.handler = attempt.launcher.attach(attempt.job)
         except Exception as error:
@@ -232,13 +271,13 @@ class Driver:
             words = f"no answer from the platform: {type(error).__name__}: {error}"
             self.post(lambda: self._ask_again(attempt, words))
             return
-        if found is Lookup.NEVER_STARTED:
+        if found is Lookup.NEVER_STARTED and attempt.record.step == "resources":
             self._submit(attempt)
-        elif found is Lookup.UNKNOWN:
-            words = (
-                f"the platform answers, and {native_id} is not there; it was about to be started when the driver "
-                "ended, and that it never started cannot be shown"
-            )
+        elif found is not Lookup.FOUND:
+            then = "had been started" if attempt.record.step == "acknowledged" else (
+                "was about to be started when the driver ended, and that it never started cannot be shown"
+            )  # fmt: skip
+            words = f"the platform answers, and {native_id} is not there; it {then}"
             self.post(lambda: self._ended(attempt, native_id, JobState.LOST, reason=words))
         else:
             if attempt.handler is not None:
@@ -269,7 +308,8 @@ class Driver:
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
     def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
-        finished = {each.name: each.last.number for each in self.record.jobs.values() if each.last is not None}
+        upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
+        finished = {each.name: each.last.number for each in upstream if each.last is not None}
         return self.plan.context(job.name, self.record.run_id, Path(self.record.folder), record.number, finished)
 
     def _begin(self, attempt: Attempt) -> None:
@@ -294,10 +334,13 @@ class Driver:
         context = job.job_context
         step = "allocate_id"
         try:
+            if _identity(self.record.folder) != self._home:
+                self.post(lambda: self._break_off(self._gone()))
+                return
             Path(str(context.work_folder)).mkdir(parents=True, exist_ok=True)
             if context.native_id is None:
                 native_id = context.native_id = launcher.allocate(job)
-                if not self._now(lambda: self._intend(attempt, native_id)):
+                if not self._now(lambda: self._intend(attempt, native_id)):  # not in the records: nothing is sent
                     return
             native_id = context.native_id
             step = "generate_job_resource"
@@ -320,30 +363,33 @@ class Driver:
             attempt.thread.handlers[native_id] = handler
         self.post(lambda: self._acknowledged(attempt))
 
-    def _now(self, function: Callable[[], None]) -> bool:
-        """Have ``function`` called in the driver's thread and wait for it; False where the driver has let go."""
-        done = threading.Event()
+    def _now(self, function: Callable[[], bool]) -> bool:
+        """What ``function`` returns, called in the driver's thread; False where the driver has let go."""
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
         def call() -> None:
+            answer = False
             try:
-                function()
+                answer = function()
             finally:
-                done.set()
+                answers.put(answer)
 
         self.post(call)
-        while not done.wait(0.5):
-            if self._leaving:
-                return False
-        return True
+        while True:
+            try:
+                return answers.get(timeout=0.5)
+            except queue.Empty:
+                if self._leaving:
+                    return False
 
-    def _intend(self, attempt: Attempt, native_id: str) -> None:
+    def _intend(self, attempt: Attempt, native_id: str) -> bool:
         self._live[native_id] = self._live.pop(attempt.record.folder)
         durable = attempt.launcher.outlives_power_loss
-        self._move(attempt, JobState.SUBMITTING, durable=durable, native_id=native_id)
+        return self._move(attempt, JobState.SUBMITTING, durable=durable, native_id=native_id)
 
-    def _resources(self, attempt: Attempt) -> None:
+    def _resources(self, attempt: Attempt) -> bool:
         durable = attempt.launcher.outlives_power_loss
-        self._recorded(lambda: self.ledger.note(attempt.record, durable=durable, step="resources"))
+        return self._recorded(lambda: self.ledger.note(attempt.record, durable=durable, step="resources"))
 
     def _acknowledged(self, attempt: Attempt) -> None:
         attempt.record.unreachable = False
@@ -371,17 +417,22 @@ class Driver:
                 reason=event.reason, disruption=event.disruption or None,
             )  # fmt: skip
             return
-        if event.state is JobState.RUNNING and attempt.record.started_at is None:
-            timeout = attempt.planned.config.timeout
-            if timeout is not None:
-                self._later(timeout, lambda: self._timed_out(attempt, timeout))
+        first = attempt.record.started_at is None
         self._move(attempt, event.state, at=event.time, reason=event.reason)
+        if first:
+            self._arm(attempt)
         if event.state is JobState.RUNNING:
             self._look_at(self._downstream[attempt.planned.name])
 
-    def _timed_out(self, attempt: Attempt, timeout: float) -> None:
+    def _arm(self, attempt: Attempt) -> None:
+        """End a running attempt when its time is up: what it has had under an earlier driver counts."""
+        timeout, started = attempt.planned.config.timeout, attempt.record.started_at
+        if timeout is not None and started is not None:
+            self._later(timeout - max(0.0, self.ledger.now() - started), lambda: self._timed_out(attempt))
+
+    def _timed_out(self, attempt: Attempt) -> None:
         if not attempt.record.state.ended and not attempt.stopping:
-            attempt.record.timed_out = True
+            self._recorded(lambda: self.ledger.note(attempt.record, timed_out=True))
             self._stop_one(attempt, GRACE)
 
     def _ended(self, attempt: Attempt, key: str, state: JobState, *, at: float | None = None, **facts: Any) -> None:
@@ -401,16 +452,16 @@ class Driver:
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
         name = attempt.planned.name
-        again = None if attempt.record.stop_requested or self._held else self._retry_delay(attempt, state)
+        stays = attempt.record.stop_requested or self._held or attempt.stands
+        again = None if stays else self._retry_delay(attempt, state)
         self._settled[name] = again is None
         if attempt.job is not None and attempt.record.native_id is not None and not attempt.record.cleaned:
-            self._cleaning += 1
-            attempt.thread.call(lambda: self._clean(attempt))
+            self._clean_up(attempt)
         if again is not None:
             self._retrying.add(name)
             self._later(again, lambda: self._retry(name))
             return
-        if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not self._held:
+        if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not (self._held or attempt.stands):
             self._hold(f"{name} is {state}, and the run was to start nothing after that")
         self._look_at(self._downstream[name])
 
@@ -436,6 +487,10 @@ class Driver:
             self._retrying.discard(name)
             self._start(name)
 
+    def _clean_up(self, attempt: Attempt) -> None:
+        self._cleaning += 1
+        attempt.thread.call(lambda: self._clean(attempt))
+
     def _clean(self, attempt: Attempt) -> None:
         self._quietly(attempt.launcher.cleanup, attempt.job)
         self.post(lambda: self._cleaned(attempt))
@@ -447,6 +502,9 @@ class Driver:
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def _stop_all(self, grace: float) -> None:
+        for name in self._retrying:
+            if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
+                self._recorded(lambda last=last: self.ledger.note(last, stop_requested=True))  # type: ignore[misc]
         self._hold("the run was stopped before it started")
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
@@ -495,26 +553,51 @@ class Driver:
 
     # -- records ----------------------------------------------------------------------------------------------------
 
-    def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
-        self._recorded(lambda: self.ledger.move(attempt.record, state, at, **facts))
+    def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> bool:
+        return self._recorded(lambda: self.ledger.move(attempt.record, state, at, **facts))
 
-    def _recorded(self, change: Callable[[], Transition | None] | Callable[[], None]) -> None:
-        """Make a change of the records and tell of it. Where it cannot be written, nothing more is started, and what
-        runs is ended: its end could not be recorded."""
+    def _recorded(self, change: Callable[[], Transition | None] | Callable[[], None]) -> bool:
+        """Make a change of the records and tell of it; False where it cannot be written. Then the driver lets go: what
+        runs goes on, and whoever resumes the run asks what became of it."""
+        if self._broken is not None:
+            return False
         try:
             self._tell(change())
         except StateError as error:
-            if self._broken is None:
-                self._broken = error
-                self._hold("the run's records cannot be written")
-                for attempt in list(self._live.values()):
-                    self._stop_one(attempt, GRACE)
+            self._break_off(error)
+            return False
+        return True
+
+    def _break_off(self, error: StateError) -> None:
+        if self._broken is None:
+            first, *more = error.problems
+            after = f"what runs goes on; take the run up again with: aiflow-ext resume {self.record.run_id}"
+            hint = f"{first.hint}; {after}" if first.hint else after
+            self._broken = StateError(problems=[Problem(first.message, first.where, hint), *more])
+            self._leave()
+
+    def _gone(self) -> StateError:
+        return StateError(
+            f"the folder of run {self.record.run_id} is not there any more: the project was moved or deleted",
+            where=self.record.folder,
+            hint="move it back, or change to the project's new folder",
+        )
+
+    def _tell_again(self) -> None:
+        """Tell the extensions what a driver that was killed may not have told them."""
+        if self.extensions is not None and self.extensions.listening:
+            self.ledger.told = self.ledger.store.told(self.record.run_id)
+            for transition in self.ledger.store.transitions(self.record.run_id, self.ledger.told):
+                self.extensions.on_transition(transition)
+                self.ledger.told = transition.seq
+            self.ledger.note_told()
 
     def _tell(self, transition: Transition | None) -> None:
         if transition is None:
             return
-        if self.extensions is not None:
+        if self.ledger.told is not None and self.extensions is not None:
             self.extensions.on_transition(transition)
+            self.ledger.told = transition.seq
         if self.listener is not None:
             self.listener(transition)
 

@@ -23,7 +23,9 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
     Returns True, or None for not yet, or the reason why it can no longer come true.
     """
     when = edge.when or ("running" if mode is ExecutionMode.STREAM and not edge.data else "finished")
-    state = upstream.state
+    state, last = upstream.state, upstream.last
+    if state is JobState.INIT and last is not None and last.state.ended:  # reopened: what was does not count
+        return _NOT_YET
     if when == "running":
         if state is JobState.RUNNING or any(attempt.started_at for attempt in upstream.attempts):
             return True

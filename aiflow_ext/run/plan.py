@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,32 @@ class PlannedJob:
 class Plan:
     """A project's workflow, checked, split, and with a job plugin for every job."""
 
-    def __init__(self, desc: ProjectDesc, host: PluginHost, workflow: str, jobs: Mapping[str, PlannedJob]) -> None:
+    def __init__(
+        self,
+        desc: ProjectDesc,
+        host: PluginHost,
+        workflow: str,
+        jobs: Mapping[str, PlannedJob],
+        given: Mapping[str, str] | None = None,
+    ) -> None:
         self.desc, self.host, self.workflow, self.jobs = desc, host, workflow, dict(jobs)
+        self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
         self._source = {
             str(node.instance_id): (name, str(node.name)) for name, job in jobs.items() for node in job.sub_graph.nodes
         }
+
+    def source(self, node_id: str) -> tuple[str, str]:
+        """The job that holds a node, and the node's name in it."""
+        return self._source[node_id]
+
+    def restricted(self, only: Collection[str], given: Mapping[str, str]) -> Plan:
+        """The plan with these jobs alone, whose other inputs are ``given``."""
+        jobs = {}
+        for name, job in self.jobs.items():
+            if name in only:
+                edges = [edge for edge in job.edges if edge.source in only]
+                jobs[name] = PlannedJob(name, job.sub_graph, job.resolved, edges, job.settings)
+        return Plan(self.desc, self.host, self.workflow, jobs, given)
 
     def context(
         self, job: str, run_id: str, run_folder: Path, attempt: int = 1, finished: Mapping[str, int] | None = None
@@ -74,9 +95,13 @@ class Plan:
         url = f"{self.desc.artifacts.rstrip('/')}/{run_id}"
         inputs = {}
         for edge in self.jobs[job].sub_graph.inputs:
+            key = artifact_key(edge.source, edge.output)
+            if key in self.given:
+                inputs[key] = self.given[key]
+                continue
             upstream, node = self._source[edge.source]
             number = (finished or {}).get(upstream, 1)
-            inputs[artifact_key(edge.source, edge.output)] = artifact_url(url, upstream, number, node, edge.output)
+            inputs[key] = artifact_url(url, upstream, number, node, edge.output)
         folder = run_folder / "jobs" / safe_name(job) / str(attempt)
         return JobContext(run_id, job, attempt, None, str(folder), url, inputs, str(run_folder))
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.model.errors import OK, ConfigError, StateError
 from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.find import remember_state
 from aiflow_ext.run.lock import DriverLock
+from aiflow_ext.run.only import restrict
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_to_data
 from aiflow_ext.translate.state import state_folder
+
+
+class AlreadyFiredError(StateError):
+    """A firing has had its run; no firing has two."""
+
+    exit_code = OK
 
 
 class Run:
@@ -36,9 +45,12 @@ def prepare(
     workflow: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
+    only: Sequence[str] = (),
+    from_run: str | None = None,
+    firing: str | None = None,
     listener: Callable[[Transition], None] | None = None,
 ) -> Run:
-    """Plan a project's workflow and make its run's folder."""
+    """Plan a project's workflow and make its run's folder; options as ``run.run_project``'s."""
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
@@ -48,6 +60,8 @@ def prepare(
     state = state_folder(root)
     store = Store(state)
     remember_state(state)
+    if only:
+        plan = restrict(plan, only, store, from_run)
     home = state / "runs" / run_id
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
@@ -55,7 +69,12 @@ def prepare(
         record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine)
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
-    store.add_run(record, plan_to_data(plan), options)
+    try:
+        store.add_run(record, plan_to_data(plan), options, firing)
+    except sqlite3.IntegrityError as error:
+        lock.release()
+        shutil.rmtree(home, ignore_errors=True)
+        raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
     return driven(plan, record, store, lock, options, listener)
 
 

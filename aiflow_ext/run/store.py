@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,13 @@ class Store:
             keys = ("run", "workflow", "project", "folder", "state", "started_at", "ended_at")
             return [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
 
-    def end_run(self, record: RunRecord) -> None:
-        """Note a run's verdict, or that it goes on again."""
+    def end_run(self, record: RunRecord, reopened: Iterable[JobRecord] = ()) -> None:
+        """Note a run's verdict, or that it goes on again with these jobs waiting for another attempt."""
         with self.writing() as db:
+            db.executemany(
+                "update jobs set state = ?, reason = ? where run = ? and name = ?",
+                [(str(job.state), job.reason, record.run_id, job.name) for job in reopened],
+            )
             values = (str(record.state), record.ended_at, record.run_id)
             db.execute("update runs set state = ?, ended_at = ? where run = ?", values)
 
@@ -176,9 +180,21 @@ class Store:
         finally:
             self._db.execute("pragma synchronous=normal")
 
-    def write(self, run_id: str, attempt: AttemptRecord | None, job: JobRecord, transition: Transition | None) -> None:
-        """An attempt's and its job's state, and the transition that led there, in one transaction."""
+    def write(
+        self,
+        run_id: str,
+        attempt: AttemptRecord | None,
+        job: JobRecord,
+        transition: Transition | None,
+        told: int | None = None,
+    ) -> None:
+        """An attempt's and its job's state, and the transition that led there, in one transaction.
+
+        ``told``: the number of the last transition that every extension has been told of by now.
+        """
         with self.writing() as db:
+            if told is not None:
+                db.execute("insert or replace into told values (?, ?)", (run_id, told))
             if attempt is not None:
                 values = [str(value) if isinstance(value, JobState) else value
                           for value in (getattr(attempt, key) for key in _ATTEMPT)]  # fmt: skip

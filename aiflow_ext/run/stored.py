@@ -40,6 +40,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
         "allow": list(plan.host.policy.allow),
         "deny": list(plan.host.policy.deny),
         "pins": dict(plan.host.pins),
+        "given": plan.given,
         "jobs": jobs,
     }
 
@@ -79,4 +80,4 @@ def _plan(data: dict[str, Any]) -> Plan:
         jobs[name] = PlannedJob(name, sub_graph, resolved, edges, layer.value)
     if problems:
         raise ConfigError(problems=problems)
-    return Plan(desc, host, data["workflow"], jobs)
+    return Plan(desc, host, data["workflow"], jobs, data["given"])

@@ -1,0 +1,30 @@
+"""A run left to a driver of its own, in a session of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.run.start import prepare
+
+LOG = "driver.log"
+
+
+def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
+    """Make a run ready, as ``run.run_project`` would, and have another process drive it.
+
+    Returns the run's id and the driver's pid. Raises what making the run ready raises: a mistake is told here.
+    """
+    run = prepare(folder, **options)
+    run.lock.release()
+    log = Path(run.record.folder, LOG)
+    argv = [sys.executable, "-m", "aiflow_ext", "resume", run.record.run_id, "--project", run.record.project]
+    with open(log, "ab") as sink:
+        driver = subprocess.Popen(
+            [*argv, "--on-interrupt", "leave"],
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    return run.record.run_id, driver.pid
