@@ -83,6 +83,16 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, **options: Any) ->
 
 
 @program.command()
+@_PROJECT
+@click.option("--overlap", is_flag=True, help="Fire a job although its last firing still runs.")
+def schedule(project: str, overlap: bool) -> int:
+    """Fire PROJECT's periodic jobs when they are due, until it is interrupted. What was missed is made up for once."""
+    from aiflow_ext.cli.clockwork import fire
+
+    return fire(project, overlap=overlap)
+
+
+@program.command()
 @_FROM_PROJECT
 @_JSON
 def runs(project: str | None, as_json: bool) -> int:

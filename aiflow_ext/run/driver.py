@@ -226,9 +226,9 @@ class Driver:
                 self._waiting.discard(name)
             followed = job.attempts if reopened or job.state is JobState.SKIPPED else job.attempts[:-1]
             self._retries_used[name] = sum(_was_failure(attempt) for attempt in followed)
-            for attempt in followed:
-                if attempt.native_id is not None and not attempt.cleaned:
-                    self._clean_up(self._adopt(job, attempt))
+            for record in followed:
+                if record.native_id is not None and not record.cleaned:
+                    self._clean_up(self._adopt(job, record))
         # Only now is it known of every job whether it waits, and of every attempt that a watch is to tell of it.
         for attempt in taken:
             if attempt.record.state.ended:
@@ -504,7 +504,7 @@ class Driver:
     def _stop_all(self, grace: float) -> None:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
-                self._recorded(lambda last=last: self.ledger.note(last, stop_requested=True))  # type: ignore[misc]
+                self._recorded(partial(self.ledger.note, last, stop_requested=True))
         self._hold("the run was stopped before it started")
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)

@@ -29,7 +29,7 @@ class Ledger:
         self._seq = store.last_seq(record.run_id)
 
     def now(self) -> float:
-        """Seconds since the epoch, as it was when this driver began: a clock that is set meanwhile changes no duration."""
+        """Seconds since the epoch, by the clock as it was when this driver began: setting it changes no duration."""
         return self._epoch + time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
@@ -100,7 +100,9 @@ class Ledger:
         self.record.state, self.record.ended_at = state, max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
 
-    def _write(self, attempt: AttemptRecord | None, job: JobRecord, transition: Transition | None, durable: bool) -> None:
+    def _write(
+        self, attempt: AttemptRecord | None, job: JobRecord, transition: Transition | None, durable: bool
+    ) -> None:
         with self.store.durable() if durable else contextlib.nullcontext():
             self.store.write(self.record.run_id, attempt, job, transition, self.told)
         if transition is not None:  # only now: a number is taken by what is in the store

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import time
 from pathlib import Path
 
 from aiflow_ext.model.errors import StateError
+from aiflow_ext.supervise import journal
 
 FILE = "driver.lock"
+LOOKING = "looking"  # stands beside the pid of one who only brings the records up to date
+PATIENCE = 30.0  # seconds that one who only looks is waited for
 
 
 class DriverLock:
-    """The right to drive a run. Raises StateError that names the other driver where there is one."""
+    """The right to drive a run, or to write its records for a moment.
 
-    def __init__(self, run_folder: Path) -> None:
+    Raises StateError that names the other driver where there is one.
+
+    Args:
+        run_folder: the run's folder.
+        looking: only to bring the records up to date; a driver waits for that, and nobody calls it one.
+    """
+
+    def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
         self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = holder(run_folder)
+        deadline = time.monotonic() + PATIENCE
+        while not journal.lock(self._file):
+            pid, looks = _signature(self._file)
+            if looks and not looking and time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
             os.close(self._file)
             stopped = pid is not None and _is_stopped(pid)
             raise StateError(
                 f"another process drives this run: pid {pid}" + (", which is stopped (SIGSTOP)" if stopped else ""),
                 where=str(run_folder),
                 hint=f"wake it: kill -CONT {pid}" if stopped else "follow it: aiflow-ext status RUN --watch",
-            ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+            )
+        # In one write, so that nobody reads half of it.
+        os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)
 
     def release(self) -> None:
         """Let another driver have the run."""
@@ -36,19 +48,33 @@ class DriverLock:
 
 
 def holder(run_folder: Path) -> int | None:
-    """The pid of the run's driver, or None where nobody drives it."""
+    """The pid of the run's driver, or None where nobody drives it. Asking never stands in a driver's way."""
     try:
-        file = os.open(run_folder / FILE, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        file = os.open(run_folder / FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(os.pread(file, 20, 0) or b"0") or None
-    else:
-        return None
+        if not journal.locked_file(file):
+            return None
+        pid, looks = _signature(file)
+        return None if looks else pid
     finally:
         os.close(file)
+
+
+def _signature(file: int) -> tuple[int | None, bool]:
+    """Who wrote into the lock's file, and whether he only looks. Between lock and signature a moment passes."""
+    pid: int | None = None
+    words: list[bytes] = []
+    for _ in range(100):
+        words = os.pread(file, 32, 0).split()
+        pid = int(words[0]) if words else None
+        if pid is not None and os.path.exists(f"/proc/{pid}"):
+            break
+        if not journal.locked_file(file):
+            break
+        time.sleep(0.005)
+    return pid, LOOKING.encode() in words
 
 
 def _is_stopped(pid: int) -> bool:

@@ -55,11 +55,12 @@ class Observed:
         if not live or self.driver is not None:
             return
         try:
-            lock = DriverLock(self.folder)
+            lock = DriverLock(self.folder, looking=True)
         except (AiflowError, OSError):
             return  # somebody took it up just now, or the folder cannot be written: the records are what there is
         try:
-            self._ask(live)
+            self.record = self.store.run(self.run_id)  # a driver may have ended since it was read
+            self._ask(self.live())
         finally:
             lock.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from aiflow_ext.run.find import open_run
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.plan import Plan
-from aiflow_ext.run.records import RunRecord, Transition
+from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.start import Run, driven
-from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_from_data
 from aiflow_ext.translate.check import near
+
+_log = logging.getLogger("aiflow_ext")
 
 
 def take_up(
@@ -40,30 +42,32 @@ def take_up(
     Raises StateError where another process drives the run, ConfigError where there is no such run or job.
     """
     store, run_id = open_run(run, project)
-    record = store.run(run_id)
-    home = Path(record.folder)
+    home = Path(store.run(run_id).folder)
     if not home.is_dir():
-        moved = store.path.parent / "runs" / run_id
-        if not moved.is_dir():
-            raise StateError(f"the folder of run {run_id} is gone", where=record.folder)
         raise StateError(
-            f"the project was moved: the folder of run {run_id} is {moved}",
-            where=record.folder,
-            hint=f"move it back, or make a link there: ln -s {store.path.parent.parent} {record.project}",
+            f"the folder of run {run_id} is gone, with its logs and what its jobs run from",
+            where=str(home),
+            hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
         )
     lock = DriverLock(home)
+    record = store.run(run_id)  # only now: until it had ended, the driver before changed it
     data, options = store.plan(run_id)
     plan = plan_from_data(data)
     if jobs is not None:
         options["jobs"] = jobs
-    _reopen(plan, record, store, failed=failed, from_job=from_job)
-    record.state, record.ended_at = JobState.RUNNING, None
-    store.end_run(record)
-    return driven(plan, record, store, lock, options, listener)
+    verdict = record.state if record.state.ended else None
+    again = _again(plan, record, failed=failed, from_job=from_job)
+    if again or verdict is None:
+        Ledger(record, store).reopen(again)
+    else:
+        _log.warning("run %s has ended before, as %s: %s", run_id, verdict,
+                     "--from JOB gives a job and all after it a new attempt" if verdict is JobState.FINISHED else
+                     "--failed gives what did not finish a new attempt, --from JOB a job and all after it")  # fmt: skip
+    return driven(plan, record, store, lock, options, listener, had_ended=verdict is not None)
 
 
-def _reopen(plan: Plan, record: RunRecord, store: Store, *, failed: bool, from_job: str | None) -> None:
-    """Have the jobs that were named wait for another attempt."""
+def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None) -> list[JobRecord]:
+    """The jobs that are to have another attempt."""
     again: set[str] = set()
     if from_job is not None:
         if from_job not in plan.jobs:
@@ -73,11 +77,14 @@ def _reopen(plan: Plan, record: RunRecord, store: Store, *, failed: bool, from_j
     if failed:
         bad = {name for name, job in record.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}
         again |= bad
-    ledger = Ledger(record, store)
-    for name in plan.jobs:
-        job = record.jobs[name]
-        if name in again and job.state.ended:
-            ledger.reopen(job)
+    if from_job is not None:
+        live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
+        if live:
+            raise StateError(
+                f"of what comes after {from_job!r}, {', '.join(sorted(live))} has not ended yet",
+                hint=f"let it end (aiflow-ext resume {record.run_id}) or stop it (aiflow-ext stop {record.run_id} JOB)",
+            )
+    return [record.jobs[name] for name in plan.jobs if name in again and record.jobs[name].state.ended]
 
 
 def _with_downstream(plan: Plan, names: set[str]) -> set[str]:

@@ -85,11 +85,12 @@ def driven(
     lock: DriverLock,
     options: dict[str, Any],
     listener: Callable[[Transition], None] | None,
+    had_ended: bool = False,
 ) -> Run:
-    """A driver for a run that is in the store."""
+    """A driver for a run that is in the store; ``had_ended`` as the driver's."""
     driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
-                    extensions=plan.host.extensions())  # fmt: skip
+                    extensions=plan.host.extensions(), had_ended=had_ended)  # fmt: skip
     bell = Doorbell(Path(record.folder), driver.rung)
     driver.rung()  # what was asked for while nobody listened
     return Run(plan, record, driver, lock, bell)

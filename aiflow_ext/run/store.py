@@ -42,6 +42,7 @@ create table transitions (
     primary key (run, seq)
 ) without rowid;
 create table told (run text primary key, seq integer) without rowid;
+create table fired (key text primary key, last real) without rowid;
 create table asked (id integer primary key, run text, job text, what text, grace real, time real, done integer);
 """
 _MIGRATIONS: dict[int, str] = {}  # from version N: the statements that lead to N + 1
@@ -155,6 +156,26 @@ class Store:
         with self.writing() as db:
             for table in ("runs", "jobs", "attempts", "transitions", "told", "asked"):
                 db.execute(f"delete from {table} where run = ?", (run_id,))
+
+    def last_firing(self, key: str) -> float | None:
+        """The moment of a periodic job's last firing; None where it has had none."""
+        with self._told("read"):
+            row = self._db.execute("select last from fired where key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_last_firing(self, key: str, moment: float) -> None:
+        """Note a periodic job's last firing."""
+        with self.writing() as db:
+            db.execute("insert or replace into fired values (?, ?)", (key, moment))
+
+    def unended_firings(self, key: str) -> list[str]:
+        """The runs of a periodic job's firings that have not ended."""
+        with self._told("read"):
+            rows = self._db.execute(
+                "select run from runs where ended_at is null and substr(firing, 1, length(?)) = ?",
+                (f"{key}@", f"{key}@"),
+            )
+            return [row[0] for row in rows]
 
     # -- what a driver writes ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them.
+
+Cron's arithmetic, in the job's time zone, is cronsim's (https://pypi.org/project/cronsim/).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
+from aiflow_ext.run.detach import detach
+from aiflow_ext.run.plan import Plan, make_plan
+from aiflow_ext.run.start import AlreadyFiredError
+from aiflow_ext.run.store import Store
+from aiflow_ext.translate.state import state_folder
+
+_log = logging.getLogger("aiflow_ext")
+_EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+
+def previous_and_next(periodic: PeriodicConfig, now: datetime) -> tuple[datetime, datetime]:
+    """The last moment at or before ``now`` at which a job was due, and the next one after it, in UTC.
+
+    Intervals are counted from 2000-01-01T00:00Z, so that every process counts alike. Raises ConfigError for what is no
+    cron expression or time zone.
+    """
+    if periodic.interval is not None:
+        step = timedelta(seconds=periodic.interval)
+        last = _EPOCH + step * ((now - _EPOCH) // step)
+        return last, last + step
+    from cronsim import CronSim, CronSimError
+
+    try:
+        here = now.astimezone(ZoneInfo(periodic.time_zone))
+        following = next(CronSim(str(periodic.cron), here))
+        before = next(CronSim(str(periodic.cron), here + timedelta(seconds=60), reverse=True))
+    except ZoneInfoNotFoundError as error:
+        hint = "write a name such as Europe/Berlin"
+        raise ConfigError(f"there is no time zone {periodic.time_zone!r}", hint=hint) from error
+    except (CronSimError, StopIteration) as error:
+        raise ConfigError(f"{periodic.cron!r} is no cron expression that ever comes due: {error}") from error
+    while before > here:
+        before = next(CronSim(str(periodic.cron), before, reverse=True))
+    return before.astimezone(timezone.utc), following.astimezone(timezone.utc)
+
+
+class Schedule:
+    """Fires the periodic jobs of a project. A firing that was missed while nobody fired is made up for once.
+
+    Args:
+        folder: the project's folder.
+        overlap: fire a job although its last firing still runs.
+        fired: called with job, firing id and the run's id.
+    """
+
+    def __init__(
+        self, folder: str, *, overlap: bool = False, fired: Callable[[str, str, str], None] | None = None
+    ) -> None:
+        self.folder, self.overlap, self.fired = folder, overlap, fired
+        plan: Plan = make_plan(folder)
+        self.workflow, self.root = plan.workflow, plan.desc.root
+        self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
+        if not self.jobs:
+            raise ConfigError(
+                f"no job of workflow {plan.workflow!r} is periodic",
+                hint="give one a key periodic: {cron: ...} or {interval: ...} in workflow.yaml",
+            )
+        problems = []
+        for name, periodic in self.jobs.items():
+            try:
+                previous_and_next(periodic, datetime.now(timezone.utc))
+            except ConfigError as error:
+                problems += [Problem(f"job {name!r}: {each.message}", each.where, each.hint) for each in error.problems]
+        if problems:
+            raise ConfigError(problems=problems)
+        self.store = Store(state_folder(self.root))
+        self.ending = threading.Event()
+
+    def run(self, until: datetime | None = None) -> None:
+        """Fire what is due, and wait for the next, until ``ending`` is set (or ``until``)."""
+        while not self.ending.is_set():
+            now = datetime.now(timezone.utc)
+            due = [self.look_at(name, now) for name in self.jobs]
+            if until is not None and min(due) > until:
+                return
+            # Waits in short steps: the clock may jump, and a laptop may sleep.
+            self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), 30.0))
+
+    def look_at(self, name: str, now: datetime) -> datetime:
+        """Fire a job where it is due and has not been fired; returns when it is due next."""
+        last, following = previous_and_next(self.jobs[name], now)
+        key = f"{self.workflow}/{name}"
+        known = self.store.last_firing(key)
+        if known is None:  # never seen before: it begins with the next moment, not with one long ago
+            self.store.set_last_firing(key, last.timestamp())
+        elif last.timestamp() > known:
+            self._fire(name, key, last)
+        return following
+
+    def _fire(self, name: str, key: str, moment: datetime) -> None:
+        firing = f"{key}@{moment.isoformat()}"
+        if not self.overlap and self.store.unended_firings(key):
+            _log.info("%s is due and its last firing still runs", name)
+            return
+        try:
+            run_id, _ = detach(self.folder, only=[name], firing=firing)
+        except AlreadyFiredError:
+            run_id = ""  # another process was quicker, or this one was killed before it could note it
+        except AiflowError as error:
+            _log.error("%s cannot be fired: %s", firing, error)
+            return
+        self.store.set_last_firing(key, moment.timestamp())
+        if run_id and self.fired is not None:
+            self.fired(name, firing, run_id)

@@ -1,0 +1,234 @@
+"""A run seen and steered from other processes: with a driver, and after its death."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from aiflow_ext.run.store import Store
+from tests.run.test_interrupts import start, until
+
+CMD = '"*": {platform: local, engine: cmd_line}\n'
+
+
+@pytest.fixture
+def cli_env(cli_env, tmp_path):
+    return {**cli_env, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+def wait_for(project, job, state="RUNNING", cli=None):
+    def reached():
+        path = project.root / ".aiflow"
+        if not (path / "state.db").exists():
+            return False
+        store = Store(path, create=False)
+        try:
+            runs = store.runs()
+            return bool(runs) and store.run(runs[0]["run"]).jobs[job].state == state
+        finally:
+            store.close()
+
+    until(reached, f"{job} does not come to {state}")
+
+
+def status(cli, project):
+    done = cli("status", "latest", "--project", project.root, "--json")
+    record = json.loads(done.stdout)
+    return record, {job["name"]: job["state"] for job in record["jobs"]}
+
+
+@pytest.fixture
+def gated(project):
+    """A job that runs until its gate is written to, and one after it."""
+    return project.jobs(
+        'with af.job("slow"): af.cmd(\'cd "$AIFLOW_CHECKPOINT_DIR"; mkfifo gate; echo begun; read x < gate; '
+        "echo done; exit $x')\n"
+        'with af.job("next"): af.cmd("echo after")\naf.run_after("next", "slow", when="ended")\n',
+        CMD + "slow: {}\nnext: {}\n",
+    )
+
+
+def open_gate(project, code=0):
+    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/slow/gate")
+    with open(gate, "w") as file:
+        file.write(f"{code}\n")
+
+
+def test_a_driver_killed_in_mid_run_is_followed_by_one_that_has_the_true_exit_code(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    run.kill()
+    run.wait()
+    record, states = status(cli, gated)
+    assert states == {"slow": "RUNNING", "next": "INIT"}
+    assert record["driver"] is None
+    until(lambda: list(gated.root.glob(".aiflow/runs/*/checkpoints/slow/gate")), "no gate")
+    open_gate(gated, 3)
+    done = cli("resume", "latest", "--project", gated.root, "--json")
+    assert done.returncode == 1
+    jobs = {job["name"]: job for job in json.loads(done.stdout)["jobs"]}
+    assert (jobs["slow"]["state"], jobs["slow"]["attempts"][0]["exit_code"]) == ("FAILED", 3)
+    assert jobs["next"]["state"] == "FINISHED"
+    assert len(jobs["slow"]["attempts"]) == 1
+
+
+def test_status_tells_the_truth_with_no_driver_alive(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    run.kill()
+    run.wait()
+    until(lambda: list(gated.root.glob(".aiflow/runs/*/checkpoints/slow/gate")), "no gate")
+    open_gate(gated, 4)
+    until(lambda: status(cli, gated)[1]["slow"] == "FAILED", "the end is not told")
+    record, _ = status(cli, gated)
+    assert next(job for job in record["jobs"] if job["name"] == "slow")["attempts"][0]["exit_code"] == 4
+
+
+def test_a_run_is_stopped_from_another_process_while_it_is_driven(gated, cli, cli_env, nothing_left):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    done = cli("stop", "latest", "--project", gated.root, "--grace", "1")
+    assert done.returncode == 0, done.stderr
+    assert run.wait(30) == 7
+    assert status(cli, gated)[1] == {"slow": "STOPPED", "next": "SKIPPED"}
+    nothing_left()
+
+
+def test_a_run_is_stopped_with_no_driver_alive(gated, cli, cli_env, nothing_left):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    run.kill()
+    run.wait()
+    done = cli("stop", "latest", "--project", gated.root, "--grace", "1")
+    assert done.returncode == 0, done.stderr
+    record, states = status(cli, gated)
+    assert states == {"slow": "STOPPED", "next": "SKIPPED"}
+    assert record["state"] == "STOPPED"
+    nothing_left()
+
+
+def test_one_job_is_stopped_and_the_others_go_on(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    assert cli("stop", "latest", "slow", "--project", gated.root, "--grace", "1").returncode == 0
+    assert run.wait(30) == 7
+    assert status(cli, gated)[1] == {"slow": "STOPPED", "next": "FINISHED"}
+
+
+def test_logs_follow_to_the_last_byte_from_any_process(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    argv = [sys.executable, "-m", "aiflow_ext", "logs", "latest", "slow", "--follow", "--project", str(gated.root)]
+    follower = subprocess.Popen(argv, stdout=subprocess.PIPE, env=cli_env)
+    assert follower.stdout.readline() == b"begun\n"
+    open_gate(gated)
+    assert follower.stdout.read() == b"done\n"
+    assert follower.wait(30) == 0
+    assert run.wait(30) == 0
+    both = cli("logs", "latest", "--project", gated.root).stdout
+    assert both == "slow | begun\nslow | done\nnext | after\n"
+    assert cli("logs", "latest", "slow", "--tail", "1", "--project", gated.root).stdout == "done\n"
+
+
+def test_a_second_driver_is_told_of_the_first_and_whether_it_is_stopped(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    done = cli("resume", "latest", "--project", gated.root)
+    assert done.returncode == 6
+    assert str(run.pid) in done.stderr
+    run.send_signal(signal.SIGSTOP)
+    done = cli("resume", "latest", "--project", gated.root)
+    assert "stopped" in done.stderr
+    assert f"kill -CONT {run.pid}" in done.stderr
+    run.send_signal(signal.SIGCONT)
+    cli("stop", "latest", "--project", gated.root, "--grace", "1")
+    run.wait(30)
+
+
+def test_a_detached_run_has_a_driver_of_its_own(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    said = json.loads(cli("run", project.root, "--detach", "--json").stdout)
+    wait_for(project, "a", "FINISHED")
+    record = json.loads(cli("status", said["run"], "--json").stdout)  # found from any folder
+    assert record["run"] == said["run"]
+
+
+def test_failed_jobs_get_a_new_attempt_only_when_asked_for(project, cli):
+    project.jobs(
+        """
+        with af.job("a"): af.cmd('cd "$AIFLOW_CHECKPOINT_DIR"; test -e x || { touch x; false; }')
+        with af.job("b"): af.cmd("true")
+        af.run_after("b", "a")
+        """,
+        CMD + "a: {}\nb: {}\n",
+    )
+    assert cli("run", project.root).returncode == 1
+    assert cli("resume", "latest", "--project", project.root).returncode == 1
+    assert status(cli, project)[1] == {"a": "FAILED", "b": "SKIPPED"}
+    assert cli("resume", "latest", "--failed", "--project", project.root).returncode == 0
+    record, states = status(cli, project)
+    assert states == {"a": "FINISHED", "b": "FINISHED"}
+    assert len(record["jobs"][0]["attempts"]) == 2
+
+
+def test_resume_from_a_job_runs_it_and_what_follows_again(project, cli):
+    project.jobs(
+        'with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("true")\nwith af.job("c"): af.cmd("true")\n'
+        'af.run_after("b", "a")\naf.run_after("c", "b")',
+        CMD + "a: {}\nb: {}\nc: {}\n",
+    )
+    assert cli("run", project.root).returncode == 0
+    assert cli("resume", "latest", "--from", "b", "--project", project.root).returncode == 0
+    record, _ = status(cli, project)
+    assert [len(job["attempts"]) for job in record["jobs"]] == [1, 2, 2]
+
+
+def test_one_job_alone_reads_what_an_earlier_run_made(project, cli, run_json):
+    project.jobs(
+        'with af.job("make"): x = af.python(len, "abc")\nwith af.job("use"): af.cmd("cat {x}", x=x)',
+        '"*": {platform: local, engine: cmd_line}\nmake: {engine: python}\nuse: {}\n',
+    )
+    done = cli("run", project.root, "--only", "use")
+    assert done.returncode == 3
+    assert "'make'" in done.stderr
+    assert not list((project.root / ".aiflow").glob("runs/*"))
+    assert cli("run", project.root).returncode == 0
+    record = run_json(project, "--only", "use")
+    assert list(record["jobs"]) == ["use"]
+    assert record["exit"] == 0
+
+
+def test_a_firing_has_one_run(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    assert cli("run", project.root, "--firing-id", "monday").returncode == 0
+    assert "has had its run" in cli("run", project.root, "--firing-id", "monday").stderr
+    assert len(json.loads(cli("runs", "--project", project.root, "--json").stdout)) == 1
+
+
+def test_gc_removes_ended_runs_and_their_artifacts_and_no_live_one(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    assert json.loads(cli("gc", "--keep", "0", "--project", gated.root, "--json").stdout) == []
+    cli("stop", "latest", "--project", gated.root, "--grace", "1")
+    run.wait(30)
+    assert len(json.loads(cli("gc", "--keep", "0", "--project", gated.root, "--json").stdout)) == 1
+    assert not list(gated.root.glob(".aiflow/runs/*"))
+    assert json.loads(cli("runs", "--project", gated.root, "--json").stdout) == []
+
+
+def test_the_graph_shows_jobs_edges_and_states(project, cli):
+    project.jobs(
+        'with af.job("a"): x = af.python(len, "abc")\nwith af.job("b"): af.python(print, x)\n'
+        'with af.job("c \\"d\\""): af.python(print)\naf.run_after("c \\"d\\"", "b", when="ended")',
+        '"*": {platform: local, engine: python}\na: {}\nb: {}\n"c \\"d\\"": {}\n',
+    )
+    drawn = cli("graph", project.root).stdout
+    assert drawn.startswith("flowchart TD")
+    assert "j0 ==> j1" in drawn
+    assert "j1 -->|ended| j2" in drawn
+    cli("run", project.root)
+    assert '"a<br/>FINISHED"' in cli("graph", "latest", "--project", project.root).stdout
