@@ -82,3 +82,47 @@ def resolved_plugin(others=0, extension=False):
 HOOKS["aiflow-ext resolved plugin"] = resolved_plugin
 HOOKS["aiflow-ext resolved plugin, 300 others"] = lambda: resolved_plugin(300)
 HOOKS["aiflow-ext resolved plugin, 1 extension wrapping"] = lambda: resolved_plugin(extension=True)
+
+
+@split("aiflow-ext", "plugins")
+def aiflow_ext_split(graph):
+    """The graph as authoring leaves it, split into subgraphs and the edges between jobs."""
+    import time
+
+    from aiflow_ext.model.graph import AIGraph, AINode, ControlEdge, DataEdge
+    from aiflow_ext.translate.split import split
+
+    start = time.perf_counter()
+    built = AIGraph("bench")
+    names = [f"j{graph.job_of(number)}/n{number}" for number in range(graph.nodes)]
+    for number, name in enumerate(names):
+        built.add_node(AINode("python", {}, f"n{number}", name, f"j{graph.job_of(number)}"))
+    for reader, source in graph.data_edges:
+        built.add_edge(DataEdge(names[source], names[reader]))
+    for waits, source in graph.control_edges:
+        built.add_edge(ControlEdge(f"j{graph.job_of(source)}", f"j{graph.job_of(waits)}"))
+    split_start = time.perf_counter()
+    parts = split(built)
+    done = time.perf_counter()
+    return split_start - start, {"split": done - split_start}, len(parts.sub_graphs), len(parts.edges)
+
+
+ENVS["local"] = [REPOSITORY, str(pathlib.Path(REPOSITORY, "plugins", "local"))]
+
+
+@job("aiflow-ext", env="local", note="run_project, one workflow of that many jobs")
+def aiflow_ext_jobs(concurrency, work, count):
+    import aiflow_ext as af
+
+    project = work / "project"
+    project.mkdir()
+    lines = "".join(f"    with af.job('j{number}'): af.cmd({TRUE!r})\n" for number in range(count))
+    (project / "workflow.py").write_text(f"import aiflow_ext as af\n@af.workflow\ndef bench():\n{lines}")
+    config = "".join(f"j{number}: {{}}\n" for number in range(count))
+    (project / "workflow.yaml").write_text(f'"*": {{platform: local, engine: cmd_line}}\n{config}')
+
+    def run():
+        record = af.run_project(project, jobs=concurrency)
+        assert record.state == "FINISHED", record.state
+
+    yield Batch(run)

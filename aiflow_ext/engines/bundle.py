@@ -10,7 +10,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiflow_ext.engines.archive import ProjectArchive
-from aiflow_ext.engines.command import plan_command, text_of
+from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
+from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
@@ -115,6 +116,14 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
     if not len(sub_graph.nodes):
         problems.append(
             Problem(f"job {sub_graph.name!r} has nothing to run", hint=f"put a {_maker(engine)} under its af.job")
+        )
+    size = len(properties_text(sub_graph.config))
+    if size > ARGUMENT_LIMIT - 100:  # every job gets them in a variable
+        problems.append(
+            Problem(
+                f"the properties of job {sub_graph.name!r} are {size} bytes as JSON; a variable holds {ARGUMENT_LIMIT}",
+                hint="keep what is large in a file of the project, or in an artifact",
+            )
         )
     if problems:
         raise CodeError(problems=problems)

@@ -13,8 +13,8 @@ the job failed, and the platform shows it with the attempt's end.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.job import BaseJob, JobContext
 
 MARK = "AIFLOW_MARK"
@@ -23,6 +23,11 @@ MARK = "AIFLOW_MARK"
 def attempt_mark(context: JobContext) -> str:
     """The value that every process of an attempt carries in ``AIFLOW_MARK``."""
     return f"{context.run_id}:{context.native_id}"
+
+
+def properties_text(config: BaseJobConfig | None) -> str:
+    """A config's properties as ``AIFLOW_PROPERTIES`` holds them."""
+    return json.dumps(dict(config.properties)) if config is not None else "{}"
 
 
 def job_environment(
@@ -38,12 +43,11 @@ def job_environment(
     """
     context, config = job.job_context, job.job_config
     assert context is not None
-    properties: Mapping[str, object] = config.properties if config is not None else {}
     found = {
         "AIFLOW_RUN": context.run_id or "",
         "AIFLOW_JOB": context.job_name or "",
         "AIFLOW_ATTEMPT": str(context.attempt or 1),
-        "AIFLOW_PROPERTIES": json.dumps(dict(properties)),
+        "AIFLOW_PROPERTIES": properties_text(config),
         "AIFLOW_WORK_FOLDER": work_folder,
         "AIFLOW_PROJECT_FOLDER": project_folder,
         "AIFLOW_CHECKPOINT_DIR": checkpoint_dir,

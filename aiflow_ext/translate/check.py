@@ -17,7 +17,7 @@ WHEN = ("finished", "failed", "ended", "running")
 
 def near(name: str, names: Iterable[str]) -> str | None:
     """A hint with the names nearest to ``name``, or None."""
-    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(map(repr, found))}?" if found else None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -112,9 +112,13 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
 
 @contextmanager
 def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -> Iterator[None]:
-    """What user code raises, as a ProjectError with the innermost line of the project that led there."""
+    """What user code raises, as a ProjectError with the innermost line of the project that led there.
+
+    What it prints goes to stderr: stdout is for what was asked of the command, which may be JSON.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except AiflowError:
         raise
     except (Exception, SystemExit) as error:

@@ -102,3 +102,10 @@ def test_listing_is_a_table_of_what_is_installed(cli):
     assert local["entry_point"] == "aiflow_ext_local.python:LocalPythonJobPlugin"
     assert ("platform", "local") in records
     assert ("engine", "python") in records
+
+
+def test_what_a_workflow_prints_while_it_is_built_does_not_spoil_the_json(project, cli):
+    project.jobs('print("hello")\nwith af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    done = cli("render", project.root, "--json")
+    assert json.loads(done.stdout)[0]["job"] == "a"
+    assert "hello" in done.stderr

@@ -475,6 +475,13 @@ def test_a_function_whose_file_does_not_travel_is_named_at_render(jobs: Jobs) ->
         build_bundle(jobs.parts.sub_graphs["a"], jobs.project.desc)
 
 
+def test_properties_too_large_for_a_jobs_environment_are_named_at_render() -> None:
+    node = af.AINode("cmd_line", {"command": "x"}, "x", "a/x", "a")
+    part = af.AISubGraph(af.BaseJobConfig(properties={"big": "x" * 140_000}), "a", [node])
+    with pytest.raises(CodeError, match="the properties of job 'a' are 140011 bytes"):
+        build_bundle(part, af.ProjectDesc(), "cmd_line")
+
+
 def test_an_edited_project_is_sent_as_it_is_now(jobs: Jobs) -> None:
     body = 'with af.job("a"): af.python(say)'
     assert jobs.write(body, "def say(): print('old')").fine("a").out == "old\n"

@@ -261,6 +261,33 @@ def test_a_hit_is_read_again_from_its_own_distribution_before_import(here, sourc
     assert (index.stamp_at(str(info / "METADATA"))) in found.files.values()
 
 
+def test_a_hit_with_another_version_than_its_distribution_has_now_is_not_taken(here, source) -> None:
+    from aiflow_ext.host import index
+    from aiflow_ext.host.host import PluginHost
+    from aiflow_ext.host.scan import scan
+
+    info = here.add("moon-dist", rover("moon"), {"moon_plugin.py": source("moon")})
+    found = scan()
+    (info / "METADATA").write_text((info / "METADATA").read_text().replace("Version: 1.0", "Version: 1.1"))
+    found.files[str(info / "METADATA")] = index.stamp_at(str(info / "METADATA"))
+    host = PluginHost()
+    host._snapshot = found
+    assert found.holds(), "only reading the distribution again can tell"
+    assert host.resolve("moon", "rover").record.version == "1.1"
+
+
+@pytest.mark.parametrize("question", ["why", "resolve"])
+def test_nobody_is_told_not_installed_from_the_index(site, source: Callable[..., str], question: str) -> None:
+    """A distribution that begins to advertise in place is outside the fingerprint: a miss always scans."""
+    info = site.add("moon-dist", "[console_scripts]\nmoon = moon_plugin:main\n", {"moon_plugin.py": source("moon")})
+    site.settle()
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nmoon.rover = moon_plugin:Plugin\n")
+    if question == "why":
+        assert site.ask("why moon rover")["why"]["resolvable"]
+    else:
+        assert site.ask("moon rover")["resolved"]["distribution"] == "moon-dist"
+
+
 def test_a_finder_with_distributions_of_its_own_turns_the_index_off(site) -> None:
     site.settle()
     finder = """
