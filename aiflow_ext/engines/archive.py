@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import fnmatch
 import gzip
 import hashlib
-import heapq
-import os
-import re
 import shutil
-import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import aiflow_ext
-from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.files import files_of, mode_of
 
-# Never part of a project: version control, caches, environments, our own state.
-LEFT_OUT = (".git", ".hg", ".svn", "__pycache__", "*.py[co]", ".aiflow", ".mypy_cache", ".ruff_cache", ".pytest_cache",
-            ".ipynb_checkpoints", ".DS_Store", "node_modules", "*.egg-info", ".tox", ".nox")  # fmt: skip
-LIMIT = 512 * 2**20  # bytes of all files together; what is larger belongs in storage, not in an archive
 _BOOTSTRAP = """\
 \"\"\"Starts a python job: by the installed aiflow_ext where it is the sender's version, else by the one sent.\"\"\"
 import os
@@ -62,37 +51,11 @@ class ProjectArchive:
 
     def __init__(self, desc: ProjectDesc) -> None:
         """Scan the project. Raises CodeError that names every file that cannot travel."""
-        self.root = Path(desc.root).resolve()
-        self.files: list[tuple[str, Path]] = []
-        self.links: list[tuple[str, str]] = []
-        self.size = 0
-        largest: list[tuple[int, str]] = []
-        problems: list[Problem] = []
-        links: list[tuple[str, Path]] = []
-        for name, entry in self._walk(desc, problems):
-            if entry.is_symlink():
-                links.append((name, Path(entry.path)))
-                continue
-            size = entry.stat().st_size
-            self.size += size
-            largest = heapq.nlargest(3, [*largest, (size, name)])
-            self.files.append((f"project/{name}", Path(entry.path)))
-        if links:
-            kept = {str(part) for name, _ in self.files for part in (PurePosixPath(name), *PurePosixPath(name).parents)}
-            for name, path in links:
-                self._link(name, path, kept, problems)
-        if self.size > LIMIT:
-            named = ", ".join(f"{name} ({size / 2**20:.0f} MB)" for size, name in largest)
-            problems.append(
-                Problem(
-                    f"the project's files are {self.size / 2**20:.0f} MB together, the limit is {LIMIT // 2**20} MB; "
-                    f"the largest: {named}",
-                    str(self.root),
-                    "name them under exclude in project.yaml and let the job read them from where they are stored",
-                )
-            )
-        if problems:  # before any file is read
-            raise CodeError("the project cannot travel", problems=problems)
+        project = files_of(desc)
+        self.root, self.size = project.root, project.size
+        self.files = [(f"project/{name}", path) for name, path in project.files]
+        self.links = [(f"project/{name}", to) for name, to in project.links]
+        self._project = project
         self.files += _runtime_files()
         self.files.sort()
         self.links.sort()
@@ -102,68 +65,11 @@ class ProjectArchive:
         """Where :meth:`copy_to` puts the archive's content below ``folder``."""
         return folder / self.sha256[:16]
 
-    def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Each file and link that is to travel: its name in the project, and the entry."""
-        left_out = _matcher([*LEFT_OUT, *desc.exclude])
-        artifacts = str(Path(desc.artifacts).resolve()) if desc.artifacts and "://" not in desc.artifacts else None
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            here = os.path.join(self.root, folder)
-            try:
-                with os.scandir(here) as scanned:
-                    entries = sorted(scanned, key=lambda entry: entry.name)
-            except OSError as error:
-                problems.append(Problem(f"cannot be read: {error.strerror}", here, "exclude it in project.yaml"))
-                continue
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                if left_out(entry.name) or left_out(name) or entry.path == artifacts:
-                    continue
-                if entry.is_symlink():
-                    yield name, entry
-                elif entry.is_dir():
-                    if not _is_environment(entry.path):
-                        folders.append(name)
-                elif not entry.is_file():
-                    problems.append(Problem("is no file, folder or link", entry.path, "exclude it in project.yaml"))
-                elif not os.access(entry.path, os.R_OK):
-                    problems.append(Problem("cannot be read: no permission", entry.path, "exclude it in project.yaml"))
-                else:
-                    yield name, entry
-
-    def _link(self, name: str, path: Path, kept: set[str], problems: list[Problem]) -> None:
-        try:
-            target = path.resolve(strict=True)
-        except (OSError, RuntimeError) as error:
-            to, code = os.readlink(path), getattr(error, "errno", None)
-            if isinstance(error, RuntimeError) or code == errno.ELOOP:  # which of the two depends on the Python
-                what = f"a link to {to} that leads round in a circle"
-            elif code == errno.ENOENT:
-                what = f"a link to {to}, which is not there"
-            else:
-                what = f"a link to {to}, which cannot be read: {getattr(error, 'strerror', error)}"
-            problems.append(Problem(what, str(path), "remove it, or exclude it in project.yaml"))
-            return
-        if not target.is_relative_to(self.root):
-            what = f"a link out of the project, to {target}: it would lead nowhere in a job"
-            problems.append(Problem(what, str(path), "copy what it leads to into the project, or exclude the link"))
-            return
-        inside = target.relative_to(self.root).as_posix()
-        if inside != "." and f"project/{inside}" not in kept:
-            what = f"a link to {inside}, which is left out: it would lead nowhere in a job"
-            problems.append(Problem(what, str(path), "exclude the link too, or let both travel"))
-            return
-        self.links.append((f"project/{name}", os.path.relpath(target, path.parent)))
-
     def _digest(self) -> str:
         whole = hashlib.sha256(_bootstrap().encode())
         for name, path in self.files:
-            with open(path, "rb") as file:
-                content = hashlib.sha256()
-                while chunk := file.read(1 << 20):
-                    content.update(chunk)
-            whole.update(f"{name}\0{_mode(path):o}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
+            content = self._project.digest(name, path)
+            whole.update(f"{name}\0{mode_of(path):o}\0{content}\n".encode("utf-8", "surrogateescape"))
         for name, target in self.links:
             whole.update(f"{name}\0link\0{target}\n".encode("utf-8", "surrogateescape"))
         return whole.hexdigest()
@@ -184,7 +90,7 @@ class ProjectArchive:
                 target = made / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-                target.chmod(_mode(path))
+                target.chmod(mode_of(path))
             for name, to in self.links:
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 (made / name).symlink_to(to)
@@ -211,7 +117,7 @@ class ProjectArchive:
         ):
             for name, source in self.files:
                 info = tarfile.TarInfo(name)
-                info.size, info.mode = source.stat().st_size, _mode(source)
+                info.size, info.mode = source.stat().st_size, mode_of(source)
                 with open(source, "rb") as file:
                     tar.addfile(info, file)
             for name, target in self.links:
@@ -221,21 +127,6 @@ class ProjectArchive:
             info, text = tarfile.TarInfo("runtime/run_job.py"), _bootstrap().encode()
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
-
-
-def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:
-    """Whether any of the glob patterns fits; one regular expression, because a project may have many files."""
-    cleaned = [pattern.removeprefix("./").strip("/") for pattern in patterns]
-    cleaned += [pattern[3:] for pattern in cleaned if pattern.startswith("**/")]  # any depth, and none
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in cleaned)).match
-
-
-def _is_environment(folder: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, mark)) for mark in ("pyvenv.cfg", "conda-meta"))
-
-
-def _mode(path: Path) -> int:
-    return 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
 
 
 def _bootstrap() -> str:

@@ -101,6 +101,11 @@ class Extensions:
             except (Exception, SystemExit) as error:
                 raise PluginError(f"{where} refuses the job: {shown(error)}", hint=_ask(error)) from error
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody wants to be told of transitions."""
+        return bool(self._calls["on_transition"])
+
     def on_transition(self, event: Any) -> list[tuple[str, BaseException]]:
         """Tell every extension; an error is logged and returned with the extension it came from, never raised."""
         errors: list[tuple[str, BaseException]] = []

@@ -126,8 +126,6 @@ class Driver:
         finally:
             for thread in self._threads.values():
                 thread.close()
-        if self._broken is None and _identity(self.record.folder) != self._home:
-            self._broken = self._gone()
         if self._broken is not None:
             raise self._broken
         if self._leaving:
@@ -136,6 +134,8 @@ class Driver:
             for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
             self.ledger.close(self._verdict())
+            if _identity(self.record.folder) != self._home:
+                raise self._gone()
         return self.record
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
@@ -256,8 +256,9 @@ class Driver:
             attempt.job = generate(self.plan, attempt.planned, context)
         return attempt
 
-    def _find_again(self, attempt: Attempt) -> None:
-        """In the platform's thread: what became of an attempt that may have been started."""
+    def _find_again(self, attempt: Attempt, failure: str | None = None) -> None:
+        """In the platform's thread: what became of an attempt that may have been started. ``failure``: what this
+        driver's own attempt to start it raised; it is not tried again."""
         if attempt.record.state.ended:  # the watch was quicker
             return
         assert attempt.job is not None
@@ -269,9 +270,11 @@ class Driver:
         except Exception as error:
             _log.debug("no answer", exc_info=True)
             words = f"no answer from the platform: {type(error).__name__}: {error}"
-            self.post(lambda: self._ask_again(attempt, words))
+            self.post(lambda: self._ask_again(attempt, words, failure))
             return
-        if found is Lookup.NEVER_STARTED and attempt.record.step == "resources":
+        if failure is not None and found is not Lookup.FOUND:
+            self.post(lambda: self._ended(attempt, native_id, JobState.FAILED, reason=failure))
+        elif found is Lookup.NEVER_STARTED and attempt.record.step == "resources":
             self._submit(attempt)
         elif found is not Lookup.FOUND:
             then = "had been started" if attempt.record.step == "acknowledged" else (
@@ -285,10 +288,10 @@ class Driver:
             attempt.thread.follow(native_id)
             self.post(lambda: self._acknowledged(attempt))
 
-    def _ask_again(self, attempt: Attempt, words: str) -> None:
+    def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
         attempt.record.unreachable, attempt.record.reason = True, words
         attempt.pause = min(attempt.pause * 2, 30.0)
-        self._later(attempt.pause, lambda: attempt.thread.call(lambda: self._find_again(attempt)))
+        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
@@ -356,6 +359,9 @@ class Driver:
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
             words = f"{step}: {type(error).__name__}: {error}" if not isinstance(error, AiflowError) else str(error)
+            if step == "submit_job":  # it may have been started all the same
+                self._find_again(attempt, words)
+                return
             self.post(lambda: self._ended(attempt, record.native_id or record.folder, JobState.FAILED, reason=words))
             return
         attempt.handler = handler
@@ -577,10 +583,11 @@ class Driver:
             self._leave()
 
     def _gone(self) -> StateError:
+        ended = f", which has ended as {self.record.state}," if self.record.state.ended else ""
         return StateError(
-            f"the folder of run {self.record.run_id} is not there any more: the project was moved or deleted",
+            f"the folder of run {self.record.run_id}{ended} is not there any more: the project was moved or deleted",
             where=self.record.folder,
-            hint="move it back, or change to the project's new folder",
+            hint="move it back, or go to the project's new folder",
         )
 
     def _tell_again(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aiflow_ext.model.errors import ConfigError, StateError
-from aiflow_ext.run.store import Store
+from aiflow_ext.model.errors import ConfigError, Problem, StateError
+from aiflow_ext.run.store import FILE, Store
 from aiflow_ext.translate.project import load_project
 from aiflow_ext.translate.state import state_folder
 
@@ -15,11 +15,19 @@ LATEST = "latest"
 
 def known_states() -> list[Path]:
     """The state folders of this user's projects, the last used first; those that are gone are left out."""
+    return [Path(line) for line in _listed() if os.path.isdir(line)]
+
+
+def _gone_states() -> list[str]:
+    return [line for line in _listed() if not os.path.isdir(line)]
+
+
+def _listed() -> list[str]:
     try:
         lines = _list_file().read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
-    return [Path(line) for line in reversed(list(dict.fromkeys(lines))) if os.path.isdir(line)]
+    return list(reversed(list(dict.fromkeys(lines))))
 
 
 def remember_state(folder: Path) -> None:
@@ -45,14 +53,17 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
     Raises ConfigError where there is no such run or several.
     """
     found: list[tuple[Store, str, float]] = []
+    unread: list[Problem] = []
     for folder in _folders(project):
         try:
             store = Store(folder, create=False)
-        except StateError:
+            runs = store.runs()
+        except StateError as error:
             if project is not None:
                 raise
+            unread += error.problems if (folder / FILE).exists() else ()
             continue  # one damaged store hides no other project's run
-        for each in store.runs():
+        for each in runs:
             if run == LATEST or each["run"].startswith(run):
                 found.append((store, each["run"], each["started_at"]))
     exact = [each for each in found if each[1] == run]
@@ -61,6 +72,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
     chosen = exact or found
     if len(chosen) == 1:
         return chosen[0][0], chosen[0][1]
+    if not chosen and unread:
+        raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
+    if not chosen and (gone := _gone_states()):
+        raise ConfigError(
+            f"there is no run {run!r}; folders that are not there any more may have had it: {', '.join(gone[:5])}",
+            hint="where a project was moved, go to its new folder or name it: --project FOLDER",
+        )
     if not chosen:
         raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
     names = ", ".join(sorted(each[1] for each in chosen)[:5])

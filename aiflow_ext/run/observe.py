@@ -18,6 +18,7 @@ from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock, holder
 from aiflow_ext.run.plan import Plan, generate
 from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_from_data
 
@@ -37,6 +38,7 @@ class Observed:
         """The run's stored plan; loading it imports the plugins that it needs."""
         if self._plan is None:
             self._plan = plan_from_data(self.store.plan(self.run_id)[0])
+            use_own_files(self._plan, self.folder)
         return self._plan
 
     @property

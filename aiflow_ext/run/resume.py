@@ -8,11 +8,12 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, StateError
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.find import open_run
+from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
+from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
 from aiflow_ext.run.stored import plan_from_data
 from aiflow_ext.translate.check import near
@@ -50,9 +51,16 @@ def take_up(
             hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
         )
     lock = DriverLock(home)
+    before = store.settle(run_id)
     record = store.run(run_id)  # only now: until it had ended, the driver before changed it
+    if before is not None:
+        remember_state(store.path.parent)
+        going = [name for name, job in record.jobs.items() if job.last is not None and not job.last.state.ended]
+        _log.warning("the project was moved from %s to %s, and the run goes on there%s", before, record.project,
+                     f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     data, options = store.plan(run_id)
     plan = plan_from_data(data)
+    use_own_files(plan, home, tell=True)
     if jobs is not None:
         options["jobs"] = jobs
     verdict = record.state if record.state.ended else None

@@ -19,6 +19,7 @@ from aiflow_ext.run.only import restrict
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
+from aiflow_ext.run.snapshot import keep_files
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_to_data
 from aiflow_ext.translate.state import state_folder
@@ -70,11 +71,16 @@ def prepare(
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
     try:
+        keep_files(plan, home)
         store.add_run(record, plan_to_data(plan), options, firing)
     except sqlite3.IntegrityError as error:
         lock.release()
         shutil.rmtree(home, ignore_errors=True)
         raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
+    except StateError:
+        lock.release()
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     return driven(plan, record, store, lock, options, listener)
 
 

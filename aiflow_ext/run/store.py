@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ _PUT_ATTEMPT = (
     f"insert or replace into attempts (run, job, number, {', '.join(_ATTEMPT)}) "
     f"values ({','.join('?' * (len(_ATTEMPT) + 3))})"
 )
+_DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
 _FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned")
 
 
@@ -106,7 +108,8 @@ class Store:
             ).fetchone()
             if row is None:
                 raise KeyError(run_id)
-            record = RunRecord(run_id, *row[:4])
+            now = self._moved(row[1], row[2])
+            record = RunRecord(run_id, row[0], now(row[1]), now(row[2]), row[3])
             record.ended_at, record.state = row[4], JobState(row[5])
             for name, platform, engine, state, reason in self._db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
@@ -120,14 +123,22 @@ class Store:
                 for key, value in zip(_ATTEMPT, values, strict=True):
                     setattr(attempt, key, bool(value) if key in _FLAGS else value)
                 attempt.state = JobState(attempt.state)
+                attempt.folder = now(attempt.folder)
+                attempt.native_id = None if attempt.native_id is None else now(attempt.native_id)
                 record.jobs[name].attempts.append(attempt)
             return record
 
     def plan(self, run_id: str) -> tuple[Any, dict[str, Any]]:
         """A run's plan and options as they were stored."""
         with self._told("read"):
-            row = self._db.execute("select plan, options from runs where run = ?", (run_id,)).fetchone()
-        return json.loads(row[0]), json.loads(row[1])
+            plan, options, project, folder = self._db.execute(
+                "select plan, options, project, folder from runs where run = ?", (run_id,)
+            ).fetchone()
+            data, now = json.loads(plan), self._moved(project, folder)
+            desc = data["project"]
+            desc.update({key: now(desc[key]) for key in ("root", "artifacts")})
+            desc["resources"] = {name: now(path) for name, path in desc["resources"].items()}
+            return data, json.loads(options)
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, newest first, with how many jobs are in each state."""
@@ -139,7 +150,48 @@ class Store:
                 "select run, workflow, project, folder, state, started_at, ended_at from runs order by started_at desc"
             )
             keys = ("run", "workflow", "project", "folder", "state", "started_at", "ended_at")
-            return [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
+            found = [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
+            for run in found:
+                now = self._moved(run["project"], run["folder"])
+                run.update(project=now(run["project"]), folder=now(run["folder"]))
+            return found
+
+    def settle(self, run_id: str) -> str | None:
+        """Have a run's records name its folders where they are now; the project's folder before, where it was moved.
+
+        For who drives the run: everybody else is shown them so.
+        """
+        with self._told("read"):
+            project, folder = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
+        record, plan = self.run(run_id), self.plan(run_id)[0]
+        if record.folder == folder:
+            return None
+        with self.writing() as db:
+            db.execute("update runs set project = ?, folder = ?, plan = ? where run = ?",
+                       (record.project, record.folder, json.dumps(plan), run_id))  # fmt: skip
+            db.executemany(
+                "update attempts set folder = ?, native_id = ? where run = ? and job = ? and number = ?",
+                [(attempt.folder, attempt.native_id, run_id, job.name, attempt.number)
+                 for job in record.jobs.values() for attempt in job.attempts],
+            )  # fmt: skip
+        return str(project)
+
+    def _moved(self, project: str, folder: str) -> Callable[[str], str]:
+        """Where a path of a run is now: its project, and this file in it, may have been moved since it was recorded."""
+        state, now = os.path.dirname(os.path.dirname(folder)), str(self.path.parent)
+        here = os.path.join(now, "runs", os.path.basename(folder))
+        if state == now or not os.path.isdir(here) or (os.path.isdir(folder) and os.path.samefile(folder, here)):
+            return lambda path: path
+        inside = os.path.relpath(state, project)
+        root = now[: -len(inside) - 1] if now.endswith(os.sep + inside) else None  # else the state is kept elsewhere
+
+        def found(path: str) -> str:
+            for before, after in ((state, now), (project, root)):
+                if after is not None and (path == before or path.startswith(before + os.sep)):
+                    return after + path[len(before) :]
+            return path
+
+        return found
 
     def end_run(self, record: RunRecord, reopened: Iterable[JobRecord] = ()) -> None:
         """Note a run's verdict, or that it goes on again with these jobs waiting for another attempt."""
@@ -291,6 +343,11 @@ class Store:
             return
         self._db.execute("begin exclusive")
         (version,) = self._db.execute("pragma user_version").fetchone()  # another process may have been quicker
+        runs = self.path.parent / "runs"
+        if version == 0 and runs.is_dir() and any(runs.iterdir()):  # a run's folder is made after the store
+            self._db.execute("rollback")
+            raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
+                             where=str(self.path), hint=_DAMAGED)  # fmt: skip
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
@@ -309,11 +366,17 @@ class Store:
             yield
         except sqlite3.IntegrityError:
             raise
+        except ValueError as error:  # a state or a plan that nobody has written so
+            raise StateError(
+                f"the store of runs is damaged: {error}",
+                where=str(self.path),
+                hint=_DAMAGED,
+            ) from error
         except sqlite3.DatabaseError as error:
             words = str(error)
             damaged = "malformed" in words or "not a database" in words
             hint = (
-                "move it away to start anew (its runs' folders stay), or restore a copy"
+                _DAMAGED
                 if damaged
                 else "make room or give permission there; AIFLOW_STATE=/path names another folder for state"
             )

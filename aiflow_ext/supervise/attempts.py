@@ -88,12 +88,13 @@ def watch(native_ids: Collection[str], since: str | None = None) -> Iterator[Att
 
 
 def lookup(native_id: str) -> Lookup:
-    """What the supervisor's journal knows of an attempt."""
-    record = supervisor_of(native_id).record(process_id(native_id))
-    if record is None:
-        # The journal is written before anything is spawned: what is not in it has never started.
-        return Lookup.NEVER_STARTED if run_folder(native_id).is_dir() else Lookup.UNKNOWN
-    return Lookup.FOUND
+    """What the supervisor knows of an attempt. Raises SupervisorError where there is one that does not answer."""
+    supervisor = supervisor_of(native_id)
+    if supervisor.known(process_id(native_id)):
+        return Lookup.FOUND
+    # The journal is written before anything is spawned: what is not in it has never started. Only what a power loss
+    # has left of it says nothing of the last seconds before.
+    return Lookup.NEVER_STARTED if supervisor.of_this_boot() else Lookup.UNKNOWN
 
 
 def stop(native_id: str, grace: float = 10.0) -> None:

@@ -86,6 +86,20 @@ class Supervisor:
             data = dict(found)
         return self._judged([data])[0]
 
+    def known(self, id: str) -> bool:
+        """Whether ``id`` was ever asked for. Raises SupervisorError where who may know it does not answer."""
+        if self.record(id) is not None:
+            return True
+        if not self._supervised():
+            return False
+        # What was asked of it may still wait to be read; it answers in order.
+        return bool(self._ask([{"op": "record", "id": id}])[0].get("ok", {}).get("record"))
+
+    def of_this_boot(self) -> bool:
+        """Whether the folder is there and nothing of an earlier boot of the machine is in it."""
+        folder = self._folder()
+        return folder is not None and journal.signed_boot(folder) in (None, proc.boot_id())
+
     def records(self) -> dict[str, ProcessRecord]:
         """What is known of every id."""
         with self._reading() as reader:

@@ -52,11 +52,29 @@ def locked(folder: int) -> bool:
     except FileNotFoundError:
         return False
     try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
-        kind: int = struct.unpack_from("h", answer)[0]
-        return kind != fcntl.F_UNLCK
+        return locked_file(descriptor)
     finally:
         os.close(descriptor)
+
+
+def signed_boot(folder: int) -> str | None:
+    """The boot of the machine in which the folder's last daemon ran; None: there was none."""
+    try:
+        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    try:
+        words = os.read(descriptor, 200).decode(errors="replace").split()
+    finally:
+        os.close(descriptor)
+    return words[2] if len(words) == 3 else None
+
+
+def locked_file(descriptor: int) -> bool:
+    """Whether somebody else holds the lock of this open file."""
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
+    kind: int = struct.unpack_from("h", answer)[0]
+    return kind != fcntl.F_UNLCK
 
 
 def _flock(kind: int) -> bytes:
@@ -135,9 +153,7 @@ class JournalWriter:
         self.seq = seq
         self.unsaved: list[bytes] = []
         self.why, self._errno = "", 0
-        self._descriptor = os.open(
-            JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
+        self._descriptor = os.open(JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
         self._heal()
 
     def append(self, change: dict[str, Any], must: bool = False) -> bytes:

@@ -17,6 +17,7 @@ from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET, encode
 
 IDLE = 1.0
 PATIENCE = 15.0
+MOST_WORDLESS = 5
 _PASSED_ON = ("LD_LIBRARY_PATH", "AIFLOW_MARK")
 
 
@@ -108,12 +109,16 @@ def connect(folder: int) -> Connection | None:
 def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
     """A connection to the folder's daemon, started if need be. Several callers at once get the same one."""
     deadline = time.monotonic() + PATIENCE
-    said = ""
+    wordless = 0
     while True:
         connection = connect(folder)
         if connection is not None:
             return connection
         said = _start(folder, path, idle)
+        if not said:  # killed before it was up
+            wordless += 1
+            if wordless == MOST_WORDLESS:
+                said = f"failed it ended without a word; see {os.path.join(path, LOG)}"
         if said.startswith("failed"):
             raise SupervisorError(
                 f"the supervisor of local processes cannot start in {path}: {said[7:]}",
@@ -168,7 +173,7 @@ def _start(folder: int, path: str, idle: float) -> str:
             hear = -1
             said = file.read().decode(errors="replace").strip()
         child.wait()
-        return said or f"failed it ended without a word; see {os.path.join(path, LOG)}"
+        return said
     except OSError as error:
         return f"failed {error}"
     finally:

@@ -35,13 +35,15 @@ LOOK_AGAIN = 1.0
 class Process:
     """A living process: our child, or one adopted from a supervisor that died."""
 
-    __slots__ = ("child", "id", "mark", "pid", "pidfd", "start", "sure")
+    __slots__ = ("began", "child", "id", "mark", "pid", "pidfd", "start", "sure")
 
     def __init__(self, id: str, mark: str, pid: int, start: int, child: bool) -> None:
         self.id, self.mark, self.pid, self.start, self.child = id, mark, pid, start, child
         # Whether it certainly is the main process, so that its end is the main process's end.
         self.sure = True
         self.pidfd: int | None = None
+        # Seconds since the boot, where we were there.
+        self.began: float | None = time.clock_gettime(time.CLOCK_BOOTTIME) if child else None
 
 
 class Processes:
@@ -95,9 +97,7 @@ class Processes:
         self.living[id] = self._mains[pid] = process
         if mark:
             self._ids[mark] = id
-        return self._change(
-            {"id": id, "state": "running", "pid": pid, "start_time": process.start, "started_at": now}
-        )
+        return self._change({"id": id, "state": "running", "pid": pid, "start_time": process.start, "started_at": now})
 
     def stop(self, id: str, grace: float) -> dict[str, Any]:
         """Begin to end ``id`` and all that is its own; :meth:`gone` says when that is done."""
@@ -219,11 +219,15 @@ class Processes:
     def _ended(self, process: Process, status: int, usage: dict[str, float] | None) -> None:
         self._forget(process)
         killed = os.WIFSIGNALED(status)
+        # Not time.time(): the clock may have been set since the start, and a duration must stay true.
+        began = (self.record(process.id) or {}).get("started_at") or time.time()
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        lasted = now - (process.began if process.began is not None else process.start / os.sysconf("SC_CLK_TCK"))
         self._change(
             {
                 "id": process.id,
                 "state": "ended",
-                "ended_at": time.time(),
+                "ended_at": began + max(0.0, lasted),
                 "exit_code": None if killed else os.WEXITSTATUS(status),
                 "signal": os.WTERMSIG(status) if killed else None,
                 "rusage": usage,

@@ -1,0 +1,46 @@
+"""The conformance kit: a pytest plugin that an author points at a job plugin. See docs/plugins.md, "Prove it right".
+
+    from aiflow_ext.testing import JobPluginConformance
+
+    class TestMine(JobPluginConformance):
+        platform = "slurm"
+        engine = "cmd_line"
+
+Others may use: JobPluginConformance, Work, Marks; nothing in aiflow_ext imports this room. What each module is for:
+
+    conformance    JobPluginConformance: what an author sets and overrides
+    base, durable  the tests of the levels base and durable (cluster comes with the first cluster)
+    killing        the tests that kill the client, and the counting of executions
+    works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them
+    marks          how a job tells that it was executed
+    trial          a project in a folder of its own, and the clients that act on it
+    zygote         processes that call the plugin, forked from one that has it loaded (server: the other side)
+    client         what such a process does: the attempt, the run
+    crash          ends a client at the k-th line that it executes
+    watching       what a call opens, writes, starts and connects to
+    probe          a fresh interpreter that lists and resolves
+    likeness, remains, complaint, report    comparing jobs; what is left; words of failure; the summary
+    pytest_plugin  what pytest loads
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aiflow_ext.testing.conformance import JobPluginConformance as JobPluginConformance
+    from aiflow_ext.testing.marks import Marks as Marks
+    from aiflow_ext.testing.works import Work as Work
+
+_HOMES = {"JobPluginConformance": "conformance", "Marks": "marks", "Work": "works"}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

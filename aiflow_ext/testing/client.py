@@ -1,0 +1,314 @@
+"""What a client does: an attempt step by step, as a driver would take them, or a whole run."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext as af
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.jsonable import encode
+from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
+from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
+from aiflow_ext.run.resume import take_up
+from aiflow_ext.run.start import Run, prepare
+from aiflow_ext.run.stored import plan_from_data, plan_to_data
+from aiflow_ext.supervise import attempts
+from aiflow_ext.testing import crash
+from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.watching import Watching
+from aiflow_ext.translate.state import state_folder
+
+_plugin: ResolvedPlugin | None = None
+
+
+def hello(platform: str, engine: str) -> dict[str, Any]:
+    """Load the plugin and say what it is, or why it cannot be had."""
+    global _plugin
+    try:
+        found = _plugin = PluginHost().resolve(platform, engine)
+    except af.AiflowError as error:
+        return {"error": f"{type(error).__name__}: {error}{_trace(error.__cause__)}", "facts": {}}
+    except BaseException as error:
+        return {"error": f"{type(error).__name__}: {error}{_trace(error)}", "facts": {}}
+    record = found.record
+    facts = {"offers": sorted(found.offers), "durable": found.durable, "files": crash.files_of(found.plugin),
+             "distribution": record.distribution, "version": record.version}  # fmt: skip
+    return {"error": None, "facts": facts}
+
+
+def serve(channel: socket.socket, root: str) -> None:
+    """Do what is asked for until the other side hangs up."""
+    client = ClientSide(Path(root))
+    with channel.makefile("rb") as lines:
+        for line in lines:
+            asked = json.loads(line)
+            try:
+                value = getattr(client, f"do_{asked['call']}")(**asked["arguments"])
+                answer: dict[str, Any] = {"value": _plain(value)}
+            except BaseException as error:
+                answer = {"raised": [type(error).__name__, str(error), _trace(error)]}
+            channel.sendall(json.dumps(answer).encode() + b"\n")
+
+
+class ClientSide:
+    """The calls; each ``do_NAME`` is one that a test asks for by that name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.project = root, root / "project"
+        self.handler: af.AbstractJobHandler | None = None
+        self._run: Run | None = None
+        self._thread: threading.Thread | None = None
+        self._raised: BaseException | None = None
+        temporary = root / "tmp"
+        os.environ["TMPDIR"] = str(temporary)
+        tempfile.tempdir = None
+
+    # -- an attempt -------------------------------------------------------------------------------------------------
+
+    def do_open(
+        self, run: str, job: str | None = None, number: int = 1, native_id: str | None = None
+    ) -> dict[str, Any]:
+        """Generate an attempt's job, in this process."""
+        self.plan: Plan = make_plan(self.project)
+        self.planned: PlannedJob = self.plan.jobs[job or next(iter(self.plan.jobs))]
+        home = state_folder(self.plan.desc.root) / "runs" / run
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        context = self.plan.context(self.planned.name, run, home, number)
+        self.launcher: Launcher = launcher_for(self.planned, self.plan.desc)
+        self.job = generate(self.plan, self.planned, context)
+        self.context = self.job.job_context or context
+        self.context.native_id = native_id
+        Path(str(self.context.work_folder)).mkdir(parents=True, exist_ok=True)
+        return {"folder": self.context.work_folder, "run_folder": str(home)}
+
+    def do_allocate_id(self) -> Any:
+        return self.launcher.allocate(self.job)
+
+    def do_take_id(self, native_id: str) -> None:
+        """Put the allocated id into the job, as the driver does once it is on record."""
+        self.context.native_id = native_id
+
+    def do_generate_job_resource(self) -> None:
+        self.launcher.prepare(self.job)
+
+    def do_submit_job(self) -> str | None:
+        """Submit; the handler as JSON comes from ``handler``."""
+        self.handler = self.launcher.submit(self.job)
+        return None if self.handler is None else type(self.handler).__name__
+
+    def do_lookup(self) -> str:
+        return str(self.launcher.lookup(self.job))
+
+    def do_attach(self) -> str | None:
+        self.handler = self.launcher.attach(self.job)
+        return None if self.handler is None else type(self.handler).__name__
+
+    def do_stop_attempt(self, grace: float) -> None:
+        """Stop as the driver does."""
+        self.launcher.stop(self.job, self.handler, grace)
+
+    def do_cleanup_attempt(self) -> None:
+        """Clean up as the driver does."""
+        self.launcher.cleanup(self.job)
+
+    def do_cleanup_run(self, run: str) -> None:
+        self.launcher.cleanup_run(run)
+
+    def do_check_platform(self) -> list[str]:
+        return [f"{type(problem).__name__}: {problem}" for problem in self.launcher.check()]
+
+    def do_render(self) -> Any:
+        request = self.launcher.render(self.job)
+        return None if request is None else {"kind": request.kind, "content": encode(request.content)}
+
+    def do_events(self, seconds: float, cursor: str | None = None) -> list[dict[str, Any]]:
+        """What a watch of this attempt tells until its end, or in so many seconds."""
+        native_id, told = str(self.context.native_id), []
+        deadline = time.monotonic() + seconds
+        events = self.launcher.watch([native_id], cursor)
+        for event in events or ():
+            if event is not None and event.native_id == native_id:
+                told.append({"state": str(event.state), "exit_code": event.exit_code, "signal": event.signal,
+                             "cursor": event.cursor})  # fmt: skip
+                if event.state.ended:
+                    break
+            if time.monotonic() > deadline:
+                break
+        return told
+
+    # -- the handler ------------------------------------------------------------------------------------------------
+
+    def do_handler(self) -> str:
+        return af.dumps(self.handler)
+
+    def do_take_handler(self, text: str) -> None:
+        self.handler = af.loads(text)
+
+    def do_state(self) -> str | None:
+        return _word(self._handler.state())
+
+    def do_wait(self, seconds: float | None = None) -> str | None:
+        return _word(self._handler.wait(seconds))
+
+    def do_logs(self, stream: str = "stdout", offset: int = 0) -> Any:
+        return self._handler.logs(stream, offset)
+
+    def do_stop(self, grace: float) -> Any:
+        return self._handler.stop(grace)
+
+    @property
+    def _handler(self) -> af.AbstractJobHandler:
+        assert self.handler is not None
+        return self.handler
+
+    # -- the nine methods themselves --------------------------------------------------------------------------------
+
+    def do_enter(self) -> None:
+        """Make this process what the plugin's methods are called in: an attempt host, where it needs one."""
+        native_id = self.context.native_id = self.launcher.allocate(self.job)
+        if isinstance(self.launcher, HostedLauncher):
+            attempts.prepare_folder(native_id)
+            os.environ.update(self.launcher.process(self.job).env)
+            os.chdir(Path(native_id, "work"))
+
+    def do_bare(self, method: str) -> None:
+        """Call one of the nine that take a job."""
+        getattr(self.planned.resolved.hook, method)(job=self.job)
+
+    def do_bare_submit(self) -> None:
+        """Call ``submit_job`` in a thread: it may block until the job has ended."""
+
+        def submit() -> None:
+            try:
+                self.planned.resolved.hook.submit_job(job=self.job)
+            except BaseException as error:
+                self._raised = error
+
+        self._thread = threading.Thread(target=submit, daemon=True)
+        self._thread.start()
+
+    def do_bare_submitted(self, seconds: float) -> str | None:
+        """Wait for ``submit_job`` to return; what it raised, if it did."""
+        assert self._thread is not None
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise TimeoutError(f"submit_job has not returned within {seconds:g} s")
+        return None if self._raised is None else f"{type(self._raised).__name__}: {self._raised}"
+
+    # -- generate and render ----------------------------------------------------------------------------------------
+
+    def do_generate_differences(self) -> list[str]:
+        """How jobs differ that should be equal, and what generate has changed."""
+        graph, desc = encode(self.planned.sub_graph), encode(self.plan.desc)
+        context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
+        first, second = (generate(self.plan, self.planned, context) for _ in range(2))
+        found = [("a second call gives another job", difference(first, second))]
+        stored = plan_from_data(json.loads(json.dumps(plan_to_data(self.plan))))
+        third = generate(stored, stored.jobs[self.planned.name], context)
+        found.append(("from the stored graph, as a resumed run has it, comes another job", difference(first, third)))
+        found.append(("generate has changed its sub_graph", difference(graph, encode(self.planned.sub_graph))))
+        found.append(("generate has changed its project_desc", difference(desc, encode(self.plan.desc))))
+        return [f"{words}: {what}" for words, what in found if what is not None]
+
+    def do_watched(self, call: str) -> list[str]:
+        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before."""
+        context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
+        watching = Watching()
+        try:
+            with watching:
+                if call == "generate":
+                    generate(self.plan, self.planned, context)
+                else:
+                    self.launcher.render(self.job)
+        except Exception:
+            if not watching.seen:  # else it was refused, and that is told
+                raise
+        return watching.seen
+
+    # -- a whole run ------------------------------------------------------------------------------------------------
+
+    def do_prepare_run(self, jobs: int | None = None) -> dict[str, Any]:
+        """A run that stands ready."""
+        self._run = prepare(self.project, jobs=jobs)
+        return {"run": self._run.record.run_id, "folder": self._run.record.folder}
+
+    def do_take_up(self, run: str) -> None:
+        """A run that an earlier client has left."""
+        self._run = take_up(run, project=str(self.project))
+
+    def do_drive(self) -> dict[str, Any]:
+        """Drive the run to its end; its record."""
+        assert self._run is not None
+        return self._run.driver.run().summary()
+
+    def do_drive_traced(self, at: int | None, files: list[str]) -> dict[str, Any]:
+        """Drive the run, and be killed at the line number ``at``; None: count the lines."""
+        assert self._run is not None
+        return crash.drive(self._run, at, files)
+
+    def do_drive_until(self, state: str) -> None:
+        """Drive the run, and be killed once a job has come to ``state``."""
+        assert self._run is not None
+        crash.drive_until(self._run, state)
+
+    def do_sabotage(self, how: str) -> None:
+        """From now on submit each attempt twice, or not at all: to see whether the counting would notice."""
+        crash.sabotage(how)
+
+    def do_drive_aside(self) -> None:
+        """Drive the run in a thread."""
+        run = self._run
+        assert run is not None
+
+        def drive() -> None:
+            try:
+                run.driver.run()
+            except BaseException as error:
+                self._raised = error
+
+        self._thread = threading.Thread(target=drive, daemon=True)
+        self._thread.start()
+
+    def do_stop_run(self, grace: float) -> dict[str, Any]:
+        """Stop the run that is driven in a thread, and wait for its end."""
+        assert self._run is not None
+        assert self._thread is not None
+        self._run.driver.stop(grace)
+        self._thread.join()
+        if self._raised is not None:
+            raise self._raised
+        return self._run.record.summary()
+
+
+def _word(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode()}
+    return value
+
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def _trace(error: BaseException | None) -> str:
+    """The traceback, without this room's frames."""
+    if error is None:
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    cause = _trace(error.__cause__) if error.__cause__ is not None else ""
+    last = traceback.format_exception_only(type(error), error)
+    return cause + "\nTraceback:\n" + "".join([*traceback.format_list(frames), *last])

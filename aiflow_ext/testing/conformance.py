@@ -1,0 +1,136 @@
+"""JobPluginConformance: what a plugin's author points at a job plugin."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from aiflow_ext.testing.base import BaseLevel
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.durable import SECRET, DurableLevel
+from aiflow_ext.testing.killing import KillLoop
+from aiflow_ext.testing.marks import Marks
+from aiflow_ext.testing.report import LEVELS, PROPERTY
+from aiflow_ext.testing.trial import Trial
+from aiflow_ext.testing.works import DEFAULTS, Works
+from aiflow_ext.testing.zygote import Zygote
+
+# Hooks without which a driver can do less. The others have defaults that are full answers.
+_ASKED_FOR = ("attach", "lookup", "render", "watch")
+_DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
+
+
+class JobPluginConformance(BaseLevel, DurableLevel, KillLoop):
+    """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
+
+    Attributes:
+        platform, engine: the names that the plugin is advertised under.
+        config: keys that every job needs in workflow.yaml on this platform.
+        env: variables for the processes that call the plugin; a cluster's address, for example.
+        patience: seconds that any one call may take, and any one job to begin.
+        at_once: how many jobs are submitted at once.
+        kills: how often the kill loop kills the client; ``--aiflow-kills`` says otherwise.
+    """
+
+    platform: ClassVar[str] = ""
+    engine: ClassVar[str] = ""
+    config: ClassVar[Mapping[str, Any]] = {}
+    env: ClassVar[Mapping[str, str]] = {}
+    patience: ClassVar[float] = 60.0
+    at_once: ClassVar[int] = 8
+    kills: ClassVar[int] = 40
+
+    def works(self, marks: Marks) -> Works:
+        """The jobs that the tests run. Override it for an engine other than python and cmd_line."""
+        if self.engine not in DEFAULTS:
+            complain(
+                f"the kit has jobs for the engines {' and '.join(DEFAULTS)}, and none for {self.engine!r}",
+                "subclass aiflow_ext.testing.works.Works and return an object of it from works(self, marks)",
+                "jobs-and-marks",
+            )
+        return DEFAULTS[self.engine](marks)
+
+    def marks(self, folder: Path) -> Marks:
+        """Where jobs tell that they were executed. Override it where they do not see the client's folders."""
+        return Marks(folder)
+
+    # -- for the tests ---------------------------------------------------------------------------------------------
+
+    @pytest.fixture(autouse=True)
+    def _conformance(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+        function = getattr(request.function, "conformance", None)
+        if function is None:  # a test of the author's own
+            yield
+            return
+        self.pytest_config = request.config
+        self.zygote = _zygote_of(self, request)
+        facts = self.zygote.facts
+        offers = facts.get("offers", [])
+        level, needs = function
+        told: dict[str, Any] = {
+            "plugin": f"{self.platform}.{self.engine}",
+            "distribution": " ".join(filter(None, (facts.get("distribution"), facts.get("version")))),
+            "level": level,
+            "test": request.function.__name__,
+            "tests": _tests_of(type(self)),
+            "missing": [name for name in _ASKED_FOR if name not in offers] if facts else [],
+            "defaults": [name for name in _DEFAULTED if name not in offers] if facts else [],
+            "notes": [],
+        }
+        self.notes = told["notes"]
+        request.node.user_properties.append((PROPERTY, told))
+        if self.zygote.error is not None and request.function.__name__ not in _WITHOUT_PLUGIN:
+            pytest.fail(f"{self.platform}.{self.engine} cannot be loaded; {_WITHOUT_PLUGIN[0]} says why", pytrace=False)
+        missing = [name for name in needs if name not in offers]
+        if missing and facts:
+            pytest.skip(f"not offered: {', '.join(missing)}")
+        self.root = tmp_path
+        config = {"platform": self.platform, "engine": self.engine, **self.config}
+        self.trial = Trial(tmp_path, self.zygote, config, self.marks(tmp_path / "marks"), self.patience)
+        self.jobs = self.works(self.trial.marks)
+        try:
+            yield
+        finally:
+            self.trial.close()
+
+
+_WITHOUT_PLUGIN = ("test_it_is_found_and_is_what_it_says", "test_listing_imports_no_plugin")
+
+
+def _tests_of(cls: type[Any]) -> dict[str, int]:
+    found = dict.fromkeys(LEVELS, 0)
+    for name in dir(cls):
+        said = getattr(getattr(cls, name), "conformance", None)
+        if name.startswith("test_") and said is not None:
+            found[said[0]] += 1
+    return found
+
+
+_ZYGOTES: pytest.StashKey[dict[Any, Zygote]] = pytest.StashKey()
+
+
+def _zygote_of(case: JobPluginConformance, request: pytest.FixtureRequest) -> Zygote:
+    """The class's zygote; one a session for all tests of a plugin."""
+    config = request.config
+    if _ZYGOTES not in config.stash:
+        zygotes = config.stash[_ZYGOTES] = {}
+
+        def close() -> None:
+            for zygote in zygotes.values():
+                zygote.close()
+
+        config.add_cleanup(close)
+    known = config.stash[_ZYGOTES]
+    key = (case.platform, case.engine, tuple(sorted(case.env.items())), os.environ.get("PYTHONPATH"))
+    if key not in known:
+        factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        folder = factory.mktemp("conformance")
+        ours = {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
+        env = {SECRET: secrets.token_hex(16), **ours, **case.env}
+        known[key] = Zygote(case.platform, case.engine, folder, env)
+    return known[key]

@@ -1,0 +1,131 @@
+"""Ends a client at the k-th line that it executes, in the rooms run, host and supervise and in the plugin."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from aiflow_ext import host, run, supervise
+from aiflow_ext.run import launch
+from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.run.start import Run
+
+_ROOMS = [os.path.dirname(os.path.abspath(str(room.__file__))) + os.sep for room in (run, host, supervise)]
+
+
+def files_of(plugin: Any) -> list[str]:
+    """Where the plugin's own code is: the package or the module of its class and of each base of it."""
+    found = []
+    for cls in type(plugin).__mro__:
+        top = cls.__module__.partition(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if top not in ("builtins", "abc", "aiflow_ext") and file:
+            file = os.path.abspath(file)
+            found.append(os.path.dirname(file) + os.sep if file.endswith("__init__.py") else file)
+    return sorted(set(found))
+
+
+class Lines:
+    """Counts the lines that all threads execute in some files, and ends the process at one of them.
+
+    Args:
+        at: the line at which to end it; None: count only.
+        files: the files, or folders of them.
+    """
+
+    def __init__(self, at: int | None, files: list[str]) -> None:
+        self.at, self.files = at, tuple(files)
+        self.count = 0
+        self._numbers = itertools.count(1)
+        self._known: dict[str, bool] = {}
+
+    def arm(self) -> None:
+        """From now on, in this thread and in every new one."""
+        threading.settrace(self._called)
+        sys.settrace(self._called)
+
+    def disarm(self) -> None:
+        """Stop in this thread, and in those to come."""
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+
+    def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
+        name = frame.f_code.co_filename
+        counts = self._known.get(name)
+        if counts is None:
+            counts = self._known[name] = name.startswith(self.files)
+        return self._line if counts else None
+
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line":
+            self.count = number = next(self._numbers)
+            if number == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self._line
+
+
+def drive(prepared: Run, at: int | None, files: list[str]) -> dict[str, Any]:
+    """Drive a run under the count; how many lines it took, and at which an attempt was intended and acknowledged."""
+    lines = Lines(at, [*_ROOMS, *files])
+    reached: dict[str, int] = {}
+    store = prepared.driver.ledger.store
+    write = store.write
+
+    def noted(*arguments: Any, **more: Any) -> Any:
+        attempt = next((each for each in arguments if isinstance(each, AttemptRecord)), None)
+        if attempt is not None and attempt.native_id is not None:
+            reached.setdefault("intent", lines.count)
+        written = write(*arguments, **more)
+        if attempt is not None and (attempt.step == "acknowledged" or attempt.state.ended):
+            reached.setdefault("acknowledged", lines.count)
+        return written
+
+    setattr(store, "write", noted)  # noqa: B010
+    lines.arm()
+    try:
+        record = prepared.driver.run()
+    finally:
+        lines.disarm()
+    return {"lines": lines.count, **reached, "record": record.summary()}
+
+
+def drive_until(prepared: Run, state: str) -> None:
+    """Drive a run, and be killed once a job has come to ``state``."""
+
+    def note(transition: Any) -> None:
+        if str(transition.state) == state:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    prepared.driver.listener = note
+    prepared.driver.run()
+
+
+def sabotage(how: str) -> None:
+    """Make every durable plugin of this process double or drop what it is given, behind the driver's back."""
+    submit = launch.DirectLauncher.submit
+
+    def doubled(self: launch.DirectLauncher, job: Any) -> Any:
+        again = type(job.job_context).from_json({**job.job_context.to_json()})
+        kept, job.job_context = job.job_context, again
+        again.attempt = (kept.attempt or 1) + 100
+        again.work_folder = os.path.join(os.path.dirname(str(kept.work_folder)), str(again.attempt))
+        again.native_id = None
+        os.makedirs(again.work_folder, exist_ok=True)
+        again.native_id = self.allocate(job)
+        self.prepare(job)
+        second = submit(self, job)
+        if second is not None:
+            second.wait(60.0)
+        job.job_context = kept
+        return submit(self, job)
+
+    def dropped(self: launch.DirectLauncher, job: Any) -> Any:
+        return None
+
+    replacement = doubled if how == "double" else dropped
+    launch.DirectLauncher.submit = replacement  # type: ignore[method-assign]

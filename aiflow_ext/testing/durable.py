@@ -1,0 +1,412 @@
+"""Level durable: the second specification, by which jobs live on without whoever submitted them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from aiflow_ext.testing import remains
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.levels import durable
+from aiflow_ext.testing.support import LONG, Support
+from aiflow_ext.testing.zygote import Client, Raised
+
+LINES = 400
+SIZES = {"big": 10 << 20, "empty": 0}
+SECRET = "CONFORMANCE_SECRET"
+
+
+class DurableLevel(Support):
+    """What a plugin with ``lookup`` and ``attach`` must do besides."""
+
+    secret: ClassVar[str] = f"env:{SECRET}"
+    offline: Callable[[str, str, str], None]
+
+    # -- what is rendered is what is sent ---------------------------------------------------------------------------
+
+    @durable("render")
+    def test_render_is_offline_and_writes_nothing(self) -> None:
+        """What would be sent can be shown on a plane."""
+        self.offline("render", "make the request of the job alone; a value that the server assigns is ${server:...}",
+                     "what-is-rendered-is-what-is-sent")  # fmt: skip
+
+    @durable("render")
+    def test_render_is_what_is_sent(self) -> None:
+        """The request that render shows is the one that reaches the platform."""
+        client, _ = self.trial.write({"job": self.jobs.tells_itself()}, env={"KIT_SHOWN": "shown"}).ready()
+        rendered = client("render")
+        again = client("render")
+        if rendered != again:
+            complain(f"{self.name}: render gives another request when it is asked again", "make it of the job alone",
+                     "what-is-rendered-is-what-is-sent")  # fmt: skip
+        client("submit_job")
+        self._finished(client, "the job tells its own command and environment")
+        self.compare_sent(rendered)
+
+    def compare_sent(self, request: dict[str, Any]) -> None:
+        """Complain where ``request`` (``kind`` and ``content``) is not what was sent.
+
+        For ``exec`` the job's own /proc/self is compared: its ``argv``, ``cwd`` and ``env``. Override it for another
+        kind, with a tap on what leaves the client: a proxy in front of the server, or the object as the server has it.
+        """
+        if request["kind"] != "exec":
+            complain(
+                f"{self.name}: render gives a request of kind {request['kind']!r}, and the kit can tap an exec alone",
+                "override compare_sent(self, request): compare the request with what a proxy in front of the server "
+                "saw, or with the object as the server has it", "what-is-rendered-is-what-is-sent",
+            )  # fmt: skip
+        content, sent = request["content"], self.trial.marks
+        argv = [part.decode("utf-8", "replace") for part in _only(sent.contents("cmdline")).split(b"\0")[:-1]]
+        environ = dict(pair.decode("utf-8", "replace").partition("=")[::2]
+                       for pair in _only(sent.contents("environ")).split(b"\0") if pair)  # fmt: skip
+        self._same("argv", list(content.get("argv", [])), argv)
+        if "cwd" in content:
+            self._same("cwd", os.path.realpath(content["cwd"]), os.path.realpath(_only(sent.contents("cwd")).decode()))
+        for name, value in content.get("env", {}).items():
+            if isinstance(value, str):
+                self._same(f"env {name}", value, environ.get(name))
+        if "env_from" not in content:
+            self._same("env", sorted(content.get("env", {})), sorted(environ))
+
+    def _same(self, what: str, rendered: Any, sent: Any) -> None:
+        if rendered != sent:
+            complain(
+                f"{self.name}: render shows {what} {rendered!r}, and {sent!r} was executed",
+                "let submit_job send what render returns, and nothing else", "what-is-rendered-is-what-is-sent",
+            )  # fmt: skip
+
+    # -- ends -------------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_exit_codes_are_true(self) -> None:
+        """The record has the exit code of the job's own process."""
+        works = {f"exit {code}": self.jobs.prints_and_exits("x", code, f"{code}") for code in (0, 1, 77, 255)}
+        record = self.trial.write(works).run()
+        for code in (0, 1, 77, 255):
+            attempt = self.attempt_of(record, f"exit {code}")
+            if (attempt["exit_code"], attempt["state"]) != (code, "FAILED" if code else "FINISHED"):
+                complain(f"{self.name}: the job exits with {code}, and is recorded as {attempt['state']} with exit "
+                         f"code {attempt['exit_code']}", "give AttemptEvent(exit_code=) the code of the job's own process, "
+                         "not of what started it", "true-ends")  # fmt: skip
+
+    @durable()
+    def test_signals_are_true(self) -> None:
+        """A job that a signal ends has that on record: as the signal, or as the shell's 128 + its number."""
+        numbers = (signal.SIGKILL, signal.SIGTERM)
+        record = self.trial.write({number.name: self.jobs.kills_itself(int(number)) for number in numbers}).run()
+        for number in numbers:
+            attempt = self.attempt_of(record, number.name)
+            told = attempt["signal"] == number or attempt["exit_code"] == 128 + number
+            if attempt["state"] != "FAILED" or not told:
+                complain(f"{self.name}: {number.name} ends the job, and it is recorded as {attempt['state']} with exit "
+                         f"code {attempt['exit_code']} and signal {attempt['signal']}",
+                         "give AttemptEvent(signal=) its number", "true-ends")  # fmt: skip
+
+    @durable("watch")
+    def test_a_watch_tells_what_was_missed(self) -> None:
+        """A driver that comes late is told the end, from the beginning and from any cursor."""
+        client, native_id = self.started(self.jobs.prints_and_exits("hello", 5))
+        self.ended(client)
+        told = self.trial.other(native_id)("events", seconds=self.patience / 4)
+        if not told or told[-1]["state"] != "FAILED":
+            complain(f"{self.name}: the job has failed; a watch that begins now tells {told or 'nothing'}",
+                     "begin with what is so already, then tell what changes", "beyond-the-nine")  # fmt: skip
+        cursors = [event["cursor"] for event in told[:-1] if event["cursor"] is not None]
+        for cursor in cursors:
+            again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
+            if not again or again[-1]["state"] != "FAILED":
+                complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
+                         "a cursor belongs to the event that carries it: go on after it", "beyond-the-nine")  # fmt: skip
+
+    # -- logs -------------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_logs_are_complete_and_in_order(self) -> None:
+        """stdout and stderr, apart, from any offset, after the end."""
+        self.trial.marks.put("go")
+        client, _ = self.started(self.jobs.counts(LINES), "half")
+        self._finished(client, "the job prints lines")
+        for stream, word in (("stdout", "line"), ("stderr", "error")):
+            wanted = _numbered(word)
+            found = self._read(client, stream)
+            self._compare_logs(stream, wanted, found)
+            middle = len(wanted) // 2
+            self._compare_logs(f"{stream} from byte {middle} on", wanted[middle:], self._read(client, stream, middle))
+            beyond = self._read(client, stream, len(wanted))
+            self._compare_logs(f"{stream} from its end on", b"", beyond)
+
+    @durable()
+    def test_logs_can_be_followed(self) -> None:
+        """What a running job has printed can be read by offset, and the rest after that, without gaps or repeats."""
+        client, _ = self.started(self.jobs.counts(LINES), "half")
+        half = _numbered("line", LINES // 2)
+        followed = b""
+
+        def follow() -> str | None:
+            nonlocal followed
+            followed += self._piece(client, "stdout", len(followed))
+            return "FINISHED" if len(followed) >= len(half) else None
+
+        self._until(follow, "the job runs and has printed half of its lines; they do not come")
+        self._compare_logs("stdout of the running job", half, followed)
+        state = client("state")
+        if state != "RUNNING":
+            complain(f"{self.name}: the job runs, and its handler says {state}", "let state() tell RUNNING",
+                     "handlers-are-data")  # fmt: skip
+        self.trial.marks.put("go")
+        self._finished(client, "the job prints lines")
+        followed += self._read(client, "stdout", len(followed))
+        self._compare_logs("stdout, followed by offset", _numbered("line"), followed)
+
+    def _piece(self, client: Client, stream: str, offset: int) -> bytes:
+        found = client("logs", stream=stream, offset=offset)
+        if found is None:
+            complain(f"{self.name}: the handler cannot tell the logs", "implement logs(stream, offset)", "logs")
+        assert isinstance(found, bytes)
+        return found
+
+    def _read(self, client: Client, stream: str, offset: int = 0) -> bytes:
+        found = b""
+        while (piece := self._piece(client, stream, offset + len(found))) and len(found) < 1 << 24:
+            found += piece
+        return found
+
+    def _compare_logs(self, what: str, wanted: bytes, found: bytes) -> None:
+        if found == wanted:
+            return
+        pairs = enumerate(zip(wanted, found, strict=False))
+        place = next((place for place, (one, other) in pairs if one != other), min(len(wanted), len(found)))
+        known = f"{len(found)} bytes instead of {len(wanted)}"
+        near = found[max(0, place - 20) : place + 40].decode("utf-8", "replace")
+        complain(f"{self.name}: {what} is not what the job printed: {known}; they part at byte {place}, at {near!r}",
+                 "return the bytes of the stream from the offset on, no more and no fewer; a stream that the platform "
+                 "mixes, cuts or decorates needs a place of its own", "logs")  # fmt: skip
+
+    # -- stop -------------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_a_job_that_forked_is_gone_after_stop(self) -> None:
+        """The handler's stop returns True once everything is gone that the job has started."""
+        client, _ = self.started(self.jobs.forks(LONG), "child")
+        self._until(lambda: "FINISHED" if all(self.trial.marks.contents("child")) else None, "the child wrote nothing")
+        said = client("stop", grace=1.0)
+        left = [stat for stat in self.trial.marks.contents("child") if remains.alive(stat)] if said is True else [
+            stat for stat in self.trial.marks.contents("child") if not remains.gone_within(stat, 5.0)]  # fmt: skip
+        for stat in left:
+            remains.kill_stat(stat)
+        if left:
+            complain(
+                f"{self.name}: the job has started a process in a session of its own; the handler's stop has returned "
+                f"{said!r}, and that process (pid {left[0].split()[0].decode()}) is still there",
+                "end the job's cgroup or pod, or every process whose environment carries its AIFLOW_MARK, and return "
+                "True once they are gone", "stopping-and-cleaning-up",
+            )  # fmt: skip
+
+    @durable()
+    def test_another_process_can_stop_it(self) -> None:
+        """The handler, read from JSON by a process that knows nothing else, ends the job; and once more."""
+        client, _ = self.started(self.jobs.sleeps(LONG))
+        other = self._from_json(client)
+        other("stop", grace=1.0)
+        other("stop", grace=1.0)
+        state = self.ends(lambda: other("state"))
+        if self.trial.marks.count("end") or state == "FINISHED":
+            complain(f"{self.name}: another process has stopped the job by its handler, and its state is {state}",
+                     "let the handler's stop act on the platform by the native id", "handlers-are-data")  # fmt: skip
+
+    # -- handlers ---------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_the_handler_works_in_another_process(self) -> None:
+        """Written as JSON and read back by a process that did not submit: state, wait and logs."""
+        self.trial.marks.put("go")
+        client, native_id = self.started(self.jobs.counts(10), "half")
+        other = self._from_json(client)
+        self._finished(other, "its handler, in another process, was waited for")
+        self._compare_logs("stdout as another process reads it", _numbered("line", 10), self._read(other, "stdout"))
+        attached = self.trial.other(native_id)
+        attached("attach")
+        self._finished(attached, "attach gave another process its handler")
+        self._compare_logs("stdout of the attached handler", _numbered("line", 10), self._read(attached, "stdout"))
+
+    def _from_json(self, client: Client) -> Client:
+        text = self.raises(
+            "the handler", "cannot be written as JSON", "let its attributes be plain values: strings, numbers, lists, "
+            "maps; what is for this process only goes into the class attribute transient", "handlers-are-data",
+            lambda: client("handler"),
+        )  # fmt: skip
+        json.loads(text)
+        other = self.trial.client()
+        self.raises("the handler", "cannot be read back", "let everything that it needs be in its data",
+                    "handlers-are-data", lambda: other("take_handler", text=text))  # fmt: skip
+        return other
+
+    # -- once -------------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_native_ids_name_one_attempt_each(self) -> None:
+        """Each attempt has an id of its own, and allocating it starts nothing."""
+        self.trial.write({"job": self.jobs.sleeps(LONG), "other job": self.jobs.sleeps(LONG)})
+        clients = [self.trial.attempt(job, number) for job in ("job", "other job") for number in (1, 2)]
+        found = [client("allocate_id") for client in clients]
+        if len(set(found)) < len(found) or not all(isinstance(native_id, str) and native_id for native_id in found):
+            complain(f"{self.name}: four attempts were given the ids {found}",
+                     "make the id of the run, the job and the attempt, all three", "beyond-the-nine")  # fmt: skip
+        for client, native_id in zip(clients, found, strict=True):
+            client("take_id", native_id=native_id)
+            said = client("lookup")
+            if said == "FOUND":
+                complain(f"{self.name}: an id was allocated, and lookup says FOUND",
+                         "start nothing in allocate_id, and let lookup look at what was started", "submitted-once")  # fmt: skip
+
+    @durable()
+    def test_lookup_tells_what_was_started(self) -> None:
+        """NEVER_STARTED before the start, FOUND from then on, and for an unknown id never FOUND."""
+        self.trial.marks.put("go")
+        client, native_id = self.trial.write({"job": self.jobs.counts(10)}).ready()
+        self._lookup(client, "NEVER_STARTED", "the job's resources are in place and it was not submitted")
+        client("submit_job")
+        self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted")
+        self._finished(client, "the job was submitted")
+        self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted and has ended")
+        unknown = self.trial.other(_unlike(native_id), number=7)
+        said = unknown("lookup")
+        if said == "FOUND":
+            complain(f"{self.name}: lookup of {_unlike(native_id)!r}, an id that was never allocated, says FOUND",
+                     "look for this very id", "submitted-once")  # fmt: skip
+
+    def _lookup(self, client: Client, wanted: str, when: str) -> None:
+        said = client("lookup")
+        if said != wanted:
+            complain(
+                f"{self.name}: {when}, and lookup says {said} instead of {wanted}",
+                "write down, or let the platform show, what has been started, before it starts: a driver that was "
+                "killed submits again where lookup says NEVER_STARTED, adopts what is FOUND, and gives up what is "
+                "UNKNOWN", "submitted-once",
+            )  # fmt: skip
+
+    @durable()
+    def test_the_same_attempt_submitted_twice_runs_once(self) -> None:
+        """Submitting a native id again finds the job that is there; or raises, and lookup says FOUND."""
+        self.trial.marks.put("go")
+        client, native_id = self.started(self.jobs.counts(10), "half")
+        self._finished(client, "it was submitted")
+        for _ in range(2):
+            again = self.trial.other(native_id)
+            again("generate_job_resource")
+            with contextlib.suppress(Raised):
+                again("submit_job")
+            again("attach")
+            self.ended(again)
+        if self.trial.marks.count("half") != 1:
+            complain(f"{self.name}: an attempt was submitted three times under one native id, and was executed "
+                     f"{self.trial.marks.count('half')} times",
+                     "create the job under its native id, and take what is there already for success",
+                     "submitted-once")  # fmt: skip
+
+    # -- artifacts and secrets --------------------------------------------------------------------------------------
+
+    @durable()
+    def test_artifacts_of_any_size(self) -> None:
+        """10 MB, and nothing at all, cross from one job to another."""
+        makes = {f"make {kind}": self.jobs.makes(size, kind) for kind, size in SIZES.items()}
+        reads = {f"read {kind}": self.jobs.reads(kind) for kind in SIZES}
+        record = self.trial.write({**makes, **reads}).run()
+        for kind, size in SIZES.items():
+            for job in (f"make {kind}", f"read {kind}"):
+                self.must_be(record, "FINISHED", f"the job {job!r} passes an artifact of {size} bytes on",
+                             "use aiflow_ext.engines.bundle, and an artifacts URL that the jobs reach", "artifacts",
+                             job)  # fmt: skip
+            made, read = (_only(self.trial.marks.contents(f"{what}{kind}"))[:64] for what in ("made", "read"))
+            if made != read:
+                complain(f"{self.name}: an artifact of {size} bytes has another sha256 where it is read",
+                         "pass artifacts on as aiflow_ext.engines does", "artifacts")  # fmt: skip
+
+    @durable()
+    def test_a_secret_is_nowhere(self) -> None:
+        """A secret reaches the job, and is in no request, no log of ours and no file of the run or the store."""
+        self.trial.write({"job": self.jobs.tells_variables(["TOKEN"])}, env={"TOKEN": {"secret": self.secret}})
+        value = self.zygote.env[SECRET]
+        client, _ = self.trial.ready()
+        shown = json.dumps(client("render")) if "render" in self.zygote.facts["offers"] else ""
+        if value in shown:
+            complain(f"{self.name}: a secret's value stands in what render shows", "leave references as they "
+                     "are in render (aiflow_ext.translate.secrets.shown), resolve them in submit_job", "secrets")  # fmt: skip
+        before = self._files_with(value)
+        client("submit_job")
+        during = self._files_with(value)
+        self._finished(client, "it reads a secret")
+        client("cleanup_attempt")
+        record = self.trial.run()
+        self.must_be(record, "FINISHED", "the job reads a secret", "see the reason", "secrets")
+        told = _only(self.trial.marks.contents("told"))
+        if told != value.encode() + b"\0":
+            complain(f"{self.name}: the secret has not reached the job", "resolve it in submit_job "
+                     "(aiflow_ext.translate.secrets.resolve)", "secrets")  # fmt: skip
+        for path in dict.fromkeys([*before, *during, *self._files_with(value)]):
+            complain(f"{self.name}: a secret's value stands in {path}", "hand it over in the process's environment, or "
+                     "as the platform's own kind of secret", "secrets")  # fmt: skip
+
+    def _files_with(self, value: str) -> list[str]:
+        """The files of the trial, but for marks, that hold ``value``."""
+        found = []
+        for path in self.trial.root.rglob("*"):
+            if path.is_file() and self.trial.root / "marks" not in path.parents:
+                with contextlib.suppress(OSError):
+                    if value.encode() in path.read_bytes():
+                        found.append(str(path.relative_to(self.trial.root)))
+        return found
+
+    # -- the rest of the second specification -----------------------------------------------------------------------
+
+    @durable()
+    def test_cleanup_run_comes_twice(self) -> None:
+        """When every job has ended, and again by gc; also for a run that sent nothing."""
+        client, _ = self.started(self.jobs.prints_and_exits("hello", 0), "end")
+        self.ended(client)
+        client("cleanup_attempt")
+        for _ in range(2):
+            client("cleanup_run", run=self.trial.runs[-1])
+        client("cleanup_run", run="kit-a-run-that-sent-nothing")
+
+    @durable()
+    def test_the_platform_is_fit(self) -> None:
+        """check_platform finds nothing wrong where jobs can be run, and what it finds are problems with cures."""
+        found = self.trial.write({"job": self.jobs.sleeps(LONG)}).attempt()("check_platform")
+        if found:
+            complain(f"{self.name}: check_platform finds problems, and jobs can be run: " + "; ".join(found),
+                     "tell only what keeps jobs from being run", "beyond-the-nine")  # fmt: skip
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _finished(self, client: Client, what: str) -> None:
+        state = self.ended(client)
+        if state != "FINISHED":
+            complain(f"{self.name}: {what}; it has ended well, and its handler says {state}",
+                     "let the handler tell the job's true end", "handlers-are-data")  # fmt: skip
+
+    def _until(self, ask: Callable[[], str | None], words: str) -> None:
+        try:
+            self.ends(ask)
+        except BaseException as error:
+            if "the job has ended" in str(error):
+                complain(f"{self.name}: {words} within {self.patience:g} s", "see what the job printed", "logs")
+            raise
+
+
+def _numbered(word: str, lines: int = LINES) -> bytes:
+    return "".join(f"{word} {number}\n" for number in range(1, lines + 1)).encode()
+
+
+def _only(contents: list[bytes]) -> bytes:
+    return contents[0] if contents else b""
+
+
+def _unlike(native_id: str) -> str:
+    """An id of the same kind that nobody has allocated."""
+    return re.sub(r"\d+$", "7", native_id) if re.search(r"\d$", native_id) else f"{native_id}7"

@@ -1,0 +1,125 @@
+"""Level durable, the kill loop: the client is killed at enumerated lines, and the job is executed exactly once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from typing import Any
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.levels import durable
+from aiflow_ext.testing.support import Support
+from aiflow_ext.testing.trial import by_name
+from aiflow_ext.testing.zygote import Raised
+
+BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement that are drawn from too
+ENOUGH = 500  # with --aiflow-kills=all: every line there is, or a sample of so many where there are more
+SEED = 1
+
+
+def verdict(starts: int, ends: int, state: str) -> str | None:
+    """What is wrong with a job that was executed so often and is recorded so; None: nothing."""
+    if (starts, ends, state) == (1, 1, "FINISHED"):
+        return None
+    return f"the job has begun {starts} times, has come to its end {ends} times, and is recorded as {state}"
+
+
+def chosen(lines: int, intent: int, acknowledged: int, wanted: int | None, seed: int) -> list[int]:
+    """At which lines to kill: drawn from those between intent and acknowledgement, and around; None: all, or ENOUGH."""
+    inside = range(max(1, intent - BEFORE), min(lines, acknowledged + AFTER) + 1)
+    if wanted is None and len(inside) <= ENOUGH:
+        return list(inside)
+    draw = random.Random(seed)
+    count = max(ENOUGH, len(inside) // 4) if wanted is None else min(wanted, len(inside))
+    return sorted(draw.sample(inside, min(count, len(inside))))
+
+
+class KillLoop(Support):
+    """The tests in which the client dies."""
+
+    @durable()
+    def test_the_counting_of_executions_notices(self) -> None:
+        """The kit's own proof: a plugin that doubles is seen to have executed twice, one that drops not at all."""
+        self.trial.write({"job": self.jobs.prints_and_exits("x", 0)})
+        for how, wanted in (("double", 2), ("drop", 0)):
+            self.trial.marks.clear()
+            client = self.trial.client()
+            client("sabotage", how=how)
+            self.trial.runs.append(client("prepare_run")["run"])
+            if how == "double":
+                client("drive")
+            else:
+                client.send("drive_until", state="QUEUED")
+                client.wait()
+            starts, ends = self.trial.marks.count("start"), self.trial.marks.count("end")
+            if starts != wanted or verdict(starts, ends, "FINISHED") is None:
+                complain(f"{self.name}: the plugin was made to {how} what it submits; {wanted} executions were "
+                         f"expected, {starts} were counted", "the marks do not tell executions apart: let each execution create "
+                         "a file with a fresh name, and marks().count count them", "killed-at-any-line")  # fmt: skip
+
+    @durable()
+    def test_killed_anywhere_it_runs_exactly_once(self) -> None:
+        """SIGKILL at a line of run, host, supervise or the plugin, then resume: one start, one end, FINISHED."""
+        self.trial.write({"job": self.jobs.prints_and_exits("x", 0)})
+        files = self.zygote.facts["files"]
+        client = self.trial.client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        counted = client("drive_traced", at=None, files=files)
+        lines = chosen(counted["lines"], counted["intent"], counted["acknowledged"], self._wanted(), self._seed())
+        began, killed, wrong = time.monotonic(), 0, []
+        for line in lines:
+            died, words = self._killed_at(line, files)
+            killed += died
+            if words is not None:
+                wrong.append(f"killed at line {line}: {words}" if died else f"not killed: {words}")
+        seconds = time.monotonic() - began
+        told = (
+            f"{killed} kills at {len(lines)} of {counted['lines']} lines (intent at {counted['intent']}, acknowledged "
+            f"at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s"
+        )
+        self.notes.append(f"kill loop: {told}")
+        if wrong:
+            complain(
+                f"{self.name}: {told}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong[:10]),
+                "begun twice: submit_job must take what it finds under its native id for its own, and lookup must not "
+                "say NEVER_STARTED for it; not begun or LOST: lookup must not say FOUND or UNKNOWN before the start",
+                "killed-at-any-line",
+            )
+
+    def _killed_at(self, line: int, files: list[str]) -> tuple[bool, str | None]:
+        """Whether the client was killed at ``line``, and what is wrong after the run was resumed."""
+        self.trial.marks.clear()
+        client = self.trial.client()
+        run = client("prepare_run")["run"]
+        self.trial.runs.append(run)
+        client.send("drive_traced", at=line, files=files)
+        died = False
+        try:
+            record: dict[str, Any] = client.answer("drive_traced")["record"]
+        except Raised as raised:
+            if client.wait() != -signal.SIGKILL:
+                return False, f"{raised}"
+            died = True
+            again = self.trial.client()
+            try:
+                again("take_up", run=run)
+                record = again("drive")
+            except Raised as raised_later:
+                return True, f"resume {raised_later}"
+            finally:
+                again.kill()
+        finally:
+            client.kill()
+        job = by_name(record)["jobs"]["job"]
+        words = verdict(self.trial.marks.count("start"), self.trial.marks.count("end"), job["state"])
+        reason = f" ({job['reason']})" if words and job["reason"] else ""
+        return died, words and words + reason
+
+    def _wanted(self) -> int | None:
+        said = self.pytest_config.getoption("--aiflow-kills", default=None)
+        return None if said == "all" else int(said) if said is not None else self.kills
+
+    def _seed(self) -> int:
+        said = self.pytest_config.getoption("--aiflow-seed", default=None)
+        return SEED if said is None else int(said)

@@ -1,0 +1,74 @@
+"""Which level a test belongs to, and what of the second specification it needs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.zygote import Raised
+
+F = TypeVar("F", bound=Callable[..., None])
+
+# What to do when a call raises, and where to read on.
+_CURES = {
+    "open": ("let generate take the kit's jobs; for other nodes than python and cmd_line, override works()",
+             "jobs-and-marks"),
+    "allocate_id": ("give a string that names the attempt, and start nothing", "beyond-the-nine"),
+    "generate_job_resource": ("make it repeatable: it may come again for the same attempt", "the-nine-methods"),
+    "submit_job": ("start the job, and return its handler", "the-nine-methods"),
+    "stop_attempt": ("stopping is fine at any time and any number of times", "stopping-and-cleaning-up"),
+    "cleanup_attempt": ("let it pass over what is already gone", "stopping-and-cleaning-up"),
+    "cleanup_run": ("it comes when all jobs have ended and again by gc: let it pass over what is already gone",
+                    "beyond-the-nine"),
+    "check_platform": ("return the problems that you find, none where all is well", "beyond-the-nine"),
+    "render": ("make it of the job alone; it is called before anything is sent", "what-is-rendered-is-what-is-sent"),
+    "lookup": ("answer FOUND, NEVER_STARTED or UNKNOWN for any string; raise only where the platform cannot be reached",
+               "submitted-once"),
+    "attach": ("make the handler of the native id alone; the job it is given was generated anew", "handlers-are-data"),
+    "handler": ("let the handler's attributes be plain values: strings, numbers, lists, maps", "handlers-are-data"),
+    "take_handler": ("let the handler's class be importable with the plugin, and its attributes be all it needs",
+                     "handlers-are-data"),
+    "state": ("let the handler ask the platform by its native id", "handlers-are-data"),
+    "wait": ("return the state at the job's end, or at the timeout", "handlers-are-data"),
+    "logs": ("return the bytes from the offset on; b'' where there are none yet", "logs"),
+    "stop": ("stopping is fine at any time and any number of times", "stopping-and-cleaning-up"),
+    "drive": ("let every method that takes a job bear being called by a run", "the-nine-methods"),
+}  # fmt: skip
+
+
+def level(name: str, *needs: str) -> Callable[[F], F]:
+    """A test of this level that needs these hooks of the second specification."""
+
+    def mark(function: F) -> F:
+        @functools.wraps(function)
+        def test(self: Any) -> None:
+            failed = None
+            try:
+                function(self)
+            except Raised as raised:
+                failed = raised
+            if failed is not None:
+                _told(self, failed)
+
+        test.conformance = (name, needs)  # type: ignore[attr-defined]
+        found: Any = test
+        return found  # type: ignore[no-any-return]
+
+    return mark
+
+
+base = level("base")
+
+
+def durable(*needs: str) -> Callable[[F], F]:
+    """A test of the level durable."""
+    return level("durable", "lookup", "attach", *needs)
+
+
+def _told(self: Any, raised: Raised) -> None:
+    cure, anchor = _CURES.get(raised.call, ("see the traceback", "prove-it-right"))
+    trace = "\n".join(f"    {line}" for line in raised.trace.strip().splitlines())
+    words = f"{self.platform}.{self.engine}: {raised.call}: {raised.kind}: {raised.words}"
+    complain(f"{words}\n{trace}" if trace else words, cure, anchor)

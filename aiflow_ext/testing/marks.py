@@ -1,0 +1,90 @@
+"""How a job tells that it was executed: it creates a file with a fresh name, so that each execution is one more."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+from aiflow_ext.testing.complaint import complain
+
+# Sent along with python jobs as kit_marks.py.
+_MODULE = """
+import os, tempfile, time
+
+WHERE = {where!r}
+
+
+def mark(kind, content=b""):
+    number, path = tempfile.mkstemp(prefix=kind + ".", dir=WHERE)  # O_EXCL, under a name that is new
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+
+
+def wait_for(kind):
+    while not any(name.startswith(kind + ".") for name in os.listdir(WHERE)):
+        time.sleep(0.02)
+"""
+
+
+class Marks:
+    """Marks as files of a folder that the jobs see under the same path.
+
+    For jobs that do not, subclass it for a place that they do see (an object store, WebHDFS) and return it from
+    :meth:`JobPluginConformance.marks`: what a job executes to leave a mark, and how marks are read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    # -- what jobs execute -----------------------------------------------------------------------------------------
+
+    def shell(self, kind: str, content: str = "") -> str:
+        """A shell command that leaves a mark; ``content`` is a command whose output it holds."""
+        template = shlex.quote(str(self.folder / f"{kind}.XXXXXXXXXX"))
+        return f'{content} > "$(mktemp {template})"' if content else f"mktemp {template} > /dev/null"
+
+    def shell_wait(self, kind: str) -> str:
+        """A shell command that waits for a mark."""
+        pattern = f"{shlex.quote(str(self.folder))}/{kind}.*"
+        return f"until ls {pattern} > /dev/null 2>&1; do sleep 0.02; done"
+
+    def python_module(self) -> str:
+        """The text of a module with ``mark(kind, content=b"")`` and ``wait_for(kind)``."""
+        return _MODULE.format(where=str(self.folder))
+
+    # -- what tests do ---------------------------------------------------------------------------------------------
+
+    def count(self, kind: str) -> int:
+        """How many marks of a kind there are."""
+        return len(self._files(kind))
+
+    def contents(self, kind: str) -> list[bytes]:
+        """What the marks of a kind hold, in no order."""
+        return [path.read_bytes() for path in self._files(kind)]
+
+    def put(self, kind: str) -> None:
+        """Leave a mark that jobs wait for."""
+        (self.folder / f"{kind}.put").touch()
+
+    def clear(self) -> None:
+        """Forget all marks."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    def wait(self, kind: str, timeout: float, count: int = 1) -> None:
+        """Wait until there are ``count`` marks of a kind; fails the test where they do not come."""
+        deadline = time.monotonic() + timeout
+        while self.count(kind) < count:
+            if time.monotonic() > deadline:
+                complain(
+                    f"the job was submitted, and after {timeout:g} s it has not begun: {self.count(kind)} of {count} "
+                    f"marks {kind!r} are there",
+                    "let submit_job start the job. Where your jobs cannot see the client's folders, override marks()",
+                    "jobs-and-marks",
+                )
+            time.sleep(0.01)
+
+    def _files(self, kind: str) -> list[Path]:
+        return list(self.folder.glob(f"{kind}.*"))

@@ -1,0 +1,28 @@
+"""Started as a script in a fresh interpreter: lists all plugins, resolves one, and tells which modules that imports."""
+
+import sys
+
+if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/")[0]:
+    del sys.path[0]  # this file's folder; its modules are no top-level ones
+
+import json
+
+
+def main() -> None:
+    """Tell, as JSON on standard output."""
+    path, platform, engine = json.loads(sys.argv[1])
+    sys.path[:] = dict.fromkeys([*path, *sys.path])
+    import aiflow_ext as af
+
+    records = [record.to_dict() for record in af.PluginHost().plugins(refresh=True)]
+    listed = sorted(sys.modules)
+    error = None
+    try:
+        af.PluginHost().resolve(platform, engine)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    print(json.dumps({"records": records, "listed": listed, "resolved": sorted(sys.modules), "error": error}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What is left of a run: processes that carry its mark, files outside of its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from aiflow_ext.supervise import proc
+
+
+def marked(text: str) -> dict[int, str]:
+    """The living processes of this machine whose AIFLOW_MARK contains ``text``, with their command lines."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        pid = int(entry.name)
+        mark = proc.mark_of(pid)
+        if mark is None or text not in mark:
+            continue
+        stat = proc.read_stat(pid)
+        if stat is not None and stat.alive:
+            with contextlib.suppress(OSError):
+                found[pid] = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def alive(stat: bytes) -> bool:
+    """Whether the process lives that once had this /proc/PID/stat. Of another machine's, nothing is known: False."""
+    if not stat:
+        return False
+    then = proc.Stat(int(stat.split()[0]), stat)
+    now = proc.read_stat(then.pid)
+    return now is not None and now.start == then.start and now.alive
+
+
+def gone_within(stat: bytes, seconds: float) -> bool:
+    """Whether that process goes away in time: a process that was told to end is not gone at once."""
+    deadline = time.monotonic() + seconds
+    while alive(stat):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def kill_marked(text: str) -> None:
+    """End what carries a mark of ours."""
+    for pid in marked(text):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_stat(stat: bytes) -> None:
+    """End the process that once had this /proc/PID/stat."""
+    if alive(stat):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(stat.split()[0]), signal.SIGKILL)
+
+
+def files_below(*folders: Path) -> set[str]:
+    """Every file and folder below these, but for caches of compiled code."""
+    found = set()
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if "__pycache__" not in path.parts:
+                found.add(str(path))
+    return found

@@ -1,0 +1,91 @@
+"""Which level each job plugin has reached, and what it does not offer: told at the end of the session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PROPERTY = "aiflow_ext.conformance"
+LEVELS = ("base", "durable", "cluster")  # no test of the level cluster yet
+NOT_OFFERED = "not offered"
+LEFT_OUT = "left out"
+
+
+class Tested:
+    """What is known of one test class.
+
+    Attributes:
+        outcomes: by level, the outcome of each test by its name.
+        facts: ``plugin``, ``distribution``, ``tests`` (how many each level has), ``offers``, ``missing``.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
+        self.facts: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def take(self, facts: dict[str, Any], outcome: str) -> None:
+        """Note how one phase of a test ended; the worst of them counts."""
+        self.facts |= facts
+        self.notes += facts["notes"]
+        known = self.outcomes[facts["level"]]
+        if known.get(facts["test"]) != "failed":
+            known[facts["test"]] = outcome
+
+    def level(self) -> str:
+        """The level reached, in words."""
+        reached = "none"
+        for level in LEVELS:
+            outcomes, wanted = self.outcomes[level], self.facts.get("tests", {}).get(level, 0)
+            failed = sum(outcome == "failed" for outcome in outcomes.values())
+            missing = sum(outcome == NOT_OFFERED for outcome in outcomes.values())
+            if not wanted or (level != "base" and self.facts.get("missing")):
+                break
+            if failed:
+                return f"{reached} ({failed} of {wanted} tests of level {level} failed)"
+            if len(outcomes) < wanted:
+                return f"{reached} (only {len(outcomes)} of {wanted} tests of level {level} were run)"
+            if missing or any(outcome == "skipped" for outcome in outcomes.values()):
+                return f"{reached} (tests of level {level} were skipped)"
+            reached = level
+        return reached
+
+    def lines(self, name: str) -> list[str]:
+        """What the summary says."""
+        home = self.facts.get("distribution") or "not loaded"
+        found = [f"{self.facts['plugin']} ({home}; {name}): level {self.level()}"]
+        for words in (NOT_OFFERED, LEFT_OUT):
+            tests = [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == words]
+            if words == NOT_OFFERED and self.facts.get("missing"):
+                found.append(f"    not offered: {', '.join(self.facts['missing'])} ({len(tests)} tests)")
+            elif tests:
+                found.append(f"    {words}: {', '.join(tests)}")
+        if self.facts.get("defaults"):
+            found.append(f"    left at their defaults: {', '.join(self.facts['defaults'])}")
+        return found + [f"    {note}" for note in self.notes]
+
+
+class Report:
+    """The session's test classes, by the place where they are written."""
+
+    def __init__(self) -> None:
+        self.tested: dict[str, Tested] = {}
+
+    def take(self, report: Any) -> None:
+        """Note a phase of any test; those that are none of ours are left alone."""
+        facts = dict(report.user_properties).get(PROPERTY)
+        if facts is None or (report.when != "call" and report.outcome == "passed"):
+            return
+        outcome = word(report) or report.outcome
+        self.tested.setdefault(report.nodeid.rpartition("::")[0], Tested()).take(facts, outcome)
+
+    def lines(self) -> list[str]:
+        """The summary."""
+        return [line for name, tested in self.tested.items() for line in tested.lines(name)]
+
+
+def word(report: Any) -> str | None:
+    """``not offered`` or ``left out`` for a skip of ours."""
+    if report.outcome != "skipped" or not isinstance(report.longrepr, tuple):
+        return None
+    reason = str(report.longrepr[2])
+    return next((words for words in (NOT_OFFERED, LEFT_OUT) if reason.startswith(f"Skipped: {words}")), None)

@@ -1,0 +1,100 @@
+"""What the tests of all levels have at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.trial import Trial
+from aiflow_ext.testing.zygote import Client, Raised, Zygote
+
+if TYPE_CHECKING:
+    import pytest
+
+    from aiflow_ext.testing.works import Works
+
+LONG = 600.0  # seconds that a job sleeps which nobody lets sleep so long
+
+
+class Support:
+    """The attributes that ``JobPluginConformance`` sets, and helpers."""
+
+    platform: ClassVar[str]
+    engine: ClassVar[str]
+    patience: ClassVar[float]
+    at_once: ClassVar[int]
+    kills: ClassVar[int]
+    root: Path
+    zygote: Zygote
+    trial: Trial
+    jobs: Works
+    pytest_config: pytest.Config
+    notes: list[str]  # what the summary says of the test besides
+
+    @property
+    def name(self) -> str:
+        return f"{self.platform}.{self.engine}"
+
+    def started(self, work: Any, mark: str = "start") -> tuple[Client, str]:
+        """An attempt of a job that does ``work``, submitted and begun; and its native id."""
+        client, native_id = self.trial.write({"job": work}).ready()
+        client("submit_job")
+        self.trial.marks.wait(mark, self.patience)
+        return client, native_id
+
+    def ended(self, client: Client) -> str:
+        """Wait for an attempt's end; the state it is in then."""
+        state: str | None = client("wait", seconds=self.patience / 2)
+        return self.ends(lambda: state if state is not None else client("state"))
+
+    def ends(self, state: Callable[[], str | None]) -> str:
+        """Ask until there is a state that is an end."""
+        deadline = time.monotonic() + self.patience
+        while (found := state()) not in ("FINISHED", "FAILED", "STOPPED", "LOST"):
+            if time.monotonic() > deadline:
+                complain(
+                    f"{self.name}: the job has ended, and the handler says {found} for {self.patience:g} s",
+                    "let state() ask the platform and return FINISHED, FAILED, STOPPED or LOST at the end, and wait() "
+                    "return it",
+                    "handlers-are-data",
+                )
+            time.sleep(0.02)
+        return str(found)
+
+    def attempt_of(self, record: dict[str, Any], job: str = "job") -> dict[str, Any]:
+        """The last attempt of a job of a run; complains where it has none."""
+        found = record["jobs"][job]
+        if not found["attempts"]:
+            complain(f"{self.name}: the job {job!r} had no attempt: {found['reason']}", "see the reason")
+        attempt: dict[str, Any] = found["attempts"][-1]
+        return attempt
+
+    def must_be(self, record: dict[str, Any], state: str, why: str, cure: str, anchor: str, job: str = "job") -> None:
+        """Complain unless the job ended in ``state``."""
+        attempt = self.attempt_of(record, job)
+        if attempt["state"] != state:
+            complain(
+                f"{self.name}: {why}, and is recorded as {attempt['state']}"
+                + (f": {attempt['reason']}" if attempt["reason"] else "") + self.output(attempt["folder"]),
+                cure, anchor,
+            )  # fmt: skip
+
+    def output(self, folder: str) -> str:
+        """The end of what an attempt wrote on stderr, for a message."""
+        try:
+            text = Path(folder, "stderr").read_text(encoding="utf-8", errors="replace").strip()[-1500:]
+        except OSError:
+            return ""
+        return "".join(f"\n    stderr: {line}" for line in text.splitlines()) if text else ""
+
+    def raises(self, call: str, words: str, cure: str, anchor: str, function: Callable[[], Any]) -> Any:
+        """What ``function`` returns; complains with ``words`` where it raises."""
+        try:
+            return function()
+        except Raised as raised:
+            failed = raised
+        trace = "".join(f"\n    {line}" for line in failed.trace.strip().splitlines())
+        complain(f"{self.name}: {call} {words}: {failed.kind}: {failed.words}{trace}", cure, anchor)

@@ -1,0 +1,115 @@
+"""A project in a folder of its own, and the clients that act on it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.testing import remains
+from aiflow_ext.testing.marks import Marks
+from aiflow_ext.testing.works import Work
+from aiflow_ext.testing.zygote import Client, Zygote
+
+
+class Trial:
+    """One test's project. At its end nothing of it is left running.
+
+    Args:
+        root: a folder of the test's own.
+        zygote: has the plugin loaded.
+        config: what every job's config has.
+        marks: where its jobs tell what they did.
+        patience: seconds for any one call.
+    """
+
+    def __init__(self, root: Path, zygote: Zygote, config: Mapping[str, Any], marks: Marks, patience: float) -> None:
+        self.root, self.zygote, self.config, self.marks, self.patience = root, zygote, config, marks, patience
+        self.project = root / "project"
+        self.runs: list[str] = []
+        self._clients: list[Client] = []
+        for folder in (self.project, root / "tmp"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, works: Mapping[str, Work], env: Mapping[str, Any] | None = None) -> Trial:
+        """Write a project of these jobs."""
+        lines = ["import aiflow_ext as af"]
+        files = {path: text for work in works.values() for path, text in work.files.items()}
+        lines += [f"import {path[:-3]}" for path in files if path.endswith(".py") and "/" not in path]
+        lines += ["", "", "@af.workflow", "def conformance():"]
+        for name, work in works.items():
+            lines += [f"    with af.job({name!r}):", *(f"        {line}" for line in work.body.splitlines())]
+        config = {name: {**self.config, **({"env": dict(env)} if env else {}), **work.config}
+                  for name, work in works.items()}  # fmt: skip
+        files["workflow.py"] = "\n".join(lines) + "\n"
+        files["workflow.yaml"] = json.dumps(config, ensure_ascii=False)  # JSON is YAML
+        for path, text in files.items():
+            file = self.project / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        return self
+
+    def client(self) -> Client:
+        """A new client: a process that knows nothing of what others did."""
+        client = self.zygote.client(self.root, self.patience)
+        self._clients.append(client)
+        return client
+
+    def attempt(self, job: str | None = None, number: int = 1, run: str | None = None) -> Client:
+        """A new client that has generated an attempt's job, of a run of its own unless said otherwise."""
+        client = self.client()
+        if run is None:
+            run = f"kit-{secrets.token_hex(6)}"
+            self.runs.append(run)
+        client("open", run=run, job=job, number=number)
+        return client
+
+    def ready(self, **which: Any) -> tuple[Client, str]:
+        """An attempt whose native id is allocated and whose resources are in place; and that id."""
+        client = self.attempt(**which)
+        native_id = client("allocate_id")
+        client("take_id", native_id=native_id)
+        client("generate_job_resource")
+        return client, native_id
+
+    def other(self, native_id: str, number: int = 1) -> Client:
+        """Another client's view of the latest run's attempt, made from its native id alone."""
+        client = self.client()
+        client("open", run=self.runs[-1], number=number, native_id=native_id)
+        return client
+
+    def run(self, jobs: int | None = None) -> dict[str, Any]:
+        """Run the project to its end; the run's record, jobs by name."""
+        client = self.client()
+        self.runs.append(client("prepare_run", jobs=jobs)["run"])
+        return by_name(client("drive"))
+
+    def marked(self, seconds: float = 0.0) -> dict[int, str]:
+        """Processes that carry the mark of one of the trial's attempts, and still do in ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while found := {pid: command for run in self.runs for pid, command in remains.marked(run).items()}:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return found
+
+    def files(self) -> set[str]:
+        """What is in the trial's folder, but for our own state, logs and marks."""
+        state = f"{self.project / '.aiflow'}"
+        found = remains.files_below(self.project, self.root / "tmp")
+        return {path for path in found if path != state and not path.startswith(f"{state}/")}
+
+    def close(self) -> None:
+        """End every client, and every process of the trial's attempts."""
+        for client in self._clients:
+            client.kill()
+        for run in self.runs:
+            remains.kill_marked(run)
+
+
+def by_name(record: dict[str, Any]) -> dict[str, Any]:
+    """A run's record with its jobs by name."""
+    return {**record, "jobs": {job["name"]: job for job in record["jobs"]}}

@@ -1,0 +1,190 @@
+"""The jobs that the tests run: as lines of a workflow, for the engines python and cmd_line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from aiflow_ext.testing.marks import Marks
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job does.
+
+    Args:
+        body: the lines of workflow.py below its ``with af.job(...)``.
+        config: keys of its job config.
+        files: the project's files that it needs: text by path.
+    """
+
+    body: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class Works:
+    """The jobs that the tests need. Each method says what its job must do; marks are left through :class:`Marks`.
+
+    A test whose job a subclass does not have is left out, and the summary says so.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+
+    def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
+        """Leaves ``start<kind>``, prints ``text`` in a line, leaves ``end<kind>``, exits with ``code``."""
+        self._leave_out("__init__")
+
+    def kills_itself(self, number: int) -> Work:
+        """Leaves ``start`` and sends itself a signal."""
+        self._leave_out("kills_itself")
+
+    def sleeps(self, seconds: float) -> Work:
+        """Leaves ``start``, sleeps, leaves ``end``."""
+        self._leave_out("sleeps")
+
+    def ignores_sigterm(self, seconds: float) -> Work:
+        """Ignores SIGTERM, leaves ``start`` with its /proc/PID/stat in it, sleeps."""
+        self._leave_out("ignores_sigterm")
+
+    def forks(self, seconds: float) -> Work:
+        """Starts a process in a session of its own, which leaves ``child`` with its /proc/PID/stat in it and sleeps;
+        leaves ``start`` and sleeps."""
+        self._leave_out("forks")
+
+    def counts(self, lines: int) -> Work:
+        """Prints ``line 1`` to ``line N``, and ``error 1`` to ``error N`` on stderr; in the middle it leaves ``half``
+        and waits for ``go``."""
+        self._leave_out("counts")
+
+    def tells_arguments(self, arguments: Sequence[str]) -> Work:
+        """Leaves ``told`` with the arguments that it was given, a NUL after each."""
+        self._leave_out("tells_arguments")
+
+    def tells_variables(self, names: Sequence[str]) -> Work:
+        """Leaves ``told`` with the values of these variables of its environment, a NUL after each."""
+        self._leave_out("tells_variables")
+
+    def tells_itself(self) -> Work:
+        """Leaves ``cmdline`` and ``environ`` from its /proc/PID, and ``cwd``."""
+        self._leave_out("tells_itself")
+
+    def makes(self, size: int, kind: str) -> Work:
+        """Makes an artifact of random bytes in the variable ``artifact<kind>``; leaves ``made<kind>`` with its sha256
+        in hexadecimal digits."""
+        self._leave_out("makes")
+
+    def reads(self, kind: str) -> Work:
+        """Reads the artifact of another job; leaves ``read<kind>`` with the sha256 that it finds."""
+        self._leave_out("reads")
+
+    def _leave_out(self, name: str) -> NoReturn:
+        pytest.skip(f"left out: {type(self).__name__} has no job that {name.replace('_', ' ')}")
+
+
+class CommandWorks(Works):
+    """The jobs of the engine cmd_line: they need /bin/sh, and coreutils (or busybox) around it."""
+
+    def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
+        return self._script(
+            self.marks.shell(f"start{kind}"), f"echo {shlex.quote(text)}", self.marks.shell(f"end{kind}"),
+            f"exit {code}",
+        )  # fmt: skip
+
+    def kills_itself(self, number: int) -> Work:
+        return self._script(self.marks.shell("start"), f"kill -{number} $$", "sleep 600")
+
+    def sleeps(self, seconds: float) -> Work:
+        return self._script(self.marks.shell("start"), f"sleep {seconds:g}", self.marks.shell("end"))
+
+    def ignores_sigterm(self, seconds: float) -> Work:
+        return self._script("trap '' TERM", self.marks.shell("start", "cat /proc/$$/stat"), f"sleep {seconds:g}")
+
+    def forks(self, seconds: float) -> Work:
+        child = f"{self.marks.shell('child', 'cat /proc/$$/stat')}; sleep {seconds:g}"
+        return self._script(f"setsid sh -c {shlex.quote(child)} &", self.marks.shell("start"), f"sleep {seconds:g}")
+
+    def counts(self, lines: int) -> Work:
+        loop = 'while [ $i -lt {} ]; do i=$((i+1)); echo "line $i"; echo "error $i" >&2; done'
+        return self._script(
+            "i=0", loop.format(lines // 2), self.marks.shell("half"), self.marks.shell_wait("go"), loop.format(lines)
+        )
+
+    def tells_arguments(self, arguments: Sequence[str]) -> Work:
+        script = self.marks.shell("told", 'printf "%s\\0" "$@"')
+        return Work(f"af.cmd({['/bin/sh', '-c', script, 'sh', *arguments]!r})")
+
+    def tells_variables(self, names: Sequence[str]) -> Work:
+        values = " ".join(f'"${{{name}-(unset)}}"' for name in names)
+        return self._script(self.marks.shell("told", f'printf "%s\\0" {values}'))
+
+    def tells_itself(self) -> Work:
+        return self._script(
+            self.marks.shell("cmdline", "cat /proc/$$/cmdline"),
+            self.marks.shell("environ", "cat /proc/$$/environ"),
+            self.marks.shell("cwd", 'printf "%s" "$PWD"'),
+        )
+
+    def makes(self, size: int, kind: str) -> Work:
+        script = f"head -c {size} /dev/urandom > {{out}}\n" + self.marks.shell(f"made{kind}", "sha256sum < {out}")
+        return Work(f"artifact{kind} = af.cmd({script!r}, out=af.output('blob.bin'))")
+
+    def reads(self, kind: str) -> Work:
+        return Work(f"af.cmd({self.marks.shell(f'read{kind}', 'sha256sum < {file}')!r}, file=artifact{kind})")
+
+    def _script(self, *lines: str) -> Work:
+        return Work(f"af.cmd({chr(10).join(lines)!r})")
+
+
+class PythonWorks(Works):
+    """The jobs of the engine python."""
+
+    def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
+        return self._call("prints_and_exits", text, code, kind)
+
+    def kills_itself(self, number: int) -> Work:
+        return self._call("kills_itself", number)
+
+    def sleeps(self, seconds: float) -> Work:
+        return self._call("sleeps", seconds)
+
+    def ignores_sigterm(self, seconds: float) -> Work:
+        return self._call("ignores_sigterm", seconds)
+
+    def forks(self, seconds: float) -> Work:
+        return self._call("forks", seconds)
+
+    def counts(self, lines: int) -> Work:
+        return self._call("counts", lines)
+
+    def tells_arguments(self, arguments: Sequence[str]) -> Work:
+        return self._call("tells_arguments", list(arguments))
+
+    def tells_variables(self, names: Sequence[str]) -> Work:
+        return self._call("tells_variables", list(names))
+
+    def tells_itself(self) -> Work:
+        return self._call("tells_itself")
+
+    def makes(self, size: int, kind: str) -> Work:
+        return self._call("makes", size, kind, result=f"artifact{kind} = ")
+
+    def reads(self, kind: str) -> Work:
+        return self._work(f"af.python(kit_steps.reads, artifact{kind}, {kind!r})")
+
+    def _call(self, function: str, *arguments: object, result: str = "") -> Work:
+        given = "".join(f", {argument!r}" for argument in arguments)
+        return self._work(f"{result}af.python(kit_steps.{function}{given})")
+
+    def _work(self, body: str) -> Work:
+        steps = Path(__file__).with_name("job_steps.py").read_text(encoding="utf-8")
+        return Work(body, files={"kit_steps.py": steps, "kit_marks.py": self.marks.python_module()})
+
+
+DEFAULTS: Mapping[str, type[Works]] = {"cmd_line": CommandWorks, "python": PythonWorks}

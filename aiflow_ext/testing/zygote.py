@@ -1,0 +1,163 @@
+"""Processes that call the plugin: forked, when they are needed, from one that has the plugin loaded."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Raised(Exception):
+    """A call into the plugin raised; or the client that made it died, or did not answer."""
+
+    def __init__(self, call: str, kind: str, words: str, trace: str = "") -> None:
+        super().__init__(f"{call}: {kind}: {words}")
+        self.call, self.kind, self.words, self.trace = call, kind, words, trace
+
+
+class Client:
+    """A process of its own that calls the plugin. ``client("submit_job")`` has it do that and returns the answer."""
+
+    def __init__(self, zygote: Zygote, channel: socket.socket, pid: int, log: Path, patience: float) -> None:
+        self.zygote, self.pid, self.log, self.patience = zygote, pid, log, patience
+        self._channel = channel
+        self._status: int | None = None
+        self._in = b""
+
+    def __call__(self, call: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
+        """Have the client do something. Raises Raised."""
+        self.send(call, **arguments)
+        return self.answer(call, timeout)
+
+    def send(self, call: str, /, **arguments: Any) -> None:
+        """Ask for something; ``answer`` waits for what comes of it."""
+        with contextlib.suppress(OSError):  # a dead one is noticed by who waits for its answer
+            self._channel.sendall(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
+
+    def answer(self, call: str, timeout: float | None = None) -> Any:
+        """What came of the last thing asked for."""
+        line = self._line(call, self.patience if timeout is None else timeout)
+        if line is None:
+            status = self.wait()
+            end = f"signal {-status}" if status < 0 else f"exit code {status}"
+            raise Raised(call, "the process that made the call ended", end, self._tail())
+        found = json.loads(line)
+        if "raised" in found:
+            raise Raised(call, *found["raised"])
+        value = found["value"]
+        return base64.b64decode(value["base64"]) if isinstance(value, dict) and set(value) == {"base64"} else value
+
+    def wait(self) -> int:
+        """Its exit code once it has ended; negative for a signal."""
+        if self._status is None:
+            self._status = self.zygote.wait(self.pid)
+        return self._status
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        self._channel.close()
+
+    def _line(self, call: str, timeout: float) -> bytes | None:
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self._in:
+            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self._channel.recv(1 << 16)
+            except TimeoutError:
+                os.kill(self.pid, signal.SIGUSR1)  # faulthandler writes where it is
+                with contextlib.suppress(OSError):
+                    self._channel.settimeout(0.2)
+                    self._channel.recv(1)
+                trace = self._tail()
+                self.kill()
+                raise Raised(call, "no answer", f"it has not returned within {timeout:g} s", trace) from None
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._in += data
+        line, _, self._in = self._in.partition(b"\n")
+        return line
+
+    def _tail(self) -> str:
+        try:
+            return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+        except OSError:
+            return ""
+
+
+class Zygote:
+    """The process that has the plugin loaded, and forks.
+
+    Attributes:
+        error: why the plugin cannot be loaded, or None.
+        facts: what is known of it: ``offers``, ``durable``, ``files``, ``distribution``, ``version``.
+        env: the environment of its clients.
+    """
+
+    def __init__(self, platform: str, engine: str, folder: Path, env: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._control, self.env = ours, clean_env(env)
+        arguments = json.dumps({"path": [os.path.abspath(entry) for entry in sys.path], "platform": platform,
+                                "engine": engine})  # fmt: skip
+        script = str(Path(__file__).with_name("server.py"))
+        with open(folder / "zygote.log", "wb") as log:
+            self._process = subprocess.Popen([sys.executable, script, arguments], env=self.env, stdin=theirs.fileno(),
+                                             stdout=log, stderr=log, cwd=folder, start_new_session=True)  # fmt: skip
+        theirs.close()
+        hello = self._read()
+        if hello is None:
+            self._process.wait()
+            words = (folder / "zygote.log").read_text(encoding="utf-8", errors="replace")[-3000:]
+            hello = {"error": f"loading it ended the process that did\n{words}", "facts": {}}
+        self.error: str | None = hello["error"]
+        self.facts: dict[str, Any] = hello["facts"]
+
+    def client(self, root: Path, patience: float) -> Client:
+        """A new client of the project in ``root``."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        log = root / "client.log"
+        socket.send_fds(self._control, [json.dumps({"fork": str(root), "log": str(log)}).encode()], [theirs.fileno()])
+        theirs.close()
+        found = self._read()
+        assert found is not None, "the zygote is gone"
+        return Client(self, ours, found["pid"], log, patience)
+
+    def wait(self, pid: int) -> int:
+        """The exit code of a client."""
+        self._control.sendall(json.dumps({"wait": pid}).encode())
+        found = self._read()
+        return os.waitstatus_to_exitcode(found["status"]) if found is not None else -signal.SIGKILL
+
+    def close(self) -> None:
+        """End it."""
+        self._control.close()
+        self._process.wait()
+
+    def _read(self) -> Any:
+        data = b""
+        while not data.endswith(b"\n"):
+            more = self._control.recv(1 << 16)
+            if not more:
+                return None
+            data += more
+        return json.loads(data)
+
+
+def clean_env(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a client: this one, without what an attempt or a test runner has put there."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIFLOW_", "PYTEST_"))}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}

@@ -1,0 +1,146 @@
+"""The kit itself: each wrong plugin is caught by the right test, and the right ones by none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+FOUND = "test_it_is_found_and_is_what_it_says"
+REPEATABLE = "test_generate_is_repeatable"
+OFFLINE = "test_generate_is_offline_and_writes_nothing"
+LOOKUP = "test_lookup_tells_what_was_started"
+SENT = "test_render_is_what_is_sent"
+SECRET = "test_a_secret_is_nowhere"
+HANDLER = "test_the_handler_works_in_another_process"
+KILLED = "test_killed_anywhere_it_runs_exactly_once"
+LOGS = "test_logs_are_complete_and_in_order"
+
+# Module, class, the test that must fail, and words that its author must read.
+WRONG = [
+    ("wrong_base", "WrongPlatformName", FOUND, "elsewhere"),
+    ("wrong_base", "GivesInstances", FOUND, "job_type"),
+    ("wrong_base", "LacksAMethod", FOUND, "cleanup_job"),
+    ("wrong_import", "ImportsAnother", "test_resolving_imports_this_plugin_alone", "aiflow_ext_local.python"),
+    ("wrong_base", "HasAClock", REPEATABLE, "script"),
+    ("wrong_durable", "ChangesItsGraph", REPEATABLE, "changed its sub_graph"),
+    ("wrong_base", "WritesInTheProject", OFFLINE, "job.sh"),
+    ("wrong_base", "AsksTheNetwork", OFFLINE, "127.0.0.1"),
+    ("wrong_base", "RaisesWhenStoppedTwice", "test_stop_comes_twice", "stopped already"),
+    ("wrong_base", "RaisesWhenStoppedEarly", "test_stop_comes_before_the_start", "before generate_job_resource"),
+    ("wrong_base", "RaisesWhenStoppedLate", "test_stop_comes_after_the_end", "ProcessLookupError"),
+    ("wrong_base", "RaisesWhenCleanedTwice", "test_cleanup_comes_twice", "second time"),
+    ("wrong_base", "LeavesAFile", "test_cleanup_leaves_nothing", "left-over-"),
+    ("wrong_base", "ForgetsTheExitCode", "test_a_job_that_fails_is_failed", "recorded as FINISHED"),
+    ("wrong_base", "RunsTwice", "test_a_job_that_succeeds_is_finished", "executed 2 times"),
+    ("wrong_base", "NamesAreFiles", "test_odd_job_names", "a/b"),
+    ("wrong_base", "JoinsWithSpaces", "test_odd_arguments", "recorded as FAILED"),
+    ("wrong_base", "DropsTheEnvironment", "test_odd_environment", "KIT_QUOTES"),
+    ("wrong_base", "SharesAFile", "test_many_jobs_at_once", "at once"),
+    ("wrong_durable", "LooksUpFound", LOOKUP, "FOUND instead of NEVER_STARTED"),
+    ("wrong_durable", "LooksUpNeverStarted", LOOKUP, "NEVER_STARTED instead of FOUND"),
+    ("wrong_durable", "StartsAgain", "test_the_same_attempt_submitted_twice_runs_once", "executed 3 times"),
+    ("wrong_durable", "DoublesAfterACrash", KILLED, "begun 2 times"),
+    ("wrong_durable", "RendersAnother", SENT, "EXTRA"),
+    ("wrong_durable", "RenderWrites", "test_render_is_offline_and_writes_nothing", "request.json"),
+    ("wrong_durable", "RendersSecrets", SECRET, "what render shows"),
+    ("wrong_durable", "WritesSecrets", SECRET, "environment"),
+    ("wrong_durable", "CutsLogs", LOGS, "2048 bytes instead of"),
+    ("wrong_durable", "RepeatsLogs", LOGS, "they part at byte"),
+    ("wrong_durable", "HandlerIsNoData", HANDLER, "lock"),
+    ("wrong_durable", "HandlerStaysAtHome", HANDLER, "KeyError"),
+    ("wrong_durable", "StopsTheFirstOnly", "test_a_job_that_forked_is_gone_after_stop", "still there"),
+    ("wrong_durable", "ExitCodesAreZero", "test_exit_codes_are_true", "exit code 0"),
+    ("wrong_durable", "SignalsAreLost", "test_signals_are_true", "SIGKILL"),
+    ("wrong_durable", "WatchBeginsLate", "test_a_watch_tells_what_was_missed", "a watch that begins now"),
+    ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "four attempts"),
+]
+RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable")]
+CONFTEST = """
+import json, os
+told = {}
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" or report.outcome != "passed":
+        told[report.nodeid.partition("::")[2]] = [report.outcome, str(report.longrepr or "")]
+
+def pytest_sessionfinish():
+    with open(os.environ["TOLD"], "w") as file:
+        json.dump(told, file)
+"""
+
+
+def kebab(name: str) -> str:
+    return re.sub("(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the kit says of every plugin here: outcome and words of each test; and what it printed."""
+    folder = tmp_path_factory.mktemp("kit")
+    site = folder / "site"
+    info = site / "wrong-1.0.dist-info"
+    info.mkdir(parents=True)
+    for module in HERE.glob("wrong/*.py"):
+        (site / module.name).write_bytes(module.read_bytes())
+    plugins = [(module, name) for module, name, *_ in WRONG] + RIGHT
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[aiflow_ext.job_plugins]\n"
+        + "".join(f"{kebab(name)}.cmd_line = {module}:{name}\n" for module, name in plugins)
+    )
+    classes = ["from aiflow_ext.testing import JobPluginConformance\n"]
+    classes += [
+        f"class Test{name}(JobPluginConformance):\n    platform, engine = {kebab(name)!r}, 'cmd_line'\n"
+        "    patience, kills, at_once = 12.0, 12, 4\n"
+        for _, name in plugins
+    ]
+    (folder / "test_all.py").write_text("\n".join(classes))
+    (folder / "conftest.py").write_text(CONFTEST)
+    asked = [f"test_all.py::Test{name}::{test}" for _, name, test, _ in WRONG]
+    tests = dict.fromkeys(test for _, _, test, _ in WRONG if test != KILLED)
+    durable = {test for module, _, test, _ in WRONG if module == "wrong_durable"} - {REPEATABLE}
+    asked += [f"test_all.py::TestRightBase::{test}" for test in tests if test not in durable]
+    asked += [f"test_all.py::TestRightBase::{LOOKUP}"]
+    asked += [f"test_all.py::TestRightDurable::{test}" for test in tests if test in durable]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)]), "TOLD": f"{folder}/told"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "aiflow_ext.testing.pytest_plugin", "-p", "no:cacheprovider", "--basetemp",
+         str(folder / "base"), "--rootdir", str(folder), "-q", *asked],
+        cwd=folder, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (folder / "told").exists(), done.stdout + done.stderr
+    return json.loads((folder / "told").read_text()), done.stdout
+
+
+@pytest.mark.parametrize(("name", "test", "words"), [case[1:] for case in WRONG], ids=[case[1] for case in WRONG])
+def test_a_wrong_plugin_is_caught_by_name(kit: Any, name: str, test: str, words: str) -> None:
+    outcome, said = kit[0][f"Test{name}::{test}"]
+    assert outcome == "failed"
+    assert words in said
+    assert "what to do: " in said
+    (anchor,) = re.findall(r"read on: +docs/plugins\.md#(\S+)", said)
+    headings = re.findall(r"^#+ (.*)$", (HERE.parents[1] / "docs" / "plugins.md").read_text(), re.M)
+    assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_the_right_plugins_pass(kit: Any) -> None:
+    told = {test: found for test, found in kit[0].items() if test.startswith("TestRight")}
+    assert len(told) > 20
+    assert {test: said for test, (outcome, said) in told.items() if outcome == "failed"} == {}
+
+
+def test_what_is_not_offered_is_told_and_no_silent_skip(kit: Any) -> None:
+    outcome, said = kit[0][f"TestRightBase::{LOOKUP}"]
+    assert outcome == "skipped"
+    assert "not offered: lookup, attach" in said
+    assert "1 not offered" in kit[1]
+    assert "    not offered: attach, lookup, render, watch (1 tests)" in kit[1]
+    assert "skipped" not in kit[1].splitlines()[-1]

@@ -1,0 +1,191 @@
+"""Job plugins of nine methods with one mistake each, and the right one that they are made from."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext as af
+from aiflow_ext.engines import CmdLineEngine
+from aiflow_ext.engines.bundle import build_bundle
+
+_PLATFORMS: dict[str, type[af.AbstractPlatform]] = {}
+
+
+def kebab(name: str) -> str:
+    """``LooksUpFound`` as the platform's name: ``looks-up-found``."""
+    return "".join(f"-{char.lower()}" if char.isupper() else char for char in name)[1:]
+
+
+def platform_named(name: str) -> type[af.AbstractPlatform]:
+    if name not in _PLATFORMS:
+        _PLATFORMS[name] = type(name, (af.AbstractPlatform,), {"platform": staticmethod(lambda: name)})
+    return _PLATFORMS[name]
+
+
+class Job(af.AbstractJob):
+    def __init__(self, config: af.AbstractJobConfig, script: str) -> None:
+        super().__init__(af.JobContext(), config)
+        self.script = script
+
+    @property
+    def file(self) -> Path:
+        assert self.job_context is not None
+        return Path(str(self.job_context.work_folder), "script.sh")
+
+
+class RightBase:
+    """Nothing is wrong with it."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def generate(self, sub_graph, project_desc):
+        commands = build_bundle(sub_graph, project_desc, "cmd_line").command()
+        return Job(sub_graph.config, "set -e\n" + "\n".join(self.joined(argv) for argv in commands) + "\n")
+
+    def joined(self, argv: list[str]) -> str:
+        return shlex.join(argv)
+
+    def generate_job_resource(self, job):
+        job.file.write_text(job.script)
+
+    def submit_job(self, job):
+        code = self.run(job)
+        if code != 0:
+            raise subprocess.CalledProcessError(code, "job")
+
+    def run(self, job, **options: Any) -> int:
+        self.process = subprocess.Popen(["/bin/sh", job.file], **options)
+        return self.process.wait()
+
+    def stop_job(self, job):
+        if self.process is not None:
+            self.process.terminate()
+
+    def cleanup_job(self, job):
+        job.file.unlink(missing_ok=True)
+
+    def job_type(self):
+        return Job
+
+    def job_config_type(self):
+        return af.AbstractJobConfig
+
+    def platform(self):
+        return platform_named(kebab(type(self).__name__))
+
+    def engine(self):
+        return CmdLineEngine
+
+
+class WrongPlatformName(RightBase):
+    def platform(self):
+        return platform_named("elsewhere")
+
+
+class GivesInstances(RightBase):
+    def job_type(self):
+        return Job(af.AbstractJobConfig(), "")
+
+
+class LacksAMethod(RightBase):
+    cleanup_job = None  # type: ignore[assignment]
+
+
+class HasAClock(RightBase):
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        job.script += f"# {time.time_ns()}\n"
+        return job
+
+
+class WritesInTheProject(RightBase):
+    def generate(self, sub_graph, project_desc):
+        Path(project_desc.root, "job.sh").write_text("made by generate")
+        return super().generate(sub_graph, project_desc)
+
+
+class AsksTheNetwork(RightBase):
+    def generate(self, sub_graph, project_desc):
+        try:
+            socket.create_connection(("127.0.0.1", 9), timeout=0.1)
+        except OSError:
+            pass
+        return super().generate(sub_graph, project_desc)
+
+
+class RaisesWhenStoppedTwice(RightBase):
+    stopped = False
+
+    def stop_job(self, job):
+        if self.stopped:
+            raise RuntimeError("stopped already")
+        self.stopped = True
+        super().stop_job(job)
+
+
+class RaisesWhenStoppedEarly(RightBase):
+    def stop_job(self, job):
+        self.process.terminate()
+
+
+class RaisesWhenStoppedLate(RightBase):
+    def stop_job(self, job):
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGTERM)
+
+
+class RaisesWhenCleanedTwice(RightBase):
+    def cleanup_job(self, job):
+        job.file.unlink()
+
+
+class LeavesAFile(RightBase):
+    def generate_job_resource(self, job):
+        super().generate_job_resource(job)
+        os.close(tempfile.mkstemp(prefix="left-over-")[0])
+
+
+class ForgetsTheExitCode(RightBase):
+    def submit_job(self, job):
+        self.run(job)
+
+
+class RunsTwice(RightBase):
+    def submit_job(self, job):
+        self.run(job)
+        super().submit_job(job)
+
+
+class NamesAreFiles(RightBase):
+    def generate_job_resource(self, job):
+        super().generate_job_resource(job)
+        Path(job.job_context.work_folder, job.job_context.job_name).write_text("")
+
+
+class JoinsWithSpaces(RightBase):
+    def joined(self, argv: list[str]) -> str:
+        return " ".join(argv[:2] + [shlex.quote(part) for part in argv[2:3]] + argv[3:])
+
+
+class DropsTheEnvironment(RightBase):
+    def run(self, job, **options: Any) -> int:
+        return super().run(job, env={"PATH": os.environ["PATH"]})
+
+
+class SharesAFile(RightBase):
+    def generate_job_resource(self, job):
+        shared = Path(job.job_context.run_folder, "script.sh")
+        if not shared.exists():
+            shared.write_text(job.script)
+
+    def run(self, job, **options: Any) -> int:
+        return subprocess.call(["/bin/sh", f"{job.job_context.run_folder}/script.sh"])
