@@ -135,9 +135,7 @@ class JournalWriter:
         self.seq = seq
         self.unsaved: list[bytes] = []
         self.why, self._errno = "", 0
-        self._descriptor = os.open(
-            JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder
-        )
+        self._descriptor = os.open(JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
         self._heal()
 
     def append(self, change: dict[str, Any], must: bool = False) -> bytes:

@@ -95,9 +95,7 @@ class Processes:
         self.living[id] = self._mains[pid] = process
         if mark:
             self._ids[mark] = id
-        return self._change(
-            {"id": id, "state": "running", "pid": pid, "start_time": process.start, "started_at": now}
-        )
+        return self._change({"id": id, "state": "running", "pid": pid, "start_time": process.start, "started_at": now})
 
     def stop(self, id: str, grace: float) -> dict[str, Any]:
         """Begin to end ``id`` and all that is its own; :meth:`gone` says when that is done."""

@@ -18,7 +18,6 @@ from aiflow_ext.supervise import ProcessSpec, attempts
 from aiflow_ext.translate import secrets
 from aiflow_ext_local.platform import LocalPlatform
 
-
 INHERITED = "the client's environment"
 
 
