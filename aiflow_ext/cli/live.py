@@ -37,6 +37,8 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     with interrupts, screen:
         record = run.driver.run()
     if interrupts.left:
+        if as_json:
+            print(json.dumps(record.summary(), indent=1))
         _say_what_goes_on(record)
         return errors.INTERRUPTED
     if as_json:

@@ -74,7 +74,8 @@ class Explanation:
         self.sentences.append(f"{what} is {record.status}: {record.reason}")
         cure = {
             "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
-            "disabled": f"change {next((one for one in (DENY, ALLOW) if one in (record.reason or '')), PINS)}",
+            "disabled": f"change {next((one for one in (DENY, ALLOW) if one in (record.reason or '')), PINS)}, or plugins: "
+            "in the project's project.yaml",
             "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
             "broken": f"pip install --force-reinstall {record.distribution}",
         }[record.status]

@@ -13,7 +13,7 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem
+from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, SecretError
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
@@ -202,14 +202,27 @@ def _try_generate(plan: Plan) -> None:
     for job in plan.jobs.values():
         try:
             generate(plan, job)
-            missing = {key: value for key, value in job.config.env.items() if is_secret(value)}
-            resolve({key: v for key, v in missing.items() if not str(v["secret"]).startswith("kubernetes:")})
+            _read_secrets(job)
         except AiflowError as error:
             known = {str(problem) for problem in problems}
             problems += [problem for problem in error.problems if str(problem) not in known]
             failed = failed or type(error)
     if failed is not None:
         raise failed(problems=problems)
+
+
+def _read_secrets(job: PlannedJob) -> None:
+    """Raise SecretError for a secret of the job that this machine should have and has not."""
+    here = {
+        name: value
+        for name, value in job.config.env.items()
+        if is_secret(value) and not str(value["secret"]).startswith("kubernetes:")
+    }
+    try:
+        resolve(here)
+    except SecretError as error:
+        problems = [Problem(f"job {job.name!r}: {each.message}", each.where, each.hint) for each in error.problems]
+        raise SecretError(problems=problems) from error
 
 
 def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
+_SENT_ALONG = ("aiflow_ext", "cloudpickle")
+
 
 class Modules:
     """What a job of the project in ``root`` can import.
@@ -46,8 +48,8 @@ class Modules:
 
     def _missing(self, module: ModuleType) -> tuple[str, str] | None:
         file, name = file_of(module), module.__name__
-        if file is None or is_installed(file):
-            return None  # built in, or made by what is installed
+        if file is None or is_installed(file) or name.partition(".")[0] in _SENT_ALONG:
+            return None  # built in, or made by what is installed, or part of every bundle
         path = Path(file).resolve()
         if not path.is_relative_to(self.root):
             if _found_afresh(name.partition(".")[0], path):

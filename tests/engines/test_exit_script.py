@@ -37,7 +37,7 @@ def test_the_code_is_recorded_and_is_the_scripts_own(tmp_path: Path, argv: list[
     assert run(tmp_path, argv)[:2] == (code, f"{code}\n")
 
 
-@pytest.mark.parametrize("name", ["with space", "it's \"q\"", "$HOME `id`", "-n", "é🙂", "a\nb"])
+@pytest.mark.parametrize("name", ["with space", 'it\'s "q"', "$HOME `id`", "-n", "é🙂", "a\nb"])
 def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     assert run(tmp_path, ["false"], name=name)[:2] == (1, "1\n")
 

@@ -61,12 +61,16 @@ def test_every_call_is_kept_with_the_callers_own_line() -> None:
     def body() -> None:
         with ExitStack() as stack:
             stack.enter_context(af.job("first"))
-            af.python(len, "x"); lines.append(here())  # noqa: E702
-            af.cmd("true"); lines.append(here())  # noqa: E702
-            af.node("kind"); lines.append(here())  # noqa: E702
+            af.python(len, "x")
+            lines.append(here())
+            af.cmd("true")
+            lines.append(here())
+            af.node("kind")
+            lines.append(here())
         with af.job("second"):
             lines.append(here() - 1)
-        af.run_after("second", "first"); lines.append(here())  # noqa: E702
+        af.run_after("second", "first")
+        lines.append(here())
 
     graph = build(body)
     told = [node.where for node in graph.nodes] + graph.jobs["second"].where + [graph.control_edges[0].where]

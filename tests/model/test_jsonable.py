@@ -157,7 +157,9 @@ def test_what_belongs_to_this_process_alone_is_not_written() -> None:
 
 KEYS = st.one_of(st.text(), st.integers(), st.none(), st.booleans(), st.binary(), st.tuples(st.integers(), st.text()))
 LEAVES = st.one_of(
-    KEYS, st.floats(allow_nan=False), st.text(st.characters(exclude_categories=()))  # lone surrogates too
+    KEYS,
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=())),  # lone surrogates too
 )
 VALUES = st.recursive(
     LEAVES,
