@@ -74,8 +74,7 @@ class Explanation:
         self.sentences.append(f"{what} is {record.status}: {record.reason}")
         cure = {
             "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
-            "disabled": f"change {next((one for one in (DENY, ALLOW) if one in (record.reason or '')), PINS)}, or plugins: "
-            "in the project's project.yaml",
+            "disabled": f"change {_switch(record)}, or plugins: in the project's project.yaml",
             "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
             "broken": f"pip install --force-reinstall {record.distribution}",
         }[record.status]
@@ -136,3 +135,8 @@ def install_hint(explanation: Explanation) -> str:
 def _listed(names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _switch(record: PluginRecord) -> str:
+    """The variable that disabled a plugin."""
+    return next((one for one in (DENY, ALLOW) if one in (record.reason or "")), PINS)

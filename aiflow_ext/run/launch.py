@@ -26,7 +26,7 @@ from aiflow_ext.supervise import ProcessSpec, attempts
 from aiflow_ext.translate import secrets
 
 Events = Iterator["AttemptEvent | None"]
-BREAK_OFF = 2.0  # seconds between the second SIGTERM to an attempt host and its end
+BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its end
 
 
 class Launcher(Protocol):

@@ -62,15 +62,15 @@ def test_every_call_is_kept_with_the_callers_own_line() -> None:
         with ExitStack() as stack:
             stack.enter_context(af.job("first"))
             af.python(len, "x")
-            lines.append(here())
+            lines.append(here() - 1)
             af.cmd("true")
-            lines.append(here())
+            lines.append(here() - 1)
             af.node("kind")
-            lines.append(here())
+            lines.append(here() - 1)
         with af.job("second"):
             lines.append(here() - 1)
         af.run_after("second", "first")
-        lines.append(here())
+        lines.append(here() - 1)
 
     graph = build(body)
     told = [node.where for node in graph.nodes] + graph.jobs["second"].where + [graph.control_edges[0].where]
