@@ -2,6 +2,7 @@
 #
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
+#   make test-faults  hundreds of kills of drivers and supervisors at random (ARGS="--seed N" repeats one)
 #   make lint    style, types and layers
 #   make bench   the benchmarks, as one table
 #   make clean   remove the virtual environment, caches and the examples' runs
@@ -19,7 +20,7 @@ ARGS =
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
 DISTRIBUTIONS = . plugins/local
 
-.PHONY: help demo test lint style types layers bench clean
+.PHONY: help demo test test-faults lint style types layers bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +32,9 @@ demo: $(VENV)/examples
 
 test: $(VENV)/dev $(VENV)/examples
 	@$(BIN)/pytest $(ARGS)
+
+test-faults: $(VENV)/dev
+	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
 
 lint: style types layers
 

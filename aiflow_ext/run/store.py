@@ -75,6 +75,11 @@ class Store:
                 if not ignored.exists():
                     ignored.write_text("*\n")
             refuse_network_folder(folder)
+            runs = folder / "runs"
+            if self.path.exists() and not self.path.stat().st_size and runs.is_dir() and any(runs.iterdir()):
+                # A run's folder is made after the store.
+                raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
+                                 where=str(self.path), hint=_DAMAGED)  # fmt: skip
             self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=normal")
@@ -343,11 +348,6 @@ class Store:
             return
         self._db.execute("begin exclusive")
         (version,) = self._db.execute("pragma user_version").fetchone()  # another process may have been quicker
-        runs = self.path.parent / "runs"
-        if version == 0 and runs.is_dir() and any(runs.iterdir()):  # a run's folder is made after the store
-            self._db.execute("rollback")
-            raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
-                             where=str(self.path), hint=_DAMAGED)  # fmt: skip
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
-from aiflow_ext.model.errors import ConfigError, DataError, Problem
+from aiflow_ext.model.errors import ConfigError, DataError, PluginError, Problem
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
@@ -65,7 +65,14 @@ def _plan(data: dict[str, Any]) -> Plan:
     problems: list[Problem] = []
     jobs = {}
     for name, stored in data["jobs"].items():
-        resolved = host.resolve(stored["platform"], stored["engine"])
+        try:
+            resolved = host.resolve(stored["platform"], stored["engine"])
+        except PluginError as error:
+            had = "job {!r} was started with {} {}".format(name, *stored["plugin"])
+            again = "to go on with the run, have that again: pip install {}=={}".format(*stored["plugin"])
+            raise type(error)(
+                problems=[Problem(f"{had}: {each.message}", each.where, again) for each in error.problems]
+            ) from error
         if [resolved.record.distribution, resolved.record.version] != stored["plugin"]:
             _log.warning("job %r was started with %s %s; it goes on with %s %s", name, *stored["plugin"],
                          resolved.record.distribution, resolved.record.version)  # fmt: skip

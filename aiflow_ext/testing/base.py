@@ -319,7 +319,8 @@ class BaseLevel(Support):
         record = self.trial.write(works).run(jobs=self.at_once)
         for place, name in enumerate(names):
             self.must_be(record, ("FINISHED", "FAILED")[place % 2],
-                         f"{name!r}, one of {self.at_once} at once, exits with {place % 2}", "keep nothing in the plugin's module or class that belongs to one attempt",
+                         f"{name!r}, one of {self.at_once} at once, exits with {place % 2}",
+                         "keep nothing in the plugin's module or class that belongs to one attempt",
                          "the-nine-methods", name)  # fmt: skip
             self._ran_once(str(place), name)
 

@@ -21,6 +21,7 @@ from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
 from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
 from aiflow_ext.run.resume import take_up
 from aiflow_ext.run.start import Run, prepare
+from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_from_data, plan_to_data
 from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
@@ -81,7 +82,9 @@ class ClientSide:
         """Generate an attempt's job, in this process."""
         self.plan: Plan = make_plan(self.project)
         self.planned: PlannedJob = self.plan.jobs[job or next(iter(self.plan.jobs))]
-        home = state_folder(self.plan.desc.root) / "runs" / run
+        state = state_folder(self.plan.desc.root)
+        Store(state).close()
+        home = state / "runs" / run
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)
         context = self.plan.context(self.planned.name, run, home, number)
@@ -210,14 +213,16 @@ class ClientSide:
 
     def do_generate_differences(self) -> list[str]:
         """How jobs differ that should be equal, and what generate has changed."""
-        graph, desc = encode(self.planned.sub_graph), encode(self.plan.desc)
+        desc = encode(self.plan.desc)
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
         first, second = (generate(self.plan, self.planned, context) for _ in range(2))
         found = [("a second call gives another job", difference(first, second))]
         stored = plan_from_data(json.loads(json.dumps(plan_to_data(self.plan))))
-        third = generate(stored, stored.jobs[self.planned.name], context)
+        anew = stored.jobs[self.planned.name]
+        graph = encode(anew.sub_graph)
+        third = generate(stored, anew, context)
         found.append(("from the stored graph, as a resumed run has it, comes another job", difference(first, third)))
-        found.append(("generate has changed its sub_graph", difference(graph, encode(self.planned.sub_graph))))
+        found.append(("generate has changed its sub_graph", difference(graph, encode(anew.sub_graph))))
         found.append(("generate has changed its project_desc", difference(desc, encode(self.plan.desc))))
         return [f"{words}: {what}" for words, what in found if what is not None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.report import LEVELS, PROPERTY
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
-from aiflow_ext.testing.zygote import Zygote
+from aiflow_ext.testing.zygote import Nursery, Zygote
 
 # Hooks without which a driver can do less. The others have defaults that are full answers.
 _ASKED_FOR = ("attach", "lookup", "render", "watch")
@@ -111,26 +110,38 @@ def _tests_of(cls: type[Any]) -> dict[str, int]:
     return found
 
 
-_ZYGOTES: pytest.StashKey[dict[Any, Zygote]] = pytest.StashKey()
+class _Session:
+    """A session's zygotes, by plugin and environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.nursery = folder, Nursery(folder)
+        self.zygotes: dict[Any, Zygote] = {}
+
+    def zygote(self, case: JobPluginConformance) -> Zygote:
+        """The zygote of a test class's plugin."""
+        key = (case.platform, case.engine, tuple(sorted(case.env.items())))
+        if key not in self.zygotes:
+            folder = self.folder / str(len(self.zygotes))
+            folder.mkdir()
+            ours = {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
+            env = {SECRET: secrets.token_hex(16), **ours, **case.env}
+            self.zygotes[key] = Zygote(self.nursery, case.platform, case.engine, folder, env)
+        return self.zygotes[key]
+
+    def close(self) -> None:
+        """End all of them."""
+        for zygote in self.zygotes.values():
+            zygote.close()
+        self.nursery.close()
+
+
+_SESSION: pytest.StashKey[_Session] = pytest.StashKey()
 
 
 def _zygote_of(case: JobPluginConformance, request: pytest.FixtureRequest) -> Zygote:
-    """The class's zygote; one a session for all tests of a plugin."""
     config = request.config
-    if _ZYGOTES not in config.stash:
-        zygotes = config.stash[_ZYGOTES] = {}
-
-        def close() -> None:
-            for zygote in zygotes.values():
-                zygote.close()
-
-        config.add_cleanup(close)
-    known = config.stash[_ZYGOTES]
-    key = (case.platform, case.engine, tuple(sorted(case.env.items())), os.environ.get("PYTHONPATH"))
-    if key not in known:
+    if _SESSION not in config.stash:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-        folder = factory.mktemp("conformance")
-        ours = {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
-        env = {SECRET: secrets.token_hex(16), **ours, **case.env}
-        known[key] = Zygote(case.platform, case.engine, folder, env)
-    return known[key]
+        config.stash[_SESSION] = _Session(factory.mktemp("conformance"))
+        config.add_cleanup(config.stash[_SESSION].close)
+    return config.stash[_SESSION].zygote(case)

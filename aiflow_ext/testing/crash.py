@@ -52,7 +52,7 @@ class Lines:
     def disarm(self) -> None:
         """Stop in this thread, and in those to come."""
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename

@@ -91,8 +91,8 @@ class DurableLevel(Support):
             attempt = self.attempt_of(record, f"exit {code}")
             if (attempt["exit_code"], attempt["state"]) != (code, "FAILED" if code else "FINISHED"):
                 complain(f"{self.name}: the job exits with {code}, and is recorded as {attempt['state']} with exit "
-                         f"code {attempt['exit_code']}", "give AttemptEvent(exit_code=) the code of the job's own process, "
-                         "not of what started it", "true-ends")  # fmt: skip
+                         f"code {attempt['exit_code']}", "give AttemptEvent(exit_code=) the code of the job's own "
+                         "process, not of what started it", "true-ends")  # fmt: skip
 
     @durable()
     def test_signals_are_true(self) -> None:
@@ -121,7 +121,7 @@ class DurableLevel(Support):
             again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
             if not again or again[-1]["state"] != "FAILED":
                 complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
-                         "a cursor belongs to the event that carries it: go on after it", "beyond-the-nine")  # fmt: skip
+                         "a cursor belongs to the event that carries it", "beyond-the-nine")  # fmt: skip
 
     # -- logs -------------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,9 @@ class DurableLevel(Support):
     def test_native_ids_name_one_attempt_each(self) -> None:
         """Each attempt has an id of its own, and allocating it starts nothing."""
         self.trial.write({"job": self.jobs.sleeps(LONG), "other job": self.jobs.sleeps(LONG)})
-        clients = [self.trial.attempt(job, number) for job in ("job", "other job") for number in (1, 2)]
+        run = self.trial.new_run()
+        which = [(job, number) for job in ("job", "other job") for number in (1, 2)]
+        clients = [self.trial.attempt(job, number, run) for job, number in which]
         found = [client("allocate_id") for client in clients]
         if len(set(found)) < len(found) or not all(isinstance(native_id, str) and native_id for native_id in found):
             complain(f"{self.name}: four attempts were given the ids {found}",
@@ -261,8 +263,11 @@ class DurableLevel(Support):
             client("take_id", native_id=native_id)
             said = client("lookup")
             if said == "FOUND":
-                complain(f"{self.name}: an id was allocated, and lookup says FOUND",
-                         "start nothing in allocate_id, and let lookup look at what was started", "submitted-once")  # fmt: skip
+                complain(
+                    f"{self.name}: an id was allocated, and lookup says FOUND",
+                    "start nothing in allocate_id, and let lookup look at what was started",
+                    "submitted-once",
+                )
 
     @durable()
     def test_lookup_tells_what_was_started(self) -> None:
@@ -335,8 +340,12 @@ class DurableLevel(Support):
         client, _ = self.trial.ready()
         shown = json.dumps(client("render")) if "render" in self.zygote.facts["offers"] else ""
         if value in shown:
-            complain(f"{self.name}: a secret's value stands in what render shows", "leave references as they "
-                     "are in render (aiflow_ext.translate.secrets.shown), resolve them in submit_job", "secrets")  # fmt: skip
+            complain(
+                f"{self.name}: a secret's value stands in what render shows",
+                "leave references as they are in render (aiflow_ext.translate.secrets.shown), and resolve them in "
+                "submit_job",
+                "secrets",
+            )
         before = self._files_with(value)
         client("submit_job")
         during = self._files_with(value)

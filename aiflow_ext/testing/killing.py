@@ -54,9 +54,13 @@ class KillLoop(Support):
                 client.wait()
             starts, ends = self.trial.marks.count("start"), self.trial.marks.count("end")
             if starts != wanted or verdict(starts, ends, "FINISHED") is None:
-                complain(f"{self.name}: the plugin was made to {how} what it submits; {wanted} executions were "
-                         f"expected, {starts} were counted", "the marks do not tell executions apart: let each execution create "
-                         "a file with a fresh name, and marks().count count them", "killed-at-any-line")  # fmt: skip
+                complain(
+                    f"{self.name}: the plugin was made to {how} what it submits; {wanted} executions were expected, "
+                    f"{starts} were counted",
+                    "the marks do not tell executions apart: let each execution create a file with a fresh name, and "
+                    "let marks().count count them",
+                    "killed-at-any-line",
+                )
 
     @durable()
     def test_killed_anywhere_it_runs_exactly_once(self) -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 from aiflow_ext.supervise import proc
 
 
-def marked(text: str) -> dict[int, str]:
-    """The living processes of this machine whose AIFLOW_MARK contains ``text``, with their command lines."""
+def marked(run: str) -> dict[int, str]:
+    """The living processes of this machine that carry the mark of a run's attempt, with their command lines."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         pid = int(entry.name)
         mark = proc.mark_of(pid)
-        if mark is None or text not in mark:
+        if mark is None or not mark.startswith(f"{run}:"):
             continue
         stat = proc.read_stat(pid)
         if stat is not None and stat.alive:
@@ -47,9 +47,9 @@ def gone_within(stat: bytes, seconds: float) -> bool:
     return True
 
 
-def kill_marked(text: str) -> None:
-    """End what carries a mark of ours."""
-    for pid in marked(text):
+def kill_marked(run: str) -> None:
+    """End what carries the mark of a run's attempt."""
+    for pid in marked(run):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -85,7 +85,7 @@ class Report:
 
 def word(report: Any) -> str | None:
     """``not offered`` or ``left out`` for a skip of ours."""
-    if report.outcome != "skipped" or not isinstance(report.longrepr, tuple):
+    if report.outcome != "skipped" or not isinstance(report.longrepr, (tuple, list)):
         return None
     reason = str(report.longrepr[2])
     return next((words for words in (NOT_OFFERED, LEFT_OUT) if reason.startswith(f"Skipped: {words}")), None)

@@ -1,4 +1,7 @@
-"""Started as a script: loads the plugin, then forks a client for each request. ``zygote`` is the other side."""
+"""Started as a script: forks a zygote for each plugin, and that one a client for each request.
+
+The other side is in ``zygote``.
+"""
 
 import sys
 
@@ -7,17 +10,38 @@ if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/
 
 import json
 import os
+import signal
 import socket
+from typing import Any
 
 
 def main() -> None:
-    """Say what the plugin is, then serve until the other side hangs up."""
-    told = json.loads(sys.argv[1])
+    """Load what every client needs, then fork a zygote for each plugin that is asked for."""
     # What the tests find, its clients find, in the same order.
-    sys.path[:] = dict.fromkeys([*told["path"], *sys.path])
+    sys.path[:] = dict.fromkeys([*json.loads(sys.argv[1]), *sys.path])
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a zygote
+    import aiflow_ext.testing.client  # noqa: F401
+
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        if not data:
+            return
+        if os.fork() == 0:
+            control.close()
+            _as_zygote(socket.socket(fileno=descriptors[0]), json.loads(data))
+        os.close(descriptors[0])
+        control.sendall(b"forked\n")
+
+
+def _as_zygote(control: socket.socket, told: dict[str, Any]) -> None:
+    """Load one plugin, say what it is, then fork a client for each request."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _print_to(told["log"])
+    os.environ.clear()
+    os.environ.update(told["env"])
     from aiflow_ext.testing.client import hello
 
     _say(control, hello(told["platform"], told["engine"]))
@@ -32,7 +56,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             control.close()
-            _become_client(socket.socket(fileno=descriptors[0]), asked)
+            _as_client(socket.socket(fileno=descriptors[0]), asked)
         os.close(descriptors[0])
         _say(control, {"pid": pid})
 
@@ -41,17 +65,21 @@ def _say(control: socket.socket, what: dict[str, object]) -> None:
     control.sendall(json.dumps(what).encode() + b"\n")
 
 
-def _become_client(channel: socket.socket, asked: dict[str, str]) -> None:
+def _print_to(log: str) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _as_client(channel: socket.socket, asked: dict[str, str]) -> None:
     import faulthandler
-    import signal
     import traceback
 
     code = 70
     try:
         os.setsid()
-        log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        _print_to(asked["log"])
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
         from aiflow_ext.testing.client import serve
 

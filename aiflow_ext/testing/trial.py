@@ -62,10 +62,14 @@ class Trial:
         """A new client that has generated an attempt's job, of a run of its own unless said otherwise."""
         client = self.client()
         if run is None:
-            run = f"kit-{secrets.token_hex(6)}"
-            self.runs.append(run)
+            run = self.new_run()
         client("open", run=run, job=job, number=number)
         return client
+
+    def new_run(self) -> str:
+        """The id of a run that is none yet."""
+        self.runs.append(f"kit-{secrets.token_hex(6)}")
+        return self.runs[-1]
 
     def ready(self, **which: Any) -> tuple[Client, str]:
         """An attempt whose native id is allocated and whose resources are in place; and that id."""

@@ -99,8 +99,31 @@ class Client:
             return ""
 
 
+class Nursery:
+    """The process that has everything loaded but a plugin, and forks the zygotes: one a session."""
+
+    def __init__(self, folder: Path) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+        script = str(Path(__file__).with_name("server.py"))
+        with open(folder / "nursery.log", "wb") as log:
+            self._process = subprocess.Popen([sys.executable, script, path], env=clean_env({}), stdin=theirs.fileno(),
+                                             stdout=log, stderr=log, cwd=folder, start_new_session=True)  # fmt: skip
+        theirs.close()
+
+    def fork(self, told: Mapping[str, Any], descriptor: int) -> None:
+        """Fork a zygote that speaks on ``descriptor``."""
+        socket.send_fds(self._control, [json.dumps(told).encode()], [descriptor])
+        assert self._control.recv(16), "the process that forks the clients has ended; see its nursery.log"
+
+    def close(self) -> None:
+        """End it."""
+        self._control.close()
+        self._process.wait()
+
+
 class Zygote:
-    """The process that has the plugin loaded, and forks.
+    """The process that has the plugin loaded, and forks the clients.
 
     Attributes:
         error: why the plugin cannot be loaded, or None.
@@ -108,20 +131,15 @@ class Zygote:
         env: the environment of its clients.
     """
 
-    def __init__(self, platform: str, engine: str, folder: Path, env: Mapping[str, str]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._control, self.env = ours, clean_env(env)
-        arguments = json.dumps({"path": [os.path.abspath(entry) for entry in sys.path], "platform": platform,
-                                "engine": engine})  # fmt: skip
-        script = str(Path(__file__).with_name("server.py"))
-        with open(folder / "zygote.log", "wb") as log:
-            self._process = subprocess.Popen([sys.executable, script, arguments], env=self.env, stdin=theirs.fileno(),
-                                             stdout=log, stderr=log, cwd=folder, start_new_session=True)  # fmt: skip
+    def __init__(self, nursery: Nursery, platform: str, engine: str, folder: Path, env: Mapping[str, str]) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.env = clean_env(env)
+        log = folder / "zygote.log"
+        nursery.fork({"platform": platform, "engine": engine, "env": self.env, "log": str(log)}, theirs.fileno())
         theirs.close()
         hello = self._read()
         if hello is None:
-            self._process.wait()
-            words = (folder / "zygote.log").read_text(encoding="utf-8", errors="replace")[-3000:]
+            words = log.read_text(encoding="utf-8", errors="replace")[-3000:]
             hello = {"error": f"loading it ended the process that did\n{words}", "facts": {}}
         self.error: str | None = hello["error"]
         self.facts: dict[str, Any] = hello["facts"]
@@ -145,7 +163,6 @@ class Zygote:
     def close(self) -> None:
         """End it."""
         self._control.close()
-        self._process.wait()
 
     def _read(self) -> Any:
         data = b""

@@ -2,7 +2,7 @@
 
     python tests/faults/kills.py --kills 500 [--kind driver|supervisor|both] [--seed N] [--workers N]
 
-Kind *driver* kills drivers alone: every job must come to the very end that its workflow gives it, after as many attempts
+Kind *driver* kills drivers alone: every job must come to the very end that its workflow gives it, after as many tries
 as without any kill. Kind *supervisor* kills the supervisor of the local processes too: what nobody saw may be LOST. The
 seed is printed first; the same seed gives the same workflows and the same choices (the machine's timing is its own).
 
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,8 +155,8 @@ def extension_in(site: Path) -> None:
 class Bench:
     """One random workflow, run under kills in a folder of its own."""
 
-    def __init__(self, base: Path, seed: int, supervisors: bool, quick: bool) -> None:
-        self.seed, self.supervisors = seed, supervisors
+    def __init__(self, base: Path, seed: int, supervisors: bool, quick: bool, broken: str | None) -> None:
+        self.seed, self.supervisors, self.broken = seed, supervisors, broken
         self.chance = random.Random(seed)
         self.folder = base / f"{'s' if supervisors else 'd'}{seed}"
         self.project, self.marks, self.seen = self.folder / "project", self.folder / "marks", self.folder / "seen"
@@ -233,13 +234,13 @@ class Bench:
             from aiflow_ext.cli.commands import program
             from aiflow_ext.cli.failures import run_guarded
 
+            if self.broken:
+                BROKEN[self.broken]()
             if calls:
                 _kill_after(calls)
             code = run_guarded(program, argv)
             sys.stdout.flush()
         except BaseException:
-            import traceback
-
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -275,17 +276,17 @@ class Bench:
         self._check_nothing_left(record)
 
     def _check_executions(self, record: RunRecord) -> None:
-        marks = Counter(tuple(name.split("-", 3)[:3]) for name in os.listdir(self.marks))
-        for kind, job, attempt in marks:
-            number = marks[kind, job, attempt]
-            must(number == 1, f"attempt {attempt} of {job} has {number} {kind} marks")
-            known = [str(each.number) for each in record.jobs[job].attempts]
-            must(attempt in known, f"attempt {attempt} of {job} ran and is not on record")
+        names = [name.split("-", 3) for name in os.listdir(self.marks)]
+        marks = Counter((name[0], name[1], name[2]) for name in names)
+        for (kind, name, attempt), number in marks.items():
+            must(number == 1, f"attempt {attempt} of {name} has {number} {kind} marks")
+            known = [str(each.number) for each in record.jobs[name].attempts]
+            must(attempt in known, f"attempt {attempt} of {name} ran and is not on record")
         codes = {job.name: job.fails for job in self.jobs}
         for job in record.jobs.values():
             for each in job.attempts:
-                key = (job.name, str(each.number))
-                both = marks[("start", *key)] + marks[("end", *key)]
+                key = f"{each.number} of {job.name}"
+                both = sum(marks[what, job.name, str(each.number)] for what in ("start", "end"))
                 if each.state is JobState.FINISHED or each.exit_code is not None:
                     must(both == 2, f"attempt {key} is {each.state} and has {both} marks of 2")
                     code = CODE if each.number <= codes[job.name] else 0
@@ -295,8 +296,8 @@ class Bench:
                 self.lost += each.state is JobState.LOST
 
     def _check_ends(self, record: RunRecord) -> None:
-        for job in record.jobs.values():
-            must(job.state.ended, f"{job.name} is {job.state}")
+        for each in record.jobs.values():
+            must(each.state.ended, f"{each.name} is {each.state}")
         if not (self.supervisors and self.lost):
             found = {job.name: (str(job.state), len(job.attempts)) for job in record.jobs.values()}
             must(found == expected(self.jobs), f"ends are {found}, and should be {expected(self.jobs)}")
@@ -323,7 +324,7 @@ def must(holds: bool, words: str) -> None:
 
 
 def _kill_after(calls: int) -> None:
-    """Have this process killed at so many calls and returns within the driver's own code, in whatever thread."""
+    """Have this process killed at so many calls and returns of the driver's own code, in whatever thread."""
     left = calls
     rooms = tuple(f"{os.sep}aiflow_ext{os.sep}{room}{os.sep}" for room in ("run", "supervise"))
     ours: dict[str, bool] = {}
@@ -332,7 +333,7 @@ def _kill_after(calls: int) -> None:
         nonlocal left
         name = frame.f_code.co_filename
         if name not in ours:
-            ours[name] = any(room in name for room in rooms)
+            ours[name] = any(room in name for room in rooms) or "kills_extension" in name
         if ours[name]:
             left -= 1
             if left <= 0:
@@ -340,6 +341,46 @@ def _kill_after(calls: int) -> None:
 
     threading.setprofile(count)
     sys.setprofile(count)
+
+
+def _doubles() -> None:
+    """What may have been started is started anew, under another id."""
+    from aiflow_ext.run.driver import Attempt, Driver
+
+    def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
+        assert attempt.job is not None
+        assert attempt.job.job_context is not None
+        attempt.job.job_context.native_id = f"{attempt.record.native_id}.again"
+        attempt.launcher.prepare(attempt.job)
+        attempt.launcher.submit(attempt.job)
+        self._find_again_truly(attempt, failure)  # type: ignore[attr-defined]
+
+    Driver._find_again_truly, Driver._find_again = Driver._find_again, find_again  # type: ignore[attr-defined, method-assign]
+
+
+def _guesses() -> None:
+    """What may have been started is taken to have finished."""
+    from aiflow_ext.run.driver import Attempt, Driver
+
+    def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
+        key = str(attempt.record.native_id)
+        self.post(lambda: self._ended(attempt, key, JobState.FINISHED, exit_code=0))
+
+    Driver._find_again = find_again  # type: ignore[method-assign]
+
+
+def _forgets() -> None:
+    """What happens after a resume is not told."""
+    from aiflow_ext.run.driver import Driver
+
+    def tell_again(self: Driver) -> None:
+        self.ledger.told = None if self.ledger.store.last_seq(self.record.run_id) else 0
+
+    Driver._tell_again = tell_again  # type: ignore[method-assign]
+
+
+# Drivers with a mistake, by which the suite proves that it sees one.
+BROKEN = {"doubles": _doubles, "guesses": _guesses, "forgets": _forgets}
 
 
 def marked(text: str) -> list[int]:
@@ -356,12 +397,14 @@ def marked(text: str) -> list[int]:
     return found
 
 
-def kill_many(base: Path, seed: int, kills: int, supervisors: bool, quick: bool = False) -> dict[str, int]:
+def kill_many(
+    base: Path, seed: int, kills: int, supervisors: bool, quick: bool = False, broken: str | None = None
+) -> dict[str, int]:
     """Run random workflows until there were so many kills; the sums. Raises Wrong that names the seed."""
     sums: Counter[str] = Counter()
     chance = random.Random(seed)
     while sums["kills"] < kills:
-        bench = Bench(base, chance.randrange(1 << 32), supervisors, quick)
+        bench = Bench(base, chance.randrange(1 << 32), supervisors, quick, broken)
         try:
             bench.run()
         except Wrong as error:
@@ -399,11 +442,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="small workflows")
+    parser.add_argument("--folder", type=Path, default=None, help="where to work [default: a temporary folder]")
+    parser.add_argument("--broken", choices=sorted(BROKEN), help="let the driver have a mistake, which must be seen")
     given = parser.parse_args()
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
     kinds = ["driver", "supervisor"] if given.kind == "both" else [given.kind]
     print(f"seed {seed}", flush=True)
-    base = Path(tempfile.mkdtemp(prefix="kills-"))
+    base = Path(tempfile.mkdtemp(prefix="kills-", dir=given.folder))
     prepare(base)
     failed = 0
     for kind in kinds:
@@ -416,11 +461,13 @@ def main() -> int:
                 code = 1
                 try:
                     share = -(-given.kills // given.workers)
-                    sums = kill_many(base, seed + worker, share, kind == "supervisor", given.quick)
-                    os.write(say, json.dumps(sums).encode())
+                    found = kill_many(base, seed + worker, share, kind == "supervisor", given.quick, given.broken)
+                    os.write(say, json.dumps(found).encode())
                     code = 0
                 except Wrong as error:
                     print(f"WRONG: {error}", flush=True)
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(code)
             os.close(say)

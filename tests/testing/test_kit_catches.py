@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 FOUND = "test_it_is_found_and_is_what_it_says"
 REPEATABLE = "test_generate_is_repeatable"
@@ -28,7 +25,7 @@ WRONG = [
     ("wrong_base", "WrongPlatformName", FOUND, "elsewhere"),
     ("wrong_base", "GivesInstances", FOUND, "job_type"),
     ("wrong_base", "LacksAMethod", FOUND, "cleanup_job"),
-    ("wrong_import", "ImportsAnother", "test_resolving_imports_this_plugin_alone", "aiflow_ext_local.python"),
+    ("wrong_import", "ImportsAnother", "test_resolving_imports_this_plugin_alone", "which is the job plugin"),
     ("wrong_base", "HasAClock", REPEATABLE, "script"),
     ("wrong_durable", "ChangesItsGraph", REPEATABLE, "changed its sub_graph"),
     ("wrong_base", "WritesInTheProject", OFFLINE, "job.sh"),
@@ -43,7 +40,7 @@ WRONG = [
     ("wrong_base", "NamesAreFiles", "test_odd_job_names", "a/b"),
     ("wrong_base", "JoinsWithSpaces", "test_odd_arguments", "recorded as FAILED"),
     ("wrong_base", "DropsTheEnvironment", "test_odd_environment", "KIT_QUOTES"),
-    ("wrong_base", "SharesAFile", "test_many_jobs_at_once", "at once"),
+    ("wrong_base", "SharesAFile", "test_many_jobs_at_once", "job 0"),
     ("wrong_durable", "LooksUpFound", LOOKUP, "FOUND instead of NEVER_STARTED"),
     ("wrong_durable", "LooksUpNeverStarted", LOOKUP, "NEVER_STARTED instead of FOUND"),
     ("wrong_durable", "StartsAgain", "test_the_same_attempt_submitted_twice_runs_once", "executed 3 times"),
@@ -63,18 +60,6 @@ WRONG = [
     ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "four attempts"),
 ]
 RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable")]
-CONFTEST = """
-import json, os
-told = {}
-
-def pytest_runtest_logreport(report):
-    if report.when == "call" or report.outcome != "passed":
-        told[report.nodeid.partition("::")[2]] = [report.outcome, str(report.longrepr or "")]
-
-def pytest_sessionfinish():
-    with open(os.environ["TOLD"], "w") as file:
-        json.dump(told, file)
-"""
 
 
 def kebab(name: str) -> str:
@@ -82,47 +67,32 @@ def kebab(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the kit says of every plugin here: outcome and words of each test; and what it printed."""
-    folder = tmp_path_factory.mktemp("kit")
-    site = folder / "site"
-    info = site / "wrong-1.0.dist-info"
-    info.mkdir(parents=True)
-    for module in HERE.glob("wrong/*.py"):
-        (site / module.name).write_bytes(module.read_bytes())
+def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the kit says of every plugin here."""
     plugins = [(module, name) for module, name, *_ in WRONG] + RIGHT
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.job_plugins]\n"
-        + "".join(f"{kebab(name)}.cmd_line = {module}:{name}\n" for module, name in plugins)
-    )
     classes = ["from aiflow_ext.testing import JobPluginConformance\n"]
     classes += [
         f"class Test{name}(JobPluginConformance):\n    platform, engine = {kebab(name)!r}, 'cmd_line'\n"
         "    patience, kills, at_once = 12.0, 12, 4\n"
         for _, name in plugins
     ]
-    (folder / "test_all.py").write_text("\n".join(classes))
-    (folder / "conftest.py").write_text(CONFTEST)
-    asked = [f"test_all.py::Test{name}::{test}" for _, name, test, _ in WRONG]
     tests = dict.fromkeys(test for _, _, test, _ in WRONG if test != KILLED)
     durable = {test for module, _, test, _ in WRONG if module == "wrong_durable"} - {REPEATABLE}
-    asked += [f"test_all.py::TestRightBase::{test}" for test in tests if test not in durable]
-    asked += [f"test_all.py::TestRightBase::{LOOKUP}"]
-    asked += [f"test_all.py::TestRightDurable::{test}" for test in tests if test in durable]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)]), "TOLD": f"{folder}/told"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "aiflow_ext.testing.pytest_plugin", "-p", "no:cacheprovider", "--basetemp",
-         str(folder / "base"), "--rootdir", str(folder), "-q", *asked],
-        cwd=folder, env=env, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (folder / "told").exists(), done.stdout + done.stderr
-    return json.loads((folder / "told").read_text()), done.stdout
+    asked = [f"Test{name}::{test}" for _, name, test, _ in WRONG]
+    asked += [f"TestRightBase::{test}" for test in tests if test not in durable or test == LOOKUP]
+    asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
+    return kit_runner(
+        tmp_path_factory.mktemp("kit"),
+        sorted(HERE.glob("wrong/*.py")),
+        {f"{kebab(name)}.cmd_line": f"{module}:{name}" for module, name in plugins},
+        "\n".join(classes),
+        [f"test_all.py::{test}" for test in asked],
+    )
 
 
 @pytest.mark.parametrize(("name", "test", "words"), [case[1:] for case in WRONG], ids=[case[1] for case in WRONG])
 def test_a_wrong_plugin_is_caught_by_name(kit: Any, name: str, test: str, words: str) -> None:
-    outcome, said = kit[0][f"Test{name}::{test}"]
+    outcome, said = kit.told[f"Test{name}::{test}"]
     assert outcome == "failed"
     assert words in said
     assert "what to do: " in said
@@ -132,15 +102,14 @@ def test_a_wrong_plugin_is_caught_by_name(kit: Any, name: str, test: str, words:
 
 
 def test_the_right_plugins_pass(kit: Any) -> None:
-    told = {test: found for test, found in kit[0].items() if test.startswith("TestRight")}
-    assert len(told) > 20
-    assert {test: said for test, (outcome, said) in told.items() if outcome == "failed"} == {}
+    assert len([test for test in kit.told if test.startswith("TestRight")]) > 20
+    assert kit.failed("TestRight") == {}
 
 
 def test_what_is_not_offered_is_told_and_no_silent_skip(kit: Any) -> None:
-    outcome, said = kit[0][f"TestRightBase::{LOOKUP}"]
+    outcome, said = kit.told[f"TestRightBase::{LOOKUP}"]
     assert outcome == "skipped"
     assert "not offered: lookup, attach" in said
-    assert "1 not offered" in kit[1]
-    assert "    not offered: attach, lookup, render, watch (1 tests)" in kit[1]
-    assert "skipped" not in kit[1].splitlines()[-1]
+    assert "1 not offered" in kit.printed
+    assert "    not offered: attach, lookup, render, watch (1 tests)" in kit.printed
+    assert "skipped" not in kit.printed.splitlines()[-1]

@@ -2,8 +2,6 @@
 
 from wrong_base import RightBase
 
-import aiflow_ext_local.python  # noqa: F401
-
 
 class ImportsAnother(RightBase):
     """Its mistake is above."""

@@ -1,0 +1,37 @@
+"""Drivers and supervisors killed at random: 20 kills of each kind here, hundreds in ``make test-faults``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = str(Path(__file__).with_name("kills.py"))
+
+
+def kills(tmp_path, *args, number="20"):
+    argv = [sys.executable, SCRIPT, "--kills", number, "--quick", "--folder", str(tmp_path), *args]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    print(done.stdout)  # the seed first
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["driver", "supervisor"])
+def test_whoever_is_killed_nothing_is_lost_and_nothing_runs_twice(tmp_path, kind):
+    done = kills(tmp_path, "--kind", kind)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [("doubles", "marks"), ("guesses", "attempt"), ("forgets", "told")],
+)
+def test_the_suite_sees_a_driver_with_a_mistake(tmp_path, broken, words):
+    done = kills(tmp_path, "--kind", "driver", "--broken", broken, number="60")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "WRONG" in done.stdout
+    assert words in done.stdout

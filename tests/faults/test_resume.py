@@ -1,0 +1,145 @@
+"""A run taken up again: what has ended stays as it is, what runs is followed, what was never started starts."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+
+def test_jobs_that_ended_while_nobody_drove_have_their_true_ends_and_run_once(bench):
+    bench.workflow(
+        {"a": bench.gate("a"), "b": bench.gate("b", 5), "c": "true", "d": "true"},
+        ("c", "a"), ("c", "b", "ended"), ("d", "b"),
+        config="a: {}\nb: {}\nc: {}\nd: {}\n",
+    )  # fmt: skip
+    bench.killed("a", "b")
+    bench.release("a")
+    bench.release("b")
+    code, said = bench.resume()
+    assert code == 1, said
+    assert bench.ends == {"a": ("FINISHED", 1), "b": ("FAILED", 1), "c": ("FINISHED", 1), "d": ("SKIPPED", 0)}
+    assert bench.attempt("b").exit_code == 5
+    assert (bench.count("start", "a"), bench.count("end", "a"), bench.count("start", "b")) == (1, 1, 1)
+
+
+def test_a_running_job_is_adopted_though_what_it_waited_for_has_finished(bench):
+    bench.workflow({"first": "true", "second": bench.gate("second")}, ("second", "first"))
+    bench.killed("second")
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root))
+    assert "2 jobs" in resumed.stdout.readline()
+    bench.release("second")
+    resumed.communicate(timeout=60)
+    assert resumed.returncode == 0
+    assert bench.ends == {"first": ("FINISHED", 1), "second": ("FINISHED", 1)}
+
+
+@pytest.fixture
+def ended(bench):
+    """A run that has come to its end: one job failed, one was skipped for it, one finished."""
+    flag = bench.folder / "mended"
+    bench.workflow(
+        {"good": "true", "bad": f"[ -e {flag} ] || exit 3", "after": "true", "rescue": "true"},
+        ("bad", "good"), ("after", "bad"), ("rescue", "bad", "failed"),
+    )  # fmt: skip
+    assert bench.call("run", str(bench.project.root))[0] == 1
+    bench.flag = flag
+    return bench
+
+
+def test_a_run_that_has_ended_says_so_and_keeps_its_verdict(ended):
+    before = ended.record
+    code, said = ended.resume()
+    assert code == 1
+    assert "has ended before, as FAILED" in said
+    assert "--failed" in said
+    assert ended.record == before
+
+
+def test_failed_gives_what_did_not_finish_a_new_attempt_and_nothing_else(ended):
+    ended.flag.touch()
+    code, said = ended.resume("--failed")
+    assert code == 0, said
+    ends = {"good": ("FINISHED", 1), "bad": ("FINISHED", 2), "after": ("FINISHED", 1), "rescue": ("FINISHED", 1)}
+    assert ended.ends == ends
+
+
+def test_from_runs_a_job_and_all_after_it_again_and_nothing_before(ended):
+    ended.flag.touch()
+    code, said = ended.resume("--from", "bad")
+    assert code == 0, said
+    ends = {"good": ("FINISHED", 1), "bad": ("FINISHED", 2), "after": ("FINISHED", 1), "rescue": ("SKIPPED", 1)}
+    assert ended.ends == ends
+    assert "no job 'bda'" in ended.resume("--from", "bda")[1]
+
+
+def test_from_refuses_while_something_after_it_runs(bench):
+    bench.workflow({"first": "true", "second": bench.gate("second")}, ("second", "first"))
+    bench.killed("second")
+    code, said = bench.resume("--from", "first")
+    assert code == 6
+    assert "second has not ended yet" in said
+    bench.release("second")
+    assert bench.resume()[0] == 0
+    assert bench.count("start", "second") == 1
+
+
+def test_the_retries_that_are_left_are_kept(bench):
+    bench.workflow({"a": bench.gate("a", 4)}, config="a: {retries: 2}\n")
+    bench.killed("a")
+    bench.release("a")
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root))
+    bench.up("a", 2)
+    resumed.kill()
+    resumed.communicate()
+    bench.release("a")
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root))
+    bench.up("a", 3)
+    bench.release("a")
+    resumed.communicate(timeout=60)
+    assert resumed.returncode == 1
+    assert bench.ends == {"a": ("FAILED", 3)}
+
+
+def test_a_failure_of_a_run_that_has_ended_is_not_retried_because_another_job_is(bench, until):
+    config = "a: {retries: 1, retry_delay: 600}\nb: {}\nc: {}\n"
+    bench.workflow({"a": "exit 1", "b": bench.gate("b"), "c": "true"}, config=config)
+    driver = bench.drive("run", str(bench.project.root), "--on-interrupt", "stop")
+    bench.up("b")
+    until(lambda: bench.attempt("a").state == "FAILED", "a does not fail")
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=60)
+    assert bench.ends["a"] == ("FAILED", 1)
+    assert bench.resume("--from", "c")[0] == 1
+    assert bench.ends["a"] == ("FAILED", 1)
+    assert bench.ends["c"] == ("FINISHED", 2)
+
+
+def test_a_timeout_counts_the_time_under_an_earlier_driver(bench, until):
+    bench.workflow({"a": bench.gate("a")}, config="a: {timeout: 1.5}\n")
+    bench.killed("a")
+    started = bench.attempt("a").started_at
+    until(lambda: time.time() > started + 1.5, "the clock stands still")
+    code, said = bench.resume()
+    assert code == 1
+    assert "timeout" in said
+    assert bench.ends == {"a": ("FAILED", 1)}
+
+
+def test_a_stop_that_the_driver_died_in_is_finished_by_the_next(bench, until, nothing_left):
+    bench.project.jobs(
+        'with af.job("a"): af.cmd("trap \'\' TERM; : > $MARKS/start-a-1-x; while :; do sleep 1; done")',
+        '"*": {platform: local, engine: cmd_line}\na: {}\n',
+    )
+    driver = bench.drive("run", str(bench.project.root), "--on-interrupt", "stop")
+    bench.up("a")
+    driver.send_signal(signal.SIGTERM)
+    until(lambda: bench.attempt("a").stop_requested, "nothing says that it is to stop")
+    driver.kill()
+    driver.communicate()
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), "--on-interrupt", "stop")
+    resumed.communicate(timeout=60)
+    assert resumed.returncode == 7
+    assert bench.ends == {"a": ("STOPPED", 1)}
+    nothing_left()

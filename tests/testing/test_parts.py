@@ -1,0 +1,129 @@
+"""Parts of the kit by themselves: what it compares, watches, draws and reports, and what pytest loads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aiflow_ext.testing.killing import ENOUGH, chosen, verdict
+from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.report import PROPERTY, Report
+from aiflow_ext.testing.works import Works
+
+
+class Thing:
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__ |= attributes
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (Thing(a=[1, {"b": Thing(c=2)}]), Thing(a=[1, {"b": Thing(c=2)}]), None),
+        (Thing(a=[1, {"b": Thing(c=2)}]), Thing(a=[1, {"b": Thing(c=3)}]), "it.a[1]['b'].c is 2, then 3"),
+        (Thing(a=1), Thing(a=1, b=2), "it.b is there only the second time"),
+        ([1], [1, 2], "it has 1 items, then 2"),
+        (1, "1", "it is 1, then '1'"),
+        ({1, 2}, {2, 1}, None),
+    ],
+)
+def test_a_difference_is_found_and_named(one: Any, other: Any, words: str | None) -> None:
+    assert difference(one, other) == words
+
+
+def test_likeness_of_what_holds_itself() -> None:
+    one, other = Thing(), Thing()
+    one.me, other.me = one, other
+    assert difference(one, other) is None
+
+
+WATCHED = """
+import os, socket, subprocess, sys, tempfile
+from pathlib import Path
+from aiflow_ext.testing.watching import Watching
+with Watching() as watching:
+    open(sys.argv[1], "w").close()
+    open(sys.argv[1]).close()
+    os.mkdir(sys.argv[1] + ".folder")
+    for reach in (lambda: socket.socket().connect(("127.0.0.1", 9)), lambda: socket.gethostbyname("example.org")):
+        try:
+            reach()
+        except OSError as error:
+            assert "lets nothing out" in str(error)
+os.mkdir(sys.argv[1] + ".later")
+print("; ".join(watching.seen))
+"""
+
+
+def test_what_reaches_out_is_seen_and_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    done = subprocess.run([sys.executable, "-c", WATCHED, file], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    assert done.stdout.strip().split("; ") == [
+        f"writes {file}", f"makes the folder {file}.folder", "connects to ('127.0.0.1', 9)",
+        "asks for the address of example.org",
+    ], done.stderr  # fmt: skip
+
+
+def test_lines_are_all_of_them_or_a_seeded_sample() -> None:
+    assert chosen(1000, 300, 500, None, 1) == list(range(200, 601))
+    assert len(chosen(3000, 300, 2500, None, 1)) >= ENOUGH
+    few = chosen(1000, 300, 500, 40, 1)
+    assert len(few) == 40
+    assert few == chosen(1000, 300, 500, 40, 1) != chosen(1000, 300, 500, 40, 2)
+
+
+@pytest.mark.parametrize(("starts", "ends", "state"), [(2, 1, "FINISHED"), (0, 0, "FINISHED"), (1, 0, "FINISHED"),
+                                                       (1, 1, "LOST")])  # fmt: skip
+def test_every_miscount_is_a_verdict(starts: int, ends: int, state: str) -> None:
+    assert verdict(1, 1, "FINISHED") is None
+    assert f"begun {starts} times" in str(verdict(starts, ends, state))
+
+
+def test_a_job_that_an_author_has_not_is_left_out() -> None:
+    with pytest.raises(pytest.skip.Exception, match="left out: Works has no job that ignores sigterm"):
+        Works(SimpleNamespace()).ignores_sigterm(1.0)  # type: ignore[arg-type]
+
+
+def told(test: str, level: str, outcome: str, longrepr: Any = None, missing: tuple[str, ...] = ()) -> Any:
+    facts = {"plugin": "mars.rover", "distribution": "mars 1.0", "level": level, "test": test, "missing": list(missing),
+             "tests": {"base": 2, "durable": 1, "cluster": 0}, "defaults": [], "notes": []}  # fmt: skip
+    return SimpleNamespace(when="call", outcome=outcome, longrepr=longrepr, nodeid=f"t.py::TestMars::{test}",
+                           user_properties=[(PROPERTY, facts)])  # fmt: skip
+
+
+SKIPPED = ("t.py", 1, "Skipped: not offered: lookup")
+
+
+@pytest.mark.parametrize(
+    ("reports", "level"),
+    [
+        ([told("a", "base", "passed"), told("b", "base", "passed"), told("c", "durable", "passed")], "durable"),
+        ([told("a", "base", "passed"), told("b", "base", "passed"),
+          told("c", "durable", "skipped", SKIPPED, ("lookup",))], "base"),
+        ([told("a", "base", "passed"), told("b", "base", "failed")], "none (1 of 2 tests of level base failed)"),
+        ([told("a", "base", "passed")], "none (only 1 of 2 tests of level base were run)"),
+        ([told("a", "base", "passed"), told("b", "base", "passed"), told("c", "durable", "failed")],
+         "base (1 of 1 tests of level durable failed)"),
+    ],
+)  # fmt: skip
+def test_the_level_reached_is_told(reports: list[Any], level: str) -> None:
+    report = Report()
+    for each in reports:
+        report.take(each)
+    assert report.lines()[0] == f"mars.rover (mars 1.0; t.py::TestMars): level {level}"
+
+
+def test_what_pytest_loads_is_cheap() -> None:
+    code = (
+        "import sys, aiflow_ext.testing.pytest_plugin; print(*(m for m in sys.modules if m.startswith('aiflow_ext')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    assert done.stdout.split() == ["aiflow_ext", "aiflow_ext.testing", "aiflow_ext.testing.pytest_plugin"], done.stderr
