@@ -107,6 +107,7 @@ def hooks(harness: Harness, rounds: int) -> list[Row]:
 
 def split(harness: Harness, rounds: int) -> list[Row]:
     """A graph into jobs."""
+    harness.run("envs.py", "plugins")
     harness.run("bench_split.py", "--nodes", "5000", "10000", "100000", "--rounds", str(rounds))
     (ours,) = [r for r in harness.results("split-10") if r["name"] == "aiflow-ext" and r["step"] == "split"]
     (least,) = [r for r in harness.results("split-10") if r["name"] == "stdlib union-find"]
