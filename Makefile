@@ -34,6 +34,7 @@ test: $(VENV)/dev $(VENV)/examples
 	@$(BIN)/pytest $(ARGS)
 
 test-faults: $(VENV)/dev
+	@$(BIN)/pytest -m thorough tests/faults
 	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
 
 lint: style types layers

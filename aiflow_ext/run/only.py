@@ -45,8 +45,8 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
                 where = f"run {from_run!r}" if from_run else "any earlier run of this workflow"
                 problems.append(
                     Problem(
-                        f"job {name!r} reads {edge.source!r}, and job {upstream!r} has not finished in {where}, or what "
-                        "it made there is gone",
+                        f"job {name!r} reads {edge.source!r}, and job {upstream!r} has not finished in {where}, "
+                        "or what it made there is gone",
                         hint="run the whole workflow first, name a run with --from-run, or add the job to --only",
                     )
                 )

@@ -101,7 +101,8 @@ class CommandWorks(Works):
         return self._script(self.marks.shell("start"), f"kill -{number} $$", "sleep 600")
 
     def sleeps(self, seconds: float) -> Work:
-        return self._script(self.marks.shell("start"), f"sleep {seconds:g}", self.marks.shell("end"))
+        # &&: a sleep that is ended lets the shell go on to what comes next.
+        return self._script(self.marks.shell("start"), f"sleep {seconds:g} && {self.marks.shell('end')}")
 
     def ignores_sigterm(self, seconds: float) -> Work:
         return self._script("trap '' TERM", self.marks.shell("start", "cat /proc/$$/stat"), f"sleep {seconds:g}")

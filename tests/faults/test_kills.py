@@ -26,6 +26,7 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_runs_twice(tmp_path, kind
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("broken", "words"),
     [("doubles", "marks"), ("guesses", "attempt"), ("forgets", "told")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 import aiflow_ext
+from aiflow_ext.run.store import Store
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "plugin-nohup"
@@ -129,10 +129,15 @@ class Ran:
 
     def __init__(self, root: Path, exit_code: int, out: str, err: str) -> None:
         self.root, self.exit, self.out, self.err = root, exit_code, out, err
-        runs = list((root / ".aiflow" / "runs").glob("*/run.json"))
-        self.folder = runs[0].parent if runs else root
-        record = json.loads(runs[0].read_text()) if runs else {"jobs": []}
-        self.jobs: dict[str, dict[str, Any]] = {job["name"]: job for job in record["jobs"]}
+        self.folder = root
+        self.jobs: dict[str, dict[str, Any]] = {}
+        if (root / ".aiflow" / "state.db").exists():
+            store = Store(root / ".aiflow", create=False)
+            for run in store.runs()[:1]:
+                record = store.run(run["run"])
+                self.folder = Path(record.folder)
+                self.jobs = {job["name"]: job for job in record.summary()["jobs"]}
+            store.close()
 
     def last(self, job: str) -> dict[str, Any]:
         """The record of the job's last attempt."""
