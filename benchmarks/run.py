@@ -109,8 +109,8 @@ def split(harness: Harness, rounds: int) -> list[Row]:
     """A graph into jobs."""
     harness.run("envs.py", "plugins")
     harness.run("bench_split.py", "--nodes", "5000", "10000", "100000", "--rounds", str(rounds))
-    (ours,) = [r for r in harness.results("split-10") if r["name"] == "aiflow-ext" and r["step"] == "split"]
-    (least,) = [r for r in harness.results("split-10") if r["name"] == "stdlib union-find"]
+    found = {r["name"]: r for r in harness.results("split-10") if r["step"] == "split"}
+    ours, least = found["aiflow-ext"], found["stdlib union-find"]
     return [
         ("split 5,000 nodes", f"{ours['s'][0] * 1000:.1f} ms", "<= 50 ms", f"union-find {least['s'][0] * 1000:.1f} ms"),
         ("  growth to 100,000", " ".join(f"{e:.2f}" for e in ours["exponents"]), "<= 1.1", ""),
