@@ -52,6 +52,8 @@ class Attempt:
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
         self.stopping = False
+        self.grace = GRACE
+        self.stops = 0  # calls that are ending it and have not returned
         self.stands = False  # whether its end is that of a run that had ended: nothing follows from it any more
         self.pause = 0.25  # seconds until a platform without an answer is asked again
 
@@ -101,6 +103,7 @@ class Driver:
         self._retries_used = dict.fromkeys(plan.jobs, 0)
         self._retrying: set[str] = set()
         self._cleaning = 0
+        self._going: set[Attempt] = set()  # ended, and being swept by a stop that has not returned
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
             for edge in planned.edges:
@@ -161,7 +164,7 @@ class Driver:
     def _over(self) -> bool:
         if self._leaving:
             return True
-        return not (self._waiting or self._ready or self._live or self._retrying or self._cleaning)
+        return not (self._waiting or self._ready or self._live or self._retrying or self._cleaning or self._going)
 
     def _take(self) -> None:
         """Wait for the next thing to do, and do it."""
@@ -401,7 +404,7 @@ class Driver:
         attempt.record.unreachable = False
         self._move(attempt, JobState.QUEUED, step="acknowledged")
         if attempt.stopping:
-            self._stop_one(attempt, GRACE)
+            self._stop_one(attempt, attempt.grace)
 
     def _event_posted(self, event: Any) -> None:
         self.post(lambda: self._event(event))
@@ -453,7 +456,10 @@ class Driver:
         attempt.record.learn(**facts)
         self._settled[attempt.planned.name] = False
         self._move(attempt, state, at, **facts)
-        self._after_end(attempt, state)
+        if attempt.stops:  # its main process has ended; what else it started may not have
+            self._going.add(attempt)
+        else:
+            self._after_end(attempt, state)
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
@@ -540,9 +546,10 @@ class Driver:
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self._recorded(lambda: self.ledger.note(attempt.record, stop_requested=True))
-        attempt.stopping = True
+        attempt.stopping, attempt.grace = True, grace
         if attempt.handler is None or attempt.record.state.ended:
             return  # not started yet: _submit sees the flag
+        attempt.stops += 1
         threading.Thread(target=self._stop_job, args=(attempt, grace), daemon=True, name="aiflow-stop").start()
 
     def _stop_job(self, attempt: Attempt, grace: float) -> None:
@@ -553,6 +560,14 @@ class Driver:
             _log.debug("stop failed", exc_info=True)
             words = f"stopping failed: {type(error).__name__}: {error}"
             self.post(lambda: setattr(attempt.record, "reason", words))
+        self.post(lambda: self._stop_returned(attempt))
+
+    def _stop_returned(self, attempt: Attempt) -> None:
+        """Now everything that the attempt started is gone, and not only its main process."""
+        attempt.stops -= 1
+        if not attempt.stops and attempt in self._going:
+            self._going.discard(attempt)
+            self._after_end(attempt, attempt.record.state)
 
     def _leave(self) -> None:
         self._leaving = True
