@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup"
 
 

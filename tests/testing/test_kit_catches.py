@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 HERE = Path(__file__).parent
 FOUND = "test_it_is_found_and_is_what_it_says"
 REPEATABLE = "test_generate_is_repeatable"
