@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable
 
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import AIGraph, AINode, AISubGraph, DataEdge, Nodes, OutputFile
 from aiflow_ext.model.jsonable import Jsonable
 
@@ -53,8 +54,9 @@ def split(graph: AIGraph) -> JobGraph:
 def _split(graph: AIGraph) -> JobGraph:
     jobs = JobGraph(graph.name)
     parts = jobs.sub_graphs
+    placeholder = BaseJobConfig()  # one for all: each job's plugin names the type of its own config later
     for name in graph.jobs:
-        parts[name] = AISubGraph(name=name)
+        parts[name] = AISubGraph(placeholder, name)
     job_of: dict[str, str] = {}
     held: dict[str, dict[str, AINode]] = {name: {} for name in graph.jobs}
     outputs: dict[str, str] = {}  # of commands: the keyword of the only one
