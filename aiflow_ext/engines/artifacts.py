@@ -13,6 +13,8 @@ import pickle
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -167,46 +169,39 @@ def open_pickle(data: bytes, what: str) -> Any:
 
 def _store(url: str, name: str, source: IO[bytes]) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
-    target = f"{url}/{name}"
-    local = _local(target)
-    if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        temporary = local.parent / f".{uuid.uuid4().hex}.part"
-        try:
-            with open(temporary, "wb") as sink:
-                while chunk := source.read(1 << 20):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    sink.write(chunk)
-            temporary.chmod(0o444)  # what is complete does not change
-            temporary.replace(local)
-        finally:
-            temporary.unlink(missing_ok=True)
-    else:
-        fs, path = _remote(target)
-        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        with fs.open(path, "wb") as sink:
-            while chunk := source.read(1 << 20):
-                digest.update(chunk)
-                size += len(chunk)
-                sink.write(chunk)
+    with _sink(f"{url}/{name}", mode=0o444) as sink:  # what is complete does not change
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+            sink.write(chunk)
     return {"file": name, "size": size, "sha256": digest.hexdigest()}
 
 
 def _write(url: str, data: bytes) -> None:
+    with _sink(url) as sink:
+        sink.write(data)
+
+
+@contextmanager
+def _sink(url: str, mode: int | None = None) -> Iterator[IO[bytes]]:
+    """A file to write; on this machine it has another name, and then its permissions, until it is complete."""
     local = _local(url)
-    if local is not None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        temporary = local.parent / f".{uuid.uuid4().hex}.part"
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(local)
-        finally:
-            temporary.unlink(missing_ok=True)
-    else:
+    if local is None:
         fs, path = _remote(url)
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        fs.pipe_file(path, data)
+        with fs.open(path, "wb") as sink:
+            yield sink
+        return
+    local.parent.mkdir(parents=True, exist_ok=True)
+    temporary = local.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        with open(temporary, "wb") as sink:
+            yield sink
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(local)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read(url: str) -> bytes:
