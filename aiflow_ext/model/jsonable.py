@@ -79,8 +79,13 @@ class Jsonable:
         return f"{type(self).__name__}({shown})"
 
 
+_PLAIN = frozenset((str, int, bool))  # most of what there is
+
+
 def encode(value: Any) -> Any:
     """``value`` as plain JSON types. Raises TypeError for what is not data."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, float) and not isfinite(value):  # JSON has no word for them
         return {TAG: "float", "value": repr(float(value))}
     if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum)):

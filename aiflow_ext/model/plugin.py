@@ -18,9 +18,12 @@ class AbstractPlatform(Jsonable):
     Attributes:
         outlives_power_loss: whether a job on it may go on when the client's machine loses its power; True by default.
             What was to be sent there is then on the client's disk before it is sent.
+        answers_at_once: whether its plugins' calls (all but a stop) return within milliseconds, with no network in
+            between; False by default. The driver then makes them itself, without a thread for them.
     """
 
     outlives_power_loss: ClassVar[bool] = True
+    answers_at_once: ClassVar[bool] = False
 
     @staticmethod
     def platform() -> str:

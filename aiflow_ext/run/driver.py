@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import heapq
 import itertools
 import logging
+import math
 import os
 import queue
 import threading
@@ -19,16 +21,20 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.order import decide
-from aiflow_ext.run.plan import Plan, PlannedJob, generate
+from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
+from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store import Store
+from aiflow_ext.supervise import attempts
 
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
+LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -47,7 +53,9 @@ def _was_failure(attempt: AttemptRecord) -> bool:
 class Attempt:
     """An attempt that the driver looks after."""
 
-    def __init__(self, record: AttemptRecord, planned: PlannedJob, launcher: Launcher, thread: PlatformThread) -> None:
+    def __init__(
+        self, record: AttemptRecord, planned: PlannedJob, launcher: Launcher, thread: PlatformThread | InlinePlatform
+    ) -> None:
         self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
@@ -91,8 +99,8 @@ class Driver:
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
-        self._threads: dict[object, PlatformThread] = {}
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads: dict[object, PlatformThread | InlinePlatform] = {}
+        self._inbox = Inbox()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
@@ -102,12 +110,15 @@ class Driver:
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
         self._retries_used = dict.fromkeys(plan.jobs, 0)
         self._retrying: set[str] = set()
+        self._chores: collections.deque[Callable[[], None]] = collections.deque()  # done when there is nothing else
+        self._linger = 0.0
         self._cleaning = 0
         self._going: set[Attempt] = set()  # ended, and being swept by a stop that has not returned
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
             for edge in planned.edges:
                 self._downstream[edge.source].append(name)
+        self._thread = 0
         self._held = False
         self._leaving = False
         self._broken: StateError | None = None
@@ -115,6 +126,7 @@ class Driver:
     def run(self) -> RunRecord:
         """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
         fails, StateError where the records cannot be written any more: what runs goes on then."""
+        self._thread = threading.get_ident()
         self._tell_again()
         if self.record.state.ended:  # and nothing was reopened
             return self.record
@@ -129,6 +141,7 @@ class Driver:
         finally:
             for thread in self._threads.values():
                 thread.close()
+            self._flush()
         if self._broken is not None:
             raise self._broken
         if self._leaving:
@@ -168,12 +181,20 @@ class Driver:
 
     def _take(self) -> None:
         """Wait for the next thing to do, and do it."""
-        timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-        try:
-            self._inbox.get(timeout=timeout)()
-        except queue.Empty:
-            _, _, function = heapq.heappop(self._timers)
-            function()
+        now = time.monotonic()
+        if not self.ledger.pending:
+            self._linger = now + LINGER
+        elif now >= self._linger:
+            self._flush()
+        due = self._timers[0][0] if self._timers else math.inf
+        until = now if self._chores else min(due, self._linger) if self.ledger.pending else due
+        task = self._inbox.get(None if until == math.inf else max(0.0, until - now))
+        if task is None and self._chores:
+            task = self._chores.popleft()
+        elif task is None and due <= time.monotonic():
+            task = heapq.heappop(self._timers)[2]
+        if task is not None:
+            task()
 
     def _later(self, seconds: float, function: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), function))
@@ -196,7 +217,8 @@ class Driver:
     def _skip(self, name: str, reason: str) -> None:
         self._waiting.discard(name)
         self._settled[name] = True
-        self._recorded(lambda: self.ledger.skip(self.record.jobs[name], reason))
+        self.ledger.skip(self.record.jobs[name], reason)
+        self._changed()
 
     def _start_ready(self) -> None:
         while self._ready and (self.limit is None or len(self._live) < self.limit):
@@ -301,8 +323,8 @@ class Driver:
     def _start(self, name: str) -> None:
         job = self.record.jobs[name]
         number = len(job.attempts) + 1
-        folder = self.plan.context(name, self.record.run_id, Path(self.record.folder), number).work_folder
-        attempt = self._attempt(job, self.ledger.attempt(job, str(folder)))
+        folder = attempt_folder(self.record.folder, name, number)
+        attempt = self._attempt(job, self.ledger.attempt(job, folder))
         self._live[attempt.record.folder] = attempt
         self._begin(attempt)
 
@@ -310,7 +332,11 @@ class Driver:
         launcher = self._launchers[job.name]
         thread = self._threads.get(launcher.key)
         if thread is None:
-            thread = self._threads[launcher.key] = PlatformThread(launcher, self._event_posted)
+            if launcher.answers_at_once:
+                thread = InlinePlatform(launcher, self._event, self._inbox, self._later)
+            else:
+                thread = PlatformThread(launcher, self._event_posted)
+            self._threads[launcher.key] = thread
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
     def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
@@ -343,7 +369,7 @@ class Driver:
             if _identity(self.record.folder) != self._home:
                 self.post(lambda: self._break_off(self._gone()))
                 return
-            Path(str(context.work_folder)).mkdir(parents=True, exist_ok=True)
+            attempts.make_folder(str(context.work_folder))
             if context.native_id is None:
                 native_id = context.native_id = launcher.allocate(job)
                 if not self._now(lambda: self._intend(attempt, native_id)):  # not in the records: nothing is sent
@@ -383,6 +409,8 @@ class Driver:
             finally:
                 answers.put(answer)
 
+        if threading.get_ident() == self._thread:
+            return function()
         self.post(call)
         while True:
             try:
@@ -393,12 +421,12 @@ class Driver:
 
     def _intend(self, attempt: Attempt, native_id: str) -> bool:
         self._live[native_id] = self._live.pop(attempt.record.folder)
-        durable = attempt.launcher.outlives_power_loss
-        return self._move(attempt, JobState.SUBMITTING, durable=durable, native_id=native_id)
+        self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
+        return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _resources(self, attempt: Attempt) -> bool:
-        durable = attempt.launcher.outlives_power_loss
-        return self._recorded(lambda: self.ledger.note(attempt.record, durable=durable, step="resources"))
+        self.ledger.note(attempt.record, step="resources")
+        return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _acknowledged(self, attempt: Attempt) -> None:
         attempt.record.unreachable = False
@@ -441,7 +469,7 @@ class Driver:
 
     def _timed_out(self, attempt: Attempt) -> None:
         if not attempt.record.state.ended and not attempt.stopping:
-            self._recorded(lambda: self.ledger.note(attempt.record, timed_out=True))
+            self.ledger.note(attempt.record, timed_out=True)
             self._stop_one(attempt, GRACE)
 
     def _ended(self, attempt: Attempt, key: str, state: JobState, *, at: float | None = None, **facts: Any) -> None:
@@ -501,6 +529,11 @@ class Driver:
 
     def _clean_up(self, attempt: Attempt) -> None:
         self._cleaning += 1
+        self._chores.append(lambda: self._start_cleaning(attempt))
+
+    def _start_cleaning(self, attempt: Attempt) -> None:
+        if self.ledger.holds(attempt.record):  # its end is in the store before it is cleaned up
+            self._flush()
         attempt.thread.call(lambda: self._clean(attempt))
 
     def _clean(self, attempt: Attempt) -> None:
@@ -509,14 +542,14 @@ class Driver:
 
     def _cleaned(self, attempt: Attempt) -> None:
         self._cleaning -= 1
-        self._recorded(lambda: self.ledger.note(attempt.record, cleaned=True))
+        self.ledger.note(attempt.record, cleaned=True)
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def _stop_all(self, grace: float) -> None:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
-                self._recorded(partial(self.ledger.note, last, stop_requested=True))
+                self.ledger.note(last, stop_requested=True)
         self._hold("the run was stopped before it started")
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
@@ -545,10 +578,11 @@ class Driver:
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
-            self._recorded(lambda: self.ledger.note(attempt.record, stop_requested=True))
+            self.ledger.note(attempt.record, stop_requested=True)
         attempt.stopping, attempt.grace = True, grace
         if attempt.handler is None or attempt.record.state.ended:
             return  # not started yet: _submit sees the flag
+        self._flush()
         attempt.stops += 1
         threading.Thread(target=self._stop_job, args=(attempt, grace), daemon=True, name="aiflow-stop").start()
 
@@ -574,19 +608,29 @@ class Driver:
 
     # -- records ----------------------------------------------------------------------------------------------------
 
-    def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> bool:
-        return self._recorded(lambda: self.ledger.move(attempt.record, state, at, **facts))
+    def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
+        if self.ledger.move(attempt.record, state, at, **facts):
+            self._changed()
 
-    def _recorded(self, change: Callable[[], Transition | None] | Callable[[], None]) -> bool:
-        """Make a change of the records and tell of it; False where it cannot be written. Then the driver lets go: what
+    def _changed(self) -> None:
+        """A job has come to another state. It waits for the next flush, except where every one is to be told alone."""
+        if self.ledger.told is not None:
+            self._flush()
+
+    def _flush(self, *, durable: bool = False) -> bool:
+        """Write down what has changed and tell of it; False where it cannot be written. Then the driver lets go: what
         runs goes on, and whoever resumes the run asks what became of it."""
         if self._broken is not None:
             return False
+        if not self.ledger.pending:
+            return True
         try:
-            self._tell(change())
+            transitions = self.ledger.flush(durable=durable)
         except StateError as error:
             self._break_off(error)
             return False
+        for transition in transitions:
+            self._tell(transition)
         return True
 
     def _break_off(self, error: StateError) -> None:
@@ -614,9 +658,7 @@ class Driver:
                 self.ledger.told = transition.seq
             self.ledger.note_told()
 
-    def _tell(self, transition: Transition | None) -> None:
-        if transition is None:
-            return
+    def _tell(self, transition: Transition) -> None:
         if self.ledger.told is not None and self.extensions is not None:
             self.extensions.on_transition(transition)
             self.ledger.told = transition.seq

@@ -41,6 +41,11 @@ class Launcher(Protocol):
         """Whether a job may go on when this machine loses its power: then its intent must survive that too."""
         raise NotImplementedError
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether every call but a stop returns within milliseconds, so that it needs no thread."""
+        raise NotImplementedError
+
     def allocate(self, job: BaseJob) -> str:
         """The attempt's native id; nothing is started."""
 
@@ -90,6 +95,7 @@ class DirectLauncher:
         self.resolved = resolved
         self.key = resolved.plugin.platform()
         self.outlives_power_loss = bool(getattr(self.key, "outlives_power_loss", True))
+        self.answers_at_once = bool(getattr(self.key, "answers_at_once", False))
 
     def allocate(self, job: BaseJob) -> str:
         if "allocate_id" in self.resolved.offers:
@@ -150,6 +156,7 @@ class HostedLauncher:
         self.planned, self.project = planned, project
         # Not the platform alone: its durable plugins are watched otherwise.
         self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
+        self.answers_at_once = False  # it may call a plugin to clean up
         self.outlives_power_loss = True  # what the plugin inside it submits to, nobody knows
         # What a plugin offers of the second specification without being durable, the driver asks for itself.
         self._direct = DirectLauncher(planned.resolved)
@@ -163,7 +170,6 @@ class HostedLauncher:
     def prepare(self, job: BaseJob) -> None:
         context = _context(job)
         attempts.prepare_folder(str(context.native_id))
-        self._checkpoints(context).mkdir(parents=True, exist_ok=True)
         attempt_spec.write(Path(str(context.native_id)), self._packed, context)
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
@@ -185,7 +191,7 @@ class HostedLauncher:
             "AIFLOW_PROPERTIES": json.dumps(dict(config.properties), default=str),
             "AIFLOW_WORK_FOLDER": f"{native_id}/work",
             "AIFLOW_PROJECT_FOLDER": self.project.root,
-            "AIFLOW_CHECKPOINT_DIR": str(self._checkpoints(context)),
+            "AIFLOW_CHECKPOINT_DIR": attempts.checkpoints(native_id),
             "AIFLOW_MARK": mark,
         }
         return ProcessSpec(
@@ -259,9 +265,6 @@ class HostedLauncher:
 
     def check(self) -> list[Any]:
         return self._direct.check()
-
-    def _checkpoints(self, context: JobContext) -> Path:
-        return Path(str(context.run_folder), "checkpoints", safe_name(str(context.job_name)))
 
 
 # A script and no module of a package: it puts sys.path in order before it imports one.

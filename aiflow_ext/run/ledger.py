@@ -1,4 +1,4 @@
-"""The only place that changes a run's records: in memory and, before anybody is told, in the store."""
+"""The only place that changes a run's records: in memory at once, in the store with the next flush, then told."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aiflow_ext.run.store import Store
 class Ledger:
     """The records of one run that is being driven.
 
-    Every method raises StateError where the store cannot be written; the record in memory has changed all the same.
+    What changes between two flushes goes into the store in one transaction, each record once.
 
     Attributes:
-        told: the number of the last transition that every extension has been told of; noted with the next change, so
+        told: the number of the last transition that every extension has been told of; noted with the next flush, so
             that a kill makes at most the last one repeat. None where nobody listens.
     """
 
@@ -27,6 +27,30 @@ class Ledger:
         self.told: int | None = None
         self._epoch = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self._seq = store.last_seq(record.run_id)
+        self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
+        self._jobs: dict[str, JobRecord] = {}
+        self._transitions: list[Transition] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._attempts or self._jobs)
+
+    def holds(self, attempt: AttemptRecord) -> bool:
+        """Whether something of this attempt is not in the store yet."""
+        return id(attempt) in self._attempts
+
+    def flush(self, *, durable: bool = False) -> list[Transition]:
+        """Write down what has changed, and return the transitions that may be told now.
+
+        ``durable``: return only once a power loss cannot undo it. Raises StateError where it cannot be written: nothing
+        of it is then, and the records in memory have changed all the same.
+        """
+        attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
+        with self.store.durable() if durable else _NOTHING:
+            self.store.write(self.record.run_id, attempts, jobs, transitions, self.told)
+        self._attempts, self._jobs, self._transitions = {}, {}, []
+        return transitions
 
     def now(self) -> float:
         """Seconds since the epoch, by the clock as it was when this driver began: setting it changes no duration."""
@@ -39,16 +63,11 @@ class Ledger:
         job.state, job.reason = JobState.INIT, None
         return made
 
-    def move(
-        self, attempt: AttemptRecord, state: JobState, at: float | None = None, *, durable: bool = False, **facts: Any
-    ) -> Transition | None:
-        """Bring an attempt to ``state``; None where it cannot go there any more (a late or repeated event).
-
-        ``durable``: return only once a power loss cannot undo it.
-        """
+    def move(self, attempt: AttemptRecord, state: JobState, at: float | None = None, **facts: Any) -> bool:
+        """Bring an attempt to ``state``; False where it cannot go there any more (a late or repeated event)."""
         attempt.learn(**facts)
         if not attempt.state.may_become(state):
-            return None
+            return False
         previous, attempt.state = attempt.state, state
         now = at if at is not None else self.now()
         if state is JobState.SUBMITTING:
@@ -60,26 +79,28 @@ class Ledger:
         job = self.record.jobs[attempt.job]
         if job.last is attempt:
             job.state, job.reason = state, attempt.reason
-        transition = Transition(
-            self._seq + 1, self.record.run_id, attempt.job, attempt.number, state, previous, now,
+            self._jobs[job.name] = job
+        self._attempts[id(attempt)] = attempt
+        self._seq += 1
+        self._transitions.append(Transition(
+            self._seq, self.record.run_id, attempt.job, attempt.number, state, previous, now,
             native_id=attempt.native_id, exit_code=attempt.exit_code, signal=attempt.signal, reason=attempt.reason,
-        )  # fmt: skip
-        self._write(attempt, job, transition, durable)
-        return transition
+        ))  # fmt: skip
+        return True
 
-    def note(self, attempt: AttemptRecord, *, durable: bool = False, **facts: Any) -> None:
-        """Write down facts of an attempt whose state stays."""
+    def note(self, attempt: AttemptRecord, **facts: Any) -> None:
+        """Facts of an attempt whose state stays."""
         attempt.learn(**facts)
-        self._write(attempt, self.record.jobs[attempt.job], None, durable)
+        self._attempts[id(attempt)] = attempt
 
-    def skip(self, job: JobRecord, reason: str) -> Transition:
+    def skip(self, job: JobRecord, reason: str) -> None:
         """End a job that never gets an attempt."""
         previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
-        transition = Transition(
-            self._seq + 1, self.record.run_id, job.name, None, job.state, previous, self.now(), reason=reason
+        self._jobs[job.name] = job
+        self._seq += 1
+        self._transitions.append(
+            Transition(self._seq, self.record.run_id, job.name, None, job.state, previous, self.now(), reason=reason)
         )
-        self._write(None, job, transition, False)
-        return transition
 
     def reopen(self, jobs: Iterable[JobRecord]) -> None:
         """The run goes on, and these jobs, which had ended, get another attempt: all of it or none."""
@@ -95,15 +116,10 @@ class Ledger:
             self.store.set_told(self.record.run_id, self.told)
 
     def close(self, state: JobState) -> None:
-        """The run has ended."""
+        """The run has ended; flushed by then."""
         self.note_told()
         self.record.state, self.record.ended_at = state, max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
 
-    def _write(
-        self, attempt: AttemptRecord | None, job: JobRecord, transition: Transition | None, durable: bool
-    ) -> None:
-        with self.store.durable() if durable else contextlib.nullcontext():
-            self.store.write(self.record.run_id, attempt, job, transition, self.told)
-        if transition is not None:  # only now: a number is taken by what is in the store
-            self._seq = transition.seq
+
+_NOTHING = contextlib.nullcontext()

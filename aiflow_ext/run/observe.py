@@ -98,15 +98,15 @@ class Observed:
             if state.ended:
                 ended.setdefault(launcher.key, (launcher, []))[1].append(attempt)
             else:
-                with contextlib.suppress(StateError):
-                    ledger.move(attempt, state)
+                ledger.move(attempt, state)
         for launcher, attempts in ended.values():
             for event in _events(launcher, {str(attempt.native_id) for attempt in attempts}):
                 attempt = next(each for each in attempts if each.native_id == event.native_id)
                 state = JobState.STOPPED if attempt.stop_requested and event.state is not JobState.LOST else event.state
-                with contextlib.suppress(StateError):
-                    ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal,
-                                reason=event.reason)  # fmt: skip
+                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal,
+                            reason=event.reason)  # fmt: skip
+        with contextlib.suppress(StateError):
+            ledger.flush()
 
 
 def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:

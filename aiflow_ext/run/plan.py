@@ -21,11 +21,10 @@ from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import generate_job
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
 from aiflow_ext.translate.config import (
+    Structurer,
     WorkflowConfig,
     check_common,
     load_workflow_config,
-    platform_and_engine,
-    structure_config,
 )
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.load import built_graph, imported_workflow
@@ -102,8 +101,13 @@ class Plan:
             upstream, node = self._source[edge.source]
             number = (finished or {}).get(upstream, 1)
             inputs[key] = artifact_url(url, upstream, number, node, edge.output)
-        folder = run_folder / "jobs" / safe_name(job) / str(attempt)
-        return JobContext(run_id, job, attempt, None, str(folder), url, inputs, str(run_folder))
+        folder = attempt_folder(str(run_folder), job, attempt)
+        return JobContext(run_id, job, attempt, None, folder, url, inputs, str(run_folder))
+
+
+def attempt_folder(run_folder: str, job: str, attempt: int) -> str:
+    """An attempt's own folder."""
+    return f"{run_folder}/jobs/{safe_name(job)}/{attempt}"
 
 
 def make_plan(
@@ -143,13 +147,14 @@ def make_plan(
     host = PluginHost(*_policy(project))
     parts = split(graph)
     layers = {name: config.layered(name) for name in parts.sub_graphs}
-    chosen = {name: platform_and_engine(layer, problems) for name, layer in layers.items()}
+    structurer = Structurer()
+    chosen = {name: structurer.platform_and_engine(layer, problems) for name, layer in layers.items()}
     resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None})
     upstream = parts.upstream()
     jobs = {}
     for name, sub_graph in parts.sub_graphs.items():
         if name in resolved:
-            typed = structure_config(resolved[name].config_type, layers[name], problems)
+            typed = structurer.structure(resolved[name].config_type, layers[name], problems)
             if typed is not None:
                 sub_graph.config = typed
                 jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value)

@@ -1,4 +1,4 @@
-"""One platform as the driver sees it: calls made one after another in a thread, and one watch for all attempts."""
+"""One platform as the driver sees it: calls made one after another, and one watch for all attempts."""
 
 from __future__ import annotations
 

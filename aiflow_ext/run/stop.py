@@ -45,6 +45,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     live = [attempt for attempt in observed.live() if job in (None, attempt.job)]
     for attempt in live:
         ledger.note(attempt, stop_requested=True)
+    ledger.flush()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
     problems = []
@@ -59,6 +60,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
                 ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
             elif each.last is None or each.last.state.ended:
                 ledger.skip(each, "the run was stopped before it started")
+    ledger.flush()
     if job is None and not problems:
         ledger.close(JobState.STOPPED)
     if problems:

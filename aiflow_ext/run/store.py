@@ -11,7 +11,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ _PUT_ATTEMPT = (
     f"insert or replace into attempts (run, job, number, {', '.join(_ATTEMPT)}) "
     f"values ({','.join('?' * (len(_ATTEMPT) + 3))})"
 )
+_values_of = attrgetter(*_ATTEMPT)
+_STATE = _ATTEMPT.index("state")
+_PUT_TRANSITION = "insert into transitions values (?,?,?,?,?,?,?,?,?,?,?)"
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
 _FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned")
 
@@ -261,29 +265,26 @@ class Store:
     def write(
         self,
         run_id: str,
-        attempt: AttemptRecord | None,
-        job: JobRecord,
-        transition: Transition | None,
+        attempts: Sequence[AttemptRecord],
+        jobs: Sequence[JobRecord],
+        transitions: Sequence[Transition],
         told: int | None = None,
     ) -> None:
-        """An attempt's and its job's state, and the transition that led there, in one transaction.
+        """Attempts and jobs as they are now, and the transitions that led there, in one transaction.
 
         ``told``: the number of the last transition that every extension has been told of by now.
         """
         with self.writing() as db:
             if told is not None:
                 db.execute("insert or replace into told values (?, ?)", (run_id, told))
-            if attempt is not None:
-                values = [str(value) if isinstance(value, JobState) else value
-                          for value in (getattr(attempt, key) for key in _ATTEMPT)]  # fmt: skip
-                db.execute(_PUT_ATTEMPT, (run_id, attempt.job, attempt.number, *values))
-            db.execute("update jobs set state = ?, reason = ? where run = ? and name = ?",
-                       (str(job.state), job.reason, run_id, job.name))  # fmt: skip
-            if transition is not None:
-                t = transition
-                db.execute("insert into transitions values (?,?,?,?,?,?,?,?,?,?,?)",
-                           (run_id, t.seq, t.job, t.attempt, str(t.state), str(t.previous), t.time, t.native_id,
-                            t.exit_code, t.signal, t.reason))  # fmt: skip
+            for attempt in attempts:
+                db.execute(_PUT_ATTEMPT, (run_id, attempt.job, attempt.number, *_values(attempt)))
+            for job in jobs:
+                db.execute("update jobs set state = ?, reason = ? where run = ? and name = ?",
+                           (job.state.value, job.reason, run_id, job.name))  # fmt: skip
+            for t in transitions:
+                db.execute(_PUT_TRANSITION, (run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time,
+                                             t.native_id, t.exit_code, t.signal, t.reason))  # fmt: skip
 
     def last_seq(self, run_id: str) -> int:
         """The number of a run's latest transition."""
@@ -388,3 +389,9 @@ class Store:
                 where=str(self.path.parent),
                 hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
             ) from error
+
+
+def _values(attempt: AttemptRecord) -> list[Any]:
+    values = list(_values_of(attempt))
+    values[_STATE] = attempt.state.value
+    return values

@@ -12,7 +12,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.plan import Plan, PlannedJob
-from aiflow_ext.translate.config import structure_config
+from aiflow_ext.translate.config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.split import JobEdge
 from aiflow_ext.translate.yaml_source import Mark
@@ -63,6 +63,7 @@ def _plan(data: dict[str, Any]) -> Plan:
     if not isinstance(desc, ProjectDesc):
         raise DataError("the run's stored plan names no project")
     problems: list[Problem] = []
+    structurer = Structurer()
     jobs = {}
     for name, stored in data["jobs"].items():
         try:
@@ -79,7 +80,7 @@ def _plan(data: dict[str, Any]) -> Plan:
         layer = Layer(
             decode(stored["settings"]), Mark("the run's own copy of workflow.yaml"), "workflow.yaml", name, None
         )
-        typed = structure_config(resolved.config_type, layer, problems)
+        typed = structurer.structure(resolved.config_type, layer, problems)
         if typed is None:
             continue
         sub_graph = AISubGraph.from_json({**decode(stored["graph"]), "config": typed})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
@@ -22,17 +22,17 @@ _supervisors: dict[str, Supervisor] = {}
 
 def run_folder(native_id: str) -> Path:
     """The run's folder, where the supervisor of all its processes lives."""
-    return Path(native_id).parents[2]
+    return Path(native_id.rsplit(os.sep, 3)[0])
 
 
 def process_id(native_id: str) -> str:
     """The attempt's id at its supervisor."""
-    return "/".join(Path(native_id).parts[-2:])
+    return "/".join(native_id.rsplit(os.sep, 2)[1:])
 
 
 def supervisor_of(native_id: str) -> Supervisor:
     """The client of the supervisor of an attempt's run; one a process and run."""
-    folder = str(run_folder(native_id))
+    folder = native_id.rsplit(os.sep, 3)[0]
     if folder not in _supervisors:
         _supervisors[folder] = Supervisor(folder)
     return _supervisors[folder]
@@ -69,22 +69,49 @@ def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     return None
 
 
-def watch(native_ids: Collection[str], since: str | None = None) -> Iterator[AttemptEvent | None]:
+class AttemptEvents:
     """The events of a run's attempts, oldest first, then as they happen; None at least once a second in between.
 
-    ``native_ids`` may grow while this is read; all are of one run.
+    ``native_ids`` may grow while this is read; all are of one run. Ends at once where there are none. It can be polled,
+    as :class:`~aiflow_ext.supervise.client.Events` can.
     """
-    first = next(iter(native_ids), None)
-    if first is None:
-        return
-    jobs = run_folder(first) / "jobs"
-    for record in supervisor_of(first).events(int(since or 0)):
-        if record is None:
-            yield None
-            continue
-        native_id = str(jobs / record.id)
-        if native_id in native_ids and (event := event_of(native_id, record)) is not None:
-            yield event
+
+    def __init__(self, native_ids: Collection[str], since: str | None = None) -> None:
+        self._ids = native_ids
+        first = next(iter(native_ids), None)
+        self._jobs = first.rsplit(os.sep, 2)[0] if first is not None else ""
+        self._records = supervisor_of(first).events(int(since or 0)) if first is not None else None
+
+    def __iter__(self) -> AttemptEvents:
+        return self
+
+    def __next__(self) -> AttemptEvent | None:
+        if self._records is None:
+            raise StopIteration
+        for record in self._records:
+            if record is None:
+                return None
+            native_id = f"{self._jobs}/{record.id}"
+            if native_id in self._ids and (event := event_of(native_id, record)) is not None:
+                return event
+        raise StopIteration
+
+    def fileno(self) -> int:
+        """A descriptor to poll; -1 where there is nothing to tell of."""
+        return self._records.fileno() if self._records is not None else -1
+
+    def setblocking(self, flag: bool) -> None:
+        """Whether to wait for the next event."""
+        if self._records is not None:
+            self._records.setblocking(flag)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._records is not None:
+            self._records.close()
+
+
+watch = AttemptEvents
 
 
 def lookup(native_id: str) -> Lookup:
@@ -150,9 +177,26 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def prepare_folder(native_id: str) -> Path:
-    """Make the attempt's folder with its ``work`` folder in it; returns the latter."""
-    work = Path(native_id, "work")
-    work.mkdir(parents=True, exist_ok=True)
-    os.chmod(native_id, 0o700)
-    return work
+def checkpoints(native_id: str) -> str:
+    """The folder that all attempts of a job in a run share."""
+    run, _, job, _ = native_id.rsplit(os.sep, 3)
+    return f"{run}/checkpoints/{job}"
+
+
+def prepare_folder(native_id: str) -> None:
+    """Make the attempt's folder, the ``work`` folder in it, and the job's checkpoints."""
+    make_folder(native_id)
+    for folder in (f"{native_id}/work", checkpoints(native_id)):
+        make_folder(folder, 0o777)
+
+
+def make_folder(folder: str, mode: int = 0o700) -> None:
+    """Make a folder, and what leads to it, unless it is there."""
+    try:
+        os.mkdir(folder, mode)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        os.mkdir(folder, mode)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise

@@ -7,7 +7,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -47,11 +47,17 @@ class Supervisor:
         """
         return self.start_many([spec])[0]
 
-    def start_many(self, specs: Sequence[ProcessSpec]) -> list[ProcessRecord]:
-        """:meth:`start` for several, without waiting in between."""
+    def hand_over(self, spec: ProcessSpec) -> ProcessRecord:
+        """:meth:`start`, but returns once it is on record that the process starts, not once it has."""
+        return self.start_many([spec], early=True)[0]
+
+    def start_many(self, specs: Sequence[ProcessSpec], *, early: bool = False) -> list[ProcessRecord]:
+        """:meth:`start` for several, without waiting in between; ``early`` as for :meth:`hand_over`."""
         self._make_folder()
         umask = self._own_umask()
-        answers = self._ask([{"op": "start", "spec": _portable(vars(spec)), "umask": umask} for spec in specs])
+        answers = self._ask(
+            [{"op": "start", "spec": _portable(vars(spec)), "umask": umask, "early": early} for spec in specs]
+        )
         for spec, answer in zip(specs, answers, strict=True):
             if "error" in answer:
                 raise SupervisorError(
@@ -133,13 +139,16 @@ class Supervisor:
                 # An answer may still come; nobody must take it for his own.
                 connection.close()
 
-    def events(self, since: int = 0) -> Iterator[ProcessRecord | None]:
+    def events(self, since: int = 0) -> Events:
         """Every change after ``since`` (a record's ``seq``) in order, then each as it happens.
 
         Yields None at least once a second while nothing happens, so that the caller can leave. A process found lost
         while there is no supervisor is told with the ``seq`` of its last change, and again once that is on record.
         """
-        bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return Events(self, since)
+
+    def _events(self, since: int, stream: Events) -> Generator[ProcessRecord | None, None, None]:
+        bell = stream.bell
         reader: journal.JournalReader | None = None
         connection: Connection | None = None
         told: set[str] = set()
@@ -149,8 +158,8 @@ class Supervisor:
             while True:
                 folder = self._folder()
                 if folder is None:
-                    self._listen_for(bell)
-                    yield None
+                    if not _rung(bell, stream.beat):
+                        yield None
                     continue
                 if reader is None:
                     reader = journal.JournalReader(folder)
@@ -164,10 +173,11 @@ class Supervisor:
                         if lost.state == "lost" and lost.id not in told:
                             told.add(lost.id)
                             yield lost
-                    self._listen_for(bell)
-                    yield None
+                    if not _rung(bell, stream.beat):
+                        yield None
                     continue
-                for record in self._live(connection, reader, since):
+                stream.epoll.register(connection.socket, select.EPOLLIN)
+                for record in self._live(connection, reader, since, stream):
                     if record is not None:
                         since = record.seq
                     yield record
@@ -175,7 +185,6 @@ class Supervisor:
         finally:
             with self._lock:
                 self._bells.discard(bell)
-            os.close(bell)
             if connection is not None:
                 connection.close()
 
@@ -208,7 +217,7 @@ class Supervisor:
         return connection
 
     def _live(
-        self, connection: Connection, reader: journal.JournalReader, since: int
+        self, connection: Connection, reader: journal.JournalReader, since: int, stream: Events
     ) -> Iterator[ProcessRecord | None]:
         """What the daemon tells, after what the journal had by then; until the daemon goes away."""
         try:
@@ -216,8 +225,9 @@ class Supervisor:
             greeted = False
             while True:
                 try:
-                    lines = connection.lines(BEAT)
+                    lines = connection.lines(stream.beat)
                 except TimeoutError:
+                    _rung(stream.bell, 0.0)  # of no news to whom is connected
                     yield None
                     continue
                 if not greeted:
@@ -234,11 +244,6 @@ class Supervisor:
                         yield ProcessRecord.of(reader.apply(change))
         except Gone:
             return
-
-    def _listen_for(self, bell: int) -> None:
-        # A start in this process rings; a daemon that another one started is noticed at the next beat.
-        if _readable(bell, BEAT):
-            os.eventfd_read(bell)
 
     # -- inside
 
@@ -412,6 +417,52 @@ class Supervisor:
             with open("/proc/self/status") as file:
                 self._umask = next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
         return self._umask
+
+
+class Events:
+    """A stream of changes, made by :meth:`Supervisor.events`; ends never.
+
+    Where it shall not wait (``setblocking(False)``), None says that there is nothing at the moment; ``fileno`` becomes
+    readable when there may be, and it is to be looked at once a second besides.
+    """
+
+    def __init__(self, supervisor: Supervisor, since: int) -> None:
+        self.beat = BEAT
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.epoll = select.epoll()
+        self.epoll.register(self.bell, select.EPOLLIN)
+        self._changes = supervisor._events(since, self)
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> ProcessRecord | None:
+        return next(self._changes)
+
+    def fileno(self) -> int:
+        """A descriptor to poll."""
+        return self.epoll.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """Whether to wait for the next change."""
+        self.beat = BEAT if flag else 0.0
+
+    def close(self) -> None:
+        """Hang up."""
+        self._changes.close()
+        if not self.epoll.closed:
+            self.epoll.close()
+            os.close(self.bell)
+
+    __del__ = close
+
+
+def _rung(bell: int, beat: float) -> bool:
+    # A start in this process rings; a daemon that another one started is noticed at the next beat.
+    if not _readable(bell, beat):
+        return False
+    os.eventfd_read(bell)
+    return True
 
 
 def _readable(descriptor: int, seconds: float) -> bool:

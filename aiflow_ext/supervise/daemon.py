@@ -183,8 +183,16 @@ class Daemon:
     def _do_hello(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid(), "protocol": PROTOCOL}
 
-    def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
-        return self.processes.start(asked["spec"], asked["umask"])
+    def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
+        if not asked.get("early"):
+            return self.processes.start(asked["spec"], asked["umask"])
+
+        def noted(record: dict[str, Any]) -> None:
+            self._send(client, {"n": asked["n"], "ok": record})
+            self._flush()
+
+        self.processes.start(asked["spec"], asked["umask"], noted)
+        return None
 
     def _do_record(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         self.processes.reap()

@@ -68,13 +68,11 @@ class Connection:
     def lines(self, timeout: float | None) -> list[bytes]:
         """The lines that are here, or the next that come. TimeoutError: none came; Gone: none ever will."""
         while b"\n" not in self._in:
-            if timeout is not None and timeout <= 0:
-                raise TimeoutError
             try:
-                self.socket.settimeout(timeout)
+                self.socket.settimeout(None if timeout is None else max(0.0, timeout))
                 data = self.socket.recv(1 << 16)
-            except TimeoutError:
-                raise
+            except (TimeoutError, BlockingIOError):
+                raise TimeoutError from None
             except OSError as error:
                 raise Gone from error
             if not data:

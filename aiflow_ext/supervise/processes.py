@@ -10,10 +10,10 @@ The order that makes a kill -9 at any moment harmless:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
-import subprocess
 import time
 import traceback
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 LEFTOVER_GRACE = 2.0
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+_OWN_UMASK = 0o077
 RETRY_JOURNAL = 1.0
 # Adopted processes for which there was no pidfd (out of descriptors) are looked at this often.
 LOOK_AGAIN = 1.0
@@ -80,13 +82,22 @@ class Processes:
             return found
         return kept
 
-    def start(self, spec: dict[str, Any], umask: int) -> dict[str, Any]:
-        """Start ``spec`` unless its id is known; its record. OSError: it could not be written down, nothing started."""
+    def start(
+        self, spec: dict[str, Any], umask: int, noted: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Start ``spec`` unless its id is known; its record. OSError: it could not be written down, nothing started.
+
+        ``noted`` is given the record as soon as it is on record that the process starts.
+        """
         id, mark = spec["id"], spec["mark"]
         known = self.record(id)
         if known is not None:
+            if noted is not None:
+                noted(known)
             return known
-        self._change({"id": id, "state": "starting", "mark": mark, "boot_id": self.boot}, must=True)
+        starting = self._change({"id": id, "state": "starting", "mark": mark, "boot_id": self.boot}, must=True)
+        if noted is not None:
+            noted(starting)
         try:
             pid = self._spawn(spec, umask)
         except Exception as error:
@@ -190,15 +201,18 @@ class Processes:
         try:
             for path in (spec["stdout"], spec["stderr"]):
                 opened.append(os.open(path, flags, 0o600))
-            # close_fds would close the lock before the exec does; everything here is close-on-exec anyway.
-            child = subprocess.Popen(
-                spec["argv"], env=spec["env"], cwd=spec["cwd"], stdin=self._null, stdout=opened[0], stderr=opened[1],
-                start_new_session=True, umask=umask, close_fds=False,
-            )  # fmt: skip
-            # It is waited for here, by wait4; a Popen that does not know would wait for it as well.
-            child.returncode = 0
-            return child.pid
+            argv, env = spec["argv"], spec["env"]
+            # posix_spawn knows neither folder nor umask; this process has one thread, and needs neither itself.
+            os.chdir(spec["cwd"])
+            os.umask(umask)
+            # Everything else is close-on-exec: the lock is kept until then, and no longer.
+            streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((self._null, *opened))]
+            return os.posix_spawn(
+                _program(argv[0], env), argv, env, file_actions=streams, setsid=True, setsigmask=(), setsigdef=_RESTORED
+            )
         finally:
+            os.umask(_OWN_UMASK)
+            os.chdir("/")
             for descriptor in opened:
                 os.close(descriptor)
 
@@ -408,10 +422,26 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _program(command: str, env: dict[str, str]) -> str:
+    """Where a command is, by the PATH that it is given. FileNotFoundError: nowhere."""
+    if "/" in command:
+        return command
+    there: str | None = None
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder or ".", command)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+        if there is None and os.path.exists(path):
+            there = path
+    if there is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
+    return there  # the kernel says why it cannot be executed
+
+
 def default_signals() -> None:
     """What children get: every signal at its default, none blocked. Handlers are reset by exec, ignoring is not."""
     for number in signal.valid_signals():
-        # Python's own two, SIGPIPE and SIGXFSZ, are restored by Popen.
-        if signal.getsignal(number) is signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python's own two, SIGPIPE and SIGXFSZ, are restored at the spawn.
+        if signal.getsignal(number) is signal.SIG_IGN and number not in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -76,14 +76,12 @@ def drive(prepared: Run, at: int | None, files: list[str]) -> dict[str, Any]:
     store = prepared.driver.ledger.store
     write = store.write
 
-    def noted(*arguments: Any, **more: Any) -> Any:
-        attempt = next((each for each in arguments if isinstance(each, AttemptRecord)), None)
-        if attempt is not None and attempt.native_id is not None:
+    def noted(run_id: str, attempts: list[AttemptRecord], *more: Any) -> None:
+        if any(attempt.native_id is not None for attempt in attempts):
             reached.setdefault("intent", lines.count)
-        written = write(*arguments, **more)
-        if attempt is not None and (attempt.step == "acknowledged" or attempt.state.ended):
+        write(run_id, attempts, *more)
+        if any(attempt.step == "acknowledged" or attempt.state.ended for attempt in attempts):
             reached.setdefault("acknowledged", lines.count)
-        return written
 
     setattr(store, "write", noted)  # noqa: B010
     lines.arm()

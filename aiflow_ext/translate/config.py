@@ -52,8 +52,9 @@ class WorkflowConfig:
 
     def add(self, settings: Sequence[Setting]) -> None:
         """Lay further settings over what is there."""
-        self._settings += settings
-        self._layers.clear()
+        if settings:
+            self._settings += settings
+            self._layers.clear()
 
 
 def load_workflow_config(
@@ -107,6 +108,42 @@ def platform_and_engine(layer: Layer, problems: list[Problem]) -> tuple[str, str
         return values["platform"], values["engine"]
     report(wrong, layer.title, layer.where, problems)
     return None
+
+
+class Structurer:
+    """Makes the configs of many jobs. Of two jobs of which the same is said, the second gets a copy of the first's."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, tuple[str, str]] = {}
+        self._made: dict[tuple[type[Any], str], BaseJobConfig] = {}
+
+    def platform_and_engine(self, layer: Layer, problems: list[Problem]) -> tuple[str, str] | None:
+        """As the function of that name."""
+        said = repr(layer.value)
+        pair = self._pairs.get(said)
+        if pair is None:
+            pair = platform_and_engine(layer, problems)
+            if pair is not None:
+                self._pairs[said] = pair
+        return pair
+
+    def structure(self, config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
+        """As :func:`structure_config`."""
+        # What an author's own __init__ makes of a job's name is not ours to know.
+        if config_type.__init__ is not BaseJobConfig.__init__:
+            return structure_config(config_type, layer, problems)
+        said = config_type, repr(layer.value)
+        first = self._made.get(said)
+        if first is None:
+            structured = structure_config(config_type, layer, problems)
+            if structured is not None:
+                self._made[said] = structured
+            return structured
+        made = copy.copy(first)
+        if layer.value.get("job_name") is None:
+            made.job_name = layer.job
+        made.properties, made.env = copy.deepcopy(first.properties), copy.deepcopy(first.env)
+        return made
 
 
 def check_common(layer: Layer, problems: list[Problem]) -> None:

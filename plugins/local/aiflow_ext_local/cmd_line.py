@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
+
 from aiflow_ext import AbstractEngine
 from aiflow_ext.engines import CmdLineEngine
 from aiflow_ext.engines.command import one_command
@@ -15,4 +19,25 @@ class LocalCmdLineJobPlugin(LocalJobPlugin):
         return CmdLineEngine
 
     def _argv(self, job: LocalJob) -> list[str]:
-        return super()._argv(job) if job.bundle.needs_runner else one_command(job.bundle.command())
+        return super()._argv(job) if job.bundle.needs_runner else _without_shell(one_command(job.bundle.command()))
+
+
+def _without_shell(argv: list[str]) -> list[str]:
+    """A command without a shell where that would do nothing but execute it: its signals and exit are the job's then."""
+    if argv[:2] != ["/bin/sh", "-c"] or len(argv) > 3 or not _PLAIN.fullmatch(argv[2]):
+        return argv
+    words = argv[2].split(" ")
+    return words if _is_binary(words[0]) else argv
+
+
+@functools.lru_cache(64)
+def _is_binary(path: str) -> bool:
+    # What is missing or a script without a first line is the shell's to tell of, or to run.
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"\x7fELF" and os.access(path, os.X_OK)
+    except OSError:
+        return False
+
+
+_PLAIN = re.compile(r"/[A-Za-z0-9_./+-]+(?: [A-Za-z0-9_@%+=:,./-]+)*")

@@ -13,7 +13,6 @@ import aiflow_ext as af
 from aiflow_ext.engines.bundle import Bundle, build_bundle, unpack
 from aiflow_ext.engines.environment import attempt_mark, job_environment
 from aiflow_ext.model.errors import ConfigError, PlatformError
-from aiflow_ext.model.names import safe_name
 from aiflow_ext.supervise import ProcessSpec, attempts
 from aiflow_ext.translate import secrets
 from aiflow_ext_local.platform import LocalPlatform
@@ -36,6 +35,8 @@ class LocalJob(af.AbstractJob):
 class LocalJobPlugin(af.AbstractJobPlugin):
     """Jobs as processes, supervised so that they and the record of their end outlive the client."""
 
+    _environ: tuple[str | None, dict[str, str]] | None = None
+
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> LocalJob:
         for name, value in sub_graph.config.env.items():
             if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
@@ -49,7 +50,6 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def generate_job_resource(self, job: af.BaseJob) -> None:
         job, native_id = _local(job), _native_id(job)
         attempts.prepare_folder(native_id)
-        self._checkpoints(job).mkdir(parents=True, exist_ok=True)
         if job.bundle.needs_runner:
             unpack(job.bundle, _bundles(job))
             payload = Path(native_id, "payload.json")
@@ -58,8 +58,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def submit_job(self, job: af.BaseJob) -> attempts.ProcessHandler:
         job, native_id = _local(job), _native_id(job)
         config = _config(job)
-        env = {**os.environ, **secrets.resolve(config.env), **self._variables(job)}
-        attempts.supervisor_of(native_id).start(self._process(job, env))
+        env = {**self._inherited(_context(job)), **secrets.resolve(config.env), **self._variables(job)}
+        attempts.supervisor_of(native_id).hand_over(self._process(job, env))
         return attempts.ProcessHandler(native_id)
 
     def stop_job(self, job: af.BaseJob) -> None:
@@ -68,9 +68,16 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def cleanup_job(self, job: af.BaseJob) -> None:
         native_id = _native_id(job)
         record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
-        Path(native_id, "payload.json").unlink(missing_ok=True)
+        job = _local(job)
+        if job.bundle.needs_runner:
+            Path(native_id, "payload.json").unlink(missing_ok=True)
         if record is not None and record.exit_code == 0:  # what a failed job leaves is what its author looks into
-            shutil.rmtree(Path(native_id, "work"), ignore_errors=True)
+            # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
+            for entry in os.scandir(f"{native_id}/work"):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
 
     def job_type(self) -> type[af.BaseJob]:
         return LocalJob
@@ -126,9 +133,14 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             job,
             work_folder=f"{native_id}/work",
             project_folder=str(project) if project else None,
-            checkpoint_dir=str(self._checkpoints(job)),
+            checkpoint_dir=attempts.checkpoints(native_id),
         )
-        return {**found, "AIFLOW_REASON_FILE": f"{native_id}/{attempts.REASON_FILE}", "PYTHONUNBUFFERED": "1"}
+        return {
+            **found,
+            "AIFLOW_REASON_FILE": f"{native_id}/{attempts.REASON_FILE}",
+            "PYTHONUNBUFFERED": "1",
+            "PWD": f"{native_id}/work",
+        }
 
     def _process(self, job: LocalJob, env: Mapping[str, str]) -> ProcessSpec:
         native_id = _native_id(job)
@@ -142,9 +154,11 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             mark=attempt_mark(_context(job)),
         )
 
-    def _checkpoints(self, job: LocalJob) -> Path:
-        context = _context(job)
-        return Path(str(context.run_folder), "checkpoints", safe_name(str(context.job_name)))
+    def _inherited(self, context: af.JobContext) -> dict[str, str]:
+        """The client's environment, read once a run: it is decoded anew at every look."""
+        if self._environ is None or self._environ[0] != context.run_id:
+            self._environ = (context.run_id, dict(os.environ))
+        return self._environ[1]
 
 
 def interpreter(python: str | None) -> str:

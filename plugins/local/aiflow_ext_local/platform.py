@@ -9,6 +9,7 @@ class LocalPlatform(AbstractPlatform):
     """This machine."""
 
     outlives_power_loss = False
+    answers_at_once = True
 
     @staticmethod
     def platform() -> str:

@@ -1,0 +1,90 @@
+"""A platform that answers at once, as the driver sees it: its calls and its events in the driver's own thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.run.platform_thread import LiveIds
+
+if TYPE_CHECKING:
+    from aiflow_ext.model.job import AbstractJobHandler
+    from aiflow_ext.run.inbox import Inbox
+    from aiflow_ext.run.launch import Launcher
+
+_log = logging.getLogger("aiflow_ext")
+BEAT = 1.0  # seconds after which its events are looked at although nothing says that there are any
+
+
+class InlinePlatform:
+    """What :class:`PlatformThread` is, without threads: for launchers of which ``answers_at_once`` holds.
+
+    Args:
+        launcher: any of the platform's launchers; its watch, which can be polled, serves all of them.
+        tell: called with each AttemptEvent, and with ``(native_id, unreachable, words)`` where there is no answer.
+        inbox: where the driver takes its tasks from.
+        later: has a function called in the driver's thread after some seconds.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        tell: Callable[[Any], None],
+        inbox: Inbox,
+        later: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        self.launcher, self._tell, self._inbox, self._later = launcher, tell, inbox, later
+        self.live = LiveIds()
+        self.handlers: dict[str, AbstractJobHandler] = {}
+        self._events: Any = None
+        self._descriptor = -1
+        self._since: str | None = None
+        self._following = False
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have ``function`` called after the calls before it. It must not raise."""
+        self._inbox.put(function)
+
+    def follow(self, native_id: str) -> None:
+        """From now on, tell of this attempt."""
+        self.live.add(native_id)
+        if not self._following:
+            self._following = True
+            self._beat()
+
+    def close(self) -> None:
+        """Tell of nothing more."""
+        if self._events is not None:
+            self._inbox.ignore(self._descriptor)
+            self._events.close()
+            self._events = None
+        self._following = False
+
+    def _beat(self) -> None:
+        if self._following:
+            self._look()
+            self._later(BEAT, self._beat)
+
+    def _look(self) -> None:
+        """Tell what the watch has to tell by now."""
+        try:
+            if self._events is None and len(self.live):
+                self._events = self.launcher.watch(self.live, self._since)
+                self._events.setblocking(False)
+                self._descriptor = self._events.fileno()
+                self._inbox.attend(self._descriptor, self._look)
+            for event in self._events or ():
+                if event is None:
+                    return
+                self._since = event.cursor or self._since
+                self._tell(event)
+        except Exception as error:
+            _log.debug("watch broke off", exc_info=True)
+            words = f"{type(error).__name__}: {error}"
+            for native_id in self.live:
+                self._tell((native_id, True, words))
+        # It has broken off or come to an end; the next beat opens another.
+        following = self._following
+        self.close()
+        self._following = following
