@@ -16,6 +16,7 @@ from kubernetes_bed.layout import Layout
 
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
 _SHORTEST = 600  # seconds; the API server issues no token for less
+_LEEWAY = 60  # seconds; it takes a token for so much longer than the token says (and remembers its word for ten more)
 
 
 def make(
@@ -41,8 +42,8 @@ def make(
 
 
 def _signed(layout: Layout, namespace: str, name: str, uid: str, seconds: int) -> str:
-    """A token as the API server would make one, signed with its key."""
-    now = int(time.time())
+    """A token as the API server would make one, signed with its key, which it takes for ``seconds`` from now."""
+    now = int(time.time()) - _LEEWAY
     claims = {
         "iss": _ISSUER,
         "aud": [_ISSUER],

@@ -47,6 +47,7 @@ class Api:
         try:
             with self._opener.open(request, timeout=timeout) as answer:
                 text = answer.read().decode(errors="replace")
+                return json.loads(text) if answer.headers.get_content_type() == "application/json" else text
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             try:
@@ -54,10 +55,8 @@ class Api:
             except (ValueError, KeyError, TypeError):
                 pass
             raise ApiError(error.code, said) from None
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        except urllib.error.URLError as error:
+            raise error.reason if isinstance(error.reason, OSError) else error from None
 
     def get(self, path: str) -> Any:
         return self.request("GET", path)

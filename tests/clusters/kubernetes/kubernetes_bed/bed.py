@@ -34,6 +34,7 @@ from kubernetes_bed.layout import Layout, beds_folder, folder_of, load
 from kubernetes_bed.waiting import until
 
 _SECONDS = 120.0
+_ALIVE = ("running", "paused")
 _DEADLY = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
@@ -183,6 +184,11 @@ class Bed:
         return f"s3://{components.BUCKET}"
 
     @property
+    def s3_folder(self) -> Path:
+        """Where the S3 server keeps what is under :attr:`artifacts`: files, by their keys."""
+        return self.folder / "s3" / components.BUCKET
+
+    @property
     def s3_environment(self) -> dict[str, str]:
         """The environment variables that S3 clients read, s3fs among them: the same in pods and on this machine."""
         return {
@@ -208,7 +214,10 @@ class Bed:
         }
 
     def status(self) -> dict[str, str]:
-        """How each component is: ``running``, ``exit N``, ``signal N`` or ``not started``; {} if the bed is down."""
+        """How each component is: ``running``, ``paused``, ``exit N``, ``signal N`` or ``not started``.
+
+        Empty if the bed is down.
+        """
         if not self.is_up:
             return {}
         known = control.ask(self.folder, list=True)["components"]
@@ -217,7 +226,7 @@ class Bed:
             record = known.get(name, {})
             ended = record.get("exit")
             if "pid" in record:
-                words[name] = "running"
+                words[name] = "paused" if record.get("paused") else "running"
             elif ended is None:
                 words[name] = "not started"
             else:
@@ -235,7 +244,7 @@ class Bed:
         """Send a signal to one component; returns when it is dead if the signal is one that ends a process."""
         control.ask(self.folder, signal=components.known(component), number=int(number))
         if number in _DEADLY:
-            self._wait(f"the end of {component}", lambda: self.status()[component] != "running")
+            self._wait(f"the end of {component}", lambda: self.status()[component] not in _ALIVE)
 
     def pause(self, component: str) -> None:
         """Stop a component in its tracks: it keeps its connections and does not answer."""
@@ -252,6 +261,23 @@ class Bed:
     def join(self) -> None:
         """Undo :meth:`cut`."""
         network.join(self.pid)
+
+    def mend(self) -> None:
+        """Undo what :meth:`kill`, :meth:`pause`, :meth:`cut` and a drained node left, and wait until all is well."""
+        broken = network.join(self.pid)
+        for component, word in self.status().items():
+            if word == "paused":
+                self.resume(component)
+            elif word != "running":
+                self.start(component)
+            broken = broken or word != "running"
+        if broken:
+            self._wait("the API server", self._api_answers)
+        if self.api.get(f"/api/v1/nodes/{self.layout.node}")["spec"].get("unschedulable"):
+            self.kubectl("uncordon", self.layout.node)
+            broken = True
+        if broken:
+            self.wait_ready()
 
     def wait_ready(self, seconds: float = _SECONDS) -> None:
         """Wait until every component works and the node takes pods.
@@ -326,7 +352,8 @@ class Bed:
         """A kubeconfig of a new service account, which may do in its namespace what ``rules`` (a Role's) allow.
 
         ``seconds`` is how long its token is good for. Below 600 the token is signed here, since the API server issues
-        none so short; it accepts them all the same.
+        none so short. It takes those for up to ten seconds more, since it caches its word; and to the minute by which
+        it is always lenient, its own claim of its end is early.
         """
         return accounts.make(self.api, self.layout, namespace, rules, folder, name, seconds)
 
@@ -339,7 +366,7 @@ class Bed:
 
     def _all_run(self, *names: str) -> None:
         for name, word in self.status().items():
-            if name in names and word not in ("running", "not started"):
+            if name in names and word not in (*_ALIVE, "not started"):
                 raise BedError(f"{name} is down ({word}). The end of its log:\n{self._log_end(name)}")
 
     def _log_end(self, name: str, lines: int = 15) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -18,8 +19,9 @@ from kubernetes_bed.errors import BedError
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@functools.lru_cache(maxsize=1)
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/aiflow-ext-clusters``, or the same in ``~/.cache``."""
+    """``$XDG_CACHE_HOME/aiflow-ext-clusters``, or the same in ``~/.cache``; as it was when first asked for."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home, "aiflow-ext-clusters").absolute()
 

@@ -26,7 +26,7 @@ def make(name: str) -> None:
                 f"{CGROUPS}/cgroup.subtree_control takes no controllers ({error}): in a container, its processes have "
                 "to leave the root group first (docker run --init --cgroupns=private does not do; --cgroupns=host does)"
             ) from None
-    for hierarchy in _hierarchies():
+    for hierarchy in hierarchies():
         (hierarchy / name).mkdir(exist_ok=True)
 
 
@@ -37,7 +37,7 @@ def remove(name: str, seconds: float = 10.0) -> None:
         BedError: a process is still in one.
     """
     deadline = time.monotonic() + seconds
-    for hierarchy in _hierarchies():
+    for hierarchy in hierarchies():
         for folder, _, _ in os.walk(hierarchy / name, topdown=False):
             while True:
                 try:
@@ -52,7 +52,8 @@ def remove(name: str, seconds: float = 10.0) -> None:
                 break
 
 
-def _hierarchies() -> Iterator[Path]:
+def hierarchies() -> Iterator[Path]:
+    """Where groups are made: one place with cgroup v2, one a controller before it."""
     if cgroup_version() == 2:
         yield CGROUPS
         return

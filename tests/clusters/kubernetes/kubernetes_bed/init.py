@@ -7,7 +7,9 @@ It listens at ``control`` in the bed's folder. A request is one line of JSON, an
 
     {"start": NAME, "argv": [...], "env": {...}}    -> {"pid": N}, as this namespace counts
     {"signal": NAME, "number": N}                   -> {}
-    {"list": true}                                  -> {"components": {NAME: {"pid": N} or {"exit": STATUS}}}
+    {"list": true}                                  -> {"components": {NAME: RECORD, ...}}
+
+A ``RECORD`` is ``{"pid": N, "paused": BOOL}``, or ``{"exit": STATUS}`` of one that has ended.
 
 ``STATUS`` is an exit code, or a signal's number below zero. A refusal is ``{"error": "..."}``.
 """
@@ -102,7 +104,13 @@ class Init:
             return self.start(request["start"], request["argv"], request["env"])
         if "signal" in request:
             return self.signal(request["signal"], request["number"])
-        return {"components": self.components}
+        return {"components": {name: self.told(record) for name, record in self.components.items()}}
+
+    def told(self, record: dict[str, int]) -> dict[str, Any]:
+        if "pid" not in record:
+            return dict(record)
+        state = Path(f"/proc/{record['pid']}/stat").read_text().rpartition(")")[2].split()[0]
+        return {**record, "paused": state == "T"}
 
     def serve(self, listener: socket.socket) -> None:
         ended, wakeup = os.pipe()

@@ -46,12 +46,15 @@ def cut(pid: int) -> None:
         run([*_iptables(pid), "--insert", chain, device, "node", "--jump", "DROP"])
 
 
-def join(pid: int) -> None:
-    """Undo :func:`cut`."""
+def join(pid: int) -> bool:
+    """Undo :func:`cut`; False if there was nothing to undo."""
+    was_cut = False
     for chain, device in (("INPUT", "--in-interface"), ("OUTPUT", "--out-interface")):
         rule = [chain, device, "node", "--jump", "DROP"]
         while subprocess.run([*_iptables(pid), "--check", *rule], capture_output=True).returncode == 0:
             run([*_iptables(pid), "--delete", *rule])
+            was_cut = True
+    return was_cut
 
 
 def _iptables(pid: int) -> list[str]:
