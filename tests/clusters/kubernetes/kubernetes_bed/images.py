@@ -6,6 +6,7 @@
 ``localhost/aiflow-python:3.11``   Debian's python3, nothing installed
 ``localhost/aiflow-python:3.11-s3``  the same with fsspec and s3fs
 ``localhost/aiflow-digits:3.11``   the same with what examples/digits needs
+``localhost/aiflow-python:3.13``   a later Debian's python3, nothing installed
 =================================  ==================================================================================
 
 A name without its host part would be looked for at Docker's registry. Any user can run them; the default is root.
@@ -34,10 +35,18 @@ BUSYBOX = "localhost/busybox:1"
 PYTHON = "localhost/aiflow-python:3.11"
 PYTHON_S3 = "localhost/aiflow-python:3.11-s3"
 DIGITS = "localhost/aiflow-digits:3.11"
+PYTHON_LATER = "localhost/aiflow-python:3.13"
 
-NAMES = {"pause": PAUSE, "busybox": BUSYBOX, "python": PYTHON, "python_s3": PYTHON_S3, "digits": DIGITS}
+NAMES = {
+    "pause": PAUSE,
+    "busybox": BUSYBOX,
+    "python": PYTHON,
+    "python_s3": PYTHON_S3,
+    "digits": DIGITS,
+    "python_later": PYTHON_LATER,
+}
 
-_SUITE, _PYTHON = "bookworm", "3.11"
+_SUITE, _PYTHON, _LATER_SUITE = "bookworm", "3.11", "trixie"
 _PACKAGES = f"usr/local/lib/python{_PYTHON}/dist-packages"
 _FOLDER = Path(__file__).resolve().parent.parent / "images"
 _S3 = _FOLDER / "s3.txt"
@@ -60,7 +69,7 @@ def copy_store(source: Path, target: Path) -> None:
 
 
 def _make_store(folder: Path) -> None:
-    rootfs = _rootfs()
+    rootfs, later = _rootfs(_SUITE), _rootfs(_LATER_SUITE)
     layers = folder / "layers"
     pause, busybox, s3, digits = (layers / name for name in ("pause", "busybox", "s3", "digits"))
     pause.mkdir(parents=True)
@@ -68,7 +77,7 @@ def _make_store(folder: Path) -> None:
     _make_busybox(busybox)
     _pip_install(s3, rootfs, _S3)
     _pip_install(digits, rootfs, _DIGITS)
-    tars = {path: _tar(path) for path in (pause, busybox, rootfs, s3, digits)}
+    tars = {path: _tar(path) for path in (pause, busybox, rootfs, later, s3, digits)}
     python: dict[str, Any] = {"Cmd": ["python3"], "Env": [_PATH, "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"]}
     archive = folder / "images.tar"
     _write_archive(
@@ -79,6 +88,7 @@ def _make_store(folder: Path) -> None:
             _Image(PYTHON, python, [tars[rootfs]]),
             _Image(PYTHON_S3, python, [tars[rootfs], tars[s3]]),
             _Image(DIGITS, python, [tars[rootfs], tars[s3], tars[digits]]),
+            _Image(PYTHON_LATER, python, [tars[later]]),
         ],
     )
     _import(archive, folder)
@@ -88,11 +98,11 @@ def _make_store(folder: Path) -> None:
     shutil.rmtree(layers)
 
 
-def _rootfs() -> Path:
+def _rootfs(suite: str) -> Path:
     """Debian with python3, without what no job reads."""
 
     def make(folder: Path) -> None:
-        run(["debootstrap", "--variant=minbase", "--include=python3", _SUITE, folder / "rootfs"])
+        run(["debootstrap", "--variant=minbase", "--include=python3", suite, folder / "rootfs"])
         root = folder / "rootfs"
         run(["chroot", root, "apt-get", "clean"])
         unwanted = ["usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian"]
@@ -100,7 +110,7 @@ def _rootfs() -> Path:
             shutil.rmtree(root / name)
             (root / name).mkdir()
 
-    return made(f"debian-{_SUITE}-python-{fingerprint('1', machine.architecture())}", make) / "rootfs"
+    return made(f"debian-{suite}-python-{fingerprint('1', machine.architecture())}", make) / "rootfs"
 
 
 def _make_busybox(folder: Path) -> None:
