@@ -41,18 +41,13 @@ def where(bundle: Bundle, context: JobContext) -> str:
         return manifest.archive_name(str(context.run_id))
     artifacts = bundle.project.artifacts
     if is_url(artifacts):
-        return url_of(artifacts, str(context.run_id))
+        return f"{artifacts.rstrip('/')}/{context.run_id}/.project/{manifest.PROJECT_FILE}"
     raise CodeError(
         f"the project's files are {bundle.archive.size} bytes; a Secret of Kubernetes holds 1 MiB of them, compressed",
         where=bundle.project.root,
         hint="name an artifacts URL that client and pods reach (artifacts: s3://... in project.yaml), or leave files "
         "out: exclude: in project.yaml",
     )
-
-
-def url_of(artifacts: str, run: str) -> str:
-    """The URL of a run's archive."""
-    return f"{artifacts.rstrip('/')}/{run}/.project/{manifest.PROJECT_FILE}"
 
 
 def upload(archive: ProjectArchive, url: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import aiflow_ext as af
@@ -206,15 +206,11 @@ def _is_below(path: str, folder: str) -> bool:
     return path == home or path.startswith(f"{home}/")
 
 
-def env_problems(env: Mapping[str, Any], secrets: Sequence[str] = ("env:", "file:", "kubernetes:")) -> Iterator[str]:
+def env_problems(env: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the common key ``env`` on this platform."""
     from aiflow_ext.translate.secrets import is_secret
 
     for name, value in env.items():
         yield from fields.variable_problem(name)
-        if is_secret(value):
-            reference = str(value["secret"])
-            if reference.startswith("kubernetes:"):
-                yield from fields.reference_problem(name, reference)
-            elif not reference.startswith(tuple(secrets)):
-                yield f"env: variable {name}: the secret {reference!r} is of no kind that kubernetes knows"
+        if is_secret(value) and str(value["secret"]).startswith("kubernetes:"):
+            yield from fields.reference_problem(name, str(value["secret"]))

@@ -14,10 +14,11 @@ from aiflow_ext.model.names import safe_name
 from aiflow_ext.translate import secrets
 from aiflow_ext_kubernetes import archive, manifest, places
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
+from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
 from aiflow_ext_kubernetes.places import Known, Place
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 
-# What needs a client is imported by the methods that talk to a server: listing, generate and render do not.
+# A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
 
 
 class KubernetesJob(af.AbstractJob):
@@ -46,7 +47,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         job = KubernetesJob(config, bundle, template)
         if bundle.needs_runner:
             archive.where(bundle, af.JobContext("run"))  # told now, where it is too large
-        places.places[places.place_of(config)] = job
+        place = places.place_of(config)
+        if bundle.needs_runner or place not in places.places:
+            places.places[place] = job
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
@@ -139,7 +142,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import sending
 
         for place, job in list(places.places.items()):
-            sending.remove_project(place, run, _ours(job).bundle.project.artifacts)
+            bundle = _ours(job).bundle
+            if bundle.needs_runner:
+                sending.remove_project(place, archive.where(bundle, af.JobContext(run)))
         self._sent = {each for each in self._sent if each[1] != run}
 
     @af.hookimpl
@@ -193,8 +198,6 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
 
 def _handler(native_id: str, known: Known) -> af.AbstractJobHandler:
-    from aiflow_ext_kubernetes.handler import KubernetesHandler
-
     place = known.place
     return KubernetesHandler(native_id, place.kubeconfig, place.context, place.namespace, known.folder)
 

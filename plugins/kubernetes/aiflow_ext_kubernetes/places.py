@@ -44,7 +44,8 @@ class Known:
 
 
 attempts: dict[str, Known] = {}
-# Every place that a job of this process was generated for, with the last such job: for what is asked without a job.
+# Every place that a job of this process was generated for, with such a job (one that needs the project, where there is
+# one): for what is asked without a job.
 places: dict[Place, BaseJob] = {}
 
 

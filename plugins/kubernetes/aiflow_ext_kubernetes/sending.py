@@ -25,12 +25,12 @@ def send_project(place: Place, run: str, bundle: Bundle, at: str) -> None:
     _post(place, "secrets", secret)
 
 
-def remove_project(place: Place, run: str, artifacts: str) -> None:
+def remove_project(place: Place, at: str) -> None:
     """Remove what :func:`send_project` may have sent."""
-    path = f"/api/v1/namespaces/{namespace_of(place)}/secrets/{manifest.archive_name(run)}"
-    send_if_there(server_of(place), "DELETE", path)
-    if archive.is_url(artifacts):
-        archive.remove(archive.url_of(artifacts, run))
+    if "://" in at:
+        archive.remove(at)
+    else:
+        send_if_there(server_of(place), "DELETE", f"/api/v1/namespaces/{namespace_of(place)}/secrets/{at}")
 
 
 def create(place: Place, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
