@@ -45,6 +45,7 @@ def namespace(bed: Bed) -> Iterator[str]:
     """A fresh Kubernetes namespace, deleted after the test."""
     with bed.namespace() as name:
         yield name
+        bed.mend()
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def restricted_namespace(bed: Bed) -> Iterator[str]:
     """A fresh namespace that enforces the Pod Security Standard ``restricted``."""
     with bed.namespace({"pod-security.kubernetes.io/enforce": "restricted"}) as name:
         yield name
+        bed.mend()
 
 
 @pytest.fixture
