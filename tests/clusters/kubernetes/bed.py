@@ -10,7 +10,8 @@
     bed.py kubectl ARGS...      kubectl as an administrator
     bed.py exec COMMAND...      a command inside its namespaces
 
---name NAME, before or after the first word, chooses one of several beds; the default is "test".
+--name NAME chooses one of several beds; the default is "test". It stands after the first word, but before kubectl and
+exec, which take all that follows.
 Needs root. Standard library only.
 """
 

@@ -24,10 +24,13 @@ from kubernetes_bed import Bed, BedError
 def bed_session(no_cluster: Callable[[str], NoReturn]) -> Iterator[Bed]:
     """The bed of all tests. Ask for :func:`bed` instead."""
     bed = Bed(os.environ.get("AIFLOW_BED") or "test")
+    ours, reason = False, None
     try:
         ours = bed.up()
     except BedError as error:
-        no_cluster(f"no Kubernetes to test with: {error}")
+        reason = str(error)
+    if reason:
+        no_cluster(f"no Kubernetes to test with: {reason}")
     yield bed
     if ours:
         bed.down()

@@ -51,7 +51,10 @@ def ask(folder: Path, **request: Any) -> Any:
     Raises:
         BedError: it was refused, or the bed is down.
     """
-    directory = os.open(folder, os.O_PATH)
+    try:
+        directory = os.open(folder, os.O_PATH)
+    except FileNotFoundError:
+        raise BedError(f"there is no bed called {folder.name}: bring it up first") from None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(30)
@@ -60,7 +63,7 @@ def ask(folder: Path, **request: Any) -> Any:
             with client.makefile() as stream:
                 answer = json.loads(stream.readline())
     except (FileNotFoundError, ConnectionRefusedError):
-        raise BedError(f"the bed of {folder} is not up") from None
+        raise BedError(f"the bed {folder.name} has died: take it down, or up again") from None
     finally:
         os.close(directory)
     if "error" in answer:
