@@ -228,26 +228,26 @@ def command(*args: str, wrapper: tuple[str, ...] = ()) -> subprocess.CompletedPr
 def test_it_leaves_nothing_behind(bed: Bed) -> None:
     """A second bed beside the session's: it has to come and go without that one, or this machine, noticing."""
     name = "passing"
-    before = machine_state()
-    assert traces(name) == []
+    before, group = machine_state(), ""
     try:
         done = command("up", "--name", name)
         assert done.returncode == 0, done.stderr
         again = command("--name", name, "up")
         assert (again.returncode, "was up already" in again.stdout) == (0, True)
         passing = Bed(name)
+        group = passing.layout.cgroup
         with passing.namespace() as namespace:
             jobs = Jobs(passing, namespace)
             jobs.create("ends", "true")
             jobs.create("runs", "sleep 1000")
             assert jobs.end("ends") == "Complete"
             jobs.starts("runs")
-        assert len(traces(name)) > 10, "what looks for traces finds none of a bed that is up"
+        assert len(traces(name, group)) > 10, "what looks for traces finds none of a bed that is up"
         passing.kill("containerd")
     finally:
         done = command("down", "--name", name)
     assert (done.returncode, "is down" in done.stdout) == (0, True), done.stderr
-    assert traces(name) == []
+    assert traces(name, group) == []
     assert machine_state() == before
     assert command("status", "--name", name).returncode == 3
     assert set(bed.status().values()) == {"running"}
@@ -261,9 +261,9 @@ def test_who_is_not_root_is_told(no_cluster: object) -> None:
     )
 
 
-def traces(name: str) -> list[str]:
+def traces(name: str, group: str) -> list[str]:
     """Processes and control groups that belong to a bed, and its files."""
-    folder, group = str(Bed(name).folder), f"aiflow-bed-{name}"
+    folder = str(Bed(name).folder)
     found = [str(path) for path in [Path(folder)] if path.exists()]
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -272,7 +272,7 @@ def traces(name: str) -> list[str]:
                 said.append(os.readlink(f"{entry.path}/cwd"))
             except OSError:
                 continue
-            if any(folder in words or f"/{group}" in words for words in said):
+            if any(folder in words or f"/{group}/" in words for words in said):
                 found.append(f"process {entry.name}: {said[0]}")
     found += [str(hierarchy / group) for hierarchy in hierarchies() if (hierarchy / group).exists()]
     return found

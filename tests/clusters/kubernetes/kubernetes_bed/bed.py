@@ -141,11 +141,12 @@ class Bed:
             cgroups.remove(layout.cgroup)
         if self.folder.exists():
             run(["rm", "--recursive", "--force", self.folder])
-        if not any(path.is_dir() for path in beds_folder().iterdir()):
-            for path in init.PRIVATE:
+        for path in init.PRIVATE:
+            # Removing a folder would unmount what another bed has mounted there, though that is not seen here.
+            if not _is_mounted(path):
                 try:
                     os.rmdir(path)
-                except OSError:  # not ours alone
+                except OSError:  # it is not there, or somebody else's
                     pass
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -416,3 +417,16 @@ class Bed:
         except OSError:
             return False
         return True
+
+
+def _is_mounted(path: str) -> bool:
+    """Whether something is mounted there in any mount namespace of this machine."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                lines = Path(entry.path, "mountinfo").read_text().splitlines()
+            except OSError:  # it has ended
+                continue
+            if any(line.split(" ", 5)[4] == path for line in lines):
+                return True
+    return False

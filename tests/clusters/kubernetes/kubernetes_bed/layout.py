@@ -14,8 +14,8 @@ from kubernetes_bed.cache import cache_folder
 class Layout:
     """Names, paths and addresses of one bed: all follow from its name and its slot.
 
-    The slot chooses the two addresses of the link between this machine and the bed. Pods and services have the same
-    addresses in every bed, since each bed has a network of its own.
+    The slot is the bed's alone on this machine. It chooses the two addresses of the link between them. Pods and
+    services have the same addresses in every bed, since each bed has a network of its own.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Layout:
     @property
     def cgroup(self) -> str:
         """The control group that pods are in, in every hierarchy."""
-        return f"aiflow-bed-{self.name}"
+        return f"aiflow-bed{self.slot}"
 
     @property
     def server(self) -> str:
