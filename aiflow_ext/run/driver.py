@@ -29,6 +29,7 @@ from aiflow_ext.run.store import Store
 
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
+MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -519,8 +520,8 @@ class Driver:
         name, config = attempt.planned.name, attempt.planned.config
         if state not in (JobState.FAILED, JobState.LOST):
             return None
-        if attempt.record.disruption:
-            return 0.0  # not the job's failure: costs no retry
+        if attempt.record.disruption:  # not the job's failure: costs no retry; but one after the other is paced
+            return 0.0 if (row := self._disruptions_in_a_row(name)) == 1 else min(2.0 ** (row - 2), MOST_PAUSE)
         if self.extensions is not None:
             delay = self.extensions.should_retry(attempt.record, state)
             if delay is not None:
@@ -530,6 +531,10 @@ class Driver:
             return None
         self._retries_used[name] += 1
         return config.retry_delay
+
+    def _disruptions_in_a_row(self, name: str) -> int:
+        attempts = reversed(self.record.jobs[name].attempts)
+        return sum(1 for _ in itertools.takewhile(lambda attempt: attempt.disruption, attempts))
 
     def _retry(self, name: str) -> None:
         if name in self._retrying:  # else the run has been stopped meanwhile
