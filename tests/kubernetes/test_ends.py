@@ -68,6 +68,8 @@ def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, wor
         (job(), [pod(None, phase="Failed", reason="NodeShutdown", message="Pod was terminated")]),
         (job(), [pod(None, phase="Failed", reason="OutOfcpu")]),
         (job(conditions=[failed("PodFailurePolicy", "condition DisruptionTarget")]), []),
+        (job(), [pod(ended(128, "StartError", message="failed to create shim task: context canceled: unknown"))]),
+        (job(), [pod(ended(1, startedAt="1970-01-01T00:00:00Z"))]),
         (job(conditions=[GIVEN_UP]), []),
         (job(conditions=[GIVEN_UP]), [pod({"running": {}}, metadata=DELETED)]),
     ],
@@ -131,3 +133,13 @@ def test_only_an_untouched_job_is_new() -> None:
     suspended = job(spec={"suspend": True})  # by somebody, after we had started it
     assert not ends.is_new(suspended)
     assert "suspended" in str(ends.seen("j", suspended, []).event.reason)
+
+
+def test_a_deleted_job_is_lost_only_once_its_pod_is_gone() -> None:
+    assert ends.orphaned("j", job(), [pod({"running": {}}, phase="Running")], False).state is JobState.RUNNING
+    ending = pod(ended(143), metadata=DELETED, phase="Failed")
+    assert ends.orphaned("j", job(), [ending], False).state is JobState.LOST
+    assert ends.orphaned("j", job(), [], False).state is JobState.LOST
+    left_alone = pod(ended(4), phase="Failed")
+    event = ends.orphaned("j", job(), [left_alone], False)
+    assert (event.state, event.exit_code) == (JobState.FAILED, 4)

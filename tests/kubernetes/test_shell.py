@@ -65,6 +65,14 @@ def test_a_child_that_goes_on_keeps_nobody_waiting(shell: list[str]) -> None:
     assert time.monotonic() - began < 30
 
 
+def test_a_job_that_ends_at_once_has_its_exit_code(shell: list[str]) -> None:
+    """Many at a time, so that some have ended before the shell looks."""
+    command = [*shell, *wrapped(["/bin/sh", "-c", "exit 3"], ID)[1:]]
+    for _ in range(8):
+        started = [subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) for _ in range(24)]
+        assert [process.wait(timeout=60) for process in started] == [3] * 24
+
+
 def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None:
     script = "trap 'echo told; echo words >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     command = [*shell, *wrapped(["/bin/sh", "-c", script], ID)[1:]]

@@ -30,6 +30,10 @@ _NODES_DOING = frozenset((
     "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
 ))  # fmt: skip
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
+_NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
+# What the runtime says where the program is to blame, and not what happened to the node just then.
+_PROGRAMS_FAULT = ("not found", "no such file", "permission denied", "exec format error", "not a directory",
+                   "invalid argument", "runasnonroot", "unable to find user")  # fmt: skip
 
 
 class Seen(NamedTuple):
@@ -106,8 +110,25 @@ def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None 
     return _pending(native_id, pod, restarts)
 
 
+def orphaned(native_id: str, last: Object | None, pods: Iterable[Object], stopped: bool) -> AttemptEvent:
+    """An attempt whose Job is not there any more: LOST only once its pods are gone too.
+
+    Args:
+        last: its Job as it was last seen.
+        pods: those that are there. One that nobody deletes goes on without its Job, and tells the true end.
+    """
+    pods = list(pods)
+    for pod in pods:
+        terminated = _terminated(pod)
+        if terminated is not None and (terminated.get("exitCode") == 0 or not pod["metadata"].get("deletionTimestamp")):
+            return _end(native_id, last or {"metadata": {"deletionTimestamp": "gone"}}, pod, terminated, 0)
+    if any(_phase(pod) not in ("Failed", "Succeeded") for pod in pods):
+        return AttemptEvent(native_id, JobState.RUNNING, reason="somebody has deleted its Job; its pod is still there")
+    return gone(native_id, last, stopped)
+
+
 def gone(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent:
-    """The end of an attempt whose Job is not there any more; ``last``: its Job as it was last seen."""
+    """The end of an attempt of which nothing is there any more; ``last``: its Job as it was last seen."""
     if stopped or (last is not None and is_stopped(last)):
         return AttemptEvent(native_id, JobState.STOPPED, reason="stopped")
     return AttemptEvent(native_id, JobState.LOST, reason="its Job is not there any more: somebody has deleted it")
@@ -122,11 +143,13 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
                             restarts=restarts)  # fmt: skip
     exit_code: int | None = code
     disruption = _disrupted(job, pod)
-    if why == "ContainerStatusUnknown":
+    never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
+    if never and why != "ContainerStatusUnknown":
+        exit_code, words = None, f"the container could not be started: {said or why}"
+        disruption = not is_stopped(job) and not any(each in said.lower() for each in _PROGRAMS_FAULT)
+    elif why == "ContainerStatusUnknown":
         exit_code, disruption = None, not is_stopped(job)
         words = "the node does not know any more what became of the container"
-    elif why in _NOT_STARTED:
-        exit_code, words = None, f"the container could not be started: {said}"
     elif why == "OOMKilled":
         limit = _memory_limit(pod)
         words = f"out of memory (OOMKilled){f', at its limit of {limit}' if limit else ''}: {said or _code(code)}"
@@ -134,7 +157,7 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
         words = ": ".join(filter(None, (str(status["reason"]), str(status.get("message") or said or _code(code)))))
     else:
         words = said or _code(code)
-    if disruption:
+    if disruption and not never:
         words = f"{_disruptor(pod)}: {words}"
     state = JobState.STOPPED if is_stopped(job) else JobState.FAILED
     return AttemptEvent(native_id, state, exit_code=exit_code, time=_time(terminated.get("finishedAt")), reason=words,

@@ -45,9 +45,10 @@ class KubernetesHandler(AbstractJobHandler):
 
     def state(self) -> JobState | None:
         job = job_at(self.place, self.native_id)
+        pods = logs.pods_of(self.place, self.native_id)
         if job is None:
-            return ends.gone(self.native_id, None, self.native_id in server_of(self.place).stopping).state
-        return ends.seen(self.native_id, job, logs.pods_of(self.place, self.native_id)).event.state
+            return ends.orphaned(self.native_id, None, pods, self.native_id in server_of(self.place).stopping).state
+        return ends.seen(self.native_id, job, pods).event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -69,17 +70,17 @@ class KubernetesHandler(AbstractJobHandler):
 
     def stop(self, grace: float = 10.0) -> bool | None:
         """Delete the Job and its pod, and return once the pod is gone. Raises PlatformError where it does not go."""
-        job = job_at(self.place, self.native_id)
-        if job is None:
+        job, pods = job_at(self.place, self.native_id), logs.pods_of(self.place, self.native_id)
+        if job is None and not pods:
             return True
-        pods = logs.pods_of(self.place, self.native_id)
-        if ends.is_ended(job) or (pods and ends.seen(self.native_id, job, pods).event.state.ended):
+        if job is not None and (
+            ends.is_ended(job) or (pods and ends.seen(self.native_id, job, pods).event.state.ended)
+        ):
             return True
         server = server_of(self.place)
         server.stopping.add(self.native_id)
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
-        if send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH) is None:
-            return True
+        send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
         delete_job(self.place, self.native_id, foreground=True)
         for pod in pods or logs.pods_of(self.place, self.native_id):
             self._end_pod(str(pod["metadata"]["name"]), grace)
@@ -133,11 +134,20 @@ def job_at(place: Place, native_id: str) -> dict[str, Any] | None:
     return found
 
 
-def delete_job(place: Place, native_id: str, *, foreground: bool = False) -> None:
-    """Delete an attempt's Job with all that it owns, where it is there."""
+def delete_job(place: Place, native_id: str, *, foreground: bool = False) -> bool:
+    """Delete an attempt's Job with all that it owns; False where it is not there."""
     # Said each time: without it the API leaves the pods behind.
     how = {"propagationPolicy": "Foreground" if foreground else "Background"}
-    send_if_there(server_of(place), "DELETE", job_path(place, native_id), how)
+    return send_if_there(server_of(place), "DELETE", job_path(place, native_id), how) is not None
+
+
+def remove(place: Place, native_id: str) -> None:
+    """Delete an attempt's Job, and pods that somebody's deletion of it has left behind."""
+    if delete_job(place, native_id):
+        return
+    for pod in logs.pods_of(place, native_id):
+        path = f"/api/v1/namespaces/{namespace_of(place)}/pods/{pod['metadata']['name']}"
+        send_if_there(server_of(place), "DELETE", path)
 
 
 def send_if_there(server: Server, method: str, path: str, body: Any = None, **more: Any) -> Any:

@@ -81,7 +81,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
         known, native_id = places.note(job), str(_context(job).native_id)
         logs.keep(known.place, native_id, known.folder, known.pod)
-        handler.delete_job(known.place, native_id)
+        handler.remove(known.place, native_id)
         logs.forget(known.place, native_id)
         places.attempts.pop(native_id, None)
 
@@ -118,12 +118,14 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def lookup(self, native_id: str) -> af.Lookup:
-        from aiflow_ext_kubernetes import ends, handler
+        from aiflow_ext_kubernetes import ends, handler, logs
 
         for place in self._places(native_id):
             job = handler.job_at(place, native_id)
             if job is not None and manifest.is_ours(job):
                 return af.Lookup.NEVER_STARTED if ends.is_new(job) else af.Lookup.FOUND
+            if job is None and logs.pods_of(place, native_id):
+                return af.Lookup.FOUND
         return af.Lookup.UNKNOWN
 
     @af.hookimpl
@@ -184,16 +186,17 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _locate(self, native_id: str) -> Known | None:
         """What is known of an attempt; asked of every place where nothing is. None: it is in none of them."""
-        from aiflow_ext_kubernetes import handler
+        from aiflow_ext_kubernetes import handler, logs
 
         known = places.attempts.get(native_id)
         if known is not None:
             return known
         for place in self._places(native_id):
             job = handler.job_at(place, native_id)
-            if job is not None and (run := manifest.run_of(job)) is not None:
-                found = places.attempts[native_id] = Known(place, run)
-                return found
+            for thing in [job] if job is not None else logs.pods_of(place, native_id):
+                if (run := manifest.run_of(thing)) is not None:
+                    found = places.attempts[native_id] = Known(place, run)
+                    return found
         return None
 
 

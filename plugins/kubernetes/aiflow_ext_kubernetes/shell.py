@@ -15,12 +15,14 @@ import hashlib
 
 # $1: the tag; the rest: the job. stderr goes through a pipe, whose last line tells the exit code: whatever the job has
 # written is in the pipe before it, and what a process that outlives the job holds open keeps nobody waiting. The first
-# shell's own stderr goes nowhere: it would say "Killed" where a signal ends the job.
+# shell's own stderr goes nowhere: it would say "Killed" where a signal ends the job. "wait" knows the end of a child
+# that ended before it was asked for; a signal interrupts it, and then it is asked again (127: it has been told already).
 SCRIPT = """\
 tag=$1
 shift
 exec 3>&1 4>&2
 on_term() {
+  asked=1
   trap '' TERM
   kill -TERM 0
   trap on_term TERM
@@ -46,10 +48,14 @@ trap on_term TERM
   exit 137
 } &
 tagger=$!
-code=137
-while kill -0 "$tagger" 2>/dev/null; do
+code=
+while
+  asked=
   wait "$tagger"
-  code=$?
+  now=$?
+  [ "$now" = 127 ] && [ -n "$code" ] || code=$now
+  [ -n "$asked" ]
+do :
 done
 exit "$code"
 """

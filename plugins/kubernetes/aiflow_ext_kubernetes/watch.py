@@ -160,6 +160,7 @@ class View:
             pods[str(told.content["metadata"]["name"])] = told.content
             if told.what == "deleted":  # its last words stand: the Job goes on to tell what that means
                 told.content["metadata"].setdefault("deletionTimestamp", "gone")
+                told.content["gone"] = True
         return {name}
 
     def _take_list(self, told: Told) -> set[str]:
@@ -182,8 +183,10 @@ class View:
         job = self.jobs.get(native_id)
         if job is None:
             last = self.vanished.get(native_id)
-            stopped = native_id in server_of(self.place).stopping
-            return None if last is None else ends.Seen(ends.gone(native_id, last, stopped))
+            pods = [pod for pod in self.pods.get(native_id, {}).values() if not pod.get("gone")]
+            if last is None and not pods:
+                return None
+            return ends.Seen(ends.orphaned(native_id, last, pods, native_id in server_of(self.place).stopping))
         return ends.seen(native_id, job, self.pods.get(native_id, {}).values(), self.why.get(native_id))
 
     def ask_why(self, native_ids: Collection[str], now: float) -> set[str]:
@@ -308,16 +311,15 @@ class Watcher:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
         if now - self._since.setdefault(native_id, now) < MISSING:
             return
-        if job_at(view.place, native_id) is None:
+        if job_at(view.place, native_id) is None and not logs.pods_of(view.place, native_id):
             yield ends.gone(native_id, None, native_id in server_of(view.place).stopping)
         else:
             self._since[native_id] = now
 
     def _impatient(self, native_id: str, view: View, found: ends.Seen, now: float) -> Iterator[AttemptEvent]:
         """Give up an attempt whose image does not come, or which does not start in time."""
-        known = attempts.get(native_id)
-        job = view.jobs[native_id]
-        if known is None or ends.is_new(job):
+        known, job = attempts.get(native_id), view.jobs.get(native_id)
+        if known is None or job is None or ends.is_new(job):
             return
         words = None
         if found.stuck is None:
