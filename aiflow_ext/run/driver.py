@@ -135,7 +135,7 @@ class Driver:
         if self._leaving:
             self.ledger.note_told()
         else:
-            for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
+            for launcher in self._one_a_plugin():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
             self.ledger.close(self._verdict())
             if _identity(self.record.folder) != self._home:
@@ -688,11 +688,17 @@ class Driver:
         return JobState.FINISHED
 
     def _check_platforms(self) -> None:
-        problems: list[Problem] = []
-        for launcher in {launcher.key: launcher for launcher in self._launchers.values()}.values():
-            problems += [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check()]
+        problems: dict[str, Problem] = {}
+        for launcher in self._one_a_plugin():
+            for found in launcher.check():
+                problems.setdefault(str(found), found if isinstance(found, Problem) else Problem(str(found)))
         if problems:
-            raise PlatformError(problems=problems)
+            raise PlatformError(problems=list(problems.values()))
+
+    def _one_a_plugin(self) -> list[Launcher]:
+        """A launcher of each job plugin: those of one platform know of different jobs, and tell the same once."""
+        found = {id(planned.resolved): self._launchers[name] for name, planned in self.plan.jobs.items()}
+        return list(found.values())
 
     def _quietly(self, function: Callable[[Any], None], argument: Any) -> None:
         try:
