@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -34,6 +33,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def __init__(self) -> None:
         self._sent: set[tuple[Place, str]] = set()  # the runs whose project this process has sent
+        # Where this plugin's jobs are, with one of each place: for what is asked without a job.
+        self._generated: dict[Place, tuple[af.AISubGraph, af.ProjectDesc]] = {}
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
         config = sub_graph.config
@@ -42,14 +43,12 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         problems += _unreachable_artifacts(sub_graph, project_desc, config)
         if problems:
             raise ConfigError(problems=problems)
-        template = manifest.read_template(config, project_desc.root, sub_graph.name)
-        bundle = build_bundle(sub_graph, project_desc, self.engine().engine())
-        job = KubernetesJob(config, bundle, template)
-        if bundle.needs_runner:
-            archive.where(bundle, af.JobContext("run"))  # told now, where it is too large
+        job = _made(sub_graph, project_desc)
+        if job.bundle.needs_runner:
+            archive.where(job.bundle, af.JobContext("run"))  # told now, where it is too large
         place = places.place_of(config)
-        if bundle.needs_runner or place not in places.places:
-            places.places[place] = job
+        if job.bundle.needs_runner or place not in self._generated:
+            self._generated[place] = sub_graph, project_desc
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
@@ -143,8 +142,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def cleanup_run(self, run: str) -> None:
         from aiflow_ext_kubernetes import sending
 
-        for place, job in list(places.places.items()):
-            bundle = _ours(job).bundle
+        for place, (sub_graph, project) in self._generated.items():
+            bundle = build_bundle(sub_graph, project)
             if bundle.needs_runner:
                 sending.remove_project(place, archive.where(bundle, af.JobContext(run)))
         self._sent = {each for each in self._sent if each[1] != run}
@@ -154,11 +153,10 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes.checks import problems_of
 
         found: list[Problem] = []
-        for place, job in list(places.places.items()):
-            job = _ours(job)
-            sample = copy.copy(job)
+        for place, (sub_graph, project) in self._generated.items():
+            sample = _made(sub_graph, project)
             sample.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
-            found += problems_of(place, self._job(sample, self._sending(sample)), _config(job).pull_secrets)
+            found += problems_of(place, self._job(sample, self._sending(sample)), _config(sample).pull_secrets)
         return found
 
     # -- what is sent -----------------------------------------------------------------------------------------------
@@ -182,7 +180,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _places(self, native_id: str) -> list[Place]:
         known = places.attempts.get(native_id)
-        return [known.place] if known is not None else list(places.places) or [Place()]
+        return [known.place] if known is not None else list(self._generated) or [Place()]
 
     def _locate(self, native_id: str) -> Known | None:
         """What is known of an attempt; asked of every place where nothing is. None: it is in none of them."""
@@ -198,6 +196,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
                     found = places.attempts[native_id] = Known(place, run)
                     return found
         return None
+
+
+def _made(sub_graph: af.AISubGraph, project: af.ProjectDesc) -> KubernetesJob:
+    config = sub_graph.config
+    assert isinstance(config, KubernetesJobConfig)
+    template = manifest.read_template(config, project.root, sub_graph.name)
+    return KubernetesJob(config, build_bundle(sub_graph, project), template)
 
 
 def _handler(native_id: str, known: Known) -> af.AbstractJobHandler:

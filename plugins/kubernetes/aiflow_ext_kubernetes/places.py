@@ -1,7 +1,7 @@
 """Where jobs are: a cluster and a namespace in it; and what this process knows of its attempts, by native id.
 
-A driver asks one job plugin of a platform for the events of all, and ``lookup`` and ``cleanup_run`` are given an id
-alone: so this is the process's, and not one plugin's. Nothing depends on it but where to ask first.
+A driver asks one job plugin of a platform for the events of all, and ``lookup`` is given an id alone: so this is the
+process's, and not one plugin's. Nothing depends on it but where to ask first.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ class Known:
 
 
 attempts: dict[str, Known] = {}
-# Every place that a job of this process was generated for, with such a job (one that needs the project, where there is
-# one): for what is asked without a job.
-places: dict[Place, BaseJob] = {}
 
 
 def place_of(config: KubernetesJobConfig) -> Place:

@@ -16,7 +16,7 @@ import hashlib
 # $1: the tag; the rest: the job. stderr goes through a pipe, whose last line tells the exit code: whatever the job has
 # written is in the pipe before it, and what a process that outlives the job holds open keeps nobody waiting. The first
 # shell's own stderr goes nowhere: it would say "Killed" where a signal ends the job. "wait" knows the end of a child
-# that ended before it was asked for; a signal interrupts it, and then it is asked again (127: it has been told already).
+# that ended before it was asked for; a signal interrupts it, and then it is asked again (127: it was told already).
 SCRIPT = """\
 tag=$1
 shift
