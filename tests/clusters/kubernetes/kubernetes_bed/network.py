@@ -20,6 +20,7 @@ def free_slot(taken: Collection[int]) -> int:
     """
     routes = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
     used = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
+    used = [network for network in used if network.prefixlen > 8]  # ours goes before one for all of 10.0.0.0/8
     for slot in range(1, 256):
         if slot not in taken and not any(network_of(slot).overlaps(network) for network in used):
             return slot
