@@ -77,17 +77,6 @@ class OnTheBed(ClusterConformance):
             secret = self.bed.api.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
             assert set(secret["data"]) == set(content["secret"]["stringData"])
 
-
-def missing(wanted: Any, there: Any, where: str = "") -> list[str]:
-    """What is not in ``there`` as it is in ``wanted``: the server adds defaults, and changes nothing."""
-    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
-        return [words for key, value in wanted.items() for words in missing(value, there.get(key), f"{where}.{key}")]
-    if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
-        return [words for number, (one, other) in enumerate(zip(wanted, there, strict=True))
-                for words in missing(one, other, f"{where}[{number}]")]  # fmt: skip
-    same = wanted == there or (wanted in ({}, "") and there is None)
-    return [] if same else [f"{where}: {wanted!r} was rendered, {there!r} is there"]
-
     # -- level cluster ----------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -104,12 +93,15 @@ def missing(wanted: Any, there: Any, where: str = "") -> list[str]:
     @contextmanager
     def count_requests(self) -> Iterator[dict[str, int]]:
         counted: dict[str, int] = {}
-        mark = self.bed.audit_mark()
+        before = {each["auditID"] for each in self._requests()}  # a watch is in the log again at its end
         yield counted
-        log = self.bed.audit_log(mark, namespace=self.namespace, agent="aiflow-ext")
+        log = [each for each in self._requests() if each["auditID"] not in before]
         counted["watches"] = sum(each["verb"] == "watch" for each in log)
         made = [each["objectRef"] for each in log if each["verb"] == "create"]
         counted["archives"] = sum(str(each.get("name")).endswith("-project") for each in made)
+
+    def _requests(self) -> list[dict[str, Any]]:
+        return self.bed.audit_log(namespace=self.namespace, agent="aiflow-ext")
 
     def the_wrong_address(self) -> Wrong:
         return self._wrong("server", "https://127.0.0.1:9", "127.0.0.1:9")
@@ -123,6 +115,17 @@ def missing(wanted: Any, there: Any, where: str = "") -> list[str]:
         wrong = self.root / f"{key}.kubeconfig"
         wrong.write_text(yaml.safe_dump(content))
         return Wrong({}, {"KUBECONFIG": str(wrong)}, named)
+
+
+def missing(wanted: Any, there: Any, where: str = "") -> list[str]:
+    """What is not in ``there`` as it is in ``wanted``: the server adds defaults, and changes nothing."""
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
+        return [words for key, value in wanted.items() for words in missing(value, there.get(key), f"{where}.{key}")]
+    if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
+        return [words for number, (one, other) in enumerate(zip(wanted, there, strict=True))
+                for words in missing(one, other, f"{where}[{number}]")]  # fmt: skip
+    same = wanted == there or (wanted in ({}, "") and there is None)
+    return [] if same else [f"{where}: {wanted!r} was rendered, {there!r} is there"]
 
 
 class TestKubernetesCommand(OnTheBed):

@@ -128,8 +128,8 @@ class Run:
     def ran_once(self, jobs: dict[str, Any], disrupted: bool = False) -> None:
         """Assert that every job has finished and ran once.
 
-        It did so in its only attempt; or, if some may be ``disrupted``, in its last, and what came before is recorded as a
-        disruption: a kubelet that dies as a container starts says afterwards that it did not.
+        It did so in its only attempt; or, if some may be ``disrupted``, in its last, and what came before is recorded
+        as a disruption: a kubelet that dies as a container starts says afterwards that it did not.
         """
         assert {name: job["state"] for name, job in jobs.items()} == dict.fromkeys(jobs, "FINISHED"), self.told()
         before = [attempt for job in jobs.values() for attempt in job["attempts"][:-1]]

@@ -32,7 +32,7 @@ def read(path: Path, since: int, wanted: Mapping[str, str]) -> list[dict[str, An
 def _fits(record: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
     target = record.get("objectRef", {})
     values = {
-        "user": record["user"]["username"],
+        "user": record["user"].get("username", ""),
         "namespace": target.get("namespace", ""),
         "resource": target.get("resource", ""),
         "verb": record["verb"],
