@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 import tempfile
 import threading
@@ -297,7 +298,7 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
             f"the API server at {url} is not trusted: {text}",
             hint="the kubeconfig's certificate-authority must be of that server; fetch the kubeconfig anew",
         )
-    words = text.partition("object at 0x")[2].partition(">: ")[2] or text
+    words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
     return UnreachableError(
         f"the API server at {url} does not answer: {words}",
         hint="see that the address is right, and that you are in its network: kubectl version",
