@@ -50,7 +50,7 @@ def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
         (ended(127), 127, "no such program"),
         (ended(137, "OOMKilled"), 137, "out of memory (OOMKilled)"),
         (ended(5, "OOMKilled"), 5, "exit code 5"),
-        (ended(128, "StartError", message="exec: /x: not found"), None, "could not be started: exec: /x"),
+        (ended(128, "StartError", message="exec: /x: not found"), None, "was not started: exec: /x"),
     ],
 )
 def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, words: str) -> None:

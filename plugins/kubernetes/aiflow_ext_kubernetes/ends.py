@@ -145,8 +145,12 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
     disruption = _disrupted(job, pod)
     never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
     if never and why != "ContainerStatusUnknown":
-        exit_code, words = None, f"the container could not be started: {said or why}"
-        disruption = not is_stopped(job) and not any(each in said.lower() for each in _PROGRAMS_FAULT)
+        programs = any(each in said.lower() for each in _PROGRAMS_FAULT)
+        # Measured: "failed to start ...: context canceled" was said of a container that had run to its end.
+        unsure = "failed to start" in said and not programs
+        begins = "the node does not know whether the container started" if unsure else "the container was not started"
+        exit_code, words = None, f"{begins}: {said or why}"
+        disruption = not is_stopped(job) and not programs
     elif why == "ContainerStatusUnknown":
         exit_code, disruption = None, not is_stopped(job)
         words = "the node does not know any more what became of the container"
