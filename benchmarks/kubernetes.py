@@ -204,7 +204,7 @@ def memory(bed: Bed, jobs: int) -> None:
             deadline = time.monotonic() + 600
             while time.monotonic() < deadline:
                 done = subprocess.run(status, capture_output=True, text=True)
-                told = json.loads(done.stdout)["jobs"] if done.stdout.startswith("{") else []
+                told = json.loads(done.stdout).get("jobs", []) if done.stdout.startswith("{") else []
                 why = [job for job in told if job["attempts"] and "Unschedulable" in str(job["attempts"][-1]["reason"])]
                 if len(why) == jobs:
                     break
