@@ -3,6 +3,8 @@
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
 #   make test-faults  hundreds of kills of drivers and supervisors at random (ARGS="--seed N" repeats one)
+#   make test-clusters  every test against real clusters, which it brings up and takes down; needs root (tests/clusters)
+#   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make bench   the benchmarks, as one table
 #   make clean   remove the virtual environment, caches and the examples' runs
@@ -18,9 +20,9 @@ ARGS =
 
 # The core and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
-DISTRIBUTIONS = . plugins/local
+DISTRIBUTIONS = . plugins/local plugins/kubernetes
 
-.PHONY: help demo test test-faults lint style types layers bench clean
+.PHONY: help demo test test-faults test-clusters cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +39,13 @@ test-faults: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/faults
 	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
 
+test-clusters: $(VENV)/clusters
+	@$(BIN)/pytest -m cluster tests/clusters $(ARGS)
+
+NAME = test
+cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:
+	@$(PYTHON) tests/clusters/kubernetes/bed.py $* --name $(NAME)
+
 lint: style types layers
 
 style: $(VENV)/dev
@@ -44,7 +53,7 @@ style: $(VENV)/dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local
+	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
@@ -83,4 +92,13 @@ $(VENV)/dev: $(VENV)/core
 $(VENV)/examples: $(VENV)/core examples/digits/requirements.txt
 	@echo "installing what examples/digits needs (scikit-learn, matplotlib)"
 	@$(PIP) --requirement examples/digits/requirements.txt
+	@touch $@
+
+# The platforms that have clusters, and what their artifacts need: on this side what pods have on theirs.
+CLUSTERS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/kubernetes/pyproject.toml))
+S3 = tests/clusters/kubernetes/images/s3.txt
+
+$(VENV)/clusters: $(VENV)/dev $(VENV)/examples $(S3) $(CLUSTERS:%=%/pyproject.toml)
+	@echo "installing what the tests against clusters need"
+	@$(PIP) $(CLUSTERS:%=--editable %) --requirement $(S3)
 	@touch $@

@@ -106,7 +106,7 @@ def show_logs(
     """``aiflow-ext logs``: one job's bytes as they are, several jobs' lines with their names."""
     observed = observe(run, project)
     stream = "stderr" if stderr else "stdout"
-    found = sources(observed, jobs, stream=stream, attempt=attempt)
+    found = sources(observed, jobs, stream=stream, attempt=attempt, patient=follow)
     for source in found:
         if tail is not None:
             source.skip_to_tail(tail)
@@ -165,7 +165,7 @@ def _several(observed: Observed, jobs: tuple[str, ...], stream: str, found: list
 def _grown(observed: Observed, jobs: list[str], stream: str, found: list[LogSource]) -> list[LogSource]:
     """The sources so far, and those of attempts that have begun since."""
     known = {(source.attempt.job, source.attempt.number) for source in found}
-    fresh = sources(observed, jobs, stream=stream)
+    fresh = sources(observed, jobs, stream=stream, patient=True)
     return found + [each for each in fresh if (each.attempt.job, each.attempt.number) not in known]
 
 

@@ -91,6 +91,10 @@ class Ledger:
     def note(self, attempt: AttemptRecord, **facts: Any) -> None:
         """Facts of an attempt whose state stays."""
         attempt.learn(**facts)
+        job = self.record.jobs[attempt.job]
+        if job.last is attempt and not job.state.ended:
+            job.reason = attempt.reason
+            self._jobs[job.name] = job
         self._attempts[id(attempt)] = attempt
 
     def skip(self, job: JobRecord, reason: str) -> None:

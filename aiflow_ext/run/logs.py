@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.model.errors import ConfigError, UnreachableError
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.translate.check import near
@@ -14,10 +14,14 @@ CHUNK = 1 << 20
 
 
 class LogSource:
-    """One stream of one attempt, read from where the last read ended."""
+    """One stream of one attempt, read from where the last read ended.
 
-    def __init__(self, observed: Observed, attempt: AttemptRecord, stream: str) -> None:
-        self.observed, self.attempt, self.stream = observed, attempt, stream
+    Args:
+        patient: where the platform does not answer there is nothing new, for whoever reads on later.
+    """
+
+    def __init__(self, observed: Observed, attempt: AttemptRecord, stream: str, patient: bool = False) -> None:
+        self.observed, self.attempt, self.stream, self.patient = observed, attempt, stream, patient
         self.offset = 0
         self._path = Path(attempt.folder) / stream
 
@@ -48,14 +52,24 @@ class LogSource:
             return None
 
     def _from_platform(self) -> bytes:
-        if self.attempt.step is None or self.attempt.state.ended:
+        if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere
             return b""
-        _, _, handler = self.observed.attached(self.attempt)
-        return (handler.logs(self.stream, self.offset) if handler is not None else None) or b""
+        try:
+            _, _, handler = self.observed.attached(self.attempt)
+            return (handler.logs(self.stream, self.offset) if handler is not None else None) or b""
+        except UnreachableError:
+            if self.patient:
+                return b""
+            raise
 
 
 def sources(
-    observed: Observed, jobs: Sequence[str] = (), *, stream: str = "stdout", attempt: int | None = None
+    observed: Observed,
+    jobs: Sequence[str] = (),
+    *,
+    stream: str = "stdout",
+    attempt: int | None = None,
+    patient: bool = False,
 ) -> list[LogSource]:
     """The log sources of some jobs' attempts (of all jobs where none is named): the latest, or number ``attempt``.
 
@@ -71,7 +85,7 @@ def sources(
         if attempt is not None and jobs and attempt > len(attempts):
             raise ConfigError(f"job {name!r} has had {len(attempts)} attempts, not {attempt}")
         chosen = attempts[attempt - 1 : attempt] if attempt is not None else attempts[-1:]
-        found += [LogSource(observed, each, stream) for each in chosen]
+        found += [LogSource(observed, each, stream, patient) for each in chosen]
     return found
 
 

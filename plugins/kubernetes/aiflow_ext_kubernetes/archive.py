@@ -1,0 +1,88 @@
+"""The project's archive, sent once a run: a Secret where it is small enough, else a file under the artifacts URL."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiflow_ext.engines.archive import ProjectArchive
+from aiflow_ext.engines.bundle import Bundle
+from aiflow_ext.model.errors import CodeError, PlatformError
+from aiflow_ext.model.job import JobContext
+from aiflow_ext_kubernetes import manifest
+
+SECRET_LIMIT = 2**20 - 2**14  # bytes: a Secret's data is at most 1 MiB (MaxSecretSize), names and keys included
+HOPELESS = 2**26  # bytes unpacked: not even tried whether it becomes so small
+
+_packed: WeakKeyDictionary[ProjectArchive, bytes | None] = WeakKeyDictionary()
+
+
+def packed(archive: ProjectArchive) -> bytes | None:
+    """The archive as a gzipped tar, where a Secret can hold it; None where none can."""
+    if archive not in _packed:
+        data: bytes | None = None
+        if archive.size <= HOPELESS:
+            buffer = io.BytesIO()
+            archive.pack(buffer)
+            data = buffer.getvalue() if buffer.tell() <= SECRET_LIMIT else None
+        _packed[archive] = data
+    return _packed[archive]
+
+
+def is_url(artifacts: str) -> bool:
+    """Whether artifacts are kept where a cluster may reach them: not on this machine."""
+    return "://" in artifacts and not artifacts.startswith("file://")
+
+
+def where(bundle: Bundle, context: JobContext) -> str:
+    """The name of the Secret with the project's archive, or the archive's URL. Raises CodeError."""
+    if packed(bundle.archive) is not None:
+        return manifest.archive_name(str(context.run_id))
+    artifacts = bundle.project.artifacts
+    if is_url(artifacts):
+        return f"{artifacts.rstrip('/')}/{context.run_id}/.project/{manifest.PROJECT_FILE}"
+    raise CodeError(
+        f"the project's files are {bundle.archive.size} bytes; a Secret of Kubernetes holds 1 MiB of them, compressed",
+        where=bundle.project.root,
+        hint="name an artifacts URL that client and pods reach (artifacts: s3://... in project.yaml), or leave files "
+        "out: exclude: in project.yaml",
+    )
+
+
+def upload(archive: ProjectArchive, url: str) -> None:
+    """Put the archive at ``url``: all of it or none. Raises PlatformError."""
+    fs, path = _file_system(url)
+    try:
+        if fs.exists(path):
+            return
+        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        part = f"{path}.{archive.sha256[:16]}.part"
+        with fs.open(part, "wb") as file:
+            archive.pack(file)
+        fs.mv(part, path)
+    except Exception as error:  # a remote file system raises what it likes
+        raise PlatformError(
+            f"the project cannot be put at {url}: {type(error).__name__}: {error}",
+            hint="see that this machine may write there: artifacts in project.yaml, and its credentials",
+        ) from error
+
+
+def remove(url: str) -> None:
+    """Remove what :func:`upload` put there, if it is there."""
+    fs, path = _file_system(url)
+    if fs.exists(path):
+        fs.rm(path)
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    try:
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(url)
+    except ImportError as error:
+        raise PlatformError(
+            f"{url} needs a package on this machine: {error}", hint="pip install 'aiflow-ext-kubernetes[remote]', and "
+            "the file system's package (s3fs for s3://)",
+        ) from error  # fmt: skip
+    return fs, str(path)

@@ -1,0 +1,216 @@
+"""The keys of a job's config on platform kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import aiflow_ext as af
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext_kubernetes import fields
+
+Quantity = str | int | float
+WEEK = 7 * 24 * 3600
+
+
+class Volume(Jsonable):
+    """A volume and where it is mounted; exactly one source.
+
+    Args:
+        mount: absolute path in the container.
+        claim: a PersistentVolumeClaim's name.
+        host_path: a path of the node.
+        secret, config_map: the object's name; its keys are files.
+        empty_dir: true, or what an emptyDir takes: ``{medium: Memory, sizeLimit: 1Gi}``.
+        sub_path: the part of the volume that is mounted.
+        read_only: mounted so.
+    """
+
+    def __init__(
+        self,
+        mount: str,
+        claim: str | None = None,
+        host_path: str | None = None,
+        secret: str | None = None,
+        config_map: str | None = None,
+        empty_dir: bool | dict[str, Any] | None = None,
+        sub_path: str | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.mount, self.sub_path, self.read_only = mount, sub_path, read_only
+        self.claim, self.host_path, self.secret, self.config_map = claim, host_path, secret, config_map
+        self.empty_dir = {} if empty_dir is True else empty_dir if isinstance(empty_dir, dict) else None
+        given = [claim, host_path, secret, config_map, self.empty_dir]
+        if sum(each is not None for each in given) != 1:
+            raise ValueError("say exactly one of claim, host_path, secret, config_map and empty_dir")
+        if not mount.startswith("/") or ":" in mount:
+            raise ValueError(f"mount {mount!r} is no absolute path in the container")
+        if mount.rstrip("/") in ("", "/aiflow") or mount.startswith("/aiflow/"):
+            raise ValueError(f"mount {mount!r} is where aiflow-ext puts its own files; choose another path")
+
+
+class EnvFrom(Jsonable):
+    """Every key of a Secret or a ConfigMap as a variable.
+
+    Args:
+        secret, config_map: the object's name; exactly one.
+        prefix: put before each name.
+        optional: the job starts although there is no such object.
+    """
+
+    def __init__(
+        self, secret: str | None = None, config_map: str | None = None, prefix: str = "", optional: bool = False
+    ) -> None:
+        if (secret is None) == (config_map is None):
+            raise ValueError("say either secret or config_map")
+        self.secret, self.config_map, self.prefix, self.optional = secret, config_map, prefix, optional
+
+
+class KubernetesJobConfig(af.BaseJobConfig):
+    """How a job wants to be run on a cluster.
+
+    Args:
+        image: the container's image.
+        kubeconfig: a kubeconfig's path; ``KUBECONFIG`` or ``~/.kube/config`` by default, and inside a cluster, where
+            neither is there, the pod's own service account.
+        context: the kubeconfig's context; its current one by default.
+        namespace: the context's by default.
+        pull_policy: Always, IfNotPresent or Never; the cluster's default where unset.
+        pull_secrets: names of Secrets to pull the image with.
+        service_account: whose token the job gets; unset, the namespace's default account without a token.
+        cpu: requested, in cores; ``limits: {cpu: ...}`` caps it.
+        memory: requested, and the limit.
+        gpu: how many devices of ``gpu_resource``, requested, and the limit.
+        gpu_resource: the extended resource that a gpu is.
+        requests, limits: any other resource by its name; they win over the above.
+        env_from: Secrets and ConfigMaps whose keys become variables.
+        volumes: what is mounted.
+        node_selector, tolerations: where the pod may run, as in a pod's spec.
+        labels, annotations: of the Job and its pod.
+        user: the uid that the container runs as; null leaves it to image and cluster.
+        ttl: seconds after its end that the cluster removes a Job which nobody has cleaned up.
+        grace: seconds between SIGTERM and SIGKILL where somebody else ends the pod.
+        image_patience: seconds that an image may fail to come before the attempt has failed.
+        start_within: seconds until the container must run; null for no limit.
+        pod_template: a mapping or a file of the project (YAML): metadata and spec of a pod, merged underneath.
+    """
+
+    def __init__(
+        self,
+        image: str,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        pull_policy: str | None = None,
+        pull_secrets: list[str] | None = None,
+        service_account: str | None = None,
+        cpu: Quantity | None = None,
+        memory: Quantity | None = None,
+        gpu: int | None = None,
+        gpu_resource: str = "nvidia.com/gpu",
+        requests: dict[str, Quantity] | None = None,
+        limits: dict[str, Quantity] | None = None,
+        env_from: list[EnvFrom] | None = None,
+        volumes: list[Volume] | None = None,
+        node_selector: dict[str, str] | None = None,
+        tolerations: list[dict[str, Any]] | None = None,
+        labels: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
+        user: int | None = 1000,
+        ttl: int = WEEK,
+        grace: int = 30,
+        image_patience: float = 60.0,
+        start_within: float | None = None,
+        pod_template: str | dict[str, Any] | None = None,
+    ) -> None:
+        self.image, self.kubeconfig, self.context, self.namespace = image, kubeconfig, context, namespace
+        self.pull_policy, self.pull_secrets, self.service_account = (
+            pull_policy,
+            list(pull_secrets or ()),
+            service_account,
+        )
+        self.cpu, self.memory, self.gpu, self.gpu_resource = cpu, memory, gpu, gpu_resource
+        self.requests, self.limits = dict(requests or {}), dict(limits or {})
+        self.env_from, self.volumes = list(env_from or ()), list(volumes or ())
+        self.node_selector, self.tolerations = dict(node_selector or {}), list(tolerations or ())
+        self.labels, self.annotations = dict(labels or {}), dict(annotations or {})
+        self.user, self.ttl, self.grace = user, ttl, grace
+        self.image_patience, self.start_within, self.pod_template = image_patience, start_within, pod_template
+        problems = [*self._problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        if not self.image or any(char.isspace() for char in self.image):
+            yield f"image {self.image!r} is no image: say it as registry/team/name:tag"
+        if self.pull_policy not in (None, "Always", "IfNotPresent", "Never"):
+            yield f"pull_policy {self.pull_policy!r} is none of Always, IfNotPresent and Never"
+        if self.namespace is not None:
+            yield from fields.label_name_problem("namespace", self.namespace)
+        for name in self.pull_secrets:
+            yield from fields.name_problem("pull_secrets:", name)
+        if self.service_account is not None:
+            yield from fields.name_problem("service_account", self.service_account)
+        for key in ("cpu", "memory"):
+            if getattr(self, key) is not None:
+                yield from fields.quantity_problem(key, getattr(self, key))
+        if self.gpu is not None and self.gpu < 0:
+            yield f"gpu {self.gpu} is less than none"
+        yield from fields.key_problem("gpu_resource", self.gpu_resource)
+        for what in ("requests", "limits"):
+            for key, value in getattr(self, what).items():
+                yield from fields.key_problem(f"{what}:", key)
+                yield from fields.quantity_problem(f"{what}: {key}", value)
+        for volume in self.volumes:
+            for source in (volume.claim, volume.secret, volume.config_map):
+                if source is not None:
+                    yield from fields.name_problem("volumes:", source)
+        for each in self.env_from:
+            yield from fields.name_problem("env_from:", each.secret or each.config_map)
+        yield from self._label_problems("labels", self.labels)
+        yield from self._label_problems("node_selector", self.node_selector)
+        for key in self.annotations:
+            yield from fields.key_problem("annotations:", key)
+        for what in ("ttl", "grace", "image_patience"):
+            if getattr(self, what) < 0:
+                yield f"{what} {getattr(self, what)} is less than 0 seconds"
+
+    @staticmethod
+    def _label_problems(what: str, labels: Mapping[str, str]) -> Iterator[str]:
+        for key, value in labels.items():
+            yield from fields.key_problem(f"{what}:", key)
+            yield from fields.label_problem(f"{what}: {key}:", value)
+            if key.partition("/")[0] == "aiflow-ext":
+                yield f"{what}: {key!r} is of aiflow-ext's own"
+
+    def resources(self) -> dict[str, dict[str, str]]:
+        """The container's ``resources``."""
+        requests: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
+        if self.cpu is not None:
+            requests["cpu"] = self.cpu
+        if self.memory is not None:
+            requests["memory"] = limits["memory"] = self.memory
+        if self.gpu:
+            requests[self.gpu_resource] = limits[self.gpu_resource] = self.gpu
+        found = {"requests": {**requests, **self.requests}, "limits": {**limits, **self.limits}}
+        return {what: fields.strings(values) for what, values in found.items() if values}
+
+    def reaches(self, path: str) -> bool:
+        """Whether a path of this machine may be the same in the pod: something is mounted there, or above."""
+        return any(_is_below(path, volume.mount) for volume in self.volumes if volume.sub_path is None)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    home = folder.rstrip("/")
+    return path == home or path.startswith(f"{home}/")
+
+
+def env_problems(env: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the common key ``env`` on this platform."""
+    from aiflow_ext.translate.secrets import is_secret
+
+    for name, value in env.items():
+        yield from fields.variable_problem(name)
+        if is_secret(value) and str(value["secret"]).startswith("kubernetes:"):
+            yield from fields.reference_problem(name, str(value["secret"]))

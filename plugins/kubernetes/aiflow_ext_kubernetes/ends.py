@@ -1,0 +1,286 @@
+"""What a Job and its pods say of an attempt.
+
+Facts (kubernetes.io/docs, "Jobs" and "Pod Lifecycle"; measured on 1.34): the exit code is in the pod alone; a Job's
+condition comes about a second after its pod's end; whatever the cluster does to a pod on its own account (preemption,
+drain, eviction, a taint) leaves the condition DisruptionTarget; a pod that somebody deletes has a deletionTimestamp.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.states import JobState
+from aiflow_ext_kubernetes import manifest
+from aiflow_ext_kubernetes.template import CONTAINER
+
+Object = Mapping[str, Any]
+# Why a container waits although nothing is being done for it: kubelet's words, pkg/kubelet/{images,container}.
+STUCK = frozenset((
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+    "RegistryUnavailable", "SignatureValidationFailed", "CreateContainerConfigError", "CreateContainerError",
+    "RunContainerError", "PostStartHookError",
+))  # fmt: skip
+# Why a kubelet refuses or ends a pod that did nothing wrong.
+_NODES_DOING = frozenset((
+    "NodeShutdown", "Terminated", "Shutdown", "Preempting", "Preempted", "NodeLost", "NodeAffinity",
+    "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
+))  # fmt: skip
+_NOT_STARTED = ("StartError", "ContainerCannotRun")
+_NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
+# What the runtime says where the program is to blame, and not what happened to the node just then.
+_PROGRAMS_FAULT = ("not found", "no such file", "permission denied", "exec format error", "not a directory",
+                   "invalid argument", "runasnonroot", "unable to find user")  # fmt: skip
+
+
+class Seen(NamedTuple):
+    """What is so now.
+
+    Args:
+        event: of the attempt.
+        stuck: why the container cannot be started, where nothing will come of waiting.
+    """
+
+    event: AttemptEvent
+    stuck: str | None = None
+
+
+def is_new(job: Object) -> bool:
+    """Whether nobody has started a Job yet."""
+    annotations = job["metadata"].get("annotations") or {}
+    return bool((job.get("spec") or {}).get("suspend")) and manifest.RESUMED not in annotations
+
+
+def is_ended(job: Object) -> bool:
+    """Whether a Job has come to its end."""
+    return any(_is(job, kind) for kind in ("Complete", "Failed"))
+
+
+def is_stopped(job: Object) -> bool:
+    """Whether its deletion is our own doing."""
+    return manifest.STOPPED in (job["metadata"].get("annotations") or {})
+
+
+def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None = None) -> Seen:
+    """What a Job and its pods say.
+
+    Args:
+        words: why the Job has no pod, where the cluster has told.
+    """
+    pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    restarts = max(0, len(pods) - 1)
+    pod = next((each for each in pods if _terminated(each) is not None), pods[-1] if pods else None)
+
+    def tell(state: JobState, **facts: Any) -> Seen:
+        return Seen(AttemptEvent(native_id, state, restarts=restarts, **facts))
+
+    if pod is not None and (terminated := _terminated(pod)) is not None:
+        return Seen(_end(native_id, job, pod, terminated, restarts))
+    if pod is not None and _phase(pod) == "Failed":
+        status = pod.get("status") or {}
+        reason = str(status.get("reason") or "the pod has failed")
+        said = ": ".join(filter(None, (reason, str(status.get("message") or ""))))
+        return tell(JobState.STOPPED if is_stopped(job) else JobState.FAILED, reason=said,
+                    disruption=_disrupted(job, pod), time=_ended_at(job))  # fmt: skip
+    if (failed := _condition(job, "Failed")) is not None:
+        reason, message = str(failed.get("reason") or ""), str(failed.get("message") or "")
+        # A pod that has failed stays with its Job: where there is none, somebody has deleted it.
+        deleted = reason == "BackoffLimitExceeded" and (pod is None or _disrupted(job, pod))
+        if deleted:
+            message = "its pod is gone: somebody has deleted it"
+        stopped = is_stopped(job)
+        return tell(
+            JobState.STOPPED if stopped else JobState.FAILED, reason=message or reason,
+            disruption=(deleted or reason == "PodFailurePolicy") and not stopped,
+            time=_time(failed.get("lastTransitionTime")),
+        )  # fmt: skip
+    if _condition(job, "Complete") is not None:
+        return tell(JobState.FINISHED, exit_code=0, time=_ended_at(job))
+    if pod is not None and (running := _state_of(pod).get("running")) is not None:
+        leaving = pod["metadata"].get("deletionTimestamp") and not is_stopped(job)
+        return tell(JobState.RUNNING, time=_time(running.get("startedAt")),
+                    reason="its pod is being deleted" if leaving else None)  # fmt: skip
+    if pod is None:
+        if (job.get("spec") or {}).get("suspend") and not is_new(job):
+            words = "somebody has suspended its Job; kubectl resumes it"
+        return tell(JobState.QUEUED, reason=words)
+    return _pending(native_id, pod, restarts)
+
+
+def orphaned(native_id: str, last: Object | None, pods: Iterable[Object], stopped: bool) -> AttemptEvent:
+    """An attempt whose Job is not there any more: LOST only once its pods are gone too.
+
+    Args:
+        last: its Job as it was last seen.
+        pods: those that are there. One that nobody deletes goes on without its Job, and tells the true end.
+    """
+    pods = list(pods)
+    for pod in pods:
+        terminated = _terminated(pod)
+        if terminated is not None and (terminated.get("exitCode") == 0 or not pod["metadata"].get("deletionTimestamp")):
+            return _end(native_id, last or {"metadata": {"deletionTimestamp": "gone"}}, pod, terminated, 0)
+    if any(_phase(pod) not in ("Failed", "Succeeded") for pod in pods):
+        return AttemptEvent(native_id, JobState.RUNNING, reason="somebody has deleted its Job; its pod is still there")
+    return gone(native_id, last, stopped)
+
+
+def gone(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent:
+    """The end of an attempt of which nothing is there any more; ``last``: its Job as it was last seen."""
+    if stopped or (last is not None and is_stopped(last)):
+        return AttemptEvent(native_id, JobState.STOPPED, reason="stopped")
+    return AttemptEvent(native_id, JobState.LOST, reason="its Job is not there any more: somebody has deleted it")
+
+
+def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts: int) -> AttemptEvent:
+    code, why = int(terminated.get("exitCode", 0)), str(terminated.get("reason") or "")
+    status = pod.get("status") or {}
+    said = str(terminated.get("message") or "").strip()
+    if code == 0 and why not in (*_NOT_STARTED, "ContainerStatusUnknown"):
+        return AttemptEvent(native_id, JobState.FINISHED, exit_code=0, time=_time(terminated.get("finishedAt")),
+                            restarts=restarts)  # fmt: skip
+    exit_code: int | None = code
+    disruption = _disrupted(job, pod)
+    never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
+    if never and why != "ContainerStatusUnknown":
+        programs = any(each in said.lower() for each in _PROGRAMS_FAULT)
+        # Measured: "failed to start ...: context canceled" was said of a container that had run to its end.
+        unsure = "failed to start" in said and not programs
+        begins = "the node does not know whether the container started" if unsure else "the container was not started"
+        exit_code, words = None, f"{begins}: {said or why}"
+        disruption = not is_stopped(job) and not programs
+    elif why == "ContainerStatusUnknown":
+        exit_code, disruption = None, not is_stopped(job)
+        words = "the node does not know any more what became of the container"
+    elif why == "OOMKilled":
+        limit = _memory_limit(pod)
+        words = f"out of memory (OOMKilled){f', at its limit of {limit}' if limit else ''}: {said or _code(code)}"
+    elif status.get("reason"):
+        words = ": ".join(filter(None, (str(status["reason"]), str(status.get("message") or said or _code(code)))))
+    else:
+        words = said or _code(code)
+    if disruption and not never:
+        words = f"{_disruptor(pod)}: {words}"
+    state = JobState.STOPPED if is_stopped(job) else JobState.FAILED
+    return AttemptEvent(native_id, state, exit_code=exit_code, time=_time(terminated.get("finishedAt")), reason=words,
+                        disruption=disruption and state is JobState.FAILED, restarts=restarts)  # fmt: skip
+
+
+def _code(code: int) -> str:
+    if code > 128:
+        try:
+            return f"ended by {signal.Signals(code - 128).name} (exit code {code})"
+        except ValueError:
+            pass
+    return f"exit code {code}" + (": the image has no such program" if code == 127 else "")
+
+
+def _disrupted(job: Object, pod: Object) -> bool:
+    """Whether the pod's end was the cluster's doing, or somebody's who deleted it."""
+    status = pod.get("status") or {}
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if is_stopped(job) or reason == "DeadlineExceeded":
+        return False
+    if (
+        reason == "Evicted" and "exceed" in message
+    ):  # its own use of a disk or of memory: the next one would do the same
+        return False
+    deleted = pod["metadata"].get("deletionTimestamp") and not job["metadata"].get("deletionTimestamp")
+    return bool(deleted) or reason in _NODES_DOING or _condition(pod, "DisruptionTarget") is not None
+
+
+def _disruptor(pod: Object) -> str:
+    found = _condition(pod, "DisruptionTarget")
+    if found is None:
+        return "its pod was deleted"
+    return f"disrupted ({found.get('reason')}): {str(found.get('message') or '').rstrip('. ')}"
+
+
+def _pending(native_id: str, pod: Object, restarts: int) -> Seen:
+    status = pod.get("status") or {}
+    stuck = words = None
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if reason in STUCK:
+            name = "" if container.get("name") == CONTAINER else f"container {container.get('name')}: "
+            stuck = words = name + ": ".join(filter(None, (reason, str(waiting.get("message") or ""))))
+            break
+    if words is None:
+        scheduled = [each for each in status.get("conditions") or () if each.get("type") == "PodScheduled"]
+        if scheduled and scheduled[0].get("status") == "False":
+            words = ": ".join(
+                filter(None, (str(scheduled[0].get("reason") or ""), str(scheduled[0].get("message") or "")))
+            )
+    return Seen(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts), stuck)
+
+
+def _state_of(pod: Object) -> Mapping[str, Any]:
+    """The state of our own container; init containers and sidecars have theirs elsewhere."""
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        if container.get("name") == CONTAINER:
+            return container.get("state") or {}
+    return {}
+
+
+def _terminated(pod: Object) -> Mapping[str, Any] | None:
+    return _state_of(pod).get("terminated")
+
+
+def _memory_limit(pod: Object) -> str | None:
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        if container.get("name") == CONTAINER:
+            limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+            return None if limit is None else str(limit)
+    return None
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase"))
+
+
+def _condition(thing: Object, kind: str) -> Mapping[str, Any] | None:
+    for each in (thing.get("status") or {}).get("conditions") or ():
+        if each.get("type") == kind and each.get("status") == "True":
+            return dict(each)
+    return None
+
+
+def _is(job: Object, kind: str) -> bool:
+    return _condition(job, kind) is not None
+
+
+def _ended_at(job: Object) -> float | None:
+    found = _condition(job, "Complete") or _condition(job, "Failed") or {}
+    return _time(found.get("lastTransitionTime"))
+
+
+def _time(text: Any) -> float | None:
+    """Seconds since the epoch; Kubernetes tells whole seconds."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None
+
+
+def since(job: Object) -> float | None:
+    """When a Job was last started, by the cluster's clock."""
+    return _time((job.get("status") or {}).get("startTime"))
+
+
+def slim(thing: Object) -> dict[str, Any]:
+    """What this module reads of a Job or a pod: the rest need not be kept in memory."""
+    metadata, spec = thing["metadata"], thing.get("spec") or {}
+    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "annotations", "labels")
+    status = {key: value for key, value in (thing.get("status") or {}).items()
+              if key in ("conditions", "phase", "reason", "message", "startTime", "containerStatuses",
+                         "initContainerStatuses")}  # fmt: skip
+    return {
+        "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {key: spec[key] for key in ("suspend", "nodeName") if key in spec},
+        "status": status,
+    }

@@ -1,0 +1,160 @@
+"""The handler of an attempt on a cluster: data, good in any process."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.job import AbstractJobHandler
+from aiflow_ext.model.states import JobState
+from aiflow_ext_kubernetes import ends, logs, manifest
+from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, Server, namespace_of, server_of
+
+PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
+LOOK = 10.0  # seconds that one watch of a waiting handler lasts
+
+
+class KubernetesHandler(AbstractJobHandler):
+    """The handler of a Job.
+
+    Args:
+        native_id: the Job's name.
+        kubeconfig, context, namespace: where it is, as the config says it.
+        folder: the attempt's folder on this machine, where its log is kept at its end.
+    """
+
+    def __init__(
+        self,
+        native_id: str,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        folder: str | None = None,
+    ) -> None:
+        self.native_id, self.folder = native_id, folder
+        self.kubeconfig, self.context, self.namespace = kubeconfig, context, namespace
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return Place(self.kubeconfig, self.context, self.namespace)
+
+    def state(self) -> JobState | None:
+        job = job_at(self.place, self.native_id)
+        pods = logs.pods_of(self.place, self.native_id)
+        if job is None:
+            return ends.orphaned(self.native_id, None, pods, self.native_id in server_of(self.place).stopping).state
+        return ends.seen(self.native_id, job, pods).event.state
+
+    def wait(self, timeout: float | None = None) -> JobState | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            state = self.state()
+            left = LOOK if deadline is None else deadline - time.monotonic()
+            if state is None or state.ended or left <= 0:
+                return state
+            self._await_change(min(left, LOOK))
+
+    def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
+        if stream not in logs.STREAMS:
+            raise ValueError(f"stream is stdout or stderr, not {stream!r}")
+        if logs.is_kept(self.folder):
+            with open(Path(str(self.folder), stream), "rb") as file:
+                file.seek(offset)
+                return file.read(logs.PIECE)
+        return logs.reader_of(self.place, self.native_id).read(stream, offset)
+
+    def stop(self, grace: float = 10.0) -> bool | None:
+        """Delete the Job and its pod, and return once the pod is gone. Raises PlatformError where it does not go."""
+        job, pods = job_at(self.place, self.native_id), logs.pods_of(self.place, self.native_id)
+        if job is None and not pods:
+            return True
+        if job is not None and (
+            ends.is_ended(job) or (pods and ends.seen(self.native_id, job, pods).event.state.ended)
+        ):
+            return True
+        server = server_of(self.place)
+        server.stopping.add(self.native_id)
+        mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
+        send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
+        delete_job(self.place, self.native_id, foreground=True)
+        for pod in pods or logs.pods_of(self.place, self.native_id):
+            self._end_pod(str(pod["metadata"]["name"]), grace)
+        self._confirm(grace)
+        return True
+
+    def _end_pod(self, name: str, grace: float) -> None:
+        server = server_of(self.place)
+        path = f"/api/v1/namespaces/{namespace_of(self.place)}/pods/{name}"
+        # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
+        send_if_there(server, "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
+        try:  # while it goes: then its log goes with it
+            logs.keep(self.place, self.native_id, self.folder, name, follow=True)
+        except PlatformError:
+            pass  # stopping matters more
+
+    def _confirm(self, grace: float) -> None:
+        """Wait until the pods are gone."""
+        deadline = time.monotonic() + grace + PATIENCE
+        while pods := logs.pods_of(self.place, self.native_id):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                nodes = ", ".join(sorted({str((pod.get("spec") or {}).get("nodeName")) for pod in pods}))
+                raise PlatformError(
+                    f"the Job {self.native_id} was deleted, and node {nodes} has not told that its pod is gone",
+                    hint="see whether the node is up: kubectl get nodes; until it answers, the job may still run there",
+                )
+            self._await_change(min(left, LOOK))
+
+    def _await_change(self, seconds: float) -> None:
+        """Return at a change of the attempt's pods, or in so many seconds."""
+        server, namespace = server_of(self.place), namespace_of(self.place)
+        path, mine = f"/api/v1/namespaces/{namespace}/pods", f"batch.kubernetes.io/job-name={self.native_id}"
+        version = server.get(path, labelSelector=mine, limit=1)["metadata"]["resourceVersion"]
+        query = {"labelSelector": mine, "watch": "true", "resourceVersion": version}
+        stream = server.stream(path, silence=seconds + 30, timeoutSeconds=max(1, math.ceil(seconds)), **query)
+        try:
+            next(iter(stream.lines()), None)
+        finally:
+            stream.close()
+
+
+def job_path(place: Place, native_id: str) -> str:
+    """Where a Job is in the API."""
+    return f"/apis/batch/v1/namespaces/{namespace_of(place)}/jobs/{native_id}"
+
+
+def job_at(place: Place, native_id: str) -> dict[str, Any] | None:
+    """The Job of an attempt, or None where it is not there."""
+    found: dict[str, Any] | None = send_if_there(server_of(place), "GET", job_path(place, native_id))
+    return found
+
+
+def delete_job(place: Place, native_id: str, *, foreground: bool = False) -> bool:
+    """Delete an attempt's Job with all that it owns; False where it is not there."""
+    # Said each time: without it the API leaves the pods behind.
+    how = {"propagationPolicy": "Foreground" if foreground else "Background"}
+    return send_if_there(server_of(place), "DELETE", job_path(place, native_id), how) is not None
+
+
+def remove(place: Place, native_id: str) -> None:
+    """Delete an attempt's Job, and pods that somebody's deletion of it has left behind."""
+    if delete_job(place, native_id):
+        return
+    for pod in logs.pods_of(place, native_id):
+        path = f"/api/v1/namespaces/{namespace_of(place)}/pods/{pod['metadata']['name']}"
+        send_if_there(server_of(place), "DELETE", path)
+
+
+def send_if_there(server: Server, method: str, path: str, body: Any = None, **more: Any) -> Any:
+    """What the server answers; None where there is no such object."""
+    try:
+        return server.send(method, path, body, **more)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise

@@ -1,0 +1,241 @@
+"""An attempt's log: read by byte offset while it grows, and kept in the run's folder at its end.
+
+The kubelet gives a log by whole files and by ``sinceTime`` in whole seconds. So what is read on is asked for from some
+seconds before the last line, and the lines that are known already are counted off: the file's order is fixed, the
+times in it are not quite (each stream is stamped on its own). The last line may still grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+import threading
+from collections import deque
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from aiflow_ext_kubernetes import shell
+from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.server import READ, ApiError, namespace_of, server_of
+from aiflow_ext_kubernetes.streams import ROTATED, Splitter
+from aiflow_ext_kubernetes.template import CONTAINER
+
+STREAMS = ("stdout", "stderr")
+MARGIN = 2  # seconds before the last known line that are read again
+IN_MEMORY = 1 << 22  # bytes of a stream; more is on disk
+PIECE = 1 << 20  # bytes that one call gives at most
+GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
+
+
+class Reader:
+    """Reads the log of one attempt. Safe to use from any thread."""
+
+    def __init__(self, place: Place, native_id: str, pod: str | None = None) -> None:
+        self._place, self._native_id = place, native_id
+        self.pod = pod
+        self._splitter = Splitter(shell.tag_of(native_id))
+        self._lock = threading.Lock()
+        self._bytes: dict[str, IO[bytes]] = {
+            stream: tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (it lives as long as the reader)
+            for stream in STREAMS
+        }
+        self._known: deque[tuple[str, int]] = deque()  # stamp and length of the lines of the last seconds
+        self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
+        self._first = True
+
+    def read(self, stream: str, offset: int) -> bytes:
+        """A piece of a stream from byte ``offset`` on, as far as it is there now."""
+        with self._lock:
+            found = self._piece(stream, offset)
+            if not found:
+                self._update(follow=False)
+                found = self._piece(stream, offset)
+            return found
+
+    def catch_up(self, *, follow: bool = False) -> None:
+        """Read what is there; with ``follow`` until the container has ended."""
+        with self._lock:
+            self._update(follow)
+
+    def write(self, folder: Path) -> None:
+        """Write both streams into ``folder``: whole or not at all."""
+        with self._lock:
+            for stream in STREAMS:
+                source = self._bytes[stream]
+                source.seek(0)
+                part = folder / f".{stream}.{os.getpid()}.part"
+                try:
+                    with open(part, "wb") as target:
+                        while data := source.read(PIECE):
+                            target.write(data)
+                    part.replace(folder / stream)
+                finally:
+                    part.unlink(missing_ok=True)
+
+    def note(self, words: bytes) -> None:
+        """Put a line of ours at the end of stderr."""
+        with self._lock:
+            self._append("stderr", words)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all has been read."""
+        return self._first
+
+    def _piece(self, stream: str, offset: int) -> bytes:
+        file = self._bytes[stream]
+        file.seek(offset)
+        return file.read(PIECE)
+
+    def _append(self, stream: str, data: bytes) -> None:
+        if data:
+            file = self._bytes[stream]
+            file.seek(0, os.SEEK_END)
+            file.write(data)
+
+    def _update(self, follow: bool) -> None:
+        server, namespace = server_of(self._place), namespace_of(self._place)
+        if self.pod is None:
+            self.pod = pod_of(self._place, self._native_id)
+            if self.pod is None:
+                return
+        query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
+        if follow:
+            query["follow"] = "true"
+        since = self._since()
+        if since is not None:
+            query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
+        try:
+            stream = server.stream(path, silence=600.0 if follow else READ, **query)
+        except ApiError as error:
+            if error.status in (400, 404):  # it waits to start; or it is gone
+                return
+            raise
+        try:
+            self._take(stream, since)
+        finally:
+            stream.close()
+
+    def _since(self) -> int | None:
+        """The second (since the epoch) from which on to read again; None: from the beginning."""
+        if not self._known:
+            return None
+        since = max(_seconds(stamp) for stamp, _ in self._known) - MARGIN
+        while len(self._known) > 1 and _seconds(self._known[0][0]) < since:
+            self._known.popleft()
+        return since
+
+    def _take(self, stream: Any, since: int | None) -> None:
+        """Append what is new."""
+        awaited = deque(known for known in self._known if since is None or _seconds(known[0]) >= since)
+        for line, ended in _ended_lines(stream):
+            time, _, text = line.partition(b" ")
+            stamp = time.decode("ascii", "replace")
+            if awaited:
+                known_time, length = awaited.popleft()
+                if stamp == known_time and (len(text) == length or (not awaited and len(text) >= length)):
+                    if not awaited and self._open and (ended or len(text) > length):
+                        self._grow(text[length:], ended, stamp, len(text))
+                    continue
+                self._rotated()
+                awaited.clear()
+            if self._first:
+                self._first = False
+                if not text.startswith(shell.tag_of(self._native_id).encode() + b"+"):
+                    self._append("stdout", ROTATED)
+            self._new(text, ended, stamp)
+
+    def _new(self, text: bytes, ended: bool, stamp: str) -> None:
+        if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which it always ends
+            return
+        out, err = self._splitter.line(text + b"\n" if ended else text)
+        self._append("stdout", out)
+        self._append("stderr", err)
+        self._known.append((stamp, len(text)))
+        self._open = 0 if ended else len(text)
+
+    def _grow(self, more: bytes, ended: bool, stamp: str, length: int) -> None:
+        out, err = self._splitter.line(more + b"\n" if ended else more)
+        self._append("stdout", out)
+        self._append("stderr", err)
+        self._known[-1] = (stamp, length)
+        self._open = 0 if ended else length
+
+    def _rotated(self) -> None:
+        self._append("stdout", ROTATED)
+        self._open = 0
+
+
+def _seconds(stamp: str) -> int:
+    """A line's time in whole seconds since the epoch; nodes write their own time zone."""
+    zone = stamp[-6:] if stamp[-6:-5] in ("+", "-") else "+00:00"
+    try:
+        return math.floor(datetime.fromisoformat(stamp[:19] + zone).timestamp())
+    except ValueError:  # no time at all: not a log as we know it
+        return 0
+
+
+def _ended_lines(stream: Any) -> Any:
+    """The lines of a log, and whether each has its newline."""
+    last: bytes | None = None
+    for line in stream.lines():
+        if last is not None:
+            yield last, True
+        last = line
+    if last is not None:
+        yield last, stream.ended
+
+
+_readers: dict[tuple[Place, str], Reader] = {}
+
+
+def reader_of(place: Place, native_id: str, pod: str | None = None) -> Reader:
+    """The reader of an attempt; one a process, so that what was read once is not fetched again."""
+    key = (place, native_id)
+    if key not in _readers:
+        _readers[key] = Reader(place, native_id, pod)
+    return _readers[key]
+
+
+def forget(place: Place, native_id: str) -> None:
+    """Let go of what was read."""
+    _readers.pop((place, native_id), None)
+
+
+def pod_of(place: Place, native_id: str) -> str | None:
+    """The name of an attempt's pod, where it has one."""
+    pods = pods_of(place, native_id)
+    return str(pods[-1]["metadata"]["name"]) if pods else None
+
+
+def pods_of(place: Place, native_id: str) -> list[dict[str, Any]]:
+    """The pods of an attempt, oldest first."""
+    found = server_of(place).get(f"/api/v1/namespaces/{namespace_of(place)}/pods",
+                                 labelSelector=f"batch.kubernetes.io/job-name={native_id}")  # fmt: skip
+    return sorted(found["items"], key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+
+
+def is_kept(folder: str | None) -> bool:
+    """Whether an attempt's log is in its folder."""
+    return folder is not None and all(Path(folder, stream).exists() for stream in STREAMS)
+
+
+def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, follow: bool = False) -> None:
+    """Put an attempt's log into its folder, once. Raises what the server raises."""
+    if folder is None or is_kept(folder):
+        return
+    reader = reader_of(place, native_id, pod)
+    reader.catch_up(follow=follow)
+    if is_kept(folder):
+        return
+    if reader.pod is None:
+        return  # it never had one
+    if reader.is_empty:
+        reader.note(GONE)
+    with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
+        reader.write(Path(folder))

@@ -1,0 +1,334 @@
+"""The objects that are sent for an attempt, as pure data."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiflow_ext.engines.environment import job_environment
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.model.names import safe_name
+from aiflow_ext.translate import secrets
+from aiflow_ext_kubernetes import shell
+from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
+from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
+
+MANAGER = "aiflow-ext"
+RUN, JOB, ATTEMPT = "aiflow-ext/run", "aiflow-ext/job", "aiflow-ext/attempt"
+NAME = "aiflow-ext/name"  # annotation: the attempt in full, for labels are cut
+RESUMED = "aiflow-ext/resumed"  # annotation: set with the resume, so that a Job suspended later is not taken for new
+STOPPED = "aiflow-ext/stopped"  # annotation: the deletion that follows is our own
+WORK, BUNDLE, INPUT = "/aiflow/work", "/aiflow/bundle", "/aiflow/in"
+PROJECT_FILE, PAYLOAD_FILE, START_FILE = "project.tar.gz", "payload.json", "start.py"
+DEADLINE_SLACK = 600  # seconds: the driver ends a job at its timeout; the pod's own deadline is for when there is none
+
+
+class Sending(NamedTuple):
+    """What an attempt needs besides its config.
+
+    Args:
+        argv: the job's own argument vector.
+        payload: what the runner is given; None where none is needed.
+        archive: the Secret with the project's archive, or its URL; None where none is needed.
+        checkpoints: folder or URL that all attempts of the job share.
+    """
+
+    argv: list[str]
+    payload: str | None
+    archive: str | None
+    checkpoints: str | None
+
+
+def selector(run: str) -> str:
+    """The label selector of a run's objects."""
+    return f"app.kubernetes.io/managed-by={MANAGER},{RUN}={safe_name(run, 63)}"
+
+
+def archive_name(run: str) -> str:
+    """The name of the Secret that holds a run's project."""
+    return f"{safe_name(run, 54)}-project"
+
+
+def job_of(job: BaseJob, sending: Sending, template: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The suspended Job of an attempt."""
+    context, config = _context(job), _config(job)
+    labels = _labels(context)
+    ours = {
+        "metadata": {"labels": {**config.labels, **labels}, "annotations": {**config.annotations, **_names(context)}},
+        "spec": _pod_spec(job, sending),
+    }
+    base = {"spec": _defaults(config)}
+    pod = merged(merged(base, template or {}), ours)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": str(context.native_id),
+            "labels": {**config.labels, **labels},
+            "annotations": {**config.annotations, **_names(context)},
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            # What a preempted or drained pod leaves is a Job that says so, and no second pod beside the first.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "ttlSecondsAfterFinished": config.ttl,
+            "template": pod,
+        },
+    }
+
+
+def secret_of(job: BaseJob, sending: Sending, values: Mapping[str, str]) -> dict[str, Any] | None:
+    """The Secret of an attempt, without its owner: payload and secret variables; None where it would be empty.
+
+    Args:
+        values: the values of the variables that are secrets of this machine; or their references, to be shown.
+    """
+    data = {_secret_key(name): value for name, value in values.items()}
+    if sending.payload is not None:
+        data |= {PAYLOAD_FILE: sending.payload, START_FILE: shell.START}
+    if not data:
+        return None
+    context = _context(job)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": str(context.native_id), "labels": _labels(context), "annotations": _names(context)},
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": data,
+    }
+
+
+def archive_secret(run: str, sha256: str) -> dict[str, Any]:
+    """The Secret of a run's project, without its data."""
+    labels = {"app.kubernetes.io/managed-by": MANAGER, RUN: safe_name(run, 63)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": archive_name(run), "labels": labels,
+                     "annotations": {NAME: run, "aiflow-ext/sha256": sha256}},
+        "type": "Opaque",
+    }  # fmt: skip
+
+
+def resume_of() -> dict[str, Any]:
+    """The merge patch that starts an attempt."""
+    return {"metadata": {"annotations": {RESUMED: "true"}}, "spec": {"suspend": False}}
+
+
+def is_ours(thing: Mapping[str, Any]) -> bool:
+    """Whether we have made a Job."""
+    return run_of(thing) is not None
+
+
+def run_of(thing: Mapping[str, Any]) -> str | None:
+    """The run that a Job of ours belongs to."""
+    labels, annotations = (thing["metadata"].get(what) or {} for what in ("labels", "annotations"))
+    name = annotations.get(NAME)
+    if labels.get("app.kubernetes.io/managed-by") != MANAGER or not isinstance(name, str):
+        return None
+    return name.partition("/")[0]
+
+
+def is_same(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a Job is of the very attempt."""
+    names = [(each["metadata"].get("annotations") or {}).get(NAME) for each in (there, wanted)]
+    return is_ours(there) and names[0] == names[1]
+
+
+def own_secrets(config: KubernetesJobConfig) -> dict[str, Any]:
+    """The variables whose secret is read on this machine and travels."""
+    return {name: value for name, value in config.env.items()
+            if secrets.is_secret(value) and not str(value["secret"]).startswith("kubernetes:")}  # fmt: skip
+
+
+def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str, Any] | None:
+    """The pod template that a config names. Raises ConfigError."""
+    given = config.pod_template
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        return checked(given, f"job {job!r}: pod_template")
+    import yaml
+
+    path = Path(root, given)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"job {job!r}: the pod template cannot be read: {words}", where=str(path),
+            hint="pod_template: names a YAML file of the project, or is a mapping itself",
+        ) from error  # fmt: skip
+    return checked(content, f"job {job!r}: pod_template {given}")
+
+
+def literal(text: str) -> str:
+    """``text`` so that the kubelet gives it to the container as it is: ``$(NAME)`` is a reference there, and ``$$`` a
+    dollar (kubernetes.io/docs, "Define Dependent Environment Variables")."""
+    return re.sub(r"\$(?=[$(])", "$$", text)
+
+
+def _labels(context: JobContext) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/managed-by": MANAGER,
+        RUN: safe_name(str(context.run_id), 63),
+        JOB: safe_name(str(context.job_name), 63),
+        ATTEMPT: str(context.attempt or 1),
+    }
+
+
+def _names(context: JobContext) -> dict[str, str]:
+    return {NAME: f"{context.run_id}/{context.job_name}/{context.attempt or 1}"}
+
+
+def _defaults(config: KubernetesJobConfig) -> dict[str, Any]:
+    """What a template may say otherwise. It meets the Pod Security Standard *restricted*."""
+    pod: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if config.user is not None:
+        pod |= {"runAsUser": config.user}
+        if config.user == 0:
+            pod["runAsNonRoot"] = False
+    return {
+        "automountServiceAccountToken": config.service_account is not None,
+        "enableServiceLinks": False,
+        "securityContext": pod,
+        "terminationGracePeriodSeconds": config.grace,
+        "containers": [
+            {
+                "name": CONTAINER,
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                # A user whom the image does not know has / for a home, and cannot write there.
+                "env": [{"name": "HOME", "value": WORK}],
+            }
+        ],
+    }
+
+
+def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
+    context, config = _context(job), _config(job)
+    volumes: list[dict[str, Any]] = [{"name": "aiflow-work", "emptyDir": {}}]
+    mounts: list[dict[str, Any]] = [{"name": "aiflow-work", "mountPath": WORK}]
+    if sending.payload is not None:
+        volumes += [{"name": "aiflow-bundle", "emptyDir": {}}, _input(str(context.native_id), sending.archive)]
+        mounts += [{"name": "aiflow-bundle", "mountPath": BUNDLE},
+                   {"name": "aiflow-in", "mountPath": INPUT, "readOnly": True}]  # fmt: skip
+    for number, volume in enumerate(config.volumes):
+        volumes.append({"name": f"volume-{number}", **_source(volume)})
+        mounts.append(_mount(f"volume-{number}", volume))
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": config.image,
+        "command": [literal(part) for part in shell.wrapped(sending.argv, str(context.native_id))],
+        "workingDir": WORK,
+        "env": _env(job, sending),
+        "volumeMounts": mounts,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+    if config.pull_policy is not None:
+        container["imagePullPolicy"] = config.pull_policy
+    if config.env_from:
+        container["envFrom"] = [_env_from(each) for each in config.env_from]
+    if resources := config.resources():
+        container["resources"] = resources
+    spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
+    if config.timeout is not None:  # a Job's own deadline would delete the pod, and its log
+        spec["activeDeadlineSeconds"] = math.ceil(config.timeout) + DEADLINE_SLACK
+    if config.service_account is not None:
+        spec["serviceAccountName"] = config.service_account
+    if config.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in config.pull_secrets]
+    if config.node_selector:
+        spec["nodeSelector"] = dict(config.node_selector)
+    if config.tolerations:
+        spec["tolerations"] = list(config.tolerations)
+    return spec
+
+
+def _input(native_id: str, archive: str | None) -> dict[str, Any]:
+    items = [{"key": name, "path": name} for name in (PAYLOAD_FILE, START_FILE)]
+    sources: list[dict[str, Any]] = [{"secret": {"name": native_id, "items": items}}]
+    if archive is not None and "://" not in archive:
+        sources.append({"secret": {"name": archive, "items": [{"key": PROJECT_FILE, "path": PROJECT_FILE}]}})
+    return {"name": "aiflow-in", "projected": {"sources": sources}}
+
+
+def _env(job: BaseJob, sending: Sending) -> list[dict[str, Any]]:
+    context, config = _context(job), _config(job)
+    runs = sending.payload is not None
+    ours = job_environment(
+        job, work_folder=WORK, project_folder=f"{BUNDLE}/project" if runs else None, checkpoint_dir=sending.checkpoints
+    )
+    ours |= {"AIFLOW_REASON_FILE": "/dev/termination-log", "PYTHONUNBUFFERED": "1"}
+    if runs:
+        ours["AIFLOW_BUNDLE"] = BUNDLE
+    if sending.archive is not None and "://" in sending.archive:
+        ours["AIFLOW_ARCHIVE"] = sending.archive
+    found: list[dict[str, Any]] = []
+    for name, value in config.env.items():
+        if name in ours:
+            continue
+        if not secrets.is_secret(value):
+            found.append({"name": name, "value": literal(secrets.plain(value))})
+            continue
+        reference = str(value["secret"])
+        if reference.startswith("kubernetes:"):
+            secret, _, key = reference.partition(":")[2].partition("/")
+        else:
+            secret, key = str(context.native_id), _secret_key(name)
+        found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
+    return found + [{"name": name, "value": literal(value)} for name, value in ours.items()]
+
+
+def _secret_key(variable: str) -> str:
+    return f"env.{variable}"
+
+
+def _env_from(each: EnvFrom) -> dict[str, Any]:
+    found: dict[str, Any] = {"prefix": each.prefix} if each.prefix else {}
+    reference: dict[str, Any] = {"name": each.secret or each.config_map}
+    if each.optional:
+        reference["optional"] = True
+    return {**found, "secretRef" if each.secret else "configMapRef": reference}
+
+
+def _source(volume: Volume) -> dict[str, Any]:
+    if volume.claim is not None:
+        return {"persistentVolumeClaim": {"claimName": volume.claim}}
+    if volume.host_path is not None:
+        return {"hostPath": {"path": volume.host_path}}
+    if volume.secret is not None:
+        return {"secret": {"secretName": volume.secret}}
+    if volume.config_map is not None:
+        return {"configMap": {"name": volume.config_map}}
+    return {"emptyDir": dict(volume.empty_dir or {})}
+
+
+def _mount(name: str, volume: Volume) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "mountPath": volume.mount}
+    if volume.sub_path is not None:
+        found["subPath"] = volume.sub_path
+    if volume.read_only:
+        found["readOnly"] = True
+    return found
+
+
+def _context(job: BaseJob) -> JobContext:
+    assert job.job_context is not None
+    return job.job_context
+
+
+def _config(job: BaseJob) -> KubernetesJobConfig:
+    assert isinstance(job.job_config, KubernetesJobConfig)
+    return job.job_config

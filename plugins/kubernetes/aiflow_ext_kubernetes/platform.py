@@ -1,0 +1,23 @@
+"""The platform ``kubernetes``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiflow_ext import AbstractPlatform
+
+
+class KubernetesPlatform(AbstractPlatform):
+    """A Kubernetes cluster: the one of the kubeconfig's context, or the one that the client itself runs in."""
+
+    @staticmethod
+    def platform() -> str:
+        return "kubernetes"
+
+    @classmethod
+    def permissions(cls, jobs: Iterable[Any]) -> str:
+        """The smallest Role, as YAML, that running these jobs takes; offline."""
+        from aiflow_ext_kubernetes.access import roles
+
+        return roles(jobs)

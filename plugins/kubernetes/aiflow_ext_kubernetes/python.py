@@ -1,0 +1,14 @@
+"""Job plugin ``kubernetes.python``."""
+
+from __future__ import annotations
+
+from aiflow_ext import AbstractEngine
+from aiflow_ext.engines import PythonEngine
+from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
+
+
+class KubernetesPythonJobPlugin(KubernetesJobPlugin):
+    """Runs a job's python calls in one process of a pod. The image needs a python, and nothing in it."""
+
+    def engine(self) -> type[AbstractEngine]:
+        return PythonEngine

@@ -1,0 +1,337 @@
+"""One connection to each cluster: requests as plain JSON, errors in sentences. The only module that imports a client.
+
+Who we are comes from the official client's configuration; see the package. A connection is made on first use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_kubernetes.places import Place
+
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CONNECT, READ = 5.0, 30.0  # seconds
+TRIES = 4  # of a request that the server says to send again (429, 503 with Retry-After)
+
+
+class ApiError(PlatformError):
+    """The server has refused a request.
+
+    Attributes:
+        status: the HTTP status.
+        api_reason: the Status object's reason: NotFound, AlreadyExists, Conflict, Forbidden, Invalid, ...
+    """
+
+    def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status, self.api_reason = status, api_reason
+
+
+class Stream:
+    """An answer that is read as it comes.
+
+    Attributes:
+        ended: once all of it was read: whether its last line had its newline.
+    """
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.ended = True
+
+    def lines(self) -> Iterator[bytes]:
+        """Its lines, without their newline; the last one also where it has none."""
+        rest = b""
+        for data in self._response.stream(1 << 16, decode_content=True):
+            *whole, rest = (rest + data).split(b"\n")
+            yield from whole
+        self.ended = not rest
+        if rest:
+            yield rest
+
+    def close(self) -> None:
+        """Break it off, also for a thread that is reading it."""
+        import contextlib
+        import socket
+
+        connection = getattr(self._response, "_connection", None)
+        sock = getattr(connection, "sock", None)
+        with contextlib.suppress(Exception):
+            if sock is not None:
+                sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(Exception):
+            self._response.close()
+
+
+class Server:
+    """A cluster's API server, as one context of a kubeconfig reaches it; safe to use from any thread.
+
+    Attributes:
+        url: its address.
+        namespace: the context's.
+        stopping: native ids that this process is stopping: their disappearance is no surprise.
+    """
+
+    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
+        """Raises PlatformError where the kubeconfig cannot be used."""
+        self._kubeconfig, self._context = kubeconfig, context
+        self._lock = threading.Lock()
+        self.stopping: set[str] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        import urllib3
+
+        configuration, self.namespace, self.expires = _configuration(self._kubeconfig, self._context)
+        self.url = configuration.host.rstrip("/")
+        self._configuration = configuration
+        options: dict[str, Any] = {"maxsize": 8, "timeout": urllib3.Timeout(connect=CONNECT, read=READ)}
+        if self.url.startswith("https"):
+            options["ssl_context"] = configuration.made_context
+            if configuration.tls_server_name:
+                options["server_hostname"] = options["assert_hostname"] = configuration.tls_server_name
+            if not configuration.verify_ssl:
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        proxy = getattr(configuration, "proxy", None)
+        self._pool: Any = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The object at ``path``."""
+        return self.send("GET", path, query=query)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+    ) -> Any:
+        """The object that comes back. Raises ApiError, UnreachableError."""
+        data = self.raw(method, path, body, query=query, content_type=content_type).data
+        return json.loads(data) if data else None
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+        stream: bool = False,
+        silence: float = READ,
+    ) -> Any:
+        """The HTTP response to a request that the server has accepted."""
+        url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        renewed = False
+        for again in range(TRIES):
+            response = self._once(method, url, data, content_type, stream, silence)
+            if response.status < 300:
+                return response
+            content = response.data
+            if response.status == 401 and not renewed:  # a token that has run out; a kubeconfig written anew
+                renewed = True
+                with self._lock:
+                    self._connect()
+                continue
+            pause = response.headers.get("Retry-After")
+            if response.status in (429, 503) and pause is not None and again < TRIES - 1:
+                time.sleep(min(float(pause), 10.0) if pause.isdigit() else 1.0)
+                continue
+            break
+        raise _refused(response.status, content, method, path)
+
+    def stream(self, path: str, *, silence: float, **query: Any) -> Stream:
+        """An answer that goes on; ``silence``: seconds without a byte after which it is taken for dead."""
+        return Stream(self.raw("GET", path, query=query, stream=True, silence=silence))
+
+    def _once(self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, silence: float) -> Any:
+        import urllib3
+
+        headers = {"Accept": JSON, "User-Agent": "aiflow-ext"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        with self._lock:
+            try:
+                settings = self._configuration.auth_settings()
+            except Exception as error:  # an exec plugin, an OIDC provider
+                raise UnreachableError(
+                    f"the credentials for {self.url} cannot be had: {error}", hint="log in again, as for kubectl"
+                ) from error
+            pool = self._pool
+        for setting in settings.values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        if getattr(self._configuration, "username", None):
+            headers["Authorization"] = self._configuration.get_basic_auth_token()
+        try:
+            # Names are ours to choose, so that a request sent twice is answered AlreadyExists: safe to send again where
+            # a connection that was kept open turns out to be dead.
+            return pool.request(
+                method, url, body=data, headers=headers, preload_content=not stream, redirect=False,
+                timeout=urllib3.Timeout(connect=CONNECT, read=silence),
+                retries=urllib3.Retry(total=2, connect=1, read=0 if stream else 1, other=0, redirect=0, status=0,
+                                      backoff_factor=0.1, allowed_methods=None, raise_on_status=False),
+            )  # fmt: skip
+        except urllib3.exceptions.HTTPError as error:
+            raise _unreachable(self.url, error) from error
+        except OSError as error:
+            raise _unreachable(self.url, error) from error
+
+
+_servers: dict[tuple[str | None, str | None, str | None], Server] = {}
+_servers_lock = threading.Lock()
+
+
+def server_of(place: Place) -> Server:
+    """The connection to a place's cluster; one a process. Raises PlatformError where the kubeconfig cannot be used."""
+    key = (place.kubeconfig, place.context, os.environ.get("KUBECONFIG"))
+    with _servers_lock:
+        if key not in _servers:
+            _servers[key] = Server(place.kubeconfig, place.context)
+        return _servers[key]
+
+
+def namespace_of(place: Place) -> str:
+    """The namespace of a place."""
+    return place.namespace or server_of(place).namespace
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """A folder for the key files that the client writes: in memory where there is such a place, and gone at once."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="aiflow-", dir=memory) as folder:
+        yield folder
+
+
+def _configuration(kubeconfig: str | None, context: str | None) -> tuple[Any, str, float | None]:
+    """The official client's configuration with its TLS context made, the namespace, and when a certificate expires."""
+    from kubernetes import client
+    from kubernetes.config import incluster_config, kube_config
+
+    read: Any = kube_config  # parts of it have no types
+
+    configuration = client.Configuration()
+    named = kubeconfig or os.environ.get("KUBECONFIG")
+    path = os.path.expanduser(named or "~/.kube/config")
+    files = [each for each in path.split(os.pathsep) if each]
+    if kubeconfig is None and context is None and not any(map(os.path.exists, files)) and ACCOUNT.is_dir():
+        account: Any = incluster_config
+        account.load_incluster_config(client_configuration=configuration)
+        configuration.made_context = _tls(configuration)
+        return configuration, (ACCOUNT / "namespace").read_text().strip() or "default", None
+    if not any(map(os.path.exists, files)):
+        raise PlatformError(
+            f"there is no kubeconfig at {path}",
+            hint="log in to a cluster as for kubectl, set KUBECONFIG, or name one: kubeconfig: in workflow.yaml",
+        )
+    try:
+        contexts, active = read.list_kube_config_contexts(config_file=path)
+        known = {each["name"]: each for each in contexts}
+        chosen = known.get(context) if context is not None else active
+        if chosen is None:
+            raise PlatformError(
+                f"the kubeconfig has no context {context!r}", where=path,
+                hint=f"its contexts are {', '.join(known) or 'none'}; context: in workflow.yaml chooses one",
+            )  # fmt: skip
+        with _private_folder() as folder:
+            try:
+                read.load_kube_config(path, chosen["name"], configuration, False, folder)
+                configuration.made_context = _tls(configuration)
+                expires = _expiry(configuration.cert_file)
+            finally:
+                getattr(read, "_cleanup_temp_files", lambda: None)()  # it remembers files by their content
+    except PlatformError:
+        raise
+    except Exception as error:
+        raise PlatformError(
+            f"the kubeconfig cannot be used: {error}", where=path, hint="kubectl config view shows what is in it"
+        ) from error
+    return configuration, (chosen.get("context") or {}).get("namespace") or "default", expires
+
+
+def _tls(configuration: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if hasattr(ssl, "VERIFY_X509_STRICT"):  # clusters' own authorities often lack an extension that it asks for
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
+    return context
+
+
+def _expiry(certificate: str | None) -> float | None:
+    """When a client certificate expires, where this Python can tell."""
+    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
+    if certificate is None or decode is None:
+        return None
+    try:
+        return ssl.cert_time_to_seconds(decode(certificate)["notAfter"])
+    except Exception:
+        return None
+
+
+def _unreachable(url: str, error: BaseException) -> PlatformError:
+    cause: BaseException = getattr(error, "reason", None) or error
+    if not isinstance(cause, BaseException):
+        cause = error
+    text = str(cause)
+    if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(cause, ssl.SSLCertVerificationError):
+        return PlatformError(
+            f"the API server at {url} is not trusted: {text}",
+            hint="the kubeconfig's certificate-authority must be of that server; fetch the kubeconfig anew",
+        )
+    words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
+    return UnreachableError(
+        f"the API server at {url} does not answer: {words}",
+        hint="see that the address is right, and that you are in its network: kubectl version",
+    )
+
+
+def _refused(status: int, data: bytes, method: str, path: str) -> PlatformError:
+    """A refusal in a sentence: the server's own words, and what to do."""
+    try:
+        found = json.loads(data)
+        reason, words = str(found.get("reason") or ""), str(found.get("message") or "")
+    except (ValueError, AttributeError):
+        found, reason, words = {}, "", data.decode("utf-8", "replace").strip()[:500]
+    words = words or f"HTTP status {status}"
+    if status == 401:
+        return UnreachableError(
+            f"the API server does not accept the credentials (401): {words}",
+            hint="they may have expired: log in again, as for kubectl; what runs goes on meanwhile",
+        )
+    if status == 403:
+        if "exceeded quota" in words:
+            return UnreachableError(f"the namespace's quota is used up: {words}", hint="it is asked again")
+        if "is forbidden: User" in words or "cannot" in words:
+            from aiflow_ext_kubernetes.access import line_for
+
+            return ApiError(status, reason, f"no permission: {words}", line_for(method, path))
+        return ApiError(status, reason, f"the API server refuses it: {words}",
+                        "an admission rule of the cluster says no; its words say which")  # fmt: skip
+    if status >= 500 or status == 429:
+        return UnreachableError(f"the API server cannot answer ({status}): {words}", hint="it is asked again")
+    hint = None
+    if status == 404 and words.startswith("namespaces "):
+        hint = "create it, or name another one: namespace: in workflow.yaml"
+    elif status == 422:
+        hint = "the config or the pod template says something that the cluster does not take"
+    return ApiError(status, reason, words, hint)

@@ -1,0 +1,127 @@
+"""What runs in the container first: a shell that keeps stderr apart, and the python that unpacks the project.
+
+The log of a container has stdout and stderr in one; the API cannot give them apart (``stream=`` of the log
+subresource is alpha, off by default, in 1.34). So each line that the job writes on stderr gets a tag that no line of
+its stdout has, and ``streams`` takes them apart again. It needs ``/bin/sh`` and none of its neighbours.
+
+The shell is the container's first process, so the job is not: signals do to it what they do anywhere (the kernel
+ignores those that a PID 1 has no handler for), and its exit code, 128 + N for signal N, is the container's.
+A SIGTERM from the kubelet goes on to the process group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+# $1: the tag; the rest: the job. stderr goes through a pipe, whose last line tells the exit code: whatever the job has
+# written is in the pipe before it, and what a process that outlives the job holds open keeps nobody waiting. The first
+# shell's own stderr goes nowhere: it would say "Killed" where a signal ends the job. "wait" knows the end of a child
+# that ended before it was asked for; a signal interrupts it, and then it is asked again (127: it was told already).
+SCRIPT = """\
+tag=$1
+shift
+exec 3>&1 4>&2
+on_term() {
+  asked=1
+  trap '' TERM
+  kill -TERM 0
+  trap on_term TERM
+}
+trap on_term TERM
+{
+  trap : TERM
+  (trap - TERM; exec "$@") 2>&1 >&3 3>&- 4>&-
+  printf '%s=%s\\n' "$tag" "$?"
+} 2>/dev/null | {
+  trap '' TERM
+  printf '%s+\\n' "$tag" >&4
+  while IFS= read -r line; do
+    case $line in
+    *"$tag"=*)
+      rest=${line%"$tag"=*}
+      [ -z "$rest" ] || printf '%s-%s\\n' "$tag" "$rest" >&4
+      exit "${line##*"$tag"=}"
+      ;;
+    esac
+    printf '%s:%s\\n' "$tag" "$line" >&4
+  done
+  exit 137
+} &
+tagger=$!
+code=
+while
+  asked=
+  wait "$tagger"
+  now=$?
+  [ "$now" = 127 ] && [ -n "$code" ] || code=$now
+  [ -n "$asked" ]
+do :
+done
+exit "$code"
+"""
+
+# Runs in the image's python, any 3.x: says which of its own needs is not met.
+START = '''\
+"""Unpacks the project and starts the job's runner. Sent along by aiflow-ext."""
+import os
+import signal
+import sys
+import tarfile
+
+
+def fail(words):
+    path = os.environ.get("AIFLOW_REASON_FILE")
+    if path:
+        try:
+            with open(path, "w") as file:
+                file.write(words)
+        except OSError:
+            pass
+    sys.exit("aiflow-ext: " + words)
+
+
+def fetched(url, home):
+    try:
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(url)
+    except ImportError as error:
+        fail("the project is at %s, and the image's python lacks a package to fetch it: %s" % (url, error))
+    local = os.path.join(home, "project.tar.gz")
+    try:
+        fs.get_file(path, local)
+    except Exception as error:
+        fail("the project cannot be fetched from %s: %s: %s" % (url, type(error).__name__, error))
+    return local
+
+
+def main():
+    if sys.version_info < (3, 10):
+        fail("a job needs python 3.10 or newer; %s of the image is %s" % (sys.executable, sys.version.split()[0]))
+    here, home = os.path.dirname(os.path.abspath(__file__)), os.environ["AIFLOW_BUNDLE"]
+    url = os.environ.get("AIFLOW_ARCHIVE")
+    packed = fetched(url, home) if url else os.path.join(here, "project.tar.gz")
+    with tarfile.open(packed) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(home, filter="tar")
+        else:
+            tar.extractall(home)
+    os.makedirs(os.path.join(home, "project"), exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a shell in the background has had them ignored
+        signal.signal(number, signal.SIG_DFL)
+    runner = os.path.join(home, "runtime", "run_job.py")
+    os.execv(sys.executable, [sys.executable, runner, os.path.join(here, "payload.json")])
+
+
+main()
+'''
+
+
+def tag_of(native_id: str) -> str:
+    """The tag of an attempt's stderr: no line of a job's stdout has it by chance."""
+    return f"stderr.{hashlib.sha256(native_id.encode()).hexdigest()[:12]}"
+
+
+def wrapped(argv: list[str], native_id: str) -> list[str]:
+    """The container's command for a job's argument vector."""
+    return ["/bin/sh", "-c", SCRIPT, "aiflow-ext", tag_of(native_id), *argv]

@@ -1,0 +1,53 @@
+"""stdout and stderr taken apart again from a container's one log."""
+
+from __future__ import annotations
+
+ROTATED = b"[aiflow-ext: the node has rotated this log; lines are missing here]\n"
+
+
+class Splitter:
+    """Takes the log of a container that ran ``shell.SCRIPT`` apart, however it is cut.
+
+    Attributes:
+        begun: whether the log's very beginning was seen: the node may have rotated it away.
+    """
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag.encode()
+        self.begun = False
+
+    def is_tagged(self, line: bytes) -> bool:
+        """Whether a line has our tag."""
+        return self._tag in line
+
+    def line(self, line: bytes) -> tuple[bytes, bytes]:
+        """What a line of the log (with its newline, where it has one) is on stdout, and on stderr.
+
+        A tag in the middle of a line follows a line of stdout that is not complete yet.
+        """
+        place = line.find(self._tag)
+        if place < 0:
+            return line, b""
+        before, kind, text = line[:place], line[place + len(self._tag) :][:1], line[place + len(self._tag) + 1 :]
+        if kind == b"+":
+            self.begun = True
+            return before, b""
+        if kind == b"-":  # its author ended it without a newline
+            return before, text.removesuffix(b"\n")
+        return (before, text) if kind == b":" else (line, b"")
+
+
+def split(log: bytes, tag: str) -> tuple[bytes, bytes, bool]:
+    """A whole log: stdout, stderr, and whether it has its beginning."""
+    splitter, out, err = Splitter(tag), [], []
+    for line in _lines(log):
+        one, other = splitter.line(line)
+        out.append(one)
+        err.append(other)
+    return b"".join(out), b"".join(err), splitter.begun
+
+
+def _lines(log: bytes) -> list[bytes]:
+    """Lines that end with a newline; bytes.splitlines takes a lone carriage return for an end too."""
+    *whole, rest = log.split(b"\n")
+    return [line + b"\n" for line in whole] + ([rest] if rest else [])

@@ -1,0 +1,104 @@
+"""Pod templates merged as Kubernetes merges: mappings by key, some lists by a key of their items.
+
+Source of the merge keys: the ``x-kubernetes-patch-merge-key`` of PodSpec and Container in the API's OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiflow_ext.model.errors import ConfigError, Problem
+
+CONTAINER = "job"
+_MERGE_KEYS = {
+    "containers": "name", "initContainers": "name", "ephemeralContainers": "name", "env": "name", "volumes": "name",
+    "volumeMounts": "mountPath", "volumeDevices": "devicePath", "ports": "containerPort", "imagePullSecrets": "name",
+    "hostAliases": "ip", "topologySpreadConstraints": "topologyKey", "resourceClaims": "name",
+}  # fmt: skip
+_JOINED = ("tolerations", "envFrom")  # atomic there: ours would take the author's away
+_OWN_OF_CONTAINER = ("command", "args", "workingDir", "image", "terminationMessagePath", "terminationMessagePolicy",
+                     "restartPolicy", "stdin", "tty")  # fmt: skip
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` laid over ``base``; what both say is as ``over`` says it."""
+    found = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        below = found.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            found[key] = merged(below, value)
+        elif isinstance(value, list) and isinstance(below, list) and key in _MERGE_KEYS:
+            found[key] = _merged_by(below, value, _MERGE_KEYS[key])
+        elif isinstance(value, list) and isinstance(below, list) and key in _JOINED:
+            found[key] = below + [copy.deepcopy(each) for each in value if each not in below]
+        else:
+            found[key] = copy.deepcopy(value)
+    return found
+
+
+def _merged_by(base: list[Any], over: list[Any], key: str) -> list[Any]:
+    found = copy.deepcopy(base)
+    place = {each.get(key): number for number, each in enumerate(found) if isinstance(each, Mapping)}
+    for each in over:
+        name = each.get(key) if isinstance(each, Mapping) else None
+        if name is not None and name in place:
+            found[place[name]] = merged(found[place[name]], each)
+        else:
+            found.append(copy.deepcopy(each))
+    return found
+
+
+def checked(template: Any, what: str) -> dict[str, Any]:
+    """A pod template's ``metadata`` and ``spec``. Raises ConfigError for what it cannot be, or must not say.
+
+    Args:
+        template: a Pod, a PodTemplate, or the ``metadata`` and ``spec`` of one.
+        what: where it stands, for messages.
+    """
+    problems = [Problem(words, hint=hint) for words, hint in _problems(template, what)]
+    if problems:
+        raise ConfigError(problems=problems)
+    if template.get("kind") == "PodTemplate":
+        template = template["template"]
+    return {"metadata": dict(template.get("metadata") or {}), "spec": dict(template.get("spec") or {})}
+
+
+def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
+    if not isinstance(template, Mapping):
+        yield f"{what} is no mapping", "write it as a pod: metadata and spec"
+        return
+    if template.get("kind") == "PodTemplate":
+        yield from _problems(template.get("template") or {}, what)
+        return
+    unknown = sorted(set(map(str, template)) - {"apiVersion", "kind", "metadata", "spec"})
+    if unknown:
+        yield f"{what}: {', '.join(unknown)} is no key of a pod", "its keys are metadata and spec"
+    if template.get("kind") not in (None, "Pod"):
+        yield f"{what} is a {template['kind']}", "give a Pod or a PodTemplate, or its metadata and spec alone"
+    spec = template.get("spec") or {}
+    if not isinstance(spec, Mapping) or not isinstance(template.get("metadata") or {}, Mapping):
+        yield f"{what}: metadata and spec are mappings", None
+        return
+    if spec.get("restartPolicy", "Never") != "Never":
+        contradicts = "contradicts aiflow-ext, whose retries are new attempts with records of their own"
+        cure = "take it out; retries: N in workflow.yaml says how often"
+        yield f"{what}: restartPolicy {spec['restartPolicy']} {contradicts}", cure
+    for label in (template.get("metadata") or {}).get("labels") or {}:
+        if str(label).partition("/")[0] == "aiflow-ext":
+            yield f"{what}: the label {label} is aiflow-ext's own", "take it out"
+    for group in ("containers", "initContainers"):
+        for container in spec.get(group) or []:
+            if not isinstance(container, Mapping) or not container.get("name"):
+                yield f"{what}: one of its {group} has no name", f"call the job's own {CONTAINER}, others as you like"
+            elif container["name"] == CONTAINER:
+                if group == "initContainers":
+                    yield f"{what}: an init container is called {CONTAINER}, as the job's own is", "rename it"
+                for key in _OWN_OF_CONTAINER:
+                    if key in container:
+                        yield f"{what}: {key} of container {CONTAINER} is aiflow-ext's to say", _cure(key)
+
+
+def _cure(key: str) -> str:
+    return f"take it out; {'say image: in workflow.yaml' if key == 'image' else 'what runs is what the job holds'}"

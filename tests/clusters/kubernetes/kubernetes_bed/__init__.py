@@ -1,0 +1,11 @@
+"""A real Kubernetes of one node, with an S3 server beside it, in namespaces of its own on this machine.
+
+``Bed`` brings one up, takes it down and breaks parts of it. Standard library only, so that it runs before any
+virtual environment is made.
+"""
+
+from kubernetes_bed.api import Api, ApiError
+from kubernetes_bed.bed import Bed
+from kubernetes_bed.errors import BedError
+
+__all__ = ["Api", "ApiError", "Bed", "BedError"]

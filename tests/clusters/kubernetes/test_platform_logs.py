@@ -1,0 +1,89 @@
+"""Logs from the first byte to the last, while the way to the cluster is cut; and what a run leaves behind: nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes_bed import Bed
+from kubernetes_bed.waiting import until
+
+LINES = 400
+TALKS = f"""\
+i=0
+while [ $i -lt {LINES} ]; do
+  i=$((i+1))
+  echo line $i
+  echo error $i >&2
+  sleep 0.04
+done
+printf 'no end'
+"""
+
+
+@pytest.fixture
+def env(cli_env: dict[str, str], kubeconfig: Path, tmp_path: Path) -> dict[str, str]:
+    return {**cli_env, "KUBECONFIG": str(kubeconfig), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+@pytest.fixture
+def talking(project: Any, env: dict[str, str], namespace: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of a job that prints for 20 seconds, driven by a process of its own."""
+    config = {"platform": "kubernetes", "engine": "cmd_line", "image": "localhost/busybox:1", "namespace": namespace}
+    project.jobs(f"with af.job('job'):\n    af.cmd({TALKS!r})", json.dumps({"job": config}))
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "aiflow_ext", "run", str(project.root)], env=env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    yield driver
+    driver.kill()
+    driver.wait()
+
+
+def status(project: Any, env: dict[str, str]) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "aiflow_ext", "status", "latest", "--project", str(project.root), "--json"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True)
+    told = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    found: dict[str, Any] = told["jobs"][0] if "jobs" in told else {"state": None}  # there is no run yet
+    return found
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_following_goes_on_after_the_way_was_cut(
+    talking: subprocess.Popen[bytes], project: Any, env: dict[str, str], bed: Bed, stream: str
+) -> None:
+    assert until(lambda: status(project, env)["state"] == "RUNNING", 60)
+    argv = [sys.executable, "-m", "aiflow_ext", "logs", "latest", "job", "--project", str(project.root), "--follow"]
+    with subprocess.Popen([*argv, *(["--stderr"] if stream == "stderr" else [])], env=env,
+                          bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:  # fmt: skip
+        assert follower.stdout is not None
+        word = "line" if stream == "stdout" else "error"
+        first = follower.stdout.read(1)
+        bed.cut()
+        time.sleep(6)  # no synchronisation: this is how long it is cut
+        bed.join()
+        rest, said = follower.communicate(timeout=120)
+    wanted = "".join(f"{word} {number}\n" for number in range(1, LINES + 1)) + ("no end" if word == "line" else "")
+    assert (first + rest).decode() == wanted, said
+    assert talking.wait(60) == 0
+
+
+def test_nothing_is_left_on_the_cluster(
+    talking: subprocess.Popen[bytes], project: Any, env: dict[str, str], bed: Bed, namespace: str
+) -> None:
+    assert until(lambda: status(project, env)["state"] == "RUNNING", 60)
+    talking.kill()
+    base = [sys.executable, "-m", "aiflow_ext"]
+    subprocess.run([*base, "stop", "latest", "--project", str(project.root), "--grace", "1"], env=env, check=True)
+    for path in ("/apis/batch/v1/namespaces/{}/jobs", "/api/v1/namespaces/{}/secrets", "/api/v1/namespaces/{}/pods"):
+        assert until(lambda path=path: not bed.api.get(path.format(namespace))["items"], 30)  # type: ignore[misc]
+    attempt = status(project, env)["attempts"][0]
+    text = Path(attempt["folder"], "stdout").read_text()
+    assert text.startswith("line 1\nline 2\n")  # its log was saved as it was stopped
+    subprocess.run([*base, "gc", "--keep", "0", "--project", str(project.root)], env=env, check=True)

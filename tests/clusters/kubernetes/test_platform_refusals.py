@@ -1,0 +1,143 @@
+"""What is wrong with a cluster, or with who asks it, is a sentence and an exit code before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes_bed import Bed
+
+from aiflow_ext_kubernetes.access import RULES
+
+Refused = Callable[..., str]
+
+
+def role(leave_out: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """The rules of our Role, without some verbs."""
+    rules = []
+    for rule in RULES:
+        verbs = [verb for verb in rule.verbs if (leave_out or {}).get(rule.resource) != verb]
+        if verbs:
+            rules.append({"apiGroups": [rule.group], "resources": [rule.resource], "verbs": verbs})
+    return rules
+
+
+@pytest.fixture
+def refused(project: Any, cli_env: dict[str, str], namespace: str, kubeconfig: Path, tmp_path: Path) -> Refused:
+    """``refused(kubeconfig=None, **keys)``: what ``aiflow-ext run`` says; it ends with 6, and nothing was submitted."""
+
+    def run(use: Path | str = kubeconfig, **keys: Any) -> str:
+        config = {"platform": "kubernetes", "engine": "cmd_line", "image": "localhost/busybox:1",
+                  "namespace": namespace, **keys}  # fmt: skip
+        project.jobs("with af.job('job'):\n    af.cmd('true')", json.dumps({"job": config}))
+        env = {**cli_env, "KUBECONFIG": str(use), "XDG_STATE_HOME": str(tmp_path / "state")}
+        done = subprocess.run([sys.executable, "-m", "aiflow_ext", "run", str(project.root)], env=env,
+                              capture_output=True, text=True, timeout=120)  # fmt: skip
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    return run
+
+
+def changed(kubeconfig: Path, folder: Path, kind: str, **values: Any) -> Path:
+    """A kubeconfig with other values of its ``cluster`` or ``user``."""
+    content = yaml.safe_load(kubeconfig.read_text())
+    thing = content[f"{kind}s"][0][kind]
+    thing.update({key.replace("_", "-"): value for key, value in values.items()})
+    path = folder / f"{kind}.kubeconfig"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_no_kubeconfig(refused: Refused, tmp_path: Path) -> None:
+    said = refused(tmp_path / "none")
+    assert f"there is no kubeconfig at {tmp_path / 'none'}" in said
+    assert "KUBECONFIG" in said
+
+
+def test_a_broken_kubeconfig(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("clusters: [")
+    assert "the kubeconfig cannot be used" in refused(tmp_path / "broken")
+
+
+def test_an_unknown_context(refused: Refused) -> None:
+    said = refused(context="nowhere")
+    assert "no context 'nowhere'" in said
+    assert "its contexts are" in said
+
+
+def test_a_server_that_does_not_answer(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    said = refused(changed(kubeconfig, tmp_path, "cluster", server="https://127.0.0.1:9"))
+    assert "https://127.0.0.1:9 does not answer: [Errno 111] Connection refused" in said
+
+
+def test_a_name_that_does_not_exist(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    assert "does not answer" in refused(changed(kubeconfig, tmp_path, "cluster", server="https://no-such.invalid:6443"))
+
+
+def test_a_server_that_is_not_trusted(refused: Refused, kubeconfig: Path, bed: Bed, tmp_path: Path) -> None:
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["clusters"][0]["cluster"].pop("certificate-authority-data", None)
+    content["clusters"][0]["cluster"].pop("certificate-authority", None)
+    path = tmp_path / "untrusted"
+    path.write_text(yaml.safe_dump(content))
+    said = refused(path)
+    assert "is not trusted" in said
+    assert "certificate-authority" in said
+
+
+def test_a_credential_that_is_refused(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": "nobody"}
+    path = tmp_path / "nobody"
+    path.write_text(yaml.safe_dump(content))
+    assert "does not accept the credentials (401)" in refused(path)
+
+
+def test_a_login_program_that_fails(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(kubeconfig.read_text())
+    exec_ = {"apiVersion": "client.authentication.k8s.io/v1", "command": "false", "interactiveMode": "Never"}
+    content["users"][0]["user"] = {"exec": exec_}
+    path = tmp_path / "exec"
+    path.write_text(yaml.safe_dump(content))
+    said = refused(path)
+    assert "exec: process returned 1" in said or "credentials" in said
+
+
+def test_a_missing_namespace(refused: Refused) -> None:
+    said = refused(namespace="no-such-place")
+    assert 'namespaces "no-such-place" not found' in said
+    assert "namespace:" in said
+
+
+@pytest.mark.parametrize(("resource", "verb"), [("jobs", "patch"), ("pods/log", "get"), ("secrets", "create")])
+def test_a_missing_permission(refused: Refused, allowed: Callable[..., Path], resource: str, verb: str) -> None:
+    said = refused(allowed(role({resource: verb})))
+    assert f"no permission to {verb} {resource}" in said
+    assert f'resources: ["{resource}"]' in said
+    assert "render --rbac" in said
+
+
+def test_a_missing_pull_secret(refused: Refused) -> None:
+    assert "the pull secret 'regcred' is not in namespace" in refused(pull_secrets=["regcred"])
+
+
+def test_a_field_that_the_cluster_does_not_know(refused: Refused) -> None:
+    assert "unknown field" in refused(pod_template={"spec": {"teleport": True}})
+
+
+def test_what_the_cluster_does_not_take(refused: Refused) -> None:
+    said = refused(tolerations=[{"key": "a", "operator": "Perhaps"}])
+    assert "Perhaps" in said
+
+
+def test_nothing_was_sent(refused: Refused, bed: Bed, namespace: str, allowed: Callable[..., Path]) -> None:
+    refused(allowed(role({"jobs": "patch"})))
+    assert bed.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []

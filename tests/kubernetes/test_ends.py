@@ -1,0 +1,145 @@
+"""What Jobs and pods say of an attempt: objects as servers have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aiflow_ext.model.states import JobState
+from aiflow_ext_kubernetes import ends, manifest
+
+
+def job(**more: Any) -> dict[str, Any]:
+    conditions = more.pop("conditions", [])
+    annotations = {manifest.RESUMED: "true", **more.pop("annotations", {})}
+    return {"metadata": {"name": "j", "annotations": annotations, **more.pop("metadata", {})},
+            "spec": more.pop("spec", {"suspend": False}), "status": {"conditions": conditions}}  # fmt: skip
+
+
+def pod(state: dict[str, Any] | None = None, name: str = "job", **more: Any) -> dict[str, Any]:
+    metadata = {"name": "j-x", "creationTimestamp": "2026-01-01T00:00:00Z", **more.pop("metadata", {})}
+    statuses = [] if state is None else [{"name": name, "state": state}]
+    return {"metadata": metadata, "spec": {}, "status": {"containerStatuses": statuses, **more}}
+
+
+def ended(code: int, reason: str = "Error", **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, "finishedAt": "2026-01-01T00:00:05Z", **more}}
+
+
+def failed(reason: str, message: str = "") -> dict[str, Any]:
+    return {"type": "Failed", "status": "True", "reason": reason, "message": message}
+
+
+DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API"}
+DELETED = {"deletionTimestamp": "2026-01-01T00:00:03Z"}
+GIVEN_UP = failed("BackoffLimitExceeded")
+
+
+def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
+    event = ends.seen("j", job(), [pod(ended(0, "Completed"))]).event
+    assert (event.state, event.exit_code, event.time) == (JobState.FINISHED, 0, 1767225605.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        (ended(3), 3, "exit code 3"),
+        (ended(1, message="ValueError: x\n"), 1, "ValueError: x"),
+        (ended(137), 137, "ended by SIGKILL"),
+        (ended(127), 127, "no such program"),
+        (ended(137, "OOMKilled"), 137, "out of memory (OOMKilled)"),
+        (ended(5, "OOMKilled"), 5, "exit code 5"),
+        (ended(128, "StartError", message="exec: /x: not found"), None, "was not started: exec: /x"),
+    ],
+)
+def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, words: str) -> None:
+    event = ends.seen("j", job(), [pod(state)]).event
+    assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, code, False)
+    assert words in str(event.reason)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (job(), [pod(ended(143), conditions=[DISRUPTED])]),
+        (job(), [pod(ended(143), metadata=DELETED)]),
+        (job(), [pod(ended(137, "ContainerStatusUnknown"))]),
+        (job(), [pod(None, phase="Failed", reason="NodeShutdown", message="Pod was terminated")]),
+        (job(), [pod(None, phase="Failed", reason="OutOfcpu")]),
+        (job(conditions=[failed("PodFailurePolicy", "condition DisruptionTarget")]), []),
+        (job(), [pod(ended(128, "StartError", message="failed to create shim task: context canceled: unknown"))]),
+        (job(), [pod(ended(1, startedAt="1970-01-01T00:00:00Z"))]),
+        (job(conditions=[GIVEN_UP]), []),
+        (job(conditions=[GIVEN_UP]), [pod({"running": {}}, metadata=DELETED)]),
+    ],
+)
+def test_what_the_cluster_does_is_no_failure_of_the_job(found: Any) -> None:
+    event = ends.seen("j", *found).event
+    assert (event.state, event.disruption) == (JobState.FAILED, True)
+    assert event.reason
+
+
+def test_an_eviction_for_its_own_appetite_is_the_jobs_own() -> None:
+    message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi."
+    event = ends.seen("j", job(), [pod(ended(137), reason="Evicted", message=message, conditions=[DISRUPTED])]).event
+    assert (event.state, event.disruption) == (JobState.FAILED, False)
+    assert "exceeds" in str(event.reason)
+
+
+def test_a_job_that_ended_well_while_its_pod_was_deleted_is_finished() -> None:
+    assert ends.seen("j", job(), [pod(ended(0), metadata=DELETED)]).event.state is JobState.FINISHED
+
+
+def test_a_stop_of_ours_is_no_disruption() -> None:
+    stopping = job(annotations={manifest.STOPPED: "true"}, metadata=DELETED)
+    event = ends.seen("j", stopping, [pod(ended(143), metadata=DELETED)]).event
+    assert (event.state, event.disruption) == (JobState.STOPPED, False)
+    assert ends.gone("j", stopping, False).state is JobState.STOPPED
+    assert ends.gone("j", job(), False).state is JobState.LOST
+
+
+def test_other_containers_are_not_ours() -> None:
+    sidecar = {"name": "sidecar", "state": ended(9)}
+    both = pod({"running": {"startedAt": "2026-01-01T00:00:01Z"}})
+    both["status"]["containerStatuses"].insert(0, sidecar)
+    assert ends.seen("j", job(), [both]).event.state is JobState.RUNNING
+    waits = pod({"waiting": {"reason": "PodInitializing"}}, initContainerStatuses=[{"name": "init", "state": ended(1)}])
+    assert ends.seen("j", job(), [waits]).event.state is JobState.QUEUED
+
+
+def test_why_it_waits_is_told() -> None:
+    words = "0/3 nodes are available: 3 Insufficient cpu."
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
+    assert ends.seen("j", job(), [pod(None, conditions=[condition])]).event.reason == f"Unschedulable: {words}"
+    assert ends.seen("j", job(), [], "exceeded quota").event.reason == "exceeded quota"
+
+
+def test_an_image_that_does_not_come_is_stuck() -> None:
+    found = ends.seen("j", job(), [pod({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})])
+    assert found.event.state is JobState.QUEUED
+    assert found.stuck == "ImagePullBackOff: no such image"
+    assert ends.seen("j", job(), [pod({"waiting": {"reason": "ContainerCreating"}})]).stuck is None
+
+
+def test_a_second_pod_is_counted() -> None:
+    later = pod({"running": {}}, metadata={"name": "j-y", "creationTimestamp": "2026-01-01T00:01:00Z"})
+    assert ends.seen("j", job(), [pod({"running": {}}), later]).event.restarts == 1
+
+
+def test_only_an_untouched_job_is_new() -> None:
+    assert ends.is_new({"metadata": {"annotations": {}}, "spec": {"suspend": True}})
+    assert not ends.is_new(job())
+    suspended = job(spec={"suspend": True})  # by somebody, after we had started it
+    assert not ends.is_new(suspended)
+    assert "suspended" in str(ends.seen("j", suspended, []).event.reason)
+
+
+def test_a_deleted_job_is_lost_only_once_its_pod_is_gone() -> None:
+    assert ends.orphaned("j", job(), [pod({"running": {}}, phase="Running")], False).state is JobState.RUNNING
+    ending = pod(ended(143), metadata=DELETED, phase="Failed")
+    assert ends.orphaned("j", job(), [ending], False).state is JobState.LOST
+    assert ends.orphaned("j", job(), [], False).state is JobState.LOST
+    left_alone = pod(ended(4), phase="Failed")
+    event = ends.orphaned("j", job(), [left_alone], False)
+    assert (event.state, event.exit_code) == (JobState.FAILED, 4)

@@ -1,0 +1,239 @@
+"""What would be sent: offline, complete, and refused where it cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.run import render_project
+from aiflow_ext.run.render import permissions
+from aiflow_ext_kubernetes.manifest import literal
+
+STEPS = "def one():\n    return 1\n\ndef two(x):\n    print(x)\n"
+PYTHON = "with af.job('a'):\n    af.python(one)"
+COMMAND = "with af.job('a'):\n    af.cmd('echo hello')"
+
+
+def rendered(project: Any, body: str = COMMAND, engine: str = "cmd_line", **keys: Any) -> dict[str, Any]:
+    config: dict[str, Any] = dict.fromkeys(re.findall(r"af.job\('(.)'\)", body))
+    config["*"] = {"platform": "kubernetes", "engine": engine, "image": "team/ml:1", **keys}
+    project.jobs(body, json.dumps(config), STEPS)
+    found: dict[str, Any] = render_project(project.root)[0]["content"]
+    return found
+
+
+def pod(content: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = content["job"]["spec"]["template"]["spec"]
+    return found
+
+
+def container(content: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = pod(content)["containers"][0]
+    return found
+
+
+def refused(project: Any, *args: Any, **keys: Any) -> str:
+    with pytest.raises(AiflowError) as caught:
+        rendered(project, *args, **keys)
+    return str(caught.value)
+
+
+def test_a_command_needs_no_secret_and_no_archive(project: Any) -> None:
+    content = rendered(project)
+    assert content["secret"] is None
+    assert container(content)["command"][-3:] == ["/bin/sh", "-c", "echo hello"]
+    assert content["job"]["spec"]["suspend"] is True
+    assert content["start"]["spec"] == {"suspend": False}
+    assert "project" not in content
+
+
+def test_a_python_job_has_payload_and_project(project: Any) -> None:
+    content = rendered(project, PYTHON, "python")
+    assert set(content["secret"]["stringData"]) == {"payload.json", "start.py"}
+    assert content["project"]["at"].endswith("-project")
+    assert container(content)["command"][-2:] == ["python3", "/aiflow/in/start.py"]
+
+
+def test_no_client_is_imported_and_nothing_is_asked(project: Any) -> None:
+    rendered(project, PYTHON, "python")
+    script = (
+        "import sys, aiflow_ext as af\nfrom aiflow_ext.run import render_project\naf.plugins()\n"
+        "listed = set(sys.modules)\nrender_project(sys.argv[1])\n"
+        "heavy = {'kubernetes', 'urllib3', 'requests', 'http.client'}\n"
+        "print(sorted(heavy & set(sys.modules)), sorted(name for name in listed if name.startswith('aiflow_ext_k')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(project.root)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] []\n"
+
+
+def test_the_restricted_standard_is_met_by_default(project: Any) -> None:
+    content = rendered(project)
+    assert pod(content)["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    assert container(content)["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert pod(content)["automountServiceAccountToken"] is False
+
+
+def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
+    content = rendered(
+        project, cpu="500m", memory="1Gi", gpu=2, limits={"cpu": 2}, namespace="ml", pull_secrets=["regcred"],
+        service_account="trainer", node_selector={"disk": "ssd"},
+        env={"A": "$(HOME) $$ $x", "B": {"secret": "kubernetes:s/k"}},
+        env_from=[{"secret": "s3"}, {"config_map": "c", "prefix": "C_"}], timeout=60,
+        volumes=[{"mount": "/data", "claim": "data", "read_only": True}, {"mount": "/scratch", "empty_dir": True}],
+    )  # fmt: skip
+    spec, main = pod(content), container(content)
+    assert main["resources"] == {
+        "requests": {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": "2"},
+        "limits": {"memory": "1Gi", "nvidia.com/gpu": "2", "cpu": "2"},
+    }
+    env = {each["name"]: each for each in main["env"]}
+    assert env["A"]["value"] == "$$(HOME) $$$ $x"
+    assert env["B"]["valueFrom"] == {"secretKeyRef": {"name": "s", "key": "k"}}
+    assert main["envFrom"] == [{"secretRef": {"name": "s3"}}, {"prefix": "C_", "configMapRef": {"name": "c"}}]
+    assert {"name": "volume-0", "mountPath": "/data", "readOnly": True} in main["volumeMounts"]
+    assert {"name": "volume-1", "emptyDir": {}} in spec["volumes"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("trainer", True)
+    assert spec["imagePullSecrets"] == [{"name": "regcred"}]
+    assert spec["nodeSelector"] == {"disk": "ssd"}
+    assert spec["activeDeadlineSeconds"] > 60  # on the pod: a Job's own would take the log along
+    assert "activeDeadlineSeconds" not in content["job"]["spec"]
+
+
+def test_a_secret_of_this_machine_travels_in_a_secret(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF", "hidden value")
+    content = rendered(project, env={"TOKEN": {"secret": "env:HF"}})
+    assert content["secret"]["stringData"] == {"env.TOKEN": "${secret:env:HF}"}
+    assert "hidden value" not in json.dumps(content)
+
+
+def test_the_role_names_each_verb(project: Any) -> None:
+    rendered(project, namespace="ml")
+    text = permissions(project.root)["kubernetes"]
+    assert 'resources: ["jobs"], verbs: [create, get, list, watch, patch, delete]' in text
+    assert "namespace: ml" in text
+    assert "*" not in text
+
+
+def test_a_template_lies_under_what_we_say(project: Any) -> None:
+    template = {
+        "metadata": {"labels": {"team": "ml"}},
+        "spec": {
+            "priorityClassName": "low",
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "securityContext": {"runAsUser": 7},
+            "volumes": [{"name": "tools", "emptyDir": {}}],
+            "containers": [
+                {"name": "job", "env": [{"name": "HOME", "value": "/h"}, {"name": "X", "value": "1"}],
+                 "volumeMounts": [{"name": "tools", "mountPath": "/tools"}]},
+                {"name": "sidecar", "image": "proxy:1"},
+            ],
+        },
+    }  # fmt: skip
+    content = rendered(project, pod_template=template, tolerations=[{"key": "b", "operator": "Exists"}], env={"X": "2"})
+    spec, main = pod(content), container(content)
+    assert [each["name"] for each in spec["containers"]] == ["job", "sidecar"]
+    assert spec["securityContext"]["runAsUser"] == 7
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert [each["key"] for each in spec["tolerations"]] == ["a", "b"]
+    env = {each["name"]: each.get("value") for each in main["env"]}
+    assert (env["HOME"], env["X"]) == ("/h", "2")
+    assert {"name": "tools", "mountPath": "/tools"} in main["volumeMounts"]
+    assert content["job"]["spec"]["template"]["metadata"]["labels"]["team"] == "ml"
+
+
+def test_a_template_can_be_a_file(project: Any) -> None:
+    (project.root / "pod.yaml").write_text("kind: Pod\nspec: {priorityClassName: low}\n")
+    assert pod(rendered(project, pod_template="pod.yaml"))["priorityClassName"] == "low"
+    assert "pod_template" in refused(project, pod_template="none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("template", "named"),
+    [
+        ({"spec": {"restartPolicy": "Always"}}, "restartPolicy Always contradicts"),
+        ({"spec": {"containers": [{"name": "job", "command": ["x"]}]}}, "command of container job"),
+        ({"spec": {"containers": [{"image": "x"}]}}, "has no name"),
+        ({"specc": {}}, "specc is no key of a pod"),
+        ({"kind": "Deployment", "spec": {}}, "is a Deployment"),
+        ({"metadata": {"labels": {"aiflow-ext/run": "x"}}}, "aiflow-ext's own"),
+    ],
+)
+def test_a_template_that_contradicts_us_is_told(project: Any, template: dict[str, Any], named: str) -> None:
+    assert named in refused(project, pod_template=template)
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"memory": "1 Gb"}, "memory '1 Gb' is no quantity"),
+        ({"cpu": "two"}, "cpu 'two' is no quantity"),
+        ({"limits": {"Bad Key": 1}}, "'Bad Key' is no key of Kubernetes"),
+        ({"namespace": "My_Space"}, "'My_Space' is no name"),
+        ({"labels": {"team": "a b"}}, "'a b' is no value of a label"),
+        ({"labels": {"aiflow-ext/run": "x"}}, "aiflow-ext's own"),
+        ({"pull_policy": "Sometimes"}, "'Sometimes' is none of"),
+        ({"image": ""}, "is no image"),
+        ({"imagee": "x"}, "imagee"),
+        ({"volumes": [{"mount": "data", "claim": "c"}]}, "'data' is no absolute path"),
+        ({"volumes": [{"mount": "/data"}]}, "say exactly one of"),
+        ({"volumes": [{"mount": "/aiflow/in", "claim": "c"}]}, "its own files"),
+        ({"env": {"A B": "1"}}, "'A B' is no name of a variable"),
+        ({"env": {"A": {"secret": "kubernetes:My_Secret/x"}}}, "not of the form kubernetes:NAME/KEY"),
+    ],
+)
+def test_what_kubernetes_would_not_take_is_told_at_render(project: Any, keys: dict[str, Any], named: str) -> None:
+    assert named in refused(project, **keys)
+
+
+def test_an_image_must_be_named(project: Any) -> None:
+    project.jobs(COMMAND, "a: {platform: kubernetes, engine: cmd_line}")
+    with pytest.raises(AiflowError, match="image"):
+        render_project(project.root)
+
+
+EDGE = "with af.job('a'):\n    x = af.python(one)\nwith af.job('b'):\n    af.python(two, x)"
+
+
+def test_artifacts_that_no_pod_reaches_are_told_at_render(project: Any) -> None:
+    words = refused(project, EDGE, "python")
+    assert "a/one" in words
+    assert str(project.root) in words
+    assert "artifacts:" in words
+
+
+def test_artifacts_on_a_mounted_folder_are_reached(project: Any, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    project.write(project_yaml=f"artifacts: {shared}\n")
+    content = rendered(project, EDGE, "python", volumes=[{"mount": str(shared), "claim": "shared"}])
+    env = {each["name"]: each.get("value") for each in container(content)["env"]}
+    assert env["AIFLOW_CHECKPOINT_DIR"] == f"{shared}/${{run}}/checkpoints/a"
+
+
+def test_a_project_that_no_secret_holds_needs_a_url(project: Any) -> None:
+    (project.root / "big.bin").write_bytes(os.urandom(2 << 20))
+    assert "artifacts URL" in refused(project, PYTHON, "python")
+    project.write(project_yaml="artifacts: s3://bucket/path\n")
+    content = rendered(project, PYTHON, "python")
+    assert content["project"]["at"] == "s3://bucket/path/${run}/.project/project.tar.gz"
+    env = {each["name"]: each.get("value") for each in container(content)["env"]}
+    assert env["AIFLOW_ARCHIVE"] == content["project"]["at"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [("$HOME", "$HOME"), ("$(x)", "$$(x)"), ("$$", "$$$"), ("a$", "a$"), ("$$(x)", "$$$$(x)"), ("100%", "100%")],
+)
+def test_the_kubelet_gives_the_text_back(text: str, sent: str) -> None:
+    assert literal(text) == sent

@@ -1,0 +1,106 @@
+"""The shell that keeps stderr apart, run by the shells that images have; and the streams taken apart again."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from aiflow_ext_kubernetes.shell import tag_of, wrapped
+from aiflow_ext_kubernetes.streams import split
+
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
+ID = "run-job-1"
+
+
+@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    return list(request.param)
+
+
+def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of a job, as they come out of a container's log."""
+    command = [*shell, *wrapped(list(argv), ID)[1:]]
+    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=30)
+    assert done.stdout.count(tag_of(ID).encode()) == 0
+    rest, err, begun = split(done.stderr, tag_of(ID))
+    assert begun
+    assert rest == b""
+    return done.returncode, done.stdout, err
+
+
+@pytest.mark.parametrize("code", [0, 1, 77, 255])
+def test_exit_codes_are_the_jobs(shell: list[str], code: int) -> None:
+    assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_signals_are_told_as_a_shell_tells_them(shell: list[str], number: signal.Signals) -> None:
+    code, out, _ = ran(shell, "/bin/sh", "-c", f"kill -{int(number)} $$")
+    assert (code, out) == (128 + number, b"")
+
+
+def test_streams_are_apart(shell: list[str]) -> None:
+    script = "echo out; echo err >&2; echo out 2; printf '%s\\n' ' e  \\n' >&2"
+    assert ran(shell, "/bin/sh", "-c", script) == (0, b"out\nout 2\n", b"err\n e  \\n\n")
+
+
+def test_lines_without_an_end_stay_so(shell: list[str]) -> None:
+    assert ran(shell, "/bin/sh", "-c", "printf out; printf 'a\\nb' >&2") == (0, b"out", b"a\nb")
+
+
+def test_what_cannot_be_executed_is_127(shell: list[str]) -> None:
+    code, _, err = ran(shell, "/no/such/program")
+    assert code == 127
+    assert b"/no/such/program" in err
+
+
+def test_a_child_that_goes_on_keeps_nobody_waiting(shell: list[str]) -> None:
+    began = time.monotonic()
+    assert ran(shell, "/bin/sh", "-c", "setsid sleep 60 >/dev/null & echo x >&2; exit 3") == (3, b"", b"x\n")
+    assert time.monotonic() - began < 30
+
+
+def test_a_job_that_ends_at_once_has_its_exit_code(shell: list[str]) -> None:
+    """Many at a time, so that some have ended before the shell looks."""
+    command = [*shell, *wrapped(["/bin/sh", "-c", "exit 3"], ID)[1:]]
+    for _ in range(8):
+        started = [subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) for _ in range(24)]
+        assert [process.wait(timeout=60) for process in started] == [3] * 24
+
+
+def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None:
+    script = "trap 'echo told; echo words >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    command = [*shell, *wrapped(["/bin/sh", "-c", script], ID)[1:]]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.terminate()
+    out, log = process.communicate(timeout=30)
+    assert (process.returncode, out) == (5, b"told\n")
+    assert b"words\n" in split(log, tag_of(ID))[1]
+
+
+TAG = "stderr.0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("log", "out", "err"),
+    [
+        (f"{TAG}+\na\n{TAG}:b\nc\n", "a\nc\n", "b\n"),
+        (f"{TAG}+\na{TAG}:b\nc\n", "ac\n", "b\n"),  # stdout had not come to the end of its line
+        (f"{TAG}+\n{TAG}-b\na", "a", "b"),  # stderr ended without a newline
+        (f"{TAG}+\na\rb\n\n{TAG}:\n", "a\rb\n\n", "\n"),
+        (f"{TAG}+\n", "", ""),
+    ],
+)
+def test_a_log_is_taken_apart(log: str, out: str, err: str) -> None:
+    assert split(log.encode(), TAG) == (out.encode(), err.encode(), True)
+
+
+def test_a_log_without_its_beginning_is_known() -> None:
+    assert split(b"line 7\n", TAG) == (b"line 7\n", b"", False)
