@@ -1,0 +1,142 @@
+"""What YARN says of an application, as a state of an attempt.
+
+Sources: the ResourceManager's application states and final statuses, and the exit statuses of
+org.apache.hadoop.yarn.api.records.ContainerExitStatus, which it writes into diagnostics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.states import JobState
+from aiflow_ext_yarn.master import outcome
+
+Json = dict[str, Any]
+_EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
+_KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
+_LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
+_AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
+         "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
+_NOISE = ("For more detailed output", "Failing the application", "Then click on links", "Application application_",
+          "Diagnostics", "Failing this attempt")  # fmt: skip
+
+
+def state_of(app: Json) -> JobState:
+    """The state of an attempt whose application is ``app``."""
+    state = app.get("state")
+    if state in ("FINISHED", "FAILED", "KILLED"):
+        return JobState.FINISHED if state == "FINISHED" and app.get("finalStatus") == "SUCCEEDED" else JobState.FAILED
+    return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
+
+
+def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEvent:
+    """What an application's report says of its attempt.
+
+    Args:
+        ended: what the application master wrote down of the end in the staging folder, where the report lacks it.
+    """
+    state = state_of(app)
+    if not state.ended:
+        began = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
+        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else None)
+    words = str(app.get("diagnostics") or "")
+    told = outcome.parse(words)
+    if told is None and ended is not None:
+        told = outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
+    at = _seconds(app.get("finishedTime"))
+    if told is not None:
+        return _told(native_id, told, at)
+    if state is JobState.FINISHED:
+        return AttemptEvent(native_id, state, time=at, exit_code=0)
+    reason, disruption = failure(str(app.get("state")), words)
+    return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
+
+
+def _told(native_id: str, told: Any, at: float | None) -> AttemptEvent:
+    """The application master's own word on how its child ended."""
+    if told.kind == "exit" and told.exit_code == 0 and not told.stopped:
+        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
+    words = told.reason
+    if told.kind == "exit":
+        words = words or f"exit code {told.exit_code}"
+    elif told.kind == "signal":
+        words = words or f"ended by {_signal(told.signal)}"
+    elif told.kind == "refused":
+        words = f"not started a second time: {words or 'its start marker was there'}"
+    elif told.kind == "not-started":
+        words = f"never started: {words or 'the application master does not say why'}"
+    else:
+        words = f"its end is not known: {words or told.kind}"
+    if told.stopped:
+        words = f"told to stop; {words}"
+    return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=told.exit_code, signal=told.signal, reason=words)
+
+
+def failure(state: str, diagnostics: str) -> tuple[str, bool]:
+    """Why YARN ended an application whose master did not get to tell, and whether that was the platform's doing."""
+    killed = _KILLED_BY.search(diagnostics.strip())
+    if state == "KILLED":
+        if "exceeded the lifetime" in diagnostics or "LIFETIME" in diagnostics:
+            return "killed by YARN: it exceeded its lifetime", False
+        if killed is not None:
+            return f"killed by user {killed[1]}{f' from {killed[2]}' if killed[2] else ''}, not by this run", False
+        return f"killed by YARN: {sentence(diagnostics)}", False
+    found = _EXIT.search(diagnostics)
+    code = int(found[1]) if found else None
+    words = sentence(diagnostics)
+    if code == _LOST_NODE:
+        return f"the node was lost: {words}", True
+    if code == _PREEMPTED:
+        return f"preempted: {words}", True
+    if code == _DISKS:
+        return f"the node's disks failed: {words}", True
+    if code == _LOCALISATION:
+        away = any(each in diagnostics for each in _AWAY)
+        return f"its files could not be brought to the node: {words}", away
+    if code == _NOT_RUNNING:
+        return f"the node had ended this application before: {words}", False
+    if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
+        return f"the application master was not heard of any more: {words}", True
+    if code is not None and code > 128:
+        return f"the application master was ended by {_signal(code - 128)}: {words}", False
+    return words, False
+
+
+def waiting_for(app: Json) -> str | None:
+    """Why an application does not run yet, in the scheduler's words."""
+    words = str(app.get("diagnostics") or "").strip()
+    words = re.sub(r"^\[[^\]]*\]\s*", "", words)
+    words = words.partition("Details :")[0].strip().rstrip(";")
+    return " ".join(words.split())[:300] or None
+
+
+def sentence(diagnostics: str) -> str:
+    """What matters of a Java diagnostics text: no stack traces, and the last words of what was run."""
+    kept = []
+    text = re.sub(r"Application application_\S+ failed \d+ times (?:\(global limit[^)]*\) )?due to ", "", diagnostics)
+    text = re.sub(r"\[\d{4}-\d\d-\d\d [\d:.]+\]", "", text)
+    text = re.sub(r"(?:AM Container for )?\S*appattempt_\S+ exited with ", "", text)
+    for line in text.splitlines():
+        line = line.strip()
+        if not line or line.startswith(("at ", "Caused by", "java.", *_NOISE)) or set(line) <= set("=-. "):
+            continue
+        line = line.partition("For more detailed output")[0].strip()
+        line = line.partition("Failing this attempt")[0].strip()
+        if line and line not in kept:
+            kept.append(line)
+    return " ".join(" ".join(kept).split())[:600] or "YARN does not say why"
+
+
+def _signal(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _seconds(ms: Any) -> float | None:
+    return float(ms) / 1000 if ms else None
