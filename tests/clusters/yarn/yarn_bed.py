@@ -253,6 +253,17 @@ class Bed:
             return any(node["state"] == "RUNNING" for node in nodes["node"])
         return False
 
+    def active(self) -> str:
+        """The web address of the active ResourceManager; the first one's where none is."""
+        if self.options["ha"]:
+            for address in (self.rm, self.rm2):
+                try:
+                    if self.json(f"{address}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE":
+                        return address
+                except (OSError, ValueError, LookupError):
+                    continue
+        return self.rm
+
     def wait_hdfs(self, timeout: float = 60) -> None:
         """Wait until HDFS takes writes."""
         self._wait(self.hdfs_ready, timeout, ("nn", "dn"))
