@@ -18,7 +18,7 @@ ARGS =
 
 # The core and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
-DISTRIBUTIONS = . plugins/local
+DISTRIBUTIONS = . plugins/local plugins/yarn
 
 .PHONY: help demo test test-faults lint style types layers bench clean
 .DELETE_ON_ERROR:
@@ -44,7 +44,7 @@ style: $(VENV)/dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local
+	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/yarn/aiflow_ext_yarn
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
