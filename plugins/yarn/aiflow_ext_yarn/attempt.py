@@ -1,4 +1,4 @@
-"""One attempt as the cluster knows it: its application, its staging folder, its logs; and its handler, which is data."""
+"""One attempt as the cluster knows it: its application, staging folder and logs; and its handler, which is data."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem
 from aiflow_ext_yarn import known
@@ -35,22 +35,13 @@ def check() -> list[Problem]:
         except PlatformError as error:
             found += error.problems
             continue
-        for step in (
-            lambda: _version(info),
-            lambda: _clock(rm),
-            lambda: _size(rm, configs),
-            lambda: _queues(rm, configs),
-            lambda: _staging(connection),
-        ):
-            found += _problems(step)
+        found += _version(info)
+        for step in (_clock, _size, _queues, _staging):
+            try:
+                found += step(rm, configs)
+            except PlatformError as error:
+                found += error.problems
     return found
-
-
-def _problems(step: Callable[[], Iterable[Problem]]) -> list[Problem]:
-    try:
-        return list(step())
-    except PlatformError as error:
-        return list(error.problems)
 
 
 def _version(info: dict[str, object]) -> Iterator[Problem]:
@@ -61,12 +52,14 @@ def _version(info: dict[str, object]) -> Iterator[Problem]:
                       hint="upgrade the cluster")  # fmt: skip
 
 
-def _clock(rm: ResourceManager) -> Iterator[Problem]:
+def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     skew = rm.clock_skew()
     if skew is not None and abs(skew) > SKEW:
         way = "ahead of" if skew > 0 else "behind"
-        yield Problem(f"the ResourceManager's clock is {abs(skew):.0f} s {way} this machine's: tokens expire before they are used",
-                      hint="set the clocks right: both by NTP")  # fmt: skip
+        yield Problem(
+            f"the ResourceManager's clock is {abs(skew):.0f} s {way} this machine's: tokens expire before their use",
+            hint="set the clocks right: both by NTP",
+        )
 
 
 def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
@@ -94,13 +87,15 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
             continue
         why = rm.may_submit(name)
         if why is not None:
-            yield Problem(f"user {rm.connection.user!r} may not submit to the queue {name!r}: {why}",
-                          hint="name another queue (queue: NAME), act as another user (user: NAME), or ask for access")  # fmt: skip
+            yield Problem(
+                f"user {rm.connection.user!r} may not submit to the queue {name!r}: {why}",
+                hint="name another queue (queue: NAME), act as another user (user: NAME), or ask for access",
+            )
 
 
-def _staging(connection: Connection) -> Iterator[Problem]:
+def _staging(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     """Whether a file can be written below the staging folder."""
-    files = WebHdfs(connection)
+    connection, files = rm.connection, WebHdfs(rm.connection)
     trial = f"{connection.staging}/.check-{uuid.uuid4().hex}"
     files.mkdirs(connection.staging)
     try:

@@ -43,7 +43,8 @@ class YarnJobConfig(af.BaseJobConfig):
             attempt has its own record. A second start after the first has begun is refused by the job's start marker.
         files: local files, or URIs that the nodes reach, by the name that they have in the container's folder.
         archives: likewise, unpacked there: ``.tar.gz``, ``.tgz``, ``.zip``, ``.tar``.
-        shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept there.
+        shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept
+            there.
         patience: how long the client waits for a ResourceManager or NameNode that is away before it gives up on what
             it was doing. Default: two minutes.
 
@@ -162,8 +163,8 @@ def _named(given: Mapping[str, str] | None, key: str) -> dict[str, str]:
     found = dict(given or {})
     for name, source in found.items():
         if not re.fullmatch(r"[A-Za-z0-9._+-]+", name) or name in (".", "..") or name in RESERVED:
-            raise ValueError(f"{key} cannot have the name {name!r}: letters, digits, '.', '_', '+' and '-', and not one of "
-                             f"{', '.join(sorted(RESERVED))}")  # fmt: skip
+            taken = ", ".join(sorted(RESERVED))
+            raise ValueError(f"{key} cannot have the name {name!r}: letters, digits and . _ + -, and none of {taken}")
         if not source:
             raise ValueError(f"{key} says nothing for {name!r}: give a local path or a URI")
     return found

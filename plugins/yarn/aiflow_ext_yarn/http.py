@@ -173,8 +173,8 @@ class Http:
             if self.connection.kerberos:
                 hint = "run kinit; klist shows what you have"
             elif negotiate:
-                hint = "the cluster asks for Kerberos: give authentication: kerberos, and pip install " \
-                       "'aiflow-ext-yarn[kerberos]'"  # fmt: skip
+                extra = "pip install 'aiflow-ext-yarn[kerberos]'"
+                hint = f"the cluster asks for Kerberos: give authentication: kerberos, and {extra}"
             else:
                 hint = f"is {self.connection.user!r} the right user? user: says another one"
             return Refused(f"{place(answer.url)} does not know who asks (401){_said(words)}", hint=hint)
@@ -232,8 +232,10 @@ def _failure(url: str, error: Exception) -> PlatformError:
         words = "it does not answer in time"
     else:
         words = f"{type(chain[-1]).__name__}: {chain[-1]}"
-    return Unreachable(f"{place(url)} cannot be reached: {words}",
-                       hint="is the service up, and the address right? A firewall between here and there shows like that too")  # fmt: skip
+    return Unreachable(
+        f"{place(url)} cannot be reached: {words}",
+        hint="is the service up, and the address right? A firewall between here and there shows like that too",
+    )
 
 
 def _negotiate(url: str) -> str:
@@ -244,7 +246,7 @@ def _negotiate(url: str) -> str:
         raise PlatformError("Kerberos needs the package pyspnego",
                             hint="pip install 'aiflow-ext-yarn[kerberos]'") from error  # fmt: skip
     try:
-        client = spnego.client(hostname=urlsplit(url).hostname, service="HTTP", protocol="kerberos")
+        client = spnego.client(hostname=urlsplit(url).hostname or "", service="HTTP", protocol="kerberos")
         token = client.step()
     except Exception as error:
         raise Refused(

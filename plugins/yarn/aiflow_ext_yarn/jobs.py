@@ -205,7 +205,8 @@ def _secret_problems(sub_graph: af.AISubGraph) -> Iterator[Problem]:
     for name, value in sub_graph.config.env.items():
         if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
             yield Problem(
-                f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on platform yarn",
+                f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on "
+                "platform yarn",
                 hint="use env:NAME or file:PATH there",
             )
 
@@ -217,8 +218,8 @@ def _file_problems(job: YarnJob) -> Iterator[Problem]:
             if "://" in source:
                 if urlsplit(source).scheme not in ("hdfs", "webhdfs", "swebhdfs"):
                     yield Problem(
-                        f"job {job.name!r}: {key} has {source} for {name!r}; of a URI on another file system than the cluster's "
-                        "own the size and time that YARN wants cannot be asked for",
+                        f"job {job.name!r}: {key} has {source} for {name!r}; of a URI on another file system than the "
+                        "cluster's own the size and time that YARN wants cannot be asked for",
                         hint="copy it to the cluster's HDFS and give hdfs:///path, or give a local file",
                     )
                 suffix = source
@@ -226,18 +227,24 @@ def _file_problems(job: YarnJob) -> Iterator[Problem]:
                 path = job.local_file(source)
                 if not path.is_file():
                     what = "is a folder" if path.is_dir() else "is not there"
-                    yield Problem(f"job {job.name!r}: {key} names {source} for {name!r}, which {what}",
-                                  where=str(path), hint=f"correct {key}.{name} in workflow.yaml; a folder is sent as an "
-                                  "archive of it")  # fmt: skip
+                    yield Problem(
+                        f"job {job.name!r}: {key} names {source} for {name!r}, which {what}",
+                        where=str(path),
+                        hint=f"correct {key}.{name} in workflow.yaml; a folder is sent as an archive of it",
+                    )
                     continue
                 suffix = path.name
                 if key == "archives" and suffix.endswith(request.ARCHIVES) and not _is_archive(path):
-                    yield Problem(f"job {job.name!r}: archives names {source} for {name!r}, which is no archive, whatever "
-                                  "its name says", where=str(path), hint="is it complete? tar tf, or unzip -l, shows it")  # fmt: skip
+                    yield Problem(
+                        f"job {job.name!r}: archives names {source} for {name!r}, which is no archive, whatever its "
+                        "name says",
+                        where=str(path),
+                        hint="is it complete? tar tf, or unzip -l, shows it",
+                    )
             if key == "archives" and not suffix.endswith(request.ARCHIVES):
                 yield Problem(
-                    f"job {job.name!r}: archives names {source} for {name!r}; YARN unpacks by the name's end, and knows "
-                    f"{', '.join(request.ARCHIVES)}",
+                    f"job {job.name!r}: archives names {source} for {name!r}; YARN unpacks by the name's end, and "
+                    f"knows {', '.join(request.ARCHIVES)}",
                     hint="pack it as one of these, or send it under files",
                 )
 
@@ -265,8 +272,8 @@ def _artifact_problems(job: YarnJob) -> Iterator[Problem]:
     edges = [f"reads {edge.source}" for edge in graph.inputs] + [f"is read from: {name}" for name in graph.outputs]
     if edges:
         yield Problem(
-            f"job {job.name!r} {edges[0]}{' (and more)' if len(edges) > 1 else ''}, and artifacts are kept in {path}, a folder "
-            "of this machine, which the nodes of platform yarn do not see",
+            f"job {job.name!r} {edges[0]}{' (and more)' if len(edges) > 1 else ''}, and artifacts are kept in {path}, "
+            "a folder of this machine, which the nodes of platform yarn do not see",
             hint="let artifacts in project.yaml be a URL that they reach, such as hdfs:///user/me/artifacts; or, where "
             "every node has that folder under the same path, name it under shared_folders",
         )

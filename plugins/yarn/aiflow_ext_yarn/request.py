@@ -81,14 +81,14 @@ def python_of(job: YarnJob) -> str:
     python = job.config.python or "python3"
     if not _PLAIN_PATH.fullmatch(python):
         raise ConfigError(
-            f"job {job.name!r}: python {python!r} cannot be: a path on the nodes has letters, digits and _ . / + @ : , = -",
+            f"job {job.name!r}: python {python!r} cannot be: a path on the nodes has letters, digits and _./+@:,=-",
             hint="give an absolute path on the nodes, or a path in an archive: env/bin/python3",
         )
     first = python.partition("/")[0]
     if "/" in python and not python.startswith("/") and first not in job.config.archives:
         have = ", ".join(job.config.archives) or "none"
         raise ConfigError(
-            f"job {job.name!r}: python {python!r} is a path in an archive, and archives has no {first!r} (it has {have})",
+            f"job {job.name!r}: python {python!r} is a path in an archive; archives has no {first!r}: it has {have}",
             hint=f"give an absolute path on the nodes, or add archives: {{{first}: PATH OR URI}}",
         )
     return python
@@ -158,7 +158,7 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
     if job.bundle.needs_runner:
         archive = job.bundle.archive
         found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
-                            shown=f"the project archive {archive.sha256[:16]}: {len(archive.files)} files"))  # fmt: skip
+                            shown=f"the project archive: {len(archive.files)} files"))  # fmt: skip
         payload = job.payload()
         found.append(Staged(PAYLOAD, f"{own}/{PAYLOAD}", source=payload, shown=payload.decode()))
     for names, unpacked in ((job.config.files, False), (job.config.archives, True)):

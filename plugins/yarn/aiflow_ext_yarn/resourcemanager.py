@@ -60,7 +60,7 @@ class ResourceManager:
         info = found.get("clusterInfo") if isinstance(found, dict) else None
         if not isinstance(info, dict):
             raise PlatformError(f"{base} is no ResourceManager: its {_CLUSTER}/info is no clusterInfo",
-                                hint="is it the right port? The ResourceManager's web port is 8088 by default")  # fmt: skip
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return info
 
     def _bases(self) -> list[str]:
@@ -173,7 +173,7 @@ class ResourceManager:
     def signal(self, container: str) -> bool:
         """Have a container's process sent SIGTERM; False where this ResourceManager cannot (before Hadoop 3.3)."""
         answer = self.call("POST", f"/containers/{quote(container)}/signal/GRACEFUL_SHUTDOWN")
-        return answer.status == 200
+        return bool(answer.status == 200)
 
     def limit(self, application: str, seconds: float) -> None:
         """Have an application killed so many seconds from now, by the ResourceManager's clock."""
@@ -237,7 +237,7 @@ class ResourceManager:
         found = answer.json()
         if not isinstance(found, dict):
             raise PlatformError(f"{place(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
-                                hint="is it the right port? The ResourceManager's web port is 8088 by default")  # fmt: skip
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return found
 
 
@@ -269,7 +269,8 @@ def _together(failures: list[Unreachable]) -> Unreachable:
     if len(failures) == 1:
         return failures[0]
     words = "; ".join(each.problems[0].message for each in failures)
-    return Unreachable(f"no ResourceManager is active: {words}", hint=next((each.problems[0].hint for each in failures if each.problems[0].hint), None))  # fmt: skip
+    hints = [each.problems[0].hint for each in failures if each.problems[0].hint]
+    return Unreachable(f"no ResourceManager is active: {words}", hint=hints[0] if hints else None)
 
 
 def _short(words: str) -> str:

@@ -46,7 +46,7 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
         if most is not None and wanted > int(most):
             found.append(
                 Problem(
-                    f"{who} asks for {wanted}{unit} of {key}, and the largest container of this cluster has {most}{unit}",
+                    f"{who} asks for {wanted}{unit} of {key}; the largest container of this cluster has {most}{unit}",
                     hint=f"give {key}: {most} or less, or have yarn.scheduler.maximum-allocation raised",
                 )
             )
@@ -89,7 +89,7 @@ def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStat
 
 
 def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> None:
-    """Write under another name, then rename: a file is complete or absent, and a second sender finds the first one's."""
+    """Write under another name, then rename: a file is complete or absent, and a second sender finds the first's."""
     patience, part = job.connection.patience, f"{path}.{uuid.uuid4().hex}.part"
     with tempfile.TemporaryDirectory(prefix=".sending-", dir=job.context.run_folder) as temporary:
         source = staged.source

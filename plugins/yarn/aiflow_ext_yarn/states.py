@@ -40,7 +40,7 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
     state = state_of(app)
     if not state.ended:
         began = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
-        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else None)
+        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else "")
     words = str(app.get("diagnostics") or "")
     told = outcome.parse(words)
     if told is None and ended is not None:
@@ -49,7 +49,7 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
     if told is not None:
         return _told(native_id, told, at)
     if state is JobState.FINISHED:
-        return AttemptEvent(native_id, state, time=at, exit_code=0)
+        return AttemptEvent(native_id, state, time=at, exit_code=0, reason="")
     reason, disruption = failure(str(app.get("state")), words)
     return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
 
@@ -57,7 +57,7 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
 def _told(native_id: str, told: Any, at: float | None) -> AttemptEvent:
     """The application master's own word on how its child ended."""
     if told.kind == "exit" and told.exit_code == 0 and not told.stopped:
-        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
+        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0, reason="")
     words = told.reason
     if told.kind == "exit":
         words = words or f"exit code {told.exit_code}"

@@ -1,4 +1,4 @@
-"""One poll for all of a run's applications on a cluster: by the run's tag, more and more rarely while nothing changes."""
+"""One poll for all of a run's applications on a cluster: by the run's tag, more rarely while nothing changes."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ class WebHdfs:
             sent = self.http.request("PUT", location, body=body, headers=headers, plain=True, read=300.0)
         except Unreachable as error:
             raise Unreachable(
-                f"the file {path} cannot be sent: the DataNode {urlsplit(location).netloc}, to which the NameNode leads, "
-                f"cannot be reached: {error.problems[0].message}",
+                f"{path} cannot be sent: the DataNode {urlsplit(location).netloc}, to which the NameNode leads, cannot "
+                f"be reached: {error.problems[0].message}",
                 hint="where DataNodes cannot be reached from here, give an HttpFS server: webhdfs: http://httpfs:14000",
             ) from error
         if sent.status not in (200, 201):
@@ -154,15 +154,20 @@ class WebHdfs:
         where = place(answer.url)
         if kind in _LATER or "safe mode" in words or "still not started" in words or "not yet started" in words:
             mode = "it is in safe mode" if "safe mode" in words else sentence
-            raise Unreachable(f"the NameNode at {where} does not serve now: {mode}",
-                              hint="it takes writes again once it has left safe mode (hdfs dfsadmin -safemode get)")  # fmt: skip
+            raise Unreachable(
+                f"the NameNode at {where} does not serve now: {mode}",
+                hint="it takes writes again once it has left safe mode (hdfs dfsadmin -safemode get)",
+            )
         if kind in ("AccessControlException", "SecurityException", "AuthorizationException") or answer.status == 401:
-            raise Refused(f"user {self.connection.user!r} may not {what} {path} on the cluster's file system: {sentence}",
-                          hint="name a folder that this user may write to: staging: /path; or act as another user: "
-                          "user: NAME")  # fmt: skip
+            raise Refused(
+                f"user {self.connection.user!r} may not {what} {path} on the cluster's file system: {sentence}",
+                hint="name a folder that this user may write to (staging: /path), or act as another user (user: NAME)",
+            )
         if kind in ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededException"):
-            raise PlatformError(f"{path} cannot be written: its folder's quota is used up: {sentence}",
-                                hint="make room, have the quota raised, or name another folder: staging: /path")  # fmt: skip
+            raise PlatformError(
+                f"{path} cannot be written: its folder's quota is used up: {sentence}",
+                hint="make room, have the quota raised, or name another folder: staging: /path",
+            )
         if not kind and answer.status >= 500:
             raise Unreachable(f"{where} answers with status {answer.status}: {sentence}")
         if not kind:

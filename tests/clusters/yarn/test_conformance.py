@@ -37,9 +37,10 @@ class OnTheBed(JobPluginConformance):
     tap: ClassVar[Tap]
 
     @pytest.fixture(autouse=True, scope="class")
-    def _led_to_the_bed(self, request: pytest.FixtureRequest, tapped: tuple[Tap, str]) -> None:
-        request.cls.tap, conf = tapped
-        request.cls.env = {"HADOOP_CONF_DIR": conf}
+    @classmethod
+    def _led_to_the_bed(cls, tapped: tuple[Tap, str]) -> None:
+        cls.tap, conf = tapped
+        cls.env = {"HADOOP_CONF_DIR": conf}
 
     def compare_sent(self, request: dict[str, Any]) -> None:
         """The body that went through the proxy is the one that render shows, with what it leaves open put in."""
