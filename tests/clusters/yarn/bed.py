@@ -4,7 +4,8 @@
     python tests/clusters/yarn/bed.py down | status | env | kill DAEMON | start DAEMON
 
 Needs java (8, 11 or 17) and, the first time, mvn. About 1 GB of memory; ready in some 12 seconds. Everything that it
-writes is below the user's cache folder; ``down`` removes all but Hadoop's jars.
+writes is below the user's cache folder; ``down`` removes all but Hadoop's jars. YARN_BED=NAME:BASE in the environment
+makes it another bed, whose ports begin at BASE.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
     for name in ("kill", "start"):
         commands.add_parser(name, help=f"{name} one daemon").add_argument("daemon", choices=list(DAEMONS))
     args = parser.parse_args(argv)
-    bed = Bed()
+    bed = Bed.chosen()
     try:
         if args.command == "up":
             begun = time.monotonic()

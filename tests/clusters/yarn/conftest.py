@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def session_bed() -> Iterator[Bed]:
     """The bed, up. Where it does not come up: a failure under CI=true, elsewhere a skip that says why."""
-    bed = Bed()
+    bed = Bed.chosen()
     before = [name for name, pid in bed.status().items() if pid]
     try:
         bed.up()

@@ -47,12 +47,18 @@ class Bed:
         base: the first of its hundred ports.
     """
 
-    def __init__(self, name: str = "main", base: int = 28000) -> None:
+    def __init__(self, name: str, base: int) -> None:
         self.name, self.ports = name, settings.Ports(base)
         self.folder = hadoop.cache() / f"yarn-{name}"
         self.conf = self.folder / "conf"
         self._killed: set[str] = set()
         self._children: list[subprocess.Popen[bytes]] = []  # kept, or their end would be a warning
+
+    @classmethod
+    def chosen(cls) -> Bed:
+        """The bed that YARN_BED=NAME:BASE in the environment says; ``main``, if nothing does."""
+        name, _, base = os.environ.get("YARN_BED", "main:28000").partition(":")
+        return cls(name, int(base))
 
     # -- addresses --------------------------------------------------------------------------------------------------
 
@@ -89,8 +95,8 @@ class Bed:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What it was configured with: ``protection``, ``ha``, ``stopped`` (queues)."""
-        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": []}
+        """What it was configured with, as ``configure`` takes it."""
+        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "site": {}}
         with contextlib.suppress(FileNotFoundError):
             found.update(json.loads((self.folder / "options.json").read_text()))
         return found
@@ -134,28 +140,36 @@ class Bed:
         self._lock_file.unlink(missing_ok=True)
 
     def configure(
-        self, *, protection: str | None = None, ha: bool | None = None, stopped: list[str] | None = None
+        self,
+        *,
+        protection: str | None = None,
+        ha: bool | None = None,
+        stopped: list[str] | None = None,
+        site: dict[str, str] | None = None,
     ) -> bool:
-        """Write the configuration, for daemons that start from now on; whether it has changed. None: as it was."""
+        """Write the configuration, for daemons that start from now on; whether it has changed. None: as it was.
+
+        Args:
+            protection: hadoop.rpc.protection.
+            ha: two ResourceManagers.
+            stopped: queues that take no application.
+            site: more of yarn-site.xml.
+        """
         before = self.options
-        given = {"protection": protection, "ha": ha, "stopped": stopped}
+        given = {"protection": protection, "ha": ha, "stopped": stopped, "site": site}
         after = {**before, **{key: value for key, value in given.items() if value is not None}}
         if after["protection"] not in settings.PROTECTIONS:
             raise BedError(f"--protection is one of {', '.join(settings.PROTECTIONS)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "options.json").write_text(json.dumps(after))
-        settings.write(
-            self.folder,
-            self.ports,
-            protection=after["protection"],
-            ha=after["ha"],
-            stopped=frozenset(after["stopped"]),
-        )
+        settings.write(self.folder, self.ports, **after)
         return after != before
 
-    def reconfigure(self, *, protection: str | None = None, ha: bool | None = None) -> None:
-        """The same bed with another protection level or with two ResourceManagers; YARN restarts where that changes."""
-        if self.configure(protection=protection, ha=ha):
+    def reconfigure(
+        self, *, protection: str | None = None, ha: bool | None = None, site: dict[str, str] | None = None
+    ) -> None:
+        """The same bed with another configuration; YARN's daemons restart where it changes."""
+        if self.configure(protection=protection, ha=ha, site=site):
             for name in ("rm", "rm2", "nm"):
                 self.kill(name, signal.SIGTERM)
         self.up()

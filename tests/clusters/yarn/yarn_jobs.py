@@ -106,7 +106,7 @@ def submit(
     namenodes: Sequence[str] = (),
     **spec: Any,
 ) -> Application:
-    """Submit a command. ``spec`` adds to the application master's specification; ``{}`` in ``namenodes`` is the bed's."""
+    """Submit a command. ``spec`` adds to the master's specification; ``{}`` in ``namenodes`` is the bed's own."""
     rm = bed.active()
     id = bed.json(f"{rm}/ws/v1/cluster/apps/new-application?user.name={USER}", "POST")["application-id"]
     staging = staging or f"/staging/{uuid.uuid4().hex}"

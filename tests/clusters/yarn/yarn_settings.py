@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -156,7 +156,7 @@ def mapred(ports: Ports) -> dict[str, object]:
     }
 
 
-def capacity(stopped: frozenset[str]) -> dict[str, object]:
+def capacity(stopped: Collection[str]) -> dict[str, object]:
     """capacity-scheduler.xml: all of a queue's memory may go to application masters, for the jobs live inside them."""
     prefix = "yarn.scheduler.capacity"
     calculator = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
@@ -177,7 +177,7 @@ def capacity(stopped: frozenset[str]) -> dict[str, object]:
 
 
 def write(
-    folder: Path, ports: Ports, *, protection: str = "authentication", ha: bool = False, stopped: frozenset[str]
+    folder: Path, ports: Ports, *, protection: str, ha: bool, stopped: Collection[str], site: Mapping[str, str]
 ) -> None:
     """Write all of the bed's configuration to ``folder``/conf."""
     conf = folder / "conf"
@@ -185,7 +185,7 @@ def write(
     files: Mapping[str, Mapping[str, object]] = {
         "core-site.xml": core(folder, ports, protection),
         "hdfs-site.xml": hdfs(folder, ports),
-        "yarn-site.xml": yarn(folder, ports, ha),
+        "yarn-site.xml": {**yarn(folder, ports, ha), **site},
         "mapred-site.xml": mapred(ports),
         "capacity-scheduler.xml": capacity(stopped),
     }

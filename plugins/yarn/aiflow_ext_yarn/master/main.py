@@ -143,7 +143,7 @@ class Master:
             else:
                 self.rm.register()
                 self.registered = True
-                self._say("registered")
+                self._say(f"registered ({self.rm.protection})")
             self.distrusted, self.complained = None, ""
         except (Unreachable, RemoteError, WireError) as error:
             self._complain(str(error))

@@ -73,7 +73,8 @@ class Outcome:
 
 def parse(diagnostics: str) -> Outcome | None:
     """The outcome in an application's diagnostics, whatever else YARN has put there; None: there is none."""
-    _, label, text = diagnostics.rpartition(LABEL)
+    # At the beginning of a line: in the data itself, where a job's own words are, there is no new line.
+    _, label, text = ("\n" + diagnostics).rpartition("\n" + LABEL)
     return from_json(text.partition("\n")[0]) if label else None
 
 

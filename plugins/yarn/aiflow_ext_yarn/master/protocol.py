@@ -84,6 +84,11 @@ class ResourceManager:
             self.register()
             return False
 
+    @property
+    def protection(self) -> str:
+        """How the present connection is protected: ``auth``, ``auth-int`` or ``auth-conf``; empty without one."""
+        return self._client.protection
+
     def close(self) -> None:
         """Hang up."""
         self._client.close()

@@ -82,6 +82,11 @@ class Client:
             self._addresses.append(self._addresses.pop(0))
         raise Unreachable(words)
 
+    @property
+    def protection(self) -> str:
+        """The qop of the present connection; empty without one."""
+        return self._connection.protection if self._connection is not None else ""
+
     def close(self) -> None:
         """Hang up; the next call connects anew."""
         if self._connection is not None:
@@ -97,6 +102,7 @@ class Connection:
         host, _, port = address.rpartition(":")
         self._client, self._protocol, self._next = client, protocol, 0
         self._layer: Layer | None = None
+        self.protection = ""
         self._unwrapped = b""
         self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT)
         try:
@@ -137,7 +143,7 @@ class Connection:
         if last.integer(2, -1) != SUCCESS:
             raise SaslError("the server asks for more than DIGEST-MD5 has")
         digest.check(last.blob(3))
-        self._layer = digest.layer()
+        self._layer, self.protection = digest.layer(), digest.qop
 
     def _send(self, frame: bytes) -> None:
         if self._layer is not None:

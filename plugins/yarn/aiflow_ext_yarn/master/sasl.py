@@ -60,8 +60,8 @@ class Digest:
         if not given.get("nonce") or given.get("algorithm", "md5-sess") != "md5-sess":
             raise SaslError("a DIGEST-MD5 challenge without a nonce, or for another algorithm")
         offered = re.split(r"[,\s]+", given.get("qop") or "auth")
-        self.qop = next((qop for qop in QOPS if qop in offered), None)
-        if self.qop is None:
+        self.qop = next((qop for qop in QOPS if qop in offered), "")
+        if not self.qop:
             raise SaslError("the server offers none of {}".format(", ".join(QOPS)))
         ciphers = re.split(r"[,\s]+", given.get("cipher", ""))
         self.cipher = next((cipher for cipher in CIPHERS if cipher in ciphers), None)
