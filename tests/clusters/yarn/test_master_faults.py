@@ -38,7 +38,7 @@ def test_a_job_ends_while_the_resource_manager_is_away(bed: Bed, tmp_path: Path)
     bed.up()
     state, final, outcome = app.end()
     assert (state, final, outcome.exit_code) == ("FINISHED", "FAILED", 5)
-    assert app.report()["currentAppAttemptId"].endswith("_000001")
+    assert app.container.endswith("_01_000001")
 
 
 def test_the_node_manager_dies_while_it_runs(bed: Bed, tmp_path: Path) -> None:
@@ -71,11 +71,18 @@ def test_all_daemons_die(bed: Bed, tmp_path: Path) -> None:
     assert app.end()[2].exit_code == 5
 
 
-def test_a_namenode_in_safe_mode_before_the_start(bed: Bed) -> None:
+def test_a_namenode_in_safe_mode_at_the_start(bed: Bed) -> None:
     """The marker cannot be made: the job waits for that, alive, and starts once."""
-    app = submit(bed, ["/bin/sh", "-c", "sleep 3; exit 5"], namenodes=["http://127.0.0.1:9/webhdfs/v1"])
+    app = submit(bed, ["/bin/sh", "-c", "exit 5"], before=lambda: bed.safe_mode(True))
     app.wait("RUNNING")
     assert processes(app.id) == []
+    bed.safe_mode(False)
+    assert app.end()[2].exit_code == 5
+
+
+def test_a_stop_before_the_start(bed: Bed) -> None:
+    app = submit(bed, ["true"], namenodes=["http://127.0.0.1:9/webhdfs/v1"])
+    app.wait("RUNNING")
     app.signal()
     state, final, outcome = app.end()
     assert (state, final, outcome.kind, outcome.stopped) == ("FINISHED", "KILLED", "not-started", True)

@@ -246,14 +246,20 @@ class Bed:
         return self.hdfs_ready() and self.yarn_ready() and self.answers(f"{self.history}/ws/v1/history/info")
 
     def hdfs_ready(self) -> bool:
-        """Whether HDFS takes writes: out of safe mode, with its DataNode."""
+        """Whether HDFS takes writes: out of safe mode, with its DataNode, and a byte can be written."""
         jmx = f"http://{settings.HOST}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
         try:
             info = self.json(f"{jmx}NameNodeInfo")["beans"][0]
             state = self.json(f"{jmx}FSNamesystemState")["beans"][0]
+            if info["Safemode"] or state["NumLiveDataNodes"] != 1:
+                return False
+            # A DataNode that has just come back is live before it has told which disks it has.
+            options = "op=CREATE&overwrite=true&noredirect=true&user.name=root"
+            where = self.json(f"{self.webhdfs}/tmp/ready?{options}", "PUT")["Location"]
+            with urllib.request.urlopen(urllib.request.Request(where, b"x", method="PUT"), timeout=10):
+                return True
         except (OSError, ValueError, LookupError):
             return False
-        return bool(info["Safemode"] == "" and state["NumLiveDataNodes"] == 1)
 
     def yarn_ready(self) -> bool:
         """Whether a ResourceManager is active, not just reachable, and has its node."""

@@ -83,7 +83,7 @@ class Application:
             if "LogContents:\n" in text:
                 head, _, rest = text.partition("LogContents:\n")
                 length = int(head.split("LogLength:")[1].split()[0])
-                return rest.encode()[:length].decode()
+                return str(rest.encode()[:length].decode())
             assert time.monotonic() < deadline, f"no log {name} of {self.id}"
             time.sleep(0.1)
 
@@ -104,9 +104,22 @@ def submit(
     attempts: int = 1,
     staging: str | None = None,
     namenodes: Sequence[str] = (),
+    before: Callable[[], None] = lambda: None,
     **spec: Any,
 ) -> Application:
-    """Submit a command. ``spec`` adds to the master's specification; ``{}`` in ``namenodes`` is the bed's own."""
+    """Submit a command.
+
+    Args:
+        bed: where.
+        argv: the command.
+        python: the node's interpreter.
+        secrets: what the submission's credentials hold.
+        attempts: how often YARN may start the application master.
+        staging: the attempt's folder; a fresh one by default.
+        namenodes: where the application master finds it; ``{}`` is the bed's own.
+        before: called when everything is uploaded, and nothing submitted.
+        spec: adds to the application master's specification.
+    """
     rm = bed.active()
     id = bed.json(f"{rm}/ws/v1/cluster/apps/new-application?user.name={USER}", "POST")["application-id"]
     staging = staging or f"/staging/{uuid.uuid4().hex}"
@@ -142,6 +155,7 @@ def submit(
         "resource": {"memory": 128, "vCores": 1},
         "am-container-spec": container,
     }
+    before()
     bed.json(f"{rm}/ws/v1/cluster/apps?user.name={USER}", "POST", body)
     return Application(bed, id, staging)
 
