@@ -12,7 +12,8 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 IDENTIFIER, PASSWORD = b"\x00who \xff", b"\x01secret \xfe"
 Damage = Callable[[int, bytes], bytes]
@@ -154,7 +155,7 @@ class _Session:
         count, self.sent = self.sent, self.sent + 1
         self.connection.sendall(self.server.damage(count, frame))
 
-    def sasl_message(self) -> dict[int, list[bytes]]:
+    def sasl_message(self) -> dict[int, list[Any]]:
         return fields(split(self.frame())[1])
 
     def frame(self) -> bytes:
@@ -202,7 +203,7 @@ def arcfour(key: bytes) -> Callable[[bytes], bytes]:
         j = (j + state[i] + key[i % len(key)]) % 256
         state[i], state[j] = state[j], state[i]
 
-    def stream():  # type: ignore[no-untyped-def]
+    def stream() -> Iterator[int]:
         i = j = 0
         while True:
             i = (i + 1) % 256
@@ -253,15 +254,16 @@ def split(data: bytes) -> list[bytes]:
     return found
 
 
-def fields(data: bytes) -> dict[int, list]:  # type: ignore[type-arg]
-    found: dict[int, list] = {}  # type: ignore[type-arg]
+def fields(data: bytes) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    value: int | bytes
     while data:
         key, data = take(data)
         if key & 7 == 2:
             length, data = take(data)
             value, data = data[:length], data[length:]
         elif key & 7 == 0:
-            value, data = take(data)  # type: ignore[assignment]
+            value, data = take(data)
         else:
             value, data = data[:4], data[4:]
         found.setdefault(key >> 3, []).append(value)

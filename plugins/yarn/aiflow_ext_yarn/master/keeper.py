@@ -99,6 +99,8 @@ class Keeper:
         roots, session = ([self._main], self._main[0]) if self._main else ([], None)
         sweep(Sweep(mark=self._mark, grace=0.0, since=self._since, roots=roots, session=session))
         _end_children(self._since)
+        while _ended_child() is not None:
+            pass
 
 
 class _Kept:
@@ -176,12 +178,10 @@ class _Kept:
     def _reap(self) -> None:
         """Note who has ended; the child's end begins the end of all that it left."""
         while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
+            ended = _ended_child()
+            if ended is None:
                 return
-            if not pid:
-                return
+            pid, status = ended
             if self._process is not None and pid == self._process.pid and self._status is None:
                 self._status = self._process.returncode = status
                 if os.WIFSIGNALED(status):
@@ -228,6 +228,15 @@ def _end_children(since: int) -> None:
             return
         sweep(Sweep(mark=None, grace=0.0, since=since, roots=[(stat.pid, stat.start) for stat in stats]))
         time.sleep(0.001)
+
+
+def _ended_child() -> tuple[int, int] | None:
+    """The pid and wait status of a child that has ended; None: there is none."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
 
 
 def _close_all_but(*kept: int) -> None:

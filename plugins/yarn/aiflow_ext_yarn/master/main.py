@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import signal
@@ -240,14 +239,12 @@ def _ids() -> tuple[list[str], str]:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--spec")
-    parser.add_argument("--logs", required=True)
-    options = parser.parse_args(argv)
+    """Run under ``[--spec FILE] --logs FOLDER``; the exit code."""
+    options = {argv[index]: argv[index + 1] for index in range(0, len(argv) - 1, 2)}
     try:
         with open(os.environ["HADOOP_TOKEN_FILE_LOCATION"], "rb") as file:
             credentials = Credentials(file.read())
-        master = Master(read(options.spec), credentials, os.path.abspath(options.logs))
+        master = Master(read(options.get("--spec")), credentials, os.path.abspath(options["--logs"]))
     except (OSError, LookupError, WireError, SpecError, ValueError, TypeError) as error:
         print(f"aiflow-ext: the application master cannot begin: {error}", file=sys.stderr)
         return UNUSABLE
