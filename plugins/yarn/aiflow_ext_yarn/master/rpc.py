@@ -76,7 +76,7 @@ class Client:
                 if error.name != STANDBY:
                     raise
                 words = f"{address}: {error}"
-            except (OSError, WireError, SaslError) as error:
+            except (OSError, ValueError, SaslError) as error:  # a WireError is a ValueError
                 words = f"{address}: {error}"
             self.close()
             self._addresses.append(self._addresses.pop(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 
 from aiflow_ext_yarn.master import SPEC_VARIABLE, SPEC_VERSION
 
@@ -38,6 +39,9 @@ def read(file: str | None) -> dict[str, Any]:
     missing = [key for key in ("scheduler", "argv", "mark", "staging") if not found.get(key)]
     if missing:
         raise SpecError("the specification lacks {}".format(", ".join(missing)))
+    for address in found["scheduler"]:
+        if not re.match(r".+:\d{1,5}$", str(address)):
+            raise SpecError(f"{address!r} is no host:port")
     return found
 
 
