@@ -110,6 +110,9 @@ class ResourceManager:
     def new_application(self) -> tuple[str, Json]:
         """A new application id, and the largest container that may be asked for (``memory`` in MiB, ``vCores``)."""
         found = self._json(self.call("POST", "/apps/new-application"), "asking for an application id")
+        if "application-id" not in found:
+            raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return str(found["application-id"]), dict(found.get("maximum-resource-capability", {}))
 
     def submit(self, application: Json) -> None:

@@ -47,7 +47,10 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
         told = outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
     at = _seconds(app.get("finishedTime"))
     if told is not None:
-        return _told(native_id, told, at)
+        event = _told(native_id, told, at)
+        if app.get("state") == "KILLED" and event.state is not JobState.FINISHED:
+            event.reason = failure("KILLED", words)[0]
+        return event
     if state is JobState.FINISHED:
         return AttemptEvent(native_id, state, time=at, exit_code=0, reason="")
     reason, disruption = failure(str(app.get("state")), words)

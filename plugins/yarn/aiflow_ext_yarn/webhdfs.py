@@ -45,7 +45,7 @@ class WebHdfs:
         answer = self._call("GET", path, "GETFILESTATUS", missing=True)
         if answer is None:
             return None
-        found = answer.json()["FileStatus"]
+        found = self._found(answer, "FileStatus")
         return FileStatus(int(found["length"]), int(found["modificationTime"]), found["type"] == "DIRECTORY")
 
     def mkdirs(self, path: str, permission: str = "700") -> None:
@@ -96,7 +96,7 @@ class WebHdfs:
         answer = self._call("GET", path, "LISTSTATUS", missing=True)
         if answer is None:
             return None
-        return [str(each["pathSuffix"]) for each in answer.json()["FileStatuses"]["FileStatus"]]
+        return [str(each["pathSuffix"]) for each in self._found(answer, "FileStatuses")["FileStatus"]]
 
     def rename(self, source: str, target: str) -> bool:
         """Rename; False where the target is there already (or the source is not)."""
@@ -111,7 +111,7 @@ class WebHdfs:
         """A delegation token as text, for the application master under Kerberos."""
         answer = self._call("GET", "/", "GETDELEGATIONTOKEN", {"renewer": renewer})
         assert answer is not None
-        return str(answer.json()["Token"]["urlString"])
+        return str(self._found(answer, "Token")["urlString"])
 
     # -- one operation ----------------------------------------------------------------------------------------------
 
@@ -140,6 +140,14 @@ class WebHdfs:
             raise failures[0]
         words = "; ".join(each.problems[0].message for each in failures)
         raise Unreachable(f"no NameNode serves: {words}", hint=failures[0].problems[0].hint)
+
+    def _found(self, answer: Answer, key: str) -> Any:
+        found = answer.json()
+        if not isinstance(found, dict) or key not in found:
+            raise PlatformError(f"{place(answer.url)} is no WebHDFS: its answer has no {key}",
+                                hint="is it the right address and port? WebHDFS is at the NameNode's web port, 9870; "
+                                "HttpFS at 14000")  # fmt: skip
+        return found[key]
 
     def _is_json(self, answer: Answer) -> None:
         if answer.body and answer.headers.get("content-type", "").startswith("text/html"):
