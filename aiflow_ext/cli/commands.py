@@ -189,11 +189,18 @@ def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: b
 @_PARAM
 @_SET
 @_WORKFLOW
+@click.option("--rbac", is_flag=True, help="Show instead what a platform's administrator must allow for it.")
 @_JSON
-def render(project: str, job: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **options: Any) -> int:
     """Show exactly what a run of PROJECT would send, for each JOB or for all. Offline; secrets as references."""
     from aiflow_ext.run import render_project
 
+    if rbac:
+        from aiflow_ext.run.render import permissions
+
+        told = permissions(project, only=job, **options)
+        print(json.dumps(told, indent=1) if as_json else "---\n".join(told.values()), end="\n" if as_json else "")
+        return errors.OK
     found = render_project(project, only=job, **options)
     if as_json:
         print(json.dumps(found, indent=1))

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import aiflow_ext
 from aiflow_ext.model.project import ProjectDesc
@@ -107,11 +108,15 @@ class ProjectArchive:
 
     def write(self, path: Path) -> None:
         """Write the archive as a gzipped tar: the same content gives the same bytes."""
+        with open(path, "wb") as raw:
+            self.pack(raw)
+
+    def pack(self, raw: IO[bytes]) -> None:
+        """Write the archive into an open file, as :meth:`write` does."""
         import io
 
         level = 6 if self.size < 16 * 2**20 else 1
         with (
-            open(path, "wb") as raw,
             gzip.GzipFile("", "wb", level, raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):

@@ -92,6 +92,10 @@ class PlatformError(AiflowError):
     exit_code = PLATFORM
 
 
+class UnreachableError(PlatformError):
+    """A platform gives no answer, or cannot take anything just now. It says nothing of a job: it is asked again."""
+
+
 class StateError(AiflowError):
     """The state or artifacts folder cannot be used: full disk, no permission, damaged."""
 

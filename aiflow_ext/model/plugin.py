@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
@@ -26,6 +27,14 @@ class AbstractPlatform(Jsonable):
     def platform() -> str:
         """The platform's name, as workflow.yaml says it."""
         raise NotImplementedError("a platform must say its name: def platform() -> str")
+
+    @classmethod
+    def permissions(cls, jobs: Iterable[BaseJob]) -> str | None:
+        """The least that a user must be allowed for running ``jobs``, as text for the platform's administrator.
+
+        For ``aiflow-ext render --rbac``; offline. None: the platform knows no permissions.
+        """
+        return None
 
 
 class AbstractEngine(Jsonable):

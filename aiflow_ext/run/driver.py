@@ -16,7 +16,7 @@ from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.launch import Launcher, launcher_for
@@ -292,7 +292,7 @@ class Driver:
             self.post(lambda: self._acknowledged(attempt))
 
     def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
-        attempt.record.unreachable, attempt.record.reason = True, words
+        self._unreachable(attempt, words)
         attempt.pause = min(attempt.pause * 2, 30.0)
         self._later(attempt.pause, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
 
@@ -362,8 +362,12 @@ class Driver:
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
             words = f"{step}: {type(error).__name__}: {error}" if not isinstance(error, AiflowError) else str(error)
+            unreachable = isinstance(error, UnreachableError)
             if step == "submit_job":  # it may have been started all the same
-                self._find_again(attempt, words)
+                self._find_again(attempt, None if unreachable else words)
+                return
+            if unreachable:
+                self.post(lambda: self._submit_later(attempt, words))
                 return
             self.post(lambda: self._ended(attempt, record.native_id or record.folder, JobState.FAILED, reason=words))
             return
@@ -371,6 +375,25 @@ class Driver:
         if handler is not None:
             attempt.thread.handlers[native_id] = handler
         self.post(lambda: self._acknowledged(attempt))
+
+    def _submit_later(self, attempt: Attempt, words: str) -> None:
+        """The platform cannot be reached, and nothing has been started: go on with the first missing step later."""
+        if attempt.stopping:
+            key = attempt.record.native_id or attempt.record.folder
+            self._ended(attempt, key, JobState.STOPPED, reason="stopped before it started")
+            return
+        self._unreachable(attempt, words)
+        attempt.pause = min(attempt.pause * 2, 30.0)
+        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._submit, attempt)))
+
+    def _unreachable(self, attempt: Attempt, words: str) -> None:
+        if not attempt.record.unreachable or attempt.record.reason != words:
+            self._recorded(lambda: self.ledger.note(attempt.record, unreachable=True, reason=words))
+
+    def _reachable(self, attempt: Attempt) -> None:
+        if attempt.record.unreachable:
+            attempt.record.unreachable, attempt.record.reason, attempt.pause = False, None, 0.25
+            self._recorded(lambda: self.ledger.note(attempt.record))
 
     def _now(self, function: Callable[[], bool]) -> bool:
         """What ``function`` returns, called in the driver's thread; False where the driver has let go."""
@@ -397,11 +420,12 @@ class Driver:
         return self._move(attempt, JobState.SUBMITTING, durable=durable, native_id=native_id)
 
     def _resources(self, attempt: Attempt) -> bool:
+        self._reachable(attempt)
         durable = attempt.launcher.outlives_power_loss
         return self._recorded(lambda: self.ledger.note(attempt.record, durable=durable, step="resources"))
 
     def _acknowledged(self, attempt: Attempt) -> None:
-        attempt.record.unreachable = False
+        self._reachable(attempt)
         self._move(attempt, JobState.QUEUED, step="acknowledged")
         if attempt.stopping:
             self._stop_one(attempt, attempt.grace)
@@ -413,12 +437,12 @@ class Driver:
         if isinstance(event, tuple):
             attempt = self._live.get(event[0])
             if attempt is not None:
-                attempt.record.unreachable, attempt.record.reason = event[1], event[2]
+                self._unreachable(attempt, event[2]) if event[1] else self._reachable(attempt)
             return
         attempt = self._live.get(event.native_id)
         if attempt is None:
             return  # late or repeated
-        attempt.record.unreachable = False
+        self._reachable(attempt)
         attempt.record.restarts = max(attempt.record.restarts, event.restarts)
         if event.state.ended:
             self._ended(
@@ -427,11 +451,22 @@ class Driver:
             )  # fmt: skip
             return
         first = attempt.record.started_at is None
-        self._move(attempt, event.state, at=event.time, reason=event.reason)
+        if attempt.record.state is event.state:
+            self._reason(attempt, event.reason)
+        else:
+            if attempt.record.state.may_become(event.state):
+                attempt.record.reason = None  # why it waited is no news of a job that runs
+            self._move(attempt, event.state, at=event.time, reason=event.reason)
         if first:
             self._arm(attempt)
         if event.state is JobState.RUNNING:
             self._look_at(self._downstream[attempt.planned.name])
+
+    def _reason(self, attempt: Attempt, words: str | None) -> None:
+        """Other words for the state that an attempt is in: what its platform says of its waiting."""
+        if attempt.record.reason != words:
+            attempt.record.reason = words
+            self._recorded(lambda: self.ledger.note(attempt.record))
 
     def _arm(self, attempt: Attempt) -> None:
         """End a running attempt when its time is up: what it has had under an earlier driver counts."""
@@ -453,6 +488,8 @@ class Driver:
             state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
         elif attempt.record.stop_requested and state is not JobState.LOST:
             state, facts["reason"] = JobState.STOPPED, "stopped"
+        if state is JobState.FINISHED:
+            attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
         self._settled[attempt.planned.name] = False
         self._move(attempt, state, at, **facts)
@@ -504,8 +541,22 @@ class Driver:
         attempt.thread.call(lambda: self._clean(attempt))
 
     def _clean(self, attempt: Attempt) -> None:
-        self._quietly(attempt.launcher.cleanup, attempt.job)
+        assert attempt.job is not None
+        try:
+            attempt.launcher.cleanup(attempt.job)
+        except UnreachableError as error:
+            words = str(error)
+            self.post(lambda: self._clean_later(attempt, words))
+            return
+        except Exception as error:
+            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
         self.post(lambda: self._cleaned(attempt))
+
+    def _clean_later(self, attempt: Attempt, words: str) -> None:
+        if attempt.pause < 1.0:
+            _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
+        attempt.pause = min(attempt.pause * 2, 30.0)
+        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
 
     def _cleaned(self, attempt: Attempt) -> None:
         self._cleaning -= 1

@@ -70,7 +70,10 @@ class Ledger:
     def note(self, attempt: AttemptRecord, *, durable: bool = False, **facts: Any) -> None:
         """Write down facts of an attempt whose state stays."""
         attempt.learn(**facts)
-        self._write(attempt, self.record.jobs[attempt.job], None, durable)
+        job = self.record.jobs[attempt.job]
+        if job.last is attempt and not job.state.ended:
+            job.reason = attempt.reason
+        self._write(attempt, job, None, durable)
 
     def skip(self, job: JobRecord, reason: str) -> Transition:
         """End a job that never gets an attempt."""

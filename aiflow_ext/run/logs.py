@@ -48,7 +48,7 @@ class LogSource:
             return None
 
     def _from_platform(self) -> bytes:
-        if self.attempt.step is None or self.attempt.state.ended:
+        if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere
             return b""
         _, _, handler = self.observed.attached(self.attempt)
         return (handler.logs(self.stream, self.offset) if handler is not None else None) or b""

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.errors import AiflowError
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler
@@ -81,7 +82,7 @@ class PlatformThread:
 
     def _watch(self) -> None:
         since: str | None = None
-        pause = 0.2
+        pause, silent = 0.2, False
         while not self._ending.is_set():
             try:
                 events = self.launcher.watch(self.live, since)
@@ -91,12 +92,17 @@ class PlatformThread:
                 for event in events:
                     if self._ending.is_set():
                         return
+                    if silent:
+                        silent = False
+                        for native_id in self.live:
+                            self.post((native_id, False, ""))
                     if event is not None:
                         since, pause = event.cursor or since, 0.2
                         self.post(event)
             except Exception as error:
                 _log.debug("watch broke off", exc_info=True)
-                words = f"{type(error).__name__}: {error}"
+                silent = True
+                words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
                 for native_id in self.live:
                     self.post((native_id, True, words))
             self._ending.wait(pause)  # a watch that ends at once must not spin

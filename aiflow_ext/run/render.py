@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiflow_ext.model.errors import ConfigError, Problem, SecretError
+from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
+from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.plan import Plan, generate, make_plan
 from aiflow_ext.translate.check import near
@@ -33,6 +35,24 @@ def render(
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
     return [job for job in found if not only or job["job"] in only]
+
+
+def permissions(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Sequence[str] = (),
+) -> dict[str, str]:
+    """What each platform's administrator must allow for a run, in the platform's own words; by platform. Offline."""
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
+    by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
+    for name, planned in plan.jobs.items():
+        if not only or name in only:
+            by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
+    told = {cls.platform(): getattr(cls, "permissions", lambda jobs: None)(jobs) for cls, jobs in by_platform.items()}
+    return {platform: text for platform, text in told.items() if text}
 
 
 def rendered(plan: Plan) -> list[dict[str, Any]]:

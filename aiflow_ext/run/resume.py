@@ -11,7 +11,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.plan import Plan
+from aiflow_ext.run.plan import Plan, generate
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
@@ -63,6 +63,9 @@ def take_up(
     use_own_files(plan, home, tell=True)
     if jobs is not None:
         options["jobs"] = jobs
+    for name, planned in plan.jobs.items():  # a platform's check looks at the jobs that were generated
+        if "check_platform" in planned.resolved.offers and not record.jobs[name].state.ended:
+            generate(plan, planned)
     verdict = record.state if record.state.ended else None
     again = _again(plan, record, failed=failed, from_job=from_job)
     if again or verdict is None:

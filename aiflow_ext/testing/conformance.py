@@ -31,6 +31,7 @@ class JobPluginConformance(BaseLevel, DurableLevel, KillLoop):
         platform, engine: the names that the plugin is advertised under.
         config: keys that every job needs in workflow.yaml on this platform.
         env: variables for the processes that call the plugin; a cluster's address, for example.
+        artifacts: an artifacts URL that client and jobs reach; empty where they share the client's folders.
         patience: seconds that any one call may take, and any one job to begin.
         at_once: how many jobs are submitted at once.
         kills: how often the kill loop kills the client; ``--aiflow-kills`` says otherwise.
@@ -40,6 +41,7 @@ class JobPluginConformance(BaseLevel, DurableLevel, KillLoop):
     engine: ClassVar[str] = ""
     config: ClassVar[Mapping[str, Any]] = {}
     env: ClassVar[Mapping[str, str]] = {}
+    artifacts: ClassVar[str] = ""
     patience: ClassVar[float] = 60.0
     at_once: ClassVar[int] = 8
     kills: ClassVar[int] = 40
@@ -90,7 +92,8 @@ class JobPluginConformance(BaseLevel, DurableLevel, KillLoop):
             pytest.skip(f"not offered: {', '.join(missing)}")
         self.root = tmp_path
         config = {"platform": self.platform, "engine": self.engine, **self.config}
-        self.trial = Trial(tmp_path, self.zygote, config, self.marks(tmp_path / "marks"), self.patience)
+        self.trial = Trial(tmp_path, self.zygote, config, self.marks(tmp_path / "marks"), self.patience,
+                           self.artifacts)  # fmt: skip
         self.jobs = self.works(self.trial.marks)
         try:
             yield

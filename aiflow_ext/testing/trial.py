@@ -24,9 +24,19 @@ class Trial:
         config: what every job's config has.
         marks: where its jobs tell what they did.
         patience: seconds for any one call.
+        artifacts: where its artifacts are kept; the default place where it is empty.
     """
 
-    def __init__(self, root: Path, zygote: Zygote, config: Mapping[str, Any], marks: Marks, patience: float) -> None:
+    def __init__(
+        self,
+        root: Path,
+        zygote: Zygote,
+        config: Mapping[str, Any],
+        marks: Marks,
+        patience: float,
+        artifacts: str = "",
+    ) -> None:
+        self.artifacts = artifacts
         self.root, self.zygote, self.config, self.marks, self.patience = root, zygote, config, marks, patience
         self.project = root / "project"
         self.runs: list[str] = []
@@ -46,6 +56,8 @@ class Trial:
                   for name, work in works.items()}  # fmt: skip
         files["workflow.py"] = "\n".join(lines) + "\n"
         files["workflow.yaml"] = json.dumps(config, ensure_ascii=False)  # JSON is YAML
+        if self.artifacts:
+            files["project.yaml"] = json.dumps({"artifacts": self.artifacts})
         for path, text in files.items():
             file = self.project / path
             file.parent.mkdir(parents=True, exist_ok=True)
