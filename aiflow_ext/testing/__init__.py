@@ -6,10 +6,12 @@
         platform = "slurm"
         engine = "cmd_line"
 
-Others may use: JobPluginConformance, Work, Marks; nothing in aiflow_ext imports this room. What each module is for:
+Others may use: JobPluginConformance, ClusterConformance, Work, Marks; nothing in aiflow_ext imports this room. What
+each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
-    base, durable  the tests of the levels base and durable (cluster comes with the first cluster)
+    base, durable  the tests of the levels base and durable
+    cluster        ClusterConformance: the same with the level cluster
     killing        the tests that kill the client, and the counting of executions
     works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them
     marks          how a job tells that it was executed
@@ -27,11 +29,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aiflow_ext.testing.cluster import ClusterConformance as ClusterConformance
     from aiflow_ext.testing.conformance import JobPluginConformance as JobPluginConformance
     from aiflow_ext.testing.marks import Marks as Marks
     from aiflow_ext.testing.works import Work as Work
 
-_HOMES = {"JobPluginConformance": "conformance", "Marks": "marks", "Work": "works"}
+_HOMES = {"ClusterConformance": "cluster", "JobPluginConformance": "conformance", "Marks": "marks", "Work": "works"}
 __all__ = list(_HOMES)
 
 

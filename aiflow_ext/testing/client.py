@@ -285,6 +285,34 @@ class ClientSide:
         self._thread = threading.Thread(target=drive, daemon=True)
         self._thread.start()
 
+    def do_driven(self) -> dict[str, Any]:
+        """Wait for the end of the run that is driven in a thread; its record."""
+        assert self._run is not None
+        assert self._thread is not None
+        self._thread.join()
+        if self._raised is not None:
+            raise self._raised
+        return self._run.record.summary()
+
+    def do_native_id_of(self, job: str) -> str | None:
+        """The native id of the last attempt of a job of the run."""
+        assert self._run is not None
+        last = self._run.record.jobs[job].last
+        return None if last is None else last.native_id
+
+    # -- around it --------------------------------------------------------------------------------------------------
+
+    def do_environ(self, variables: dict[str, str]) -> None:
+        """Set variables of this process."""
+        os.environ.update(variables)
+
+    def do_listed(self, url: str) -> list[str]:
+        """What is below a URL."""
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(url)
+        return [str(each) for each in fs.find(path)]
+
     def do_stop_run(self, grace: float) -> dict[str, Any]:
         """Stop the run that is driven in a thread, and wait for its end."""
         assert self._run is not None

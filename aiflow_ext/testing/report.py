@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 PROPERTY = "aiflow_ext.conformance"
-LEVELS = ("base", "durable", "cluster")  # no test of the level cluster yet
+LEVELS = ("base", "durable", "cluster")
 NOT_OFFERED = "not offered"
 LEFT_OUT = "left out"
 
