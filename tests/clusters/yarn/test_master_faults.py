@@ -59,6 +59,7 @@ def test_a_node_that_is_lost(bed: Bed) -> None:
     assert report["state"] == "FAILED"
     assert "lost" in report["diagnostics"]
     app.until(lambda: processes(app.id) == [], timeout=10)
+    assert get(bed, f"{app.staging}/ended") is None  # YARN's own word stands
 
 
 def test_all_daemons_die(bed: Bed, tmp_path: Path) -> None:

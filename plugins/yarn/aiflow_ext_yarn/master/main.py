@@ -51,8 +51,7 @@ class Master:
         except Lost as error:
             self._say(f"lost: {error}")
             self._clear()
-            self._leave_word(Outcome(ends.BROKEN, stopped=self.stopped, reason=str(error)))
-            return UNTOLD
+            return UNTOLD  # without a word in the staging folder: why it was given up is for YARN to say
         except Exception as error:  # a mistake of ours must not leave the application RUNNING
             traceback.print_exc()
             self._clear()
