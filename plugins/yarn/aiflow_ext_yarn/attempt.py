@@ -17,7 +17,7 @@ from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
 from aiflow_ext_yarn.patience import patiently
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
-from aiflow_ext_yarn.states import event_of, state_of
+from aiflow_ext_yarn.states import event_of, state_of, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
@@ -76,7 +76,8 @@ class Attempt(Jsonable):
             )
         except PlatformError:
             return False
-        return answer.status == 200 and b"container_" in answer.body
+        container = self.native_id.replace("application_", "").encode()
+        return answer.status == 200 and b"container_" in answer.body and container in answer.body
 
     def event(self, app: Json | None) -> AttemptEvent | None:
         """What is known of it, given its report; None where nothing shows that it was ever submitted."""
@@ -88,7 +89,11 @@ class Attempt(Jsonable):
             return event_of(self.native_id, app, ended)
         ended = self._ended()
         if ended is not None:
-            return event_of(self.native_id, {"state": "FAILED"}, ended)
+            event = event_of(self.native_id, {"state": "FAILED"}, ended)
+            if not was_stopped(ended):
+                return event
+            words = f"the ResourceManager does not know the application any more, and YARN ended it: {event.reason}"
+            return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         if self.files.status(f"{self.folder}/{master.STARTED}") is not None:
             words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)

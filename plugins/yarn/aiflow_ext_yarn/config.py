@@ -45,8 +45,8 @@ class YarnJobConfig(af.BaseJobConfig):
         archives: likewise, unpacked there: ``.tar.gz``, ``.tgz``, ``.zip``, ``.tar``.
         shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept
             there.
-        patience: how long the client waits for a ResourceManager or NameNode that is away before it gives up on what
-            it was doing. Default: two minutes.
+        patience: how long stopping a job waits for a ResourceManager that is away before it is given up. Default: two
+            minutes. (A submission is not given up: it waits until the cluster answers.)
 
     ``python`` is a path on the nodes (default ``python3``), or one inside an archive: ``env/bin/python3`` where
     ``archives`` has ``env``.

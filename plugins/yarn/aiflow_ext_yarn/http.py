@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_yarn.connection import Connection
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
 _cookies: dict[tuple[int, str], str] = {}
 
 
-class Unreachable(PlatformError):
+class Unreachable(UnreachableError):
     """A service gives no answer, or one that says: not now."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 ENDED = ("FINISHED", "FAILED", "KILLED")
 _preferred: dict[tuple[str, ...], str] = {}
 _CLUSTER = "/ws/v1/cluster"
+# As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
+_ID = re.compile(r"application_\d+_(\d{4}|[1-9]\d{4,})")
 
 
 class ResourceManager:
@@ -136,6 +139,8 @@ class ResourceManager:
 
     def app(self, application: str) -> Json | None:
         """What is known of an application; None where an active ResourceManager does not know it: that is proved."""
+        if not _ID.fullmatch(application):
+            return None
         found = self._app(self.call("GET", f"/apps/{quote(application)}"))
         if found is not None:
             return found

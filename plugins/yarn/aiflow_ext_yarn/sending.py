@@ -22,6 +22,7 @@ from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.watching import stir
 from aiflow_ext_yarn.webhdfs import FileStatus, WebHdfs
 
+BLIP = 5.0  # seconds that a step waits for a service that is away; then the driver goes on later, from the records
 # What was sent once a run, by cluster and path; looked for there first in any other process.
 _sent: dict[tuple[tuple[str, ...], str], FileStatus] = {}
 
@@ -29,7 +30,7 @@ _sent: dict[tuple[tuple[str, ...], str], FileStatus] = {}
 def allocate(job: YarnJob) -> str:
     """A new application id. Raises PlatformError where the job asks for more than the cluster's largest container."""
     connection = job.connection
-    native_id, largest = patiently(ResourceManager(connection).new_application, connection.patience)
+    native_id, largest = patiently(ResourceManager(connection).new_application, BLIP)
     problems = too_large(job.config, largest, f"job {job.name!r}")
     if problems:
         raise PlatformError(problems=problems)
@@ -56,20 +57,18 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
 def stage(job: YarnJob) -> None:
     """Put a job's files into the staging folder: what is there already stays."""
     files, native_id = WebHdfs(job.connection), str(job.context.native_id)
-    patience = job.connection.patience
-    patiently(lambda: files.mkdirs(job.folder(native_id)), patience)
+    patiently(lambda: files.mkdirs(job.folder(native_id)), BLIP)
     for staged in request.files(job, native_id):
         _status_of(job, files, staged)
 
 
 def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStatus:
     """The status of a staged file, which is sent first where it is not there."""
-    patience = job.connection.patience
     path = staged.path or urlsplit(str(staged.uri)).path
     key = (job.connection.key, path)
     if staged.once and key in _sent:
         return _sent[key]
-    status = patiently(lambda: files.status(path), patience)
+    status = patiently(lambda: files.status(path), BLIP)
     if status is None and staged.path is None:
         raise PlatformError(
             f"job {job.name!r}: {staged.uri}, which is to be {staged.name!r} in its folder, is not on the cluster",
@@ -80,7 +79,7 @@ def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStat
                             hint="name a file, or an archive of it")  # fmt: skip
     if status is None:
         _send(job, files, staged, path)
-        status = patiently(lambda: files.status(path), patience)
+        status = patiently(lambda: files.status(path), BLIP)
         if status is None:
             raise PlatformError(f"{path} was sent, and is not there", hint="does somebody clean up the staging folder?")
     if staged.once:
@@ -90,7 +89,7 @@ def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStat
 
 def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> None:
     """Write under another name, then rename: a file is complete or absent, and a second sender finds the first's."""
-    patience, part = job.connection.patience, f"{path}.{uuid.uuid4().hex}.part"
+    part = f"{path}.{uuid.uuid4().hex}.part"
     with tempfile.TemporaryDirectory(prefix=".sending-", dir=job.context.run_folder) as temporary:
         source = staged.source
         if staged.name == request.MASTER:
@@ -100,7 +99,7 @@ def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> No
             job.bundle.archive.write(source)
         if isinstance(source, bytes):
             data = source
-            patiently(lambda: files.put(part, data, len(data)), patience)
+            patiently(lambda: files.put(part, data, len(data)), BLIP)
         else:
             assert source is not None
             local, size = source, source.stat().st_size
@@ -109,9 +108,9 @@ def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> No
                 with open(local, "rb") as file:
                     files.put(part, file, size)
 
-            patiently(put, patience)
-    if not patiently(lambda: files.rename(part, path), patience):
-        patiently(lambda: files.delete(part), patience)
+            patiently(put, BLIP)
+    if not patiently(lambda: files.rename(part, path), BLIP):
+        patiently(lambda: files.delete(part), BLIP)
 
 
 def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
@@ -122,13 +121,13 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
     hidden = {name: value for name, value in job.config.env.items() if secrets.is_secret(value)}
     values = {f"aiflow.env.{name}": value for name, value in secrets.resolve(hidden).items()}
     if connection.kerberos:
-        values["aiflow.delegation"] = patiently(lambda: files.delegation_token(connection.user), connection.patience)
+        values["aiflow.delegation"] = patiently(lambda: files.delegation_token(connection.user), BLIP)
     body = request.filled(sent.content, statuses, values)
-    patiently(lambda: rm.submit(body), connection.patience)
+    patiently(lambda: rm.submit(body), BLIP)
     stir()
     if job.config.lifetime is not None:
         lifetime = job.config.lifetime
-        patiently(lambda: rm.limit(native_id, lifetime), connection.patience)
+        patiently(lambda: rm.limit(native_id, lifetime), BLIP)
     return YarnHandler(job.attempt())
 
 
@@ -141,7 +140,7 @@ def cleanup(job: YarnJob) -> None:
     own = [staged.path for staged in request.files(job, native_id) if not staged.once and staged.path is not None]
     files = WebHdfs(connection)
     for path in own:
-        patiently(lambda path=path: files.delete(path), connection.patience)  # type: ignore[misc]
+        patiently(lambda path=path: files.delete(path), BLIP)  # type: ignore[misc]
     if not kept:
         raise PlatformError(
             f"the logs of {native_id} cannot be had: neither its node nor the history server has them",

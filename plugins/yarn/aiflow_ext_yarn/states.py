@@ -40,11 +40,11 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
     state = state_of(app)
     if not state.ended:
         began = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
-        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else "")
+        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else None)
     words = str(app.get("diagnostics") or "")
     told = outcome.parse(words)
     if told is None and ended is not None:
-        told = outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
+        told = _written(ended)
     at = _seconds(app.get("finishedTime"))
     if told is not None:
         event = _told(native_id, told, at)
@@ -52,15 +52,25 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
             event.reason = failure("KILLED", words)[0]
         return event
     if state is JobState.FINISHED:
-        return AttemptEvent(native_id, state, time=at, exit_code=0, reason="")
+        return AttemptEvent(native_id, state, time=at, exit_code=0)
     reason, disruption = failure(str(app.get("state")), words)
     return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
 
 
-def _told(native_id: str, told: Any, at: float | None) -> AttemptEvent:
+def was_stopped(ended: bytes) -> bool:
+    """Whether the application master wrote down that it had been told to stop."""
+    told = _written(ended)
+    return told is not None and told.stopped
+
+
+def _written(ended: bytes) -> outcome.Outcome | None:
+    return outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
+
+
+def _told(native_id: str, told: outcome.Outcome, at: float | None) -> AttemptEvent:
     """The application master's own word on how its child ended."""
     if told.kind == "exit" and told.exit_code == 0 and not told.stopped:
-        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0, reason="")
+        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
     words = told.reason
     if told.kind == "exit":
         words = words or f"exit code {told.exit_code}"
@@ -132,8 +142,11 @@ def sentence(diagnostics: str) -> str:
     return " ".join(" ".join(kept).split())[:600] or "YARN does not say why"
 
 
-def _signal(number: int) -> str:
+def _signal(number: int | None) -> str:
     import signal
+
+    if number is None:
+        return "a signal"
 
     try:
         return signal.Signals(number).name

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import http.server
-import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from yarn_bed import Bed
+from yarn_refusal import ahead_of_time, answering
 from yarn_runs import Workflow
 
 PROJECT, PLATFORM = 3, 6
@@ -70,42 +69,14 @@ def test_webhdfs_at_the_wrong_port(workflow: Workflow, bed: Bed) -> None:
     _refused(workflow, {"webhdfs": bed.rm}, PLATFORM, "no WebHDFS", "9870")
 
 
-@pytest.fixture
-def doorman() -> Iterator[Any]:
-    """A server that refuses everybody: the bed's daemons let everybody in."""
-
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        code, challenge = 401, ""
-
-        def do_GET(self) -> None:
-            self.send_response(self.code)
-            if self.challenge:
-                self.send_header("WWW-Authenticate", self.challenge)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_PUT = do_POST = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.parametrize(
     ("code", "challenge", "words"),
-    [(401, "", "does not know who asks (401)"), (401, "Negotiate", "kerberos"), (403, "", "forbids user 'root'")],
-)
-def test_refused_by_the_resourcemanager(
-    workflow: Workflow, doorman: Any, code: int, challenge: str, words: str
-) -> None:
-    doorman.RequestHandlerClass.code, doorman.RequestHandlerClass.challenge = code, challenge
-    address = f"http://127.0.0.1:{doorman.server_address[1]}"
-    _refused(workflow, {"resource_manager": address}, PLATFORM, words)
+    [(401, {}, "does not know who asks (401)"), (401, {"WWW-Authenticate": "Negotiate"}, "kerberos"),
+     (403, {}, "forbids user 'root'")],
+)  # fmt: skip
+def test_refused_by_the_resourcemanager(workflow: Workflow, code: int, challenge: dict[str, str], words: str) -> None:
+    with answering(code, challenge) as address:
+        _refused(workflow, {"resource_manager": address}, PLATFORM, words)
 
 
 def test_an_unknown_queue(workflow: Workflow) -> None:
@@ -179,9 +150,9 @@ def test_a_certificate_that_is_not_trusted(workflow: Workflow, tmp_path: Path) -
     import subprocess
 
     made = [str(tmp_path / name) for name in ("key.pem", "cert.pem")]
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", made[0], "-out", made[1], "-days",
-                    "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
-                   capture_output=True)  # fmt: skip
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", made[0], "-out", made[1]]
+    argv += ["-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(argv, check=True, capture_output=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made[1], made[0])
@@ -196,31 +167,8 @@ def test_a_certificate_that_is_not_trusted(workflow: Workflow, tmp_path: Path) -
 
 
 def test_a_clock_far_off(workflow: Workflow) -> None:
-    """A server whose clock is an hour ahead: that of the bed's daemons is this machine's."""
-
-    class Ahead(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"clusterInfo": {"id": 1, "startedOn": 1, "haState": "ACTIVE", "hadoopVersion": "3.4.3"}})
-            self.send_response_only(200)
-            self.send_header("Date", self.date_time_string(int(time.time()) + 3600))
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        do_POST = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ahead)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        _refused(workflow, {"resource_manager": f"http://127.0.0.1:{server.server_address[1]}"}, PLATFORM,
-                 "clock is 36", "ahead of this machine's")  # fmt: skip
-    finally:
-        server.shutdown()
-        server.server_close()
+    with ahead_of_time(3600) as address:
+        _refused(workflow, {"resource_manager": address}, PLATFORM, "clock is 3", "ahead of this machine's")
 
 
 def _webhdfs(bed: Bed, method: str, path: str, operation: str) -> Any:

@@ -1,7 +1,8 @@
-"""A proxy in front of a ResourceManager that keeps what goes through: what a client really sends, and how often."""
+"""A proxy in front of a web service that keeps what goes through: what a client really sends, and how often."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -32,31 +33,31 @@ class Tap:
             def _pass(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 tap.note(self.command, self.path, body)
-                link = http.client.HTTPConnection(tap.target.hostname or "", tap.target.port, timeout=60)
+                link = http.client.HTTPConnection(tap.target.hostname or "", tap.target.port or 80, timeout=60)
                 try:
-                    kept = {
-                        name: value
-                        for name, value in self.headers.items()
-                        if name.lower() not in ("host", "connection")
-                    }
+                    kept = {name: value for name, value in self.headers.items() if name.lower() not in _OURS}
                     link.request(self.command, self.path, body or None, kept)
                     answer = link.getresponse()
                     data = answer.read()
-                except OSError:
-                    self.close_connection = True  # as if nobody listened
-                    self.connection.close()
-                    return
+                    self.send_response_only(answer.status)
+                    for name, value in answer.getheaders():
+                        if name.lower() not in _OURS:
+                            self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:  # the service is away, or the client was killed: as if nobody listened
+                    self.close_connection = True
+                    with contextlib.suppress(OSError):
+                        self.connection.close()
                 finally:
                     link.close()
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("transfer-encoding", "content-length", "connection", "server", "date"):
-                        self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
 
             do_GET = do_POST = do_PUT = do_DELETE = _pass
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError, ValueError):
+                    super().handle()
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -77,3 +78,6 @@ class Tap:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+
+
+_OURS = ("host", "connection", "transfer-encoding", "content-length")  # of each link its own
