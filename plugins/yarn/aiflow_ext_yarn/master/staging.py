@@ -73,12 +73,12 @@ class Staging:
         if self._made is None:
             self._made = json.dumps({**facts, "nonce": self._nonce}).encode()
         own = f"{STARTED}.{self._nonce}"
-        if self._read(STARTED) != self._made:  # not made yet, as far as we know
-            self._write(own, self._made)
-            self._rename(own, STARTED)
-        found = self._read(STARTED)
+        self._write(own, self._made)
+        if self._rename(own, STARTED):
+            return
+        found = self._read(STARTED)  # somebody's, or ours: made by a rename whose answer was lost
         if found is None:
-            raise StagingError("the start marker is gone as soon as it was made")
+            raise StagingError("the start marker could not be made, and is not there")
         if found != self._made:
             raise Refused(_maker(found))
 
@@ -101,16 +101,19 @@ class Staging:
         status, body, location = self._ask("PUT", name, "CREATE", overwrite="true")
         if location is not None:
             status, body, _ = self._request("PUT", location, data)
-        if status not in (200, 201):
+        if status != 201:
             raise _error(status, body)
 
-    def _rename(self, name: str, target: str) -> None:
+    def _rename(self, name: str, target: str) -> bool:
+        """Whether it was this very call that renamed."""
         path = urllib.parse.unquote(urllib.parse.urlsplit(self._urls[0]).path)
         destination = "/" + path.partition("/webhdfs/v1/")[2] + "/" + target
         status, body, _ = self._ask("PUT", name, "RENAME", destination=destination)
-        if status != 200:
+        try:
+            done = json.loads(body.decode("utf-8", "replace"))["boolean"]
+        except (ValueError, LookupError, TypeError):
             raise _error(status, body)
-        # True or false: who made the marker is read from it.
+        return status == 200 and done is True
 
     def _ask(self, method: str, name: str, operation: str, **options: str) -> tuple[int, bytes, str | None]:
         """Ask whichever NameNode is active."""
