@@ -22,12 +22,12 @@ def remote(name: str, words: str = "said so") -> bytes:
 
 
 class Server:
-    """Serves until ``with`` ends. ``files``: path -> content."""
+    """Serves until ``with`` ends. ``files``: path -> content; ``removed``: the folder is not there."""
 
     def __init__(self, fault: Fault = lambda *_: None, files: dict[str, bytes] | None = None) -> None:
         self.files: dict[str, bytes] = {} if files is None else files
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.fault = fault
+        self.fault, self.removed = fault, False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -81,14 +81,14 @@ class Server:
         if operation == "CREATE":
             return 307, b"", there
         if operation == "CREATE:data":
+            if self.removed and query.get("createparent") == "false":
+                return 404, remote("FileNotFoundException", "Parent directory doesn't exist"), {}
             self.files[path] = data
             return 201, b"", {}
-        if operation in ("OPEN", "OPEN:data") and path not in self.files:
-            return 404, remote("FileNotFoundException"), {}
-        if operation == "OPEN":
-            return 307, b"", there
-        if operation == "OPEN:data":
-            return 200, self.files[path], {}
+        if operation == "GETFILESTATUS":
+            if path not in self.files:
+                return 404, remote("FileNotFoundException"), {}
+            return 200, json.dumps({"FileStatus": {"modificationTime": 86_400_000, "length": 0}}).encode(), {}
         done = path in self.files and query["destination"] not in self.files
         if done:
             self.files[query["destination"]] = self.files.pop(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import time
@@ -38,7 +37,7 @@ class Master:
         self.beat = float(spec.get("heartbeat", 1.0))
         self.next_beat = 0.0
         self.keeper: Keeper | None = None
-        self.stopped = self.registered = False
+        self.stopped = self.registered = self.worded = False
         self.staging: Staging | None = None
         self.distrusted: float | None = None
         self.complained = ""
@@ -57,7 +56,6 @@ class Master:
             self._clear()
             outcome = Outcome(ends.BROKEN, stopped=self.stopped, reason=f"the application master failed: {error!r}")
         self._say(outcome.sentence())
-        self._leave_word(outcome)
         return self._unregister(outcome)
 
     def _through(self) -> Outcome:
@@ -71,9 +69,10 @@ class Master:
         try:
             values = Values(os.getcwd(), self.secrets)
             child = Child(self.spec, values, self.logs)
+            child.write_files()
             self.staging = _staging(self.spec["staging"], values)
             refusal = self._claim(self.staging)
-        except (SpecError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except (SpecError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
             refusal = Outcome(ends.NOT_STARTED, reason=str(error) or repr(error))
         if refusal is not None:
             refusal.stopped = self.stopped
@@ -85,17 +84,10 @@ class Master:
 
     def _claim(self, staging: Staging) -> Outcome | None:
         """Make the start marker; None: it is made, and the child may start."""
-        facts = {
-            "application": "_".join(["application", *_ids()[0]]),
-            "attempt": "_".join(["appattempt", *_ids()[0], _ids()[1].zfill(6)]),
-            "container": os.environ.get("CONTAINER_ID", ""),
-            "node": os.environ.get("NM_HOST", ""),
-            "time": time.time(),
-        }
         deadline = time.monotonic() + float(self.spec["staging"].get("patience", 600.0))
         while True:
             try:
-                staging.claim(facts)
+                staging.claim()
                 return None
             except Refused as error:
                 return Outcome(ends.REFUSED, reason=str(error))
@@ -166,36 +158,39 @@ class Master:
             status = protocol.SUCCEEDED
         deadline = time.monotonic() + float(self.spec.get("patience", 3600.0))
         delay = 0.01
-        while time.monotonic() < deadline:
-            try:
-                if self.rm.finish(status, outcome.diagnostics()):
-                    return 0
-            except Lost as error:
-                self._say(f"lost: {error}")
-                return UNTOLD
-            except (Unreachable, RemoteError, WireError) as error:
-                self._complain(str(error))
+        try:
+            while time.monotonic() < deadline:
                 try:
+                    if self.rm.finish(status, outcome.diagnostics()):
+                        return 0
+                except (Unreachable, RemoteError, WireError) as error:
+                    self._complain(str(error))
+                    self._leave_word(outcome)  # it may be long until anybody can be told
                     self._check_trust(error)
-                except Lost:
-                    return UNTOLD
-                if self.stopped and not self.registered:
-                    return UNTOLD
-            time.sleep(delay)
-            delay = min(delay * 2, 0.5)
+                    if self.stopped and not self.registered:
+                        break
+                time.sleep(delay)
+                delay = min(delay * 2, 0.5)
+        except Lost as error:
+            self._say(f"lost: {error}")
+        finally:
+            self._leave_word(outcome)
         return UNTOLD
 
     def _leave_word(self, outcome: Outcome) -> None:
+        """Keep the outcome in the staging folder too, once: a ResourceManager forgets its applications."""
+        if self.staging is None or self.worded or outcome.kind == ends.REFUSED:  # then the word is another one's
+            return
         deadline = time.monotonic() + LAST_WORD
-        while self.staging is not None and outcome.kind != ends.REFUSED:  # then the word is another one's
+        while not self.worded:
             try:
-                return self.staging.end(outcome.to_json())
+                self.staging.end(outcome.to_json())
+                self.worded = True
             except StagingError as error:
                 self._complain(f"no outcome in the staging folder: {error}")
                 if error.hopeless or time.monotonic() > deadline:
-                    return None
-            time.sleep(0.2)
-        return None
+                    return
+                time.sleep(0.2)
 
     def _clear(self) -> None:
         """End everything, at once."""
@@ -229,12 +224,6 @@ def _staging(spec: dict[str, Any], values: Values) -> Staging:
         ca=spec.get("ca"),
         verify=spec.get("verify", True),
     )
-
-
-def _ids() -> tuple[list[str], str]:
-    """Cluster time stamp and number of the application, and the attempt's number, out of the container's name."""
-    found = re.match(r"container_(?:e\d+_)?(\d+)_(\d+)_(\d+)_", os.environ.get("CONTAINER_ID", ""))
-    return ([found.group(1), found.group(2)], found.group(3)) if found else (["0", "0"], "0")
 
 
 def main(argv: list[str]) -> int:

@@ -69,11 +69,15 @@ class Values:
 
 
 class Child:
-    """The child to start: ``argv``, ``env``, ``cwd``, ``stdout``, ``stderr``, ``mark``. Raises SpecError."""
+    """The child to start: ``argv``, ``env``, ``cwd``, ``stdout``, ``stderr``, ``mark``, and the ``files`` it finds.
+
+    Raises SpecError, and ValueError and the like for a specification that is none.
+    """
 
     def __init__(self, spec: Mapping[str, Any], values: Values, logs: str) -> None:
         self.argv = [values.text(item) for item in spec["argv"]]
         self.cwd = values.path(spec.get("cwd", "."))
+        self.files = {values.path(name): base64.b64decode(text) for name, text in spec.get("files", {}).items()}
         self.stdout, self.stderr = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
         self.mark = str(spec["mark"])
         self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None
@@ -84,6 +88,13 @@ class Child:
         if self.reason_file:
             env["AIFLOW_REASON_FILE"] = self.reason_file
         self.env = env
+
+    def write_files(self) -> None:
+        """Put its files in place. Raises OSError."""
+        for path, data in self.files.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
 
     def reason(self) -> str | None:
         """The line that the child has left in its reason file."""

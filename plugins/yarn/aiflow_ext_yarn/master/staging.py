@@ -1,7 +1,8 @@
 """The attempt's folder on the cluster's file system, by WebHDFS or HttpFS: its start marker and its end.
 
-The marker is written under a name of its own and renamed: HDFS's rename neither replaces a file nor succeeds twice, and
-its answer, unlike a create's, can be lost without anybody knowing less, for the marker holds who made it.
+The marker is made under a name of its own and renamed: HDFS's rename neither replaces a file nor succeeds twice, and
+when its answer is lost, the old name's absence tells as much. It is empty: a file without a block is closed at once,
+while one with a byte may wait 400 ms for its DataNode's report (``dfs.client.block.write.locateFollowingBlock``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 import urllib.parse
 
 from aiflow_ext_yarn.master import ENDED, STARTED
@@ -16,19 +18,18 @@ from aiflow_ext_yarn.master import ENDED, STARTED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
 TIMEOUT = 10.0
 LARGEST = 1 << 20
 # What does not go away by waiting.
 HOPELESS = (
     "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
-    "DSQuotaExceededException", "ParentNotDirectoryException",
+    "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
 )  # fmt: skip
 
 
 class Refused(Exception):
-    """There is a start marker of somebody else."""
+    """There is a start marker of somebody else; says since when."""
 
 
 class StagingError(Exception):
@@ -62,43 +63,48 @@ class Staging:
         self._urls = [url.rstrip("/") for url in urls]
         self._who = {"delegation": delegation} if delegation else {"user.name": user} if user else {}
         self._ca, self._verify = ca, verify
-        self._nonce = os.urandom(8).hex()
-        self._made: bytes | None = None
+        self._nonce, self._tries = os.urandom(8).hex(), 0
+        self._own: str | None = None
 
-    def claim(self, facts: dict[str, Any]) -> None:
-        """Make the start marker, which holds ``facts``; repeating it does no harm.
+    def claim(self) -> None:
+        """Make the start marker; repeating it does no harm.
 
-        Raises Refused where somebody else's is there, StagingError where none could be made.
+        Raises Refused where somebody else's is there, StagingError where it is not known to be made: ask again.
         """
-        if self._made is None:
-            self._made = json.dumps({**facts, "nonce": self._nonce}).encode()
-        own = f"{STARTED}.{self._nonce}"
-        self._write(own, self._made)
-        if self._rename(own, STARTED):
+        if self._own is None:
+            # A fresh name each time: a request that was given up on may still be carried out.
+            self._tries += 1
+            own = f"{STARTED}.{self._nonce}.{self._tries}"
+            self._write(own, b"")
+            self._own = own
+        if self._rename(self._own, STARTED):
             return
-        found = self._read(STARTED)  # somebody's, or ours: made by a rename whose answer was lost
-        if found is None:
-            raise StagingError("the start marker could not be made, and is not there")
-        if found != self._made:
-            raise Refused(_maker(found))
+        since = self._changed(STARTED)
+        if self._changed(self._own) is not None:
+            if since is None:
+                raise StagingError("the start marker could not be made, and is not there")
+            raise Refused(time.strftime("its start marker is of %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)))
+        if since is None:
+            raise StagingError("the staging folder was removed", hopeless=True)
+        # It was ours: made by a rename whose answer was lost.
 
     def end(self, outcome: str) -> None:
-        """Leave word of the end. Raises StagingError."""
+        """Leave word of the end, where the folder is still there. Raises StagingError."""
         self._write(ENDED, outcome.encode())
 
-    def _read(self, name: str) -> bytes | None:
-        status, body, location = self._ask("GET", name, "OPEN")
-        if status == 404:
+    def _changed(self, name: str) -> float | None:
+        """When a file was made, in seconds since the epoch; None: there is none."""
+        status, body, _ = self._ask("GET", name, "GETFILESTATUS")
+        if status == 404 and _remote(body)[0] == "FileNotFoundException":
             return None
-        if location is not None:
-            status, body, _ = self._request("GET", location)
-        if status != 200:
+        try:
+            return float(json.loads(body.decode("utf-8", "replace"))["FileStatus"]["modificationTime"]) / 1000
+        except (ValueError, LookupError, TypeError):
             raise _error(status, body)
-        return body
 
     def _write(self, name: str, data: bytes) -> None:
-        # Two steps, as WebHDFS has it: the NameNode says where the bytes go.
-        status, body, location = self._ask("PUT", name, "CREATE", overwrite="true")
+        # Two steps, as WebHDFS has it: the NameNode says where the bytes go. A folder that was cleaned up stays away.
+        status, body, location = self._ask("PUT", name, "CREATE", overwrite="true", createparent="false")
         if location is not None:
             status, body, _ = self._request("PUT", location, data)
         if status != 201:
@@ -172,11 +178,3 @@ def _error(status: int, body: bytes) -> StagingError:
     name, words = _remote(body)
     said = f"{name}: {words}" if name else f"HTTP status {status}"
     return StagingError(said, hopeless=name in HOPELESS or status == 401)
-
-
-def _maker(marker: bytes) -> str:
-    try:
-        found = json.loads(marker.decode("utf-8", "replace"))
-        return "by {} on {}".format(found["container"], found["node"])
-    except (ValueError, LookupError, TypeError):
-        return "by somebody who is not known"
