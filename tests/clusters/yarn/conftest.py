@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# The modules' names begin with yarn_: other clusters' folders are on the same path.
-sys.path.insert(0, str(Path(__file__).parent))
+# What begins with yarn_ there is found by its name; other clusters' folders are on the same path.
+sys.path.append(str(Path(__file__).parent))
 
 from yarn_bed import Bed
 from yarn_hadoop import BedError

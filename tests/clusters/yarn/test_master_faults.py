@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_master import processes, running
 from yarn_bed import Bed
-from yarn_jobs import get, submit
+from yarn_jobs import get, processes, running, submit
 
 
 def until_file(text: str = "exit 5") -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from yarn_bed import Bed
@@ -93,6 +96,37 @@ class Application:
         while not met():
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def processes(mark: str) -> list[int]:
+    """Living processes that carry an attempt's mark."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                environ = Path(entry.path, "environ").read_bytes().split(b"\0")
+                state = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[0]
+                if f"AIFLOW_MARK={mark}".encode() in environ and state != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+def masters(app: Application) -> list[int]:
+    """The application master and, last, its keeper: they carry the container's name and not the mark."""
+    container = app.container
+    found = []
+    for entry in sorted(int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()):
+        with contextlib.suppress(OSError):
+            environ = Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
+            line = Path(f"/proc/{entry}/cmdline").read_bytes()
+            if f"CONTAINER_ID={container}".encode() in environ and b"aiflow-am.pyz" in line and b"bash" not in line:
+                found.append(entry)
+    return found
+
+
+def running(app: Application) -> None:
+    """Wait until the child runs."""
+    app.until(lambda: bool(processes(app.id)))
 
 
 def submit(

@@ -77,6 +77,8 @@ class Master:
         if refusal is not None:
             refusal.stopped = self.stopped
             return refusal
+        if self.stopped:
+            return Outcome(ends.NOT_STARTED, stopped=True, reason="it was stopped first")
         self.keeper = Keeper(child, float(self.spec.get("grace", 10.0)))
         if self.stopped:
             self.keeper.stop()

@@ -79,8 +79,9 @@ class Staging:
             self._own = own
         if self._rename(self._own, STARTED):
             return
-        since = self._changed(STARTED)
-        if self._changed(self._own) is not None:
+        # In this order: a folder that is removed in between must not look like a marker of ours.
+        waits, since = self._changed(self._own) is not None, self._changed(STARTED)
+        if waits:
             if since is None:
                 raise StagingError("the start marker could not be made, and is not there")
             raise Refused(time.strftime("its start marker is of %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)))
