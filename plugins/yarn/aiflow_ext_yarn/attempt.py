@@ -15,6 +15,7 @@ from aiflow_ext_yarn import master
 from aiflow_ext_yarn.connection import Connection
 from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
+from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.patience import patiently
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
 from aiflow_ext_yarn.states import event_of, state_of, was_stopped
@@ -84,7 +85,7 @@ class Attempt(Jsonable):
         if app is not None:
             told = state_of(app)
             ended = None
-            if told is JobState.FAILED and "aiflow-outcome:" not in str(app.get("diagnostics") or ""):
+            if told is JobState.FAILED and outcome.LABEL not in str(app.get("diagnostics") or ""):
                 ended = self._ended()
             return event_of(self.native_id, app, ended)
         ended = self._ended()
@@ -209,7 +210,8 @@ class Attempt(Jsonable):
             return True
         Path(self.work_folder).mkdir(parents=True, exist_ok=True)
         logs = Logs(self.connection)
-        told = "aiflow-outcome:" in str(app.get("diagnostics") or "") and '"not-started"' not in str(app["diagnostics"])
+        end = outcome.parse(str(app.get("diagnostics") or ""))
+        told = end is not None and end.kind != outcome.NOT_STARTED
         deadline, pause = time.monotonic() + (KEEP_WAIT if told else NOT_TOLD), 0.05
         settled = told  # the master tells the end after it has swept: what YARN killed may still be writing
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ class Connection(Jsonable):
         verify: whether certificates are verified.
         staging: absolute path on the file system.
         patience: seconds to wait for a service that is away.
+        renewer: who renews delegation tokens: the ResourceManager's user.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Connection(Jsonable):
         verify: bool,
         staging: str,
         patience: float,
+        renewer: str = "yarn",
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
-        self.staging, self.patience = staging, patience
+        self.staging, self.patience, self.renewer = staging, patience, renewer
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Conn
         config.tls_verify,
         config.staging or f"/user/{user}/.aiflow",
         config.patience,
+        re.split("[/@]", conf.get("yarn.resourcemanager.principal") or "yarn")[0],
     )
 
 

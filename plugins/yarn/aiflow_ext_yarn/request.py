@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 APPLICATION_ID = "${server:application_id}"
+DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
 INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores
@@ -129,7 +130,7 @@ def content(job: YarnJob) -> Json:
             "local-resources": {"entry": [_local_resource(job, each) for each in staged]},
             "environment": {"entry": environment},
             "commands": {"command": f"{command} --logs <LOG_DIR> 1><LOG_DIR>/am.stdout 2><LOG_DIR>/am.stderr"},
-            "credentials": {"secrets": {"entry": _secrets(job)}},
+            "credentials": _credentials(job),
         },
     }
     if config.priority is not None:
@@ -229,14 +230,17 @@ def _spec(job: YarnJob, native_id: str) -> Json:
     }
 
 
-def _secrets(job: YarnJob) -> list[Json]:
-    found = [
+def _credentials(job: YarnJob) -> Json:
+    """Secrets, and under Kerberos the token with which nodes and application master reach the file system."""
+    entries = [
         {"key": f"aiflow.env.{name}", "value": f"${{secret:{value['secret']}}}"}
         for name, value in job.config.env.items()
         if is_secret(value)
     ]
+    found: Json = {"secrets": {"entry": entries}}
     if job.connection.kerberos:
-        found.append({"key": "aiflow.delegation", "value": "${server:delegation_token}"})
+        entries.append({"key": "aiflow.delegation", "value": DELEGATION})
+        found["tokens"] = {"entry": [{"key": "aiflow.file_system", "value": FILE_SYSTEM}]}
     return found
 
 
@@ -245,7 +249,7 @@ def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[s
 
     Args:
         statuses: of each staged file, by its name in the container's folder.
-        secrets: values by their keys in the credentials.
+        secrets: values by their keys in the credentials, tokens included.
     """
     submission: Json = json.loads(json.dumps(request["submission"]))
     container = submission["am-container-spec"]
@@ -257,6 +261,8 @@ def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[s
             entry["value"] = _encoded(request["spec"])
     for entry in container["credentials"]["secrets"]["entry"]:
         entry["value"] = base64.b64encode(secrets[entry["key"]].encode("utf-8", "surrogateescape")).decode()
+    for entry in container["credentials"].get("tokens", {}).get("entry", []):
+        entry["value"] = secrets[entry["key"]]
     return submission
 
 

@@ -12,7 +12,7 @@ import aiflow_ext as af
 from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.errors import PlatformError, Problem
 from aiflow_ext.translate import secrets
-from aiflow_ext_yarn import known, master, request
+from aiflow_ext_yarn import known, master, request, tokens
 from aiflow_ext_yarn.attempt import YarnHandler
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.jobs import YarnJob
@@ -121,7 +121,8 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
     hidden = {name: value for name, value in job.config.env.items() if secrets.is_secret(value)}
     values = {f"aiflow.env.{name}": value for name, value in secrets.resolve(hidden).items()}
     if connection.kerberos:
-        values["aiflow.delegation"] = patiently(lambda: files.delegation_token(connection.user), BLIP)
+        token = patiently(lambda: files.delegation_token(connection.renewer), BLIP)
+        values |= {"aiflow.delegation": token, "aiflow.file_system": tokens.for_nodes(token, connection.file_system)}
     body = request.filled(sent.content, statuses, values)
     patiently(lambda: rm.submit(body), BLIP)
     stir()

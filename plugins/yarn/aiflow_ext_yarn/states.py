@@ -19,8 +19,19 @@ _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
          "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
-_NOISE = ("For more detailed output", "Failing the application", "Then click on links", "Application application_",
-          "Diagnostics", "Failing this attempt")  # fmt: skip
+_NOISE = tuple(
+    re.compile(each)
+    for each in (
+        r"Application application_\S+ failed \d+ times (?:\(global limit[^)]*\) )?due to ",
+        r"AM Container for appattempt_\S+ exited with\s+exitCode: -?\d+",
+        r"Failing this attempt\.\s*(?:Diagnostics:)?",
+        r"\[\d{4}-\d\d-\d\d [\d:.]+\]",
+        r"Last \d+ bytes of \S+ :",
+        r"Error file: \S+",
+    )
+)
+# Lines of a Java stack trace, the exception's own repetition of its sentence included.
+_TRACE = re.compile(r"at [\w.$]+\(|Caused by|\.\.\. \d+ more|[\w.$]+(?:Exception|Error): |[=-]+$")
 
 
 def state_of(app: Json) -> JobState:
@@ -46,6 +57,10 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
     if told is None and ended is not None:
         told = _written(ended)
     at = _seconds(app.get("finishedTime"))
+    if told is not None and told.kind in (outcome.BROKEN, outcome.NOT_STARTED):
+        reason, disruption = failure(str(app.get("state")), words)
+        if disruption:  # the node was lost: what its processes last wrote of that is no news
+            return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=True)
     if told is not None:
         event = _told(native_id, told, at)
         if app.get("state") == "KILLED" and event.state is not JobState.FINISHED:
@@ -69,16 +84,16 @@ def _written(ended: bytes) -> outcome.Outcome | None:
 
 def _told(native_id: str, told: outcome.Outcome, at: float | None) -> AttemptEvent:
     """The application master's own word on how its child ended."""
-    if told.kind == "exit" and told.exit_code == 0 and not told.stopped:
+    if told.kind == outcome.EXIT and told.exit_code == 0 and not told.stopped:
         return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
     words = told.reason
-    if told.kind == "exit":
+    if told.kind == outcome.EXIT:
         words = words or f"exit code {told.exit_code}"
-    elif told.kind == "signal":
+    elif told.kind == outcome.SIGNAL:
         words = words or f"ended by {_signal(told.signal)}"
-    elif told.kind == "refused":
+    elif told.kind == outcome.REFUSED:
         words = f"not started a second time: {words or 'its start marker was there'}"
-    elif told.kind == "not-started":
+    elif told.kind == outcome.NOT_STARTED:
         words = f"never started: {words or 'the application master does not say why'}"
     else:
         words = f"its end is not known: {words or told.kind}"
@@ -127,17 +142,15 @@ def waiting_for(app: Json) -> str | None:
 
 def sentence(diagnostics: str) -> str:
     """What matters of a Java diagnostics text: no stack traces, and the last words of what was run."""
-    kept = []
-    text = re.sub(r"Application application_\S+ failed \d+ times (?:\(global limit[^)]*\) )?due to ", "", diagnostics)
-    text = re.sub(r"\[\d{4}-\d\d-\d\d [\d:.]+\]", "", text)
-    text = re.sub(r"(?:AM Container for )?\S*appattempt_\S+ exited with ", "", text)
+    text = diagnostics.partition("For more detailed output")[0]
+    for noise in _NOISE:
+        text = noise.sub("", text)
+    kept: list[str] = []
     for line in text.splitlines():
-        line = line.strip()
-        if not line or line.startswith(("at ", "Caused by", "java.", *_NOISE)) or set(line) <= set("=-. "):
+        line = line.strip(" .;\t")
+        if not line or _TRACE.match(line):
             continue
-        line = line.partition("For more detailed output")[0].strip()
-        line = line.partition("Failing this attempt")[0].strip()
-        if line and line not in kept:
+        if line not in kept:
             kept.append(line)
     return " ".join(" ".join(kept).split())[:600] or "YARN does not say why"
 
