@@ -72,6 +72,7 @@ def test_the_application_masters_own_word(
         (MISSING, "its files could not be brought to the node: File does not exist: hdfs://nn:8020/x", False),
         (MISSING.replace("File does not exist", "Connection refused"), "its files could not be brought", True),
         (NO_PYTHON, "python9: No such file or directory", False),
+        ("org.apache.X.AccessControlException: Queue root.small is STOPPED. No.", "Queue root.small is STOPPED", False),
         ("submitted by user ada to unknown queue: nope", "unknown queue: nope", False),
     ],
 )

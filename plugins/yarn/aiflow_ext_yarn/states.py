@@ -30,8 +30,9 @@ _NOISE = tuple(
         r"Error file: \S+",
     )
 )
-# Lines of a Java stack trace, the exception's own repetition of its sentence included.
-_TRACE = re.compile(r"at [\w.$]+\(|Caused by|\.\.\. \d+ more|[\w.$]+(?:Exception|Error): |[=-]+$")
+# Lines of a Java stack trace.
+_TRACE = re.compile(r"at [\w.$]+\(|Caused by|\.\.\. \d+ more|[=-]+$")
+_CLASS = re.compile(r"(?:[\w.$]+(?:Exception|Error): )+")  # before the sentence, which then stands there twice
 
 
 def state_of(app: Json) -> JobState:
@@ -147,7 +148,7 @@ def sentence(diagnostics: str) -> str:
         text = noise.sub("", text)
     kept: list[str] = []
     for line in text.splitlines():
-        line = line.strip(" .;\t")
+        line = _CLASS.sub("", line).strip(" .;\t")
         if not line or _TRACE.match(line):
             continue
         if line not in kept:
