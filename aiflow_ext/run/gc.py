@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.run.cleaning import cleanup_run
 from aiflow_ext.run.find import stores
 from aiflow_ext.run.lock import holder
+from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.store import Store
+
+_log = logging.getLogger("aiflow_ext")
 
 
 def collect(
@@ -34,16 +40,24 @@ def collect(
                 continue
             if older_than is not None and run["ended_at"] > time.time() - older_than:
                 continue
-            removed.append(run)
-            if not dry_run:
-                _remove(store, run)
+            if dry_run or _remove(store, run):
+                removed.append(run)
     return removed
 
 
-def _remove(store: Store, run: dict[str, Any]) -> None:
+def _remove(store: Store, run: dict[str, Any]) -> bool:
+    """Whether the run is gone: one whose platform cannot be reached now stays, for the next time."""
     plan, _ = store.plan(run["run"])
+    try:
+        cleanup_run(Observed(store, run["run"]).plan, run["run"], Path(run["folder"]))
+    except UnreachableError as error:
+        _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
+        return False
+    except Exception as error:
+        _log.warning("run %s may have left something on its platform: %s", run["run"], error)
     artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
     if artifacts and "://" not in artifacts:
         shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)
     shutil.rmtree(run["folder"], ignore_errors=True)
     store.forget(run["run"])
+    return True
