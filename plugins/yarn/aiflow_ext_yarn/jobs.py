@@ -175,7 +175,9 @@ class YarnJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def attach(self, job: af.BaseJob, native_id: str) -> YarnHandler:
-        return YarnHandler(_yarn(job).attempt(native_id))
+        from aiflow_ext_yarn import sending
+
+        return sending.attach(_yarn(job), native_id)
 
     @af.hookimpl
     def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:

@@ -184,13 +184,19 @@ class ResourceManager:
         return bool(answer.status == 200)
 
     def limit(self, application: str, seconds: float) -> None:
-        """Have an application killed so many seconds from now, by the ResourceManager's clock."""
+        """Have an application killed so many seconds after its submission, by the ResourceManager's clock; one that
+        has a lifetime keeps it.
+
+        Raises Unreachable while the ResourceManager is still saving the application, and takes no lifetime for it.
+        """
         app = self.app(application)
         if app is None or app["state"] in ENDED:
             return
         known = {each.get("type"): each for each in ((app.get("timeouts") or {}).get("timeout") or [])}
         if known.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
             return
+        if app["state"] in ("NEW", "NEW_SAVING"):
+            raise Unreachable(f"application {application} is still being saved")
         began = float(app.get("startedTime") or 0) / 1000 or time.time()
         expiry = datetime.datetime.fromtimestamp(began + seconds, datetime.timezone.utc)
         text = expiry.strftime("%Y-%m-%dT%H:%M:%S.000+0000")

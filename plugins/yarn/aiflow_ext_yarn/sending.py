@@ -126,10 +126,15 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
     body = request.filled(sent.content, statuses, values)
     patiently(lambda: rm.submit(body), BLIP)
     stir()
-    if job.config.lifetime is not None:
-        lifetime = job.config.lifetime
-        patiently(lambda: rm.limit(native_id, lifetime), BLIP)
-    return YarnHandler(job.attempt())
+    return attach(job, native_id)
+
+
+def attach(job: YarnJob, native_id: str) -> YarnHandler:
+    """The handler of an application; its lifetime, which no submission can hold, is set where it is not yet."""
+    lifetime = job.config.lifetime
+    if lifetime is not None:
+        patiently(lambda: ResourceManager(job.connection).limit(native_id, lifetime), BLIP)
+    return YarnHandler(job.attempt(native_id))
 
 
 def cleanup(job: YarnJob) -> None:
