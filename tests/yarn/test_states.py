@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.http import Answer
-from aiflow_ext_yarn.logs import container_of, frame_of
+from aiflow_ext_yarn.logs import _Unframed, container_of, frame_of
 from aiflow_ext_yarn.master.outcome import Outcome
 from aiflow_ext_yarn.states import event_of, sentence, waiting_for
 
@@ -129,6 +131,16 @@ FRAME = b"Container: c on node\nLogAggregationType: LOCAL\n=====\nLogType:stdout
 def test_a_frame_of_a_log(body: bytes, size: int, wanted: tuple[int, int, bytes] | None) -> None:
     found = frame_of(Answer("http://node", 200, {}, body), size)
     assert (None if found is None else (found.length, found.start, found.data)) == wanted
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(("body", "wanted"), [(b"0123456789End of LogType", b"0123456789"), (b"01234", None)])
+def test_a_whole_log_piece_by_piece(size: int, body: bytes, wanted: bytes | None) -> None:
+    whole, file = FRAME + body, io.BytesIO()
+    log = _Unframed(file)
+    for place in range(0, len(whole), size):
+        log.take(whole[place : place + size])
+    assert (file.getvalue() if log.complete else None) == wanted
 
 
 def test_a_token_for_hdfs() -> None:

@@ -9,7 +9,7 @@ import base64
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -81,6 +81,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         read: float = READ,
         limit: int | None = None,
+        sink: Callable[[bytes], object] | None = None,
         plain: bool = False,
     ) -> Answer:
         """One request, redirects left to the caller.
@@ -90,32 +91,34 @@ class Http:
             body: bytes, or a binary file.
             read: seconds that the server may be silent.
             limit: read at most so many bytes of the body, then hang up.
+            sink: called with each piece of the body of a 200, which is then not in the answer.
             plain: the URL is complete as it stands, and no authentication is to be added.
 
         Raises Unreachable without an answer, Refused for 401 and 403 (but of a RemoteException, which the caller
         reads), PlatformError for a certificate that is not trusted.
         """
-        import urllib3
-
         target = url if plain else self._with(url, params or {})
         sent = {"Accept": "application/json", **(headers or {})}
-        answer = self._once(method, target, body, sent, read, limit)
-        if (
-            answer.status == 401
-            and self.connection.kerberos
-            and "negotiate" in answer.headers.get("www-authenticate", "").lower()
-        ):
+        answer = self._once(method, target, body, sent, read, limit, sink)
+        challenge = answer.headers.get("www-authenticate", "").lower()
+        if answer.status == 401 and self.connection.kerberos and "negotiate" in challenge:
             sent["Authorization"] = f"Negotiate {_negotiate(target)}"
             if hasattr(body, "seek"):
                 body.seek(0)
-            answer = self._once(method, target, body, sent, read, limit)
-        del urllib3
+            answer = self._once(method, target, body, sent, read, limit, sink)
         if answer.status == 401 or (answer.status == 403 and not answer.remote()[0]):
             raise self._refusal(answer)
         return answer
 
     def _once(
-        self, method: str, url: str, body: Any, headers: Mapping[str, str], read: float, limit: int | None
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        headers: Mapping[str, str],
+        read: float,
+        limit: int | None,
+        sink: Callable[[bytes], object] | None,
     ) -> Answer:
         import urllib3
 
@@ -130,12 +133,16 @@ class Http:
         try:
             response = self._pool().request(
                 method, url, body=body, headers=sent, timeout=timeout, retries=again, redirect=False,
-                preload_content=limit is None,
+                preload_content=limit is None and sink is None,
             )  # fmt: skip
-            if limit is None:
+            data = b""
+            if limit is None and sink is None:
                 data = response.data
+            elif sink is not None and response.status == 200:
+                for piece in response.stream(1 << 18):
+                    sink(piece)
             else:
-                data = b""
+                limit = 1 << 20 if limit is None else limit
                 while len(data) < limit and (piece := response.read(min(limit - len(data), 1 << 18))):
                     data += piece
                 response.close()

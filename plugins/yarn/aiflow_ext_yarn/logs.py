@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from aiflow_ext.model.errors import PlatformError
@@ -82,11 +83,11 @@ class Logs:
         for source in self._sources(container, stream, True):
             try:
                 with open(part, "wb") as file:
-                    while (piece := self._from(source, file.tell())) is not None:
-                        if not piece:
-                            part.replace(target)
-                            return True
-                        file.write(piece)
+                    log = _Unframed(file)
+                    self.http.request("GET", source, headers={"Accept": "text/plain"}, sink=log.take)
+                if log.complete:
+                    part.replace(target)
+                    return True
             except Unreachable:
                 continue
             finally:
@@ -138,6 +139,31 @@ class Logs:
         limit = None if most == 0 else most + _HEAD + PIECE
         answer = self.http.request("GET", url, {"size": size}, headers={"Accept": "text/plain"}, limit=limit)
         return frame_of(answer, size)
+
+
+class _Unframed:
+    """Takes an answer piece by piece, and writes the log that is framed in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.head, self.left = b"", -1  # -1: the log has not begun
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the log has been written."""
+        return self.left == 0
+
+    def take(self, piece: bytes) -> None:
+        """The next piece."""
+        if self.left < 0:
+            self.head += piece
+            length, contents = _LENGTH.search(self.head[:_HEAD]), _CONTENTS.search(self.head[:_HEAD])
+            if length is None or contents is None:
+                self.head = self.head[:_HEAD]
+                return
+            self.left, piece = int(length[1]), self.head[contents.end() :]
+        self.file.write(piece[: self.left])
+        self.left -= min(self.left, len(piece))
 
 
 def frame_of(answer: Answer, size: int) -> Frame | None:
