@@ -108,7 +108,7 @@ def test_a_hanging_resource_manager(bed: Bed, tmp_path: Path) -> None:
     running(app)
     bed.kill("rm", signal.SIGSTOP)
     (tmp_path / "end").touch()
-    app.until(lambda: get(bed, f"{app.staging}/ended") is not None)
+    app.until(lambda: get(bed, f"{app.staging}/ended") is not None, timeout=60)  # a call is given 30 s
     bed.kill("rm", signal.SIGCONT)
     assert app.end()[2].exit_code == 5
 

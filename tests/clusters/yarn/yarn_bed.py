@@ -177,8 +177,11 @@ class Bed:
     # -- daemons ----------------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
-        """Start one daemon where it is not running; does not wait until it answers."""
-        if name not in self.daemons or self.alive(name):
+        """Start one daemon where it is not running, or let it go on; does not wait until it answers."""
+        if name not in self.daemons:
+            return
+        if self.alive(name):
+            self.kill(name, signal.SIGCONT)
             return
         self._killed.discard(name)
         for folder in ("run", "logs", "data"):
@@ -198,15 +201,18 @@ class Bed:
         (self.folder / "run" / name).write_text(f"{process.pid} {_started(process.pid)}")
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, wait: bool = True) -> None:
-        """Signal one daemon, where it is alive, and wait for its end."""
+        """Signal one daemon, where it is alive, and wait for its end; one that ignores SIGTERM gets SIGKILL."""
         pid = self.pid(name)
         if pid is None:
             return
-        self._killed.add(name)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._killed.add(name)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         if wait and number in (signal.SIGKILL, signal.SIGTERM):
             self._wait_gone(name, 20)
+            if number == signal.SIGTERM:
+                self.kill(name)
 
     def pid(self, name: str) -> int | None:
         """The pid of a daemon that is alive."""
