@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_yarn.attempt import KEEP_WAIT, Attempt
+from aiflow_ext_yarn.attempt import Attempt
 
-AT_ONCE = 4
-_pool: ThreadPoolExecutor | None = None
-_kept: dict[str, Future[bool]] = {}
+_free = threading.BoundedSemaphore(4)  # logs of so many attempts at once
+_begun: dict[str, _Keeping] = {}
 _lock = threading.Lock()
+
+
+class _Keeping(threading.Thread):
+    """Keeps one attempt's logs. A daemon: a command that only looks does not wait for it; a file is there whole or not
+    at all."""
+
+    def __init__(self, attempt: Attempt, app: dict[str, Any]) -> None:
+        super().__init__(name="aiflow-yarn-logs", daemon=True)
+        self.attempt, self.app, self.kept = attempt, app, False
+
+    def run(self) -> None:
+        with _free:
+            try:
+                self.kept = self.attempt.keep(self.app)
+            except (PlatformError, OSError):
+                pass  # whoever needs them tries again, and tells
 
 
 def keep_soon(attempt: Attempt, app: dict[str, Any]) -> None:
     """Begin to keep the logs of an attempt that has ended, in the background."""
-    global _pool
     with _lock:
-        if attempt.native_id in _kept:
+        if attempt.native_id in _begun:
             return
-        if _pool is None:
-            _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="aiflow-yarn-logs")
-        _kept[attempt.native_id] = _pool.submit(_keep, attempt, app)
-
-
-def _keep(attempt: Attempt, app: dict[str, Any]) -> bool:
-    try:
-        return attempt.keep(app)
-    except (PlatformError, OSError):
-        return False
+        keeping = _begun[attempt.native_id] = _Keeping(attempt, app)
+    keeping.start()
 
 
 def keep_now(attempt: Attempt) -> bool:
     """Whether the logs are kept; waits for what was begun, and tries again where that failed."""
     with _lock:
-        begun = _kept.pop(attempt.native_id, None)
-    if begun is not None and begun.result(KEEP_WAIT * 4):
-        return True
+        begun = _begun.pop(attempt.native_id, None)
+    if begun is not None:
+        begun.join()
+        if begun.kept:
+            return True
     return attempt.keep()

@@ -8,6 +8,7 @@ their place is computed from N.
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -79,7 +80,7 @@ class Logs:
 
         The file is complete or absent.
         """
-        part = target.with_name(f".{target.name}.part")
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # another process may do the same
         for source in self._sources(container, stream, True):
             try:
                 with open(part, "wb") as file:
