@@ -88,14 +88,22 @@ class Attempt(Jsonable):
             if told is JobState.FAILED and outcome.LABEL not in str(app.get("diagnostics") or ""):
                 ended = self._ended()
             return event_of(self.native_id, app, ended)
-        ended = self._ended()
+        names = self.files.names(self.folder)
+        if names is None:
+            if not self._in_history():
+                return None
+            words = (
+                "the ResourceManager has forgotten the application, and its files are gone; its logs show that it ran"
+            )
+            return AttemptEvent(self.native_id, JobState.LOST, reason=words)
+        ended = self._ended() if master.ENDED in names else None
         if ended is not None:
             event = event_of(self.native_id, {"state": "FAILED"}, ended)
             if not was_stopped(ended):
                 return event
             words = f"the ResourceManager does not know the application any more, and YARN ended it: {event.reason}"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
-        if self.files.status(f"{self.folder}/{master.STARTED}") is not None:
+        if master.STARTED in names:
             words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         return None

@@ -26,8 +26,6 @@ Value = str | dict[str, str]
 class YarnJob(af.AbstractJob):
     """A job that is an application on YARN."""
 
-    transient = frozenset({"kind_of_engine"})
-
     def __init__(self, job_config: YarnJobConfig, bundle: Bundle, connection: Connection) -> None:
         super().__init__(af.JobContext(), job_config)
         self.bundle, self.connection = bundle, connection

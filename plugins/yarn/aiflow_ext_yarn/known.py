@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.connection import Connection, connection_of
@@ -20,22 +20,33 @@ _configs: dict[int, weakref.ref[YarnJobConfig]] = {}
 _jobs: dict[int, weakref.ref[YarnJob]] = {}
 _by_id: dict[str, weakref.ref[YarnJob]] = {}
 _lock = threading.Lock()
+T = TypeVar("T")
 
 
 def note(job: YarnJob) -> None:
     """A job has been generated: its cluster is one to ask."""
-    for holder, thing in ((_configs, job.job_config), (_jobs, job)):
-        key = id(thing)
-        if key not in holder:
-            with _lock:
-                holder[key] = weakref.ref(thing, lambda _, key=key, holder=holder: holder.pop(key, None))  # type: ignore
+    _remember(_configs, job.config)
+    _remember(_jobs, job)
+
+
+def _remember(holder: dict[int, weakref.ref[T]], thing: T) -> None:
+    key = id(thing)
+
+    def forget(_: weakref.ref[T]) -> None:
+        holder.pop(key, None)
+
+    if key not in holder:
+        holder[key] = weakref.ref(thing, forget)
+
+
+def _alive(holder: dict[int, weakref.ref[T]]) -> list[T]:
+    # A copy first: what dies meanwhile takes itself out.
+    return [thing for ref in list(holder.values()) if (thing := ref()) is not None]
 
 
 def configs() -> list[YarnJobConfig]:
-    """The configs of the jobs that are alive here, equal ones once."""
-    with _lock:
-        found = [config for ref in _configs.values() if (config := ref()) is not None]
-    return found
+    """The configs of the jobs that are alive here."""
+    return _alive(_configs)
 
 
 def connections() -> Iterator[Connection]:
@@ -55,10 +66,9 @@ def job_of(native_id: str) -> YarnJob | None:
     if job is not None and job.context.native_id == native_id:
         return job
     with _lock:
-        alive = [job for ref in _jobs.values() if (job := ref()) is not None]
         _by_id.clear()
-        for each in alive:
-            if each.job_context is not None and each.job_context.native_id is not None:
-                _by_id[each.job_context.native_id] = weakref.ref(each)
+        for each in _alive(_jobs):
+            if each.context.native_id is not None:
+                _by_id[each.context.native_id] = weakref.ref(each)
     ref = _by_id.get(native_id)
     return ref() if ref is not None else None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn.http import Unreachable
 
 T = TypeVar("T")
@@ -33,12 +32,3 @@ def patiently(function: Callable[[], T], seconds: float) -> T:
                 ) from error
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST)
-
-
-def gently(function: Callable[[], object]) -> bool:
-    """Whether ``function`` did what it should: for what may fail and is told by nobody."""
-    try:
-        function()
-    except PlatformError:
-        return False
-    return True

@@ -106,8 +106,6 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
 
 
 def _attempt(native_id: str) -> Attempt | None:
-    """An attempt by its native id alone: of a job that this process has generated, else of one that a cluster knows."""
+    """An attempt by its native id: its job was generated in this process."""
     job = known.job_of(native_id)
-    if job is not None:
-        return job.attempt(native_id)
-    return None
+    return None if job is None else job.attempt(native_id)
