@@ -11,7 +11,7 @@ from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.states import JobState
-from aiflow_ext_yarn import master
+from aiflow_ext_yarn import master, news
 from aiflow_ext_yarn.connection import Connection
 from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
@@ -268,5 +268,8 @@ class YarnHandler(AbstractJobHandler):
         return self.attempt.logs(stream, offset)
 
     def stop(self, grace: float = 10.0) -> bool | None:
-        self.attempt.stop(grace)
+        try:
+            self.attempt.stop(grace)
+        finally:
+            news.stopped()
         return True

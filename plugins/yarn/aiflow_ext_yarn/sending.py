@@ -12,14 +12,13 @@ import aiflow_ext as af
 from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.errors import PlatformError, Problem
 from aiflow_ext.translate import secrets
-from aiflow_ext_yarn import known, master, request, tokens
+from aiflow_ext_yarn import known, master, news, request, tokens
 from aiflow_ext_yarn.attempt import YarnHandler
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.jobs import YarnJob
 from aiflow_ext_yarn.keeping import keep_now
 from aiflow_ext_yarn.patience import patiently
 from aiflow_ext_yarn.resourcemanager import ResourceManager
-from aiflow_ext_yarn.watching import stir
 from aiflow_ext_yarn.webhdfs import FileStatus, WebHdfs
 
 BLIP = 5.0  # seconds that a step waits for a service that is away; then the driver goes on later, from the records
@@ -34,6 +33,7 @@ def allocate(job: YarnJob) -> str:
     problems = too_large(job.config, largest, f"job {job.name!r}")
     if problems:
         raise PlatformError(problems=problems)
+    news.allocated(native_id)
     return native_id
 
 
@@ -125,12 +125,12 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
         values |= {"aiflow.delegation": token, "aiflow.file_system": tokens.for_nodes(token, connection.file_system)}
     body = request.filled(sent.content, statuses, values)
     patiently(lambda: rm.submit(body), BLIP)
-    stir()
     return attach(job, native_id)
 
 
 def attach(job: YarnJob, native_id: str) -> YarnHandler:
     """The handler of an application; its lifetime, which no submission can hold, is set where it is not yet."""
+    news.submitted(native_id)
     lifetime = job.config.lifetime
     if lifetime is not None:
         patiently(lambda: ResourceManager(job.connection).limit(native_id, lifetime), BLIP)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Iterator
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.states import JobState
-from aiflow_ext_yarn import known
+from aiflow_ext_yarn import known, news
 from aiflow_ext_yarn.attempt import Attempt
 from aiflow_ext_yarn.keeping import keep_soon
 from aiflow_ext_yarn.request import run_tag
 
 SOONEST, LATEST = 0.15, 5.0  # seconds between two polls
 SHARE = 0.1  # of the time since the last change
-_stirred = threading.Event()
-
-
-def stir() -> None:
-    """Something was just submitted or stopped: poll soon."""
-    _stirred.set()
 
 
 class _Group:
@@ -59,9 +52,10 @@ class _Group:
             yield event
 
     def _due(self, native_id: str, now: float) -> bool:
-        """Whether to ask for an attempt that the poll does not show: at once where it was seen before, else rarely."""
-        if native_id in self.seen:
-            return True
+        """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
+        told = True if native_id in self.seen else news.is_there(native_id)
+        if told is not None:
+            return told
         due, pause = self.again.get(native_id, (now, 0.5))
         if now < due:
             return False
@@ -79,7 +73,6 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
     changed = time.monotonic()
     while True:
         began = time.monotonic()
-        _stirred.clear()
         for native_id in list(native_ids):
             if native_id not in attempts and (found := _attempt(native_id)) is not None:
                 attempts[native_id] = found
@@ -99,7 +92,7 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
         deadline = time.monotonic() + pause
         while (left := deadline - time.monotonic()) > 0:
             yield None
-            if _stirred.wait(min(left, 0.5)):
+            if news.await_some(min(left, 0.5)):
                 time.sleep(0.05)  # what comes in a burst is asked for together
                 changed = time.monotonic()
                 break
