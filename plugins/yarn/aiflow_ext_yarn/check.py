@@ -23,9 +23,10 @@ def check() -> list[Problem]:
     found: list[Problem] = []
     by_cluster: dict[tuple[str, ...], tuple[Connection, list[YarnJobConfig]]] = {}
     try:
-        for config in known.configs() or [YarnJobConfig()]:
+        jobs = known.configs()
+        for config in jobs or [YarnJobConfig()]:
             connection = connection_of(config)
-            by_cluster.setdefault(connection.key, (connection, []))[1].append(config)
+            by_cluster.setdefault(connection.key, (connection, []))[1].extend([config] if jobs else [])
     except AiflowError as error:
         return list(error.problems)
     for connection, configs in by_cluster.values():
@@ -75,6 +76,8 @@ def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem
 def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     for name in dict.fromkeys(config.queue for config in configs):
         queue = rm.queue(name)
+        if queue is None and rm.may_be_made(name):
+            continue
         if queue is None:
             yield Problem(
                 f"the cluster has no queue {name!r}", hint="name one that it has: queue: NAME (yarn queue -list)"
@@ -84,6 +87,11 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
         if state != "RUNNING":
             yield Problem(f"the queue {name!r} takes no applications: it is {state}",
                           hint="name another one (queue: NAME), or have it started again")  # fmt: skip
+            continue
+        children = queue.get("queues") or queue.get("childQueues")
+        if children and str(queue.get("autoCreationEligibility", "off")) == "off":
+            yield Problem(f"the queue {name!r} holds other queues, and takes no applications itself",
+                          hint="name one of those in it: queue: NAME")  # fmt: skip
             continue
         why = rm.may_submit(name)
         if why is not None:

@@ -212,6 +212,16 @@ class ResourceManager:
         found = self._json(self.call("GET", "/scheduler"), "asking for the queues")
         return _queue_in(found.get("scheduler", {}).get("schedulerInfo", {}), name)
 
+    def may_be_made(self, name: str) -> bool:
+        """Whether the scheduler makes a queue that is not there, at its first application."""
+        info = self._json(self.call("GET", "/scheduler"), "asking for the queues").get("scheduler", {})
+        root = info.get("schedulerInfo", {})
+        if root.get("type") == "fairScheduler":  # its placement rules decide
+            return True
+        parent = name.rpartition(".")[0] or "root"
+        above = root if parent == "root" else _queue_in(root, parent)
+        return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
+
     def may_submit(self, queue: str) -> str | None:
         """Why this user may not submit to a queue; None where it may, or the ResourceManager does not tell."""
         params = {"user": self.connection.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}

@@ -83,6 +83,10 @@ def test_an_unknown_queue(workflow: Workflow) -> None:
     _refused(workflow, {"queue": "nope"}, PLATFORM, "no queue 'nope'")
 
 
+def test_a_queue_that_holds_others(workflow: Workflow) -> None:
+    _refused(workflow, {"queue": "root"}, PLATFORM, "the queue 'root' holds other queues")
+
+
 @pytest.mark.parametrize(("key", "most"), [("memory", "4096 MiB"), ("vcores", "8")])
 def test_more_than_the_cluster_has(workflow: Workflow, key: str, most: str) -> None:
     _refused(workflow, {key: 99999}, PLATFORM, f"99999{' MiB' if key == 'memory' else ''} of {key}", most)
