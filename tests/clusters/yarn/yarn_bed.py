@@ -170,7 +170,8 @@ class Bed:
     ) -> None:
         """The same bed with another configuration; YARN's daemons restart where it changes."""
         if self.configure(protection=protection, ha=ha, site=site):
-            for name in ("rm", "rm2", "nm"):
+            # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
+            for name in ("rm", "rm2", "nm", "jhs"):
                 self.kill(name, signal.SIGTERM)
         self.up()
 
