@@ -16,9 +16,9 @@ JOBS = 12
 @pytest.fixture(scope="module")
 def two(session_bed: Bed) -> Iterator[Bed]:
     """A bed with two ResourceManagers."""
-    session_bed.reconfigure(ha=True)
+    session_bed.up(ha=True)
     yield session_bed
-    session_bed.reconfigure(ha=False)
+    session_bed.up(ha=False)
 
 
 @pytest.fixture

@@ -199,9 +199,9 @@ QOPS = {"integrity": "auth-int", "privacy": "auth-conf", "authentication": "auth
 @pytest.fixture(scope="class", params=QOPS)
 def protected(request: pytest.FixtureRequest, session_bed: Bed) -> Iterator[Bed]:
     """A bed whose daemons demand one protection level."""
-    session_bed.reconfigure(protection=request.param)
+    session_bed.up(protection=request.param)
     yield session_bed
-    session_bed.reconfigure(protection="authentication")
+    session_bed.up(protection="authentication")
 
 
 class TestProtection:

@@ -116,9 +116,9 @@ def test_a_hanging_resource_manager(bed: Bed, tmp_path: Path) -> None:
 @pytest.fixture(scope="class")
 def two(session_bed: Bed) -> Iterator[Bed]:
     """A bed with two ResourceManagers."""
-    session_bed.reconfigure(ha=True)
+    session_bed.up(ha=True)
     yield session_bed
-    session_bed.reconfigure(ha=False)
+    session_bed.up(ha=False)
 
 
 class TestFailover:
@@ -148,7 +148,7 @@ class TestFailover:
 @pytest.mark.thorough
 def test_the_token_rolls(session_bed: Bed) -> None:
     """Three master keys later, a new connection still authenticates. Takes four minutes."""
-    session_bed.reconfigure(site={"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"})
+    session_bed.up(site={"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"})
     try:
         app = submit(session_bed, ["/bin/sh", "-c", "sleep 220; exit 5"])
         running(app)
@@ -157,4 +157,4 @@ def test_the_token_rolls(session_bed: Bed) -> None:
         session_bed.up()
         assert app.end(timeout=60)[2].exit_code == 5
     finally:
-        session_bed.reconfigure(site={})
+        session_bed.up(site={})

@@ -108,11 +108,24 @@ class Bed:
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
-    def up(self, *, protection: str | None = None, ha: bool | None = None, timeout: float = 120) -> None:
-        """Start what is not running, and wait until jobs can be submitted. Raises BedError with the daemon's words."""
+    def up(
+        self,
+        *,
+        protection: str | None = None,
+        ha: bool | None = None,
+        site: dict[str, str] | None = None,
+        timeout: float = 120,
+    ) -> None:
+        """Start what is not running, and wait until jobs can be submitted; arguments as for ``configure``.
+
+        Where they change something, YARN's daemons restart. Raises BedError with the daemon's words.
+        """
         with self._locked():
             hadoop.install()
-            self.configure(protection=protection, ha=ha)
+            if self.configure(protection=protection, ha=ha, site=site):
+                # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
+                for name in ("rm", "rm2", "nm", "jhs"):
+                    self.kill(name, signal.SIGTERM)
             for name in ("nn", "dn", "rm", "rm2"):
                 self.start(name)
             # A NodeManager that starts before HDFS takes writes never aggregates its applications' logs.
@@ -164,16 +177,6 @@ class Bed:
         (self.folder / "options.json").write_text(json.dumps(after))
         settings.write(self.folder, self.ports, **after)
         return after != before
-
-    def reconfigure(
-        self, *, protection: str | None = None, ha: bool | None = None, site: dict[str, str] | None = None
-    ) -> None:
-        """The same bed with another configuration; YARN's daemons restart where it changes."""
-        if self.configure(protection=protection, ha=ha, site=site):
-            # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
-            for name in ("rm", "rm2", "nm", "jhs"):
-                self.kill(name, signal.SIGTERM)
-        self.up()
 
     # -- daemons ----------------------------------------------------------------------------------------------------
 
