@@ -89,7 +89,7 @@ class Http:
         Args:
             params: of the query; ``user.name`` is added.
             body: bytes, or a binary file.
-            read: seconds that the server may be silent.
+            read: seconds that the server may be silent; where they are fewer than READ, it is asked once only.
             limit: read at most so many bytes of the body, then hang up.
             sink: called with each piece of the body of a 200, which is then not in the answer.
             plain: the URL is complete as it stands, and no authentication is to be added.
@@ -128,7 +128,8 @@ class Http:
         timeout = urllib3.Timeout(connect=CONNECT, read=read)
         # A request that was never heard may be sent again; what was heard and not answered, only where it changes
         # nothing.
-        again = urllib3.Retry(total=2, connect=1, read=1, redirect=0, status=0, other=0, backoff_factor=0.1,
+        reread = 1 if read >= READ else 0
+        again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
                               allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip
         try:
             response = self._pool().request(

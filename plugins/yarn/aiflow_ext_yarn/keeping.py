@@ -39,11 +39,13 @@ def keep_soon(attempt: Attempt, app: dict[str, Any]) -> None:
 
 
 def keep_now(attempt: Attempt) -> bool:
-    """Whether the logs are kept; waits for what was begun, and tries again where that failed."""
+    """Whether the logs are kept; waits for what was begun, and does it where nothing was.
+
+    A second time is for a later cleanup: others wait behind this one.
+    """
     with _lock:
         begun = _begun.pop(attempt.native_id, None)
-    if begun is not None:
-        begun.join()
-        if begun.kept:
-            return True
-    return attempt.keep()
+    if begun is None:
+        return attempt.keep()
+    begun.join()
+    return begun.kept

@@ -18,6 +18,7 @@ from aiflow_ext_yarn.connection import Connection
 from aiflow_ext_yarn.http import Answer, Http, Unreachable
 
 STREAMS = ("stdout", "stderr")
+SILENT = 10.0  # seconds: a history server whose ResourceManager is away says nothing for minutes
 PIECE = 1 << 20  # bytes of a log that are read at once
 _LENGTH = re.compile(rb"^LogLength:\s*(\d+)\s*$", re.MULTILINE)
 _CONTENTS = re.compile(rb"^(?:LogContents:|Log Contents:)\r?\n", re.MULTILINE)
@@ -85,7 +86,7 @@ class Logs:
             try:
                 with open(part, "wb") as file:
                     log = _Unframed(file)
-                    self.http.request("GET", source, headers={"Accept": "text/plain"}, sink=log.take)
+                    self.http.request("GET", source, headers={"Accept": "text/plain"}, read=SILENT, sink=log.take)
                 if log.complete:
                     part.replace(target)
                     return True
@@ -138,7 +139,9 @@ class Logs:
     def _frame(self, url: str, size: int, most: int) -> Frame | None:
         # A log that grows between the two requests shifts what is asked for: a little more is read.
         limit = None if most == 0 else most + _HEAD + PIECE
-        answer = self.http.request("GET", url, {"size": size}, headers={"Accept": "text/plain"}, limit=limit)
+        answer = self.http.request(
+            "GET", url, {"size": size}, headers={"Accept": "text/plain"}, read=SILENT, limit=limit
+        )
         return frame_of(answer, size)
 
 
