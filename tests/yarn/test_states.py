@@ -71,6 +71,7 @@ def test_the_application_masters_own_word(
     [
         (LOST, "the node was lost: Container released on a *lost* node", True),
         (LOST.replace("-100", "-102"), "preempted", True),
+        (LOST.replace("-100", "154"), "lost as its NodeManager restarted", True),
         (MISSING, "its files could not be brought to the node: File does not exist: hdfs://nn:8020/x", False),
         (MISSING.replace("File does not exist", "Connection refused"), "its files could not be brought", True),
         (NO_PYTHON, "python9: No such file or directory", False),

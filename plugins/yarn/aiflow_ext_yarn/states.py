@@ -17,6 +17,7 @@ Json = dict[str, Any]
 _EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
+_LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
 _AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
          "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
 _NOISE = tuple(
@@ -119,6 +120,8 @@ def failure(state: str, diagnostics: str) -> tuple[str, bool]:
         return f"the node was lost: {words}", True
     if code == _PREEMPTED:
         return f"preempted: {words}", True
+    if code == _LOST_CONTAINER:
+        return f"its container was lost as its NodeManager restarted: {words}", True
     if code == _DISKS:
         return f"the node's disks failed: {words}", True
     if code == _LOCALISATION:
