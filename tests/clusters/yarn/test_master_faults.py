@@ -12,6 +12,8 @@ import pytest
 from yarn_bed import Bed
 from yarn_jobs import get, processes, running, submit
 
+from aiflow_ext_yarn.master.outcome import from_json
+
 
 def until_file(text: str = "exit 5") -> str:
     """A shell script that goes on until the file $1 is there."""
@@ -104,13 +106,17 @@ def test_the_namenode_is_away_at_the_start(bed: Bed) -> None:
 
 
 def test_a_hanging_resource_manager(bed: Bed, tmp_path: Path) -> None:
+    """The end is on record beside it: when it goes on, it may find that the master was silent for too long (20 s)."""
     app = submit(bed, ["/bin/sh", "-c", until_file(), "sh", str(tmp_path / "end")])
     running(app)
     bed.kill("rm", signal.SIGSTOP)
     (tmp_path / "end").touch()
-    app.until(lambda: get(bed, f"{app.staging}/ended") is not None, timeout=60)  # a call is given 30 s
+    app.until(lambda: bool(get(bed, f"{app.staging}/ended")), timeout=60)  # a call is given 30 s
     bed.kill("rm", signal.SIGCONT)
-    assert app.end()[2].exit_code == 5
+    app.wait()
+    outcome = from_json(get(bed, f"{app.staging}/ended") or b"")
+    assert outcome is not None
+    assert outcome.exit_code == 5
 
 
 @pytest.fixture(scope="class")
