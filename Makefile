@@ -20,7 +20,7 @@ ARGS =
 
 # The core and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
-DISTRIBUTIONS = . plugins/local plugins/kubernetes
+DISTRIBUTIONS = . plugins/local plugins/kubernetes plugins/yarn
 
 .PHONY: help demo test test-faults test-clusters cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
 .DELETE_ON_ERROR:
@@ -53,7 +53,7 @@ style: $(VENV)/dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes
+	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
@@ -95,10 +95,10 @@ $(VENV)/examples: $(VENV)/core examples/digits/requirements.txt
 	@touch $@
 
 # The platforms that have clusters, and what their artifacts need: on this side what pods have on theirs.
-CLUSTERS = $(patsubst %/pyproject.toml,%,$(wildcard plugins/kubernetes/pyproject.toml))
+CLUSTERS = plugins/kubernetes plugins/yarn[artifacts]
 S3 = tests/clusters/kubernetes/images/s3.txt
 
-$(VENV)/clusters: $(VENV)/dev $(VENV)/examples $(S3) $(CLUSTERS:%=%/pyproject.toml)
+$(VENV)/clusters: $(VENV)/dev $(VENV)/examples $(S3) 
 	@echo "installing what the tests against clusters need"
 	@$(PIP) $(CLUSTERS:%=--editable %) --requirement $(S3)
 	@touch $@

@@ -8,15 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.host.host import PluginHost
-from aiflow_ext.host.policy import Policy
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.run.cleaning import cleanup_run
 from aiflow_ext.run.find import stores
-from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.lock import holder
-from aiflow_ext.run.plan import generate
-from aiflow_ext.run.snapshot import use_own_files
+from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import plan_from_data
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -43,39 +40,24 @@ def collect(
                 continue
             if older_than is not None and run["ended_at"] > time.time() - older_than:
                 continue
-            removed.append(run)
-            if not dry_run:
-                _remove(store, run)
+            if dry_run or _remove(store, run):
+                removed.append(run)
     return removed
 
 
-def _remove(store: Store, run: dict[str, Any]) -> None:
+def _remove(store: Store, run: dict[str, Any]) -> bool:
+    """Whether the run is gone: one whose platform cannot be reached now stays, for the next time."""
     plan, _ = store.plan(run["run"])
     try:
-        _clean_up(plan, run)
-    except Exception as error:  # a plugin that is gone, a platform that does not answer: the run goes all the same
+        cleanup_run(Observed(store, run["run"]).plan, run["run"], Path(run["folder"]))
+    except UnreachableError as error:
+        _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
+        return False
+    except Exception as error:
         _log.warning("run %s may have left something on its platform: %s", run["run"], error)
     artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
     if artifacts and "://" not in artifacts:
         shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)
     shutil.rmtree(run["folder"], ignore_errors=True)
     store.forget(run["run"])
-
-
-def _clean_up(data: dict[str, Any], run: dict[str, Any]) -> None:
-    """Have the platforms remove what was sent once for the run, where their plugins say that there may be something."""
-    host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
-    pairs = {(job["platform"], job["engine"]) for job in data["jobs"].values()}
-    asked = {pair for pair in pairs if "cleanup_run" in host.resolve(*pair).offers}
-    if not asked:
-        return
-    plan = plan_from_data(data)
-    if Path(run["folder"]).is_dir():
-        use_own_files(plan, Path(run["folder"]))
-    launchers = {}
-    for planned in plan.jobs.values():
-        if (planned.resolved.platform, planned.resolved.engine) in asked:
-            generate(plan, planned)  # so that the plugin knows where the run's jobs were
-            launchers[id(planned.resolved)] = launcher_for(planned, plan.desc)
-    for launcher in launchers.values():
-        launcher.cleanup_run(run["run"])
+    return True

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.cleaning import cleanup_run
 from aiflow_ext.run.control import ring
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.translate.check import near
+
+_log = logging.getLogger("aiflow_ext")
 
 
 def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
@@ -63,6 +67,10 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     ledger.flush()
     if job is None and not problems:
         ledger.close(JobState.STOPPED)
+        try:
+            cleanup_run(observed.plan, observed.run_id, observed.folder)
+        except Exception as error:  # gc does it again
+            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
     if problems:
         raise PlatformError(problems=problems)
 

@@ -166,7 +166,10 @@ def _read(path: str) -> bytes:
         return b""
     try:
         data = os.read(descriptor, 65536)
-        while len(data) % 65536 == 0 and (more := os.read(descriptor, 65536)):
+        while len(data) % 65536 == 0:
+            more = os.read(descriptor, 65536)
+            if not more:
+                break
             data += more
         return data
     except OSError:

@@ -1,0 +1,275 @@
+"""One attempt as the cluster knows it: its application, staging folder and logs; and its handler, which is data."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.job import AbstractJobHandler
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.model.states import JobState
+from aiflow_ext_yarn import master, news
+from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.http import Unreachable
+from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
+from aiflow_ext_yarn.master import outcome
+from aiflow_ext_yarn.patience import patiently
+from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
+from aiflow_ext_yarn.states import event_of, state_of, was_stopped
+from aiflow_ext_yarn.webhdfs import WebHdfs
+
+Json = dict[str, Any]
+KILL_WAIT = 60.0  # seconds for YARN to end what it was told to kill
+KEEP_WAIT = 30.0  # seconds for logs to be aggregated
+NOT_TOLD = 3.0  # the same, where the job may never have begun and may have none
+
+
+class Attempt(Jsonable):
+    """An attempt, by what identifies it.
+
+    Args:
+        connection: its cluster.
+        native_id: its application id.
+        run: the run's id.
+        work_folder: its folder on the client, where its logs are kept.
+    """
+
+    def __init__(self, connection: Connection, native_id: str, run: str, work_folder: str) -> None:
+        self.connection, self.native_id, self.run, self.work_folder = connection, native_id, run, work_folder
+
+    @property
+    def folder(self) -> str:
+        """Its staging folder."""
+        return f"{self.connection.run_folder(self.run)}/{self.native_id}"
+
+    @property
+    def rm(self) -> ResourceManager:
+        return ResourceManager(self.connection)
+
+    @property
+    def files(self) -> WebHdfs:
+        return WebHdfs(self.connection)
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def lookup(self) -> Lookup:
+        """By the ResourceManager, then the start marker, then the history.
+
+        The staging folder is made before the resources are recorded, and stays until the run is cleaned up: where it is
+        and holds no marker, no application master has started the job.
+        """
+        if self.rm.app(self.native_id) is not None:
+            return Lookup.FOUND
+        names = self.files.names(self.folder)
+        if names is None:
+            return Lookup.FOUND if self._in_history() else Lookup.UNKNOWN
+        return Lookup.FOUND if master.STARTED in names else Lookup.NEVER_STARTED
+
+    def _in_history(self) -> bool:
+        if self.connection.history is None:
+            return False
+        try:
+            answer = Logs(self.connection).http.request(
+                "GET", f"{self.connection.history}/aggregatedlogs", {"appid": self.native_id}
+            )
+        except PlatformError:
+            return False
+        container = self.native_id.replace("application_", "").encode()
+        return answer.status == 200 and b"container_" in answer.body and container in answer.body
+
+    def event(self, app: Json | None) -> AttemptEvent | None:
+        """What is known of it, given its report; None where nothing shows that it was ever submitted."""
+        if app is not None:
+            told = state_of(app)
+            ended = None
+            if told is JobState.FAILED and outcome.LABEL not in str(app.get("diagnostics") or ""):
+                ended = self._ended()
+            return event_of(self.native_id, app, ended)
+        names = self.files.names(self.folder)
+        if names is None:
+            if not self._in_history():
+                return None
+            words = (
+                "the ResourceManager has forgotten the application, and its files are gone; its logs show that it ran"
+            )
+            return AttemptEvent(self.native_id, JobState.LOST, reason=words)
+        ended = self._ended() if master.ENDED in names else None
+        if ended is not None:
+            event = event_of(self.native_id, {"state": "FAILED"}, ended)
+            if not was_stopped(ended):
+                return event
+            words = f"the ResourceManager does not know the application any more, and YARN ended it: {event.reason}"
+            return AttemptEvent(self.native_id, JobState.LOST, reason=words)
+        if master.STARTED in names:
+            words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
+            return AttemptEvent(self.native_id, JobState.LOST, reason=words)
+        return None
+
+    def _ended(self) -> bytes | None:
+        try:
+            return self.files.read(f"{self.folder}/{master.ENDED}")
+        except Unreachable:
+            return None
+
+    # -- stop -------------------------------------------------------------------------------------------------------
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM by the application master, ``grace`` seconds, then YARN's kill; returns once its processes are gone.
+
+        Raises PlatformError where that cannot be shown.
+        """
+        app = patiently(lambda: self.rm.app(self.native_id), self.connection.patience)
+        if app is None:
+            return
+        if app["state"] == "RUNNING" and grace > 0:
+            container = container_of(app)
+            if container is not None and self._signalled(container):
+                app = self._until_ended(app, grace)
+        if app is not None and app["state"] not in ENDED:
+            patiently(lambda: self.rm.kill(self.native_id), self.connection.patience)
+            app = self._until_ended(app, KILL_WAIT)
+        if app is None:
+            return
+        if app["state"] not in ENDED:
+            raise PlatformError(
+                f"application {self.native_id} was to be killed, and {KILL_WAIT:g} s later it is {app['state']}",
+                hint=f"yarn application -kill {self.native_id}; is the ResourceManager well?",
+            )
+        self._until_gone(app)
+
+    def _signalled(self, container: Container) -> bool:
+        try:
+            return patiently(lambda: self.rm.signal(container.id), self.connection.patience)
+        except Unreachable:
+            raise
+        except PlatformError:  # this ResourceManager cannot, or will not: it is killed then
+            return False
+
+    def _until_ended(self, app: Json, seconds: float) -> Json | None:
+        deadline, pause = time.monotonic() + seconds, 0.05
+        found: Json | None = app
+        while found is not None and found["state"] not in ENDED and time.monotonic() < deadline:
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            pause = min(pause * 1.3, 1.0)
+            found = patiently(lambda: self.rm.app(self.native_id), self.connection.patience)
+        return found
+
+    def _until_gone(self, app: Json) -> None:
+        """KILLED is shown before the processes are gone: the node is asked."""
+        container = container_of(app)
+        if container is None:
+            return
+        logs, deadline, pause = Logs(self.connection), time.monotonic() + 30.0, 0.02
+        while (gone := logs.gone(container)) is not True:
+            if time.monotonic() > deadline:
+                silent = "does not answer" if gone is None else "still has its container"
+                raise PlatformError(
+                    f"application {self.native_id} has ended, and its node {container.node} {silent}: whether its "
+                    "processes are gone is not known",
+                    hint="they end at the latest when the node is back, or is restarted",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.5)
+
+    # -- logs -------------------------------------------------------------------------------------------------------
+
+    def kept(self, stream: str) -> Path:
+        """Where a log is kept once the attempt has ended."""
+        return Path(self.work_folder, stream)
+
+    def logs(self, stream: str, offset: int) -> bytes:
+        """The bytes of a stream from ``offset`` on, as far as they are there now, at most a MiB."""
+        if stream not in STREAMS:
+            raise ValueError(f"stream is stdout or stderr, not {stream!r}")
+        kept = self._from_file(stream, offset)
+        if kept is not None:
+            return kept
+        app = self.rm.app(self.native_id)
+        container = container_of(app) if app is not None else None
+        if app is None or container is None:
+            return b""
+        if app["state"] in ENDED:
+            self.keep(app)
+            return self._from_file(stream, offset) or b""
+        return Logs(self.connection).read(container, stream, offset, ended=False) or b""
+
+    def _from_file(self, stream: str, offset: int) -> bytes | None:
+        try:
+            with open(self.kept(stream), "rb") as file:
+                file.seek(offset)
+                return file.read(1 << 20)
+        except FileNotFoundError:
+            return None
+
+    def keep(self, app: Json | None = None) -> bool:
+        """Keep the logs of an attempt that has ended in its folder on the client.
+
+        Returns False where there are some, and they cannot be had.
+        """
+        missing = [stream for stream in STREAMS if not self.kept(stream).exists()]
+        if not missing:
+            return True
+        app = self.rm.app(self.native_id) if app is None else app
+        container = container_of(app) if app is not None else None
+        if app is None or container is None or app["state"] not in ENDED:
+            return True
+        Path(self.work_folder).mkdir(parents=True, exist_ok=True)
+        logs = Logs(self.connection)
+        end = outcome.parse(str(app.get("diagnostics") or ""))
+        told = end is not None and end.kind != outcome.NOT_STARTED
+        deadline, pause = time.monotonic() + (KEEP_WAIT if told else NOT_TOLD), 0.05
+        settled = told  # the master tells the end after it has swept: what YARN killed may still be writing
+        while True:
+            settled = settled or logs.gone(container) is True
+            if settled:
+                missing = [each for each in missing if not logs.whole(container, each, self.kept(each))]
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.3, 1.0)
+        if not told and not Path(self.work_folder, "am.stderr").exists():
+            logs.whole(container, "am.stderr", Path(self.work_folder, "am.stderr"))
+        return not missing or not told
+
+
+class YarnHandler(AbstractJobHandler):
+    """The handler of an application: plain data, good in any process."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+
+    def state(self) -> JobState | None:
+        """Raises PlatformError where the cluster cannot be reached."""
+        event = self.attempt.event(self.attempt.rm.app(self.attempt.native_id))
+        return JobState.SUBMITTING if event is None else event.state
+
+    def wait(self, timeout: float | None = None) -> JobState | None:
+        """Asks more and more rarely; a cluster that cannot be reached is waited for."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, state = 0.1, None
+        while True:
+            try:
+                state = self.state()
+            except Unreachable:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise
+            if state is not None and state.ended:
+                return state
+            left = float("inf") if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return state
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.2, 3.0)
+
+    def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
+        return self.attempt.logs(stream, offset)
+
+    def stop(self, grace: float = 10.0) -> bool | None:
+        try:
+            self.attempt.stop(grace)
+        finally:
+            news.stopped()
+        return True

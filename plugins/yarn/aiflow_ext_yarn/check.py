@@ -1,0 +1,113 @@
+"""What keeps a cluster from being used now: asked before a run's first intent, and by the doctor."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem
+from aiflow_ext_yarn import known
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.connection import Connection, connection_of
+from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.sending import too_large
+from aiflow_ext_yarn.webhdfs import WebHdfs
+
+SKEW = 300.0  # seconds: what Kerberos allows by default, and half of a container token's life
+OLDEST = (2, 8)  # signal, tags and timeouts over REST; log endpoints of the NodeManager
+
+
+def check() -> list[Problem]:
+    """The problems of every cluster that this process has jobs for; of the one in HADOOP_CONF_DIR where it has none."""
+    found: list[Problem] = []
+    by_cluster: dict[tuple[str, ...], tuple[Connection, list[YarnJobConfig]]] = {}
+    try:
+        jobs = known.configs()
+        for config in jobs or [YarnJobConfig()]:
+            connection = connection_of(config)
+            by_cluster.setdefault(connection.key, (connection, []))[1].extend([config] if jobs else [])
+    except AiflowError as error:
+        return list(error.problems)
+    for connection, configs in by_cluster.values():
+        rm = ResourceManager(connection)
+        try:
+            _, info = rm.active()
+        except PlatformError as error:
+            found += error.problems
+            continue
+        found += _version(info)
+        for step in (_clock, _size, _queues, _staging):
+            try:
+                found += step(rm, configs)
+            except PlatformError as error:
+                found += error.problems
+    return found
+
+
+def _version(info: dict[str, object]) -> Iterator[Problem]:
+    said = str(info.get("resourceManagerVersion") or info.get("hadoopVersion") or "")
+    numbers = re.match(r"(\d+)\.(\d+)", said)
+    if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:
+        yield Problem(f"the ResourceManager is of Hadoop {said}; platform yarn needs {OLDEST[0]}.{OLDEST[1]} or newer",
+                      hint="upgrade the cluster")  # fmt: skip
+
+
+def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    skew = rm.clock_skew()
+    if skew is not None and abs(skew) > SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        yield Problem(
+            f"the ResourceManager's clock is {abs(skew):.0f} s {way} this machine's: tokens expire before their use",
+            hint="set the clocks right: both by NTP",
+        )
+
+
+def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    _, largest = rm.new_application()
+    told = set()
+    for config in configs:
+        for problem in too_large(config, largest, f"job {config.job_name!r}" if config.job_name else "a job"):
+            if problem.message not in told:
+                told.add(problem.message)
+                yield problem
+
+
+def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    for name in dict.fromkeys(config.queue for config in configs):
+        queue = rm.queue(name)
+        if queue is None and rm.may_be_made(name):
+            continue
+        if queue is None:
+            yield Problem(
+                f"the cluster has no queue {name!r}", hint="name one that it has: queue: NAME (yarn queue -list)"
+            )
+            continue
+        state = str(queue.get("state") or "RUNNING")
+        if state != "RUNNING":
+            yield Problem(f"the queue {name!r} takes no applications: it is {state}",
+                          hint="name another one (queue: NAME), or have it started again")  # fmt: skip
+            continue
+        children = queue.get("queues") or queue.get("childQueues")
+        if children and str(queue.get("autoCreationEligibility", "off")) == "off":
+            yield Problem(f"the queue {name!r} holds other queues, and takes no applications itself",
+                          hint="name one of those in it: queue: NAME")  # fmt: skip
+            continue
+        why = rm.may_submit(name)
+        if why is not None:
+            yield Problem(
+                f"user {rm.connection.user!r} may not submit to the queue {name!r}: {why}",
+                hint="name another queue (queue: NAME), act as another user (user: NAME), or ask for access",
+            )
+
+
+def _staging(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    """Whether a file can be written below the staging folder."""
+    connection, files = rm.connection, WebHdfs(rm.connection)
+    trial = f"{connection.staging}/.check-{uuid.uuid4().hex}"
+    files.mkdirs(connection.staging)
+    try:
+        files.put(trial, b"x", 1)
+    finally:
+        files.delete(trial)
+    yield from ()

@@ -1,0 +1,14 @@
+"""Job plugin ``yarn.cmd_line``."""
+
+from __future__ import annotations
+
+from aiflow_ext import AbstractEngine
+from aiflow_ext.engines import CmdLineEngine
+from aiflow_ext_yarn.jobs import YarnJobPlugin
+
+
+class YarnCmdLineJobPlugin(YarnJobPlugin):
+    """Runs a job's commands on a node, one after the other."""
+
+    def engine(self) -> type[AbstractEngine]:
+        return CmdLineEngine

@@ -1,0 +1,176 @@
+"""The config of a job on YARN."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import aiflow_ext as af
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[kmgt])(i?)b?", re.IGNORECASE)
+_MIB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
+
+
+class YarnJobConfig(af.BaseJobConfig):
+    """The keys of a job on YARN, besides the common ones.
+
+    Args:
+        resource_manager: web address of the ResourceManager, or a list of them (high availability):
+            ``http://rm1:8088``. Default: from HADOOP_CONF_DIR.
+        webhdfs: web address of the NameNode, or several, or of an HttpFS server: ``http://nn1:9870``. Default: from
+            HADOOP_CONF_DIR.
+        history: web address of the history server that keeps logs: ``http://jhs:19888``. Default: from HADOOP_CONF_DIR.
+        scheduler: ``host:port``, one or several, that application masters speak to. Default: from HADOOP_CONF_DIR, else
+            port 8030 of the ResourceManagers' hosts.
+        file_system: the URI by which nodes read what is staged: ``hdfs://nameservice``. Default: fs.defaultFS of
+            HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
+        user: whom to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
+        authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
+        ca: file of the certificate authorities to trust. Default: the system's.
+        tls_verify: whether servers' certificates are verified; true by default.
+        staging: folder on the file system for what is sent. Default: ``/user/USER/.aiflow``.
+        queue: the queue. Default: ``default``.
+        priority: the application's priority in its queue; higher comes first. Default: the queue's.
+        tags: further tags of the application, for your own searches.
+        memory: of the container: a number of MiB, or text: ``2Gi``, ``512Mi``. Default: 1024.
+        vcores: virtual cores of the container. Default: 1.
+        resources: other resources by name, as the cluster calls them: ``{yarn.io/gpu: 1}``.
+        node_label: node label expression that the container's node must satisfy.
+        lifetime: how long the application may live, waiting included; then YARN kills it.
+        am_attempts: how often YARN itself starts the application. Default 1: ``retries`` does the rest, and every
+            attempt has its own record. A second start after the first has begun is refused by the job's start marker.
+        files: local files, or URIs that the nodes reach, by the name that they have in the container's folder.
+        archives: likewise, unpacked there: ``.tar.gz``, ``.tgz``, ``.zip``, ``.tar``.
+        shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept
+            there.
+        patience: how long stopping a job waits for a ResourceManager that is away before it is given up. Default: two
+            minutes. (A submission is not given up: it waits until the cluster answers.)
+
+    ``python`` is a path on the nodes (default ``python3``), or one inside an archive: ``env/bin/python3`` where
+    ``archives`` has ``env``.
+    """
+
+    def __init__(
+        self,
+        resource_manager: str | Sequence[str] | None = None,
+        webhdfs: str | Sequence[str] | None = None,
+        history: str | None = None,
+        scheduler: str | Sequence[str] | None = None,
+        file_system: str | None = None,
+        user: str | None = None,
+        authentication: Literal["simple", "kerberos"] | None = None,
+        ca: str | None = None,
+        tls_verify: bool = True,
+        staging: str | None = None,
+        queue: str = "default",
+        priority: int | None = None,
+        tags: Sequence[str] = (),
+        memory: int | str = 1024,
+        vcores: int = 1,
+        resources: Mapping[str, int] | None = None,
+        node_label: str | None = None,
+        lifetime: datetime.timedelta | None = None,
+        am_attempts: int = 1,
+        files: Mapping[str, str] | None = None,
+        archives: Mapping[str, str] | None = None,
+        shared_folders: Sequence[str] = (),
+        patience: datetime.timedelta = datetime.timedelta(minutes=2),
+    ) -> None:
+        self.resource_manager = _list(resource_manager, "resource_manager", _web)
+        self.webhdfs = _list(webhdfs, "webhdfs", _web)
+        self.history = None if history is None else _web("history", history)
+        self.scheduler = _list(scheduler, "scheduler", _host_port)
+        self.file_system, self.user, self.authentication = file_system, user, authentication
+        if file_system is not None and not re.fullmatch(r"[a-z]+://[^/\s]+/?", file_system):
+            raise ValueError(
+                f"file_system must be a URI such as hdfs://nameservice or hdfs://host:8020, not {file_system!r}"
+            )
+        self.ca, self.tls_verify = ca, tls_verify
+        if staging is not None and not staging.startswith("/"):
+            raise ValueError(f"staging must be an absolute path on the cluster's file system, not {staging!r}")
+        self.staging = None if staging is None else staging.rstrip("/") or "/"
+        self.queue, self.priority, self.tags = queue, priority, list(tags)
+        if not queue.strip():
+            raise ValueError("queue must be a queue's name, not empty")
+        for tag in self.tags:
+            # ApplicationSubmissionContext: at most 100 ASCII characters; the server lowers their case.
+            if not tag or len(tag) > 100 or not tag.isascii() or not tag.isprintable() or "," in tag:
+                raise ValueError(f"tags must each be 1 to 100 ASCII characters without a comma, not {tag!r}")
+        self.memory_mib = mebibytes(memory)
+        if vcores < 1:
+            raise ValueError(f"vcores must be at least 1, not {vcores}")
+        self.vcores, self.resources, self.node_label = vcores, dict(resources or {}), node_label
+        for name, amount in self.resources.items():
+            if amount < 0 or name in ("memory-mb", "vcores", "memory"):
+                raise ValueError(f"resources cannot have {name}: {amount}; memory and vcores have keys of their own")
+        self.lifetime = None if lifetime is None else lifetime.total_seconds()
+        if self.lifetime is not None and self.lifetime < 1:
+            raise ValueError(f"lifetime must be at least a second, not {self.lifetime:g} s")
+        if am_attempts < 1:
+            raise ValueError(f"am_attempts must be at least 1, not {am_attempts}")
+        self.am_attempts = am_attempts
+        self.files = _named(files, "files")
+        self.archives = _named(archives, "archives")
+        twice = sorted(set(self.files) & set(self.archives))
+        if twice:
+            raise ValueError(f"files and archives both have {', '.join(twice)}; each needs a name of its own")
+        self.shared_folders = list(shared_folders)
+        self.patience = patience.total_seconds()
+
+
+def mebibytes(size: int | str) -> int:
+    """A container's memory in MiB: 1024, ``2Gi``, ``512m``. Raises ValueError."""
+    if isinstance(size, str):
+        match = _SIZE.fullmatch(size.strip())
+        if match is None:
+            raise ValueError(f"memory must be a number of MiB or text such as 2Gi or 512Mi, not {size!r}")
+        unit = match[2].lower()
+        # A bare number in quotes is MiB, as without them; k, m, g are taken as powers of 1024, as YARN counts.
+        found = float(match[1]) * (_MIB[unit] if unit else 1.0)
+        size = int(found) if found == int(found) else int(found) + 1
+    if size < 1:
+        raise ValueError(f"memory must be at least 1 MiB, not {size}")
+    return size
+
+
+def _list(given: Any, key: str, check: Any) -> list[str]:
+    values = [] if given is None else [given] if isinstance(given, str) else list(given)
+    return [check(key, each) for each in values]
+
+
+def _web(key: str, address: str) -> str:
+    """A web address as ``http://host:port``."""
+    text = address.strip().rstrip("/")
+    match = re.fullmatch(r"(?:(https?)://)?([^\s/:]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?(/\S*)?", text)
+    if match is None:
+        raise ValueError(f"{key} must be a web address such as http://host:8088, not {address!r}")
+    scheme, host, port, path = match.groups()
+    if port is None and scheme is None:
+        raise ValueError(f"{key} must say the port too, such as {text}:8088, not {address!r}")
+    return f"{scheme or 'http'}://{host}{f':{port}' if port else ''}{path or ''}"
+
+
+def _host_port(key: str, address: str) -> str:
+    if not re.fullmatch(r"([^\s/:]+|\[[0-9a-fA-F:]+\]):\d{1,5}", address):
+        raise ValueError(f"{key} must be host:port, such as rm1:8030, not {address!r}")
+    return address
+
+
+def _named(given: Mapping[str, str] | None, key: str) -> dict[str, str]:
+    """Resources by their names in the container's folder."""
+    found = dict(given or {})
+    for name, source in found.items():
+        if not re.fullmatch(r"[A-Za-z0-9._+-]+", name) or name in (".", "..") or name in RESERVED:
+            taken = ", ".join(sorted(RESERVED))
+            raise ValueError(f"{key} cannot have the name {name!r}: letters, digits and . _ + -, and none of {taken}")
+        if not source:
+            raise ValueError(f"{key} says nothing for {name!r}: give a local path or a URI")
+    return found
+
+
+# Names in the container's folder that are ours, or YARN's.
+RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "work", "reason", "tmp",
+                      "launch_container.sh", "container_tokens", "default_container_executor.sh",
+                      "default_container_executor_session.sh"})  # fmt: skip

@@ -1,0 +1,122 @@
+"""Where a job's cluster is and as whom it is spoken to: plain data, made offline."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.hadoop import HadoopConf, hadoop_conf
+
+
+class Connection(Jsonable):
+    """A cluster's addresses.
+
+    Args:
+        resource_managers: URLs of the ResourceManagers' web services, ``http://host:8088``.
+        schedulers: ``host:port`` for application masters.
+        namenodes: URLs of the NameNodes' (or an HttpFS server's) web services, ``http://host:9870``.
+        history: URL of the history server's ``/ws/v1/history``; None: there is none.
+        file_system: URI prefix by which nodes read staged files.
+        user: whom to act as; under Kerberos whose home folder is used for staging.
+        kerberos: whether to authenticate by SPNEGO.
+        ca: file of certificate authorities; None: the system's.
+        verify: whether certificates are verified.
+        staging: absolute path on the file system.
+        patience: seconds to wait for a service that is away.
+        renewer: who renews delegation tokens: the ResourceManager's user.
+    """
+
+    def __init__(
+        self,
+        resource_managers: Sequence[str],
+        schedulers: Sequence[str],
+        namenodes: Sequence[str],
+        history: str | None,
+        file_system: str,
+        user: str,
+        kerberos: bool,
+        ca: str | None,
+        verify: bool,
+        staging: str,
+        patience: float,
+        renewer: str = "yarn",
+    ) -> None:
+        self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
+        self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
+        self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
+        self.staging, self.patience, self.renewer = staging, patience, renewer
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells two clusters, or two users of one, apart."""
+        return (*self.resource_managers, "|", *self.namenodes, "|", self.user, self.staging)
+
+    def run_folder(self, run: str) -> str:
+        """The staging folder of a run."""
+        return f"{self.staging}/{run}"
+
+    def uri(self, path: str) -> str:
+        """A staged file as nodes find it."""
+        return f"{self.file_system}{path}"
+
+
+def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Connection:
+    """The connection that a job's config and the Hadoop configuration give. Raises ConfigError for what is missing."""
+    conf = hadoop_conf() if conf is None else conf
+    said = f"HADOOP_CONF_DIR ({conf.folder}) does not say it" if conf.folder else "HADOOP_CONF_DIR is not set"
+    problems = []
+    managers = config.resource_manager or conf.resource_managers()
+    if not managers:
+        problems.append(
+            Problem(
+                f"platform yarn: no address of a ResourceManager: {said}",
+                hint="export HADOOP_CONF_DIR=/etc/hadoop/conf, or give resource_manager: http://host:8088 in the "
+                "job's platforms: {yarn: {...}}",
+            )
+        )
+    namenodes = config.webhdfs or conf.namenodes()
+    if not namenodes:
+        words = f"its fs.defaultFS, {conf.default_fs}, is no HDFS" if conf.default_fs else said
+        problems.append(
+            Problem(
+                f"platform yarn: no address of WebHDFS or HttpFS, through which files are sent: {words}",
+                hint="give webhdfs: http://namenode:9870 in the job's platforms: {yarn: {...}}",
+            )
+        )
+    if problems:
+        raise ConfigError(problems=problems)
+    user = config.user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    own_addresses = bool(config.resource_manager)
+    schedulers = config.scheduler or ([] if own_addresses else conf.schedulers())
+    if not schedulers:
+        schedulers = [f"{urlsplit(url).hostname}:8030" for url in managers]
+    namenode = urlsplit(namenodes[0])
+    file_system = config.file_system or ("" if config.webhdfs else conf.default_fs)
+    if not file_system:
+        file_system = f"{'swebhdfs' if namenode.scheme == 'https' else 'webhdfs'}://{namenode.netloc}"
+    return Connection(
+        managers,
+        schedulers,
+        [url if "/webhdfs/" in url else f"{url}/webhdfs/v1" for url in namenodes],
+        _history(config.history, None if own_addresses else conf.history()),
+        file_system.rstrip("/"),
+        user,
+        conf.kerberos if config.authentication is None else config.authentication == "kerberos",
+        config.ca,
+        config.tls_verify,
+        config.staging or f"/user/{user}/.aiflow",
+        config.patience,
+        re.split("[/@]", conf.get("yarn.resourcemanager.principal") or "yarn")[0],
+    )
+
+
+def _history(given: str | None, found: str | None) -> str | None:
+    if given is None:
+        return found
+    return given if "/ws/" in given else f"{given}/ws/v1/history"

@@ -1,0 +1,263 @@
+"""HTTP to a cluster's web services: time-outs, retries, authentication, and failures in words.
+
+urllib3 is imported on the first request: listing, generate and render go without it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_yarn.connection import Connection
+
+if TYPE_CHECKING:
+    import urllib3
+
+CONNECT, READ = 5.0, 60.0  # seconds
+_pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
+_cookies: dict[tuple[int, str], str] = {}
+
+
+class Unreachable(UnreachableError):
+    """A service gives no answer, or one that says: not now."""
+
+
+class Refused(PlatformError):
+    """A service does not let this user in, or not do this."""
+
+
+class Answer:
+    """An HTTP response, read to its end.
+
+    Attributes:
+        url, status, headers, body: as they are; header names in lower case.
+    """
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.url, self.status, self.body = url, status, body
+        self.headers = {name.lower(): value for name, value in headers.items()}
+
+    def json(self) -> Any:
+        """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's word."""
+        try:
+            return json.loads(self.body) if self.body else {}
+        except ValueError as error:
+            kind = self.headers.get("content-type", "nothing it names").partition(";")[0]
+            raise PlatformError(
+                f"{place(self.url)} answers with {kind} where Hadoop's web service answers with JSON "
+                f"(status {self.status})",
+                hint="is it the right address and port? The ResourceManager's web port is 8088, the NameNode's 9870, "
+                "HttpFS's 14000, the history server's 19888",
+            ) from error
+
+    def remote(self) -> tuple[str, str]:
+        """Exception and message of a Hadoop web service's RemoteException; ('', body's text) for anything else."""
+        try:
+            found = json.loads(self.body)["RemoteException"]
+            return str(found.get("exception", "")), str(found.get("message", "")).strip()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "", _text(self.body)
+
+
+class Http:
+    """Requests with one connection's authentication and trust. Safe from several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        read: float = READ,
+        limit: int | None = None,
+        sink: Callable[[bytes], object] | None = None,
+        plain: bool = False,
+    ) -> Answer:
+        """One request, redirects left to the caller.
+
+        Args:
+            params: of the query; ``user.name`` is added.
+            body: bytes, or a binary file.
+            read: seconds that the server may be silent; where they are fewer than READ, it is asked once only.
+            limit: read at most so many bytes of the body, then hang up.
+            sink: called with each piece of the body of a 200, which is then not in the answer.
+            plain: the URL is complete as it stands, and no authentication is to be added.
+
+        Raises Unreachable without an answer, Refused for 401 and 403 (but of a RemoteException, which the caller
+        reads), PlatformError for a certificate that is not trusted.
+        """
+        target = url if plain else self._with(url, params or {})
+        sent = {"Accept": "application/json", **(headers or {})}
+        answer = self._once(method, target, body, sent, read, limit, sink)
+        challenge = answer.headers.get("www-authenticate", "").lower()
+        if answer.status == 401 and self.connection.kerberos and "negotiate" in challenge:
+            sent["Authorization"] = f"Negotiate {_negotiate(target)}"
+            if hasattr(body, "seek"):
+                body.seek(0)
+            answer = self._once(method, target, body, sent, read, limit, sink)
+        if answer.status == 401 or (answer.status == 403 and not answer.remote()[0]):
+            raise self._refusal(answer)
+        return answer
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        headers: Mapping[str, str],
+        read: float,
+        limit: int | None,
+        sink: Callable[[bytes], object] | None,
+    ) -> Answer:
+        import urllib3
+
+        host = place(url)
+        cookie = _cookies.get((os.getpid(), host)) if self.connection.kerberos else None
+        sent = {**headers, **({"Cookie": cookie} if cookie else {})}
+        timeout = urllib3.Timeout(connect=CONNECT, read=read)
+        # A request that was never heard may be sent again; what was heard and not answered, only where it changes
+        # nothing.
+        reread = 1 if read >= READ else 0
+        again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
+                              allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip
+        try:
+            response = self._pool().request(
+                method, url, body=body, headers=sent, timeout=timeout, retries=again, redirect=False,
+                preload_content=limit is None and sink is None,
+            )  # fmt: skip
+            data = b""
+            if limit is None and sink is None:
+                data = response.data
+            elif sink is not None and response.status == 200:
+                for piece in response.stream(1 << 18):
+                    sink(piece)
+            else:
+                limit = 1 << 20 if limit is None else limit
+                while len(data) < limit and (piece := response.read(min(limit - len(data), 1 << 18))):
+                    data += piece
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise _failure(url, error) from error
+        kept = response.headers.get("set-cookie", "")
+        if kept.startswith("hadoop.auth=") and self.connection.kerberos and len(kept.partition(";")[0]) > 14:
+            _cookies[os.getpid(), host] = kept.partition(";")[0]
+        return Answer(url, response.status, response.headers, data)
+
+    def _with(self, url: str, params: Mapping[str, Any]) -> str:
+        given = {name: value for name, value in params.items() if value is not None}
+        if not self.connection.kerberos:
+            given["user.name"] = self.connection.user
+        query = "&".join(f"{quote(name, safe='.')}={quote(str(value), safe='')}" for name, value in given.items())
+        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+    def _pool(self) -> urllib3.PoolManager:
+        import urllib3
+
+        key = (os.getpid(), self.connection.ca, self.connection.verify)
+        if key not in _pools:
+            options: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED" if self.connection.verify else "CERT_NONE"}
+            if self.connection.ca:
+                options["ca_certs"] = self.connection.ca
+            if not self.connection.verify:
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
+        return _pools[key]
+
+    def _refusal(self, answer: Answer) -> Refused:
+        words = _text(answer.body)
+        if answer.status == 401:
+            negotiate = "negotiate" in answer.headers.get("www-authenticate", "").lower()
+            if self.connection.kerberos:
+                hint = "run kinit; klist shows what you have"
+            elif negotiate:
+                extra = "pip install 'aiflow-ext-yarn[kerberos]'"
+                hint = f"the cluster asks for Kerberos: give authentication: kerberos, and {extra}"
+            else:
+                hint = f"is {self.connection.user!r} the right user? user: says another one"
+            return Refused(f"{place(answer.url)} does not know who asks (401){_said(words)}", hint=hint)
+        return Refused(
+            f"{place(answer.url)} forbids user {self.connection.user!r} to do that (403){_said(words)}",
+            hint="ask whoever runs the cluster, or act as another user: user: NAME",
+        )
+
+
+def place(url: str) -> str:
+    """``scheme://host:port`` of a URL: what a message names."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _said(words: str) -> str:
+    return f": {words}" if words else ""
+
+
+def _text(body: bytes) -> str:
+    """A body in one line: the words of a web page, not its markup."""
+    import re
+
+    text = body[:20000].decode("utf-8", "replace")
+    if "<" in text:
+        text = re.sub(r"(?is)<(script|style|head).*?</\1>", " ", text)
+        text = re.sub(r"(?s)<[^>]*>", " ", text)
+    return " ".join(text.split())[:300]
+
+
+def _failure(url: str, error: Exception) -> PlatformError:
+    """A failed request in words."""
+    import ssl
+
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain and len(chain) < 10:
+        chain.append(at)
+        reason = getattr(at, "reason", None)
+        at = reason if isinstance(reason, BaseException) else at.__cause__ or at.__context__
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in chain):
+        why = next(str(each.verify_message) for each in chain if isinstance(each, ssl.SSLCertVerificationError))
+        return PlatformError(
+            f"{place(url)}: its certificate is not trusted: {why}",
+            hint="give the authority's certificate: ca: /path/ca.pem (or, knowing what that means, tls_verify: false)",
+        )
+    if any(isinstance(each, ssl.SSLError) for each in chain):
+        return PlatformError(f"{place(url)} does not speak TLS as it should: {chain[-1]}",
+                             hint="is it https:// there, and not http://?")  # fmt: skip
+    if any(isinstance(each, ConnectionRefusedError) for each in chain):
+        words = "nobody listens there (connection refused)"
+    elif any(isinstance(each, socket.gaierror) for each in chain):
+        words = f"the host {urlsplit(url).hostname!r} is not known"
+    elif any("timed out" in str(each) for each in chain):
+        words = "it does not answer in time"
+    else:
+        words = f"{type(chain[-1]).__name__}: {chain[-1]}"
+    return Unreachable(
+        f"{place(url)} cannot be reached: {words}",
+        hint="is the service up, and the address right? A firewall between here and there shows like that too",
+    )
+
+
+def _negotiate(url: str) -> str:
+    """A SPNEGO token for a URL's host (RFC 4559)."""
+    try:
+        import spnego
+    except ImportError as error:
+        raise PlatformError("Kerberos needs the package pyspnego",
+                            hint="pip install 'aiflow-ext-yarn[kerberos]'") from error  # fmt: skip
+    try:
+        client = spnego.client(hostname=urlsplit(url).hostname or "", service="HTTP", protocol="kerberos")
+        token = client.step()
+    except Exception as error:
+        raise Refused(
+            f"no Kerberos ticket for {place(url)}: {error}", hint="run kinit; klist shows what you have"
+        ) from error
+    return base64.b64encode(token or b"").decode()

@@ -1,0 +1,183 @@
+"""A container's logs: from its NodeManager while it runs and shortly after, from the history server once aggregated.
+
+Both answer in frames (Hadoop 3): ``LogLength:N``, ``LogContents:``, then the bytes; with ``size=-K`` only the last K of
+them, N being the whole length all the same. There is no offset to ask for, so that the last bytes are asked for, and
+their place is computed from N.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.http import Answer, Http, Unreachable
+
+STREAMS = ("stdout", "stderr")
+SILENT = 10.0  # seconds: a history server whose ResourceManager is away says nothing for minutes
+PIECE = 1 << 20  # bytes of a log that are read at once
+_LENGTH = re.compile(rb"^LogLength:\s*(\d+)\s*$", re.MULTILINE)
+_CONTENTS = re.compile(rb"^(?:LogContents:|Log Contents:)\r?\n", re.MULTILINE)
+_HEAD = 4096  # no frame's head is longer
+
+
+class Frame:
+    """Part of a log.
+
+    Attributes:
+        length: bytes of the whole log.
+        data: from its byte ``start`` on; to the end, unless reading was limited.
+    """
+
+    def __init__(self, length: int, start: int, data: bytes) -> None:
+        self.length, self.start, self.data = length, start, data
+
+
+class Container:
+    """Where a container's logs are, from its application's report.
+
+    Attributes:
+        id: the container's id.
+        node: URL of its NodeManager's web service.
+    """
+
+    def __init__(self, container_id: str, node: str) -> None:
+        self.id, self.node = container_id, node
+
+
+def container_of(app: dict[str, object]) -> Container | None:
+    """The container of an application's last attempt; None where it never had one."""
+    link = str(app.get("amContainerLogs") or "")
+    found = re.search(r"/(container_\w+)(?:/|$)", link)
+    if found is None:
+        return None
+    parts = urlsplit(link)
+    return Container(found[1], f"{parts.scheme or 'http'}://{parts.netloc}")
+
+
+class Logs:
+    """Reads logs of one cluster."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.http = connection, Http(connection)
+
+    def read(self, container: Container, stream: str, offset: int, *, ended: bool) -> bytes | None:
+        """The bytes of a log from ``offset`` on, at most a MiB; None where nobody has the log (any more, or yet)."""
+        for source in self._sources(container, stream, ended):
+            try:
+                found = self._from(source, offset)
+            except Unreachable:
+                continue
+            if found is not None:
+                return found
+        return None
+
+    def whole(self, container: Container, stream: str, target: Path) -> bool:
+        """Write a complete log of a container that has ended to ``target``; False where nobody has it (yet).
+
+        The file is complete or absent.
+        """
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # another process may do the same
+        for source in self._sources(container, stream, True):
+            try:
+                with open(part, "wb") as file:
+                    log = _Unframed(file)
+                    self.http.request("GET", source, headers={"Accept": "text/plain"}, read=SILENT, sink=log.take)
+                if log.complete:
+                    part.replace(target)
+                    return True
+            except Unreachable:
+                continue
+            finally:
+                part.unlink(missing_ok=True)
+        return False
+
+    def gone(self, container: Container) -> bool | None:
+        """Whether a container's processes have ended; None where its NodeManager does not answer."""
+        try:
+            answer = self.http.request("GET", f"{container.node}/ws/v1/node/containers/{container.id}", read=10.0)
+            if answer.status == 404 or (answer.status >= 400 and answer.remote()[0]):
+                return True
+            state = str(answer.json().get("container", {}).get("state", ""))
+        except PlatformError:
+            return None
+        return state in (
+            "DONE",
+            "COMPLETE",
+            "EXITED_WITH_SUCCESS",
+            "EXITED_WITH_FAILURE",
+            "CONTAINER_CLEANEDUP_AFTER_KILL",
+        )
+
+    def _sources(self, container: Container, stream: str, ended: bool) -> list[str]:
+        found = [f"{container.node}/ws/v1/node/containers/{container.id}/logs/{stream}"]
+        if ended and self.connection.history is not None:
+            found.append(f"{self.connection.history}/containerlogs/{container.id}/{stream}")
+        return found
+
+    def _from(self, url: str, offset: int) -> bytes | None:
+        """Bytes from ``offset`` on; None where this source does not have the log."""
+        head = self._frame(url, -1, 0)
+        if head is None:
+            return None
+        wanted = head.length - offset
+        for _ in range(5):
+            if wanted <= 0:
+                return b""
+            frame = self._frame(url, -wanted, min(wanted, PIECE))
+            if frame is None:
+                return None
+            if frame.start <= offset:
+                return frame.data[offset - frame.start :]
+            wanted = frame.length - offset  # it has grown since
+        return b""
+
+    def _frame(self, url: str, size: int, most: int) -> Frame | None:
+        # A log that grows between the two requests shifts what is asked for: a little more is read.
+        limit = None if most == 0 else most + _HEAD + PIECE
+        answer = self.http.request(
+            "GET", url, {"size": size}, headers={"Accept": "text/plain"}, read=SILENT, limit=limit
+        )
+        return frame_of(answer, size)
+
+
+class _Unframed:
+    """Takes an answer piece by piece, and writes the log that is framed in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.head, self.left = b"", -1  # -1: the log has not begun
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the log has been written."""
+        return self.left == 0
+
+    def take(self, piece: bytes) -> None:
+        """The next piece."""
+        if self.left < 0:
+            self.head += piece
+            length, contents = _LENGTH.search(self.head[:_HEAD]), _CONTENTS.search(self.head[:_HEAD])
+            if length is None or contents is None:
+                self.head = self.head[:_HEAD]
+                return
+            self.left, piece = int(length[1]), self.head[contents.end() :]
+        self.file.write(piece[: self.left])
+        self.left -= min(self.left, len(piece))
+
+
+def frame_of(answer: Answer, size: int) -> Frame | None:
+    """The log in an answer that was asked for ``size`` bytes (negative: the last ones); None where there is none."""
+    if answer.status != 200:
+        return None
+    length, contents = _LENGTH.search(answer.body[:_HEAD]), _CONTENTS.search(answer.body[:_HEAD])
+    if length is None or contents is None:
+        return None
+    whole = int(length[1])
+    there = min(whole, abs(size))
+    data = answer.body[contents.end() : contents.end() + there]
+    return Frame(whole, whole - there, data)

@@ -1,0 +1,263 @@
+"""The child's parent: a process beside the application master that outlives it, so that the child never does.
+
+It is in a session of its own, out of reach of the signals that a NodeManager sends to the container. It adopts what the
+child leaves behind, says how the child ended, and ends everything when told to, or when the master is gone, which it
+learns by the pipe between them. It is itself what ties the child to this world: if it dies, the kernel kills the child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+from aiflow_ext.supervise import proc
+from aiflow_ext.supervise.sweep import Sweep, sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from aiflow_ext_yarn.master.spec import Child
+
+LEFTOVER_GRACE = 2.0  # seconds that what a child left behind has after TERM
+SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
+
+
+class Keeper:
+    """The master's side: starts the keeper, and hears from it.
+
+    Args:
+        child: what the keeper is to start.
+        grace: seconds between TERM and KILL, at a stop.
+    """
+
+    def __init__(self, child: Child, grace: float) -> None:
+        self._mark = child.mark
+        self._since = proc.start_time(os.getpid()) or 0
+        self._heard = b""
+        self._main: tuple[int, int] | None = None
+        _prctl(SET_CHILD_SUBREAPER, 1)  # should the keeper be killed, what it kept comes to us
+        sys.stdout.flush()
+        sys.stderr.flush()
+        hear, say = os.pipe()
+        obey, order = os.pipe()
+        self._pid = os.fork()
+        if not self._pid:
+            try:
+                _Kept(child, grace, obey, say).run()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(0)
+        os.close(say)
+        os.close(obey)
+        self._hear, self._order = hear, order
+
+    def stop(self) -> None:
+        """TERM to everything, after the grace period KILL. May be called from a signal handler, and twice."""
+        self._send(b"s")
+
+    def kill(self) -> None:
+        """KILL to everything, now."""
+        self._send(b"k")
+
+    def news(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """What the keeper says within ``timeout`` seconds: ``started``, ``ended``, ``swept``, or for it ``gone``.
+
+        What it had kept is ended by the time it is known to be gone.
+        """
+        if not select.select([self._hear], [], [], timeout)[0]:
+            return
+        data = os.read(self._hear, 65536)
+        if not data:
+            self._take_over()
+            yield {"what": "gone"}
+            return
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            said = json.loads(line.decode())
+            if said["what"] == "started":
+                self._main = said["pid"], said["start"]
+            yield said
+
+    def _send(self, order: bytes) -> None:
+        try:
+            os.write(self._order, order)
+        except OSError:
+            pass  # it is gone, and its end is heard where news is awaited
+
+    def _take_over(self) -> None:
+        """End what a killed keeper has left."""
+        roots, session = ([self._main], self._main[0]) if self._main else ([], None)
+        sweep(Sweep(mark=self._mark, grace=0.0, since=self._since, roots=roots, session=session))
+        _end_children(self._since)
+        while _ended_child() is not None:
+            pass
+
+
+class _Kept:
+    """The keeper itself."""
+
+    def __init__(self, child: Child, grace: float, obey: int, say: int) -> None:
+        self._child, self._grace, self._say = child, grace, say
+        self._orders = [obey]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._status: int | None = None
+        self._sweep: Sweep | None = None
+
+    def run(self) -> None:
+        os.setsid()
+        _prctl(SET_CHILD_SUBREAPER, 1)
+        self._bell()
+        _close_all_but(0, 1, 2, *self._orders, self._say, *self._bells)
+        self._since = proc.start_time(os.getpid()) or 0
+        self._start()
+        while self._sweep is None or not self._sweep.done:
+            delay = self._sweep.step(proc.Snapshot) if self._sweep is not None else None
+            if self._sweep is not None and self._sweep.done:
+                break
+            self._wait(delay)
+        _end_children(self._since)
+        self._reap()
+        self._tell("swept", left=sorted(self._sweep.refused.values()))
+
+    def _start(self) -> None:
+        child = self._child
+        keeper = os.getpid()
+        prctl = _prctl_function()  # loaded now: after the fork is no time for that
+
+        def tie() -> None:
+            if prctl is not None:
+                prctl(SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                if os.getppid() != keeper:
+                    os._exit(127)
+
+        try:
+            os.makedirs(child.cwd, exist_ok=True)
+            with open(child.stdout, "ab") as out, open(child.stderr, "ab") as err:
+                self._process = subprocess.Popen(
+                    child.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=child.cwd, env=child.env,
+                    start_new_session=True, preexec_fn=tie,
+                )  # fmt: skip
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self._tell("ended", exit=127 if missing else 126, reason=f"{child.argv[0]} cannot be started: {words}")
+            self._clear(0.0)
+            return
+        self._tell("started", pid=self._process.pid, start=proc.start_time(self._process.pid) or 0)
+
+    def _wait(self, timeout: float | None) -> None:
+        """Until something happens: an order, an end, or time for the next step."""
+        self._reap()
+        if self._sweep is not None and timeout is None:
+            return
+        ready = select.select([*self._orders, self._bells[0]], [], [], timeout)[0]
+        if self._bells[0] in ready:
+            os.read(self._bells[0], 4096)
+            self._reap()
+        for descriptor in self._orders[:]:
+            if descriptor not in ready:
+                continue
+            order = os.read(descriptor, 16)
+            if not order or b"k" in order:
+                if not order:
+                    self._orders.clear()  # the master is gone
+                self._clear(0.0)
+            else:
+                self._clear(self._grace)
+
+    def _reap(self) -> None:
+        """Note who has ended; the child's end begins the end of all that it left."""
+        while True:
+            ended = _ended_child()
+            if ended is None:
+                return
+            pid, status = ended
+            if self._process is not None and pid == self._process.pid and self._status is None:
+                self._status = self._process.returncode = status
+                if os.WIFSIGNALED(status):
+                    self._tell("ended", signal=os.WTERMSIG(status))
+                else:
+                    self._tell("ended", exit=os.WEXITSTATUS(status))
+                self._clear(LEFTOVER_GRACE, hurry=False)
+
+    def _clear(self, grace: float, hurry: bool = True) -> None:
+        """End everything within ``grace`` seconds, or sooner where that has begun."""
+        if self._sweep is not None:
+            if hurry:
+                self._sweep.hurry(grace)
+            return
+        roots, session = [], None
+        if self._process is not None:
+            session = self._process.pid
+            roots = [(stat.pid, stat.start) for stat in map(proc.read_stat, proc.children(os.getpid())) if stat]
+        self._sweep = Sweep(mark=self._child.mark, grace=grace, since=self._since, roots=roots, session=session)
+
+    def _tell(self, what: str, **more: Any) -> None:
+        try:
+            os.write(self._say, json.dumps(dict(more, what=what)).encode() + b"\n")
+        except OSError:
+            pass  # the master is gone
+
+    def _bell(self) -> None:
+        """Signals ring: SIGCHLD wakes us up; TERM, from whoever means us, stops the child."""
+        self._bells = os.pipe()
+        for end in self._bells:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._bells[1])
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._clear(self._grace))
+        for number in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+
+
+def _end_children(since: int) -> None:
+    """End whoever was handed to us by a parent's death after the last look; there is no other way to get a child."""
+    for _ in range(100):
+        stats = [stat for stat in map(proc.read_stat, proc.children(os.getpid())) if stat and stat.alive]
+        if not stats:
+            return
+        sweep(Sweep(mark=None, grace=0.0, since=since, roots=[(stat.pid, stat.start) for stat in stats]))
+        time.sleep(0.001)
+
+
+def _ended_child() -> tuple[int, int] | None:
+    """The pid and wait status of a child that has ended; None: there is none."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def _close_all_but(*kept: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the one that listed them
+
+
+def _prctl_function() -> Any:
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):
+        return None  # a Python without ctypes: the pipe alone has to do
+
+
+def _prctl(option: int, value: int) -> None:
+    function = _prctl_function()
+    if function is not None:
+        function(option, value, 0, 0, 0)

@@ -1,0 +1,99 @@
+"""How an attempt ended, in the words that travel through YARN's diagnostics and back."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN = "exit", "signal", "refused", "not-started", "broken"
+KINDS = (EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN)
+LABEL = "aiflow-outcome: "
+LONGEST_REASON = 2000  # characters; YARN keeps 64 KB of diagnostics an attempt
+
+
+class Outcome:
+    """How an attempt ended.
+
+    Args:
+        kind: ``exit``: the child ended with ``exit_code``, 126 or 127 where it could not be executed. ``signal``: it
+            was ended by ``signal``. ``refused``: the attempt had been started before. ``not-started``: what it takes to
+            start was not there. ``broken``: how the child ended is not known.
+        stopped: whether it was told to stop before.
+        reason: in words, where there is more to say; at most 2,000 characters.
+        left: what could not be ended, in words.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stopped: bool = False,
+        reason: str | None = None,
+        left: list[str] | None = None,
+    ) -> None:
+        self.kind, self.exit_code, self.signal, self.stopped = kind, exit_code, signal, stopped
+        self.reason = reason[:LONGEST_REASON] if reason else None
+        self.left = list(left or [])[:20]
+
+    def to_json(self) -> str:
+        """One line of ASCII."""
+        return json.dumps(
+            {
+                "kind": self.kind,
+                "exit_code": self.exit_code,
+                "signal": self.signal,
+                "stopped": self.stopped,
+                "reason": self.reason,
+                "left": self.left,
+            }
+        )
+
+    def sentence(self) -> str:
+        """For people, in one line."""
+        words = {
+            EXIT: f"The command ended with exit code {self.exit_code}",
+            SIGNAL: f"The command was ended by signal {self.signal}",
+            REFUSED: "Not started: this attempt has been started before",
+            NOT_STARTED: "Not started",
+            BROKEN: "The command's end is not known",
+        }[self.kind]
+        if self.stopped:
+            words += " (it was told to stop)"
+        return f"{words}: {self.reason}" if self.reason else words
+
+    def diagnostics(self) -> str:
+        """What YARN keeps of it: the sentence, then the data."""
+        return f"{self.sentence()}\n{LABEL}{self.to_json()}"
+
+
+def parse(diagnostics: str) -> Outcome | None:
+    """The outcome in an application's diagnostics, whatever else YARN has put there; None: there is none."""
+    # At the beginning of a line: in the data itself, where a job's own words are, there is no new line.
+    _, label, text = ("\n" + diagnostics).rpartition("\n" + LABEL)
+    return from_json(text.partition("\n")[0]) if label else None
+
+
+def from_json(text: str | bytes) -> Outcome | None:
+    """The outcome that ``to_json`` wrote; None where it did not."""
+    try:
+        data: dict[str, Any] = json.loads(text)
+        if data["kind"] not in KINDS:
+            return None
+        numbers = (data["exit_code"], data["signal"])
+        if not all(number is None or type(number) is int for number in numbers):
+            return None
+        return Outcome(
+            data["kind"],
+            exit_code=numbers[0],
+            signal=numbers[1],
+            stopped=bool(data["stopped"]),
+            reason=str(data["reason"]) if data["reason"] else None,
+            left=[str(item) for item in data["left"]],
+        )
+    except (ValueError, LookupError, TypeError):
+        return None

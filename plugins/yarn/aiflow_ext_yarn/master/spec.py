@@ -1,0 +1,108 @@
+"""What the application master is to do: JSON that the client wrote, and this container's own part of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+
+from aiflow_ext_yarn.master import SPEC_VARIABLE, SPEC_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class SpecError(Exception):
+    """The specification, or something that it names, is not there or not as it should be."""
+
+
+def read(file: str | None) -> dict[str, Any]:
+    """The specification: of the file, else of the environment. Raises SpecError."""
+    try:
+        if file is not None:
+            with open(file, "rb") as opened:
+                text = opened.read()
+        elif SPEC_VARIABLE in os.environ:
+            text = base64.b64decode(os.environ[SPEC_VARIABLE])
+        else:
+            raise SpecError(f"no --spec and no {SPEC_VARIABLE} in the environment")
+        found = json.loads(text.decode())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"the specification cannot be read: {error}")
+    if not isinstance(found, dict) or found.get("version") != SPEC_VERSION:
+        raise SpecError(f"the specification is not of version {SPEC_VERSION}")
+    missing = [key for key in ("scheduler", "argv", "mark", "staging") if not found.get(key)]
+    if missing:
+        raise SpecError("the specification lacks {}".format(", ".join(missing)))
+    for address in found["scheduler"]:
+        if not re.match(r".+:\d{1,5}$", str(address)):
+            raise SpecError(f"{address!r} is no host:port")
+    return found
+
+
+class Values:
+    """Puts the container's folder and the submission's secrets in where the specification names them."""
+
+    def __init__(self, folder: str, secrets: Mapping[str, bytes]) -> None:
+        self._folder, self._secrets = folder, secrets
+
+    def text(self, value: Any) -> str:
+        """A value as text: itself, ``{"path": ...}`` or ``{"secret": ...}``. Raises SpecError."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict) and list(value) == ["path"]:
+            return self.path(value["path"])
+        if isinstance(value, dict) and list(value) == ["secret"]:
+            if value["secret"] not in self._secrets:
+                raise SpecError("the submission's credentials hold no secret {!r}".format(value["secret"]))
+            return self._secrets[value["secret"]].decode("utf-8", "surrogateescape")
+        raise SpecError("a value that is no text, path or secret")
+
+    def path(self, relative: str) -> str:
+        """A path below the container's folder, made absolute."""
+        return os.path.normpath(os.path.join(self._folder, relative))
+
+
+class Child:
+    """The child to start: ``argv``, ``env``, ``cwd``, ``stdout``, ``stderr``, ``mark``, and the ``files`` it finds.
+
+    Raises SpecError, and ValueError and the like for a specification that is none.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], values: Values, logs: str) -> None:
+        self.argv = [values.text(item) for item in spec["argv"]]
+        self.cwd = values.path(spec.get("cwd", "."))
+        self.files = {values.path(name): base64.b64decode(text) for name, text in spec.get("files", {}).items()}
+        self.stdout, self.stderr = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
+        self.mark = str(spec["mark"])
+        self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None
+        env = {"PATH": PATH, **os.environ}
+        env.pop(SPEC_VARIABLE, None)
+        env.update((name, values.text(value)) for name, value in spec.get("env", {}).items())
+        env["AIFLOW_MARK"] = self.mark
+        if self.reason_file:
+            env["AIFLOW_REASON_FILE"] = self.reason_file
+        self.env = env
+
+    def write_files(self) -> None:
+        """Put its files in place. Raises OSError."""
+        for path, data in self.files.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
+
+    def reason(self) -> str | None:
+        """The line that the child has left in its reason file."""
+        if self.reason_file is None:
+            return None
+        try:
+            with open(self.reason_file, "rb") as file:
+                line = file.readline(8000).decode("utf-8", "replace").strip()
+        except OSError:
+            return None
+        return line or None

@@ -1,0 +1,181 @@
+"""The attempt's folder on the cluster's file system, by WebHDFS or HttpFS: its start marker and its end.
+
+The marker is made under a name of its own and renamed: HDFS's rename neither replaces a file nor succeeds twice, and
+when its answer is lost, the old name's absence tells as much. It is empty: a file without a block is closed at once,
+while one with a byte may wait 400 ms for its DataNode's report (``dfs.client.block.write.locateFollowingBlock``).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+import urllib.parse
+
+from aiflow_ext_yarn.master import ENDED, STARTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TIMEOUT = 10.0
+LARGEST = 1 << 20
+# What does not go away by waiting.
+HOPELESS = (
+    "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
+    "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
+)  # fmt: skip
+
+
+class Refused(Exception):
+    """There is a start marker of somebody else; says since when."""
+
+
+class StagingError(Exception):
+    """The file system cannot be used; ``hopeless`` says whether waiting cannot help."""
+
+    def __init__(self, words: str, hopeless: bool = False) -> None:
+        super().__init__(words)
+        self.hopeless = hopeless
+
+
+class Staging:
+    """One attempt's folder.
+
+    Args:
+        urls: the folder's URL at each NameNode (or HttpFS server), of which one at a time is active.
+        user: for ``user.name=``; None with a delegation token.
+        delegation: a delegation token for ``delegation=``.
+        ca: file of certificates to trust, instead of the node's own.
+        verify: whether to check a server's certificate.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        user: str | None = None,
+        delegation: str | None = None,
+        ca: str | None = None,
+        verify: bool = True,
+    ) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._who = {"delegation": delegation} if delegation else {"user.name": user} if user else {}
+        self._ca, self._verify = ca, verify
+        self._nonce, self._tries = os.urandom(8).hex(), 0
+        self._own: str | None = None
+
+    def claim(self) -> None:
+        """Make the start marker; repeating it does no harm.
+
+        Raises Refused where somebody else's is there, StagingError where it is not known to be made: ask again.
+        """
+        if self._own is None:
+            # A fresh name each time: a request that was given up on may still be carried out.
+            self._tries += 1
+            own = f"{STARTED}.{self._nonce}.{self._tries}"
+            self._write(own, b"")
+            self._own = own
+        if self._rename(self._own, STARTED):
+            return
+        # In this order: a folder that is removed in between must not look like a marker of ours.
+        waits, since = self._changed(self._own) is not None, self._changed(STARTED)
+        if waits:
+            if since is None:
+                raise StagingError("the start marker could not be made, and is not there")
+            raise Refused(time.strftime("its start marker is of %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)))
+        if since is None:
+            raise StagingError("the staging folder was removed", hopeless=True)
+        # It was ours: made by a rename whose answer was lost.
+
+    def end(self, outcome: str) -> None:
+        """Leave word of the end, where the folder is still there. Raises StagingError."""
+        self._write(ENDED, outcome.encode())
+
+    def _changed(self, name: str) -> float | None:
+        """When a file was made, in seconds since the epoch; None: there is none."""
+        status, body, _ = self._ask("GET", name, "GETFILESTATUS")
+        if status == 404 and _remote(body)[0] == "FileNotFoundException":
+            return None
+        try:
+            return float(json.loads(body.decode("utf-8", "replace"))["FileStatus"]["modificationTime"]) / 1000
+        except (ValueError, LookupError, TypeError):
+            raise _error(status, body)
+
+    def _write(self, name: str, data: bytes) -> None:
+        # Two steps, as WebHDFS has it: the NameNode says where the bytes go. A folder that was cleaned up stays away.
+        status, body, location = self._ask("PUT", name, "CREATE", overwrite="true", createparent="false")
+        if location is not None:
+            status, body, _ = self._request("PUT", location, data)
+        if status != 201:
+            raise _error(status, body)
+
+    def _rename(self, name: str, target: str) -> bool:
+        """Whether it was this very call that renamed."""
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self._urls[0]).path)
+        destination = "/" + path.partition("/webhdfs/v1/")[2] + "/" + target
+        status, body, _ = self._ask("PUT", name, "RENAME", destination=destination)
+        try:
+            done = json.loads(body.decode("utf-8", "replace"))["boolean"]
+        except (ValueError, LookupError, TypeError):
+            raise _error(status, body)
+        return status == 200 and done is True
+
+    def _ask(self, method: str, name: str, operation: str, **options: str) -> tuple[int, bytes, str | None]:
+        """Ask whichever NameNode is active."""
+        query = urllib.parse.urlencode({"op": operation, **options, **self._who})
+        for _ in self._urls[1:]:
+            try:
+                answer = self._request(method, f"{self._urls[0]}/{name}?{query}")
+                if answer[0] != 403 or _remote(answer[1])[0] != "StandbyException":
+                    return answer
+            except StagingError:
+                pass
+            self._urls.append(self._urls.pop(0))
+        return self._request(method, f"{self._urls[0]}/{name}?{query}")
+
+    def _request(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes, str | None]:
+        """Status, body and where else to go."""
+        try:
+            parts = urllib.parse.urlsplit(url)
+            connection = self._connect(parts)
+            try:
+                target = f"{parts.path}?{parts.query}"
+                headers = {"Content-Type": "application/octet-stream"} if data is not None else {}
+                connection.request(method, target, data, headers)
+                answer = connection.getresponse()
+                body = answer.read(LARGEST)
+                location = answer.getheader("Location") if answer.status in (301, 302, 307, 308) else None
+                return answer.status, body, location
+            finally:
+                connection.close()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            where = url.partition("?")[0]  # what follows may hold a token
+            raise StagingError(f"{where}: {error or type(error).__name__}")
+
+    def _connect(self, parts: urllib.parse.SplitResult) -> http.client.HTTPConnection:
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        import ssl
+
+        context = ssl.create_default_context(cafile=self._ca)
+        if not self._verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT, context=context)
+
+
+def _remote(body: bytes) -> tuple[str, str]:
+    """The name and words of the exception in an answer."""
+    try:
+        found = json.loads(body.decode("utf-8", "replace"))["RemoteException"]
+        return str(found["exception"]), str(found["message"]).partition("\n")[0]
+    except (ValueError, LookupError, TypeError):
+        return "", ""
+
+
+def _error(status: int, body: bytes) -> StagingError:
+    name, words = _remote(body)
+    said = f"{name}: {words}" if name else f"HTTP status {status}"
+    return StagingError(said, hopeless=name in HOPELESS or status == 401)

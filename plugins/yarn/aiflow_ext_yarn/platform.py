@@ -1,0 +1,13 @@
+"""The platform ``yarn``."""
+
+from __future__ import annotations
+
+from aiflow_ext import AbstractPlatform
+
+
+class YarnPlatform(AbstractPlatform):
+    """A Hadoop YARN cluster, with HDFS (or HttpFS) to send files through."""
+
+    @staticmethod
+    def platform() -> str:
+        return "yarn"

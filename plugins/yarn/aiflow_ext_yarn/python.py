@@ -1,0 +1,14 @@
+"""Job plugin ``yarn.python``."""
+
+from __future__ import annotations
+
+from aiflow_ext import AbstractEngine
+from aiflow_ext.engines import PythonEngine
+from aiflow_ext_yarn.jobs import YarnJobPlugin
+
+
+class YarnPythonJobPlugin(YarnJobPlugin):
+    """Runs a job's python calls in one process on a node."""
+
+    def engine(self) -> type[AbstractEngine]:
+        return PythonEngine

@@ -1,0 +1,270 @@
+"""What a job is submitted as: the request to the ResourceManager and the files that go ahead of it, as pure data.
+
+``render`` shows it, and what is sent is made of it by :func:`filled` alone. In it stand ``${server:application_id}``
+(until there is one), ``${server:size}`` and ``${server:timestamp}`` (of a staged file, as the file system reports
+them), ``${base64:spec}`` (the ``spec`` beside it) and, for secrets, their references.
+
+Names and shapes are those of the ResourceManager's *Cluster Applications API (Submit Application)*.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from aiflow_ext.engines.environment import attempt_mark, job_environment
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.translate.secrets import is_secret, plain
+from aiflow_ext_yarn import master
+from aiflow_ext_yarn.webhdfs import FileStatus
+
+if TYPE_CHECKING:
+    from aiflow_ext_yarn.jobs import YarnJob
+
+Json = dict[str, Any]
+APPLICATION_ID = "${server:application_id}"
+DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
+SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
+MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
+INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores
+GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
+TYPE = "AIFLOW"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
+ARCHIVES = (
+    ".tar.gz",
+    ".tgz",
+    ".zip",
+    ".tar",
+    ".jar",
+)  # what a NodeManager unpacks: org.apache.hadoop.yarn.util.FSDownload
+
+
+class Staged:
+    """A file that nodes take from the cluster's file system.
+
+    Args:
+        name: its name in the container's folder.
+        path: absolute path on the file system, for what we send; else the URI is given.
+        uri: for what is there already.
+        archive: whether it is unpacked.
+        once: sent once a run; else it belongs to the attempt.
+        source: where its content comes from: a local path, or the bytes.
+        shown: what a render says of its content.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str | None = None,
+        *,
+        uri: str | None = None,
+        archive: bool = False,
+        once: bool = False,
+        source: Path | bytes | None = None,
+        shown: str = "",
+    ) -> None:
+        self.name, self.path, self.uri, self.archive, self.once = name, path, uri, archive, once
+        self.source, self.shown = source, shown
+
+
+def run_tag(run: str | None) -> str:
+    """The tag by which a run's applications are found; YARN compares tags in lower case."""
+    return f"aiflow-{run}".lower()[:100]
+
+
+def python_of(job: YarnJob) -> str:
+    """The interpreter on the nodes, as a shell's word. Raises ConfigError for what no shell takes as it is."""
+    python = job.config.python or "python3"
+    if not _PLAIN_PATH.fullmatch(python):
+        raise ConfigError(
+            f"job {job.name!r}: python {python!r} cannot be: a path on the nodes has letters, digits and _./+@:,=-",
+            hint="give an absolute path on the nodes, or a path in an archive: env/bin/python3",
+        )
+    first = python.partition("/")[0]
+    if "/" in python and not python.startswith("/") and first not in job.config.archives:
+        have = ", ".join(job.config.archives) or "none"
+        raise ConfigError(
+            f"job {job.name!r}: python {python!r} is a path in an archive; archives has no {first!r}: it has {have}",
+            hint=f"give an absolute path on the nodes, or add archives: {{{first}: PATH OR URI}}",
+        )
+    return python
+
+
+def content(job: YarnJob) -> Json:
+    """The whole request of a job whose context is filled in."""
+    native_id = job.context.native_id or APPLICATION_ID
+    spec = _spec(job, native_id)
+    staged = files(job, native_id)
+    environment: list[Json] = []
+    command = f"exec {python_of(job)} -S -E {MASTER}"
+    inline = len(_encoded(spec)) <= INLINE
+    if inline:
+        environment.append({"key": "AIFLOW_AM_SPEC", "value": SPEC})
+    else:
+        command += f" --spec {SPEC_FILE}"
+    connection, config = job.connection, job.config
+    resource: Json = {"memory": config.memory_mib, "vCores": config.vcores}
+    if config.resources:
+        resource["resourceInformations"] = {
+            "resourceInformation": [
+                {"name": name, "value": amount, "units": "", "resourceType": "COUNTABLE"}
+                for name, amount in config.resources.items()
+            ]
+        }
+    submission: Json = {
+        "application-id": native_id,
+        "application-name": (job.context.job_name or job.name or "job")[:200],
+        "application-type": TYPE,
+        "queue": config.queue,
+        "max-app-attempts": config.am_attempts,
+        "unmanaged-AM": False,
+        "keep-containers-across-application-attempts": False,
+        "application-tags": {"tag": ["aiflow", run_tag(job.context.run_id), *config.tags]},
+        "resource": resource,
+        "am-container-spec": {
+            "local-resources": {"entry": [_local_resource(job, each) for each in staged]},
+            "environment": {"entry": environment},
+            "commands": {"command": f"{command} --logs <LOG_DIR> 1><LOG_DIR>/am.stdout 2><LOG_DIR>/am.stderr"},
+            "credentials": _credentials(job),
+        },
+    }
+    if config.priority is not None:
+        submission["priority"] = config.priority
+    if config.node_label is not None:
+        submission["app-node-label-expression"] = submission["am-container-node-label-expression"] = config.node_label
+    shown = {str(each.path): each.shown for each in staged if each.path is not None}
+    if not inline:
+        shown[f"{job.folder(native_id)}/{SPEC_FILE}"] = "the spec"
+    return {
+        "resource_manager": list(connection.resource_managers),
+        "webhdfs": list(connection.namenodes),
+        "user": connection.user,
+        "files": shown,
+        "submission": submission,
+        "spec": spec,
+        **({"lifetime": config.lifetime} if config.lifetime is not None else {}),
+    }
+
+
+def files(job: YarnJob, native_id: str) -> list[Staged]:
+    """The files of a job, those that are sent once a run first."""
+    run, own = job.connection.run_folder(str(job.context.run_id)), job.folder(native_id)
+    found = [Staged(MASTER, f"{run}/{MASTER.replace('.pyz', '')}-{master_digest()}.pyz", once=True,
+                    shown=f"the application master, version {master.SPEC_VERSION}")]  # fmt: skip
+    if job.bundle.needs_runner:
+        archive = job.bundle.archive
+        found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
+                            shown=f"the project archive: {len(archive.files)} files"))  # fmt: skip
+        payload = job.payload()
+        found.append(Staged(PAYLOAD, f"{own}/{PAYLOAD}", source=payload, shown=payload.decode()))
+    for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
+        for name, source in names.items():
+            if "://" in source:
+                found.append(Staged(name, uri=job.uri_of(source), archive=unpacked, once=True))
+            else:
+                path = job.local_file(source)
+                found.append(Staged(name, f"{run}/files/{job.stamp(path)}/{path.name}", archive=unpacked, once=True,
+                                    source=path, shown=f"the file {path}"))  # fmt: skip
+    spec = _spec(job, native_id)
+    if len(_encoded(spec)) > INLINE:
+        found.append(Staged(SPEC_FILE, f"{own}/{SPEC_FILE}", source=json.dumps(spec).encode(), shown="the spec"))
+    return found
+
+
+def master_digest() -> str:
+    """Which application master is sent."""
+    import hashlib
+
+    return hashlib.sha256(master.archive()).hexdigest()[:16]
+
+
+def _local_resource(job: YarnJob, staged: Staged) -> Json:
+    uri = staged.uri if staged.path is None else job.connection.uri(staged.path)
+    value = {
+        "resource": uri,
+        "type": "ARCHIVE" if staged.archive else "FILE",
+        "visibility": "PRIVATE" if staged.once else "APPLICATION",
+        "size": SIZE,
+        "timestamp": TIMESTAMP,
+    }
+    return {"key": staged.name, "value": value}
+
+
+def _spec(job: YarnJob, native_id: str) -> Json:
+    """What the application master is told: its interface, version 1."""
+    connection, context = job.connection, job.context
+    kept, context.native_id = context.native_id, native_id
+    try:
+        mark = attempt_mark(context)
+        variables = job_environment(job, work_folder="work", checkpoint_dir=job.checkpoints)
+    finally:
+        context.native_id = kept
+    env: Json = {
+        name: {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
+        for name, value in job.config.env.items()
+    }
+    env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": "work"}, "PYTHONUNBUFFERED": "1"}
+    if job.bundle.needs_runner:
+        env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
+    folder = quote(job.folder(native_id), safe="/${}:")
+    staging: Json = {"urls": [f"{url}{folder}" for url in connection.namenodes], "user": connection.user}
+    if connection.kerberos:
+        staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
+    if not connection.verify:
+        staging["verify"] = False
+    return {
+        "version": master.SPEC_VERSION,
+        "scheduler": list(connection.schedulers),
+        "argv": job.argv(),
+        "env": env,
+        "cwd": "work",
+        "mark": mark,
+        "reason_file": REASON,
+        "grace": GRACE,
+        "staging": staging,
+    }
+
+
+def _credentials(job: YarnJob) -> Json:
+    """Secrets, and under Kerberos the token with which nodes and application master reach the file system."""
+    entries = [
+        {"key": f"aiflow.env.{name}", "value": f"${{secret:{value['secret']}}}"}
+        for name, value in job.config.env.items()
+        if is_secret(value)
+    ]
+    found: Json = {"secrets": {"entry": entries}}
+    if job.connection.kerberos:
+        entries.append({"key": "aiflow.delegation", "value": DELEGATION})
+        found["tokens"] = {"entry": [{"key": "aiflow.file_system", "value": FILE_SYSTEM}]}
+    return found
+
+
+def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[str, str]) -> Json:
+    """The body of the POST: the ``submission`` of :func:`content` with what was left open put in.
+
+    Args:
+        statuses: of each staged file, by its name in the container's folder.
+        secrets: values by their keys in the credentials, tokens included.
+    """
+    submission: Json = json.loads(json.dumps(request["submission"]))
+    container = submission["am-container-spec"]
+    for entry in container["local-resources"]["entry"]:
+        status = statuses[entry["key"]]
+        entry["value"] |= {"size": status.size, "timestamp": status.timestamp}
+    for entry in container["environment"]["entry"]:
+        if entry["value"] == SPEC:
+            entry["value"] = _encoded(request["spec"])
+    for entry in container["credentials"]["secrets"]["entry"]:
+        entry["value"] = base64.b64encode(secrets[entry["key"]].encode("utf-8", "surrogateescape")).decode()
+    for entry in container["credentials"].get("tokens", {}).get("entry", []):
+        entry["value"] = secrets[entry["key"]]
+    return submission
+
+
+def _encoded(spec: Json) -> str:
+    return base64.b64encode(json.dumps(spec).encode()).decode()

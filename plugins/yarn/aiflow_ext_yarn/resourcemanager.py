@@ -1,0 +1,314 @@
+"""The ResourceManager's REST API, of whichever of several is the active one.
+
+After a (re)start its web port answers before the applications are recovered: known ones are then *not found*, and a
+second submission of a known id ends the ResourceManager. So nothing is believed to be absent, and nothing submitted,
+unless ``haState`` is ACTIVE (measured with Hadoop 3.4.3; state ``INITIALIZING`` for one to two seconds).
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, place
+
+Json = dict[str, Any]
+LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
+ENDED = ("FINISHED", "FAILED", "KILLED")
+_preferred: dict[tuple[str, ...], str] = {}
+_CLUSTER = "/ws/v1/cluster"
+# As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
+_ID = re.compile(r"application_\d+_(\d{4}|[1-9]\d{4,})")
+
+
+class ResourceManager:
+    """Calls to the active ResourceManager. Each raises Unreachable where none is active now."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.http = connection, Http(connection)
+        self._key = tuple(connection.resource_managers)
+
+    # -- which one --------------------------------------------------------------------------------------------------
+
+    def active(self) -> tuple[str, Json]:
+        """The active ResourceManager's URL and what it says of itself (``clusterInfo``)."""
+        failures = []
+        for base in self._bases():
+            try:
+                info = self._info(base)
+            except Unreachable as error:
+                failures.append(error)
+                continue
+            state = str(info.get("haState", "ACTIVE"))
+            if state == "ACTIVE":
+                self._prefer(base)
+                return base, info
+            words = "is on standby" if state == "STANDBY" else f"is not ready yet: its state is {state}"
+            failures.append(Unreachable(f"the ResourceManager at {base} {words}"))
+        raise _together(failures)
+
+    def _info(self, base: str) -> Json:
+        answer = self.http.request("GET", f"{base}{_CLUSTER}/info")
+        if answer.status >= 500 or 300 <= answer.status < 400:
+            raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}")
+        found = answer.json()
+        info = found.get("clusterInfo") if isinstance(found, dict) else None
+        if not isinstance(info, dict):
+            raise PlatformError(f"{base} is no ResourceManager: its {_CLUSTER}/info is no clusterInfo",
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
+        return info
+
+    def _bases(self) -> list[str]:
+        first = _preferred.get(self._key)
+        rest = [base for base in self.connection.resource_managers if base != first]
+        return [first, *rest] if first is not None else rest
+
+    def _prefer(self, base: str) -> None:
+        _preferred[self._key] = base
+
+    def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Json | None = None) -> Answer:
+        """One request to the first that is not on standby; a standby's redirect is followed."""
+        failures: list[Unreachable] = []
+        waiting, tried = self._bases(), set()
+        while waiting:
+            base = waiting.pop(0)
+            if base in tried:
+                continue
+            tried.add(base)
+            try:
+                answer = self._request(base, method, path, params, body)
+            except Unreachable as error:
+                failures.append(error)
+                continue
+            if 300 <= answer.status < 400 or answer.body.startswith(b"This is standby RM"):
+                location = answer.headers.get("location") or answer.headers.get("refresh", "").partition("url=")[2]
+                if location:
+                    waiting.insert(0, place(location))
+                failures.append(Unreachable(f"the ResourceManager at {base} is on standby"))
+                continue
+            if answer.status in (502, 503, 504) and not answer.remote()[0]:
+                failures.append(Unreachable(f"the ResourceManager at {base} answers with status {answer.status}"))
+                continue
+            self._prefer(base)
+            return answer
+        raise _together(failures)
+
+    def _request(
+        self, base: str, method: str, path: str, params: Mapping[str, Any] | None, body: Json | None
+    ) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        return self.http.request(method, f"{base}{_CLUSTER}{path}", params, body=data, headers=headers)
+
+    # -- applications -----------------------------------------------------------------------------------------------
+
+    def new_application(self) -> tuple[str, Json]:
+        """A new application id, and the largest container that may be asked for (``memory`` in MiB, ``vCores``)."""
+        found = self._json(self.call("POST", "/apps/new-application"), "asking for an application id")
+        if "application-id" not in found:
+            raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
+        return str(found["application-id"]), dict(found.get("maximum-resource-capability", {}))
+
+    def submit(self, application: Json) -> None:
+        """Start an application; one that is there already stays as it is.
+
+        Raises PlatformError where it is refused.
+        """
+        base, _ = self.active()
+        answer = self._request(base, "POST", "/apps", None, application)
+        if 300 <= answer.status < 400:
+            raise Unreachable(f"the ResourceManager at {base} has just become a standby")
+        if answer.status in (200, 201, 202):
+            return
+        kind, words = answer.remote()
+        if "already present" in words or "already exists" in words:
+            return
+        if answer.status >= 500 and not kind:
+            raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}: {words}")
+        raise PlatformError(f"the ResourceManager refuses application {application['application-id']}: {_short(words)}",
+                            hint=_cure(words))  # fmt: skip
+
+    def app(self, application: str) -> Json | None:
+        """What is known of an application; None where an active ResourceManager does not know it: that is proved."""
+        if not _ID.fullmatch(application):
+            return None
+        found = self._app(self.call("GET", f"/apps/{quote(application)}"))
+        if found is not None:
+            return found
+        for _ in range(3):
+            before = self.active()
+            found = self._app(self._request(before[0], "GET", f"/apps/{quote(application)}", None, None))
+            after = self.active()
+            if found is not None:
+                return found
+            if _same_life(before, after):
+                return None
+        raise Unreachable("the ResourceManager restarts again and again: what it knows cannot be told")
+
+    def _app(self, answer: Answer) -> Json | None:
+        if 300 <= answer.status < 400:
+            raise Unreachable(f"the ResourceManager at {place(answer.url)} is on standby")
+        if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
+            return None
+        found: Json = self._json(answer, "asking for an application").get("app") or {}
+        return found
+
+    def live(self, tag: str) -> list[Json]:
+        """The applications with a tag that have not ended. Not believed where one is missing: ask :meth:`app`."""
+        params = {"applicationTags": tag, "states": LIVE, "deSelects": "resourceRequests"}
+        return self._apps(self.call("GET", "/apps", params))
+
+    def _apps(self, answer: Answer) -> list[Json]:
+        apps = self._json(answer, "asking for a run's applications").get("apps") or {}
+        return list(apps.get("app") or [])
+
+    def kill(self, application: str) -> str | None:
+        """Ask for an application's end; the state it is in, or None where it is proved not to be there."""
+        answer = self.call("PUT", f"/apps/{quote(application)}/state", body={"state": "KILLED"})
+        if answer.status == 404:
+            return None if self.app(application) is None else self.kill(application)
+        return str(self._json(answer, f"killing {application}").get("state", ""))
+
+    def signal(self, container: str) -> bool:
+        """Have a container's process sent SIGTERM; False where this ResourceManager cannot (before Hadoop 3.3)."""
+        answer = self.call("POST", f"/containers/{quote(container)}/signal/GRACEFUL_SHUTDOWN")
+        return bool(answer.status == 200)
+
+    def limit(self, application: str, seconds: float) -> None:
+        """Have an application killed so many seconds after its submission, by the ResourceManager's clock; one that
+        has a lifetime keeps it.
+
+        Raises Unreachable while the ResourceManager is still saving the application, and takes no lifetime for it.
+        """
+        app = self.app(application)
+        if app is None or app["state"] in ENDED:
+            return
+        known = {each.get("type"): each for each in ((app.get("timeouts") or {}).get("timeout") or [])}
+        if known.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
+            return
+        if app["state"] in ("NEW", "NEW_SAVING"):
+            raise Unreachable(f"application {application} is still being saved")
+        began = float(app.get("startedTime") or 0) / 1000 or time.time()
+        expiry = datetime.datetime.fromtimestamp(began + seconds, datetime.timezone.utc)
+        text = expiry.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        answer = self.call("PUT", f"/apps/{quote(application)}/timeout",
+                           body={"timeout": {"type": "LIFETIME", "expiryTime": text}})  # fmt: skip
+        if answer.status != 200:
+            raise PlatformError(f"the lifetime of {application} cannot be set: {_short(answer.remote()[1])}")
+
+    # -- the cluster ------------------------------------------------------------------------------------------------
+
+    def queue(self, name: str) -> Json | None:
+        """What the scheduler says of a queue, by its name or its path; None where there is no such queue."""
+        found = self._json(self.call("GET", "/scheduler"), "asking for the queues")
+        return _queue_in(found.get("scheduler", {}).get("schedulerInfo", {}), name)
+
+    def may_be_made(self, name: str) -> bool:
+        """Whether the scheduler makes a queue that is not there, at its first application."""
+        info = self._json(self.call("GET", "/scheduler"), "asking for the queues").get("scheduler", {})
+        root = info.get("schedulerInfo", {})
+        if root.get("type") == "fairScheduler":  # its placement rules decide
+            return True
+        parent = name.rpartition(".")[0] or "root"
+        above = root if parent == "root" else _queue_in(root, parent)
+        return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
+
+    def may_submit(self, queue: str) -> str | None:
+        """Why this user may not submit to a queue; None where it may, or the ResourceManager does not tell."""
+        params = {"user": self.connection.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}
+        try:
+            answer = self.call("GET", f"/queues/{quote(queue)}/access", params)
+        except Refused:
+            return None
+        if answer.status != 200:
+            return None
+        found = answer.json()
+        if not isinstance(found, dict) or str(found.get("allowed", "true")).lower() != "false":
+            return None
+        return str(found.get("diagnostics") or "its access list does not have this user")
+
+    def clock_skew(self) -> float | None:
+        """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""
+        before = time.time()
+        answer = self.call("GET", "/info")
+        said = answer.headers.get("date")
+        if not said:
+            return None
+        then = email.utils.parsedate_to_datetime(said).timestamp()
+        # Date has whole seconds, and was written between the question and the answer.
+        now = time.time()
+        return max(0.0, then - now) or min(0.0, then + 1 - before)
+
+    def _json(self, answer: Answer, what: str) -> Json:
+        if answer.status >= 400:
+            kind, words = answer.remote()
+            if kind in ("ForbiddenException", "AccessControlException", "AuthorizationException"):
+                raise Refused(f"the ResourceManager forbids user {self.connection.user!r} {what}: {_short(words)}",
+                              hint="ask whoever runs the cluster, or act as another user: user: NAME")  # fmt: skip
+            if kind:
+                raise PlatformError(f"the ResourceManager refuses {what}: {_short(words)}", hint=_cure(words))
+            if answer.status >= 500:
+                raise Unreachable(f"{place(answer.url)} answers with status {answer.status} ({what}): {words}")
+        found = answer.json()
+        if not isinstance(found, dict):
+            raise PlatformError(f"{place(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
+                                hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
+        return found
+
+
+def _same_life(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
+    return one[0] == other[0] and all(one[1].get(key) == other[1].get(key) for key in ("id", "startedOn"))
+
+
+def _queue_in(info: Any, name: str) -> Json | None:
+    """A queue below ``info``, which is one itself, by its name or path; capacity and fair scheduler alike."""
+    if not isinstance(info, Mapping):
+        return None
+    names = {info.get("queueName"), info.get("queuePath")}
+    bare = name.removeprefix("root.")
+    if name in names or f"root.{bare}" in names or (bare in names and "." not in bare):
+        return dict(info)
+    if "rootQueue" in info:
+        return _queue_in(info["rootQueue"], name)
+    for holder in ("queues", "childQueues"):
+        inner = info.get(holder) or {}
+        for each in (inner.get("queue") or []) if isinstance(inner, Mapping) else inner:
+            found = _queue_in(each, name)
+            if found is not None:
+                return found
+    return None
+
+
+def _together(failures: list[Unreachable]) -> Unreachable:
+    """One error for all ResourceManagers."""
+    if len(failures) == 1:
+        return failures[0]
+    words = "; ".join(each.problems[0].message for each in failures)
+    hints = [each.problems[0].hint for each in failures if each.problems[0].hint]
+    return Unreachable(f"no ResourceManager is active: {words}", hint=hints[0] if hints else None)
+
+
+def _short(words: str) -> str:
+    """The sentence of a Java exception's message."""
+    line = words.strip().splitlines()[0] if words.strip() else "it does not say why"
+    return line.rpartition("Exception: ")[2][:400]
+
+
+def _cure(words: str) -> str | None:
+    lowered = words.lower()
+    if "queue" in lowered:
+        return "name a queue of the cluster that takes you: queue: NAME"
+    if "memory" in lowered or "cores" in lowered or "resource request" in lowered:
+        return "ask for less (memory:, vcores:, resources:), or for what the cluster has"
+    if "label" in lowered:
+        return "name a node label of the cluster, or take node_label: away"
+    return None

@@ -1,0 +1,175 @@
+"""What YARN says of an application, as a state of an attempt.
+
+Sources: the ResourceManager's application states and final statuses, and the exit statuses of
+org.apache.hadoop.yarn.api.records.ContainerExitStatus, which it writes into diagnostics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.states import JobState
+from aiflow_ext_yarn.master import outcome
+
+Json = dict[str, Any]
+_EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
+_KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
+_LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
+_LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
+_AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
+         "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
+_NOISE = tuple(
+    re.compile(each)
+    for each in (
+        r"Application application_\S+ failed \d+ times (?:\(global limit[^)]*\) )?due to ",
+        r"AM Container for appattempt_\S+ exited with\s+exitCode: -?\d+",
+        r"Failing this attempt\.\s*(?:Diagnostics:)?",
+        r"\[\d{4}-\d\d-\d\d [\d:.]+\]",
+        r"Last \d+ bytes of \S+ :",
+        r"Error file: \S+",
+    )
+)
+# Lines of a Java stack trace.
+_TRACE = re.compile(r"at [\w.$]+\(|Caused by|\.\.\. \d+ more|[=-]+$")
+_CLASS = re.compile(r"(?:[\w.$]+(?:Exception|Error): )+")  # before the sentence, which then stands there twice
+
+
+def state_of(app: Json) -> JobState:
+    """The state of an attempt whose application is ``app``."""
+    state = app.get("state")
+    if state in ("FINISHED", "FAILED", "KILLED"):
+        return JobState.FINISHED if state == "FINISHED" and app.get("finalStatus") == "SUCCEEDED" else JobState.FAILED
+    return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
+
+
+def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEvent:
+    """What an application's report says of its attempt.
+
+    Args:
+        ended: what the application master wrote down of the end in the staging folder, where the report lacks it.
+    """
+    state = state_of(app)
+    if not state.ended:
+        began = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
+        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else None)
+    words = str(app.get("diagnostics") or "")
+    told = outcome.parse(words)
+    if told is None and ended is not None:
+        told = _written(ended)
+    at = _seconds(app.get("finishedTime"))
+    if told is not None and told.kind in (outcome.BROKEN, outcome.NOT_STARTED):
+        reason, disruption = failure(str(app.get("state")), words)
+        if disruption:  # the node was lost: what its processes last wrote of that is no news
+            return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=True)
+    if told is not None:
+        event = _told(native_id, told, at)
+        if app.get("state") == "KILLED" and event.state is not JobState.FINISHED:
+            event.reason = failure("KILLED", words)[0]
+        return event
+    if state is JobState.FINISHED:
+        return AttemptEvent(native_id, state, time=at, exit_code=0)
+    reason, disruption = failure(str(app.get("state")), words)
+    return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
+
+
+def was_stopped(ended: bytes) -> bool:
+    """Whether the application master wrote down that it had been told to stop."""
+    told = _written(ended)
+    return told is not None and told.stopped
+
+
+def _written(ended: bytes) -> outcome.Outcome | None:
+    return outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
+
+
+def _told(native_id: str, told: outcome.Outcome, at: float | None) -> AttemptEvent:
+    """The application master's own word on how its child ended."""
+    if told.kind == outcome.EXIT and told.exit_code == 0 and not told.stopped:
+        return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
+    words = told.reason
+    if told.kind == outcome.EXIT:
+        words = words or f"exit code {told.exit_code}"
+    elif told.kind == outcome.SIGNAL:
+        words = words or f"ended by {_signal(told.signal)}"
+    elif told.kind == outcome.REFUSED:
+        words = f"not started a second time: {words or 'its start marker was there'}"
+    elif told.kind == outcome.NOT_STARTED:
+        words = f"never started: {words or 'the application master does not say why'}"
+    else:
+        words = f"its end is not known: {words or told.kind}"
+    if told.stopped:
+        words = f"told to stop; {words}"
+    return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=told.exit_code, signal=told.signal, reason=words)
+
+
+def failure(state: str, diagnostics: str) -> tuple[str, bool]:
+    """Why YARN ended an application whose master did not get to tell, and whether that was the platform's doing."""
+    killed = _KILLED_BY.search(diagnostics.strip())
+    if state == "KILLED":
+        if "exceeded the lifetime" in diagnostics or "LIFETIME" in diagnostics:
+            return "killed by YARN: it exceeded its lifetime", False
+        if killed is not None:
+            return f"killed by user {killed[1]}{f' from {killed[2]}' if killed[2] else ''}, not by this run", False
+        return f"killed by YARN: {sentence(diagnostics)}", False
+    found = _EXIT.search(diagnostics)
+    code = int(found[1]) if found else None
+    words = sentence(diagnostics)
+    if code == _LOST_NODE:
+        return f"the node was lost: {words}", True
+    if code == _PREEMPTED:
+        return f"preempted: {words}", True
+    if code == _LOST_CONTAINER:
+        return f"its container was lost as its NodeManager restarted: {words}", True
+    if code == _DISKS:
+        return f"the node's disks failed: {words}", True
+    if code == _LOCALISATION:
+        away = any(each in diagnostics for each in _AWAY)
+        return f"its files could not be brought to the node: {words}", away
+    if code == _NOT_RUNNING:
+        return f"the node had ended this application before: {words}", False
+    if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
+        return f"the application master was not heard of any more: {words}", True
+    if code is not None and code > 128:
+        return f"the application master was ended by {_signal(code - 128)}: {words}", False
+    return words, False
+
+
+def waiting_for(app: Json) -> str | None:
+    """Why an application does not run yet, in the scheduler's words."""
+    words = str(app.get("diagnostics") or "").strip()
+    words = re.sub(r"^\[[^\]]*\]\s*", "", words)
+    words = words.partition("Details :")[0].strip().rstrip(";")
+    return " ".join(words.split())[:300] or None
+
+
+def sentence(diagnostics: str) -> str:
+    """What matters of a Java diagnostics text: no stack traces, and the last words of what was run."""
+    text = diagnostics.partition("For more detailed output")[0]
+    for noise in _NOISE:
+        text = noise.sub("", text)
+    kept: list[str] = []
+    for line in text.splitlines():
+        line = _CLASS.sub("", line).strip(" .;\t")
+        if not line or _TRACE.match(line):
+            continue
+        if line not in kept:
+            kept.append(line)
+    return " ".join(" ".join(kept).split())[:600] or "YARN does not say why"
+
+
+def _signal(number: int | None) -> str:
+    import signal
+
+    if number is None:
+        return "a signal"
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _seconds(ms: Any) -> float | None:
+    return float(ms) / 1000 if ms else None

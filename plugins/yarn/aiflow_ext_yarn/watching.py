@@ -1,0 +1,104 @@
+"""One poll for all of a run's applications on a cluster: by the run's tag, more rarely while nothing changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.states import JobState
+from aiflow_ext_yarn import known, news
+from aiflow_ext_yarn.attempt import Attempt
+from aiflow_ext_yarn.keeping import keep_soon
+from aiflow_ext_yarn.request import run_tag
+
+SOONEST, LATEST = 0.15, 5.0  # seconds between two polls
+SHARE = 0.1  # of the time since the last change
+
+
+class _Group:
+    """The attempts of one run on one cluster."""
+
+    def __init__(self, first: Attempt) -> None:
+        self.first, self.tag = first, run_tag(first.run)
+        self.told: dict[str, tuple[JobState, str | None]] = {}
+        self.seen: set[str] = set()  # known to the ResourceManager at some time
+        self.again: dict[str, tuple[float, float]] = {}  # of those it never knew: when to ask, and the pause after that
+
+    def events(self, attempts: dict[str, Attempt]) -> Iterator[AttemptEvent]:
+        """What has changed of these attempts. Raises Unreachable."""
+        live = {app["id"]: app for app in self.first.rm.live(self.tag)}
+        now = time.monotonic()
+        for native_id, attempt in attempts.items():
+            if self.told.get(native_id, (JobState.INIT, None))[0].ended:
+                continue
+            app = live.get(native_id)
+            if app is None and not self._due(native_id, now):
+                continue
+            if app is None:
+                app = attempt.rm.app(native_id)
+            if app is not None:
+                self.seen.add(native_id)
+                self.again.pop(native_id, None)
+            event = attempt.event(app)
+            if event is None and native_id in self.seen:
+                event = AttemptEvent(native_id, JobState.LOST, reason="the ResourceManager knew the application, and "
+                                     "does not know it any more; it had not started")  # fmt: skip
+            if event is None or self.told.get(native_id) == (event.state, event.reason):
+                continue
+            self.told[native_id] = (event.state, event.reason)
+            if event.state.ended and app is not None:
+                keep_soon(attempt, app)
+            yield event
+
+    def _due(self, native_id: str, now: float) -> bool:
+        """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
+        told = True if native_id in self.seen else news.is_there(native_id)
+        if told is not None:
+            return told
+        due, pause = self.again.get(native_id, (now, 0.5))
+        if now < due:
+            return False
+        self.again[native_id] = (now + pause, min(pause * 2, 30.0))
+        return True
+
+
+def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
+    """The events of a run's attempts: what is so already, then what changes; None in between.
+
+    ``native_ids`` may grow and shrink while this is read. Raises Unreachable where no ResourceManager is active.
+    """
+    groups: dict[tuple[str, ...], _Group] = {}
+    attempts: dict[str, Attempt] = {}
+    changed = time.monotonic()
+    while True:
+        began = time.monotonic()
+        for native_id in list(native_ids):
+            if native_id not in attempts and (found := _attempt(native_id)) is not None:
+                attempts[native_id] = found
+                changed = began
+        for native_id in [each for each in attempts if each not in native_ids]:
+            del attempts[native_id]
+        by_group: dict[tuple[str, ...], dict[str, Attempt]] = {}
+        for native_id, attempt in attempts.items():
+            key = (*attempt.connection.key, attempt.run)
+            groups.setdefault(key, _Group(attempt))
+            by_group.setdefault(key, {})[native_id] = attempt
+        for key, members in by_group.items():
+            for event in groups[key].events(members):
+                changed = time.monotonic()
+                yield event
+        pause = min(max((time.monotonic() - changed) * SHARE, SOONEST), LATEST)
+        deadline = time.monotonic() + pause
+        while (left := deadline - time.monotonic()) > 0:
+            yield None
+            if news.await_some(min(left, 0.5)):
+                time.sleep(0.05)  # what comes in a burst is asked for together
+                changed = time.monotonic()
+                break
+
+
+def _attempt(native_id: str) -> Attempt | None:
+    """An attempt by its native id: its job was generated in this process."""
+    job = known.job_of(native_id)
+    return None if job is None else job.attempt(native_id)

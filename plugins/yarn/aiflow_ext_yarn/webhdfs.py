@@ -1,0 +1,188 @@
+"""Files by WebHDFS or HttpFS: a few operations, on whichever NameNode is the active one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, place
+
+_preferred: dict[tuple[str, ...], str] = {}
+# RemoteExceptions of a NameNode that will do it later.
+_LATER = ("StandbyException", "RetriableException", "SafeModeException", "NameNodeNotInitializedException")
+
+
+class FileStatus:
+    """A file as the file system reports it: what YARN compares before it takes it to a node.
+
+    Attributes:
+        size: bytes.
+        timestamp: of its last change, in ms since the epoch.
+        folder: whether it is one.
+    """
+
+    def __init__(self, size: int, timestamp: int, folder: bool) -> None:
+        self.size, self.timestamp, self.folder = size, timestamp, folder
+
+
+class WebHdfs:
+    """Operations on absolute paths.
+
+    Each raises Unreachable where no NameNode serves now (safe mode included), Refused without permission, and
+    PlatformError for what is wrong otherwise.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.http = connection, Http(connection)
+        self._key = tuple(connection.namenodes)
+
+    def status(self, path: str) -> FileStatus | None:
+        """A file's status; None where there is none."""
+        answer = self._call("GET", path, "GETFILESTATUS", missing=True)
+        if answer is None:
+            return None
+        found = self._found(answer, "FileStatus")
+        return FileStatus(int(found["length"]), int(found["modificationTime"]), found["type"] == "DIRECTORY")
+
+    def mkdirs(self, path: str, permission: str = "700") -> None:
+        """Make a folder and those above it; one that is there stays."""
+        answer = self._call("PUT", path, "MKDIRS", {"permission": permission})
+        if answer is not None and not answer.json().get("boolean"):
+            raise PlatformError(f"the folder {path} cannot be made on the cluster's file system",
+                                hint="is there a file of that name? staging: names another folder")  # fmt: skip
+
+    def put(self, path: str, body: Any, size: int, *, overwrite: bool = True, permission: str = "600") -> None:
+        """Write a file. ``body``: bytes, or a binary file of ``size`` bytes."""
+        params = {"overwrite": str(overwrite).lower(), "permission": permission}
+        answer = self._call("PUT", path, "CREATE", params)
+        assert answer is not None
+        location = answer.headers.get("location")
+        if location is None and answer.body:
+            location = answer.json().get("Location")
+        if not location:
+            raise PlatformError(f"{place(answer.url)} does not say where to send {path} (status {answer.status})",
+                                hint="is it WebHDFS or HttpFS there?")  # fmt: skip
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        try:
+            sent = self.http.request("PUT", location, body=body, headers=headers, plain=True, read=300.0)
+        except Unreachable as error:
+            raise Unreachable(
+                f"{path} cannot be sent: the DataNode {urlsplit(location).netloc}, to which the NameNode leads, cannot "
+                f"be reached: {error.problems[0].message}",
+                hint="where DataNodes cannot be reached from here, give an HttpFS server: webhdfs: http://httpfs:14000",
+            ) from error
+        if sent.status not in (200, 201):
+            self._raise(sent, path, "write")
+
+    def read(self, path: str) -> bytes | None:
+        """A small file's content; None where there is none."""
+        answer = self._call("GET", path, "OPEN", missing=True)
+        if answer is None:
+            return None
+        if 300 <= answer.status < 400 and "location" in answer.headers:
+            answer = self.http.request("GET", answer.headers["location"], plain=True)
+            if answer.status == 404:
+                return None
+        if answer.status != 200:
+            self._raise(answer, path, "read")
+        return answer.body
+
+    def names(self, path: str) -> list[str] | None:
+        """The names in a folder; None where there is none."""
+        answer = self._call("GET", path, "LISTSTATUS", missing=True)
+        if answer is None:
+            return None
+        return [str(each["pathSuffix"]) for each in self._found(answer, "FileStatuses")["FileStatus"]]
+
+    def rename(self, source: str, target: str) -> bool:
+        """Rename; False where the target is there already (or the source is not)."""
+        answer = self._call("PUT", source, "RENAME", {"destination": target}, missing=True)
+        return answer is not None and bool(answer.json().get("boolean"))
+
+    def delete(self, path: str) -> None:
+        """Remove a file or a folder with all in it; one that is not there is fine."""
+        self._call("DELETE", path, "DELETE", {"recursive": "true"}, missing=True)
+
+    def delegation_token(self, renewer: str) -> str:
+        """A delegation token as text, for the application master under Kerberos."""
+        answer = self._call("GET", "/", "GETDELEGATIONTOKEN", {"renewer": renewer})
+        assert answer is not None
+        return str(self._found(answer, "Token")["urlString"])
+
+    # -- one operation ----------------------------------------------------------------------------------------------
+
+    def _call(
+        self, method: str, path: str, operation: str, params: Mapping[str, Any] | None = None, *, missing: bool = False
+    ) -> Answer | None:
+        """The NameNode's answer; None for a file that is not there, where ``missing`` is fine."""
+        failures: list[Unreachable] = []
+        first = _preferred.get(self._key)
+        bases = sorted(self.connection.namenodes, key=lambda base: base != first)
+        for base in bases:
+            url = f"{base}{quote(path, safe='/')}"
+            try:
+                answer = self.http.request(method, url, {"op": operation, **(params or {})})
+                if answer.status < 400:
+                    if answer.status < 300:
+                        self._is_json(answer)
+                    _preferred[self._key] = base
+                    return answer
+                if missing and answer.status == 404 and answer.remote()[0] == "FileNotFoundException":
+                    return None
+                self._raise(answer, path, operation.lower())
+            except Unreachable as error:
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        words = "; ".join(each.problems[0].message for each in failures)
+        raise Unreachable(f"no NameNode serves: {words}", hint=failures[0].problems[0].hint)
+
+    def _found(self, answer: Answer, key: str) -> Any:
+        found = answer.json()
+        if not isinstance(found, dict) or key not in found:
+            raise PlatformError(f"{place(answer.url)} is no WebHDFS: its answer has no {key}",
+                                hint="is it the right address and port? WebHDFS is at the NameNode's web port, 9870; "
+                                "HttpFS at 14000")  # fmt: skip
+        return found[key]
+
+    def _is_json(self, answer: Answer) -> None:
+        if answer.body and answer.headers.get("content-type", "").startswith("text/html"):
+            try:
+                json.loads(answer.body)
+            except ValueError:
+                answer.json()
+
+    def _raise(self, answer: Answer, path: str, what: str) -> None:
+        kind, words = answer.remote()
+        sentence = words.splitlines()[0][:400] if words else f"status {answer.status}"
+        where = place(answer.url)
+        if kind in _LATER or "safe mode" in words or "still not started" in words or "not yet started" in words:
+            mode = "it is in safe mode" if "safe mode" in words else sentence
+            raise Unreachable(
+                f"the NameNode at {where} does not serve now: {mode}",
+                hint="it takes writes again once it has left safe mode (hdfs dfsadmin -safemode get)",
+            )
+        if kind in ("AccessControlException", "SecurityException", "AuthorizationException") or answer.status == 401:
+            raise Refused(
+                f"user {self.connection.user!r} may not {what} {path} on the cluster's file system: {sentence}",
+                hint="name a folder that this user may write to (staging: /path), or act as another user (user: NAME)",
+            )
+        if kind in ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededException"):
+            raise PlatformError(
+                f"{path} cannot be written: its folder's quota is used up: {sentence}",
+                hint="make room, have the quota raised, or name another folder: staging: /path",
+            )
+        if not kind and answer.status >= 500:
+            raise Unreachable(f"{where} answers with status {answer.status}: {sentence}")
+        if not kind:
+            raise PlatformError(f"{where} is no WebHDFS: it answers {answer.status}: {sentence}",
+                                hint="is it the right address and port? WebHDFS is at the NameNode's web port, 9870; "
+                                "HttpFS at 14000")  # fmt: skip
+        if "could only be written to 0 of the" in words or "There are 0 datanode" in words:
+            raise Unreachable(f"{path} cannot be written: no DataNode takes it: {sentence}",
+                              hint="the cluster's DataNodes are down or full")  # fmt: skip
+        raise PlatformError(f"the NameNode at {where} refuses to {what} {path}: {kind}: {sentence}")

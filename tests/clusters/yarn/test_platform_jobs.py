@@ -1,0 +1,225 @@
+"""What jobs on YARN get and leave: files, archives, secrets, queues, lifetimes, and the digits example."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarn_bed import Bed
+from yarn_jobs import put
+from yarn_runs import Workflow
+
+DIGITS = Path(__file__).parents[3] / "examples" / "digits"
+
+
+@pytest.fixture
+def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
+    """A project on the bed."""
+    made = Workflow(tmp_path, bed)
+    yield made
+    bed.up()
+    made.close()
+
+
+def _finished(record: dict[str, Any], job: str = "job") -> dict[str, Any]:
+    assert record["jobs"], record["said"]
+    found: dict[str, Any] = record["jobs"][job]
+    assert found["state"] == "FINISHED", found
+    return found
+
+
+def _staged(bed: Bed) -> list[str]:
+    """What is in the staging folder."""
+    try:
+        found = bed.json(f"{bed.webhdfs}/user/root/.aiflow?op=LISTSTATUS&user.name=root")
+    except OSError:
+        return []
+    return [each["pathSuffix"] for each in found["FileStatuses"]["FileStatus"]]
+
+
+def test_files_and_archives(workflow: Workflow, bed: Bed) -> None:
+    """Local ones and some that are on the cluster already; each under its name, archives unpacked."""
+    (workflow.project / "plain.txt").write_text("plain")
+    with tarfile.open(workflow.project / "packed.tar.gz", "w:gz") as tar:
+        tar.add(workflow.project / "plain.txt", "inside/plain.txt")
+    with zipfile.ZipFile(workflow.project / "zipped.zip", "w") as file:
+        file.writestr("zipped.txt", "zipped")
+    config = {
+        "files": {"here.txt": "plain.txt", "there.txt": "hdfs:///shared/there.txt"},
+        "archives": {"tar": "packed.tar.gz", "zip": "zipped.zip"},
+    }
+    put(bed, "/shared/there.txt", b"there")
+    workflow.write({"job": "cat ../here.txt ../there.txt ../tar/inside/plain.txt ../zip/zipped.txt"}, config)
+    record = workflow.run()
+    _finished(record)
+    assert workflow.log(record, "job") == "plainthereplainzipped"
+
+
+def test_an_interpreter_from_an_archive(workflow: Workflow) -> None:
+    """A standalone environment, sent with the job: the application master runs under it too."""
+    venv = workflow.project.parent / "env"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (venv / "bin" / "python3").chmod(0o755)
+    with tarfile.open(workflow.project / "env.tar.gz", "w:gz") as tar:
+        tar.add(venv / "bin", "bin")
+    config = {"engine": "python", "python": "env/bin/python3", "archives": {"env": "env.tar.gz"}}
+    (workflow.project / "steps.py").write_text("import os\n\ndef tell():\n    print(os.getcwd())\n")
+    (workflow.project / "workflow.py").write_text(
+        "import aiflow_ext as af\nimport steps\n\n@af.workflow\ndef tested():\n    with af.job('job'):\n"
+        "        af.python(steps.tell)\n"
+    )
+    told = {"job": {"platform": "yarn", "memory": 256, **config}}
+    (workflow.project / "workflow.yaml").write_text(json.dumps(told))
+    record = workflow.run()
+    _finished(record)
+    assert workflow.log(record, "job").endswith("/work\n")
+
+
+def test_a_secret_is_in_no_file_that_the_node_writes_its_environment_to(workflow: Workflow, bed: Bed) -> None:
+    workflow.env["THE_SECRET"] = "do-not-write-me-down"
+    script = f'printf %s "$TOKEN" > {workflow.marks}/told; {workflow.until("go")}'
+    workflow.write({"job": script}, {"env": {"TOKEN": {"secret": "env:THE_SECRET"}}})
+    process = workflow.begin()
+    workflow.wait(lambda: (workflow.marks / "told").exists() and workflow.count("start") == 1)
+    found = []
+    for folder, _, names in os.walk(bed.folder / "data" / "nm-local"):
+        for name in names:
+            try:
+                content = Path(folder, name).read_bytes()
+            except OSError:
+                continue
+            if b"do-not-write-me-down" in content:
+                found.append((name, oct(Path(folder, name).stat().st_mode & 0o777)))
+    workflow.put("go")
+    _finished(workflow.finish(process))
+    assert (workflow.marks / "told").read_text() == "do-not-write-me-down"
+    # The credentials' own file, for its owner alone; in the container's folder and in the NodeManager's private one.
+    assert all("token" in name for name, _ in found), found
+    assert {mode for _, mode in found} <= {"0o600", "0o400", "0o644"}, found
+    assert all(name != "launch_container.sh" for name, _ in found)
+
+
+def test_nothing_is_left_in_the_staging_folder(workflow: Workflow, bed: Bed) -> None:
+    before = set(_staged(bed))
+    workflow.write({f"j{number}": "true" for number in range(3)})
+    record = workflow.run()
+    assert record["state"] == "FINISHED", record["said"]
+    assert set(_staged(bed)) == before
+
+
+def test_a_lifetime(workflow: Workflow) -> None:
+    workflow.write({"job": "sleep 600"}, {"lifetime": "4s"})
+    job = workflow.run()["jobs"]["job"]
+    assert job["state"] == "FAILED"
+    assert "lifetime" in job["reason"]
+
+
+def test_a_job_that_waits_says_why(workflow: Workflow) -> None:
+    """Larger than what is free: QUEUED with the scheduler's words, until there is room."""
+    jobs = {f"large{number}": f"echo here; {workflow.until('go')}" for number in range(3)}
+    workflow.write(jobs, {"memory": 4096})
+    process = workflow.begin("--jobs", "3")
+    workflow.wait(lambda: workflow.count("start") == 2)
+    run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
+
+    def waiting() -> bool:
+        status = json.loads(workflow.call("status", run, "--project", str(workflow.project), "--json").stdout)
+        told = [job for job in status["jobs"] if job["state"] == "QUEUED" and job["reason"]]
+        return bool(told) and "not yet activated" in told[0]["reason"].lower()
+
+    workflow.wait(waiting)
+    workflow.put("go")
+    assert workflow.finish(process)["state"] == "FINISHED"
+
+
+def test_logs_of_a_run_that_nobody_drives(workflow: Workflow) -> None:
+    """Followed while it runs, and read after its end, from the cluster."""
+    workflow.write({"job": f"echo one; {workflow.until('go')}; echo two; exit 4"})
+    process = workflow.begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    process.kill()
+    process.communicate()
+    run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
+    at = ("--project", str(workflow.project))
+    workflow.wait(lambda: "one" in workflow.call("logs", run, "job", *at).stdout)
+    workflow.put("go")
+    workflow.wait(lambda: "FAILED" in workflow.call("status", run, *at).stdout)
+    assert "two" in workflow.call("logs", run, "job", *at).stdout
+    status = json.loads(workflow.call("status", run, *at, "--json").stdout)
+    assert status["jobs"][0]["attempts"][0]["exit_code"] == 4
+
+
+def test_a_stop_with_a_grace_that_the_job_uses(workflow: Workflow) -> None:
+    workflow.write({"job": f"trap 'echo cleaning; sleep 1; echo clean; exit 0' TERM; touch {workflow.marks}/ready; "
+                           "while :; do sleep 0.1; done"})  # fmt: skip
+    process = workflow.begin()
+    workflow.wait(lambda: (workflow.marks / "ready").exists())
+    run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
+    workflow.call("stop", run, "--project", str(workflow.project))
+    record = workflow.finish(process)
+    assert record["jobs"]["job"]["state"] == "STOPPED"
+    assert workflow.log(record, "job") == "cleaning\nclean\n"
+
+
+def test_digits_gives_the_same_report(bed: Bed, tmp_path: Path) -> None:
+    """By one changed setting, with artifacts at an ``hdfs://`` URL; where there is no ``java`` on the PATH."""
+    pytest.importorskip("sklearn", reason="the example needs scikit-learn: make demo installs it")
+    pytest.importorskip("requests", reason="WebHDFS artifacts need requests")
+    reports = []
+    for platform in ("local", "yarn"):
+        (tmp_path / platform).mkdir()
+        workflow = Workflow(tmp_path / platform, bed)
+        project = workflow.project
+        shutil.copytree(DIGITS, project, ignore=shutil.ignore_patterns(".aiflow"), dirs_exist_ok=True)
+        workflow.env["PATH"] = _without_java(tmp_path)
+        options = []
+        if platform == "yarn":
+            text = (project / "workflow.yaml").read_text()
+            block = f"platforms: {{yarn: {{python: {sys.executable}, memory: 1Gi}}}}"
+            (project / "workflow.yaml").write_text(text.replace("retries: 1}", f"retries: 1, {block}}}"))
+            with open(project / "project.yaml", "a") as file:
+                file.write('artifacts: "hdfs:///digits"\n')
+            options = ["--set", "*.platform=yarn"]
+        record = workflow.run(*options)
+        assert record["state"] == "FINISHED", record
+        path = f"{record['run']}/evaluate/1/report/report.html"
+        if platform == "yarn":
+            address = f"{bed.webhdfs}/digits/{path}?op=OPEN&user.name=root"
+            with urllib.request.urlopen(address) as answer:
+                reports.append(answer.read())
+        else:
+            reports.append((project / ".aiflow" / "artifacts" / path).read_bytes())
+    assert reports[0] == reports[1]
+
+
+def _without_java(folder: Path) -> str:
+    """A PATH with a python and nothing of Java on it."""
+    place = folder / "bin"
+    place.mkdir(exist_ok=True)
+    for command in Path("/usr/bin").iterdir():
+        if not command.name.startswith(("java", "hadoop", "yarn", "hdfs")) and not (place / command.name).exists():
+            (place / command.name).symlink_to(command)
+    assert subprocess.run(["/bin/sh", "-c", "command -v java"], env={"PATH": str(place)}).returncode != 0
+    return str(place)
+
+
+def test_the_client_is_pure_python() -> None:
+    """The wheel has no compiled part, and neither has what it needs."""
+    from importlib.metadata import files, requires
+
+    needs = sorted(each for each in requires("aiflow-ext-yarn") or [] if "extra" not in each)
+    assert [re.match(r"[\w-]+", each)[0] for each in needs] == ["aiflow-ext", "urllib3"]  # type: ignore[index]
+    for name in ("aiflow-ext-yarn", "urllib3"):
+        assert not [path for path in files(name) or [] if path.suffix in (".so", ".pyd")]

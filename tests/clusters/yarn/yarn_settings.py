@@ -1,0 +1,198 @@
+"""The bed's Hadoop configuration: real names and values, as they go into the XML files of its HADOOP_CONF_DIR."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+HOST = "127.0.0.1"
+PROTECTIONS = ("authentication", "integrity", "privacy")
+QUEUES = {"default": 75, "small": 25}
+
+LOG4J = """log4j.rootLogger=INFO,console
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.target=System.err
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
+"""
+
+
+class Ports:
+    """Where the daemons listen: a block below the kernel's ephemeral ports, away from Hadoop's own defaults."""
+
+    def __init__(self, base: int = 28000) -> None:
+        self.rm_scheduler, self.rm_tracker, self.rm, self.rm_admin, self.rm_web = (
+            base + n for n in (30, 31, 32, 33, 34)
+        )
+        self.rm2_scheduler, self.rm2_tracker, self.rm2, self.rm2_admin, self.rm2_web = (
+            base + n for n in (40, 41, 42, 43, 44)
+        )
+        self.nm_localizer, self.nm, self.nm_web, self.nm_collector = (base + n for n in (50, 51, 52, 53))
+        self.dn_http, self.dn, self.dn_ipc = (base + n for n in (64, 66, 67))
+        self.nn, self.nn_http = base + 20, base + 70
+        self.jhs, self.jhs_admin, self.jhs_web = (base + n for n in (10, 11, 12))
+
+
+def core(folder: Path, ports: Ports, protection: str) -> dict[str, object]:
+    """core-site.xml. Without the authentication filter the web services refuse every write."""
+    return {
+        "fs.defaultFS": f"hdfs://{HOST}:{ports.nn}",
+        "hadoop.tmp.dir": folder / "data/tmp",
+        "hadoop.rpc.protection": protection,
+        "hadoop.http.filter.initializers": "org.apache.hadoop.security.AuthenticationFilterInitializer",
+        "hadoop.http.authentication.type": "simple",
+        "hadoop.http.authentication.simple.anonymous.allowed": "true",
+        "ipc.client.connect.max.retries": 10,
+    }
+
+
+def hdfs(folder: Path, ports: Ports) -> dict[str, object]:
+    """hdfs-site.xml: one replica, and a NameNode that is out of safe mode as soon as its blocks are there."""
+    return {
+        "dfs.namenode.rpc-address": f"{HOST}:{ports.nn}",
+        "dfs.namenode.http-address": f"{HOST}:{ports.nn_http}",
+        "dfs.namenode.rpc-bind-host": HOST,
+        "dfs.datanode.address": f"{HOST}:{ports.dn}",
+        "dfs.datanode.ipc.address": f"{HOST}:{ports.dn_ipc}",
+        "dfs.datanode.http.address": f"{HOST}:{ports.dn_http}",
+        "dfs.datanode.hostname": "localhost",
+        "dfs.namenode.name.dir": f"file://{folder}/data/nn",
+        "dfs.datanode.data.dir": f"file://{folder}/data/dn",
+        "dfs.replication": 1,
+        "dfs.permissions.enabled": "false",
+        "dfs.namenode.safemode.extension": 0,
+        "dfs.namenode.safemode.threshold-pct": 0.999,
+        "dfs.webhdfs.enabled": "true",
+        "dfs.heartbeat.interval": 1,
+        "dfs.namenode.heartbeat.recheck-interval": 5000,
+        "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+    }
+
+
+def yarn(folder: Path, ports: Ports, ha: bool) -> dict[str, object]:
+    """yarn-site.xml: recovery and log aggregation on, short intervals, and two ResourceManagers where ``ha``.
+
+    Failover is by command (``Bed.transition``): an election would need ZooKeeper. The state store is a folder that both
+    ResourceManagers see.
+    """
+    scheduler = "org.apache.hadoop.yarn.server.resourcemanager.scheduler.capacity.CapacityScheduler"
+    store = "org.apache.hadoop.yarn.server.resourcemanager.recovery.FileSystemRMStateStore"
+    executor = "org.apache.hadoop.yarn.server.nodemanager.DefaultContainerExecutor"
+    found: dict[str, object] = {
+        "yarn.resourcemanager.recovery.enabled": "true",
+        "yarn.resourcemanager.store.class": store,
+        "yarn.resourcemanager.fs.state-store.uri": f"file://{folder}/data/rmstate",
+        "yarn.resourcemanager.work-preserving-recovery.scheduling-wait-ms": 1000,
+        "yarn.resourcemanager.am.max-attempts": 2,
+        "yarn.resourcemanager.application-timeouts.monitor.interval-ms": 500,
+        "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": 200,
+        "yarn.resourcemanager.connect.retry-interval.ms": 500,  # the default lets a NodeManager sleep for 30 s
+        "yarn.resourcemanager.scheduler.class": scheduler,
+        "yarn.scheduler.minimum-allocation-mb": 128,
+        "yarn.scheduler.maximum-allocation-mb": 4096,
+        "yarn.scheduler.maximum-allocation-vcores": 8,
+        "yarn.cluster.max-application-priority": 10,
+        "yarn.am.liveness-monitor.expiry-interval-ms": 20000,
+        "yarn.nm.liveness-monitor.expiry-interval-ms": 15000,
+        "yarn.nodemanager.hostname": HOST,
+        "yarn.nodemanager.bind-host": HOST,
+        "yarn.nodemanager.address": f"{HOST}:{ports.nm}",
+        "yarn.nodemanager.localizer.address": f"{HOST}:{ports.nm_localizer}",
+        "yarn.nodemanager.webapp.address": f"{HOST}:{ports.nm_web}",
+        "yarn.nodemanager.collector-service.address": f"{HOST}:{ports.nm_collector}",
+        "yarn.nodemanager.container-executor.class": executor,
+        "yarn.nodemanager.local-dirs": folder / "data/nm-local",
+        "yarn.nodemanager.log-dirs": folder / "data/nm-logs",
+        "yarn.nodemanager.resource.memory-mb": 8192,
+        "yarn.nodemanager.resource.cpu-vcores": 32,
+        "yarn.nodemanager.pmem-check-enabled": "false",
+        "yarn.nodemanager.vmem-check-enabled": "false",
+        "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.5,
+        "yarn.nodemanager.recovery.enabled": "true",
+        "yarn.nodemanager.recovery.dir": folder / "data/nm-recovery",
+        "yarn.nodemanager.recovery.supervised": "true",
+        "yarn.nodemanager.env-whitelist": "JAVA_HOME,PATH,LANG,TZ",
+        "yarn.log-aggregation-enable": "true",
+        "yarn.nodemanager.remote-app-log-dir": "/app-logs",
+        "yarn.log-aggregation.retain-seconds": 86400,
+        "yarn.log.server.url": f"http://{HOST}:{ports.jhs_web}/jobhistory/logs",
+        "yarn.log.server.web-service.url": f"http://{HOST}:{ports.jhs_web}/ws/v1/history",
+        "yarn.resourcemanager.bind-host": HOST,
+    }
+    if ha:
+        found.update(
+            {
+                "yarn.resourcemanager.ha.enabled": "true",
+                "yarn.resourcemanager.ha.automatic-failover.enabled": "false",
+                "yarn.resourcemanager.cluster-id": "bed",
+                "yarn.resourcemanager.ha.rm-ids": "rm1,rm2",
+                "yarn.client.failover-sleep-base-ms": 200,
+                "yarn.client.failover-sleep-max-ms": 500,
+            }
+        )
+    for id, prefix in (("rm1", "rm"), ("rm2", "rm2")) if ha else (("", "rm"),):
+        dot = f".{id}" if id else ""
+        found[f"yarn.resourcemanager.hostname{dot}"] = HOST
+        for key, port in (
+            ("address", prefix),
+            ("scheduler.address", f"{prefix}_scheduler"),
+            ("resource-tracker.address", f"{prefix}_tracker"),
+            ("admin.address", f"{prefix}_admin"),
+            ("webapp.address", f"{prefix}_web"),
+        ):
+            found[f"yarn.resourcemanager.{key}{dot}"] = f"{HOST}:{getattr(ports, port)}"
+    return found
+
+
+def mapred(ports: Ports) -> dict[str, object]:
+    """mapred-site.xml, for the JobHistoryServer alone."""
+    return {
+        "mapreduce.jobhistory.address": f"{HOST}:{ports.jhs}",
+        "mapreduce.jobhistory.bind-host": HOST,
+        "mapreduce.jobhistory.admin.address": f"{HOST}:{ports.jhs_admin}",
+        "mapreduce.jobhistory.webapp.address": f"{HOST}:{ports.jhs_web}",
+        "yarn.app.mapreduce.am.staging-dir": "/mr-staging",
+    }
+
+
+def capacity(stopped: Collection[str]) -> dict[str, object]:
+    """capacity-scheduler.xml: all of a queue's memory may go to application masters, for the jobs live inside them."""
+    prefix = "yarn.scheduler.capacity"
+    calculator = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
+    found: dict[str, object] = {
+        f"{prefix}.maximum-applications": 10000,
+        f"{prefix}.maximum-am-resource-percent": 1.0,
+        f"{prefix}.resource-calculator": calculator,
+        f"{prefix}.root.queues": ",".join(QUEUES),
+        f"{prefix}.node-locality-delay": -1,
+        f"{prefix}.per-node-heartbeat.maximum-offswitch-assignments": 100,
+    }
+    for queue, share in QUEUES.items():
+        found[f"{prefix}.root.{queue}.capacity"] = share
+        found[f"{prefix}.root.{queue}.maximum-capacity"] = 100
+        found[f"{prefix}.root.{queue}.user-limit-factor"] = 100
+        found[f"{prefix}.root.{queue}.state"] = "STOPPED" if queue in stopped else "RUNNING"
+    return found
+
+
+def write(
+    folder: Path, ports: Ports, *, protection: str, ha: bool, stopped: Collection[str], site: Mapping[str, str]
+) -> None:
+    """Write all of the bed's configuration to ``folder``/conf."""
+    conf = folder / "conf"
+    conf.mkdir(parents=True, exist_ok=True)
+    files: Mapping[str, Mapping[str, object]] = {
+        "core-site.xml": core(folder, ports, protection),
+        "hdfs-site.xml": hdfs(folder, ports),
+        "yarn-site.xml": {**yarn(folder, ports, ha), **site},
+        "mapred-site.xml": mapred(ports),
+        "capacity-scheduler.xml": capacity(stopped),
+    }
+    for name, values in files.items():
+        items = "".join(
+            f"<property><name>{key}</name><value>{escape(str(value))}</value></property>\n"
+            for key, value in values.items()
+        )
+        (conf / name).write_text(f'<?xml version="1.0"?>\n<configuration>\n{items}</configuration>\n')
+    (conf / "log4j.properties").write_text(LOG4J)

@@ -1,0 +1,86 @@
+"""What a platform was sent once a run is removed: at the run's end, after a stop without a driver, and by gc."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PLUGIN = """
+    import os
+    import aiflow_ext as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Kept(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "kept"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def __init__(self):
+            self.generated = 0
+
+        def platform(self):
+            return Kept
+
+        def generate(self, sub_graph, project_desc):
+            self.generated += 1
+            return super().generate(sub_graph, project_desc)
+
+        @af.hookimpl
+        def cleanup_run(self, run):
+            with open(os.environ["SEEN"], "a") as file:
+                file.write(f"{run} {self.generated > 0}\\n")
+            if os.path.exists(os.environ["SEEN"] + ".away"):
+                raise af.model.errors.UnreachableError("nobody answers")
+"""
+
+
+@pytest.fixture
+def kept(tmp_path, cli_env):
+    """The platform ``kept``, whose cleanup_run writes into a file; the file."""
+    site = tmp_path / "site"
+    info = site / "kept-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "kept_plugin.py").write_text(textwrap.dedent(PLUGIN))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kept\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nkept.cmd_line = kept_plugin:Plugin\n")
+    seen = tmp_path / "seen"
+    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return seen
+
+
+def _runs(cli, project):
+    return json.loads(cli("runs", "--project", project.root, "--json").stdout)
+
+
+def test_at_the_end_and_again_by_gc(project, cli, kept):
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {platform: kept, engine: cmd_line}\n")
+    assert cli("run", project.root).returncode == 0
+    (run,) = _runs(cli, project)
+    assert kept.read_text() == f"{run['run']} True\n"
+    (kept.parent / "seen.away").touch()
+    done = cli("gc", "--project", project.root, "--keep", "0")
+    assert "stays until its platform can be reached" in done.stderr
+    assert len(_runs(cli, project)) == 1
+    (kept.parent / "seen.away").unlink()
+    assert cli("gc", "--project", project.root, "--keep", "0").returncode == 0
+    assert kept.read_text() == f"{run['run']} True\n" * 3
+    assert _runs(cli, project) == []
+
+
+def test_after_a_stop_without_a_driver(project, cli, cli_env, kept):
+    project.jobs('with af.job("job"): af.cmd("sleep 600")', "job: {platform: kept, engine: cmd_line}\n")
+    driver = subprocess.Popen([sys.executable, "-m", "aiflow_ext", "run", str(project.root)], env=cli_env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert driver.stdout is not None
+    while "RUNNING" not in driver.stdout.readline():
+        pass
+    driver.kill()
+    driver.communicate()
+    (run,) = _runs(cli, project)
+    assert cli("stop", run["run"], "--project", project.root).returncode == 0
+    assert kept.read_text() == f"{run['run']} True\n"

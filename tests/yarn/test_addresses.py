@@ -1,0 +1,145 @@
+"""What a Hadoop configuration folder and a job's config say of addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.connection import connection_of
+
+
+def test_a_plain_cluster(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn.example:8020"}, yarn={"yarn.resourcemanager.hostname": "rm.example"})
+    found = connection_of(YarnJobConfig())
+    assert found.resource_managers == ["http://rm.example:8088"]
+    assert found.schedulers == ["rm.example:8030"]
+    assert found.namenodes == ["http://nn.example:9870/webhdfs/v1"]
+    assert found.file_system == "hdfs://nn.example:8020"
+    assert (found.user, found.staging, found.kerberos) == ("ada", "/user/ada/.aiflow", False)
+    assert found.history is None
+
+
+def test_high_availability(hadoop) -> None:
+    hadoop.write(
+        core={"fs.defaultFS": "hdfs://ns"},
+        hdfs={
+            "dfs.nameservices": "ns",
+            "dfs.ha.namenodes.ns": "a, b",
+            "dfs.namenode.http-address.ns.a": "nn1.example:50070",
+            "dfs.namenode.rpc-address.ns.b": "nn2.example:8020",
+        },
+        yarn={
+            "yarn.resourcemanager.ha.enabled": "true",
+            "yarn.resourcemanager.ha.rm-ids": "rm1,rm2",
+            "yarn.resourcemanager.hostname.rm1": "one.example",
+            "yarn.resourcemanager.webapp.address.rm2": "two.example:18088",
+            "yarn.resourcemanager.hostname.rm2": "two.example",
+            "yarn.log.server.web-service.url": "http://jhs.example:19888/ws/v1/history",
+        },
+    )
+    found = connection_of(YarnJobConfig())
+    assert found.resource_managers == ["http://one.example:8088", "http://two.example:18088"]
+    assert found.schedulers == ["one.example:8030", "two.example:8030"]
+    assert found.namenodes == ["http://nn1.example:50070/webhdfs/v1", "http://nn2.example:9870/webhdfs/v1"]
+    assert found.file_system == "hdfs://ns"
+    assert found.history == "http://jhs.example:19888/ws/v1/history"
+
+
+def test_https_references_and_kerberos(hadoop) -> None:
+    hadoop.write(
+        core={"fs.defaultFS": "hdfs://nn.example:8020", "hadoop.security.authentication": "kerberos"},
+        hdfs={"dfs.http.policy": "HTTPS_ONLY"},
+        yarn={
+            "yarn.http.policy": "HTTPS_ONLY",
+            "yarn.resourcemanager.hostname": "rm.${domain}",
+            "domain": "example",
+            "yarn.resourcemanager.webapp.https.address": "${yarn.resourcemanager.hostname}:8190",
+            "yarn.resourcemanager.principal": "rmuser/_HOST@EXAMPLE",
+        },
+    )
+    found = connection_of(YarnJobConfig())
+    assert found.resource_managers == ["https://rm.example:8190"]
+    assert found.namenodes == ["https://nn.example:9871/webhdfs/v1"]
+    assert (found.kerberos, found.renewer) == (True, "rmuser")
+
+
+def test_an_address_that_a_server_binds_to_is_none(hadoop) -> None:
+    hadoop.write(
+        core={"fs.defaultFS": "hdfs://nn.example:8020"},
+        hdfs={"dfs.namenode.http-address": "0.0.0.0:19870"},
+        yarn={"yarn.resourcemanager.webapp.address": "0.0.0.0:8088", "yarn.resourcemanager.hostname": "rm.example"},
+    )
+    found = connection_of(YarnJobConfig())
+    assert found.namenodes == ["http://nn.example:19870/webhdfs/v1"]
+    assert found.resource_managers == ["http://rm.example:8088"]
+
+
+def test_the_config_wins(hadoop) -> None:
+    """A job on another cluster: nothing of the first one's addresses is mixed in."""
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"}, yarn={"yarn.resourcemanager.hostname": "rm"},
+                 mapred={"mapreduce.jobhistory.webapp.address": "jhs:19888"})  # fmt: skip
+    config = YarnJobConfig(resource_manager=["a:8088", "https://b:8090"], webhdfs="httpfs:14000", user="bob",
+                           history="http://other:19888")  # fmt: skip
+    found = connection_of(config)
+    assert found.resource_managers == ["http://a:8088", "https://b:8090"]
+    assert found.schedulers == ["a:8030", "b:8030"]
+    assert found.namenodes == ["http://httpfs:14000/webhdfs/v1"]
+    assert found.file_system == "webhdfs://httpfs:14000"
+    assert found.history == "http://other:19888/ws/v1/history"
+    assert found.staging == "/user/bob/.aiflow"
+
+
+def test_what_is_missing_is_named_together(hadoop) -> None:
+    with pytest.raises(ConfigError) as caught:
+        connection_of(YarnJobConfig())
+    words = str(caught.value)
+    assert f"no address of a ResourceManager: HADOOP_CONF_DIR ({hadoop.folder}) does not say it" in words
+    assert "no address of WebHDFS" in words
+
+
+def test_another_file_system_than_hdfs(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "s3a://bucket"}, yarn={"yarn.resourcemanager.hostname": "rm"})
+    with pytest.raises(ConfigError, match=r"its fs\.defaultFS, s3a://bucket, is no HDFS"):
+        connection_of(YarnJobConfig())
+
+
+def test_a_damaged_file_is_named(hadoop, tmp_path: Path) -> None:
+    (hadoop.folder / "core-site.xml").write_text("<configuration><prop")
+    with pytest.raises(ConfigError) as caught:
+        connection_of(YarnJobConfig())
+    assert str(hadoop.folder / "core-site.xml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"resource_manager": "not an address"}, "must be a web address"),
+        ({"resource_manager": "rm1"}, "must say the port"),
+        ({"scheduler": "rm1"}, "must be host:port"),
+        ({"staging": "here"}, "must be an absolute path"),
+        ({"memory": "lots"}, "must be a number of MiB or text"),
+        ({"memory": 0}, "at least 1 MiB"),
+        ({"vcores": 0}, "at least 1"),
+        ({"queue": " "}, "must be a queue's name"),
+        ({"tags": ["a,b"]}, "without a comma"),
+        ({"tags": ["ü"]}, "ASCII"),
+        ({"files": {"work": "x"}}, "cannot have the name 'work'"),
+        ({"files": {"a/b": "x"}}, "cannot have the name 'a/b'"),
+        ({"files": {"a": "x"}, "archives": {"a": "y.zip"}}, "both have a"),
+        ({"resources": {"memory-mb": 1}}, "have keys of their own"),
+        ({"am_attempts": 0}, "at least 1"),
+        ({"file_system": "/path"}, "must be a URI"),
+    ],
+)
+def test_values_that_cannot_be(given: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        YarnJobConfig(**given)
+
+
+@pytest.mark.parametrize(("text", "mib"), [(512, 512), ("2Gi", 2048), ("1.5g", 1536), ("512m", 512), ("100", 100),
+                                           ("1500k", 2), ("1T", 1048576)])  # fmt: skip
+def test_memory(text: int | str, mib: int) -> None:
+    assert YarnJobConfig(memory=text).memory_mib == mib

@@ -1,0 +1,145 @@
+"""The request as it is shown: offline, whole, and with nothing in it that must not be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+CLUSTER = {"resource_manager": "http://rm.invalid:8088", "webhdfs": "http://nn.invalid:9870", "user": "ada"}
+
+
+@pytest.fixture
+def rendered(project, cli) -> Callable[..., dict[str, Any]]:
+    """The rendered request of a project's only job, which has these keys."""
+
+    def call(body: str, engine: str = "cmd_line", steps: str = "", **config: Any) -> dict[str, Any]:
+        (project.root / "project.yaml").write_text('{"artifacts": "hdfs:///shared/artifacts"}')
+        told = {"job": {"platform": "yarn", "engine": engine, **CLUSTER, **config}}
+        project.jobs(f"with af.job('job'):\n    {body}", json.dumps(told), steps)
+        done = cli("render", project.root, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found[0]["kind"] == "yarn"
+        content: dict[str, Any] = found[0]["content"]
+        return content
+
+    return call
+
+
+def test_a_command(rendered) -> None:
+    found = rendered("af.cmd(['echo', '$HOME', 'a b'])", queue="batch", memory="2Gi", vcores=3, priority=4, tags=["t"],
+                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h")  # fmt: skip
+    submission = found["submission"]
+    assert submission["application-id"] == "${server:application_id}"
+    assert submission["queue"] == "batch"
+    assert submission["priority"] == 4
+    assert submission["resource"] == {
+        "memory": 2048, "vCores": 3, "resourceInformations": {"resourceInformation": [
+            {"name": "yarn.io/gpu", "value": 2, "units": "", "resourceType": "COUNTABLE"}]},
+    }  # fmt: skip
+    assert submission["application-tags"] == {"tag": ["aiflow", "aiflow-${run}", "t"]}
+    assert submission["app-node-label-expression"] == submission["am-container-node-label-expression"] == "gpu"
+    assert submission["max-app-attempts"] == 1
+    assert found["lifetime"] == 7200
+    assert found["spec"]["argv"] == ["echo", "$HOME", "a b"]
+    assert found["spec"]["mark"] == "${run}:${server:application_id}"
+    container = submission["am-container-spec"]
+    assert container["environment"]["entry"] == [{"key": "AIFLOW_AM_SPEC", "value": "${base64:spec}"}]
+    assert "$HOME" not in container["commands"]["command"]  # nothing of the user's meets launch_container.sh
+
+
+def test_a_secret_is_a_reference_in_the_credentials(rendered, cli_env) -> None:
+    cli_env["THE_TOKEN"] = "not to be seen"
+    found = rendered("af.cmd('true')", env={"TOKEN": {"secret": "env:THE_TOKEN"}, "PLAIN": "x"})
+    assert "not to be seen" not in json.dumps(found)
+    assert found["spec"]["env"]["TOKEN"] == {"secret": "aiflow.env.TOKEN"}
+    assert found["spec"]["env"]["PLAIN"] == "x"
+    entries = found["submission"]["am-container-spec"]["credentials"]["secrets"]["entry"]
+    assert entries == [{"key": "aiflow.env.TOKEN", "value": "${secret:env:THE_TOKEN}"}]
+
+
+def test_a_python_job_and_its_archive(rendered, project) -> None:
+    (project.root / "env.tar.gz").write_bytes(_targz())
+    found = rendered("af.python(hello)", "python", "def hello():\n    pass\n", archives={"env": "env.tar.gz"},
+                     python="env/bin/python3")  # fmt: skip
+    resources = {entry["key"]: entry["value"] for entry in _resources(found)}
+    assert set(resources) == {"aiflow-am.pyz", "bundle", "payload.json", "env"}
+    assert resources["bundle"]["type"] == resources["env"]["type"] == "ARCHIVE"
+    assert resources["env"]["resource"].endswith("/env.tar.gz")  # YARN unpacks by the name's end
+    assert {each["size"] for each in resources.values()} == {"${server:size}"}
+    assert found["spec"]["argv"] == [
+        {"path": "env/bin/python3"}, {"path": "bundle/runtime/run_job.py"}, {"path": "payload.json"}
+    ]  # fmt: skip
+    assert found["submission"]["am-container-spec"]["commands"]["command"].startswith("exec env/bin/python3 -S -E ")
+
+
+def test_artifacts_on_hdfs_are_reached_by_webhdfs(rendered) -> None:
+    """``hdfs://`` in fsspec needs a Java and a Hadoop on the node; ``webhdfs://`` needs neither."""
+    found = rendered("af.python(hello)", "python", "def hello():\n    pass\n")
+    payload = next(text for path, text in found["files"].items() if path.endswith("payload.json"))
+    assert "webhdfs://ada@nn.invalid:9870/shared/artifacts/${run}" in payload
+    assert "hdfs:///" not in payload
+    assert found["spec"]["env"]["AIFLOW_CHECKPOINT_DIR"].startswith("webhdfs://ada@nn.invalid:9870/shared/artifacts")
+
+
+def test_a_long_command_travels_as_a_file(rendered) -> None:
+    found = rendered(f"af.cmd(['echo', {'x' * 60_000!r}])")
+    assert "spec.json" in {entry["key"] for entry in _resources(found)}
+    assert "--spec spec.json" in found["submission"]["am-container-spec"]["commands"]["command"]
+    assert found["submission"]["am-container-spec"]["environment"]["entry"] == []
+
+
+def test_kerberos_has_a_token_for_the_file_system(rendered) -> None:
+    found = rendered("af.cmd('true')", authentication="kerberos")
+    credentials = found["submission"]["am-container-spec"]["credentials"]
+    assert credentials["tokens"]["entry"][0]["value"] == "${server:delegation_token:nodes}"
+    assert found["spec"]["staging"]["delegation"] == {"secret": "aiflow.delegation"}
+    assert found["spec"]["staging"]["user"] is None
+
+
+def test_artifacts_that_the_nodes_do_not_see(project, cli) -> None:
+    config = {"*": {"platform": "yarn", "engine": "python", **CLUSTER}, "a": {}, "b": {}}
+    body = "with af.job('a'):\n    made = af.python(make)\nwith af.job('b'):\n    af.python(read, made)"
+    project.jobs(body, json.dumps(config), "def make():\n    return 1\n\ndef read(value):\n    pass\n")
+    done = cli("render", project.root)
+    assert done.returncode == 3
+    assert "a folder of this machine, which the nodes of platform yarn do not see" in done.stderr
+    assert "shared_folders" in done.stderr
+    config["*"]["shared_folders"] = [str(project.root)]
+    project.jobs(body, json.dumps(config), "def make():\n    return 1\n\ndef read(value):\n    pass\n")
+    assert cli("render", project.root).returncode == 0
+
+
+def test_neither_listing_nor_rendering_imports_a_client(project) -> None:
+    project.jobs("with af.job('job'):\n    af.cmd('true')",
+                 json.dumps({"job": {"platform": "yarn", "engine": "cmd_line", **CLUSTER}}))  # fmt: skip
+    script = f"""
+import sys
+import aiflow_ext as af
+af.plugins()
+assert not [name for name in sys.modules if name.startswith("aiflow_ext_yarn")], "listing"
+af.render_project({str(project.root)!r})
+print([name for name in ("urllib3", "requests", "httpx", "spnego", "http.client", "ssl") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr + done.stdout
+
+
+def _resources(found: dict[str, Any]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = found["submission"]["am-container-spec"]["local-resources"]["entry"]
+    return entries
+
+
+def _targz() -> bytes:
+    import io
+    import tarfile
+
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("bin"))
+    return made.getvalue()

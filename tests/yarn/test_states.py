@@ -1,0 +1,161 @@
+"""What YARN says of applications, as it said it on real clusters, and what is made of it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.states import JobState
+from aiflow_ext_yarn import tokens
+from aiflow_ext_yarn.http import Answer
+from aiflow_ext_yarn.logs import _Unframed, container_of, frame_of
+from aiflow_ext_yarn.master.outcome import Outcome
+from aiflow_ext_yarn.states import event_of, sentence, waiting_for
+
+ID = "application_1_0001"
+EXITED = "Application application_1_0001 failed 1 times due to AM Container for appattempt_1_0001_000001 exited with  "
+MORE = "For more detailed output, check the application tracking page: http://rm:8088/x Then click on links to logs."
+LOST = (
+    f"{EXITED}exitCode: -100\nFailing this attempt.Diagnostics: Container released on a *lost* node{MORE}\n"
+    ". Failing the application."
+)
+ABSENT = "File does not exist: hdfs://nn:8020/x"
+MISSING = (
+    f"{EXITED}exitCode: -1000\nFailing this attempt.Diagnostics: [2026-11-24 00:00:00.000]{ABSENT}\n"
+    f"java.io.FileNotFoundException: {ABSENT}\n\tat org.apache.X.y(X.java)\n"
+)
+NO_PYTHON = (
+    "[2026-11-24 00:00:00.000]Container exited with a non-zero exit code 127. Error file: prelaunch.err.\n"
+    "Last 4096 bytes of prelaunch.err :\nLast 4096 bytes of am.stderr :\n"
+    "/bin/bash: line 1: python9: No such file or directory\n"
+)
+
+
+def test_states_on_the_way() -> None:
+    for state in ("NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED"):
+        assert event_of(ID, {"state": state}).state is JobState.QUEUED
+    running = event_of(ID, {"state": "RUNNING", "launchTime": 5000})
+    assert (running.state, running.time, running.reason) == (JobState.RUNNING, 5.0, None)
+
+
+def test_the_schedulers_words_while_it_waits() -> None:
+    first = "Application is added to the scheduler and is not yet activated. Queue's AM resource limit exceeded."
+    words = f"[Tue Nov 24 00:00:00 +0000 2026] {first}  Details : AM Partition = <DEFAULT_PARTITION>;"
+    assert waiting_for({"diagnostics": words}) == first
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "code", "signal", "reason"),
+    [
+        (Outcome("exit", exit_code=0), JobState.FINISHED, 0, None, None),
+        (Outcome("exit", exit_code=3), JobState.FAILED, 3, None, "exit code 3"),
+        (Outcome("signal", signal=9), JobState.FAILED, None, 9, "ended by SIGKILL"),
+        (Outcome("exit", exit_code=1, reason="ValueError: x"), JobState.FAILED, 1, None, "ValueError: x"),
+        (Outcome("not-started", reason="no marker"), JobState.FAILED, None, None, "never started: no marker"),
+    ],
+)
+def test_the_application_masters_own_word(
+    ended: Outcome, state: JobState, code: int | None, signal: int | None, reason: str | None
+) -> None:
+    words = f"Attempt recovered after RM restartThe command ended.\naiflow-outcome: {ended.to_json()}"
+    final = "SUCCEEDED" if state is JobState.FINISHED else "FAILED"
+    found = event_of(ID, {"state": "FINISHED", "finalStatus": final, "diagnostics": words})
+    assert (found.state, found.exit_code, found.signal, found.reason) == (state, code, signal, reason)
+    assert not found.disruption
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "disruption"),
+    [
+        (LOST, "the node was lost: Container released on a *lost* node", True),
+        (LOST.replace("-100", "-102"), "preempted", True),
+        (LOST.replace("-100", "154"), "lost as its NodeManager restarted", True),
+        (MISSING, "its files could not be brought to the node: File does not exist: hdfs://nn:8020/x", False),
+        (MISSING.replace("File does not exist", "Connection refused"), "its files could not be brought", True),
+        (NO_PYTHON, "python9: No such file or directory", False),
+        ("org.apache.X.AccessControlException: Queue root.small is STOPPED. No.", "Queue root.small is STOPPED", False),
+        ("submitted by user ada to unknown queue: nope", "unknown queue: nope", False),
+    ],
+)
+def test_ends_that_yarn_alone_tells(words: str, told: str, disruption: bool) -> None:
+    found = event_of(ID, {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": words})
+    assert found.state is JobState.FAILED
+    assert told in str(found.reason)
+    assert found.disruption is disruption
+    assert "\n" not in str(found.reason)
+    assert "java" not in str(found.reason)
+
+
+def test_killed_by_somebody() -> None:
+    words = "Application application_1_0001 was killed by user eve at 10.0.0.1"
+    found = event_of(ID, {"state": "KILLED", "diagnostics": words})
+    assert (found.state, found.reason) == (JobState.FAILED, "killed by user eve from 10.0.0.1, not by this run")
+
+
+def test_an_end_that_was_only_written_down() -> None:
+    found = event_of(ID, {"state": "FAILED", "diagnostics": ""}, Outcome("exit", exit_code=5).to_json().encode())
+    assert (found.state, found.exit_code) == (JobState.FAILED, 5)
+
+
+def test_a_lost_node_is_lost_whatever_was_written_last() -> None:
+    found = event_of(ID, {"state": "FAILED", "diagnostics": LOST}, Outcome("broken").to_json().encode())
+    assert found.disruption
+
+
+def test_a_sentence_of_nothing() -> None:
+    assert sentence("") == "YARN does not say why"
+
+
+def test_the_place_of_a_containers_logs() -> None:
+    found = container_of({"amContainerLogs": "http://node:8042/node/containerlogs/container_e01_1_0001_01_000001/ada"})
+    assert found is not None
+    assert (found.id, found.node) == ("container_e01_1_0001_01_000001", "http://node:8042")
+    assert container_of({}) is None
+
+
+FRAME = b"Container: c on node\nLogAggregationType: LOCAL\n=====\nLogType:stdout\nLogLength:10\nLogContents:\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "wanted"),
+    [
+        (FRAME + b"0123456789End of LogType:stdout", -10, (10, 0, b"0123456789")),
+        (FRAME + b"789End of LogType:stdout", -3, (10, 7, b"789")),
+        (FRAME + b"0123456789End of LogType:stdout", -99, (10, 0, b"0123456789")),
+        (FRAME + b"LogLengt", -10, (10, 0, b"LogLengt")),
+        (b"Can not find logs for container", -10, None),
+        (b"", -10, None),
+    ],
+)
+def test_a_frame_of_a_log(body: bytes, size: int, wanted: tuple[int, int, bytes] | None) -> None:
+    found = frame_of(Answer("http://node", 200, {}, body), size)
+    assert (None if found is None else (found.length, found.start, found.data)) == wanted
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(("body", "wanted"), [(b"0123456789End of LogType", b"0123456789"), (b"01234", None)])
+def test_a_whole_log_piece_by_piece(size: int, body: bytes, wanted: bytes | None) -> None:
+    whole, file = FRAME + body, io.BytesIO()
+    log = _Unframed(file)
+    for place in range(0, len(whole), size):
+        log.take(whole[place : place + size])
+    assert (file.getvalue() if log.complete else None) == wanted
+
+
+def test_a_token_for_hdfs() -> None:
+    identifier, password = bytes(range(256)), b"p" * 20
+    text = tokens.base64.urlsafe_b64encode(
+        tokens._length(256) + identifier + tokens._length(20) + password + b"\x06WEBFOO" + b"\x03a:1"
+    ).decode()
+    made = tokens.for_nodes(text.rstrip("="), "hdfs://127.0.0.1:8020")
+    assert tokens.decoded(made) == (identifier, password, b"HDFS_DELEGATION_TOKEN", b"127.0.0.1:8020")
+    assert tokens.decoded(tokens.for_nodes(text, "hdfs://ns"))[3] == b"ha-hdfs:ns"
+    assert tokens.for_nodes(text, "webhdfs://nn:9870") == text
+
+
+@pytest.mark.parametrize("text", ["", "!", "AAAA", "gA"])
+def test_what_is_no_token(text: str) -> None:
+    with pytest.raises(PlatformError):
+        tokens.decoded(text)
