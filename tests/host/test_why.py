@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from aiflow_ext.host import explain
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.model.errors import NOT_INSTALLED, PLUGIN
@@ -32,12 +33,14 @@ def test_what_can_be_resolved_is_0(here, source) -> None:
     [
         (("mooon", "rover"), "did you mean moon.rover?"),
         (("moon", "rovr"), "nothing installed runs engine 'rovr' on platform 'moon'; its engines here are rover"),
-        (("kubernetes", "python"), "pip install aiflow-ext-kubernetes"),
-        (("kubernets", "python"), "pip install aiflow-ext-kubernetes"),
+        (("saturn", "python"), "pip install aiflow-ext-saturn"),
+        (("satrun", "python"), "pip install aiflow-ext-saturn"),
         (("pluto", "x"), "nothing installed provides the platform 'pluto'"),
     ],
 )
-def test_what_is_not_installed(here, asked: tuple[str, str], expected: str) -> None:
+def test_what_is_not_installed(here, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, str], expected: str) -> None:
+    # One of ours that is never installed here, as all of them may be.
+    monkeypatch.setattr(explain, "OURS", (*explain.OURS, "saturn"))
     here.add("moon-dist", ROVER)
     text = why(PluginHost(), *asked)
     assert text.startswith(f"{NOT_INSTALLED}: ")
