@@ -5,11 +5,13 @@ Authoring only notes what was said, and where. Every mistake in the graph is fou
 
 from __future__ import annotations
 
+import bisect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from types import CodeType, FrameType
 from typing import Any
 
 from aiflow_ext.model.errors import GraphError
@@ -215,4 +217,19 @@ def _where() -> str:
         frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_filename == _CONTEXTLIB
     ):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{frame.f_code.co_filename}:{_line(frame)}"
+
+
+def _line(frame: FrameType) -> int:
+    """The frame's line. Its own ``f_lineno`` reads the code's table of lines from the start, at every look."""
+    code = frame.f_code
+    table = _tables.get(id(code))
+    if table is None:
+        lines = [(start, line) for start, _, line in code.co_lines() if line is not None]
+        table = _tables[id(code)] = (code, [start for start, _ in lines], [line for _, line in lines])
+    _, starts, numbers = table
+    return numbers[max(0, bisect.bisect_right(starts, frame.f_lasti) - 1)] if numbers else frame.f_lineno
+
+
+# By identity: a code's own hash reads all of it. The code is kept, so that its identity stays its own.
+_tables: dict[int, tuple[CodeType, list[int], list[int]]] = {}

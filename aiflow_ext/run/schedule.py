@@ -1,6 +1,6 @@
 """Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them.
 
-Cron's arithmetic, in the job's time zone, is cronsim's (https://pypi.org/project/cronsim/).
+Cron's arithmetic, in the job's time zone, is cronsim's (https://github.com/cuu508/cronsim).
 """
 
 from __future__ import annotations

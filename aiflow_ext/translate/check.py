@@ -50,8 +50,9 @@ def check_jobs(
 ) -> list[Problem]:
     """Jobs without a config, and config keys that no job uses."""
     problems = []
+    known = frozenset(configured)
     for section in graph.jobs.values():
-        if section.name not in configured:
+        if section.name not in known:
             hint = f"add a key {section.name!r} with its platform and engine"
             close = near(section.name, (key for key in configured if key not in graph.jobs))
             problems.append(

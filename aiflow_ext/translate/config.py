@@ -32,6 +32,7 @@ class WorkflowConfig:
     def __init__(self, source: Located, settings: Sequence[Setting] = ()) -> None:
         self.file = source.file
         self.jobs: tuple[str, ...] = tuple(key for key in source.value if key != EVERY_JOB)
+        self._known = frozenset(self.jobs)
         self._source, self._settings = source, list(settings)
         self._layers: dict[str, Layer] = {}
 
@@ -44,7 +45,7 @@ class WorkflowConfig:
     def layered(self, job: str) -> Layer:
         """Everything that is said of ``job``, merged. Raises ConfigError for a job that the file lacks."""
         if job not in self._layers:
-            if job not in self.jobs:
+            if job not in self._known:
                 raise ConfigError(f"job {job!r} has no config", where=self.file, hint=near(job, self.jobs))
             shared = self._source.at(EVERY_JOB) if EVERY_JOB in self._source.value else None
             self._layers[job] = merge(job, shared, self._source.at(job), self._settings)
