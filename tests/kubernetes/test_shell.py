@@ -26,11 +26,12 @@ def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of a job, as they come out of a container's log."""
     command = [*shell, *wrapped(list(argv), ID)[1:]]
     done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=30)
-    assert done.stdout.count(tag_of(ID).encode()) == 0
-    rest, err, begun = split(done.stderr, tag_of(ID))
+    mark = f"{tag_of(ID)}+\n".encode()
+    assert done.stdout.startswith(mark)
+    rest, err, begun = split(mark + done.stderr, tag_of(ID))
     assert begun
     assert rest == b""
-    return done.returncode, done.stdout, err
+    return done.returncode, done.stdout.removeprefix(mark), err
 
 
 @pytest.mark.parametrize("code", [0, 1, 77, 255])
@@ -78,6 +79,7 @@ def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None
     command = [*shell, *wrapped(["/bin/sh", "-c", script], ID)[1:]]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
+    assert process.stdout.readline() == f"{tag_of(ID)}+\n".encode()
     assert process.stdout.readline() == b"ready\n"
     process.terminate()
     out, log = process.communicate(timeout=30)

@@ -45,7 +45,8 @@ class Reader:
         }
         self._known: deque[tuple[str, int]] = deque()  # stamp and length of the lines of the last seconds
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
-        self._first = True
+        self._told = False  # whether it was said that the beginning is missing
+        self._found = False  # whether there was ever a log to read
 
     def read(self, stream: str, offset: int) -> bytes:
         """A piece of a stream from byte ``offset`` on, as far as it is there now."""
@@ -82,9 +83,9 @@ class Reader:
             self._append("stderr", words)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing at all has been read."""
-        return self._first
+    def is_lost(self) -> bool:
+        """Whether there was no log to read, where there should have been one."""
+        return not self._found
 
     def _piece(self, stream: str, offset: int) -> bytes:
         file = self._bytes[stream]
@@ -113,9 +114,13 @@ class Reader:
         try:
             stream = server.stream(path, silence=600.0 if follow else READ, **query)
         except ApiError as error:
-            if error.status in (400, 404):  # it waits to start; or it is gone
+            if error.status == 400:  # the container has not started
+                self._found = True
+                return
+            if error.status == 404:
                 return
             raise
+        self._found = True
         try:
             self._take(stream, since)
         finally:
@@ -133,27 +138,33 @@ class Reader:
     def _take(self, stream: Any, since: int | None) -> None:
         """Append what is new."""
         awaited = deque(known for known in self._known if since is None or _seconds(known[0]) >= since)
+        first = True
         for line, ended in _ended_lines(stream):
             time, _, text = line.partition(b" ")
             stamp = time.decode("ascii", "replace")
+            if first and awaited and awaited[0][0] != stamp:  # the file begins later than it did
+                while awaited and awaited[0] != (stamp, len(text)):
+                    awaited.popleft()
+                if not awaited:
+                    self._rotated()
+            first = False
             if awaited:
-                known_time, length = awaited.popleft()
-                if stamp == known_time and (len(text) == length or (not awaited and len(text) >= length)):
-                    if not awaited and self._open and (ended or len(text) > length):
-                        self._grow(text[length:], ended, stamp, len(text))
-                    continue
-                self._rotated()
-                awaited.clear()
-            if self._first:
-                self._first = False
-                if not text.startswith(shell.tag_of(self._native_id).encode() + b"+"):
-                    self._append("stdout", ROTATED)
-            self._new(text, ended, stamp)
+                self._again(awaited.popleft(), bool(awaited), stamp, text, ended)
+            else:
+                self._new(text, ended, stamp)
+
+    def _again(self, known: tuple[str, int], more: bool, stamp: str, text: bytes, ended: bool) -> None:
+        """A line that is known already: only the last one may have grown, or got its end."""
+        if not more and self._open and stamp == known[0] and (ended or len(text) > known[1]):
+            self._grow(text[known[1] :], ended, stamp, len(text))
 
     def _new(self, text: bytes, ended: bool, stamp: str) -> None:
         if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which it always ends
             return
         out, err = self._splitter.line(text + b"\n" if ended else text)
+        if out and not self._splitter.begun and not self._told:
+            self._told = True
+            self._append("stdout", ROTATED)
         self._append("stdout", out)
         self._append("stderr", err)
         self._known.append((stamp, len(text)))
@@ -168,6 +179,7 @@ class Reader:
 
     def _rotated(self) -> None:
         self._append("stdout", ROTATED)
+        self._known.clear()
         self._open = 0
 
 
@@ -235,7 +247,7 @@ def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, f
         return
     if reader.pod is None:
         return  # it never had one
-    if reader.is_empty:
+    if reader.is_lost:
         reader.note(GONE)
     with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
         reader.write(Path(folder))

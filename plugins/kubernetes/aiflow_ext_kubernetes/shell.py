@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import hashlib
 
-# $1: the tag; the rest: the job. stderr goes through a pipe, whose last line tells the exit code: whatever the job has
-# written is in the pipe before it, and what a process that outlives the job holds open keeps nobody waiting. The first
-# shell's own stderr goes nowhere: it would say "Killed" where a signal ends the job. "wait" knows the end of a child
-# that ended before it was asked for; a signal interrupts it, and then it is asked again (127: it was told already).
+# $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. stderr
+# goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
+# what a process that outlives the job holds open keeps nobody waiting. The first shell's own stderr goes nowhere: it
+# would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
+# a signal interrupts it, and then it is asked again (127: it was told already).
 SCRIPT = """\
 tag=$1
 shift
+printf '%s+\\n' "$tag"
 exec 3>&1 4>&2
 on_term() {
   asked=1
@@ -34,7 +36,6 @@ trap on_term TERM
   printf '%s=%s\\n' "$tag" "$?"
 } 2>/dev/null | {
   trap '' TERM
-  printf '%s+\\n' "$tag" >&4
   while IFS= read -r line; do
     case $line in
     *"$tag"=*)

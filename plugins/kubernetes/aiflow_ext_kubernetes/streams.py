@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-ROTATED = b"[aiflow-ext: the node has rotated this log; lines are missing here]\n"
+ROTATED = b"[aiflow-ext: the node has rotated this log; lines may be missing here]\n"
 
 
 class Splitter:
     """Takes the log of a container that ran ``shell.SCRIPT`` apart, however it is cut.
 
     Attributes:
-        begun: whether the log's very beginning was seen: the node may have rotated it away.
+        begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may stand
+            before it: the runtime copies the two on its own.)
     """
 
     def __init__(self, tag: str) -> None:

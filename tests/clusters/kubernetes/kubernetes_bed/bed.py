@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -112,7 +113,8 @@ class Bed:
         cgroups.make(layout.cgroup)
         credentials.make(layout)
         components.configure(layout)
-        images.copy_store(store, layout.folder / "containerd")
+        binds = images.copy_store(store, layout.folder / "containerd")
+        (layout.folder / "binds").write_text(json.dumps(binds))
 
     def _start_init(self) -> None:
         log, pid = self.layout.logs / "init.log", self.folder / "pid"

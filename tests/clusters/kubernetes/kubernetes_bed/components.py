@@ -29,7 +29,7 @@ def command(name: str, layout: Layout) -> tuple[list[str], dict[str, str]]:
         "etcd": _etcd, "apiserver": _apiserver, "containerd": _containerd, "s3": _s3,
         "kcm": _kcm, "scheduler": _scheduler, "kubelet": _kubelet, "proxy": _proxy,
     }  # fmt: skip
-    env = {"PATH": SYSTEM_PATH, "HOME": "/root"}
+    env = {"PATH": SYSTEM_PATH, "HOME": "/"}
     if name == "s3":
         env |= {"ROOT_ACCESS_KEY": layout.access_key, "ROOT_SECRET_KEY": layout.secret_key}
     return builders[known(name)](layout), env

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 from pathlib import Path
@@ -28,21 +29,29 @@ def is_up(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def wait_until_down(folder: Path) -> None:
-    """Return once process 1 is dead, and with it every process of the bed."""
-    with open(folder / "lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-
 def init_pid(folder: Path) -> int:
     """Process 1 of the bed, as this machine counts."""
     return int((folder / "pid").read_text())
 
 
 def kill_all(folder: Path) -> None:
-    """Kill process 1, and with it every process of the bed. It must be up."""
-    os.kill(init_pid(folder), signal.SIGKILL)
-    wait_until_down(folder)
+    """Kill process 1, and with it every process of the bed; returns once all are dead. The bed must be up."""
+    init = init_pid(folder)
+    # Its parent, unshare, waits for it.
+    descriptors = [os.pidfd_open(pid) for pid in (init, _parent(init))]
+    try:
+        # Its lock is gone at the beginning of its end, and its descriptor ready at the end: after all others have died.
+        if is_up(folder):  # so that the descriptor is still its own
+            signal.pidfd_send_signal(descriptors[0], signal.SIGKILL)
+        for descriptor in descriptors:
+            select.select([descriptor], [], [])
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def ask(folder: Path, **request: Any) -> Any:

@@ -51,21 +51,27 @@ _PACKAGES = f"usr/local/lib/python{_PYTHON}/dist-packages"
 _FOLDER = Path(__file__).resolve().parent.parent / "images"
 _S3 = _FOLDER / "s3.txt"
 _DIGITS = Path(__file__).resolve().parents[4] / "examples" / "digits" / "requirements.txt"
+_BLOBS = "io.containerd.content.v1.content/blobs"
+_SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def store() -> Path:
-    """A containerd root folder that holds all images, unpacked. To be copied, not run from."""
+    """A containerd root folder that holds all images, but for what stands beside it. To be copied."""
     recipe = [Path(__file__).read_bytes(), (_FOLDER / "pause.c").read_bytes(), _S3.read_bytes(), _DIGITS.read_bytes()]
     return made(f"images-{fingerprint(*recipe)}", _make_store) / "containerd"
 
 
-def copy_store(source: Path, target: Path) -> None:
-    """A store of one's own: layers and blobs, which nothing writes to, by hard links; its databases copied."""
-    run(["cp", "--archive", "--link", source, target])
-    for database in target.rglob("*.db"):
-        shutil.copy2(database, database.with_suffix(".copy"))
-        database.with_suffix(".copy").replace(database)
+def copy_store(source: Path, target: Path) -> list[tuple[str, str]]:
+    """A store of one's own, but for what never changes: pairs of where that is, and where it is to be mounted."""
+    run(["cp", "--archive", source, target])
+    shared = source.parent / "shared"
+    return [(str(path), str(target / path.relative_to(shared))) for path in _unchanging(shared)]
+
+
+def _unchanging(store: Path) -> list[Path]:
+    """The folders of a store that hold blobs and unpacked layers."""
+    return [store / _BLOBS, *(store / _SNAPSHOTS).iterdir()]
 
 
 def _make_store(folder: Path) -> None:
@@ -92,6 +98,12 @@ def _make_store(folder: Path) -> None:
         ],
     )
     _import(archive, folder)
+    own, shared = folder / "containerd", folder / "shared"
+    for path in _unchanging(own):
+        target = shared / path.relative_to(own)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+        path.mkdir(mode=0o700)
     for tar in tars.values():
         tar.unlink()
     archive.unlink()

@@ -52,6 +52,8 @@ def settle(folder: Path) -> None:
             stand_in = Path(f"/run/sysctl{number}")
             stand_in.write_bytes(sysctl.read_bytes())
             call("mount", "--bind", str(stand_in), str(sysctl))
+    for source, target in json.loads((folder / "binds").read_text()):
+        call("mount", "--bind", "--options=ro", source, target)
     # As systemd does: volumes whose mounts travel into containers need shared mounts to start from.
     call("mount", "--make-rshared", "/")
     call("ip", "link", "set", "lo", "up")
