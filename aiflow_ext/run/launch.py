@@ -95,7 +95,7 @@ class DirectLauncher:
         self.resolved = resolved
         self.key = resolved.plugin.platform()
         self.outlives_power_loss = bool(getattr(self.key, "outlives_power_loss", True))
-        self.answers_at_once = bool(getattr(self.key, "answers_at_once", False))
+        self.answers_at_once = bool(getattr(self.key, "answers_at_once", False)) and "watch" in resolved.offers
 
     def allocate(self, job: BaseJob) -> str:
         if "allocate_id" in self.resolved.offers:
