@@ -17,7 +17,8 @@ import hashlib
 # goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
 # what a process that outlives the job holds open keeps nobody waiting. The first shell's own stderr goes nowhere: it
 # would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
-# a signal interrupts it, and then it is asked again (127: it was told already).
+# a signal interrupts it, and then it is asked again (127: it was told already). SIGTERM is ignored before the others
+# are forked: the one that tags must not die of it before it has said so.
 SCRIPT = """\
 tag=$1
 shift
@@ -30,29 +31,30 @@ on_term() {
   trap on_term TERM
 }
 trap on_term TERM
-{
-  trap : TERM
-  (trap - TERM; exec "$@") 2>&1 >&3 3>&- 4>&-
-  printf '%s=%s\\n' "$tag" "$?"
-} 2>/dev/null | {
+(
   trap '' TERM
-  while IFS= read -r line; do
-    case $line in
-    *"$tag"=*)
-      rest=${line%"$tag"=*}
-      [ -z "$rest" ] || printf '%s-%s\\n' "$tag" "$rest" >&4
-      exit "${line##*"$tag"=}"
-      ;;
-    esac
-    printf '%s:%s\\n' "$tag" "$line" >&4
-  done
-  exit 137
-} &
-tagger=$!
+  {
+    (trap - TERM; exec "$@") 2>&1 >&3 3>&- 4>&-
+    printf '%s=%s\\n' "$tag" "$?"
+  } 2>/dev/null | {
+    while IFS= read -r line; do
+      case $line in
+      *"$tag"=*)
+        rest=${line%"$tag"=*}
+        [ -z "$rest" ] || printf '%s-%s\\n' "$tag" "$rest" >&4
+        exit "${line##*"$tag"=}"
+        ;;
+      esac
+      printf '%s:%s\\n' "$tag" "$line" >&4
+    done
+    exit 137
+  }
+) &
+inner=$!
 code=
 while
   asked=
-  wait "$tagger"
+  wait "$inner"
   now=$?
   [ "$now" = 127 ] && [ -n "$code" ] || code=$now
   [ -n "$asked" ]
