@@ -127,6 +127,12 @@ class Driver:
     def run(self) -> RunRecord:
         """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
         fails, StateError where the records cannot be written any more: what runs goes on then."""
+        try:
+            return self._run()
+        finally:
+            self._inbox.close()
+
+    def _run(self) -> RunRecord:
         self._thread = threading.get_ident()
         self._tell_again()
         if self.record.state.ended:  # and nothing was reopened
