@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from yarn_bed import Bed
 from yarn_hadoop import BedError
+from yarn_runs import Workflow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,3 +51,12 @@ def bed(session_bed: Bed) -> Iterator[Bed]:
         for queue in session_bed.options["stopped"]:
             session_bed.queue(queue, running=True)
     session_bed.up()
+
+
+@pytest.fixture
+def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
+    """A project on the bed."""
+    made = Workflow(tmp_path, bed)
+    yield made
+    bed.up()
+    made.close()

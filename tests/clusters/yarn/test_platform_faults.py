@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from yarn_bed import Bed
 from yarn_runs import Workflow
 
 JOBS = 20
-
-
-@pytest.fixture
-def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
-    """A project on the bed."""
-    made = Workflow(tmp_path, bed)
-    yield made
-    bed.up()
-    made.close()
 
 
 def _twenty(workflow: Workflow) -> None:

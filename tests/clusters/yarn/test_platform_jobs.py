@@ -11,7 +11,6 @@ import sys
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from yarn_jobs import put
 from yarn_runs import Workflow
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
-
-
-@pytest.fixture
-def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
-    """A project on the bed."""
-    made = Workflow(tmp_path, bed)
-    yield made
-    bed.up()
-    made.close()
 
 
 def _finished(record: dict[str, Any], job: str = "job") -> dict[str, Any]:
