@@ -116,6 +116,17 @@ def test_a_rotation_between_two_reads_says_so_and_repeats_nothing(kubelet: Kubel
     assert whole(read) == b"a\nb\n" + ROTATED + b"f\ng\n"
 
 
+def test_more_lines_than_are_remembered_are_read_once(kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LATEST", 5)
+    kubelet.lines.append((at(0), f"{TAG}+"))
+    read, wanted = reader(), ""
+    for part in range(4):
+        for number in range(9):
+            kubelet.lines.append((at(0, 100 * part + number), f"line {part}.{number}"))
+            wanted += f"line {part}.{number}\n"
+        assert whole(read).decode() == wanted
+
+
 def test_a_rotation_that_leaves_known_lines_loses_and_repeats_nothing(kubelet: Kubelet) -> None:
     read = reader()
     kubelet.lines = [(at(0), f"{TAG}+"), (at(1), "a"), (at(1, 5), "b")]
