@@ -1,4 +1,4 @@
-"""The kill loop on plugins of nine methods: whoever starts an attempt host is killed at any line, and the job runs once.
+"""The kill loop on plugins of nine methods: whoever starts an attempt host is killed at any line, its job runs once.
 
 ``--aiflow-kills`` says how often; ``make test-faults`` says at least 500 times.
 """
