@@ -23,7 +23,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
@@ -612,19 +612,19 @@ class Driver:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
-        self._hold("the run was stopped before it started")
+        self._hold(STOPPED_BEFORE)
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
 
     def _take_requests(self) -> None:
         for number, what, name, grace in self.ledger.store.asked(self.record.run_id):
-            self.ledger.store.done(number)
-            if what != "stop":
-                continue
-            if name is None:
+            if what == "stop" and name is None:
                 self._stop_all(GRACE if grace is None else grace)
-            else:
+            elif what == "stop":
                 self._stop_job_named(name, GRACE if grace is None else grace)
+            if not self._flush():  # the next driver is asked again
+                return
+            self.ledger.store.done(number)
 
     def _stop_job_named(self, name: str, grace: float) -> None:
         self._ready = [each for each in self._ready if each[1] != name]
@@ -731,7 +731,8 @@ class Driver:
         states = {job.state for job in self.record.jobs.values()}
         if states & {JobState.FAILED, JobState.LOST}:
             return JobState.FAILED
-        if self._held or JobState.STOPPED in states:
+        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver
+        if self._held or stopped or JobState.STOPPED in states:
             return JobState.STOPPED
         return JobState.FINISHED
 
