@@ -621,7 +621,7 @@ class Driver:
         for number, what, name, grace in self.ledger.store.asked(self.record.run_id):
             if what == "stop" and name is None:
                 self._stop_all(GRACE if grace is None else grace)
-            elif what == "stop":
+            elif what == "stop" and name is not None:
                 self._stop_job_named(name, GRACE if grace is None else grace)
             if not self._flush():  # the next driver is asked again
                 return
