@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -18,6 +17,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
 from aiflow_ext.run.records import RunRecord, Transition
 from aiflow_ext.run.start import Run
+from aiflow_ext.supervise.clock import Clock
 
 
 def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
@@ -93,11 +93,11 @@ class _Table(_Silent):
     def __enter__(self) -> None:
         from rich.live import Live
 
-        table = self
+        record, now = self.record, Clock(self.record.folder).now
 
         class Drawn:
             def __rich__(self) -> Any:
-                return run_table(table.record, time.time())
+                return run_table(record, now())
 
         print(f"run {self.record.run_id}")
         self.live = Live(Drawn(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
@@ -23,7 +22,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
@@ -349,7 +348,7 @@ class Driver:
     def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
         upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
         finished = {each.name: each.last.number for each in upstream if each.last is not None}
-        return self.plan.context(job.name, self.record.run_id, Path(self.record.folder), record.number, finished)
+        return self.plan.context(job.name, self.record.run_id, self.record.folder, record.number, finished)
 
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""
@@ -452,6 +451,8 @@ class Driver:
     def _intend(self, attempt: Attempt, native_id: str) -> bool:
         self._live[native_id] = self._live.pop(attempt.record.folder)
         self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
+        if attempt.launcher.answers_at_once and self.ledger.told is None:
+            return True  # all that is made before the next flush is in the attempt's own folder
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _resources(self, attempt: Attempt) -> bool:
@@ -612,19 +613,19 @@ class Driver:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
-        self._hold("the run was stopped before it started")
+        self._hold(STOPPED_BEFORE)
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
 
     def _take_requests(self) -> None:
         for number, what, name, grace in self.ledger.store.asked(self.record.run_id):
-            self.ledger.store.done(number)
-            if what != "stop":
-                continue
-            if name is None:
+            if what == "stop" and name is None:
                 self._stop_all(GRACE if grace is None else grace)
-            else:
+            elif what == "stop" and name is not None:
                 self._stop_job_named(name, GRACE if grace is None else grace)
+            if not self._flush():  # the next driver is asked again
+                return
+            self.ledger.store.done(number)
 
     def _stop_job_named(self, name: str, grace: float) -> None:
         self._ready = [each for each in self._ready if each[1] != name]
@@ -731,7 +732,8 @@ class Driver:
         states = {job.state for job in self.record.jobs.values()}
         if states & {JobState.FAILED, JobState.LOST}:
             return JobState.FAILED
-        if self._held or JobState.STOPPED in states:
+        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver
+        if self._held or stopped or JobState.STOPPED in states:
             return JobState.STOPPED
         return JobState.FINISHED
 

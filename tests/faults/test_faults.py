@@ -151,25 +151,30 @@ def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(
 # -- the machine ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jump", [-86400, 86400])
-def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
+def clock_set(bench, by):
+    """An environment in which the clock of our processes, and no other's, goes wrong by so many seconds."""
     site = bench.folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         textwrap.dedent(f"""
         import time
         true, calls = time.time, 0
-        def jumping():
+        def wrong():
             global calls
             calls += 1
-            return true() + ({jump} if calls > 5 and calls % 10 > 4 else 0)
-        time.time = jumping
+            return true() + ({by})
+        time.time = wrong
         """)
     )
+    return {**bench.env, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
+    env = clock_set(bench, f"{jump} if calls > 5 and calls % 10 > 4 else 0")
     jobs = {f"j{number}": "true" for number in range(8)}
     edges = [(f"j{number}", f"j{number - 1}") for number in range(1, 8)]
     bench.workflow(jobs, *edges, config="".join(f"{job}: {{timeout: 3600}}\n" for job in jobs))
-    env = {**bench.env, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     code, said = bench.call("run", str(bench.project.root), env=env)
     assert code == 0, said
     record = bench.record
@@ -180,6 +185,41 @@ def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
     order = [each.job for each in store.transitions(record.run_id) if each.state == "FINISHED"]
     store.close()
     assert order == list(jobs)
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_clock_that_was_set_before_a_resume_ends_no_job_by_its_timeout(bench, jump, alone):
+    bench.workflow({"first": bench.gate("first"), "second": "true"}, ("second", "first"),
+                   config="first: {timeout: 3600}\nsecond: {timeout: 3600}\n")  # fmt: skip
+    bench.killed("first")
+    if alone:
+        bench.kill_supervisor()
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), env=clock_set(bench, jump))
+    assert "2 jobs" in resumed.stdout.readline()
+    bench.release("first")
+    resumed.communicate(timeout=60)
+    record = bench.record
+    assert bench.ends["first"][1] == 1
+    for job in record.jobs.values():
+        for attempt in job.attempts:
+            assert 0 <= attempt.ended_at - attempt.started_at < 60
+            assert not attempt.timed_out
+    assert 0 <= record.ended_at - record.started_at < 120
+    assert (bench.count("start", "first"), bench.count("end", "first")) == (1, 1)
+    if not alone:
+        assert resumed.returncode == 0
+        assert bench.ends == {"first": ("FINISHED", 1), "second": ("FINISHED", 1)}
+
+
+def test_a_timeout_comes_although_the_clock_was_set_back_before_a_resume(bench):
+    bench.workflow({"first": bench.gate("first")}, config="first: {timeout: 3}\n")
+    bench.killed("first")
+    code, said = bench.resume(env=clock_set(bench, -86400))
+    assert code == 1, said
+    assert "timeout of 3 s" in said
+    (attempt,) = bench.record.jobs["first"].attempts
+    assert 3 <= attempt.ended_at - attempt.started_at < 20
 
 
 def test_after_a_reboot_what_ran_is_lost_and_neither_running_nor_failed(bench):
@@ -232,6 +272,39 @@ def test_a_project_moved_while_jobs_run_is_found_at_its_new_place(waiting):
     assert "moved from" in said
     assert waiting.attempt("first").native_id.startswith(str(new))
     assert waiting.call("status", "latest")[0] == 0  # found from any folder again
+
+
+def test_an_artifact_of_a_job_that_runs_while_its_project_is_moved_is_at_the_new_place(bench):
+    bench.gate("make")
+    bench.project.jobs(
+        'with af.job("make"): made = af.python(make)\nwith af.job("fails"): af.python(fails)\n'
+        'with af.job("read"): af.python(read, made)\n',
+        PY + "make: {}\nread: {}\nfails: {}\n",
+        f"""
+        import os
+        def make():
+            for kind in ("start", "end"):
+                open(f"{{os.environ['MARKS']}}/{{kind}}-make-1-x", "x").close()
+                if kind == "start": open("{bench.folder}/gate-make").read()
+            return {{"some": "value"}}
+        def fails():
+            open(f"{{os.environ['MARKS']}}/start-fails-1-x", "x").close()
+            while not os.path.exists("{bench.folder}/renamed"): pass
+            raise ValueError("its words")
+        def read(value): print(value["some"])
+        """,
+    )
+    bench.killed("make", "fails")
+    old, new = bench.project.root, bench.folder / "renamed"
+    bench.project.root = new
+    old.rename(new)
+    bench.release("make")
+    code, said = bench.resume()
+    assert code == 1, said
+    assert bench.ends == {"make": ("FINISHED", 1), "fails": ("FAILED", 1), "read": ("FINISHED", 1)}
+    assert bench.attempt("fails").reason == "ValueError: its words"
+    assert bench.project.log("read") == b"value\n"
+    assert not old.exists()
 
 
 def test_a_driver_whose_project_is_moved_lets_go_and_says_so(bench):
