@@ -135,6 +135,19 @@ def test_a_rotation_that_leaves_known_lines_loses_and_repeats_nothing(kubelet: K
     assert whole(read) == b"a\nb\nc\n"
 
 
+def test_a_jump_is_only_one_where_we_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = logs._seconds(at(0)) + 100.0  # the node's clock is slow
+    clock = logs.Clock()
+    monkeypatch.setattr(logs.time, "time", lambda: now)
+    assert not clock.jumps(at(0))
+    now += 30
+    assert not clock.jumps(at(30))  # it has said nothing for so long
+    now += 10
+    assert not clock.jumps(at(31))  # and now it says much: nine seconds behind
+    assert not clock.jumps(at(32))
+    assert clock.jumps(at(39))
+
+
 def test_nodes_write_their_own_time_zone(kubelet: Kubelet) -> None:
     read = reader()
     kubelet.lines = [("2026-01-01T02:00:00.000000000+02:00", f"{TAG}+"), ("2026-01-01T02:00:01.000000000+02:00", "a")]

@@ -33,6 +33,9 @@ STREAMS = ("stdout", "stderr")
 MARGIN = 2  # seconds before the last known line that are read again
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 LATEST = 20_000  # lines that are remembered to be counted off: of how many seconds they are, the job decides
+TOGETHER = 500  # lines that are written together, or as soon as somebody reads
+QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
+GAP = 3  # seconds between two lines that are suspicious where we are as far behind
 IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
 FOLLOWED = 100  # logs that one process follows at a time: each is a connection, a thread and two files
 PAUSES = (1.0, 60.0)  # seconds between two tries to follow a log: the first, and the longest
@@ -58,12 +61,16 @@ class Reader:
             stream: tempfile.SpooledTemporaryFile(IN_MEMORY, dir=home)  # noqa: SIM115 (it lives as long as the reader)
             for stream in STREAMS
         }
+        self._pending: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
         self._known: deque[tuple[str, int]] = deque()  # stamp and length of the lines of the last seconds
+        self._newest = 0  # the latest second of a known line
         self._cut = False  # whether some of those lines were too many to be remembered
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
         self._told = False  # whether it was said that the beginning is missing
         self._found = False  # whether there was ever a log to read
         self._followed: Stream | None = None
+        self._moment = 0.0  # when a line came last
+        self._clock = Clock()
 
     def read(self, stream: str, offset: int) -> bytes:
         """A piece of a stream from byte ``offset`` on, as far as it is there now."""
@@ -75,7 +82,14 @@ class Reader:
         return found
 
     def catch_up(self, *, follow: bool = False) -> None:
-        """Read what is there; with ``follow`` until the container has ended. Breaks off whoever follows it already."""
+        """Read what is there; with ``follow`` until the container has ended.
+
+        Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
+        be in a file that the node has rotated away.
+        """
+        while self._followed is not None and (left := self._moment + QUIET - time.monotonic()) > 0:
+            if self._asking.acquire(timeout=left):
+                self._asking.release()
         self.break_off()
         with self._asking:
             self._update(follow)
@@ -89,6 +103,7 @@ class Reader:
         """Write both streams into ``folder``: whole or not at all."""
         with self._lock:
             for stream in STREAMS:
+                self._put(stream)
                 source = self._bytes[stream]
                 source.seek(0)
                 part = folder / f".{stream}.{os.getpid()}.part"
@@ -111,6 +126,7 @@ class Reader:
 
     def _piece(self, stream: str, offset: int) -> bytes:
         with self._lock:
+            self._put(stream)
             file = self._bytes[stream]
             file.seek(offset)
             return file.read(PIECE)
@@ -118,9 +134,18 @@ class Reader:
     def _append(self, stream: str, data: bytes) -> None:
         if data:
             with self._lock:
-                file = self._bytes[stream]
-                file.seek(0, os.SEEK_END)
-                file.write(data)
+                pending = self._pending[stream]
+                pending.append(data)
+                if len(pending) >= TOGETHER:
+                    self._put(stream)
+
+    def _put(self, stream: str) -> None:
+        """Write what waits to be written, for whoever holds the lock."""
+        if pending := self._pending[stream]:
+            file = self._bytes[stream]
+            file.seek(0, os.SEEK_END)
+            file.write(b"".join(pending))
+            pending.clear()
 
     def _update(self, follow: bool) -> None:
         server, namespace = server_of(self._place), namespace_of(self._place)
@@ -146,6 +171,7 @@ class Reader:
             raise
         self._found = True
         self._followed = stream if follow else None
+        self._moment = time.monotonic()
         try:
             self._take(stream, since)
         finally:
@@ -156,13 +182,15 @@ class Reader:
         """The second (since the epoch) from which on to read again; None: from the beginning."""
         if not self._known:
             return None
-        since = max(_seconds(stamp) for stamp, _ in self._known) - MARGIN
+        since = self._newest - MARGIN
         while len(self._known) > 1 and _seconds(self._known[0][0]) < since:
             self._known.popleft()
             self._cut = False
         return since
 
     def _remember(self, stamp: str, length: int) -> None:
+        if not self._known or stamp[:19] != self._known[-1][0][:19]:
+            self._newest = max(self._newest, _seconds(stamp))
         self._known.append((stamp, length))
         if len(self._known) > 2 * LATEST:
             self._since()  # drops what is too old to be asked for again
@@ -186,6 +214,9 @@ class Reader:
                 if not awaited:
                     self._rotated()
             first = False
+            self._moment = time.monotonic()
+            if self._clock.jumps(stamp) and not awaited and self._followed is not None:
+                self._append("stdout", ROTATED)
             if awaited:
                 self._again(awaited.popleft(), bool(awaited), stamp, text, ended)
             else:
@@ -219,6 +250,26 @@ class Reader:
         self._append("stdout", ROTATED)
         self._known.clear()
         self._open, self._cut = 0, False
+
+
+class Clock:
+    """Notices where a kubelet, from whose rotation we are far behind, goes on with the newest file."""
+
+    def __init__(self) -> None:
+        self._text, self._second = "", 0
+        self._least = math.inf  # seconds between a line's time on its node and its coming here, where we keep up
+        self._behind = 0.0
+
+    def jumps(self, stamp: str) -> bool:
+        """Whether lines may be missing before this one."""
+        if stamp[:19] == self._text:
+            return False
+        second, took = _seconds(stamp), time.time() - _seconds(stamp)
+        found = bool(self._text) and min(self._behind, second - self._second) >= GAP
+        self._text, self._second = stamp[:19], second
+        self._least = min(self._least, took)
+        self._behind = took - self._least
+        return found
 
 
 def _seconds(stamp: str) -> int:
