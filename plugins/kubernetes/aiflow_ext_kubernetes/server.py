@@ -72,13 +72,19 @@ class Stream:
 
     def close(self) -> None:
         """Break it off, also for a thread that is reading it."""
-        connection = getattr(self._response, "_connection", None)
-        sock = getattr(connection, "sock", None)
         with contextlib.suppress(Exception):
-            if sock is not None:
+            if (sock := self._socket()) is not None:
                 sock.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(Exception):
             self._response.close()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on take it for dead after so many seconds without a byte."""
+        if (sock := self._socket()) is not None:
+            sock.settimeout(seconds)
+
+    def _socket(self) -> Any:
+        return getattr(getattr(self._response, "_connection", None), "sock", None)
 
 
 class Server:
@@ -174,7 +180,9 @@ class Server:
 
     def stream(self, path: str, *, silence: float, **query: Any) -> Stream:
         """An answer that goes on; ``silence``: seconds without a byte after which it is taken for dead."""
-        return Stream(self.raw("GET", path, query=query, stream=True, silence=silence))
+        found = Stream(self.raw("GET", path, query=query, stream=True, silence=min(silence, READ)))
+        found.wait_at_most(silence)
+        return found
 
     def _once(self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, silence: float) -> Any:
         import urllib3
@@ -182,8 +190,6 @@ class Server:
         headers = {"Accept": JSON, "User-Agent": "aiflow-ext"}
         if data is not None:
             headers["Content-Type"] = content_type
-        if stream:  # one of many: nobody takes its connection up again
-            headers["Connection"] = "close"
         with self._lock:
             try:
                 settings = self._configuration.auth_settings()
