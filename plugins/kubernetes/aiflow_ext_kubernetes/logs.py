@@ -172,6 +172,7 @@ class Reader:
         self._found = True
         self._followed = stream if follow else None
         self._moment = time.monotonic()
+        self._clock = Clock()  # what comes first of an answer is old, and not because we are slow
         try:
             self._take(stream, since)
         finally:

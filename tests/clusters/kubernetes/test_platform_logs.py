@@ -57,23 +57,23 @@ def status(project: Any, env: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_following_goes_on_after_the_way_was_cut(
-    talking: subprocess.Popen[bytes], project: Any, env: dict[str, str], bed: Bed, stream: str
+    talking: subprocess.Popen[bytes], project: Any, env: dict[str, str], bed: Bed
 ) -> None:
     assert until(lambda: status(project, env)["state"] == "RUNNING", 60)
     argv = [sys.executable, "-m", "aiflow_ext", "logs", "latest", "job", "--project", str(project.root), "--follow"]
-    with subprocess.Popen([*argv, *(["--stderr"] if stream == "stderr" else [])], env=env,
-                          bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:  # fmt: skip
-        assert follower.stdout is not None
-        word = "line" if stream == "stdout" else "error"
-        first = follower.stdout.read(1)
-        bed.cut()
-        time.sleep(6)  # no synchronisation: this is how long it is cut
-        bed.join()
+    followers = [
+        subprocess.Popen([*argv, *more], env=env, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for more in ([], ["--stderr"])
+    ]
+    firsts = [follower.stdout.read(1) for follower in followers if follower.stdout is not None]
+    bed.cut()
+    time.sleep(6)  # no synchronisation: this is how long it is cut
+    bed.join()
+    for follower, first, word, end in zip(followers, firsts, ("line", "error"), ("no end", ""), strict=True):
         rest, said = follower.communicate(timeout=120)
-    wanted = "".join(f"{word} {number}\n" for number in range(1, LINES + 1)) + ("no end" if word == "line" else "")
-    assert (first + rest).decode() == wanted, said
+        wanted = "".join(f"{word} {number}\n" for number in range(1, LINES + 1)) + end
+        assert (first + rest).decode() == wanted, said
     assert talking.wait(60) == 0
 
 
