@@ -49,7 +49,7 @@ def collect(
 
 def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[dict[str, Any]]:
     """Folders of runs whose driver was killed before the run was on record: nothing was started from them."""
-    removed = []
+    removed: list[dict[str, Any]] = []
     known = {run["run"] for run in store.runs()}
     limit = time.time() - max(MAKING, older_than or 0.0)
     for folder in sorted(store.path.parent.glob("runs/*")):
