@@ -630,8 +630,10 @@ class Driver:
             words = str(error)
             self.post(lambda: self._clean_later(attempt, words))
             return
-        except Exception as error:
-            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+        except Exception as error:  # the next driver tries again, and gc
+            _log.warning("cleaning up after %s: %s: %s", attempt.record.native_id, type(error).__name__, error)
+            self.post(lambda: self._cleaned(attempt, done=False))
+            return
         self.post(lambda: self._cleaned(attempt))
 
     def _clean_later(self, attempt: Attempt, words: str) -> None:
@@ -640,9 +642,10 @@ class Driver:
         attempt.pause = min(attempt.pause * 2, 30.0)
         self._later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
 
-    def _cleaned(self, attempt: Attempt) -> None:
+    def _cleaned(self, attempt: Attempt, *, done: bool = True) -> None:
         self._cleaning -= 1
-        self.ledger.note(attempt.record, cleaned=True)
+        if done:
+            self.ledger.note(attempt.record, cleaned=True)
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -775,6 +778,9 @@ class Driver:
         return JobState.FINISHED
 
     def _check_platforms(self) -> None:
+        """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
+        if any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts):
+            return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():
             for found in launcher.check():
