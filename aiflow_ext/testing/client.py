@@ -136,8 +136,8 @@ class ClientSide:
         request = self.launcher.render(self.job)
         return None if request is None else {"kind": request.kind, "content": encode(request.content)}
 
-    def do_events(self, seconds: float, cursor: str | None = None) -> list[dict[str, Any]]:
-        """What a watch of this attempt tells until its end, or in so many seconds."""
+    def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
+        """What a watch of this attempt tells until its end (or the state ``until``), or in so many seconds."""
         native_id, told = str(self.context.native_id), []
         deadline = time.monotonic() + seconds
         events = self.launcher.watch([native_id], cursor)
@@ -145,7 +145,7 @@ class ClientSide:
             if event is not None and event.native_id == native_id:
                 told.append({"state": str(event.state), "exit_code": event.exit_code, "signal": event.signal,
                              "cursor": event.cursor})  # fmt: skip
-                if event.state.ended:
+                if event.state.ended or str(event.state) == until:
                     break
             if time.monotonic() > deadline:
                 break
