@@ -94,6 +94,7 @@ class Server:
         url: its address.
         namespace: the context's.
         stopping: native ids that this process is stopping: their disappearance is no surprise.
+        permitted: namespaces in which we may do all that we do, and when we asked (``time.monotonic``).
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
@@ -101,6 +102,7 @@ class Server:
         self._kubeconfig, self._context = kubeconfig, context
         self._lock = threading.Lock()
         self.stopping: set[str] = set()
+        self.permitted: dict[str, float] = {}
         self._connect()
 
     def _connect(self) -> None:

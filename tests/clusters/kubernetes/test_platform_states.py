@@ -14,6 +14,7 @@ from kubernetes_bed.waiting import until
 
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext_kubernetes import handler
 
 Runner = Callable[..., RunRecord]
 
@@ -107,6 +108,27 @@ def test_what_fits_no_node_waits_with_the_schedulers_words(there: Callable[..., 
     finally:
         run.driver.stop(1.0)
         thread.join(60)
+    assert str(run.record.jobs["job"].state) == "STOPPED"
+
+
+def test_a_stop_whose_node_is_gone_names_the_node(
+    there: Callable[..., Path], bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "PATIENCE", 2.0)
+    run = prepare_run(there("sleep 600"))
+    thread = threading.Thread(target=run.driver.run)
+    thread.start()
+
+    def last(state: str, words: str) -> bool:
+        attempt = run.record.jobs["job"].last
+        return attempt is not None and str(attempt.state) == state and words in str(attempt.reason)
+
+    assert until(lambda: last("RUNNING", ""), 60)
+    bed.kill("kubelet")
+    run.driver.stop(1.0)
+    assert until(lambda: last("RUNNING", f"node {bed.layout.node} has not told that its pod is gone"), 60)
+    bed.start("kubelet")
+    thread.join(120)
     assert str(run.record.jobs["job"].state) == "STOPPED"
 
 
