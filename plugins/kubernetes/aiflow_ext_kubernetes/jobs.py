@@ -34,7 +34,6 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     """Jobs as ``batch/v1`` Jobs: made suspended, then resumed, so that it is known which of them have started."""
 
     def __init__(self) -> None:
-        self._sent: set[tuple[Place, str]] = set()  # the runs whose project this process has sent
         # Where this plugin's jobs are, with one of each place: for what is asked without a job.
         self._generated: dict[Place, tuple[af.AISubGraph, af.ProjectDesc]] = {}
         # What check_platform shows the cluster: a job of each kind; and the Secrets that jobs name.
@@ -64,9 +63,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         job, known = _ours(job), places.note(job)
         sent = self._sending(job)
         run = (known.place, known.run)
-        if sent.archive is not None and run not in self._sent:
+        if sent.archive is not None and run not in places.sent:
             sending.send_project(known.place, known.run, job.bundle, sent.archive)
-            self._sent.add(run)
+            places.sent.add(run)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
         sending.create(known.place, self._job(job, sent), manifest.secret_of(job, sent, values))
 
@@ -153,7 +152,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             bundle = build_bundle(sub_graph, project)
             if bundle.needs_runner:
                 sending.remove_project(place, archive.where(bundle, af.JobContext(run)))
-        self._sent = {each for each in self._sent if each[1] != run}
+        places.sent -= {each for each in places.sent if each[1] == run}
 
     @af.hookimpl
     def check_platform(self) -> Sequence[Problem]:

@@ -1,7 +1,7 @@
 """Where jobs are: a cluster and a namespace in it; and what this process knows of its attempts, by native id.
 
 A driver asks one job plugin of a platform for the events of all, and ``lookup`` is given an id alone: so this is the
-process's, and not one plugin's. Nothing depends on it but where to ask first.
+process's, and not one plugin's. Nothing depends on it but where to ask first, and what need not be sent again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Known:
 
 
 attempts: dict[str, Known] = {}
+sent: set[tuple[Place, str]] = set()  # the runs whose project this process has sent, by any of its job plugins
 
 
 def place_of(config: KubernetesJobConfig) -> Place:

@@ -30,7 +30,7 @@ LASTS = (240, 300)  # seconds that a watch lasts, drawn
 SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
 TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
-FOLLOW_AFTER = 2.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
+FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 EVENTS_FIRST, EVENTS_LAST = 3.0, 60.0  # seconds between two questions why Jobs have no pods
 
 
