@@ -54,8 +54,11 @@ def place(bed: Bed, *, closed: bool = False) -> Iterator[tuple[str, Path]]:
     """A fresh namespace and folder; ``closed``: no pod is let in."""
     with bed.namespace() as namespace, tempfile.TemporaryDirectory() as folder:
         if closed:
-            quota = {"metadata": {"name": "closed"}, "spec": {"hard": {"pods": "0"}}}
+            quota = {"metadata": {"name": "closed"}, "spec": {"hard": {"pods": "1"}}}
             bed.api.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+            container = {"name": "first", "image": "localhost/busybox:1"}
+            pod = {"metadata": {"name": "first"}, "spec": {"containers": [container], "nodeSelector": {"no": "node"}}}
+            bed.api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
         yield namespace, Path(folder)
 
 
@@ -132,7 +135,7 @@ def _things(jobs: int, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]
         from aiflow_ext.run import render_project
 
         home = project(Path(folder), 1, namespace="x", env={"TOKEN": {"secret": "env:BENCH_SECRET"}})
-        content = render_project(home)[0]["content"]
+        content = json.loads(json.dumps(render_project(home)[0]["content"]).replace("${run}", "bench"))
     found = []
     for number in range(jobs):
         job, secret = copy.deepcopy(content["job"]), copy.deepcopy(content["secret"])
