@@ -110,7 +110,7 @@ $(VENV)/examples: $(VENV)/core examples/digits/requirements.txt
 	@touch $@
 
 # The platforms that have clusters, and what their artifacts need: on this side what pods have on theirs.
-CLUSTERS = plugins/kubernetes plugins/yarn[artifacts]
+CLUSTERS = plugins/kubernetes[s3] plugins/yarn[artifacts]
 S3 = tests/clusters/kubernetes/images/s3.txt
 
 $(VENV)/clusters: $(VENV)/dev $(VENV)/examples $(S3) 

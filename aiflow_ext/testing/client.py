@@ -26,6 +26,7 @@ from aiflow_ext.run.stored import plan_from_data, plan_to_data
 from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.watching import Watching
 from aiflow_ext.translate.state import state_folder
 
@@ -257,10 +258,10 @@ class ClientSide:
         assert self._run is not None
         return self._run.driver.run().summary()
 
-    def do_drive_traced(self, at: int | None, files: list[str]) -> dict[str, Any]:
-        """Drive the run, and be killed at the line number ``at``; None: count the lines."""
+    def do_drive_traced(self, at: int | list[Any] | None, files: list[str]) -> dict[str, Any]:
+        """Drive the run, and be killed at the line with the number ``at``, or at that place; None: count the lines."""
         assert self._run is not None
-        return crash.drive(self._run, at, files)
+        return crash.drive(self._run, Place(*at) if isinstance(at, list) else at, files)
 
     def do_drive_until(self, state: str) -> None:
         """Drive the run, and be killed once a job has come to ``state``."""
