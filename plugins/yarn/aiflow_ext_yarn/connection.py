@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -29,7 +28,7 @@ class Connection(Jsonable):
         verify: whether certificates are verified.
         staging: absolute path on the file system.
         patience: seconds to wait for a service that is away.
-        renewer: who renews delegation tokens: the ResourceManager's user.
+        renewer: who renews delegation tokens: the ResourceManager's principal.
     """
 
     def __init__(
@@ -112,8 +111,14 @@ def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Conn
         config.tls_verify,
         config.staging or f"/user/{user}/.aiflow",
         config.patience,
-        re.split("[/@]", conf.get("yarn.resourcemanager.principal") or "yarn")[0],
+        _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
     )
+
+
+def _renewer(principal: str, host: str) -> str:
+    """Who the ResourceManager is to a NameNode, which maps whole principals to users by rules of its own."""
+    # As in org.apache.hadoop.security.SecurityUtil.getServerPrincipal.
+    return principal.replace("/_HOST@", f"/{host.lower()}@") or "yarn"
 
 
 def _history(given: str | None, found: str | None) -> str | None:

@@ -31,7 +31,7 @@ APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
-INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores
+INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
 TYPE = "AIFLOW"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
@@ -160,8 +160,6 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
         archive = job.bundle.archive
         found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
                             shown=f"the project archive: {len(archive.files)} files"))  # fmt: skip
-        payload = job.payload()
-        found.append(Staged(PAYLOAD, f"{own}/{PAYLOAD}", source=payload, shown=payload.decode()))
     for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
         for name, source in names.items():
             if "://" in source:
@@ -217,7 +215,10 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
     if not connection.verify:
         staging["verify"] = False
+    # What is small needs no file of its own: each costs a job four requests and its node a download.
+    own = {"files": {PAYLOAD: {"text": job.payload().decode()}}} if job.bundle.needs_runner else {}
     return {
+        **own,
         "version": master.SPEC_VERSION,
         "scheduler": list(connection.schedulers),
         "argv": job.argv(),

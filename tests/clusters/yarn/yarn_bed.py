@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -20,6 +21,7 @@ from typing import Any
 import yarn_hadoop as hadoop
 import yarn_settings as settings
 from yarn_hadoop import BedError
+from yarn_kerberos import REALM, Realm
 
 # Daemon -> (heap in MB, class). rm2 is there only with --ha.
 DAEMONS = {
@@ -45,11 +47,14 @@ class Bed:
     Args:
         name: beds of different names stand side by side, each with ports of its own.
         base: the first of its hundred ports.
+        kerberos: whether it is secured, with a realm of its own.
     """
 
-    def __init__(self, name: str, base: int) -> None:
+    def __init__(self, name: str, base: int, *, kerberos: bool = False) -> None:
         self.name, self.ports = name, settings.Ports(base)
         self.folder = hadoop.cache() / f"yarn-{name}"
+        self.realm = Realm(self.folder / "realm", base + 88) if kerberos else None
+        self.host = "localhost" if kerberos else settings.HOST  # the services' principals have a name, no address
         self.conf = self.folder / "conf"
         self._killed: set[str] = set()
         self._children: list[subprocess.Popen[bytes]] = []  # kept, or their end would be a warning
@@ -65,38 +70,38 @@ class Bed:
     @property
     def rm(self) -> str:
         """The (first) ResourceManager's web address."""
-        return f"http://{settings.HOST}:{self.ports.rm_web}"
+        return f"http://{self.host}:{self.ports.rm_web}"
 
     @property
     def rm2(self) -> str:
         """The second ResourceManager's web address; it is there with ``ha`` only."""
-        return f"http://{settings.HOST}:{self.ports.rm2_web}"
+        return f"http://{self.host}:{self.ports.rm2_web}"
 
     @property
     def schedulers(self) -> list[str]:
         """Where application masters speak to the ResourceManagers."""
         ports = [self.ports.rm_scheduler] + ([self.ports.rm2_scheduler] if self.options["ha"] else [])
-        return [f"{settings.HOST}:{port}" for port in ports]
+        return [f"{self.host}:{port}" for port in ports]
 
     @property
     def webhdfs(self) -> str:
         """The root of the file system over HTTP."""
-        return f"http://{settings.HOST}:{self.ports.nn_http}/webhdfs/v1"
+        return f"http://{self.host}:{self.ports.nn_http}/webhdfs/v1"
 
     @property
     def nm(self) -> str:
         """The NodeManager's web address."""
-        return f"http://{settings.HOST}:{self.ports.nm_web}"
+        return f"http://{self.host}:{self.ports.nm_web}"
 
     @property
     def history(self) -> str:
         """The JobHistoryServer's web address."""
-        return f"http://{settings.HOST}:{self.ports.jhs_web}"
+        return f"http://{self.host}:{self.ports.jhs_web}"
 
     @property
     def options(self) -> dict[str, Any]:
         """What it was configured with, as ``configure`` takes it."""
-        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "site": {}}
+        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "sites": {}}
         with contextlib.suppress(FileNotFoundError):
             found.update(json.loads((self.folder / "options.json").read_text()))
         return found
@@ -113,7 +118,7 @@ class Bed:
         *,
         protection: str | None = None,
         ha: bool | None = None,
-        site: dict[str, str] | None = None,
+        sites: dict[str, dict[str, Any]] | None = None,
         timeout: float = 120,
     ) -> None:
         """Start what is not running, and wait until jobs can be submitted; arguments as for ``configure``.
@@ -122,7 +127,11 @@ class Bed:
         """
         with self._locked():
             hadoop.install()
-            if self.configure(protection=protection, ha=ha, site=site):
+            if self.realm is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.realm.up()
+                os.environ.update(self.realm.ticket())
+            if self.configure(protection=protection, ha=ha, sites=sites):
                 # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
                 for name in ("rm", "rm2", "nm", "jhs"):
                     self.kill(name, signal.SIGTERM)
@@ -149,6 +158,8 @@ class Bed:
             for pid in self.strays():  # containers outlive a NodeManager that recovers them
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            if self.realm is not None:
+                self.realm.down()
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock_file.unlink(missing_ok=True)
 
@@ -158,7 +169,7 @@ class Bed:
         protection: str | None = None,
         ha: bool | None = None,
         stopped: list[str] | None = None,
-        site: dict[str, str] | None = None,
+        sites: dict[str, dict[str, Any]] | None = None,
     ) -> bool:
         """Write the configuration, for daemons that start from now on; whether it has changed. None: as it was.
 
@@ -166,16 +177,20 @@ class Bed:
             protection: hadoop.rpc.protection.
             ha: two ResourceManagers.
             stopped: queues that take no application.
-            site: more of yarn-site.xml.
+            sites: more of the configuration, by file: ``{"yarn": {...}}`` goes into yarn-site.xml.
         """
         before = self.options
-        given = {"protection": protection, "ha": ha, "stopped": stopped, "site": site}
+        given = {"protection": protection, "ha": ha, "stopped": stopped, "sites": sites}
         after = {**before, **{key: value for key, value in given.items() if value is not None}}
         if after["protection"] not in settings.PROTECTIONS:
             raise BedError(f"--protection is one of {', '.join(settings.PROTECTIONS)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "options.json").write_text(json.dumps(after))
-        settings.write(self.folder, self.ports, **after)
+        sites = after["sites"]
+        if self.realm is not None:
+            secured = settings.secured(self.folder, REALM, self.realm.keytab)
+            sites = {name: {**secured.get(name, {}), **sites.get(name, {})} for name in {*secured, *sites}}
+        settings.write(self.folder, self.ports, **{**after, "sites": sites, "host": self.host})
         return after != before
 
     # -- daemons ----------------------------------------------------------------------------------------------------
@@ -257,7 +272,7 @@ class Bed:
 
     def hdfs_ready(self) -> bool:
         """Whether HDFS takes writes: out of safe mode, with its DataNode, and a byte can be written."""
-        jmx = f"http://{settings.HOST}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
+        jmx = f"http://{self.host}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
         try:
             info = self.json(f"{jmx}NameNodeInfo")["beans"][0]
             state = self.json(f"{jmx}FSNamesystemState")["beans"][0]
@@ -305,7 +320,7 @@ class Bed:
     def answers(self, url: str) -> bool:
         """Whether a GET of the URL succeeds."""
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with urllib.request.urlopen(urllib.request.Request(url, headers=self._who()), timeout=5):
                 return True
         except OSError:
             return False
@@ -313,10 +328,19 @@ class Bed:
     def json(self, url: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON answer to a request. Raises OSError (HTTPError) for a refusal."""
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._who()}
         request = urllib.request.Request(url, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
+
+    def _who(self) -> dict[str, str]:
+        """The header that says who asks, on a secured bed."""
+        if self.realm is None:
+            return {}
+        import spnego
+
+        token = spnego.client(hostname=self.host, service="HTTP", protocol="kerberos").step() or b""
+        return {"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}
 
     # -- what an administrator does ---------------------------------------------------------------------------------
 
@@ -372,6 +396,8 @@ class Bed:
             "yarn.log.dir": f"{self.folder}/logs",
             "hadoop.home.dir": home,
         }
+        if self.realm is not None:
+            places["java.security.krb5.conf"] = self.realm.conf
         return [
             hadoop.java(), *JVM, f"-Xmx{heap}m", *(f"-D{key}={value}" for key, value in places.items()),
             "-Dhadoop.root.logger=INFO,console", "-cp", path,

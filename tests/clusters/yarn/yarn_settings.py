@@ -176,23 +176,84 @@ def capacity(stopped: Collection[str]) -> dict[str, object]:
     return found
 
 
+def secured(folder: Path, realm: str, keytab: Path) -> dict[str, dict[str, object]]:
+    """What Kerberos takes, by file: every service under a principal of ``realm`` for ``localhost``, all in one keytab.
+
+    DataNodes of a secured cluster want privileged ports or TLS; Hadoop's own tests switch that off, as is done here.
+    Secured NodeManagers read logs by Hadoop's native library alone, which Maven does not have: without it the first log
+    that is to be aggregated ends them.
+    """
+    spnego = f"HTTP/localhost@{realm}"
+    secret = folder / "http-secret"
+    secret.write_text("any text will do")
+    principals = {name: f"{name}/localhost@{realm}" for name in ("nn", "dn", "rm", "nm", "jhs")}
+    return {
+        "core": {
+            "hadoop.security.authentication": "kerberos",
+            # The daemons of this bed are one user, the superuser; others keep their names.
+            "hadoop.security.auth_to_local": "RULE:[2:$1](.*)s/.*/root/\nDEFAULT",
+            "hadoop.http.authentication.type": "kerberos",
+            "hadoop.http.authentication.simple.anonymous.allowed": "false",
+            "hadoop.http.authentication.kerberos.principal": spnego,
+            "hadoop.http.authentication.kerberos.keytab": keytab,
+            "hadoop.http.authentication.signature.secret.file": secret,
+        },
+        "hdfs": {
+            "dfs.block.access.token.enable": "true",
+            "dfs.namenode.kerberos.principal": principals["nn"],
+            "dfs.namenode.keytab.file": keytab,
+            "dfs.namenode.kerberos.internal.spnego.principal": spnego,
+            "dfs.web.authentication.kerberos.principal": spnego,
+            "dfs.web.authentication.kerberos.keytab": keytab,
+            "dfs.datanode.kerberos.principal": principals["dn"],
+            "dfs.datanode.keytab.file": keytab,
+            "ignore.secure.ports.for.testing": "true",
+        },
+        "yarn": {
+            "yarn.resourcemanager.principal": principals["rm"],
+            "yarn.resourcemanager.keytab": keytab,
+            "yarn.resourcemanager.webapp.spnego-principal": spnego,
+            "yarn.resourcemanager.webapp.spnego-keytab-file": keytab,
+            "yarn.nodemanager.principal": principals["nm"],
+            "yarn.nodemanager.keytab": keytab,
+            "yarn.nodemanager.webapp.spnego-principal": spnego,
+            "yarn.nodemanager.webapp.spnego-keytab-file": keytab,
+            "yarn.log-aggregation-enable": "false",
+        },
+        "mapred": {
+            "mapreduce.jobhistory.principal": principals["jhs"],
+            "mapreduce.jobhistory.keytab": keytab,
+            "mapreduce.jobhistory.webapp.spnego-principal": spnego,
+            "mapreduce.jobhistory.webapp.spnego-keytab-file": keytab,
+        },
+    }
+
+
 def write(
-    folder: Path, ports: Ports, *, protection: str, ha: bool, stopped: Collection[str], site: Mapping[str, str]
+    folder: Path,
+    ports: Ports,
+    *,
+    protection: str,
+    ha: bool,
+    stopped: Collection[str],
+    sites: Mapping[str, Mapping[str, object]],
+    host: str = HOST,
 ) -> None:
-    """Write all of the bed's configuration to ``folder``/conf."""
+    """Write all of the bed's configuration to ``folder``/conf, for daemons that are known as ``host``."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     files: Mapping[str, Mapping[str, object]] = {
-        "core-site.xml": core(folder, ports, protection),
-        "hdfs-site.xml": hdfs(folder, ports),
-        "yarn-site.xml": {**yarn(folder, ports, ha), **site},
-        "mapred-site.xml": mapred(ports),
-        "capacity-scheduler.xml": capacity(stopped),
+        "core-site": core(folder, ports, protection),
+        "hdfs-site": hdfs(folder, ports),
+        "yarn-site": yarn(folder, ports, ha),
+        "mapred-site": mapred(ports),
+        "capacity-scheduler": capacity(stopped),
+        "resource-types": {},
     }
     for name, values in files.items():
         items = "".join(
-            f"<property><name>{key}</name><value>{escape(str(value))}</value></property>\n"
-            for key, value in values.items()
+            f"<property><name>{key}</name><value>{escape(str(value).replace(HOST, host))}</value></property>\n"
+            for key, value in {**values, **sites.get(name.removesuffix("-site"), {})}.items()
         )
-        (conf / name).write_text(f'<?xml version="1.0"?>\n<configuration>\n{items}</configuration>\n')
+        (conf / f"{name}.xml").write_text(f'<?xml version="1.0"?>\n<configuration>\n{items}</configuration>\n')
     (conf / "log4j.properties").write_text(LOG4J)
