@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -28,7 +29,8 @@ class YarnJobConfig(af.BaseJobConfig):
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
         user: whom to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
         authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
-        ca: file of the certificate authorities to trust. Default: the system's.
+        ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
+            Default: the system's.
         tls_verify: whether servers' certificates are verified; true by default.
         staging: folder on the file system for what is sent. Default: ``/user/USER/.aiflow``.
         queue: the queue. Default: ``default``.
@@ -87,7 +89,9 @@ class YarnJobConfig(af.BaseJobConfig):
             raise ValueError(
                 f"file_system must be a URI such as hdfs://nameservice or hdfs://host:8020, not {file_system!r}"
             )
-        self.ca, self.tls_verify = ca, tls_verify
+        if ca is not None and not os.path.isabs(os.path.expanduser(ca)):
+            raise ValueError(f"ca must be an absolute path on this machine, not {ca!r}")
+        self.ca, self.tls_verify = None if ca is None else os.path.expanduser(ca), tls_verify
         if staging is not None and not staging.startswith("/"):
             raise ValueError(f"staging must be an absolute path on the cluster's file system, not {staging!r}")
         self.staging = None if staging is None else staging.rstrip("/") or "/"
@@ -171,6 +175,6 @@ def _named(given: Mapping[str, str] | None, key: str) -> dict[str, str]:
 
 
 # Names in the container's folder that are ours, or YARN's.
-RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "work", "reason", "tmp",
+RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "ca.pem", "work", "reason", "tmp",
                       "launch_container.sh", "container_tokens", "default_container_executor.sh",
                       "default_container_executor_session.sh"})  # fmt: skip

@@ -72,8 +72,9 @@ class YarnJob(af.AbstractJob):
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
         if not url.startswith("hdfs://"):
             return url
-        namenode, user = urlsplit(self.connection.namenodes[0]), self.connection.user
-        return f"webhdfs://{user}@{namenode.netloc}{urlsplit(url).path}"
+        namenode = urlsplit(self.connection.namenodes[0])
+        who = "" if self.connection.kerberos else f"{self.connection.user}@"  # a token says it
+        return f"webhdfs://{who}{namenode.netloc}{urlsplit(url).path}"
 
     def argv(self) -> list[Value]:
         """The job's argument vector, as the application master takes it."""
@@ -213,6 +214,10 @@ def _secret_problems(sub_graph: af.AISubGraph) -> Iterator[Problem]:
 
 def _file_problems(job: YarnJob) -> Iterator[Problem]:
     """What is wrong with the local files that are to be sent."""
+    ca = job.connection.ca
+    if ca is not None and not Path(ca).is_file():
+        yield Problem(f"job {job.name!r}: ca names {ca}, which is no file", where=ca,
+                      hint="give the file with the certificates of the authorities to trust")  # fmt: skip
     for key, names in (("files", job.config.files), ("archives", job.config.archives)):
         for name, source in names.items():
             if "://" in source:

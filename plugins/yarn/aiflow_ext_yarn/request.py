@@ -31,6 +31,7 @@ APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
+CA = "ca.pem"
 INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
 TYPE = "AIFLOW"
@@ -202,10 +203,9 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         variables = job_environment(job, work_folder="work", checkpoint_dir=job.checkpoints)
     finally:
         context.native_id = kept
-    env: Json = {
-        name: {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
-        for name, value in job.config.env.items()
-    }
+    env: Json = _fsspec(job)
+    for name, value in job.config.env.items():
+        env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
     env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": "work"}, "PYTHONUNBUFFERED": "1"}
     if job.bundle.needs_runner:
         env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
@@ -215,10 +215,16 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
     if not connection.verify:
         staging["verify"] = False
+    elif connection.ca is not None:
+        staging["ca"] = {"path": CA}
     # What is small needs no file of its own: each costs a job four requests and its node a download.
-    own = {"files": {PAYLOAD: {"text": job.payload().decode()}}} if job.bundle.needs_runner else {}
+    own: Json = {}
+    if job.bundle.needs_runner:
+        own[PAYLOAD] = {"text": job.payload().decode()}
+    if "ca" in staging:
+        own[CA] = {"text": Path(str(connection.ca)).read_text(encoding="utf-8")}
     return {
-        **own,
+        **({"files": own} if own else {}),
         "version": master.SPEC_VERSION,
         "scheduler": list(connection.schedulers),
         "argv": job.argv(),
@@ -229,6 +235,23 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "grace": GRACE,
         "staging": staging,
     }
+
+
+def _fsspec(job: YarnJob) -> Json:
+    """What fsspec's WebHDFS needs to be told besides a URL, as variables that fsspec reads."""
+    connection = job.connection
+    if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
+        return {}
+    found: Json = {}
+    if connection.kerberos:
+        found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
+    if connection.namenodes[0].startswith("https:"):
+        found["FSSPEC_WEBHDFS_USE_HTTPS"] = "true"
+        if not connection.verify:
+            found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = "false"
+        elif connection.ca is not None:
+            found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = {"path": CA}
+    return found
 
 
 def _credentials(job: YarnJob) -> Json:

@@ -10,11 +10,12 @@ import os
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import yarn_hadoop as hadoop
 import yarn_settings as settings
 from yarn_hadoop import BedError
 from yarn_kerberos import REALM, Realm
+from yarn_tls import Certificate
 
 # Daemon -> (heap in MB, class). rm2 is there only with --ha.
 DAEMONS = {
@@ -48,13 +50,16 @@ class Bed:
         name: beds of different names stand side by side, each with ports of its own.
         base: the first of its hundred ports.
         kerberos: whether it is secured, with a realm of its own.
+        tls: whether its web ports speak HTTPS, with a certificate of its own.
     """
 
-    def __init__(self, name: str, base: int, *, kerberos: bool = False) -> None:
+    def __init__(self, name: str, base: int, *, kerberos: bool = False, tls: bool = False) -> None:
         self.name, self.ports = name, settings.Ports(base)
         self.folder = hadoop.cache() / f"yarn-{name}"
         self.realm = Realm(self.folder / "realm", base + 88) if kerberos else None
         self.host = "localhost" if kerberos else settings.HOST  # the services' principals have a name, no address
+        self.tls = Certificate(self.folder / "tls") if tls else None
+        self._scheme = "https" if tls else "http"
         self.conf = self.folder / "conf"
         self._killed: set[str] = set()
         self._children: list[subprocess.Popen[bytes]] = []  # kept, or their end would be a warning
@@ -70,12 +75,12 @@ class Bed:
     @property
     def rm(self) -> str:
         """The (first) ResourceManager's web address."""
-        return f"http://{self.host}:{self.ports.rm_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.rm_web}"
 
     @property
     def rm2(self) -> str:
         """The second ResourceManager's web address; it is there with ``ha`` only."""
-        return f"http://{self.host}:{self.ports.rm2_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.rm2_web}"
 
     @property
     def schedulers(self) -> list[str]:
@@ -86,17 +91,17 @@ class Bed:
     @property
     def webhdfs(self) -> str:
         """The root of the file system over HTTP."""
-        return f"http://{self.host}:{self.ports.nn_http}/webhdfs/v1"
+        return f"{self._scheme}://{self.host}:{self.ports.nn_http}/webhdfs/v1"
 
     @property
     def nm(self) -> str:
         """The NodeManager's web address."""
-        return f"http://{self.host}:{self.ports.nm_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.nm_web}"
 
     @property
     def history(self) -> str:
         """The JobHistoryServer's web address."""
-        return f"http://{self.host}:{self.ports.jhs_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.jhs_web}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -131,6 +136,8 @@ class Bed:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self.realm.up()
                 os.environ.update(self.realm.ticket())
+            if self.tls is not None:
+                self.tls.make()
             if self.configure(protection=protection, ha=ha, sites=sites):
                 # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
                 for name in ("rm", "rm2", "nm", "jhs"):
@@ -186,10 +193,12 @@ class Bed:
             raise BedError(f"--protection is one of {', '.join(settings.PROTECTIONS)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "options.json").write_text(json.dumps(after))
-        sites = after["sites"]
+        sites: dict[str, dict[str, Any]] = {}
         if self.realm is not None:
-            secured = settings.secured(self.folder, REALM, self.realm.keytab)
-            sites = {name: {**secured.get(name, {}), **sites.get(name, {})} for name in {*secured, *sites}}
+            _merge(sites, settings.secured(self.folder, REALM, self.realm.keytab))
+        if self.tls is not None:
+            _merge(sites, settings.encrypted(self.ports, self.tls.keystore, self.tls.password))
+        _merge(sites, after["sites"])
         settings.write(self.folder, self.ports, **{**after, "sites": sites, "host": self.host})
         return after != before
 
@@ -272,7 +281,7 @@ class Bed:
 
     def hdfs_ready(self) -> bool:
         """Whether HDFS takes writes: out of safe mode, with its DataNode, and a byte can be written."""
-        jmx = f"http://{self.host}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
+        jmx = f"{self._scheme}://{self.host}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
         try:
             info = self.json(f"{jmx}NameNodeInfo")["beans"][0]
             state = self.json(f"{jmx}FSNamesystemState")["beans"][0]
@@ -281,7 +290,7 @@ class Bed:
             # A DataNode that has just come back is live before it has told which disks it has.
             options = "op=CREATE&overwrite=true&noredirect=true&user.name=root"
             where = self.json(f"{self.webhdfs}/tmp/ready?{options}", "PUT")["Location"]
-            with urllib.request.urlopen(urllib.request.Request(where, b"x", method="PUT"), timeout=10):
+            with self.open(urllib.request.Request(where, b"x", method="PUT")):
                 return True
         except (OSError, ValueError, LookupError):
             return False
@@ -320,7 +329,7 @@ class Bed:
     def answers(self, url: str) -> bool:
         """Whether a GET of the URL succeeds."""
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, headers=self._who()), timeout=5):
+            with self.open(urllib.request.Request(url, headers=self._who()), timeout=5):
                 return True
         except OSError:
             return False
@@ -330,8 +339,13 @@ class Bed:
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self._who()}
         request = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with self.open(request) as answer:
             return json.loads(answer.read() or b"null")
+
+    def open(self, request: urllib.request.Request, timeout: float = 10) -> Any:
+        """A request's answer, as ``urlopen`` gives it; the bed's own certificate is trusted."""
+        context = ssl.create_default_context(cafile=str(self.tls.ca)) if self.tls is not None else None
+        return urllib.request.urlopen(request, timeout=timeout, context=context)
 
     def _who(self) -> dict[str, str]:
         """The header that says who asks, on a secured bed."""
@@ -452,6 +466,11 @@ class Bed:
         with self._lock_file.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+
+def _merge(sites: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, values in more.items():
+        sites.setdefault(name, {}).update(values)
 
 
 def _started(pid: int) -> str | None:

@@ -229,6 +229,33 @@ def secured(folder: Path, realm: str, keytab: Path) -> dict[str, dict[str, objec
     }
 
 
+def encrypted(ports: Ports, keystore: Path, password: str) -> dict[str, dict[str, object]]:
+    """What TLS on every web port takes, by file; the ports stay the same."""
+    return {
+        "hdfs": {
+            "dfs.http.policy": "HTTPS_ONLY",
+            "dfs.namenode.https-address": f"{HOST}:{ports.nn_http}",
+            "dfs.datanode.https.address": f"{HOST}:{ports.dn_http}",
+        },
+        "yarn": {
+            "yarn.http.policy": "HTTPS_ONLY",
+            "yarn.resourcemanager.webapp.https.address": f"{HOST}:{ports.rm_web}",
+            "yarn.nodemanager.webapp.https.address": f"{HOST}:{ports.nm_web}",
+            "yarn.log.server.web-service.url": f"https://{HOST}:{ports.jhs_web}/ws/v1/history",
+        },
+        "mapred": {
+            "mapreduce.jobhistory.http.policy": "HTTPS_ONLY",
+            "mapreduce.jobhistory.webapp.https.address": f"{HOST}:{ports.jhs_web}",
+        },
+        "ssl-server": {
+            "ssl.server.keystore.location": keystore,
+            "ssl.server.keystore.type": "PKCS12",
+            "ssl.server.keystore.password": password,
+            "ssl.server.keystore.keypassword": password,
+        },
+    }
+
+
 def write(
     folder: Path,
     ports: Ports,
@@ -249,6 +276,7 @@ def write(
         "mapred-site": mapred(ports),
         "capacity-scheduler": capacity(stopped),
         "resource-types": {},
+        "ssl-server": {},
     }
     for name, values in files.items():
         items = "".join(
