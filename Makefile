@@ -2,7 +2,8 @@
 #
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
-#   make test-faults  hundreds of kills of drivers and supervisors at random (ARGS="--seed N" repeats one)
+#   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
+#                     repeats one)
 #   make test-clusters  every test against real clusters, which it brings up and takes down; needs root (tests/clusters)
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
@@ -37,7 +38,17 @@ test: $(VENV)/dev $(VENV)/examples
 
 test-faults: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/faults
+	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $(LOOPS)
 	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
+
+# The kit's kill loop, on both local plugins and on two that an attempt host runs.
+LOOPS = loop-TestLocalPython loop-TestLocalCommand loop-nohup loop-returning
+.PHONY: $(LOOPS)
+loop-TestLocalPython loop-TestLocalCommand: KILLS = all
+loop-nohup loop-returning: KILLS = 250
+$(LOOPS): loop-%: $(VENV)/dev
+	@$(BIN)/pytest -m '' -rP tests/testing/test_local_conformance.py tests/testing/test_hosted_kills.py \
+	    -k '$* and killed' --aiflow-kills=$(KILLS)
 
 test-clusters: $(VENV)/clusters
 	@$(BIN)/pytest -m cluster tests/clusters $(ARGS)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from aiflow_ext.engines import folders
+from aiflow_ext.engines import folders, moved
 
 
 class ArtifactError(Exception):
@@ -212,7 +212,19 @@ def _read(url: str) -> bytes:
     return bytes(fs.cat_file(path))
 
 
+def hold(url: str) -> None:
+    """Find the artifact's folder again where it is moved to from now on: with the project, while the job runs."""
+    path = _path(url)
+    if path is not None:
+        moved.hold(str(path))
+
+
 def _local(url: str) -> Path | None:
+    path = _path(url)
+    return None if path is None else moved.now(path)
+
+
+def _path(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(url[len("file://") :])
     return None if "://" in url else Path(url)

@@ -182,6 +182,8 @@ def _constants(node: AINode) -> dict[str, str]:
 
 def _in_order(sub_graph: AISubGraph) -> list[AINode]:
     """The nodes so that each comes after those whose values it reads; otherwise as they were made."""
+    if not sub_graph.edges:
+        return list(sub_graph.nodes)
     edges = [(edge.source, edge.target) for edge in sub_graph.edges]
     if find_cycle([str(node.instance_id) for node in sub_graph.nodes], edges):
         raise CodeError(f"the nodes of job {sub_graph.name!r} wait for each other in a circle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,7 +42,7 @@ def plan_command(
                     f"write {{{name}}} where it belongs, or take the keyword away",
                 )
             )
-    wanted = re.compile("|".join([_PROPERTY.pattern, *(rf"\{{({re.escape(name)})\}}" for name in names)]))
+    wanted = _wanted(tuple(names))
 
     def text_at(match: re.Match[str]) -> str | None:
         if match.group(1) is None:
@@ -57,7 +58,10 @@ def plan_command(
     shell = isinstance(command, str)
     filled = []
     for part in parts:
-        matches = list(wanted.finditer(part))
+        matches = list(wanted.finditer(part)) if "{" in part else ()
+        if not matches:
+            filled.append(part)
+            continue
         places = contexts(part, [match.start() for match in matches]) if shell else [None] * len(matches)
         pieces, end = [], 0
         for match, place in zip(matches, places, strict=True):
@@ -69,6 +73,12 @@ def plan_command(
     if problems:
         raise CodeError(problems=problems)
     return ["/bin/sh", "-c", filled[0]] if shell else filled
+
+
+@functools.lru_cache(64)
+def _wanted(names: tuple[str, ...]) -> re.Pattern[str]:
+    """What stands for something else in a command: its properties, and these names."""
+    return re.compile("|".join([_PROPERTY.pattern, *(rf"\{{({re.escape(name)})\}}" for name in names)]))
 
 
 def _not_executable(node: AINode, argv: Sequence[str]) -> Iterator[Problem]:

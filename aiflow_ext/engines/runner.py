@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aiflow_ext.engines import artifacts
+from aiflow_ext.engines import artifacts, moved
 from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import DataError
@@ -45,10 +45,20 @@ def main(payload_file: str) -> NoReturn:
 class _Job:
     def __init__(self, payload: dict[str, Any]) -> None:
         self.payload = payload
-        self.work = Path(os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd())
+        self._work = os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd()
         self.values: dict[tuple[str, str | None], Any] = {}
         self.files: dict[str, tuple[Path, dict[str, Any]]] = {}
         self.loaded: dict[str, Any] = {}
+        for path in (os.environ.get("AIFLOW_REASON_FILE"), self._work):
+            if path:
+                moved.hold(path)
+        for step in payload["steps"]:
+            for url in (*step["saves"].values(), *(source["url"] for source in step["inputs"] if "url" in source)):
+                artifacts.hold(url)
+
+    @property
+    def work(self) -> Path:
+        return moved.now(Path(self._work))
 
     def run(self, step: dict[str, Any], last: bool) -> None:
         if step["kind"] == "python":
@@ -181,7 +191,7 @@ def _note(words: str) -> None:
     if path:
         try:
             line = " ".join(words.split())
-            Path(path).write_text(line[:2000], encoding="utf-8", errors="backslashreplace")
+            moved.now(Path(path)).write_text(line[:2000], encoding="utf-8", errors="backslashreplace")
         except OSError:
             pass  # the log has it too
 

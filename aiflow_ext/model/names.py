@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SAFE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
 
 def safe_name(name: str, limit: int = 40) -> str:
     """``name`` in at most ``limit`` characters of [a-z0-9-], beginning and ending with a letter or digit.
@@ -9,8 +13,7 @@ def safe_name(name: str, limit: int = 40) -> str:
     A name that is so already is returned as it is; any other gets a hash of the original at its end, so that two
     names never meet in one. (RFC 1123 labels: what Kubernetes takes for an object's name.)
     """
-    kept = "".join(char if char.isascii() and (char.islower() or char.isdigit()) else "-" for char in name)
-    if kept == name and 0 < len(name) <= limit and name[0] != "-" and name[-1] != "-":
+    if len(name) <= limit and _SAFE.fullmatch(name):
         return name
     import hashlib
 

@@ -20,7 +20,8 @@ class AbstractPlatform(Jsonable):
         outlives_power_loss: whether a job on it may go on when the client's machine loses its power; True by default.
             What was to be sent there is then on the client's disk before it is sent.
         answers_at_once: whether its plugins' calls (all but a stop) return within milliseconds, with no network in
-            between; False by default. The driver then makes them itself, without a thread for them.
+            between, and generate_job_resource leaves nothing outside the run's folder; False by default. The driver
+            then makes the calls itself, without a thread for them, and writes intent and resources down at once.
     """
 
     outlives_power_loss: ClassVar[bool] = True

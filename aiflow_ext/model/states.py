@@ -44,14 +44,15 @@ class JobState(str, Enum):
 
     def may_become(self, new: JobState) -> bool:
         """Whether an attempt in this state can go to ``new``; late and repeated events cannot move it back."""
-        if self is JobState.LOST:
-            return new in (JobState.FINISHED, JobState.FAILED, JobState.STOPPED)
-        if self.ended:
-            return False
-        if new is JobState.SKIPPED:
-            return self is JobState.INIT
-        return new.ended or _ORDER.index(new) > _ORDER.index(self)
+        return new in _NEXT[self]
 
 
 _ORDER = (JobState.INIT, JobState.SUBMITTING, JobState.QUEUED, JobState.RUNNING)
-_ENDS = frozenset((JobState.FINISHED, JobState.FAILED, JobState.STOPPED, JobState.LOST, JobState.SKIPPED))
+_TRUE_ENDS = frozenset((JobState.FINISHED, JobState.FAILED, JobState.STOPPED))
+_ENDS = _TRUE_ENDS | {JobState.LOST, JobState.SKIPPED}
+_NEXT = {
+    **dict.fromkeys(_TRUE_ENDS | {JobState.SKIPPED}, frozenset[JobState]()),
+    **{state: _TRUE_ENDS | {JobState.LOST, *_ORDER[place + 1 :]} for place, state in enumerate(_ORDER)},
+    JobState.INIT: _ENDS | frozenset(_ORDER[1:]),
+    JobState.LOST: _TRUE_ENDS,
+}

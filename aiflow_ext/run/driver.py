@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
@@ -349,7 +348,7 @@ class Driver:
     def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
         upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
         finished = {each.name: each.last.number for each in upstream if each.last is not None}
-        return self.plan.context(job.name, self.record.run_id, Path(self.record.folder), record.number, finished)
+        return self.plan.context(job.name, self.record.run_id, self.record.folder, record.number, finished)
 
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""
@@ -452,6 +451,8 @@ class Driver:
     def _intend(self, attempt: Attempt, native_id: str) -> bool:
         self._live[native_id] = self._live.pop(attempt.record.folder)
         self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
+        if attempt.launcher.answers_at_once and self.ledger.told is None:
+            return True  # all that is made before the next flush is in the attempt's own folder
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _resources(self, attempt: Attempt) -> bool:

@@ -41,6 +41,12 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
             f"{type(job).__name__} for job {name!r}; its job_type is {resolved.job_type.__name__}",
             hint="generate() must return an instance of job_type()",
         )
+    fill_in(job, resolved, sub_graph, context)
+    return job
+
+
+def fill_in(job: BaseJob, resolved: ResolvedPlugin, sub_graph: AISubGraph, context: JobContext) -> None:
+    """Give a generated job its context, and the config and name that it lacks."""
     own = getattr(job, "job_context", None)
     if isinstance(own, JobContext) and type(own) is not JobContext:  # the author's own kind of context is kept
         for key, value in context.to_json().items():
@@ -52,12 +58,12 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
             object.__setattr__(job, attribute, value)
         except AttributeError as error:
             raise PluginTypeError(
-                f"a {type(job).__name__} of the job plugin {label} takes no attribute {attribute!r}",
+                f"a {type(job).__name__} of the job plugin {resolved.platform}.{resolved.engine} takes no attribute "
+                f"{attribute!r}",
                 hint="the host fills in job_context and job_config: leave room for them (no __slots__ without them)",
             ) from error
     if job.name is None:
-        object.__setattr__(job, "name", name)
-    return job
+        object.__setattr__(job, "name", sub_graph.name)
 
 
 def _raised_at(error: BaseException) -> str:

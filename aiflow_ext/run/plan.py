@@ -18,7 +18,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
-from aiflow_ext.run.generate import generate_job
+from aiflow_ext.run.generate import fill_in, generate_job
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
 from aiflow_ext.translate.config import (
     Structurer,
@@ -46,6 +46,7 @@ class PlannedJob:
     ) -> None:
         self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
         self.settings = settings  # the config as it was written, before the plugin's type took it
+        self.made: BaseJob | None = None  # generated while planning, for the first who asks
 
     @property
     def config(self) -> BaseJobConfig:
@@ -83,7 +84,7 @@ class Plan:
         return Plan(self.desc, self.host, self.workflow, jobs, given)
 
     def context(
-        self, job: str, run_id: str, run_folder: Path, attempt: int = 1, finished: Mapping[str, int] | None = None
+        self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None
     ) -> JobContext:
         """The context of an attempt.
 
@@ -206,7 +207,8 @@ def _try_generate(plan: Plan) -> None:
     failed: type[AiflowError] | None = None
     for job in plan.jobs.values():
         try:
-            generate(plan, job)
+            made = generate(plan, job)
+            job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
             _read_secrets(job)
         except AiflowError as error:
             known = {str(problem) for problem in problems}
@@ -232,7 +234,12 @@ def _read_secrets(job: PlannedJob) -> None:
 
 def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:
     """A new job of ``planned`` with ``context`` filled in. Raises what the plugin raised, as an AiflowError."""
-    return generate_job(planned.resolved, planned.sub_graph, plan.desc, context or JobContext())
+    context = context or JobContext()
+    if planned.made is None:
+        return generate_job(planned.resolved, planned.sub_graph, plan.desc, context)
+    made, planned.made = planned.made, None
+    fill_in(made, planned.resolved, planned.sub_graph, context)
+    return made
 
 
 def new_run_id(workflow: str) -> str:

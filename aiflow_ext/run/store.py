@@ -277,14 +277,14 @@ class Store:
         with self.writing() as db:
             if told is not None:
                 db.execute("insert or replace into told values (?, ?)", (run_id, told))
-            for attempt in attempts:
-                db.execute(_PUT_ATTEMPT, (run_id, attempt.job, attempt.number, *_values(attempt)))
-            for job in jobs:
-                db.execute("update jobs set state = ?, reason = ? where run = ? and name = ?",
-                           (job.state.value, job.reason, run_id, job.name))  # fmt: skip
-            for t in transitions:
-                db.execute(_PUT_TRANSITION, (run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time,
-                                             t.native_id, t.exit_code, t.signal, t.reason))  # fmt: skip
+            db.executemany(_PUT_ATTEMPT, [(run_id, each.job, each.number, *_values(each)) for each in attempts])
+            db.executemany("update jobs set state = ?, reason = ? where run = ? and name = ?",
+                           [(job.state.value, job.reason, run_id, job.name) for job in jobs])  # fmt: skip
+            db.executemany(
+                _PUT_TRANSITION,
+                [(run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time, t.native_id, t.exit_code,
+                  t.signal, t.reason) for t in transitions],
+            )  # fmt: skip
 
     def last_seq(self, run_id: str) -> int:
         """The number of a run's latest transition."""

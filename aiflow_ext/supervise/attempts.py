@@ -124,6 +124,12 @@ def lookup(native_id: str) -> Lookup:
     return Lookup.NEVER_STARTED if supervisor.of_this_boot() else Lookup.UNKNOWN
 
 
+def succeeded(native_id: str) -> bool:
+    """Whether the attempt's process has ended with exit code 0."""
+    record = supervisor_of(native_id).record(process_id(native_id))
+    return record is not None and record.exit_code == 0
+
+
 def stop(native_id: str, grace: float = 10.0) -> None:
     """End the attempt and everything it started; returns once it is gone. Before the start: it never starts."""
     supervisor_of(native_id).stop(process_id(native_id), grace)
@@ -185,9 +191,13 @@ def checkpoints(native_id: str) -> str:
 
 def prepare_folder(native_id: str) -> None:
     """Make the attempt's folder, the ``work`` folder in it, and the job's checkpoints."""
-    make_folder(native_id)
-    for folder in (f"{native_id}/work", checkpoints(native_id)):
-        make_folder(folder, 0o777)
+    work = f"{native_id}/work"
+    try:
+        os.mkdir(work)
+    except OSError:
+        make_folder(native_id)
+        make_folder(work, 0o777)
+    make_folder(checkpoints(native_id), 0o777)
 
 
 def make_folder(folder: str, mode: int = 0o700) -> None:

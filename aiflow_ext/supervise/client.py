@@ -47,12 +47,15 @@ class Supervisor:
         """
         return self.start_many([spec])[0]
 
-    def hand_over(self, spec: ProcessSpec) -> ProcessRecord:
+    def hand_over(self, spec: ProcessSpec) -> None:
         """:meth:`start`, but returns once it is on record that the process starts, not once it has."""
-        return self.start_many([spec], early=True)[0]
+        self._start([spec], early=True)
 
-    def start_many(self, specs: Sequence[ProcessSpec], *, early: bool = False) -> list[ProcessRecord]:
-        """:meth:`start` for several, without waiting in between; ``early`` as for :meth:`hand_over`."""
+    def start_many(self, specs: Sequence[ProcessSpec]) -> list[ProcessRecord]:
+        """:meth:`start` for several, without waiting in between."""
+        return [ProcessRecord.of(answer["ok"]) for answer in self._start(specs)]
+
+    def _start(self, specs: Sequence[ProcessSpec], early: bool = False) -> list[dict[str, Any]]:
         self._make_folder()
         umask = self._own_umask()
         answers = self._ask(
@@ -64,7 +67,7 @@ class Supervisor:
                     f"process {spec.id} was not started: {answer['error']} ({self.folder})",
                     hint="it cannot be put on record there; make room or mend the folder, and start it again",
                 ) from (OSError(answer["errno"], answer["error"]) if answer.get("errno") else None)
-        return [ProcessRecord.of(answer["ok"]) for answer in answers]
+        return answers
 
     def stop(self, id: str, grace: float = 10.0) -> ProcessRecord:
         """End a process and everything that it started; returns once all of it is gone.

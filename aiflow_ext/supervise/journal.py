@@ -135,13 +135,22 @@ class JournalReader:
     __del__ = close
 
 
+_read_json = json.JSONDecoder().raw_decode  # json.loads without a guess at the encoding
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
     """The change that ``line`` says, or None where it is damaged."""
     try:
-        change = json.loads(line)
+        text = line.decode()
+        change, end = _read_json(text)
     except ValueError:
         return None
-    if isinstance(change, dict) and isinstance(change.get("seq"), int) and isinstance(change.get("id"), str):
+    if (
+        end == len(text)
+        and isinstance(change, dict)
+        and isinstance(change.get("seq"), int)
+        and isinstance(change.get("id"), str)
+    ):
         return change
     return None
 

@@ -57,7 +57,7 @@ class Connection:
         self._send("\n".join(lines), deadline)
         while len(answers) < len(requests):
             for line in self.lines(None if deadline is None else deadline - time.monotonic()):
-                answer = json.loads(line)
+                answer = json.loads(line.decode())
                 answers[answer["n"]] = answer
         return [answers[number] for number in range(first, first + len(requests))]
 

@@ -104,10 +104,15 @@ def drive_until(prepared: Run, state: str) -> None:
 
 
 def sabotage(how: str) -> None:
-    """Make every durable plugin of this process double or drop what it is given, behind the driver's back."""
-    submit = launch.DirectLauncher.submit
+    """Make every plugin of this process double or drop what it is given, behind the driver's back."""
+    for launcher in (launch.DirectLauncher, launch.HostedLauncher):
+        launcher.submit = _doubling(launcher.submit) if how == "double" else _dropped  # type: ignore
 
-    def doubled(self: launch.DirectLauncher, job: Any) -> Any:
+
+def _doubling(submit: Any) -> Any:
+    """A ``submit`` that has the job executed once more, under another id."""
+
+    def doubled(self: launch.Launcher, job: Any) -> Any:
         again = type(job.job_context).from_json({**job.job_context.to_json()})
         kept, job.job_context = job.job_context, again
         again.attempt = (kept.attempt or 1) + 100
@@ -122,8 +127,8 @@ def sabotage(how: str) -> None:
         job.job_context = kept
         return submit(self, job)
 
-    def dropped(self: launch.DirectLauncher, job: Any) -> Any:
-        return None
+    return doubled
 
-    replacement = doubled if how == "double" else dropped
-    launch.DirectLauncher.submit = replacement  # type: ignore[method-assign]
+
+def _dropped(self: launch.Launcher, job: Any) -> Any:
+    return None

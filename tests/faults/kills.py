@@ -6,7 +6,8 @@ Kind *driver* kills drivers alone: every job must come to the very end that its 
 as without any kill. Kind *supervisor* kills the supervisor of the local processes too: what nobody saw may be LOST. The
 seed is printed first; the same seed gives the same workflows and the same choices (the machine's timing is its own).
 
-Each attempt makes a file ``start-<job>-<attempt>-<random>`` with O_EXCL as its first act and ``end-...`` as its last.
+Jobs are commands and python on the platform local, and commands of a nine-methods plugin in attempt hosts. Each attempt
+makes a file ``start-<job>-<attempt>-<random>`` with O_EXCL as its first act and ``end-...`` as its last.
 """
 
 from __future__ import annotations
@@ -50,6 +51,55 @@ def on_transition(event):
     os.close(file)
 """
 
+# A job plugin of the nine methods: it runs in an attempt host, and says in a mark when it was cleaned up.
+HOSTED = """
+import os, subprocess, uuid
+import aiflow_ext as af
+from aiflow_ext.engines import CmdLineEngine
+from aiflow_ext.engines.bundle import build_bundle
+
+class Hosted(af.AbstractPlatform):
+    @staticmethod
+    def platform():
+        return "hosted"
+
+class Job(af.AbstractJob):
+    def __init__(self, config, commands):
+        super().__init__(af.JobContext(), config)
+        self.commands = commands
+
+class Plugin(af.AbstractJobPlugin):
+    def generate(self, sub_graph, project_desc):
+        return Job(sub_graph.config, build_bundle(sub_graph, project_desc, "cmd_line").command())
+
+    def generate_job_resource(self, job):
+        pass
+
+    def submit_job(self, job):
+        for command in job.commands:
+            subprocess.run(command, check=True)
+
+    def stop_job(self, job):
+        pass
+
+    def cleanup_job(self, job):
+        context = job.job_context
+        name = f"{os.environ['MARKS']}/clean-{context.job_name}-{context.attempt}-{uuid.uuid4()}"
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+    def job_type(self):
+        return Job
+
+    def job_config_type(self):
+        return af.AbstractJobConfig
+
+    def platform(self):
+        return Hosted
+
+    def engine(self):
+        return CmdLineEngine
+"""
+
 STEPS = """
 import os, sys, time, uuid
 import aiflow_ext as af
@@ -82,26 +132,30 @@ class Job:
     """A job of a random workflow: it fails on its first ``fails`` attempts."""
 
     name: str
-    python: bool
+    kind: str  # python, command, or hosted: a command in an attempt host
     seconds: float
     fails: int
     retries: int
     edges: list[tuple[str, str]] = field(default_factory=list)  # (upstream, when)
     reads: str | None = None
 
+    @property
+    def python(self) -> bool:
+        return self.kind == "python"
+
 
 def workflow(chance: random.Random, quick: bool) -> list[Job]:
     """3 to 12 jobs with random edges, failures and retries."""
     jobs: list[Job] = []
     for number in range(chance.randint(3, 7 if quick else 12)):
-        python = chance.random() < (0.1 if quick else 0.2)
-        job = Job(f"j{number}", python, round(chance.uniform(0.005, 0.05), 3), 0, chance.choice([0, 0, 1, 2]))
+        kind = chance.choices(["python", "hosted", "command"], [0.1, 0.07, 0.83] if quick else [0.2, 0.13, 0.67])[0]
+        job = Job(f"j{number}", kind, round(chance.uniform(0.005, 0.05), 3), 0, chance.choice([0, 0, 1, 2]))
         if chance.random() < 0.35:
             job.fails = chance.randint(1, 3)
         for upstream in chance.sample(jobs, min(len(jobs), chance.choice([0, 1, 1, 2]))):
             job.edges.append((upstream.name, chance.choice(["finished", "finished", "ended", "failed"])))
         makers = [each for each in jobs if each.python]
-        if python and makers and chance.random() < 0.6:
+        if job.python and makers and chance.random() < 0.6:
             job.reads = chance.choice(makers).name
             job.edges = [edge for edge in job.edges if edge[0] != job.reads]
         jobs.append(job)
@@ -125,7 +179,8 @@ def expected(jobs: list[Job]) -> dict[str, tuple[str, int]]:
 def write_project(root: Path, jobs: list[Job]) -> None:
     """The workflow as a project's files."""
     root.mkdir(parents=True)
-    lines, config = [], ['"*": {platform: local, engine: cmd_line}']
+    lines: list[str] = []
+    config: list[str] = []
     for job in jobs:
         if job.python:
             reads = f", {job.reads}" if job.reads else ""
@@ -134,7 +189,8 @@ def write_project(root: Path, jobs: list[Job]) -> None:
             command = COMMAND.replace("{seconds}", str(job.seconds)).replace("{fails}", str(job.fails))
             lines.append(f"with af.job({job.name!r}): af.cmd({command.replace('{code}', str(CODE))!r})")
         lines += [f"af.run_after({job.name!r}, {upstream!r}, when={when!r})" for upstream, when in job.edges]
-        config.append(f"{job.name}: {{engine: {'python' if job.python else 'cmd_line'}, retries: {job.retries}}}")
+        platform, engine = "hosted" if job.kind == "hosted" else "local", "python" if job.python else "cmd_line"
+        config.append(f"{job.name}: {{platform: {platform}, engine: {engine}, retries: {job.retries}}}")
     body = "".join(f"    {line}\n" for line in lines)
     (root / "workflow.py").write_text(
         f"import aiflow_ext as af\nfrom steps import work\n\n@af.workflow\ndef random_one():\n{body}"
@@ -143,13 +199,17 @@ def write_project(root: Path, jobs: list[Job]) -> None:
     (root / "workflow.yaml").write_text("\n".join(config) + "\n")
 
 
-def extension_in(site: Path) -> None:
-    """Advertise the extension that writes down what it is told."""
+def install_in(site: Path) -> None:
+    """Advertise the extension that writes down what it is told, and the job plugin of nine methods."""
     info = site / "kills_extension-1.0.dist-info"
     info.mkdir(parents=True)
     (site / "kills_extension.py").write_text(EXTENSION)
+    (site / "kills_hosted.py").write_text(HOSTED)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kills-extension\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.extensions]\nkills = kills_extension\n")
+    (info / "entry_points.txt").write_text(
+        "[aiflow_ext.extensions]\nkills = kills_extension\n[aiflow_ext.platforms]\nhosted = kills_hosted:Hosted\n"
+        "[aiflow_ext.job_plugins]\nhosted.cmd_line = kills_hosted:Plugin\n"
+    )
 
 
 class Bench:
@@ -279,10 +339,11 @@ class Bench:
         names = [name.split("-", 3) for name in os.listdir(self.marks)]
         marks = Counter((name[0], name[1], name[2]) for name in names)
         for (kind, name, attempt), number in marks.items():
-            must(number == 1, f"attempt {attempt} of {name} has {number} {kind} marks")
+            must(number == 1 or kind == "clean", f"attempt {attempt} of {name} has {number} {kind} marks")
             known = [str(each.number) for each in record.jobs[name].attempts]
             must(attempt in known, f"attempt {attempt} of {name} ran and is not on record")
         codes = {job.name: job.fails for job in self.jobs}
+        hosted = {job.name for job in self.jobs if job.kind == "hosted"}
         for job in record.jobs.values():
             for each in job.attempts:
                 key = f"{each.number} of {job.name}"
@@ -291,6 +352,8 @@ class Bench:
                     must(both == 2, f"attempt {key} is {each.state} and has {both} marks of 2")
                     code = CODE if each.number <= codes[job.name] else 0
                     must(each.exit_code == code, f"attempt {key} ended with {code}, on record is {each.exit_code}")
+                    cleaned = marks["clean", job.name, str(each.number)]
+                    must(cleaned >= (job.name in hosted), f"attempt {key} was not cleaned up")
                 elif not self.supervisors:
                     raise Wrong(f"attempt {key} is {each.state}: {each.reason}")
                 self.lost += each.state is JobState.LOST
@@ -423,7 +486,7 @@ def kill_many(
 def prepare(base: Path) -> None:
     """Load what a driver needs, so that each is but a fork, and advertise the extension."""
     site = base / "site"
-    extension_in(site)
+    install_in(site)
     sys.path.insert(0, str(site))
     os.environ.update(XDG_CACHE_HOME=str(base / "cache"), PYTHONDONTWRITEBYTECODE="1")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -431,8 +494,8 @@ def prepare(base: Path) -> None:
     import aiflow_ext.run  # noqa: F401
     from aiflow_ext.host.host import PluginHost
 
-    for engine in ("python", "cmd_line"):
-        PluginHost().resolve("local", engine)
+    for platform, engine in (("local", "python"), ("local", "cmd_line"), ("hosted", "cmd_line")):
+        PluginHost().resolve(platform, engine)
 
 
 def main() -> int:

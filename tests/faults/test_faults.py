@@ -234,6 +234,39 @@ def test_a_project_moved_while_jobs_run_is_found_at_its_new_place(waiting):
     assert waiting.call("status", "latest")[0] == 0  # found from any folder again
 
 
+def test_an_artifact_of_a_job_that_runs_while_its_project_is_moved_is_at_the_new_place(bench):
+    bench.gate("make")
+    bench.project.jobs(
+        'with af.job("make"): made = af.python(make)\nwith af.job("fails"): af.python(fails)\n'
+        'with af.job("read"): af.python(read, made)\n',
+        PY + "make: {}\nread: {}\nfails: {}\n",
+        f"""
+        import os
+        def make():
+            for kind in ("start", "end"):
+                open(f"{{os.environ['MARKS']}}/{{kind}}-make-1-x", "x").close()
+                if kind == "start": open("{bench.folder}/gate-make").read()
+            return {{"some": "value"}}
+        def fails():
+            open(f"{{os.environ['MARKS']}}/start-fails-1-x", "x").close()
+            while not os.path.exists("{bench.folder}/renamed"): pass
+            raise ValueError("its words")
+        def read(value): print(value["some"])
+        """,
+    )
+    bench.killed("make", "fails")
+    old, new = bench.project.root, bench.folder / "renamed"
+    bench.project.root = new
+    old.rename(new)
+    bench.release("make")
+    code, said = bench.resume()
+    assert code == 1, said
+    assert bench.ends == {"make": ("FINISHED", 1), "fails": ("FAILED", 1), "read": ("FINISHED", 1)}
+    assert bench.attempt("fails").reason == "ValueError: its words"
+    assert bench.project.log("read") == b"value\n"
+    assert not old.exists()
+
+
 def test_a_driver_whose_project_is_moved_lets_go_and_says_so(bench):
     bench.workflow({"first": bench.gate("first"), "second": "true"}, ("second", "first"))
     driver = bench.drive()

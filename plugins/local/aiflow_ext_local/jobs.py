@@ -67,13 +67,14 @@ class LocalJobPlugin(af.AbstractJobPlugin):
 
     def cleanup_job(self, job: af.BaseJob) -> None:
         native_id = _native_id(job)
-        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
         job = _local(job)
         if job.bundle.needs_runner:
             Path(native_id, "payload.json").unlink(missing_ok=True)
-        if record is not None and record.exit_code == 0:  # what a failed job leaves is what its author looks into
-            # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
-            for entry in os.scandir(f"{native_id}/work"):
+        # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
+        with os.scandir(f"{native_id}/work") as found:
+            left = list(found)
+        if left and attempts.succeeded(native_id):  # what a failed job leaves is what its author looks into
+            for entry in left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
