@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +12,6 @@ from yarn_hadoop import BedError
 from yarn_runs import Workflow
 
 PROJECT, PLATFORM = 3, 6
-CHAIN = """import aiflow_ext as af
-import steps
-
-@af.workflow
-def tested():
-    with af.job('make'):
-        made = af.python(steps.make)
-    with af.job('read'):
-        af.python(steps.read, made)
-"""
 
 
 def _up(bed: Bed, no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
@@ -56,18 +44,6 @@ def secure(no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
     yield from _up(Bed("kerberos", 28400, kerberos=True, tls=True), no_cluster)
 
 
-def _two_python_jobs(workflow: Workflow, bed: Bed, **config: object) -> Workflow:
-    """A value, made on one node and read on another, at an ``hdfs://`` URL."""
-    (workflow.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
-    (workflow.project / "steps.py").write_text(
-        "def make():\n    return list(range(1000))\n\ndef read(made):\n    print(sum(made))\n"
-    )
-    (workflow.project / "workflow.py").write_text(CHAIN)
-    shared = {"platform": "yarn", "engine": "python", "memory": 256, "python": sys.executable, **config}
-    (workflow.project / "workflow.yaml").write_text(json.dumps({"*": shared, "make": {}, "read": {}}))
-    return workflow
-
-
 class TestTls:
     @pytest.fixture
     def workflow(self, encrypted: Bed, tmp_path: Path) -> Iterator[Workflow]:
@@ -87,7 +63,7 @@ class TestTls:
 
     def test_artifacts(self, workflow: Workflow, encrypted: Bed) -> None:
         assert encrypted.tls is not None
-        record = _two_python_jobs(workflow, encrypted, ca=str(encrypted.tls.ca)).run()
+        record = workflow.write_chain(ca=str(encrypted.tls.ca)).run()
         assert record["exit"] == 0, record
         assert workflow.log(record, "read") == "499500\n"
 
@@ -141,7 +117,7 @@ class TestKerberos:
     def test_artifacts(self, workflow: Workflow, secure: Bed) -> None:
         """Jobs read and write them as ada, by the delegation token."""
         assert secure.tls is not None
-        record = _two_python_jobs(workflow, secure, ca=str(secure.tls.ca)).run()
+        record = workflow.write_chain(ca=str(secure.tls.ca)).run()
         assert record["exit"] == 0, record
 
     def test_no_ticket(self, workflow: Workflow, secure: Bed) -> None:

@@ -25,7 +25,7 @@ from yarn_hadoop import BedError
 from yarn_kerberos import REALM, Realm
 from yarn_tls import Certificate
 
-# Daemon -> (heap in MB, class). rm2 is there only with --ha.
+# Daemon -> (heap in MB, class). rm2 is there only with --ha, httpfs only where it was started.
 DAEMONS = {
     "nn": (256, "org.apache.hadoop.hdfs.server.namenode.NameNode"),
     "dn": (192, "org.apache.hadoop.hdfs.server.datanode.DataNode"),
@@ -33,7 +33,10 @@ DAEMONS = {
     "rm2": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "nm": (256, "org.apache.hadoop.yarn.server.nodemanager.NodeManager"),
     "jhs": (192, "org.apache.hadoop.mapreduce.v2.hs.JobHistoryServer"),
+    "httpfs": (128, "org.apache.hadoop.fs.http.server.HttpFSServerWebServer"),
 }
+# Maven has no newer one.
+HTTPFS = ("org.apache.hadoop:hadoop-hdfs-httpfs:3.4.2", "com.googlecode.json-simple:json-simple:1.1.1")
 JVM = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",  # the web servers of RM, NM and JHS make classes, on Java 17 too
     "-XX:+UseSerialGC",
@@ -99,6 +102,11 @@ class Bed:
         return f"{self._scheme}://{self.host}:{self.ports.nm_web}"
 
     @property
+    def httpfs(self) -> str:
+        """The HttpFS server's web address; it is there once ``start_httpfs`` was called."""
+        return f"http://{self.host}:{self.ports.httpfs}"
+
+    @property
     def history(self) -> str:
         """The JobHistoryServer's web address."""
         return f"{self._scheme}://{self.host}:{self.ports.jhs_web}"
@@ -114,7 +122,7 @@ class Bed:
     @property
     def daemons(self) -> list[str]:
         """The daemons of this configuration, in the order of their start."""
-        return [name for name in DAEMONS if name != "rm2" or self.options["ha"]]
+        return [name for name in DAEMONS if name != "httpfs" and (name != "rm2" or self.options["ha"])]
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
@@ -206,7 +214,7 @@ class Bed:
 
     def start(self, name: str) -> None:
         """Start one daemon where it is not running, or let it go on; does not wait until it answers."""
-        if name not in self.daemons:
+        if name == "rm2" and not self.options["ha"]:
             return
         if self.alive(name):
             self.kill(name, signal.SIGCONT)
@@ -217,7 +225,7 @@ class Bed:
         if name == "nn" and not (self.folder / "data/nn/current").is_dir():
             self._format()
         heap, main = DAEMONS[name]
-        argv = [*self._java(heap), main]
+        argv = [*self._java(heap, *(HTTPFS if name == "httpfs" else ())), main]
         if self.options["ha"] and name in ("rm", "rm2"):
             argv += ["-D", f"yarn.resourcemanager.ha.id={'rm1' if name == 'rm' else 'rm2'}"]
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
@@ -227,6 +235,14 @@ class Bed:
             )  # fmt: skip
         self._children.append(process)
         (self.folder / "run" / name).write_text(f"{process.pid} {_started(process.pid)}")
+
+    def start_httpfs(self, timeout: float = 60) -> None:
+        """Start the HttpFS server, and wait until it answers."""
+        for folder in ("log", "temp"):
+            (self.folder / "httpfs" / folder).mkdir(parents=True, exist_ok=True)
+        self.start("httpfs")
+        url = f"{self.httpfs}/webhdfs/v1/?op=LISTSTATUS&user.name=root"
+        self._wait(lambda: self.answers(url), timeout, ("httpfs",))
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, wait: bool = True) -> None:
         """Signal one daemon, where it is alive, and wait for its end; one that ignores SIGTERM gets SIGKILL."""
@@ -402,13 +418,18 @@ class Bed:
                 return
         self.admin("org.apache.hadoop.yarn.client.cli.RMAdminCLI", "-transitionToActive", "rm1")
 
-    def _java(self, heap: int) -> list[str]:
+    def _java(self, heap: int, *extra: str) -> list[str]:
         home = hadoop.install()
-        path = f"{self.conf}:{home}/webroot:{home}/lib/*"
+        jars = "".join(f":{hadoop.extra(each)}" for each in extra)
+        path = f"{self.conf}:{home}/webroot:{home}/lib/*{jars}"
         places = {
             "hadoop.log.dir": f"{self.folder}/logs",
             "yarn.log.dir": f"{self.folder}/logs",
             "hadoop.home.dir": home,
+            "httpfs.home.dir": f"{self.folder}/httpfs",
+            "httpfs.config.dir": self.conf,
+            "httpfs.log.dir": f"{self.folder}/httpfs/log",
+            "httpfs.temp.dir": f"{self.folder}/httpfs/temp",
         }
         if self.realm is not None:
             places["java.security.krb5.conf"] = self.realm.conf
@@ -436,7 +457,9 @@ class Bed:
         deadline = time.monotonic() + timeout
         while not met():
             dead = [
-                name for name in names if name in self.daemons and name not in self._killed and not self.alive(name)
+                name
+                for name in names
+                if name in (*self.daemons, "httpfs") and name not in self._killed and not self.alive(name)
             ]
             if dead or time.monotonic() > deadline:
                 what = f"{', '.join(dead)} ended" if dead else f"not ready after {timeout:g} s"

@@ -31,6 +31,7 @@ class Ports:
         self.nm_localizer, self.nm, self.nm_web, self.nm_collector = (base + n for n in (50, 51, 52, 53))
         self.dn_http, self.dn, self.dn_ipc = (base + n for n in (64, 66, 67))
         self.nn, self.nn_http = base + 20, base + 70
+        self.httpfs = base + 80
         self.jhs, self.jhs_admin, self.jhs_web = (base + n for n in (10, 11, 12))
 
 
@@ -44,6 +45,8 @@ def core(folder: Path, ports: Ports, protection: str) -> dict[str, object]:
         "hadoop.http.authentication.type": "simple",
         "hadoop.http.authentication.simple.anonymous.allowed": "true",
         "ipc.client.connect.max.retries": 10,
+        "hadoop.proxyuser.root.hosts": "*",  # HttpFS speaks for its users
+        "hadoop.proxyuser.root.groups": "*",
     }
 
 
@@ -277,6 +280,11 @@ def write(
         "capacity-scheduler": capacity(stopped),
         "resource-types": {},
         "ssl-server": {},
+        "httpfs-site": {
+            "httpfs.http.hostname": HOST,
+            "httpfs.http.port": ports.httpfs,
+            "httpfs.hadoop.config.dir": conf,
+        },
     }
     for name, values in files.items():
         items = "".join(
