@@ -236,6 +236,16 @@ class ResourceManager:
             return None
         return str(found.get("diagnostics") or "its access list does not have this user")
 
+    def labels(self) -> list[str] | None:
+        """The cluster's node labels; None where this ResourceManager does not tell."""
+        answer = self.call("GET", "/get-node-labels")
+        if answer.status != 200:
+            return None
+        found = answer.json()
+        said = (found.get("nodeLabelInfo") if isinstance(found, dict) else None) or []
+        each = [said] if isinstance(said, dict) else said  # one alone is no list
+        return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
+
     def clock_skew(self) -> float | None:
         """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""
         before = time.time()

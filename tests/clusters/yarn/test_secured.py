@@ -53,7 +53,7 @@ class TestTls:
         made.close()
 
     def test_jobs(self, workflow: Workflow, encrypted: Bed) -> None:
-        """Nodes read files by ``hdfs://``; the application master makes its marker over HTTPS, and trusts ``ca`` too."""
+        """Nodes read files by ``hdfs://``; application masters make their markers over HTTPS, and trust ``ca`` too."""
         assert encrypted.tls is not None
         workflow.write({"well": "echo out", "badly": "exit 3"}, {"ca": str(encrypted.tls.ca)})
         record = workflow.run()

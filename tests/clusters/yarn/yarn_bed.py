@@ -25,13 +25,14 @@ from yarn_hadoop import BedError
 from yarn_kerberos import REALM, Realm
 from yarn_tls import Certificate
 
-# Daemon -> (heap in MB, class). rm2 is there only with --ha, httpfs only where it was started.
+# Daemon -> (heap in MB, class). rm2 is there only with --ha, nm2 and httpfs only where they were started.
 DAEMONS = {
     "nn": (256, "org.apache.hadoop.hdfs.server.namenode.NameNode"),
     "dn": (192, "org.apache.hadoop.hdfs.server.datanode.DataNode"),
     "rm": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "rm2": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "nm": (256, "org.apache.hadoop.yarn.server.nodemanager.NodeManager"),
+    "nm2": (192, "org.apache.hadoop.yarn.server.nodemanager.NodeManager"),
     "jhs": (192, "org.apache.hadoop.mapreduce.v2.hs.JobHistoryServer"),
     "httpfs": (128, "org.apache.hadoop.fs.http.server.HttpFSServerWebServer"),
 }
@@ -122,7 +123,7 @@ class Bed:
     @property
     def daemons(self) -> list[str]:
         """The daemons of this configuration, in the order of their start."""
-        return [name for name in DAEMONS if name != "httpfs" and (name != "rm2" or self.options["ha"])]
+        return [name for name in DAEMONS if name not in ("nm2", "httpfs") and (name != "rm2" or self.options["ha"])]
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class Bed:
                 self.tls.make()
             if self.configure(protection=protection, ha=ha, sites=sites):
                 # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
-                for name in ("rm", "rm2", "nm", "jhs"):
+                for name in ("rm", "rm2", "nm", "nm2", "jhs"):
                     self.kill(name, signal.SIGTERM)
             for name in ("nn", "dn", "rm", "rm2"):
                 self.start(name)
@@ -228,6 +229,9 @@ class Bed:
         argv = [*self._java(heap, *(HTTPFS if name == "httpfs" else ())), main]
         if self.options["ha"] and name in ("rm", "rm2"):
             argv += ["-D", f"yarn.resourcemanager.ha.id={'rm1' if name == 'rm' else 'rm2'}"]
+        if name == "nm2":
+            own = settings.second_node(self.folder, self.ports)
+            argv += [part for key, value in own.items() for part in ("-D", f"{key}={value}")]
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=self._env(),
@@ -235,6 +239,12 @@ class Bed:
             )  # fmt: skip
         self._children.append(process)
         (self.folder / "run" / name).write_text(f"{process.pid} {_started(process.pid)}")
+
+    def start_second_node(self, timeout: float = 60) -> None:
+        """Start another NodeManager, and wait until it is known."""
+        self.start("nm2")
+        nodes = f"{self.active()}/ws/v1/cluster/nodes?states=RUNNING"
+        self._wait(lambda: len((self.json(nodes)["nodes"] or {"node": []})["node"]) == 2, timeout, ("nm2",))
 
     def start_httpfs(self, timeout: float = 60) -> None:
         """Start the HttpFS server, and wait until it answers."""
@@ -459,7 +469,7 @@ class Bed:
             dead = [
                 name
                 for name in names
-                if name in (*self.daemons, "httpfs") and name not in self._killed and not self.alive(name)
+                if name in (*self.daemons, "nm2", "httpfs") and name not in self._killed and not self.alive(name)
             ]
             if dead or time.monotonic() > deadline:
                 what = f"{', '.join(dead)} ended" if dead else f"not ready after {timeout:g} s"

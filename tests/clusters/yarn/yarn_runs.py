@@ -13,7 +13,6 @@ from typing import Any
 
 from yarn_bed import Bed
 
-
 CHAIN = """import aiflow_ext as af
 import steps
 

@@ -29,6 +29,7 @@ class Ports:
             base + n for n in (40, 41, 42, 43, 44)
         )
         self.nm_localizer, self.nm, self.nm_web, self.nm_collector = (base + n for n in (50, 51, 52, 53))
+        self.nm2_localizer, self.nm2, self.nm2_web, self.nm2_collector = (base + n for n in (54, 55, 56, 57))
         self.dn_http, self.dn, self.dn_ipc = (base + n for n in (64, 66, 67))
         self.nn, self.nn_http = base + 20, base + 70
         self.httpfs = base + 80
@@ -146,6 +147,19 @@ def yarn(folder: Path, ports: Ports, ha: bool) -> dict[str, object]:
         ):
             found[f"yarn.resourcemanager.{key}{dot}"] = f"{HOST}:{getattr(ports, port)}"
     return found
+
+
+def second_node(folder: Path, ports: Ports) -> dict[str, object]:
+    """What a second NodeManager on this machine has of its own."""
+    return {
+        "yarn.nodemanager.address": f"{HOST}:{ports.nm2}",
+        "yarn.nodemanager.localizer.address": f"{HOST}:{ports.nm2_localizer}",
+        "yarn.nodemanager.webapp.address": f"{HOST}:{ports.nm2_web}",
+        "yarn.nodemanager.collector-service.address": f"{HOST}:{ports.nm2_collector}",
+        "yarn.nodemanager.local-dirs": folder / "data/nm-2/local",
+        "yarn.nodemanager.log-dirs": folder / "data/nm-2/logs",
+        "yarn.nodemanager.recovery.dir": folder / "data/nm-2/recovery",
+    }
 
 
 def mapred(ports: Ports) -> dict[str, object]:
