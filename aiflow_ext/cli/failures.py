@@ -48,7 +48,8 @@ def show(error: AiflowError, *, as_json: bool = False) -> None:
     for problem in error.problems:
         where = f"{_shorter(problem.where)}: " if problem.where else ""
         hint = f"\n    {problem.hint}" if problem.hint else ""
-        print(f"error: {where}{problem.message}{hint}", file=sys.stderr)
+        kind = "error: " if error.exit_code else ""  # what a command had to leave undone may be as it should be
+        print(f"{kind}{where}{problem.message}{hint}", file=sys.stderr)
     if os.environ.get("AIFLOW_DEBUG"):
         traceback.print_exception(error)
 

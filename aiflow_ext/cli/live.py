@@ -7,17 +7,18 @@ import os
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.show import clock, duration, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
 from aiflow_ext.run.records import RunRecord, Transition
 from aiflow_ext.run.start import Run
+from aiflow_ext.supervise.clock import Clock
 
 
 def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
@@ -34,8 +35,11 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     else:
         screen = _Table(run.record) if sys.stdout.isatty() else _Plain(run.record)
     interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
-    with interrupts, screen:
-        record = run.driver.run()
+    try:
+        with interrupts, screen:
+            record = run.driver.run()
+    finally:
+        screen.close()
     if interrupts.left:
         if as_json:
             print(json.dumps(record.summary(), indent=1))
@@ -57,6 +61,8 @@ class _Silent:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def close(self) -> None: ...
+
     def pause(self) -> None: ...
 
     def go_on(self) -> None: ...
@@ -66,10 +72,13 @@ class _Plain(_Silent):
     """Lines: time, job, state, and what there is to say."""
 
     def __init__(self, record: RunRecord) -> None:
-        self.record = record
+        self.record, self.outlet = record, Outlet()
 
     def __enter__(self) -> None:
-        print(f"run {self.record.run_id}: {len(self.record.jobs)} jobs", flush=True)
+        self.outlet.line(f"run {self.record.run_id}: {len(self.record.jobs)} jobs")
+
+    def close(self) -> None:
+        self.outlet.close()
 
     def tell(self, transition: Transition) -> None:
         if transition.state in (JobState.SUBMITTING, JobState.QUEUED):
@@ -80,8 +89,7 @@ class _Plain(_Silent):
             attempt = self.record.jobs[transition.job].attempts[transition.attempt - 1]
             took = f" after {duration(attempt.started_at, attempt.ended_at)}" if attempt.started_at else ""
         words = f": {transition.reason}" if transition.reason else ""
-        line = f"{clock(transition.time)} {transition.job} {transition.state}{number}{took}{words}"
-        print(line.encode("utf-8", "replace").decode(), flush=True)
+        self.outlet.line(f"{clock(transition.time)} {transition.job} {transition.state}{number}{took}{words}")
 
 
 class _Table(_Silent):
@@ -93,11 +101,11 @@ class _Table(_Silent):
     def __enter__(self) -> None:
         from rich.live import Live
 
-        table = self
+        record, now = self.record, Clock(self.record.folder).now
 
         class Drawn:
             def __rich__(self) -> Any:
-                return run_table(table.record, time.time())
+                return run_table(record, now())
 
         print(f"run {self.record.run_id}")
         self.live = Live(Drawn(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)

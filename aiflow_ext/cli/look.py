@@ -15,6 +15,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
 from aiflow_ext.run.observe import Observed, list_runs, observe
 from aiflow_ext.run.records import RunRecord
+from aiflow_ext.supervise.clock import Clock
 
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 _VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
@@ -61,9 +62,10 @@ def _watch(observed: Observed) -> None:
         return
     from rich.live import Live
 
+    now = Clock(observed.record.folder).now
     with Live(refresh_per_second=4) as live:
         while observed.record.ended_at is None and observed.driver is not None:
-            live.update(run_table(observed.record, time.time(), SHOWN))
+            live.update(run_table(observed.record, now(), SHOWN))
             time.sleep(0.5)
             observed.refresh()
 
@@ -79,7 +81,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         from rich.console import Console
 
         print(f"run {record.run_id}: {said}")
-        Console().print(run_table(record, time.time(), SHOWN))
+        Console().print(run_table(record, Clock(record.folder).now(), SHOWN))
     else:
         print(f"run\t{record.run_id}\t{said}")
         for job in record.jobs.values():

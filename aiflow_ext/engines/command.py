@@ -127,7 +127,11 @@ _MISSING = object()
 
 
 def one_command(argvs: Sequence[Sequence[str]]) -> list[str]:
-    """Several argument vectors as one: the only one as it is, else a shell that runs them until one fails."""
+    """Several argument vectors as one: the only one as it is, else a shell that runs them until one fails.
+
+    Of several the last is executed in the shell's place, so that its exit code or signal is the job's own. A signal
+    that ends an earlier one is the job's exit code 128 + its number: a shell cannot tell the two apart.
+    """
     if len(argvs) == 1:
         return list(argvs[0])
     # By position, so that every argument stays as long as it may be.

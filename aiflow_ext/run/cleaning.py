@@ -1,11 +1,46 @@
-"""What was sent to a platform once a run, removed again: after a stop without a driver, and by ``gc``."""
+"""What attempts and runs left on their platforms, removed again: after a stop without a driver, and by ``gc``."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.records import RunRecord
+from aiflow_ext.run.store import Store
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def clean_up(plan: Plan, record: RunRecord, store: Store) -> None:
+    """Clean up after a run that has ended. Raises what the first ``cleanup_run`` raises, and UnreachableError."""
+    cleanup_attempts(plan, record, store)
+    cleanup_run(plan, record.run_id, Path(record.folder))
+
+
+def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
+    """Clean up after each attempt that nobody has cleaned up after, and note it. Raises UnreachableError."""
+    ledger = Ledger(record, store)
+    try:
+        for name, job in record.jobs.items():
+            left = [each for each in job.attempts if each.native_id is not None and each.state.ended]
+            for attempt in [each for each in left if not each.cleaned]:
+                planned = plan.jobs[name]
+                context = plan.context(name, record.run_id, Path(record.folder), attempt.number)
+                context.native_id = attempt.native_id
+                try:
+                    launcher_for(planned, plan.desc).cleanup(generate(plan, planned, context))
+                except UnreachableError:
+                    raise
+                except Exception as error:
+                    _log.warning("cleaning up after %s: %s: %s", attempt.native_id, type(error).__name__, error)
+                else:
+                    ledger.note(attempt, cleaned=True)
+    finally:
+        ledger.flush()
 
 
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:

@@ -20,11 +20,15 @@ def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
     """
     run = prepare(folder, **options)
     run.lock.release()
-    log = Path(run.record.folder, LOG)
-    argv = [sys.executable, "-m", "aiflow_ext", "resume", run.record.run_id, "--project", run.record.project]
-    with open(log, "ab") as sink:
+    return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
+
+
+def drive(run_id: str, project: str, folder: str) -> int:
+    """Have another process drive a run that stands in the store; its pid."""
+    argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, "--project", project]
+    with open(Path(folder, LOG), "ab") as sink:
         driver = subprocess.Popen(
             [*argv, "--on-interrupt", "leave"],
             stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True,
         )  # fmt: skip
-    return run.record.run_id, driver.pid
+    return driver.pid

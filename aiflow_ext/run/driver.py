@@ -22,7 +22,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
@@ -34,6 +34,7 @@ from aiflow_ext.supervise import attempts
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
+AHEAD = 3  # jobs that wait for their turn and are made ready for it where that is done at once
 MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
 
 
@@ -58,6 +59,7 @@ class Attempt:
     ) -> None:
         self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
         self.job: BaseJob | None = None
+        self.prepared = False  # whether what the platform needs has been made already
         self.handler: AbstractJobHandler | None = None
         self.stopping = False
         self.grace = GRACE
@@ -105,6 +107,9 @@ class Driver:
         self._numbers = itertools.count()
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
         self._ready: list[tuple[int, str]] = []  # a heap of those that may start, in the workflow's order
+        self._ahead: dict[str, BaseJob | None] = {}  # of these, the jobs made ready for their start; None: not so
+        # Extensions may want to see a job when it starts, and not before.
+        self._looks_ahead = extensions is None or not extensions.records
         self._place = {name: number for number, name in enumerate(plan.jobs)}
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
@@ -229,6 +234,31 @@ class Driver:
     def _start_ready(self) -> None:
         while self._ready and (self.limit is None or len(self._live) < self.limit):
             self._start(heapq.heappop(self._ready)[1])
+        if self._ready and self._looks_ahead and not self._chores:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """When there is nothing else to do, make the next job ready whose turn will come."""
+        name = next((name for _, name in self._ready[:AHEAD] if name not in self._ahead), None)
+        if name is not None:
+            self._chores.append(lambda: self._make_ready(name))
+
+    def _make_ready(self, name: str) -> None:
+        """All but what is written down: generated, with its id and its resources."""
+        job, launcher = self.record.jobs[name], self._launchers[name]
+        self._ahead[name] = None
+        if not launcher.answers_at_once or self._held:
+            return
+        try:
+            context = self._context(job, len(job.attempts) + 1)
+            made = generate(self.plan, self.plan.jobs[name], context)
+            attempts.make_folder(str(context.work_folder))
+            context.native_id = launcher.allocate(made)
+            launcher.prepare(made)
+        except Exception:
+            _log.debug("not made ready", exc_info=True)  # it is told when the job's turn has come
+        else:
+            self._ahead[name] = made
 
     def _hold(self, reason: str) -> None:
         """Start nothing more."""
@@ -282,7 +312,7 @@ class Driver:
             if record.native_id is not None and record.step is not None:
                 attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
-            context = self._context(job, record)
+            context = self._context(job, record.number)
             context.native_id = record.native_id
             attempt.job = generate(self.plan, attempt.planned, context)
         return attempt
@@ -345,16 +375,21 @@ class Driver:
             self._threads[launcher.key] = thread
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
-    def _context(self, job: JobRecord, record: AttemptRecord) -> JobContext:
+    def _context(self, job: JobRecord, number: int) -> JobContext:
         upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
         finished = {each.name: each.last.number for each in upstream if each.last is not None}
-        return self.plan.context(job.name, self.record.run_id, self.record.folder, record.number, finished)
+        return self.plan.context(job.name, self.record.run_id, self.record.folder, number, finished)
 
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""
         record = attempt.record
+        attempt.job = self._ahead.pop(record.job, None)
+        if attempt.job is not None:
+            attempt.prepared = True
+            attempt.thread.call(lambda: self._submit(attempt))
+            return
         try:
-            context = self._context(self.record.jobs[record.job], record)
+            context = self._context(self.record.jobs[record.job], record.number)
             attempt.job = generate(self.plan, attempt.planned, context)
             if self.extensions is not None:
                 self.extensions.before_submit(attempt.job)
@@ -375,14 +410,16 @@ class Driver:
             if _identity(self.record.folder) != self._home:
                 self.post(lambda: self._break_off(self._gone()))
                 return
-            attempts.make_folder(str(context.work_folder))
-            if context.native_id is None:
-                native_id = context.native_id = launcher.allocate(job)
+            if not attempt.prepared:
+                attempts.make_folder(str(context.work_folder))
+            if record.native_id is None:
+                native_id = context.native_id = context.native_id or launcher.allocate(job)
                 if not self._now(lambda: self._intend(attempt, native_id)):  # not in the records: nothing is sent
                     return
-            native_id = context.native_id
+            native_id = str(context.native_id)
             step = "generate_job_resource"
-            launcher.prepare(job)
+            if not attempt.prepared:
+                launcher.prepare(job)
             if attempt.stopping:
                 self.post(lambda: self._ended(attempt, native_id, JobState.STOPPED, reason="stopped before it started"))
                 return
@@ -593,8 +630,10 @@ class Driver:
             words = str(error)
             self.post(lambda: self._clean_later(attempt, words))
             return
-        except Exception as error:
-            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+        except Exception as error:  # the next driver tries again, and gc
+            _log.warning("cleaning up after %s: %s: %s", attempt.record.native_id, type(error).__name__, error)
+            self.post(lambda: self._cleaned(attempt, done=False))
+            return
         self.post(lambda: self._cleaned(attempt))
 
     def _clean_later(self, attempt: Attempt, words: str) -> None:
@@ -603,9 +642,10 @@ class Driver:
         attempt.pause = min(attempt.pause * 2, 30.0)
         self._later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
 
-    def _cleaned(self, attempt: Attempt) -> None:
+    def _cleaned(self, attempt: Attempt, *, done: bool = True) -> None:
         self._cleaning -= 1
-        self.ledger.note(attempt.record, cleaned=True)
+        if done:
+            self.ledger.note(attempt.record, cleaned=True)
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
@@ -613,19 +653,19 @@ class Driver:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
-        self._hold("the run was stopped before it started")
+        self._hold(STOPPED_BEFORE)
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
 
     def _take_requests(self) -> None:
         for number, what, name, grace in self.ledger.store.asked(self.record.run_id):
-            self.ledger.store.done(number)
-            if what != "stop":
-                continue
-            if name is None:
+            if what == "stop" and name is None:
                 self._stop_all(GRACE if grace is None else grace)
-            else:
+            elif what == "stop" and name is not None:
                 self._stop_job_named(name, GRACE if grace is None else grace)
+            if not self._flush():  # the next driver is asked again
+                return
+            self.ledger.store.done(number)
 
     def _stop_job_named(self, name: str, grace: float) -> None:
         self._ready = [each for each in self._ready if each[1] != name]
@@ -732,11 +772,15 @@ class Driver:
         states = {job.state for job in self.record.jobs.values()}
         if states & {JobState.FAILED, JobState.LOST}:
             return JobState.FAILED
-        if self._held or JobState.STOPPED in states:
+        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver
+        if self._held or stopped or JobState.STOPPED in states:
             return JobState.STOPPED
         return JobState.FINISHED
 
     def _check_platforms(self) -> None:
+        """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
+        if any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts):
+            return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():
             for found in launcher.check():

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.errors import UnreachableError
-from aiflow_ext.run.cleaning import cleanup_run
+from aiflow_ext.run.cleaning import clean_up
 from aiflow_ext.run.find import stores
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.store import Store
 
 _log = logging.getLogger("aiflow_ext")
+MAKING = 3600.0  # seconds within which a folder that is not on record may be that of a run which is being made ready
 
 
 def collect(
@@ -42,6 +43,24 @@ def collect(
                 continue
             if dry_run or _remove(store, run):
                 removed.append(run)
+        removed += _unrecorded(store, older_than, dry_run)
+    return removed
+
+
+def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[dict[str, Any]]:
+    """Folders of runs whose driver was killed before the run was on record: nothing was started from them."""
+    removed: list[dict[str, Any]] = []
+    known = {run["run"] for run in store.runs()}
+    limit = time.time() - max(MAKING, older_than or 0.0)
+    for folder in sorted(store.path.parent.glob("runs/*")):
+        if folder.name in known or not folder.is_dir() or holder(folder) is not None:
+            continue
+        made = folder.stat().st_mtime
+        if made < limit:
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            removed.append({"run": folder.name, "workflow": None, "project": None, "folder": str(folder), "state": None,
+                            "started_at": made, "ended_at": None, "jobs": {}})  # fmt: skip
     return removed
 
 
@@ -49,7 +68,8 @@ def _remove(store: Store, run: dict[str, Any]) -> bool:
     """Whether the run is gone: one whose platform cannot be reached now stays, for the next time."""
     plan, _ = store.plan(run["run"])
     try:
-        cleanup_run(Observed(store, run["run"]).plan, run["run"], Path(run["folder"]))
+        observed = Observed(store, run["run"])
+        clean_up(observed.plan, observed.record, store)
     except UnreachableError as error:
         _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
         return False

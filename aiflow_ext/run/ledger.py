@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store import Store
+from aiflow_ext.supervise.clock import Clock
+
+STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
 
 
 class Ledger:
@@ -25,7 +27,7 @@ class Ledger:
     def __init__(self, record: RunRecord, store: Store) -> None:
         self.record, self.store = record, store
         self.told: int | None = None
-        self._epoch = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._clock = Clock(record.folder)
         self._seq = store.last_seq(record.run_id)
         self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
         self._jobs: dict[str, JobRecord] = {}
@@ -53,8 +55,8 @@ class Ledger:
         return transitions
 
     def now(self) -> float:
-        """Seconds since the epoch, by the clock as it was when this driver began: setting it changes no duration."""
-        return self._epoch + time.clock_gettime(time.CLOCK_BOOTTIME)
+        """Seconds since the epoch, by the run's own clock: setting the machine's changes no duration."""
+        return self._clock.now()
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
         """A new attempt of ``job``, in state INIT."""
@@ -109,6 +111,8 @@ class Ledger:
     def reopen(self, jobs: Iterable[JobRecord]) -> None:
         """The run goes on, and these jobs, which had ended, get another attempt: all of it or none."""
         jobs = list(jobs)
+        if self.record.ended_at is not None:  # what was asked of the run that had ended is not asked of this one
+            self.store.drop_requests(self.record.run_id)
         for job in jobs:
             job.state, job.reason = JobState.INIT, None
         self.record.state, self.record.ended_at = JobState.RUNNING, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -125,4 +124,4 @@ class PlatformThread:
                 if state is not None:
                     if state.ended:
                         pause = 0.2
-                    self.post(AttemptEvent(native_id, state, time=time.time()))
+                    self.post(AttemptEvent(native_id, state))

@@ -6,14 +6,17 @@ Cron's arithmetic, in the job's time zone, is cronsim's (https://github.com/cuu5
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
-from aiflow_ext.run.detach import detach
+from aiflow_ext.run.detach import detach, drive
+from aiflow_ext.run.lock import holder
 from aiflow_ext.run.plan import Plan, make_plan
 from aiflow_ext.run.start import AlreadyFiredError
 from aiflow_ext.run.store import Store
@@ -83,6 +86,8 @@ class Schedule:
 
     def run(self, until: datetime | None = None) -> None:
         """Fire what is due, and wait for the next, until ``ending`` is set (or ``until``)."""
+        for name in self.jobs:
+            self._going(f"{self.workflow}/{name}")
         while not self.ending.is_set():
             now = datetime.now(timezone.utc)
             due = [self.look_at(name, now) for name in self.jobs]
@@ -102,9 +107,20 @@ class Schedule:
             self._fire(name, key, last)
         return following
 
+    def _going(self, key: str) -> bool:
+        """Whether a firing has not ended. One that nobody drives is taken up again: whoever fired it was killed before
+        its driver had begun, or that driver was."""
+        unended = self.store.unended_firings(key)
+        for run_id in unended:
+            record = self.store.run(run_id)
+            if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
+                _log.warning("run %s of %s was driven by nobody; it goes on", run_id, key)
+                drive(run_id, record.project, record.folder)
+        return bool(unended)
+
     def _fire(self, name: str, key: str, moment: datetime) -> None:
         firing = f"{key}@{moment.isoformat()}"
-        if not self.overlap and self.store.unended_firings(key):
+        if self._going(key) and not self.overlap:
             _log.info("%s is due and its last firing still runs", name)
             return
         try:

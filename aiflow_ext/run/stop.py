@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.cleaning import cleanup_run
+from aiflow_ext.run.cleaning import clean_up
 from aiflow_ext.run.control import ring
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
@@ -63,12 +63,12 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
             if each.last is not None and not each.last.state.ended and each.last not in live:
                 ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
             elif each.last is None or each.last.state.ended:
-                ledger.skip(each, "the run was stopped before it started")
+                ledger.skip(each, STOPPED_BEFORE)
     ledger.flush()
     if job is None and not problems:
         ledger.close(JobState.STOPPED)
         try:
-            cleanup_run(observed.plan, observed.run_id, observed.folder)
+            clean_up(observed.plan, record, observed.store)
         except Exception as error:  # gc does it again
             _log.warning("cleaning up: %s: %s", type(error).__name__, error)
     if problems:

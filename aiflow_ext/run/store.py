@@ -335,6 +335,11 @@ class Store:
         with self.writing() as db:
             db.execute("update asked set done = 1 where id = ?", (number,))
 
+    def drop_requests(self, run_id: str) -> None:
+        """Nothing more is to be done of what has been asked."""
+        with self.writing() as db:
+            db.execute("update asked set done = 1 where run = ?", (run_id,))
+
     # -- the file ---------------------------------------------------------------------------------------------------
 
     def _migrate(self) -> None:

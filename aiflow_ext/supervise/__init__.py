@@ -10,10 +10,11 @@ module here is for:
     daemon      the supervisor process: its loop and its clients
     processes   the supervisor's children: started, reaped, taken over, recorded
     sweep       ending everything that a process started
+    clock       a folder's own clock, which nobody sets
     proc        what the kernel tells of processes
 
-The daemon's half (daemon, processes, sweep, journal, proc) runs without site-packages and imports nothing heavy, so
-that a supervisor is up in a moment and stays small.
+The daemon's half (daemon, processes, sweep, journal, clock, proc) runs without site-packages and imports nothing heavy,
+so that a supervisor is up in a moment and stays small.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import time
 import traceback
 
 from aiflow_ext.supervise import proc
+from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter, encode
 from aiflow_ext.supervise.sweep import Sweep
 
@@ -54,6 +55,7 @@ class Processes:
     def __init__(self, folder: int, publish: Callable[[bytes], None]) -> None:
         self.publish = publish
         self.boot = proc.boot_id()
+        self.clock = Clock(folder)
         self.living: dict[str, Process] = {}
         self.settled: set[str] = set()
         self.adopted: dict[int, Process] = {}
@@ -101,8 +103,10 @@ class Processes:
         try:
             pid = self._spawn(spec, umask)
         except Exception as error:
-            return self._change({"id": id, "state": "not_started", "error": _words(error), "ended_at": time.time()})
-        now = time.time()
+            return self._change(
+                {"id": id, "state": "not_started", "error": _words(error), "ended_at": self.clock.now()}
+            )
+        now = self.clock.now()
         # Our own child, not yet waited for: the pid cannot have passed on.
         process = Process(id, mark, pid, proc.start_time(pid) or 0, child=True)
         self.living[id] = self._mains[pid] = process
@@ -115,7 +119,7 @@ class Processes:
         self.reap()
         record = self.record(id)
         if record is None:
-            change = {"id": id, "state": "cancelled", "stop_requested": True, "ended_at": time.time()}
+            change = {"id": id, "state": "cancelled", "stop_requested": True, "ended_at": self.clock.now()}
             return self._change(change)
         if record["state"] in ("cancelled", "not_started"):
             return record
@@ -233,8 +237,7 @@ class Processes:
     def _ended(self, process: Process, status: int, usage: dict[str, float] | None) -> None:
         self._forget(process)
         killed = os.WIFSIGNALED(status)
-        # Not time.time(): the clock may have been set since the start, and a duration must stay true.
-        began = (self.record(process.id) or {}).get("started_at") or time.time()
+        began = (self.record(process.id) or {}).get("started_at") or self.clock.now()
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         lasted = now - (process.began if process.began is not None else process.start / os.sysconf("SC_CLK_TCK"))
         self._change(
@@ -254,7 +257,7 @@ class Processes:
     def _lost(self, id: str, why: str) -> None:
         if id in self.living:
             self._forget(self.living[id])
-        self._change({"id": id, "state": "lost", "ended_at": time.time(), "error": why})
+        self._change({"id": id, "state": "lost", "ended_at": self.clock.now(), "error": why})
 
     def _forget(self, process: Process) -> None:
         self.living.pop(process.id, None)
@@ -391,7 +394,8 @@ class Processes:
                 self._lost(id, NEVER_SEEN)
                 return
             pid, start = leaders[0].pid, leaders[0].start
-            began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + start / os.sysconf("SC_CLK_TCK")
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK")
+            began = self.clock.now() - age
             self._change({"id": id, "state": "running", "pid": pid, "start_time": start, "started_at": began})
         else:
             pid, start = record["pid"], record["start_time"]

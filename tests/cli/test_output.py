@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
+
+from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -16,6 +20,65 @@ def test_nothing_in_a_pipe_has_colour_codes(project, cli):
     for args in (["plugins"], ["run", project.root], ["render", project.root], ["why", "local", "python"], ["--help"]):
         done = cli(*args, env={**os.environ, "FORCE_COLOR": "", "TERM": "xterm-256color"})
         assert "\x1b" not in done.stdout + done.stderr, args
+
+
+def piped(project, cli_env, jobs, failing=""):
+    """A run of many jobs whose lines fill a pipe many times over; and the pipe's reading end."""
+    names = [f"{'long-' * 30}{number}" for number in range(jobs)]
+    body = "\n".join(f"with af.job({name!r}): af.cmd('true')" for name in names)
+    config = CMD + "".join(f"{name}: {{}}\n" for name in names)
+    if failing:
+        body, config = f"{body}\nwith af.job('bad'): af.cmd('false')", f"{config}bad: {{}}\n"
+    project.jobs(body, config)
+    read, write = os.pipe()
+    fcntl.fcntl(write, 1031, 4096)  # F_SETPIPE_SZ
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
+    run = subprocess.Popen(argv, stdout=write, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=cli_env)
+    os.close(write)
+    return run, read, names
+
+
+def ended(project):
+    """Wait until the project's only run has come to its end; its state."""
+    for _ in range(3000):
+        if (project.root / ".aiflow" / "state.db").exists():
+            store = Store(project.root / ".aiflow", create=False)
+            runs = store.runs()
+            store.close()
+            if runs and runs[0]["ended_at"] is not None:
+                return runs[0]["state"]
+        select.select([], [], [], 0.02)
+    raise AssertionError("the run does not end")
+
+
+def test_a_run_goes_on_while_nobody_reads_its_lines(project, cli_env):
+    run, read, names = piped(project, cli_env, 60)
+    assert ended(project) == "FINISHED"
+    with os.fdopen(read) as pipe:
+        lines = pipe.read().splitlines()
+    assert run.wait(30) == 0
+    assert {line.split()[1] for line in lines if " FINISHED" in line and line.split()[1] in names} == set(names)
+    assert lines[0].endswith("60 jobs")
+    assert lines[-1].startswith("run ")
+
+
+def test_a_run_goes_on_after_the_reader_of_its_lines_has_left(project, cli_env):
+    run, read, _ = piped(project, cli_env, 40, failing="bad")
+    os.read(read, 1)
+    os.close(read)
+    assert ended(project) == "FAILED"
+    assert run.wait(30) == 1
+    assert run.stderr.read() == b""
+    run.stderr.close()
+
+
+def test_a_firing_that_has_had_its_run_is_no_error(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {periodic: {interval: 10m}}\n")
+    again = ["run", project.root, "--only", "a", "--firing-id", "once"]
+    assert cli(*again).returncode == 0
+    done = cli(*again)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "firing 'once' has had its run\n"
 
 
 def test_a_terminal_gets_a_live_table(project, cli_env):

@@ -151,25 +151,30 @@ def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(
 # -- the machine ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jump", [-86400, 86400])
-def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
+def clock_set(bench, by):
+    """An environment in which the clock of our processes, and no other's, goes wrong by so many seconds."""
     site = bench.folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         textwrap.dedent(f"""
         import time
         true, calls = time.time, 0
-        def jumping():
+        def wrong():
             global calls
             calls += 1
-            return true() + ({jump} if calls > 5 and calls % 10 > 4 else 0)
-        time.time = jumping
+            return true() + ({by})
+        time.time = wrong
         """)
     )
+    return {**bench.env, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
+    env = clock_set(bench, f"{jump} if calls > 5 and calls % 10 > 4 else 0")
     jobs = {f"j{number}": "true" for number in range(8)}
     edges = [(f"j{number}", f"j{number - 1}") for number in range(1, 8)]
     bench.workflow(jobs, *edges, config="".join(f"{job}: {{timeout: 3600}}\n" for job in jobs))
-    env = {**bench.env, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     code, said = bench.call("run", str(bench.project.root), env=env)
     assert code == 0, said
     record = bench.record
@@ -180,6 +185,41 @@ def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
     order = [each.job for each in store.transitions(record.run_id) if each.state == "FINISHED"]
     store.close()
     assert order == list(jobs)
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_clock_that_was_set_before_a_resume_ends_no_job_by_its_timeout(bench, jump, alone):
+    bench.workflow({"first": bench.gate("first"), "second": "true"}, ("second", "first"),
+                   config="first: {timeout: 3600}\nsecond: {timeout: 3600}\n")  # fmt: skip
+    bench.killed("first")
+    if alone:
+        bench.kill_supervisor()
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), env=clock_set(bench, jump))
+    assert "2 jobs" in resumed.stdout.readline()
+    bench.release("first")
+    resumed.communicate(timeout=60)
+    record = bench.record
+    assert bench.ends["first"][1] == 1
+    for job in record.jobs.values():
+        for attempt in job.attempts:
+            assert 0 <= attempt.ended_at - attempt.started_at < 60
+            assert not attempt.timed_out
+    assert 0 <= record.ended_at - record.started_at < 120
+    assert (bench.count("start", "first"), bench.count("end", "first")) == (1, 1)
+    if not alone:
+        assert resumed.returncode == 0
+        assert bench.ends == {"first": ("FINISHED", 1), "second": ("FINISHED", 1)}
+
+
+def test_a_timeout_comes_although_the_clock_was_set_back_before_a_resume(bench):
+    bench.workflow({"first": bench.gate("first")}, config="first: {timeout: 3}\n")
+    bench.killed("first")
+    code, said = bench.resume(env=clock_set(bench, -86400))
+    assert code == 1, said
+    assert "timeout of 3 s" in said
+    (attempt,) = bench.record.jobs["first"].attempts
+    assert 3 <= attempt.ended_at - attempt.started_at < 20
 
 
 def test_after_a_reboot_what_ran_is_lost_and_neither_running_nor_failed(bench):
@@ -348,8 +388,8 @@ def test_a_run_whose_state_is_kept_elsewhere_outlives_its_project(bench):
 # -- the plugins ------------------------------------------------------------------------------------------------------
 
 
-def install(site, version):
-    """A distribution with a job plugin for a platform of its own."""
+def install(site, version, more=""):
+    """A distribution with a job plugin for a platform of its own; ``more`` methods of it."""
     shutil.rmtree(site, ignore_errors=True)
     info = site / f"mine-{version}.dist-info"
     info.mkdir(parents=True)
@@ -367,6 +407,7 @@ def install(site, version):
         class Plugin(LocalCmdLineJobPlugin):
             def platform(self): return Mine
         """)
+        + textwrap.indent(textwrap.dedent(more), "    ")
     )
 
 
@@ -385,6 +426,75 @@ def test_a_plugin_uninstalled_or_upgraded_in_between_is_named_and_the_run_goes_o
     install(site, "2.0")
     said = finishes(bench)
     assert "started with mine 1.0; it goes on with mine 2.0" in said
+
+
+@pytest.fixture
+def mine(bench):
+    """A gate and a job after it on a platform of its own; ``mine(more)`` gives its plugin ``more`` methods."""
+
+    def made(more):
+        site = bench.folder / "site"
+        install(site, "1.0", more)
+        bench.env["PYTHONPATH"] = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        bench.workflow({"first": bench.gate("first"), "second": "true"}, ("second", "first"))
+        bench.project.write(workflow_yaml='"*": {platform: mine, engine: cmd_line}\nfirst: {}\nsecond: {}\n')
+
+    return made
+
+
+def test_a_platform_is_checked_before_the_first_intent_and_not_when_its_jobs_run(bench, mine):
+    mine(f"""
+        import aiflow_ext as af
+        @af.hookimpl
+        def check_platform(self):
+            import os
+            return ["it is away"] if os.path.exists("{bench.folder}/away") else []
+        """)
+    bench.killed("first")
+    (bench.folder / "away").touch()
+    finishes(bench)
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 6
+    assert "it is away" in said
+
+
+def test_what_a_cleanup_could_not_remove_is_removed_by_gc(bench, mine):
+    mine(f"""
+        def cleanup_job(self, job):
+            import os
+            if os.path.exists("{bench.folder}/hinders"):
+                raise RuntimeError("not now")
+            open(f"{bench.folder}/cleaned-{{job.job_context.job_name}}", "w").close()
+        """)
+    (bench.folder / "hinders").touch()
+    driver = bench.drive()
+    bench.up("first")
+    bench.release("first")
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert "RuntimeError: not now" in said
+    (bench.folder / "hinders").unlink()
+    assert bench.call("gc", "--keep", "0", "--project", str(bench.project.root))[0] == 0
+    assert {path.name for path in bench.folder.glob("cleaned-*")} == {"cleaned-first", "cleaned-second"}
+    assert not list(bench.state.glob("runs/*"))
+
+
+def test_the_folder_of_a_run_whose_driver_died_before_it_was_on_record_is_removed_by_gc(bench):
+    """The kill at that very line is injected: nothing else comes there on demand."""
+    bench.workflow({"first": "true"})
+    dies = (
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.store import Store\n"
+        "Store.add_run = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1])"
+    )
+    died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
+    assert died.returncode == -signal.SIGKILL
+    collect = ["gc", "--keep", "0", "--project", str(bench.project.root)]
+    assert bench.call(*collect) == (0, "")  # it might be one that is just being made
+    (left,) = bench.state.glob("runs/*")
+    os.utime(left, (1e9, 1e9))
+    assert bench.call(*collect, "--dry-run") == (0, f"would remove {left.name}\n")
+    assert bench.call(*collect) == (0, f"removed {left.name}\n")
+    assert not left.exists()
 
 
 # -- the driver -------------------------------------------------------------------------------------------------------

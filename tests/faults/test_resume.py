@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+
+from aiflow_ext.run.store import Store
 
 
 def test_jobs_that_ended_while_nobody_drove_have_their_true_ends_and_run_once(bench):
@@ -143,3 +147,62 @@ def test_a_stop_that_the_driver_died_in_is_finished_by_the_next(bench, until, no
     assert resumed.returncode == 7
     assert bench.ends == {"a": ("STOPPED", 1)}
     nothing_left()
+
+
+DIES = """
+import os, sys
+from aiflow_ext.run import prepare_run
+from aiflow_ext.run.ledger import Ledger
+
+def close(*_):
+    os.kill(os.getpid(), 9)
+
+Ledger.close = close
+"""
+
+
+@pytest.mark.parametrize("driven", [True, False])
+def test_a_run_whose_stopper_died_before_the_verdict_is_a_stopped_one(bench, driven):
+    """The kill at that very line is injected: nothing else comes there on demand."""
+    bench.workflow({"a": "true", "b": "true"}, ("b", "a"))
+    told = "run = prepare_run(sys.argv[1]); run.driver.stop(); run.driver.run()"
+    if not driven:
+        told = (
+            "run = prepare_run(sys.argv[1]); run.lock.release(); run.bell = None\n"
+            "from aiflow_ext.run.observe import observe\nfrom aiflow_ext.run.stop import stop\n"
+            "stop(observe('latest', sys.argv[1]))"
+        )
+    died = subprocess.run([sys.executable, "-c", DIES + told, str(bench.project.root)], env=bench.env)
+    assert died.returncode == -signal.SIGKILL
+    assert bench.ends == {"a": ("STOPPED", 1) if driven else ("SKIPPED", 0), "b": ("SKIPPED", 0)}
+    code, said = bench.resume()
+    assert code == 7, said
+    assert bench.record.state == "STOPPED"
+
+
+def test_a_stop_is_asked_for_until_it_is_on_record(bench):
+    """A driver that takes a request and dies leaves it to the next; the kill is injected."""
+    bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
+    bench.killed("a")
+    store = Store(bench.state, create=False)
+    store.ask(bench.record.run_id, "stop", None, 1.0)
+    store.close()
+    dies = (
+        "import os, sys\nfrom aiflow_ext.run import prepare_resume\nfrom aiflow_ext.run.driver import Driver\n"
+        "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\n"
+        "prepare_resume('latest', project=sys.argv[1]).driver.run()"
+    )
+    died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
+    assert died.returncode == -signal.SIGKILL
+    code, said = bench.resume()
+    assert code == 7, said
+    assert bench.ends == {"a": ("STOPPED", 1), "b": ("SKIPPED", 0)}
+
+
+def test_a_stop_that_came_too_late_does_not_stop_the_run_that_goes_on(ended):
+    store = Store(ended.state, create=False)
+    store.ask(ended.record.run_id, "stop", None, 1.0)
+    store.close()
+    ended.flag.touch()
+    code, said = ended.resume("--failed")
+    assert code == 0, said

@@ -65,6 +65,22 @@ def test_told_to_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing
     nothing_left()
 
 
+def test_what_waited_for_its_turn_at_a_stop_has_no_attempt_and_runs_when_taken_up_again(project, cli_env):
+    project.jobs(SLEEPER + 'with af.job("b"): af.cmd("echo here > made; cat made")\n', CMD + "slow: {}\nb: {}\n")
+    run = start(project, cli_env, "--jobs", "1", "--on-interrupt", "stop", stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    until(lambda: job_is_up(project) and any(project.root.glob(".aiflow/runs/*/jobs/b/1/work")), "b is not made ready")
+    run.send_signal(signal.SIGINT)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=30)
+    record = record_of(project)
+    assert (record.jobs["b"].state, record.jobs["b"].attempts) == ("SKIPPED", [])
+    argv = [sys.executable, "-m", "aiflow_ext", "resume", record.run_id, "--from", "b"]
+    subprocess.run(argv, env=cli_env, cwd=project.root, check=False, capture_output=True, timeout=30)
+    again = record_of(project).jobs["b"]
+    assert [(attempt.number, attempt.state) for attempt in again.attempts] == [(1, "FINISHED")]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_without_a_terminal_a_signal_leaves_the_jobs_running_and_says_so(sleeping, cli_env, number, tmp_path):
     run = start(sleeping, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,0 +1,68 @@
+"""Lines on stdout by which nobody who drives a run is ever held up: the reader of a pipe may pause, or leave."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import sys
+import threading
+
+_AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting where it is writable at all
+
+
+class Outlet:
+    """Writes lines to stdout at once where that cannot block, else from a thread; nothing any more once the reader is
+    gone. ``close`` waits until all is written."""
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        try:
+            self._stdout: int | None = sys.stdout.fileno()
+        except (OSError, ValueError):  # somebody has put an object of his own there
+            self._stdout = None
+        self._poll = select.poll()
+        if self._stdout is not None:
+            self._poll.register(self._stdout, select.POLLOUT)
+        self._behind: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._gone = False
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        if self._gone:
+            return
+        if self._stdout is None:
+            print(text, flush=True)
+            return
+        data = text.encode("utf-8", "replace") + b"\n"
+        if self._writer is None and len(data) <= _AT_ONCE and self._poll.poll(0):
+            self._write(data)
+            return
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._catch_up, daemon=True, name="aiflow-lines")
+            self._writer.start()
+        self._behind.put(data)
+
+    def close(self) -> None:
+        """Return once everything is written; a reader that pauses is waited for."""
+        if self._writer is not None:
+            self._behind.put(None)
+            self._writer.join()
+        if self._gone:  # nor is what the command says afterwards to fail
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stdout.fileno())
+            os.close(nothing)
+
+    def _catch_up(self) -> None:
+        while (data := self._behind.get()) is not None:
+            if not self._gone:
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        assert self._stdout is not None
+        try:
+            while data:
+                data = data[os.write(self._stdout, data) :]
+        except OSError:  # EPIPE: the reader has left; the run is recorded all the same
+            self._gone = True

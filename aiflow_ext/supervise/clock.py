@@ -1,0 +1,57 @@
+"""The clock of a run's folder: the same for every process of one boot, so that setting the clock changes no duration.
+
+The first that asks writes down when the machine was booted, by the clock as it is then; all count on from there by
+CLOCK_BOOTTIME, which nobody sets and which goes on while the machine sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from aiflow_ext.supervise import proc
+
+FILE = "clock"  # the boot's id, and the moment of that boot in seconds since the epoch
+
+
+class Clock:
+    """The clock of a folder; of this process alone where the folder cannot be read or written."""
+
+    def __init__(self, folder: str | int) -> None:
+        """Read it, or begin it. ``folder`` is a path or a descriptor."""
+        self._booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        boot = proc.boot_id()
+        try:
+            number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC) if isinstance(folder, str) else os.dup(folder)
+        except OSError:
+            return
+        try:
+            self._booted = _read(number, boot) or _begin(number, boot, self._booted)
+        except OSError:
+            pass
+        finally:
+            os.close(number)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._booted + time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _read(folder: int, boot: str) -> float | None:
+    """When this boot was, as it is written down; None where nobody has."""
+    try:
+        with open(os.open(FILE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as file:
+            of, booted = file.read().split()
+        return float(booted) if of == boot else None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _begin(folder: int, boot: str, booted: float) -> float:
+    temporary = f".{FILE}.{os.getpid()}"
+    with open(
+        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder), "w"
+    ) as file:
+        file.write(f"{boot} {booted!r}\n")
+    os.rename(temporary, FILE, src_dir_fd=folder, dst_dir_fd=folder)
+    return booted

@@ -1,0 +1,110 @@
+"""Periodic jobs: when they are due, and that each firing has one run whoever is killed."""
+
+from __future__ import annotations
+
+import random
+import select
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import datetime, timezone
+
+import pytest
+
+from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.run.schedule import Schedule, previous_and_next
+from aiflow_ext.run.store import Store
+
+CMD = '"*": {platform: local, engine: cmd_line}\n'
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "last", "following"),
+    [
+        ({"interval": 600.0}, "2026-03-01T10:05:00", "2026-03-01T10:00:00", "2026-03-01T10:10:00"),
+        ({"interval": 600.0}, "2026-03-01T10:10:00", "2026-03-01T10:10:00", "2026-03-01T10:20:00"),
+        ({"cron": "0 6 * * *"}, "2026-03-01T05:59:59", "2026-02-28T06:00:00", "2026-03-01T06:00:00"),
+        ({"cron": "0 6 * * *"}, "2026-03-01T06:00:00", "2026-03-01T06:00:00", "2026-03-02T06:00:00"),
+        # Berlin goes to summer time at 02:00 on 29 March 2026: 06:00 there is 05:00 UTC before and 04:00 after.
+        (
+            {"cron": "0 6 * * *", "time_zone": "Europe/Berlin"},
+            "2026-03-28T12:00:00",
+            "2026-03-28T05:00:00",
+            "2026-03-29T04:00:00",
+        ),
+    ],
+)
+def test_when_a_job_was_due_and_is_due_next(given, now, last, following):
+    assert previous_and_next(PeriodicConfig(**given), at(now)) == (at(last), at(following))
+
+
+def firings(root):
+    """The firing's id of each run, and whether it has ended."""
+    store = Store(root / ".aiflow", create=False)
+    try:
+        return {
+            row[0]: (row[1], row[2] is not None) for row in store._db.execute("select run, firing, ended_at from runs")
+        }
+    finally:
+        store.close()
+
+
+@pytest.mark.slow
+def test_a_scheduler_killed_at_any_moment_fires_nothing_twice_and_leaves_no_firing_undone(project, cli_env, tmp_path):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    command = f"set -C; read u < /proc/sys/kernel/random/uuid; : > {marks}/$AIFLOW_RUN.$u"
+    project.jobs(f'with af.job("tick"): af.cmd({command!r})', CMD + "tick: {periodic: {interval: 1s}}\n")
+    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
+    env = {**cli_env, "XDG_STATE_HOME": str(tmp_path / "home")}
+    for _ in range(10):
+        fires = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert fires.stdout.readline()  # it has begun
+        select.select([], [], [], chance.uniform(0.0, 1.5))
+        fires.kill()
+        fires.communicate()
+    fires = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = set(firings(project.root))
+    deadline = time.monotonic() + 60
+    try:
+        while not all(firings(project.root)[run][1] for run in before) or set(firings(project.root)) == before:
+            assert time.monotonic() < deadline, f"seed {seed}: {firings(project.root)}"
+            select.select([], [], [], 0.1)
+    finally:
+        fires.terminate()
+        fires.wait()
+    while not all(ended for _, ended in firings(project.root).values()):
+        assert time.monotonic() < deadline, f"seed {seed}: {firings(project.root)}"
+        select.select([], [], [], 0.1)
+    found = firings(project.root)
+    assert len({firing for firing, _ in found.values()}) == len(found) > 1
+    executed = Counter(path.name.partition(".")[0] for path in marks.iterdir())
+    assert executed == dict.fromkeys(found, 1), f"seed {seed}"
+
+
+def test_a_firing_whose_scheduler_died_before_its_driver_began_is_taken_up_again(
+    project, cli_env, tmp_path, monkeypatch
+):
+    """The death between the record and the driver is injected: nothing else comes there on demand."""
+    project.jobs('with af.job("tick"): af.cmd("true")', CMD + "tick: {periodic: {interval: 1h}}\n")
+    dies = (
+        "import os, sys\nimport aiflow_ext.run.detach as detach\n"
+        "detach.drive = lambda *_: os.kill(os.getpid(), 9)\n"
+        "detach.detach(sys.argv[1], only=['tick'], firing='tested/tick@then')"
+    )
+    subprocess.run([sys.executable, "-c", dies, str(project.root)], env=cli_env)
+    assert list(firings(project.root).values()) == [("tested/tick@then", False)]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    Schedule(str(project.root)).run(until=datetime.now(timezone.utc))
+    deadline = time.monotonic() + 60
+    while list(firings(project.root).values()) != [("tested/tick@then", True)]:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.05)
