@@ -46,6 +46,7 @@ def test_a_command(rendered) -> None:
     assert submission["app-node-label-expression"] == submission["am-container-node-label-expression"] == "gpu"
     assert submission["max-app-attempts"] == 1
     assert found["lifetime"] == 7200
+    assert found["rpc"] == ["rm.invalid:8032"]  # the REST API drops other resources
     assert found["spec"]["argv"] == ["echo", "$HOME", "a b"]
     assert found["spec"]["mark"] == "${run}:${server:application_id}"
     container = submission["am-container-spec"]

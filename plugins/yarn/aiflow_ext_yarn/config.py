@@ -25,6 +25,8 @@ class YarnJobConfig(af.BaseJobConfig):
         history: web address of the history server that keeps logs: ``http://jhs:19888``. Default: from HADOOP_CONF_DIR.
         scheduler: ``host:port``, one or several, that application masters speak to. Default: from HADOOP_CONF_DIR, else
             port 8030 of the ResourceManagers' hosts.
+        rpc: ``host:port``, one or several, where jobs that ask for ``resources`` are submitted: the REST API has no
+            word for those. Default: from HADOOP_CONF_DIR, else port 8032 of the ResourceManagers' hosts.
         file_system: the URI by which nodes read what is staged: ``hdfs://nameservice``. Default: fs.defaultFS of
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
         user: whom to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
@@ -60,6 +62,7 @@ class YarnJobConfig(af.BaseJobConfig):
         webhdfs: str | Sequence[str] | None = None,
         history: str | None = None,
         scheduler: str | Sequence[str] | None = None,
+        rpc: str | Sequence[str] | None = None,
         file_system: str | None = None,
         user: str | None = None,
         authentication: Literal["simple", "kerberos"] | None = None,
@@ -84,6 +87,7 @@ class YarnJobConfig(af.BaseJobConfig):
         self.webhdfs = _list(webhdfs, "webhdfs", _web)
         self.history = None if history is None else _web("history", history)
         self.scheduler = _list(scheduler, "scheduler", _host_port)
+        self.rpc = _list(rpc, "rpc", _host_port)
         self.file_system, self.user, self.authentication = file_system, user, authentication
         if file_system is not None and not re.fullmatch(r"[a-z]+://[^/\s]+/?", file_system):
             raise ValueError(

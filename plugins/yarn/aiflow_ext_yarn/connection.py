@@ -19,6 +19,7 @@ class Connection(Jsonable):
     Args:
         resource_managers: URLs of the ResourceManagers' web services, ``http://host:8088``.
         schedulers: ``host:port`` for application masters.
+        rpc: ``host:port`` for clients, of Hadoop RPC.
         namenodes: URLs of the NameNodes' (or an HttpFS server's) web services, ``http://host:9870``.
         history: URL of the history server's ``/ws/v1/history``; None: there is none.
         file_system: URI prefix by which nodes read staged files.
@@ -45,11 +46,12 @@ class Connection(Jsonable):
         staging: str,
         patience: float,
         renewer: str = "yarn",
+        rpc: Sequence[str] = (),
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
-        self.staging, self.patience, self.renewer = staging, patience, renewer
+        self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Conn
         config.staging or f"/user/{user}/.aiflow",
         config.patience,
         _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
+        config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],
     )
 
 

@@ -145,6 +145,7 @@ def content(job: YarnJob) -> Json:
         "resource_manager": list(connection.resource_managers),
         "webhdfs": list(connection.namenodes),
         "user": connection.user,
+        **({"rpc": list(connection.rpc)} if config.resources else {}),
         "files": shown,
         "submission": submission,
         "spec": spec,

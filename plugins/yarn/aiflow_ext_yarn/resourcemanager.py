@@ -124,6 +124,11 @@ class ResourceManager:
         Raises PlatformError where it is refused.
         """
         base, _ = self.active()
+        if "resourceInformations" in application["resource"]:
+            from aiflow_ext_yarn import submission
+
+            submission.submit(self.connection, application, self._delegation() if self.connection.kerberos else None)
+            return
         answer = self._request(base, "POST", "/apps", None, application)
         if 300 <= answer.status < 400:
             raise Unreachable(f"the ResourceManager at {base} has just become a standby")
@@ -136,6 +141,11 @@ class ResourceManager:
             raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}: {words}")
         raise PlatformError(f"the ResourceManager refuses application {application['application-id']}: {_short(words)}",
                             hint=_cure(words))  # fmt: skip
+
+    def _delegation(self) -> str:
+        """A delegation token of the ResourceManager's own, for its RPC."""
+        answer = self.call("POST", "/delegation-token", body={"renewer": self.connection.renewer})
+        return str(self._json(answer, "asking for a delegation token").get("token", ""))
 
     def app(self, application: str) -> Json | None:
         """What is known of an application; None where an active ResourceManager does not know it: that is proved."""

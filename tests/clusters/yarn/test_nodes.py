@@ -76,7 +76,7 @@ def test_a_label_that_the_queue_may_not_use(workflow: Workflow) -> None:
 
 
 def test_other_resources(workflow: Workflow, nodes: Bed) -> None:
-    """One widget each, two there are: the third job waits."""
+    """One widget each, two there are: the third job waits. They are submitted by RPC, for REST drops widgets."""
     workflow.write({f"j{number}": workflow.until("go") for number in range(3)}, {"resources": {"widget": 1}})
     process = workflow.begin("--jobs", "3")
 

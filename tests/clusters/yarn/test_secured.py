@@ -18,7 +18,9 @@ def _up(bed: Bed, no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
     kept = {name: os.environ.get(name) for name in ("KRB5_CONFIG", "KRB5CCNAME")}
     there = any(bed.status().values())
     try:
-        bed.up()
+        bed.up(sites={
+            "yarn": {"yarn.nodemanager.resource-type.widget": "2"}, "resource-types": {"yarn.resource-types": "widget"},
+        })  # fmt: skip
         yield bed
     except BedError as error:
         no_cluster(f"the secured YARN bed does not come up: {error}")
@@ -119,6 +121,13 @@ class TestKerberos:
         assert secure.tls is not None
         record = workflow.write_chain(ca=str(secure.tls.ca)).run()
         assert record["exit"] == 0, record
+
+    def test_other_resources(self, workflow: Workflow, secure: Bed) -> None:
+        """Submitted by RPC, with a delegation token of the ResourceManager's."""
+        assert secure.tls is not None
+        config = {"ca": str(secure.tls.ca), "resources": {"widget": 1}, "env": {"TOKEN": {"secret": "env:HOME"}}}
+        record = workflow.write({"job": 'test -n "$TOKEN" && exit 4'}, config).run()
+        assert record["jobs"]["job"]["attempts"][0]["exit_code"] == 4, record
 
     def test_no_ticket(self, workflow: Workflow, secure: Bed) -> None:
         assert secure.tls is not None
