@@ -70,11 +70,13 @@ class YarnJob(af.AbstractJob):
 
     def reachable(self, url: str) -> str:
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
-        if not url.startswith("hdfs://"):
+        parts = urlsplit(url)
+        if parts.scheme == "webhdfs" and self.connection.kerberos:  # a token says who it is, and is to say it alone
+            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.scheme != "hdfs":
             return url
-        namenode = urlsplit(self.connection.namenodes[0])
-        who = "" if self.connection.kerberos else f"{self.connection.user}@"  # a token says it
-        return f"webhdfs://{who}{namenode.netloc}{urlsplit(url).path}"
+        who = "" if self.connection.kerberos else f"{self.connection.user}@"
+        return f"webhdfs://{who}{urlsplit(self.connection.namenodes[0]).netloc}{parts.path}"
 
     def argv(self) -> list[Value]:
         """The job's argument vector, as the application master takes it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yarn_settings as settings
 from yarn_bed import Bed
 from yarn_runs import Workflow
 
@@ -14,22 +15,20 @@ RMADMIN = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
 QUEUE = "yarn.scheduler.capacity.root"
 
 
-def _sites(bed: Bed) -> dict[str, dict[str, str]]:
-    labels = {f"{QUEUE}.accessible-node-labels": "*", f"{QUEUE}.accessible-node-labels.fast.capacity": "100"}
-    for queue, share in (("default", "100"), ("small", "0")):
-        labels[f"{QUEUE}.{queue}.accessible-node-labels"] = "fast" if queue == "default" else " "
-        if queue == "default":
-            labels[f"{QUEUE}.{queue}.accessible-node-labels.fast.capacity"] = share
-    calculator = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
-    return {
-        "yarn": {
-            "yarn.node-labels.enabled": "true",
-            "yarn.node-labels.fs-store.root-dir": f"file://{bed.folder}/data/labels",
-            "yarn.nodemanager.resource-type.widget": "2",
-        },
-        "capacity-scheduler": {**labels, "yarn.scheduler.capacity.resource-calculator": calculator},
-        "resource-types": {"yarn.resource-types": "widget", "yarn.resource-types.widget.maximum-allocation": "2"},
+def _sites(bed: Bed) -> dict[str, dict[str, object]]:
+    found = settings.widgets()
+    found["yarn"] |= {
+        "yarn.node-labels.enabled": "true",
+        "yarn.node-labels.fs-store.root-dir": f"file://{bed.folder}/data/labels",
     }
+    found["capacity-scheduler"] |= {
+        f"{QUEUE}.accessible-node-labels": "*",
+        f"{QUEUE}.accessible-node-labels.fast.capacity": 100,
+        f"{QUEUE}.default.accessible-node-labels": "fast",
+        f"{QUEUE}.default.accessible-node-labels.fast.capacity": 100,
+        f"{QUEUE}.small.accessible-node-labels": " ",
+    }
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yarn_settings as settings
 from yarn_bed import Bed
 from yarn_hadoop import BedError
 from yarn_runs import Workflow
@@ -18,9 +19,7 @@ def _up(bed: Bed, no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
     kept = {name: os.environ.get(name) for name in ("KRB5_CONFIG", "KRB5CCNAME")}
     there = any(bed.status().values())
     try:
-        bed.up(sites={
-            "yarn": {"yarn.nodemanager.resource-type.widget": "2"}, "resource-types": {"yarn.resource-types": "widget"},
-        })  # fmt: skip
+        bed.up(sites=settings.widgets())
         yield bed
     except BedError as error:
         no_cluster(f"the secured YARN bed does not come up: {error}")

@@ -64,7 +64,7 @@ def hdfs(folder: Path, ports: Ports) -> dict[str, object]:
         "dfs.namenode.name.dir": f"file://{folder}/data/nn",
         "dfs.datanode.data.dir": f"file://{folder}/data/dn",
         "dfs.replication": 1,
-        "dfs.permissions.enabled": "false",
+        "dfs.permissions.enabled": "true",
         "dfs.namenode.safemode.extension": 0,
         "dfs.namenode.safemode.threshold-pct": 0.999,
         "dfs.webhdfs.enabled": "true",
@@ -162,6 +162,16 @@ def second_node(folder: Path, ports: Ports) -> dict[str, object]:
     }
 
 
+def widgets() -> dict[str, dict[str, object]]:
+    """What it takes for nodes to have another resource, by file: two of ``widget`` each."""
+    calculator = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
+    return {
+        "yarn": {"yarn.nodemanager.resource-type.widget": 2},
+        "capacity-scheduler": {"yarn.scheduler.capacity.resource-calculator": calculator},
+        "resource-types": {"yarn.resource-types": "widget", "yarn.resource-types.widget.maximum-allocation": 2},
+    }
+
+
 def mapred(ports: Ports) -> dict[str, object]:
     """mapred-site.xml, for the JobHistoryServer alone."""
     return {
@@ -225,6 +235,7 @@ def secured(folder: Path, realm: str, keytab: Path) -> dict[str, dict[str, objec
             "dfs.datanode.kerberos.principal": principals["dn"],
             "dfs.datanode.keytab.file": keytab,
             "ignore.secure.ports.for.testing": "true",
+            "dfs.permissions.enabled": "false",  # nobody has made a home for ada
         },
         "yarn": {
             "yarn.resourcemanager.principal": principals["rm"],
