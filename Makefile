@@ -38,17 +38,21 @@ test: $(VENV)/dev $(VENV)/examples
 
 test-faults: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/faults
-	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $(LOOPS)
+	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $(LOOPS) kit-catches
 	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
 
 # The kit's kill loop, on both local plugins and on two that an attempt host runs.
 LOOPS = loop-TestLocalPython loop-TestLocalCommand loop-nohup loop-returning
-.PHONY: $(LOOPS)
+.PHONY: $(LOOPS) kit-catches
 loop-TestLocalPython loop-TestLocalCommand: KILLS = all
 loop-nohup loop-returning: KILLS = 250
 $(LOOPS): loop-%: $(VENV)/dev
 	@$(BIN)/pytest -m '' -rP tests/testing/test_local_conformance.py tests/testing/test_hosted_kills.py \
 	    -k '$* and killed' --aiflow-kills=$(KILLS)
+
+# The kit on plugins with a mistake each, and on the example.
+kit-catches: $(VENV)/dev
+	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py
 
 test-clusters: $(VENV)/clusters
 	@$(BIN)/pytest -m cluster tests/clusters $(ARGS)
@@ -106,7 +110,7 @@ $(VENV)/examples: $(VENV)/core examples/digits/requirements.txt
 	@touch $@
 
 # The platforms that have clusters, and what their artifacts need: on this side what pods have on theirs.
-CLUSTERS = plugins/kubernetes plugins/yarn[artifacts]
+CLUSTERS = plugins/kubernetes[s3] plugins/yarn[artifacts]
 S3 = tests/clusters/kubernetes/images/s3.txt
 
 $(VENV)/clusters: $(VENV)/dev $(VENV)/examples $(S3) 

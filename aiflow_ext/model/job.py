@@ -18,7 +18,8 @@ class JobContext(Jsonable):
         job_name: the job's key.
         attempt: number of the attempt, from 1.
         native_id: the attempt's name on its platform.
-        work_folder: absolute path of the attempt's own folder on this machine: its logs, and the plugin's files.
+        work_folder: absolute path of the attempt's own folder on this machine: its logs, and the plugin's files. Not
+            where the job works: that is its variable AIFLOW_WORK_FOLDER, on its platform.
         artifacts_url: where the run's artifacts are: ``<artifacts>/<run>``.
         inputs: URL by name of each artifact that the job reads (``<job>/<node>`` or ``<job>/<node>/<output>``).
         run_folder: absolute path of the run's folder on this machine.

@@ -160,7 +160,7 @@ class Driver:
         else:
             for launcher in self._one_a_plugin():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
-            self.ledger.close(self._verdict())
+            self.ledger.close(held=self._held)
             if _identity(self.record.folder) != self._home:
                 raise self._gone()
         return self.record
@@ -768,18 +768,10 @@ class Driver:
         if self.listener is not None:
             self.listener(transition)
 
-    def _verdict(self) -> JobState:
-        states = {job.state for job in self.record.jobs.values()}
-        if states & {JobState.FAILED, JobState.LOST}:
-            return JobState.FAILED
-        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver
-        if self._held or stopped or JobState.STOPPED in states:
-            return JobState.STOPPED
-        return JobState.FINISHED
-
     def _check_platforms(self) -> None:
         """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
-        if any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts):
+        intended = any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts)
+        if intended and not self.had_ended:
             return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():

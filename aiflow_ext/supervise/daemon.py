@@ -37,6 +37,8 @@ PR_SET_CHILD_SUBREAPER = 36
 LONGEST_REQUEST = 64 << 20
 # A subscriber that reads nothing (a stopped driver) is let go; it reads the journal when it comes back.
 LONGEST_BACKLOG = 4 << 20
+# Seconds for which news that nobody acts upon may wait, to be sent with other news.
+LINGER = 0.005
 
 
 class Client:
@@ -72,11 +74,12 @@ class Client:
                 del self._in[: end + 1]
                 self.daemon.request(self, line)
 
-    def send(self, data: bytes) -> None:
-        """Send ``data`` with the next flush."""
+    def send(self, data: bytes, now: bool = True) -> None:
+        """Send ``data`` with the next flush, or, where it need not be ``now``, with whatever is sent next."""
         if not self.closed:
             self._out += data
-            self.daemon.unsent.add(self)
+            if now:
+                self.daemon.unsent.add(self)
 
     def flush(self) -> None:
         """Send what there is, now or as soon as the other side reads."""
@@ -114,6 +117,7 @@ class Daemon:
         self.selector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
         self.unsent: set[Client] = set()
+        self._lingers_until: float | None = None
         self.waiting: dict[str, list[tuple[Client, int, str]]] = {}
         self.leaving = False
         self.child_ended = False
@@ -136,6 +140,9 @@ class Daemon:
             delay = self.processes.tick()
             if self.processes.settled:
                 self._answer_waiting()
+            if self._lingers_until is not None and time.monotonic() >= self._lingers_until:
+                self._lingers_until = None
+                self.unsent |= {client for client in self.clients if client.subscribed}
             self._flush()
             if self._may_leave():
                 break
@@ -150,11 +157,13 @@ class Daemon:
         except FileNotFoundError:
             pass
 
-    def publish(self, line: bytes) -> None:
-        """Send a journal line to whoever subscribed."""
+    def publish(self, line: bytes, over: bool) -> None:
+        """Send a journal line to whoever subscribed: at once where a process is ``over``, else in a moment."""
         for client in list(self.clients):
             if client.subscribed:
-                client.send(line)
+                client.send(line, now=over)
+        if not over and self._lingers_until is None:
+            self._lingers_until = time.monotonic() + LINGER
 
     def request(self, client: Client, line: bytes) -> None:
         """Do what ``line`` asks and answer."""
@@ -256,6 +265,8 @@ class Daemon:
         now = time.monotonic()
         if self._idle_since is not None:
             waits.append(self._idle_since + self.idle - now)
+        if self._lingers_until is not None:
+            waits.append(self._lingers_until - now)
         if self._deaf_until:
             if now >= self._deaf_until:
                 self._deaf_until = 0.0

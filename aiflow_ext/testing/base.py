@@ -223,6 +223,13 @@ class BaseLevel(Support):
         if raised is not None:
             complain(f"{self.name}: submit_job raises for a job that exits with 0: {raised}",
                      "raise for a job that failed, and for nothing else", "the-nine-methods")  # fmt: skip
+        if (starts := self.trial.marks.count("start")) != 1:
+            complain(
+                f"{self.name}: generate_job_resource came twice, as after a crash, and submit_job once; the job was "
+                f"executed {starts} times",
+                "start the job in submit_job and nowhere else",
+                "the-nine-methods",
+            )
         if "attach" in self.zygote.facts["offers"]:
             client("attach")
             self.ended(client)

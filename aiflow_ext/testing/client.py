@@ -26,6 +26,7 @@ from aiflow_ext.run.stored import plan_from_data, plan_to_data
 from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.watching import Watching
 from aiflow_ext.translate.state import state_folder
 
@@ -135,8 +136,8 @@ class ClientSide:
         request = self.launcher.render(self.job)
         return None if request is None else {"kind": request.kind, "content": encode(request.content)}
 
-    def do_events(self, seconds: float, cursor: str | None = None) -> list[dict[str, Any]]:
-        """What a watch of this attempt tells until its end, or in so many seconds."""
+    def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
+        """What a watch of this attempt tells until its end (or the state ``until``), or in so many seconds."""
         native_id, told = str(self.context.native_id), []
         deadline = time.monotonic() + seconds
         events = self.launcher.watch([native_id], cursor)
@@ -144,7 +145,7 @@ class ClientSide:
             if event is not None and event.native_id == native_id:
                 told.append({"state": str(event.state), "exit_code": event.exit_code, "signal": event.signal,
                              "cursor": event.cursor})  # fmt: skip
-                if event.state.ended:
+                if event.state.ended or str(event.state) == until:
                     break
             if time.monotonic() > deadline:
                 break
@@ -257,10 +258,10 @@ class ClientSide:
         assert self._run is not None
         return self._run.driver.run().summary()
 
-    def do_drive_traced(self, at: int | None, files: list[str]) -> dict[str, Any]:
-        """Drive the run, and be killed at the line number ``at``; None: count the lines."""
+    def do_drive_traced(self, at: int | list[Any] | None, files: list[str]) -> dict[str, Any]:
+        """Drive the run, and be killed at the line with the number ``at``, or at that place; None: count the lines."""
         assert self._run is not None
-        return crash.drive(self._run, at, files)
+        return crash.drive(self._run, Place(*at) if isinstance(at, list) else at, files)
 
     def do_drive_until(self, state: str) -> None:
         """Drive the run, and be killed once a job has come to ``state``."""

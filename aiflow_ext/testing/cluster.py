@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -10,10 +12,12 @@ from typing import Any, NamedTuple, NoReturn
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.conformance import JobPluginConformance
 from aiflow_ext.testing.levels import level
+from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.trial import by_name
 
 OUTAGE = 10.0  # seconds that the server is away
 FEW, MANY = 2, 6  # jobs of the two runs whose requests are compared
+DRAWN = 50  # lines of the kill loop that stand anywhere, beside all those next to I/O
 
 cluster = level("cluster", "lookup", "attach", "watch", "check_platform")
 
@@ -62,6 +66,18 @@ class ClusterConformance(JobPluginConformance):
 
     def _override(self, name: str, cure: str) -> NoReturn:
         complain(f"{self.name}: the level cluster needs {name}(self) in {type(self).__name__}", cure, "level-cluster")
+
+    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int] | list[int | Place], str]:
+        """A kill on a cluster takes seconds: at each line next to I/O and ``DRAWN`` others; or so many of both."""
+        first, last = counted["intent"], counted["acknowledged"] + 1
+        beside = [Place(*place) for *place, number in counted["beside"] if first <= number <= last]
+        draw, count = random.Random(self._seed()), len(beside)
+        if wanted is not None:
+            count = min(count, math.ceil(wanted * 0.6))
+            beside = [beside[index] for index in sorted(draw.sample(range(len(beside)), count))]
+        drawn = super().points(counted, DRAWN if wanted is None else wanted - count)[0]
+        words = f", {len(beside)} next to I/O of {sum(first <= each[-1] <= last for each in counted['beside'])}"
+        return [*beside, *drawn], words
 
     # -- the server -------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
-"""Ends a client at the k-th line that it executes, in the rooms run, host and supervise and in the plugin."""
+"""Ends a client at the k-th line that it executes, in the rooms run, host and supervise and in the plugin; or at a line
+that stands next to I/O.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from aiflow_ext import host, run, supervise
 from aiflow_ext.run import launch
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.run.start import Run
+from aiflow_ext.testing.places import Place
 
 _ROOMS = [os.path.dirname(os.path.abspath(str(room.__file__))) + os.sep for room in (run, host, supervise)]
 
@@ -30,29 +33,53 @@ def files_of(plugin: Any) -> list[str]:
     return sorted(set(found))
 
 
+# What is I/O of all that is written in C: a socket's and a file's methods, the store's statements, and these functions.
+_IO_TYPES = ("socket", "_SSLSocket", "Connection", "Cursor", "FileIO", "BufferedWriter", "BufferedReader",
+             "BufferedRandom", "TextIOWrapper")  # fmt: skip
+_IO_FUNCTIONS = frozenset((
+    "open", "open_code", "write", "pwrite", "writev", "rename", "replace", "mkdir", "rmdir", "unlink", "remove", "link",
+    "symlink", "truncate", "ftruncate", "fsync", "fdatasync", "chmod", "utime", "kill", "fork", "fork_exec",
+    "posix_spawn", "flock", "lockf", "sendmsg", "mkfifo", "pipe", "pipe2", "connect",
+))  # fmt: skip
+_IO_MODULES = ("posix", "io", "_io", "fcntl", "_posixsubprocess", "_socket", "_sqlite3", "sqlite3")
+
+
 class Lines:
     """Counts the lines that all threads execute in some files, and ends the process at one of them.
 
     Args:
-        at: the line at which to end it; None: count only.
+        at: the line at which to end it, by its number or its place; None: count only.
         files: the files, or folders of them.
+
+    Attributes:
+        beside: where ``at`` is None: the places of the lines that do I/O, and of those that come next, with their
+            numbers.
     """
 
-    def __init__(self, at: int | None, files: list[str]) -> None:
+    def __init__(self, at: int | Place | None, files: list[str]) -> None:
         self.at, self.files = at, tuple(files)
         self.count = 0
+        self.beside: dict[Place, int] = {}
         self._numbers = itertools.count(1)
         self._known: dict[str, bool] = {}
+        self._times: dict[tuple[str, int], int] = {}
+        self._local = threading.local()
 
     def arm(self) -> None:
         """From now on, in this thread and in every new one."""
         threading.settrace(self._called)
         sys.settrace(self._called)
+        if self.at is None:
+            threading.setprofile(self._built_in)
+            sys.setprofile(self._built_in)
 
     def disarm(self) -> None:
         """Stop in this thread, and in those to come."""
         sys.settrace(None)
         threading.settrace(None)
+        if self.at is None:
+            sys.setprofile(None)
+            threading.setprofile(None)
 
     def _called(self, frame: FrameType, event: str, argument: Any) -> Any:
         name = frame.f_code.co_filename
@@ -66,11 +93,39 @@ class Lines:
             self.count = number = next(self._numbers)
             if number == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if not isinstance(self.at, int):
+                self._arrived(frame, number)
         return self._line
 
+    def _arrived(self, frame: FrameType, number: int) -> None:
+        where = (frame.f_code.co_filename, frame.f_lineno)
+        self._times[where] = time = self._times.get(where, 0) + 1
+        place = Place(*where, time)
+        if place == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if getattr(self._local, "has_done", False):
+            self.beside.setdefault(place, number)
+            self._local.has_done = False
+        self._local.last = place, number
 
-def drive(prepared: Run, at: int | None, files: list[str]) -> dict[str, Any]:
-    """Drive a run under the count; how many lines it took, and at which an attempt was intended and acknowledged."""
+    def _built_in(self, frame: FrameType, event: str, function: Any) -> None:
+        """Notes the last line before a call of I/O, wherever below that line it is made."""
+        if event == "c_call" and is_io(function) and (last := getattr(self._local, "last", None)) is not None:
+            self.beside.setdefault(*last)
+            self._local.has_done = True
+
+
+def is_io(function: Any) -> bool:
+    """Whether a function that is written in C reaches the world outside of the process."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None and type(owner).__name__ in _IO_TYPES:
+        return True
+    return function.__name__ in _IO_FUNCTIONS and getattr(function, "__module__", None) in _IO_MODULES
+
+
+def drive(prepared: Run, at: int | Place | None, files: list[str]) -> dict[str, Any]:
+    """Drive a run under the count; how many lines it took, which are next to I/O, and at which number an attempt was
+    intended and acknowledged."""
     lines = Lines(at, [*_ROOMS, *files])
     reached: dict[str, int] = {}
     store = prepared.driver.ledger.store
@@ -89,7 +144,8 @@ def drive(prepared: Run, at: int | None, files: list[str]) -> dict[str, Any]:
         record = prepared.driver.run()
     finally:
         lines.disarm()
-    return {"lines": lines.count, **reached, "record": record.summary()}
+    beside = [[*place, number] for place, number in lines.beside.items()]
+    return {"lines": lines.count, **reached, "beside": beside, "record": record.summary()}
 
 
 def drive_until(prepared: Run, state: str) -> None:

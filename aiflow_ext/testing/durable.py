@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from aiflow_ext.testing import remains
@@ -123,6 +124,16 @@ class DurableLevel(Support):
                 complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
                          "a cursor belongs to the event that carries it", "beyond-the-nine")  # fmt: skip
 
+    @durable("watch")
+    def test_a_watch_tells_that_a_job_runs(self) -> None:
+        """RUNNING comes while the job runs: time-outs count from it, and other jobs may wait for it."""
+        _, native_id = self.started(self.jobs.counts(10), "half")
+        told = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
+        if not told or told[-1]["state"] != "RUNNING":
+            complain(f"{self.name}: the job runs; a watch that begins now tells {told or 'nothing'}",
+                     "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
+        self.trial.marks.put("go")
+
     # -- logs -------------------------------------------------------------------------------------------------------
 
     @durable()
@@ -154,6 +165,10 @@ class DurableLevel(Support):
 
         self._until(follow, "the job runs and has printed half of its lines; they do not come")
         self._compare_logs("stdout of the running job", half, followed)
+        waited = client("wait", seconds=0.2, timeout=max(5.0, self.patience / 4))
+        if waited not in (None, "RUNNING"):
+            complain(f"{self.name}: the job runs, and its handler's wait(0.2) returns {waited}",
+                     "return the state that it is in once the time is up", "handlers-are-data")  # fmt: skip
         state = client("state")
         if state != "RUNNING":
             complain(f"{self.name}: the job runs, and its handler says {state}", "let state() tell RUNNING",
@@ -163,11 +178,28 @@ class DurableLevel(Support):
         followed += self._read(client, "stdout", len(followed))
         self._compare_logs("stdout, followed by offset", _numbered("line"), followed)
 
+    @durable()
+    def test_logs_stay(self) -> None:
+        """After the attempt was cleaned up a user still reads what it has printed."""
+        record = self.trial.write({"job": self.jobs.prints_and_exits("hello", 1)}).run()
+        attempt = self.attempt_of(record)
+        try:
+            found = Path(attempt["folder"], "stdout").read_bytes()
+        except OSError:
+            found = b""
+        if found != b"hello\n":
+            complain(f"{self.name}: the job has printed 'hello', and was cleaned up; its log in the run's folder is "
+                     f"{found!r}", "keep the logs in job.job_context.work_folder, as stdout and stderr, before "
+                     "cleanup_job removes what holds them", "logs")  # fmt: skip
+
     def _piece(self, client: Client, stream: str, offset: int) -> bytes:
         found = client("logs", stream=stream, offset=offset)
         if found is None:
             complain(f"{self.name}: the handler cannot tell the logs", "implement logs(stream, offset)", "logs")
-        assert isinstance(found, bytes)
+        if not isinstance(found, bytes):
+            complain(
+                f"{self.name}: logs gives {type(found).__name__}, {found[:20]!r}", "return bytes, undecoded", "logs"
+            )
         return found
 
     def _read(self, client: Client, stream: str, offset: int = 0) -> bytes:
@@ -188,6 +220,17 @@ class DurableLevel(Support):
                  "mixes, cuts or decorates needs a place of its own", "logs")  # fmt: skip
 
     # -- stop -------------------------------------------------------------------------------------------------------
+
+    @durable()
+    def test_a_job_is_asked_before_it_is_ended(self) -> None:
+        """SIGTERM first; and within its grace period a job may put its things in order."""
+        client, _ = self.started(self.jobs.ends_on_sigterm(LONG))
+        client("stop", grace=self.patience / 4)
+        self.ended(client)
+        if not self.trial.marks.count("asked"):
+            complain(f"{self.name}: the job was stopped, and has received no SIGTERM that it could act upon",
+                     "send SIGTERM to the job's own process, and SIGKILL only after the grace period",
+                     "stopping-and-cleaning-up")  # fmt: skip
 
     @durable()
     def test_a_job_that_forked_is_gone_after_stop(self) -> None:
@@ -253,11 +296,12 @@ class DurableLevel(Support):
         """Each attempt has an id of its own, and allocating it starts nothing."""
         self.trial.write({"job": self.jobs.sleeps(LONG), "other job": self.jobs.sleeps(LONG)})
         run = self.trial.new_run()
-        which = [(job, number) for job in ("job", "other job") for number in (1, 2)]
-        clients = [self.trial.attempt(job, number, run) for job, number in which]
+        which = [(job, number, run) for job in ("job", "other job") for number in (1, 2)]
+        which.append(("job", 1, self.trial.new_run()))
+        clients = [self.trial.attempt(*each) for each in which]
         found = [client("allocate_id") for client in clients]
         if len(set(found)) < len(found) or not all(isinstance(native_id, str) and native_id for native_id in found):
-            complain(f"{self.name}: four attempts were given the ids {found}",
+            complain(f"{self.name}: five attempts, one of another run, were given the ids {found}",
                      "make the id of the run, the job and the attempt, all three", "beyond-the-nine")  # fmt: skip
         for client, native_id in zip(clients, found, strict=True):
             client("take_id", native_id=native_id)

@@ -41,6 +41,16 @@ def ignores_sigterm(seconds: float) -> None:
         time.sleep(deadline - time.monotonic())
 
 
+def ends_on_sigterm(seconds: float) -> None:
+    def asked(*_: object) -> None:
+        mark("asked")
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, asked)
+    mark("start")
+    time.sleep(seconds)
+
+
 def forks(seconds: float) -> None:
     code = f"""if True:
         import sys, time

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import durable
+from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.support import Support
 from aiflow_ext.testing.trial import by_name
 from aiflow_ext.testing.zygote import Raised
@@ -78,7 +79,7 @@ class KillLoop(Support):
         client = self.trial.client()
         self.trial.runs.append(client("prepare_run")["run"])
         counted = client("drive_traced", at=None, files=files)
-        lines = chosen(counted["lines"], counted["intent"], counted["acknowledged"], self._wanted(), self._seed())
+        lines, kind = self.points(counted, self._wanted())
         began, killed, wrong = time.monotonic(), 0, []
         for line in lines:
             died, words = self._killed_at(line, files)
@@ -87,8 +88,8 @@ class KillLoop(Support):
                 wrong.append(f"killed at line {line}: {words}" if died else f"not killed: {words}")
         seconds = time.monotonic() - began
         told = (
-            f"{killed} kills at {len(lines)} of {counted['lines']} lines (intent at {counted['intent']}, acknowledged "
-            f"at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s"
+            f"{killed} kills at {len(lines)} of {counted['lines']} lines{kind} (intent at {counted['intent']}, "
+            f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s"
         )
         self.notes.append(f"kill loop: {told}")
         if wrong:
@@ -99,7 +100,11 @@ class KillLoop(Support):
                 "killed-at-any-line",
             )
 
-    def _killed_at(self, line: int, files: list[str]) -> tuple[bool, str | None]:
+    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int] | list[int | Place], str]:
+        """Where to kill, so often as ``wanted`` (None: at all that must be), and words on how that was chosen."""
+        return chosen(counted["lines"], counted["intent"], counted["acknowledged"], wanted, self._seed()), ""
+
+    def _killed_at(self, line: int | Place, files: list[str]) -> tuple[bool, str | None]:
         """Whether the client was killed at ``line``, and what is wrong after the run was resumed."""
         self.trial.marks.clear()
         client = self.trial.client()

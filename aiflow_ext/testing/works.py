@@ -53,6 +53,10 @@ class Works:
         """Ignores SIGTERM, leaves ``start`` with its /proc/PID/stat in it, sleeps."""
         self._leave_out("ignores_sigterm")
 
+    def ends_on_sigterm(self, seconds: float) -> Work:
+        """Leaves ``start``, sleeps; SIGTERM makes it leave ``asked`` and end."""
+        self._leave_out("ends_on_sigterm")
+
     def forks(self, seconds: float) -> Work:
         """Starts a process in a session of its own, which leaves ``child`` with its /proc/PID/stat in it and sleeps;
         leaves ``start`` and sleeps."""
@@ -107,6 +111,10 @@ class CommandWorks(Works):
     def ignores_sigterm(self, seconds: float) -> Work:
         return self._script("trap '' TERM", self.marks.shell("start", "cat /proc/$$/stat"), f"sleep {seconds:g}")
 
+    def ends_on_sigterm(self, seconds: float) -> Work:
+        trap = f"trap {shlex.quote(self.marks.shell('asked') + '; exit 0')} TERM"
+        return self._script(trap, self.marks.shell("start"), f"sleep {seconds:g} & wait $!")
+
     def forks(self, seconds: float) -> Work:
         child = f"{self.marks.shell('child', 'cat /proc/$$/stat')}; sleep {seconds:g}"
         return self._script(f"setsid sh -c {shlex.quote(child)} &", self.marks.shell("start"), f"sleep {seconds:g}")
@@ -157,6 +165,9 @@ class PythonWorks(Works):
 
     def ignores_sigterm(self, seconds: float) -> Work:
         return self._call("ignores_sigterm", seconds)
+
+    def ends_on_sigterm(self, seconds: float) -> Work:
+        return self._call("ends_on_sigterm", seconds)
 
     def forks(self, seconds: float) -> Work:
         return self._call("forks", seconds)

@@ -162,6 +162,19 @@ def workflow(chance: random.Random, quick: bool) -> list[Job]:
     return jobs
 
 
+def science(chance: random.Random, shape: str, width: int) -> list[Job]:
+    """A workflow of a real one's shape; some of its jobs fail first, and all finish in the end."""
+    from shapes import SHAPES  # beside this script
+
+    jobs = []
+    for name, upstreams in SHAPES[shape](width):
+        kind = chance.choices(["python", "hosted", "command"], [0.04, 0.03, 0.93])[0]
+        job = Job(name, kind, round(chance.uniform(0.0, 0.03), 3), 0, 2, [(each, "finished") for each in upstreams])
+        job.fails = chance.choice([1, 2]) if chance.random() < 0.1 else 0
+        jobs.append(job)
+    return jobs
+
+
 def expected(jobs: list[Job]) -> dict[str, tuple[str, int]]:
     """How each job ends, and after how many attempts, where nothing is killed."""
     ends: dict[str, tuple[str, int]] = {}
@@ -215,12 +228,16 @@ def install_in(site: Path) -> None:
 class Bench:
     """One random workflow, run under kills in a folder of its own."""
 
-    def __init__(self, base: Path, seed: int, supervisors: bool, quick: bool, broken: str | None) -> None:
+    def __init__(
+        self, base: Path, seed: int, supervisors: bool, quick: bool, broken: str | None, shape: str | None, width: int
+    ) -> None:
         self.seed, self.supervisors, self.broken = seed, supervisors, broken
         self.chance = random.Random(seed)
         self.folder = base / f"{'s' if supervisors else 'd'}{seed}"
         self.project, self.marks, self.seen = self.folder / "project", self.folder / "marks", self.folder / "seen"
-        self.jobs = workflow(self.chance, quick)
+        self.jobs = science(self.chance, shape, width) if shape else workflow(self.chance, quick)
+        # Of a large run more kills, each at a later moment: so that all of it comes under them.
+        self.most, self.longest = (MOST_KILLS, 1.0) if not shape else (len(self.jobs) // 8, 3.0)
         write_project(self.project, self.jobs)
         self.marks.mkdir()
         self.kills = self.supervisor_kills = self.lost = 0
@@ -234,7 +251,7 @@ class Bench:
         for number in range(1000):
             run = self._run_id()
             argv = ["resume", run, "--project", str(self.project)] if run else ["run", str(self.project)]
-            ended = self._drive([*argv, "--on-interrupt", "leave"], killed=number < MOST_KILLS)
+            ended = self._drive([*argv, "--on-interrupt", "leave"], killed=number < self.most)
             if ended is not None and self._run_id():
                 break
         self._check()
@@ -255,8 +272,8 @@ class Bench:
         """Drive the run in a forked process; its exit code, or None where it was killed."""
         on_record = self._run_id() is not None
         way = self.chance.choice(["clock", "calls", "calls"]) if killed else "no"
-        calls = int(10 ** self.chance.uniform(0.5, 3.9)) if way == "calls" else 0
-        seconds = self.chance.uniform(0.0, 0.7 if on_record else 1.0) if way == "clock" else PATIENCE
+        calls = int(self.longest * 10 ** self.chance.uniform(0.5, 3.9)) if way == "calls" else 0
+        seconds = self.chance.uniform(0.0, self.longest - 0.3 * on_record) if way == "clock" else PATIENCE
         pid = os.fork()
         if pid == 0:
             self._become_driver(argv, calls)
@@ -461,13 +478,14 @@ def marked(text: str) -> list[int]:
 
 
 def kill_many(
-    base: Path, seed: int, kills: int, supervisors: bool, quick: bool = False, broken: str | None = None
-) -> dict[str, int]:
+    base: Path, seed: int, kills: int, supervisors: bool, quick: bool = False, broken: str | None = None,
+    shape: str | None = None, width: int = 40,
+) -> dict[str, int]:  # fmt: skip
     """Run random workflows until there were so many kills; the sums. Raises Wrong that names the seed."""
     sums: Counter[str] = Counter()
     chance = random.Random(seed)
     while sums["kills"] < kills:
-        bench = Bench(base, chance.randrange(1 << 32), supervisors, quick, broken)
+        bench = Bench(base, chance.randrange(1 << 32), supervisors, quick, broken, shape, width)
         try:
             bench.run()
         except Wrong as error:
@@ -505,6 +523,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="small workflows")
+    parser.add_argument(
+        "--shape", choices=["montage", "epigenomics", "cybershake"], help="a real workflow's, not random"
+    )
+    parser.add_argument("--width", type=int, default=40, help="how wide a workflow of a real one's shape is")
     parser.add_argument("--folder", type=Path, default=None, help="where to work [default: a temporary folder]")
     parser.add_argument("--broken", choices=sorted(BROKEN), help="let the driver have a mistake, which must be seen")
     given = parser.parse_args()
@@ -524,7 +546,8 @@ def main() -> int:
                 code = 1
                 try:
                     share = -(-given.kills // given.workers)
-                    found = kill_many(base, seed + worker, share, kind == "supervisor", given.quick, given.broken)
+                    found = kill_many(base, seed + worker, share, kind == "supervisor", given.quick, given.broken,
+                                      given.shape, given.width)  # fmt: skip
                     os.write(say, json.dumps(found).encode())
                     code = 0
                 except Wrong as error:

@@ -116,12 +116,36 @@ def test_a_rotation_between_two_reads_says_so_and_repeats_nothing(kubelet: Kubel
     assert whole(read) == b"a\nb\n" + ROTATED + b"f\ng\n"
 
 
+def test_more_lines_than_are_remembered_are_read_once(kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LATEST", 5)
+    kubelet.lines.append((at(0), f"{TAG}+"))
+    read, wanted = reader(), ""
+    for part in range(4):
+        for number in range(9):
+            kubelet.lines.append((at(0, 100 * part + number), f"line {part}.{number}"))
+            wanted += f"line {part}.{number}\n"
+        assert whole(read).decode() == wanted
+
+
 def test_a_rotation_that_leaves_known_lines_loses_and_repeats_nothing(kubelet: Kubelet) -> None:
     read = reader()
     kubelet.lines = [(at(0), f"{TAG}+"), (at(1), "a"), (at(1, 5), "b")]
     assert whole(read) == b"a\nb\n"
     kubelet.lines = [(at(1, 5), "b"), (at(2), "c")]
     assert whole(read) == b"a\nb\nc\n"
+
+
+def test_a_jump_is_only_one_where_we_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = logs._seconds(at(0)) + 100.0  # the node's clock is slow
+    clock = logs.Clock()
+    monkeypatch.setattr(logs.time, "time", lambda: now)
+    assert not clock.jumps(at(0))
+    now += 30
+    assert not clock.jumps(at(30))  # it has said nothing for so long
+    now += 10
+    assert not clock.jumps(at(31))  # and now it says much: nine seconds behind
+    assert not clock.jumps(at(32))
+    assert clock.jumps(at(39))
 
 
 def test_nodes_write_their_own_time_zone(kubelet: Kubelet) -> None:

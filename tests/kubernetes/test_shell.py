@@ -45,6 +45,14 @@ def test_signals_are_told_as_a_shell_tells_them(shell: list[str], number: signal
     assert (code, out) == (128 + number, b"")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell[0] != "busybox"], ids=lambda shell: shell[0])
+def test_no_signal_is_ignored_from_the_start(shell: list[str], number: signal.Signals) -> None:
+    """dash has coreutils do it. Busybox has no way: the docs say so."""
+    code, out, _ = ran(shell, "/bin/sh", "-c", f"kill -{int(number)} $$; echo ignored")
+    assert (code, out) == (128 + number, b"")
+
+
 def test_streams_are_apart(shell: list[str]) -> None:
     script = "echo out; echo err >&2; echo out 2; printf '%s\\n' ' e  \\n' >&2"
     assert ran(shell, "/bin/sh", "-c", script) == (0, b"out\nout 2\n", b"err\n e  \\n\n")

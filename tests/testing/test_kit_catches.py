@@ -57,7 +57,14 @@ WRONG = [
     ("wrong_durable", "ExitCodesAreZero", "test_exit_codes_are_true", "exit code 0"),
     ("wrong_durable", "SignalsAreLost", "test_signals_are_true", "SIGKILL"),
     ("wrong_durable", "WatchBeginsLate", "test_a_watch_tells_what_was_missed", "a watch that begins now"),
-    ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "four attempts"),
+    ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "five attempts"),
+    ("wrong_durable", "OneIdForAllRuns", "test_native_ids_name_one_attempt_each", "one of another run"),
+    ("wrong_durable", "LogsAreText", LOGS, "logs gives str"),
+    ("wrong_durable", "WaitsForEver", "test_logs_can_be_followed", "no answer"),
+    ("wrong_durable", "EndsAtOnce", "test_a_job_is_asked_before_it_is_ended", "received no SIGTERM"),
+    ("wrong_durable", "RemovesLogs", "test_logs_stay", "its log in the run's folder is b''"),
+    ("wrong_durable", "NeverTellsRunning", "test_a_watch_tells_that_a_job_runs", "tells"),
+    ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable")]
 

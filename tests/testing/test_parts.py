@@ -79,6 +79,55 @@ def test_lines_are_all_of_them_or_a_seeded_sample() -> None:
     assert few == chosen(1000, 300, 500, 40, 1) != chosen(1000, 300, 500, 40, 2)
 
 
+BESIDE = """
+import os, subprocess, sys
+from aiflow_ext.testing.crash import Lines
+from aiflow_ext.testing.places import Place
+import work
+
+def drive(at):
+    lines = Lines(at, [work.__file__])
+    lines.arm()
+    try:
+        work.work(sys.argv[1])
+    finally:
+        lines.disarm()
+    return lines
+
+def killed_at(place):
+    pid = os.fork()
+    if not pid:
+        drive(place)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for place in drive(None).beside:
+    open(sys.argv[1], "w").close()
+    print(place.line, place.time, killed_at(place), open(sys.argv[1]).read())
+"""
+WORK = """
+def work(path):
+    text = "a"
+    for turn in range(2):
+        with open(path, "a") as file:
+            text += "b"
+            file.write(text)
+        turn += 1
+"""
+
+
+def test_the_lines_next_to_io_are_found_again_in_another_process(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(WORK)
+    done = subprocess.run([sys.executable, "-c", BESIDE, tmp_path / "file"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])})  # fmt: skip
+    places = [line.split() for line in done.stdout.splitlines()]
+    assert done.stderr == ""
+    assert {int(line) for line, *_ in places} >= {5, 6, 7, 8}  # open and what follows, write and what follows
+    assert {killed for _, _, killed, *_ in places} == {"-9"}
+    written = {(int(line), int(time)): "".join(text) for line, time, _, *text in places}
+    assert (written[8, 1], written[7, 2], written[8, 2]) == ("ab", "ab", "ababb")
+
+
 @pytest.mark.parametrize(("starts", "ends", "state"), [(2, 1, "FINISHED"), (0, 0, "FINISHED"), (1, 0, "FINISHED"),
                                                        (1, 1, "LOST")])  # fmt: skip
 def test_every_miscount_is_a_verdict(starts: int, ends: int, state: str) -> None:

@@ -22,6 +22,7 @@ RULES = (
     Rule("", "pods/log", ("get",)),
     Rule("", "secrets", ("create", "delete")),
     Rule("", "events", ("list",)),
+    Rule("", "resourcequotas", ("list",)),
 )
 
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.model.errors import PlatformError, Problem
 from aiflow_ext_kubernetes.access import RULES, yaml_of
+from aiflow_ext_kubernetes.fields import amount
 from aiflow_ext_kubernetes.places import Place
-from aiflow_ext_kubernetes.server import ApiError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.server import ApiError, QuotaError, Server, namespace_of, server_of
 
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
 
 
-def problems_of(place: Place, sample: dict[str, Any], pull_secrets: Sequence[str]) -> list[Problem]:
-    """What is wrong with a place for jobs like ``sample``, a Job that is shown to the server and not kept."""
+def problems_of(place: Place, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with a place for these jobs.
+
+    Args:
+        samples: a Job of each kind, which are shown to the server and not kept.
+        secrets: names of Secrets that must be there, each with what it is needed for.
+    """
     try:
         server, namespace = server_of(place), namespace_of(place)
-        version = server.get("/version")
-        found = [*_version(version), *_expiry(server), *_permissions(server, namespace)]
+        found = [*_version(server.get("/version")), *_permissions(server, namespace)]
         if not found:
-            found += _dry_run(server, namespace, sample)
-            found += _missing_pull_secrets(server, namespace, pull_secrets)
-        return found
+            for sample in samples:
+                found += _dry_run(server, namespace, sample)
+        if not found:  # they ask for a namespace that is there
+            found += _missing_secrets(server, namespace, secrets)
+            found += _quota(server, namespace, samples)
+        return list({str(problem): problem for problem in found}.values())
     except PlatformError as error:
         return list(error.problems)
 
@@ -33,13 +40,6 @@ def _version(version: dict[str, Any]) -> Iterator[Problem]:
     if digits and (str(version.get("major")), int(digits)) < ("1", OLDEST):
         yield Problem(f"the cluster is Kubernetes {version.get('gitVersion')}; Jobs that tell a disruption from a "
                       f"failure need 1.{OLDEST}", hint="choose a newer cluster: context: in workflow.yaml")  # fmt: skip
-
-
-def _expiry(server: Server) -> Iterator[Problem]:
-    if server.expires is not None and server.expires < time.time():
-        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(server.expires))
-        yield Problem(f"the client certificate for {server.url} expired at {moment}",
-                      hint="log in again, or fetch the kubeconfig anew")  # fmt: skip
 
 
 def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
@@ -64,20 +64,56 @@ def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
 
 
 def _dry_run(server: Server, namespace: str, sample: dict[str, Any]) -> Iterator[Problem]:
-    """The namespace, the quota, admission and the fields of this cluster's version: all of them say no at once."""
+    """The namespace, admission and the fields of this cluster's version: all of them say no at once."""
     try:
         server.send("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", sample,
                     query={"dryRun": "All", "fieldValidation": "Strict"})  # fmt: skip
+    except QuotaError:
+        pass  # used up by what runs now, and waited for
     except ApiError as error:
         if error.api_reason != "AlreadyExists":
             yield from error.problems
 
 
-def _missing_pull_secrets(server: Server, namespace: str, names: Sequence[str]) -> Iterator[Problem]:
-    for name in names:
+def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str]) -> Iterator[Problem]:
+    """Asked by a dry run that would create one of that name: so no right to read Secrets is needed."""
+    for name, use in secrets.items():
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
         try:
-            server.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
-        except ApiError as error:
-            if error.status == 404:
-                yield Problem(f"the pull secret {name!r} is not in namespace {namespace}",
-                              hint=f"kubectl -n {namespace} create secret docker-registry {name} ...")  # fmt: skip
+            server.send("POST", f"/api/v1/namespaces/{namespace}/secrets", secret, query={"dryRun": "All"})
+        except (ApiError, QuotaError):
+            continue  # AlreadyExists; or it cannot be told
+        kind = "docker-registry" if use.startswith("pull") else "generic"
+        yield Problem(f"the Secret {name!r}, which {use} names, is not in namespace {namespace}",
+                      hint=f"kubectl -n {namespace} create secret {kind} {name} ...")  # fmt: skip
+
+
+def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) -> Iterator[Problem]:
+    """Jobs that no quota will ever let in. One that is used up now is waited for, in state QUEUED."""
+    found = server.get(f"/api/v1/namespaces/{namespace}/resourcequotas")
+    for quota in found["items"]:
+        spec = quota.get("spec") or {}
+        if spec.get("scopes") or spec.get("scopeSelector"):
+            continue
+        for sample in samples:
+            wanted = _wanted(sample)
+            for name, hard in (spec.get("hard") or {}).items():
+                if name in wanted and wanted[name] > amount(hard):
+                    yield Problem(
+                        f"a job asks for more than the quota {quota['metadata']['name']!r} of namespace {namespace} "
+                        f"ever allows: {name} {wanted[name]:g} of {amount(hard):g} ({hard})",
+                        hint="ask for less in workflow.yaml, or have the quota raised",
+                    )
+
+
+def _wanted(job: dict[str, Any]) -> dict[str, float]:
+    """What a pod counts for in a quota, by the quota's names for it."""
+    found: dict[str, float] = {"pods": 1, "count/pods": 1, "count/jobs.batch": 1}
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        resources = container.get("resources") or {}
+        limits = resources.get("limits") or {}
+        for kind, values in (("requests", {**limits, **(resources.get("requests") or {})}), ("limits", limits)):
+            for name, value in values.items():
+                for key in [f"{kind}.{name}", *([name] if kind == "requests" else [])]:
+                    found[key] = found.get(key, 0) + amount(value)
+    return found

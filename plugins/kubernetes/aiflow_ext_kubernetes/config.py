@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -183,6 +185,21 @@ class KubernetesJobConfig(af.BaseJobConfig):
             if key.partition("/")[0] == "aiflow-ext":
                 yield f"{what}: {key!r} is of aiflow-ext's own"
 
+    def kind(self) -> str:
+        """Equal for jobs between which a cluster makes no difference beforehand."""
+        return json.dumps({name: getattr(self, name) for name in _OWN}, default=vars, sort_keys=True)
+
+    def secrets(self) -> Iterator[tuple[str, str]]:
+        """The cluster's Secrets that must be there, each with the key that names it."""
+        from aiflow_ext.translate.secrets import is_secret
+
+        yield from ((name, "pull_secrets") for name in self.pull_secrets)
+        yield from ((each.secret, "env_from") for each in self.env_from if each.secret and not each.optional)
+        yield from ((each.secret, "volumes") for each in self.volumes if each.secret)
+        for value in self.env.values():
+            if is_secret(value) and str(value["secret"]).startswith("kubernetes:"):
+                yield str(value["secret"]).partition(":")[2].partition("/")[0], "env"
+
     def resources(self) -> dict[str, dict[str, str]]:
         """The container's ``resources``."""
         requests: dict[str, Any] = {}
@@ -199,6 +216,9 @@ class KubernetesJobConfig(af.BaseJobConfig):
     def reaches(self, path: str) -> bool:
         """Whether a path of this machine may be the same in the pod: something is mounted there, or above."""
         return any(_is_below(path, volume.mount) for volume in self.volumes if volume.sub_path is None)
+
+
+_OWN = tuple(inspect.signature(KubernetesJobConfig).parameters)
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -65,6 +65,20 @@ def reference_problem(variable: str, reference: str) -> Iterator[str]:
         yield f"env: variable {variable}: the secret {reference!r} is not of the form kubernetes:NAME/KEY"
 
 
+_FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, **{prefix: 1000.0**power for power, prefix in enumerate("kMGTPE", 1)},
+            **{f"{prefix}i": 1024.0**power for power, prefix in enumerate("KMGTPE", 1)}}  # fmt: skip
+
+
+def amount(value: Any) -> float:
+    """A quantity as a number; 0 for what is none."""
+    text = str(value)
+    number = text.rstrip("numkKMGTPEi") if not re.search(r"[eE][+-]?\d+$", text) else text
+    try:
+        return float(number) * _FACTORS.get(text[len(number) :], 1.0)
+    except ValueError:
+        return 0.0
+
+
 def quantity(value: Any) -> str:
     """A quantity as it is sent."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -17,6 +17,8 @@ from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: 
 from aiflow_ext_kubernetes.places import Known, Place
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 
+SAMPLES = 8  # kinds of jobs of one place that the cluster is shown before a run
+
 # A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
 
 
@@ -35,6 +37,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         self._sent: set[tuple[Place, str]] = set()  # the runs whose project this process has sent
         # Where this plugin's jobs are, with one of each place: for what is asked without a job.
         self._generated: dict[Place, tuple[af.AISubGraph, af.ProjectDesc]] = {}
+        # What check_platform shows the cluster: a job of each kind; and the Secrets that jobs name.
+        self._kinds: dict[Place, dict[str, tuple[af.AISubGraph, af.ProjectDesc]]] = {}
+        self._secrets: dict[Place, dict[str, str]] = {}
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
         config = sub_graph.config
@@ -49,6 +54,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         place = places.place_of(config)
         if job.bundle.needs_runner or place not in self._generated:
             self._generated[place] = sub_graph, project_desc
+        self._kinds.setdefault(place, {}).setdefault(config.kind(), (sub_graph, project_desc))
+        self._secrets.setdefault(place, {}).update(config.secrets())
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
@@ -153,11 +160,15 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes.checks import problems_of
 
         found: list[Problem] = []
-        for place, (sub_graph, project) in self._generated.items():
-            sample = _made(sub_graph, project)
-            sample.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
-            found += problems_of(place, self._job(sample, self._sending(sample)), _config(sample).pull_secrets)
+        for place, kinds in self._kinds.items():
+            samples = [self._sample(*kind) for kind in list(kinds.values())[:SAMPLES]]
+            found += problems_of(place, samples, self._secrets[place])
         return found
+
+    def _sample(self, sub_graph: af.AISubGraph, project: af.ProjectDesc) -> dict[str, Any]:
+        job = _made(sub_graph, project)
+        job.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
+        return self._job(job, self._sending(job))
 
     # -- what is sent -----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """An attempt's log: read by byte offset while it grows, and kept in the run's folder at its end.
 
+A node keeps only the newest part of a long log. So the driver follows the logs of jobs that run for more than a moment
+(:class:`Follower`), and what the node throws away meanwhile is in a file of this machine already.
+
 The kubelet gives a log by whole files and by ``sinceTime`` in whole seconds. So what is read on is asked for from some
 seconds before the last line, and the lines that are known already are counted off: the file's order is fixed, the
 times in it are not quite (each stream is stamped on its own). The last line may still grow.
@@ -12,7 +15,9 @@ import math
 import os
 import tempfile
 import threading
+import time
 from collections import deque
+from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -20,52 +25,85 @@ from urllib.parse import quote
 
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.places import Place
-from aiflow_ext_kubernetes.server import READ, ApiError, namespace_of, server_of
+from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 from aiflow_ext_kubernetes.template import CONTAINER
 
 STREAMS = ("stdout", "stderr")
 MARGIN = 2  # seconds before the last known line that are read again
-IN_MEMORY = 1 << 22  # bytes of a stream; more is on disk
+IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
+LATEST = 20_000  # lines that are remembered to be counted off: of how many seconds they are, the job decides
+TOGETHER = 500  # lines that are written together, or as soon as somebody reads
+QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
+GAP = 3  # seconds between two lines that are suspicious where we are as far behind
+IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
+FOLLOWED = 100  # logs that one process follows at a time: each is a connection, a thread and two files
+PAUSES = (1.0, 60.0)  # seconds between two tries to follow a log: the first, and the longest
 PIECE = 1 << 20  # bytes that one call gives at most
 GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
 
 
 class Reader:
-    """Reads the log of one attempt. Safe to use from any thread."""
+    """Reads the log of one attempt. Safe to use from any thread.
 
-    def __init__(self, place: Place, native_id: str, pod: str | None = None) -> None:
+    Args:
+        folder: where what does not fit into memory is put; the system's place for such files by default.
+    """
+
+    def __init__(self, place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
         self._place, self._native_id = place, native_id
         self.pod = pod
         self._splitter = Splitter(shell.tag_of(native_id))
-        self._lock = threading.Lock()
+        self._asking = threading.Lock()  # held while the log is fetched: by one at a time
+        self._lock = threading.Lock()  # of the files
+        home = folder if folder is not None and os.path.isdir(folder) else None
         self._bytes: dict[str, IO[bytes]] = {
-            stream: tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (it lives as long as the reader)
+            stream: tempfile.SpooledTemporaryFile(IN_MEMORY, dir=home)  # noqa: SIM115 (it lives as long as the reader)
             for stream in STREAMS
         }
+        self._pending: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
         self._known: deque[tuple[str, int]] = deque()  # stamp and length of the lines of the last seconds
+        self._newest = 0  # the latest second of a known line
+        self._cut = False  # whether some of those lines were too many to be remembered
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
         self._told = False  # whether it was said that the beginning is missing
         self._found = False  # whether there was ever a log to read
+        self._followed: Stream | None = None
+        self._moment = 0.0  # when a line came last
+        self._clock = Clock()
 
     def read(self, stream: str, offset: int) -> bytes:
         """A piece of a stream from byte ``offset`` on, as far as it is there now."""
-        with self._lock:
-            found = self._piece(stream, offset)
-            if not found:
+        found = self._piece(stream, offset)
+        if not found and self._followed is None:  # who follows it brings what is new
+            with self._asking:
                 self._update(follow=False)
-                found = self._piece(stream, offset)
-            return found
+            found = self._piece(stream, offset)
+        return found
 
     def catch_up(self, *, follow: bool = False) -> None:
-        """Read what is there; with ``follow`` until the container has ended."""
-        with self._lock:
+        """Read what is there; with ``follow`` until the container has ended.
+
+        Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
+        be in a file that the node has rotated away.
+        """
+        while self._followed is not None and (left := self._moment + QUIET - time.monotonic()) > 0:
+            if self._asking.acquire(timeout=left):
+                self._asking.release()
+        self.break_off()
+        with self._asking:
             self._update(follow)
+
+    def break_off(self) -> None:
+        """End what follows the log in another thread."""
+        if (followed := self._followed) is not None:
+            followed.close()
 
     def write(self, folder: Path) -> None:
         """Write both streams into ``folder``: whole or not at all."""
         with self._lock:
             for stream in STREAMS:
+                self._put(stream)
                 source = self._bytes[stream]
                 source.seek(0)
                 part = folder / f".{stream}.{os.getpid()}.part"
@@ -79,8 +117,7 @@ class Reader:
 
     def note(self, words: bytes) -> None:
         """Put a line of ours at the end of stderr."""
-        with self._lock:
-            self._append("stderr", words)
+        self._append("stderr", words)
 
     @property
     def is_lost(self) -> bool:
@@ -88,15 +125,27 @@ class Reader:
         return not self._found
 
     def _piece(self, stream: str, offset: int) -> bytes:
-        file = self._bytes[stream]
-        file.seek(offset)
-        return file.read(PIECE)
+        with self._lock:
+            self._put(stream)
+            file = self._bytes[stream]
+            file.seek(offset)
+            return file.read(PIECE)
 
     def _append(self, stream: str, data: bytes) -> None:
         if data:
+            with self._lock:
+                pending = self._pending[stream]
+                pending.append(data)
+                if len(pending) >= TOGETHER:
+                    self._put(stream)
+
+    def _put(self, stream: str) -> None:
+        """Write what waits to be written, for whoever holds the lock."""
+        if pending := self._pending[stream]:
             file = self._bytes[stream]
             file.seek(0, os.SEEK_END)
-            file.write(data)
+            file.write(b"".join(pending))
+            pending.clear()
 
     def _update(self, follow: bool) -> None:
         server, namespace = server_of(self._place), namespace_of(self._place)
@@ -112,7 +161,7 @@ class Reader:
             query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
         try:
-            stream = server.stream(path, silence=600.0 if follow else READ, **query)
+            stream = server.stream(path, silence=IDLE if follow else READ, **query)
         except ApiError as error:
             if error.status == 400:  # the container has not started
                 self._found = True
@@ -121,33 +170,54 @@ class Reader:
                 return
             raise
         self._found = True
+        self._followed = stream if follow else None
+        self._moment = time.monotonic()
+        self._clock = Clock()  # what comes first of an answer is old, and not because we are slow
         try:
             self._take(stream, since)
         finally:
+            self._followed = None
             stream.close()
 
     def _since(self) -> int | None:
         """The second (since the epoch) from which on to read again; None: from the beginning."""
         if not self._known:
             return None
-        since = max(_seconds(stamp) for stamp, _ in self._known) - MARGIN
+        since = self._newest - MARGIN
         while len(self._known) > 1 and _seconds(self._known[0][0]) < since:
             self._known.popleft()
+            self._cut = False
         return since
+
+    def _remember(self, stamp: str, length: int) -> None:
+        if not self._known or stamp[:19] != self._known[-1][0][:19]:
+            self._newest = max(self._newest, _seconds(stamp))
+        self._known.append((stamp, length))
+        if len(self._known) > 2 * LATEST:
+            self._since()  # drops what is too old to be asked for again
+            while len(self._known) > LATEST:
+                self._known.popleft()
+                self._cut = True
 
     def _take(self, stream: Any, since: int | None) -> None:
         """Append what is new."""
         awaited = deque(known for known in self._known if since is None or _seconds(known[0]) >= since)
         first = True
         for line, ended in _ended_lines(stream):
-            time, _, text = line.partition(b" ")
-            stamp = time.decode("ascii", "replace")
+            moment, _, text = line.partition(b" ")
+            stamp = moment.decode("ascii", "replace")
+            if first and self._cut and awaited and _seconds(stamp) <= _seconds(awaited[0][0]) and (
+                stamp, len(text)) != awaited[0]:  # fmt: skip
+                continue  # one of those that were too many
             if first and awaited and awaited[0][0] != stamp:  # the file begins later than it did
                 while awaited and awaited[0] != (stamp, len(text)):
                     awaited.popleft()
                 if not awaited:
                     self._rotated()
             first = False
+            self._moment = time.monotonic()
+            if self._clock.jumps(stamp) and not awaited and self._followed is not None:
+                self._append("stdout", ROTATED)
             if awaited:
                 self._again(awaited.popleft(), bool(awaited), stamp, text, ended)
             else:
@@ -167,7 +237,7 @@ class Reader:
             self._append("stdout", ROTATED)
         self._append("stdout", out)
         self._append("stderr", err)
-        self._known.append((stamp, len(text)))
+        self._remember(stamp, len(text))
         self._open = 0 if ended else len(text)
 
     def _grow(self, more: bytes, ended: bool, stamp: str, length: int) -> None:
@@ -180,7 +250,27 @@ class Reader:
     def _rotated(self) -> None:
         self._append("stdout", ROTATED)
         self._known.clear()
-        self._open = 0
+        self._open, self._cut = 0, False
+
+
+class Clock:
+    """Notices where a kubelet, from whose rotation we are far behind, goes on with the newest file."""
+
+    def __init__(self) -> None:
+        self._text, self._second = "", 0
+        self._least = math.inf  # seconds between a line's time on its node and its coming here, where we keep up
+        self._behind = 0.0
+
+    def jumps(self, stamp: str) -> bool:
+        """Whether lines may be missing before this one."""
+        if stamp[:19] == self._text:
+            return False
+        second, took = _seconds(stamp), time.time() - _seconds(stamp)
+        found = bool(self._text) and min(self._behind, second - self._second) >= GAP
+        self._text, self._second = stamp[:19], second
+        self._least = min(self._least, took)
+        self._behind = took - self._least
+        return found
 
 
 def _seconds(stamp: str) -> int:
@@ -204,14 +294,56 @@ def _ended_lines(stream: Any) -> Any:
 
 
 _readers: dict[tuple[Place, str], Reader] = {}
+_readers_lock = threading.Lock()
 
 
-def reader_of(place: Place, native_id: str, pod: str | None = None) -> Reader:
+def reader_of(place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> Reader:
     """The reader of an attempt; one a process, so that what was read once is not fetched again."""
     key = (place, native_id)
-    if key not in _readers:
-        _readers[key] = Reader(place, native_id, pod)
-    return _readers[key]
+    with _readers_lock:
+        if key not in _readers:
+            _readers[key] = Reader(place, native_id, pod, folder)
+        return _readers[key]
+
+
+class Follower:
+    """Follows the logs of running attempts, each in a thread, until they end; at most ``FOLLOWED`` at a time."""
+
+    def __init__(self) -> None:
+        self._active: dict[str, Reader] = {}
+        self._ended = threading.Event()
+
+    def follow(self, place: Place, native_id: str, pod: str, folder: str) -> bool:
+        """Begin, where there is room for one more."""
+        if native_id in self._active:
+            return True
+        if len(self._active) >= FOLLOWED:
+            return False
+        reader = self._active[native_id] = reader_of(place, native_id, pod, folder)
+        threading.Thread(target=self._run, args=(native_id, reader), daemon=True, name="aiflow-log").start()
+        return True
+
+    def let_go_all_but(self, native_ids: Collection[str]) -> None:
+        """Follow those no more that are not among these: they have ended."""
+        for native_id in [each for each in self._active if each not in native_ids]:
+            self._active.pop(native_id, None)
+
+    def close(self) -> None:
+        """Follow none any more."""
+        self._ended.set()
+        for reader in self._active.values():
+            reader.break_off()
+
+    def _run(self, native_id: str, reader: Reader) -> None:
+        # Until it is let go: the API ends the answer in the same way where the container has ended and where the
+        # node's kubelet has.
+        pause, longest = PAUSES
+        while native_id in self._active and not self._ended.is_set():
+            began = time.monotonic()
+            with contextlib.suppress(Exception):  # no answer, a connection that broke: the log is still there
+                reader.catch_up(follow=True)
+            pause = PAUSES[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
+            self._ended.wait(pause)
 
 
 def forget(place: Place, native_id: str) -> None:
@@ -241,7 +373,7 @@ def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, f
     """Put an attempt's log into its folder, once. Raises what the server raises."""
     if folder is None or is_kept(folder):
         return
-    reader = reader_of(place, native_id, pod)
+    reader = reader_of(place, native_id, pod, folder)
     reader.catch_up(follow=follow)
     if is_kept(folder):
         return

@@ -45,12 +45,12 @@ class Sending(NamedTuple):
 
 def selector(run: str) -> str:
     """The label selector of a run's objects."""
-    return f"app.kubernetes.io/managed-by={MANAGER},{RUN}={safe_name(run, 63)}"
+    return f"app.kubernetes.io/managed-by={MANAGER},{RUN}={_label(run)}"
 
 
 def archive_name(run: str) -> str:
     """The name of the Secret that holds a run's project."""
-    return f"{safe_name(run, 54)}-project"
+    return f"{_label(run, 54)}-project"
 
 
 def job_of(job: BaseJob, sending: Sending, template: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def secret_of(job: BaseJob, sending: Sending, values: Mapping[str, str]) -> dict
 
 def archive_secret(run: str, sha256: str) -> dict[str, Any]:
     """The Secret of a run's project, without its data."""
-    labels = {"app.kubernetes.io/managed-by": MANAGER, RUN: safe_name(run, 63)}
+    labels = {"app.kubernetes.io/managed-by": MANAGER, RUN: _label(run)}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -179,10 +179,15 @@ def literal(text: str) -> str:
     return re.sub(r"\$(?=[$(])", "$$", text)
 
 
+def _label(run: str, limit: int = 63) -> str:
+    """A run's id as a label's value; what stands for it, where it is only shown, as it is."""
+    return run if run.startswith("${") else safe_name(run, limit)
+
+
 def _labels(context: JobContext) -> dict[str, str]:
     return {
         "app.kubernetes.io/managed-by": MANAGER,
-        RUN: safe_name(str(context.run_id), 63),
+        RUN: _label(str(context.run_id)),
         JOB: safe_name(str(context.job_name), 63),
         ATTEMPT: str(context.attempt or 1),
     }

@@ -5,9 +5,12 @@ Who we are comes from the official client's configuration; see the package. A co
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import re
+import socket
 import ssl
 import tempfile
 import threading
@@ -24,6 +27,8 @@ from aiflow_ext_kubernetes.places import Place
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT, READ = 5.0, 30.0  # seconds
+CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
+ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
 TRIES = 4  # of a request that the server says to send again (429, 503 with Retry-After)
 
 
@@ -38,6 +43,10 @@ class ApiError(PlatformError):
     def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.status, self.api_reason = status, api_reason
+
+
+class QuotaError(UnreachableError):
+    """The namespace's quota is used up: it is asked again until others have ended."""
 
 
 class Stream:
@@ -63,16 +72,19 @@ class Stream:
 
     def close(self) -> None:
         """Break it off, also for a thread that is reading it."""
-        import contextlib
-        import socket
-
-        connection = getattr(self._response, "_connection", None)
-        sock = getattr(connection, "sock", None)
         with contextlib.suppress(Exception):
-            if sock is not None:
+            if (sock := self._socket()) is not None:
                 sock.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(Exception):
             self._response.close()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on take it for dead after so many seconds without a byte."""
+        if (sock := self._socket()) is not None:
+            sock.settimeout(seconds)
+
+    def _socket(self) -> Any:
+        return getattr(getattr(self._response, "_connection", None), "sock", None)
 
 
 class Server:
@@ -97,7 +109,8 @@ class Server:
         configuration, self.namespace, self.expires = _configuration(self._kubeconfig, self._context)
         self.url = configuration.host.rstrip("/")
         self._configuration = configuration
-        options: dict[str, Any] = {"maxsize": 8, "timeout": urllib3.Timeout(connect=CONNECT, read=READ)}
+        options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
+                                   "socket_options": _socket_options()}  # fmt: skip
         if self.url.startswith("https"):
             options["ssl_context"] = configuration.made_context
             if configuration.tls_server_name:
@@ -154,11 +167,22 @@ class Server:
                 time.sleep(min(float(pause), 10.0) if pause.isdigit() else 1.0)
                 continue
             break
-        raise _refused(response.status, content, method, path)
+        raise _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+
+    def _expired(self) -> str:
+        """Which credential has run out, and when; empty where that cannot be told."""
+        given = [("the client certificate", self.expires)]
+        for setting in self._configuration.auth_settings().values():
+            given.append(("the token", _token_expiry(str(setting["value"]))))
+        ran_out = [(what, moment) for what, moment in given if moment is not None and moment < time.time()]
+        return "".join(f"; {what} expired at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))}"
+                       for what, moment in ran_out)  # fmt: skip
 
     def stream(self, path: str, *, silence: float, **query: Any) -> Stream:
         """An answer that goes on; ``silence``: seconds without a byte after which it is taken for dead."""
-        return Stream(self.raw("GET", path, query=query, stream=True, silence=silence))
+        found = Stream(self.raw("GET", path, query=query, stream=True, silence=min(silence, READ)))
+        found.wait_at_most(silence)
+        return found
 
     def _once(self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, silence: float) -> Any:
         import urllib3
@@ -192,6 +216,13 @@ class Server:
             raise _unreachable(self.url, error) from error
         except OSError as error:
             raise _unreachable(self.url, error) from error
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """So that a connection on which nothing comes for hours is known to be dead or alive, to us and those between."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    return options + [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in ALIVE.items()
+                      if hasattr(socket, name)]  # fmt: skip
 
 
 _servers: dict[tuple[str | None, str | None, str | None], Server] = {}
@@ -288,6 +319,15 @@ def _expiry(certificate: str | None) -> float | None:
         return None
 
 
+def _token_expiry(authorization: str) -> float | None:
+    """When a bearer token expires, where it is one that says so (RFC 7519: three parts, the second with "exp")."""
+    parts = authorization.removeprefix("Bearer ").split(".")
+    try:
+        return float(json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["exp"])
+    except (ValueError, IndexError, KeyError, TypeError):
+        return None
+
+
 def _unreachable(url: str, error: BaseException) -> PlatformError:
     cause: BaseException = getattr(error, "reason", None) or error
     if not isinstance(cause, BaseException):
@@ -305,7 +345,7 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
     )
 
 
-def _refused(status: int, data: bytes, method: str, path: str) -> PlatformError:
+def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -> PlatformError:
     """A refusal in a sentence: the server's own words, and what to do."""
     try:
         found = json.loads(data)
@@ -315,12 +355,12 @@ def _refused(status: int, data: bytes, method: str, path: str) -> PlatformError:
     words = words or f"HTTP status {status}"
     if status == 401:
         return UnreachableError(
-            f"the API server does not accept the credentials (401): {words}",
+            f"the API server does not accept the credentials (401): {words}{more}",
             hint="they may have expired: log in again, as for kubectl; what runs goes on meanwhile",
         )
     if status == 403:
         if "exceeded quota" in words:
-            return UnreachableError(f"the namespace's quota is used up: {words}", hint="it is asked again")
+            return QuotaError(f"the namespace's quota is used up: {words}", hint="it is asked again")
         if "is forbidden: User" in words or "cannot" in words:
             from aiflow_ext_kubernetes.access import line_for
 

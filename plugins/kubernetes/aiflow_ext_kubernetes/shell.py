@@ -18,7 +18,9 @@ import hashlib
 # what a process that outlives the job holds open keeps nobody waiting. The first shell's own stderr goes nowhere: it
 # would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
 # a signal interrupts it, and then it is asked again (127: it was told already). SIGTERM is ignored before the others
-# are forked: the one that tags must not die of it before it has said so.
+# are forked: the one that tags must not die of it before it has said so. What a shell forks into the background has
+# SIGINT and SIGQUIT ignored. bash gives them back by "trap -", dash does not and coreutils' env does; with the shell of
+# busybox and nothing else in the image they stay ignored.
 SCRIPT = """\
 tag=$1
 shift
@@ -31,10 +33,15 @@ on_term() {
   trap on_term TERM
 }
 trap on_term TERM
+back=
+case $1 in
+*=*) ;;
+*) env --default-signal=INT,QUIT true 2>/dev/null && back='env --default-signal=INT,QUIT' ;;
+esac
 (
   trap '' TERM
   {
-    (trap - TERM; exec "$@") 2>&1 >&3 3>&- 4>&-
+    (trap - TERM INT QUIT; exec $back "$@") 2>&1 >&3 3>&- 4>&-
     printf '%s=%s\\n' "$tag" "$?"
   } 2>/dev/null | {
     while IFS= read -r line; do

@@ -30,6 +30,7 @@ LASTS = (240, 300)  # seconds that a watch lasts, drawn
 SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
 TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
+FOLLOW_AFTER = 2.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 EVENTS_FIRST, EVENTS_LAST = 3.0, 60.0  # seconds between two questions why Jobs have no pods
 
 
@@ -224,6 +225,8 @@ class Watcher:
         self._signatures: dict[str, tuple[Any, ...]] = {}
         self._since: dict[str, float] = {}  # when an attempt was first found to be stuck, or missing
         self._kept: set[str] = set()
+        self._running: dict[str, float] = {}  # since when, as far as this watcher has seen
+        self._follower = logs.Follower()
 
     def events(self) -> Iterator[AttemptEvent | None]:
         """The events; None at least once a second in between."""
@@ -244,6 +247,7 @@ class Watcher:
                         self._where.setdefault(native_id, view)
                         yield from self._tell(native_id)
         finally:
+            self._follower.close()
             for view in self._views.values():
                 view.close()
 
@@ -264,8 +268,11 @@ class Watcher:
                 yield from self._missing(native_id, view, now)
             elif found.event.state is JobState.QUEUED:
                 yield from self._impatient(native_id, view, found, now)
+            elif found.event.state is JobState.RUNNING:
+                self._follow(native_id, view, now)
             if native_id not in self._signatures and found is not None:
                 yield from self._tell(native_id)
+        self._follower.let_go_all_but(self._ids)
         for view in self._views.values():
             if view.complete:
                 mine = [each for each in self._ids if self._where.get(each) is view]
@@ -293,6 +300,15 @@ class Watcher:
         if self._signatures.get(native_id) != signature:
             self._signatures[native_id] = signature
             yield event
+
+    def _follow(self, native_id: str, view: View, now: float) -> None:
+        """Have the log of a job followed that runs for more than a moment: its node keeps only the newest part."""
+        known = attempts.get(native_id)
+        if known is None or known.folder is None or known.pod is None or now - self._running.setdefault(
+            native_id, now) < FOLLOW_AFTER:  # fmt: skip
+            return
+        if native_id not in self._kept and native_id not in server_of(view.place).stopping:
+            self._follower.follow(known.place, native_id, known.pod, known.folder)
 
     def _note_pods(self, native_id: str, view: View, found: ends.Seen) -> None:
         """Remember the pod's name; and where it is being deleted, save its log before it is gone."""

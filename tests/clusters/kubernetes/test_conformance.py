@@ -28,7 +28,7 @@ class OnTheBed(ClusterConformance):
 
     platform = "kubernetes"
     patience = 90.0
-    kills = 50
+    kills = 30
     at_once = 6
     bed: Bed
     namespace: str

@@ -110,3 +110,11 @@ def test_an_image_with_another_python_is_told(ran: Ran) -> None:
     assert "was pickled by Python" in str(last(record).reason)
     plain = ran("with af.job('a'):\n    af.python(hello, 'you')", image=NAMES["python_later"])
     assert log(plain) == "hello you data\n"  # what is imported by name needs no pickle
+
+
+def test_artifacts_that_pods_do_not_reach_are_told(ran: Ran) -> None:
+    """What only the pod can find out: here the URL is good, and there its server is not."""
+    record = ran(HELLO, env={"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"})
+    assert str(last(record).state) == "FAILED"
+    assert "cannot be written: EndpointConnectionError" in str(last(record).reason)
+    assert "http://127.0.0.1:9" in str(last(record).reason)

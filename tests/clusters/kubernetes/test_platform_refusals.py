@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes_bed import Bed
+from kubernetes_bed import Api, ApiError, Bed
+from kubernetes_bed.waiting import until
 
 from aiflow_ext_kubernetes.access import RULES
 
@@ -54,6 +55,17 @@ def changed(kubeconfig: Path, folder: Path, kind: str, **values: Any) -> Path:
     path = folder / f"{kind}.kubeconfig"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def accepted(bed: Bed, kubeconfig: Path) -> bool:
+    """Whether the API server takes the token of a kubeconfig."""
+    config = json.loads(kubeconfig.read_text())
+    api = Api(bed.layout.server, bed.layout.pki / "ca.crt", token=config["users"][0]["user"]["token"])
+    try:
+        api.get(f"/api/v1/namespaces/{config['contexts'][0]['context']['namespace']}/pods")
+    except ApiError as error:
+        return error.code != 401
+    return True
 
 
 def test_no_kubeconfig(refused: Refused, tmp_path: Path) -> None:
@@ -117,7 +129,10 @@ def test_a_missing_namespace(refused: Refused) -> None:
     assert "namespace:" in said
 
 
-@pytest.mark.parametrize(("resource", "verb"), [("jobs", "patch"), ("pods/log", "get"), ("secrets", "create")])
+@pytest.mark.parametrize(
+    ("resource", "verb"),
+    [("jobs", "patch"), ("pods/log", "get"), ("secrets", "create"), ("events", "list"), ("resourcequotas", "list")],
+)
 def test_a_missing_permission(refused: Refused, allowed: Callable[..., Path], resource: str, verb: str) -> None:
     said = refused(allowed(role({resource: verb})))
     assert f"no permission to {verb} {resource}" in said
@@ -125,8 +140,48 @@ def test_a_missing_permission(refused: Refused, allowed: Callable[..., Path], re
     assert "render --rbac" in said
 
 
-def test_a_missing_pull_secret(refused: Refused) -> None:
-    assert "the pull secret 'regcred' is not in namespace" in refused(pull_secrets=["regcred"])
+def test_the_role_is_enough_to_see_that_a_secret_is_missing(refused: Refused, allowed: Callable[..., Path]) -> None:
+    said = refused(
+        allowed(role()), pull_secrets=["regcred"], env_from=[{"secret": "settings"}, {"secret": "x", "optional": True}],
+        volumes=[{"mount": "/mnt/db", "secret": "db"}], env={"TOKEN": {"secret": "kubernetes:hub/token"}},
+    )  # fmt: skip
+    for name, key in (("regcred", "pull_secrets"), ("settings", "env_from"), ("db", "volumes"), ("hub", "env")):
+        assert f"the Secret {name!r}, which {key} names, is not in namespace" in said
+    assert "create secret docker-registry regcred" in said
+    assert "'x'" not in said
+
+
+def test_what_no_quota_will_ever_let_in(
+    refused: Refused, bed: Bed, namespace: str, allowed: Callable[..., Path]
+) -> None:
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.cpu": "500m", "limits.memory": "1Gi"}}}
+    bed.api.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    said = refused(allowed(role()), cpu=2, memory="2Gi")
+    assert "more than the quota 'small'" in said
+    assert "requests.cpu 2 of 0.5 (500m)" in said
+    assert "limits.memory" in said
+
+
+def test_a_token_that_has_run_out(refused: Refused, allowed: Callable[..., Path], bed: Bed) -> None:
+    kubeconfig = allowed(role(), seconds=1)
+    assert until(lambda: not accepted(bed, kubeconfig), 60)
+    assert "does not accept the credentials (401): Unauthorized; the token expired at 20" in refused(kubeconfig)
+
+
+def test_a_certificate_that_has_run_out(refused: Refused, kubeconfig: Path, bed: Bed, tmp_path: Path) -> None:
+    key, request, certificate = (tmp_path / name for name in ("key", "request", "certificate"))
+    made = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request,
+            "-subj", "/O=system:masters/CN=late"]  # fmt: skip
+    signed = ["x509", "-req", "-in", request, "-out", certificate, "-days", "0", "-CAcreateserial",
+              "-CAserial", tmp_path / "serial", "-CA", bed.layout.pki / "ca.crt",
+              "-CAkey", bed.layout.pki / "ca.key"]  # fmt: skip
+    for arguments in (made, signed):
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["users"][0]["user"] = {"client-certificate": str(certificate), "client-key": str(key)}
+    late = tmp_path / "late"
+    late.write_text(yaml.safe_dump(content))
+    assert until(lambda: "the client certificate expired at 20" in refused(late), 10)
 
 
 def test_a_field_that_the_cluster_does_not_know(refused: Refused) -> None:

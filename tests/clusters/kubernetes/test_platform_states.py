@@ -134,14 +134,6 @@ def test_the_log_outlives_the_pod(ran: Callable[..., AttemptRecord], bed: Bed, n
     assert jobs == []
 
 
-def test_a_log_that_the_node_has_rotated_says_so(ran: Callable[..., AttemptRecord]) -> None:
-    chatty = "head -c 24000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo; echo last"
-    text = Path(ran(chatty, timeout=120).folder, "stdout").read_bytes()
-    assert text.endswith(b"last\n")
-    complete = len(text) >= 24000000
-    assert complete or b"the node has rotated this log" in text
-
-
 def test_restricted_pods_are_let_in(
     there: Callable[..., Path], restricted_namespace: str, bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

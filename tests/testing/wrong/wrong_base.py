@@ -189,3 +189,9 @@ class SharesAFile(RightBase):
 
     def run(self, job, **options: Any) -> int:
         return subprocess.call(["/bin/sh", f"{job.job_context.run_folder}/script.sh"])
+
+
+class StartsInResources(RightBase):
+    def generate_job_resource(self, job):
+        super().generate_job_resource(job)
+        subprocess.Popen(["/bin/sh", job.file]).wait(5)

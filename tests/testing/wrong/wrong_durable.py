@@ -153,6 +153,56 @@ class RepeatsLogs(WithHandler):
     handler = RepeatingHandler
 
 
+class TextHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream, offset).decode()
+
+
+class EndlessHandler(attempts.ProcessHandler):
+    def wait(self, timeout=None):
+        return super().wait(None)
+
+
+class HastyHandler(attempts.ProcessHandler):
+    def stop(self, grace=10.0):
+        return super().stop(0.0)
+
+
+class LogsAreText(WithHandler):
+    handler = TextHandler
+
+
+class WaitsForEver(WithHandler):
+    handler = EndlessHandler
+
+
+class EndsAtOnce(WithHandler):
+    handler = HastyHandler
+
+
+class RemovesLogs(RightDurable):
+    def cleanup_job(self, job):
+        super().cleanup_job(job)
+        Path(job.job_context.work_folder, "stdout").unlink(missing_ok=True)
+
+
+class NeverTellsRunning(RightDurable):
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for event in attempts.watch(native_ids, since):
+            yield None if event is not None and event.state is af.JobState.RUNNING else event
+
+
+class OneIdForAllRuns(RightDurable):
+    @af.hookimpl
+    def allocate_id(self, job):
+        context = job.job_context
+        home = Path(context.run_folder).parent / "kit-any"
+        folder = home / "jobs" / str(context.job_name) / str(context.attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
+
+
 class HandlerIsNoData(WithHandler):
     handler = LockedHandler
 

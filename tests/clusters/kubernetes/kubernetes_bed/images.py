@@ -6,6 +6,7 @@
 ``localhost/aiflow-python:3.11``   Debian's python3, nothing installed
 ``localhost/aiflow-python:3.11-s3``  the same with fsspec and s3fs
 ``localhost/aiflow-digits:3.11``   the same with what examples/digits needs
+``localhost/aiflow-driver:3.11``   the one for S3 with what a driver needs, but for aiflow-ext itself
 ``localhost/aiflow-python:3.13``   a later Debian's python3, nothing installed
 =================================  ==================================================================================
 
@@ -35,6 +36,7 @@ BUSYBOX = "localhost/busybox:1"
 PYTHON = "localhost/aiflow-python:3.11"
 PYTHON_S3 = "localhost/aiflow-python:3.11-s3"
 DIGITS = "localhost/aiflow-digits:3.11"
+DRIVER = "localhost/aiflow-driver:3.11"
 PYTHON_LATER = "localhost/aiflow-python:3.13"
 
 NAMES = {
@@ -43,6 +45,7 @@ NAMES = {
     "python": PYTHON,
     "python_s3": PYTHON_S3,
     "digits": DIGITS,
+    "driver": DRIVER,
     "python_later": PYTHON_LATER,
 }
 
@@ -50,6 +53,7 @@ _SUITE, _PYTHON, _LATER_SUITE = "bookworm", "3.11", "trixie"
 _PACKAGES = f"usr/local/lib/python{_PYTHON}/dist-packages"
 _FOLDER = Path(__file__).resolve().parent.parent / "images"
 _S3 = _FOLDER / "s3.txt"
+_DRIVER = _FOLDER / "driver.txt"
 _DIGITS = Path(__file__).resolve().parents[4] / "examples" / "digits" / "requirements.txt"
 _BLOBS = "io.containerd.content.v1.content/blobs"
 _SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
@@ -58,7 +62,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def store() -> Path:
     """A containerd root folder that holds all images, but for what stands beside it. To be copied."""
-    recipe = [Path(__file__).read_bytes(), (_FOLDER / "pause.c").read_bytes(), _S3.read_bytes(), _DIGITS.read_bytes()]
+    recipe = [path.read_bytes() for path in (Path(__file__), _FOLDER / "pause.c", _S3, _DIGITS, _DRIVER)]
     return made(f"images-{fingerprint(*recipe)}", _make_store) / "containerd"
 
 
@@ -77,13 +81,14 @@ def _unchanging(store: Path) -> list[Path]:
 def _make_store(folder: Path) -> None:
     rootfs, later = _rootfs(_SUITE), _rootfs(_LATER_SUITE)
     layers = folder / "layers"
-    pause, busybox, s3, digits = (layers / name for name in ("pause", "busybox", "s3", "digits"))
+    pause, busybox, s3, digits, driver = (layers / name for name in ("pause", "busybox", "s3", "digits", "driver"))
     pause.mkdir(parents=True)
     run(["gcc", "-static", "-Os", "-s", "-o", pause / "pause", _FOLDER / "pause.c"])
     _make_busybox(busybox)
     _pip_install(s3, rootfs, _S3)
     _pip_install(digits, rootfs, _DIGITS)
-    tars = {path: _tar(path) for path in (pause, busybox, rootfs, later, s3, digits)}
+    _pip_install(driver, rootfs, _DRIVER)
+    tars = {path: _tar(path) for path in (pause, busybox, rootfs, later, s3, digits, driver)}
     python: dict[str, Any] = {"Cmd": ["python3"], "Env": [_PATH, "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"]}
     archive = folder / "images.tar"
     _write_archive(
@@ -94,6 +99,7 @@ def _make_store(folder: Path) -> None:
             _Image(PYTHON, python, [tars[rootfs]]),
             _Image(PYTHON_S3, python, [tars[rootfs], tars[s3]]),
             _Image(DIGITS, python, [tars[rootfs], tars[s3], tars[digits]]),
+            _Image(DRIVER, python, [tars[rootfs], tars[s3], tars[driver]]),
             _Image(PYTHON_LATER, python, [tars[later]]),
         ],
     )

@@ -1,0 +1,17 @@
+"""Where a client can be killed."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """A line, and the how-manieth time that it is executed: the same in another process, whatever its threads do."""
+
+    file: str
+    line: int
+    time: int
+
+    def __str__(self) -> str:
+        return f"{os.sep.join(self.file.split(os.sep)[-2:])}:{self.line} (time {self.time})"
