@@ -29,13 +29,13 @@ from yarn_runs import Workflow  # noqa: E402
 from yarn_tap import Tap  # noqa: E402
 
 ROUNDS = 5
-SHELL, SHELL_VERSION = "hadoop-yarn-applications-distributedshell", "3.4.2"  # Maven Central has no newer one
+SHELL = "org.apache.hadoop:hadoop-yarn-applications-distributedshell:3.4.2"  # Maven has no newer one
 Row = tuple[str, str, str]
 
 
 def trivial(bed: Bed) -> list[Row]:
     """One job of /bin/true, from the command line's start to its end, in turns with Hadoop's distributed shell."""
-    jar = _distributed_shell()
+    jar = yarn_hadoop.extra(SHELL)
     ours, run_alone, theirs = [], [], []
     with _workflow(bed) as workflow:
         conf = _with_classes(bed, workflow.project.parent / "java-conf")
@@ -110,17 +110,6 @@ def _tapped(bed: Bed, workflow: Workflow) -> Iterator[list[Tap]]:
     finally:
         for tap in taps:
             tap.close()
-
-
-def _distributed_shell() -> Path:
-    """Hadoop's distributed shell, fetched through Maven once."""
-    home = yarn_hadoop.install()
-    jar = home / f"{SHELL}-{SHELL_VERSION}.jar"
-    if not jar.exists():
-        what = f"-Dartifact=org.apache.hadoop:{SHELL}:{SHELL_VERSION}"
-        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-        subprocess.run(["mvn", "-q", "-B", plugin, what, f"-DoutputDirectory={home}"], check=True)
-    return jar
 
 
 def _with_classes(bed: Bed, folder: Path) -> Path:

@@ -217,8 +217,8 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
         ended = all(observed.record.jobs[name].state.ended for name in names)
         if not wait or (ended and (job is not None or observed.record.ended_at is not None)):
             break
-        if observed.driver is None:
-            break
+        if observed.driver is None:  # it died before it had done what it was asked for
+            stop(observed, job, grace)
         time.sleep(0.1)
     if as_json:
         print(json.dumps(observed.record.summary(), indent=1))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import heapq
-import itertools
 import logging
 import math
 import os
@@ -28,14 +26,15 @@ from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.store import Store
+from aiflow_ext.run.teller import Teller
 from aiflow_ext.supervise import attempts
 
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 AHEAD = 3  # jobs that wait for their turn and are made ready for it where that is done at once
-MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -45,10 +44,6 @@ def _identity(folder: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _was_failure(attempt: AttemptRecord) -> bool:
-    return attempt.state in (JobState.FAILED, JobState.LOST) and not attempt.disruption
 
 
 class Attempt:
@@ -95,16 +90,16 @@ class Driver:
         had_ended: bool = False,
     ) -> None:
         self.plan, self.record, self.limit, self.fail_fast = plan, record, limit, fail_fast
-        self.extensions, self.listener = extensions, listener
+        self.extensions = extensions
         self.had_ended = had_ended
         self.ledger = Ledger(record, store)
+        self.teller = Teller(self.ledger, extensions, listener)
+        self._retries = Retries(extensions)
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
         self._ready: list[tuple[int, str]] = []  # a heap of those that may start, in the workflow's order
         self._ahead: dict[str, BaseJob | None] = {}  # of these, the jobs made ready for their start; None: not so
@@ -113,9 +108,7 @@ class Driver:
         self._place = {name: number for number, name in enumerate(plan.jobs)}
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
-        self._retries_used = dict.fromkeys(plan.jobs, 0)
         self._retrying: set[str] = set()
-        self._chores: collections.deque[Callable[[], None]] = collections.deque()  # done when there is nothing else
         self._linger = 0.0
         self._cleaning = 0
         self._going: set[Attempt] = set()  # ended, and being swept by a stop that has not returned
@@ -138,7 +131,7 @@ class Driver:
 
     def _run(self) -> RunRecord:
         self._thread = threading.get_ident()
-        self._tell_again()
+        self.teller.catch_up()
         if self.record.state.ended:  # and nothing was reopened
             return self.record
         self._check_platforms()
@@ -160,7 +153,7 @@ class Driver:
         else:
             for launcher in self._one_a_plugin():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
-            self.ledger.close(self._verdict())
+            self.ledger.close(held=self._held)
             if _identity(self.record.folder) != self._home:
                 raise self._gone()
         return self.record
@@ -197,18 +190,9 @@ class Driver:
             self._linger = now + LINGER
         elif now >= self._linger:
             self._flush()
-        due = self._timers[0][0] if self._timers else math.inf
-        until = now if self._chores else min(due, self._linger) if self.ledger.pending else due
-        task = self._inbox.get(None if until == math.inf else max(0.0, until - now))
-        if task is None and self._chores:
-            task = self._chores.popleft()
-        elif task is None and due <= time.monotonic():
-            task = heapq.heappop(self._timers)[2]
+        task = self._inbox.get(self._linger if self.ledger.pending else math.inf)
         if task is not None:
             task()
-
-    def _later(self, seconds: float, function: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), function))
 
     def _look_at(self, names: Iterable[str]) -> None:
         """See whether these waiting jobs may start now, or never will; and then those that wait for the latter."""
@@ -234,14 +218,14 @@ class Driver:
     def _start_ready(self) -> None:
         while self._ready and (self.limit is None or len(self._live) < self.limit):
             self._start(heapq.heappop(self._ready)[1])
-        if self._ready and self._looks_ahead and not self._chores:
+        if self._ready and self._looks_ahead and not self._inbox.busy:
             self._look_ahead()
 
     def _look_ahead(self) -> None:
         """When there is nothing else to do, make the next job ready whose turn will come."""
         name = next((name for _, name in self._ready[:AHEAD] if name not in self._ahead), None)
         if name is not None:
-            self._chores.append(lambda: self._make_ready(name))
+            self._inbox.spare(lambda: self._make_ready(name))
 
     def _make_ready(self, name: str) -> None:
         """All but what is written down: generated, with its id and its resources."""
@@ -286,7 +270,7 @@ class Driver:
             if job.state.ended or (last is not None and not reopened):
                 self._waiting.discard(name)
             followed = job.attempts if reopened or job.state is JobState.SKIPPED else job.attempts[:-1]
-            self._retries_used[name] = sum(_was_failure(attempt) for attempt in followed)
+            self._retries.recall(name, followed)
             for record in followed:
                 if record.native_id is not None and not record.cleaned:
                     self._clean_up(self._adopt(job, record))
@@ -352,7 +336,7 @@ class Driver:
     def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
         self._unreachable(attempt, words)
         attempt.pause = min(attempt.pause * 2, 30.0)
-        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
+        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
@@ -369,7 +353,7 @@ class Driver:
         thread = self._threads.get(launcher.key)
         if thread is None:
             if launcher.answers_at_once:
-                thread = InlinePlatform(launcher, self._event, self._inbox, self._later)
+                thread = InlinePlatform(launcher, self._event, self._inbox)
             else:
                 thread = PlatformThread(launcher, self._event_posted)
             self._threads[launcher.key] = thread
@@ -453,7 +437,7 @@ class Driver:
             return
         self._unreachable(attempt, words)
         attempt.pause = min(attempt.pause * 2, 30.0)
-        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._submit, attempt)))
+        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._submit, attempt)))
 
     def _unreachable(self, attempt: Attempt, words: str) -> None:
         if not attempt.record.unreachable or attempt.record.reason != words:
@@ -488,7 +472,7 @@ class Driver:
     def _intend(self, attempt: Attempt, native_id: str) -> bool:
         self._live[native_id] = self._live.pop(attempt.record.folder)
         self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
-        if attempt.launcher.answers_at_once and self.ledger.told is None:
+        if attempt.launcher.answers_at_once and not self.teller.one_by_one:
             return True  # all that is made before the next flush is in the attempt's own folder
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
@@ -545,7 +529,7 @@ class Driver:
         """End a running attempt when its time is up: what it has had under an earlier driver counts."""
         timeout, started = attempt.planned.config.timeout, attempt.record.started_at
         if timeout is not None and started is not None:
-            self._later(timeout - max(0.0, self.ledger.now() - started), lambda: self._timed_out(attempt))
+            self._inbox.later(timeout - max(0.0, self.ledger.now() - started), lambda: self._timed_out(attempt))
 
     def _timed_out(self, attempt: Attempt) -> None:
         if not attempt.record.state.ended and not attempt.stopping:
@@ -575,38 +559,17 @@ class Driver:
         """Clean up after an attempt that has ended, and see whether another follows."""
         name = attempt.planned.name
         stays = attempt.record.stop_requested or self._held or attempt.stands
-        again = None if stays else self._retry_delay(attempt, state)
+        again = None if stays else self._retries.delay(self.record.jobs[name], attempt.record, attempt.planned.config)
         self._settled[name] = again is None
         if attempt.job is not None and attempt.record.native_id is not None and not attempt.record.cleaned:
             self._clean_up(attempt)
         if again is not None:
             self._retrying.add(name)
-            self._later(again, lambda: self._retry(name))
+            self._inbox.later(again, lambda: self._retry(name))
             return
         if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not (self._held or attempt.stands):
             self._hold(f"{name} is {state}, and the run was to start nothing after that")
         self._look_at(self._downstream[name])
-
-    def _retry_delay(self, attempt: Attempt, state: JobState) -> float | None:
-        """Seconds until the next attempt, or None where there is none."""
-        name, config = attempt.planned.name, attempt.planned.config
-        if state not in (JobState.FAILED, JobState.LOST):
-            return None
-        if attempt.record.disruption:  # not the job's failure: costs no retry; but one after the other is paced
-            return 0.0 if (row := self._disruptions_in_a_row(name)) == 1 else min(2.0 ** (row - 2), MOST_PAUSE)
-        if self.extensions is not None:
-            delay = self.extensions.should_retry(attempt.record, state)
-            if delay is not None:
-                return delay
-        why = "timeout" if attempt.record.timed_out else str(state).lower()
-        if why not in config.retry_on or self._retries_used[name] >= config.retries:
-            return None
-        self._retries_used[name] += 1
-        return config.retry_delay
-
-    def _disruptions_in_a_row(self, name: str) -> int:
-        attempts = reversed(self.record.jobs[name].attempts)
-        return sum(1 for _ in itertools.takewhile(lambda attempt: attempt.disruption, attempts))
 
     def _retry(self, name: str) -> None:
         if name in self._retrying:  # else the run has been stopped meanwhile
@@ -615,7 +578,7 @@ class Driver:
 
     def _clean_up(self, attempt: Attempt) -> None:
         self._cleaning += 1
-        self._chores.append(lambda: self._start_cleaning(attempt))
+        self._inbox.spare(lambda: self._start_cleaning(attempt))
 
     def _start_cleaning(self, attempt: Attempt) -> None:
         if self.ledger.holds(attempt.record):  # its end is in the store before it is cleaned up
@@ -640,7 +603,7 @@ class Driver:
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
         attempt.pause = min(attempt.pause * 2, 30.0)
-        self._later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
+        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
 
     def _cleaned(self, attempt: Attempt, *, done: bool = True) -> None:
         self._cleaning -= 1
@@ -717,7 +680,7 @@ class Driver:
 
     def _changed(self) -> None:
         """A job has come to another state. It waits for the next flush, except where every one is to be told alone."""
-        if self.ledger.told is not None:
+        if self.teller.one_by_one:
             self._flush()
 
     def _flush(self, *, durable: bool = False) -> bool:
@@ -732,8 +695,7 @@ class Driver:
         except StateError as error:
             self._break_off(error)
             return False
-        for transition in transitions:
-            self._tell(transition)
+        self.teller.tell(transitions)
         return True
 
     def _break_off(self, error: StateError) -> None:
@@ -752,34 +714,10 @@ class Driver:
             hint="move it back, or go to the project's new folder",
         )
 
-    def _tell_again(self) -> None:
-        """Tell the extensions what a driver that was killed may not have told them."""
-        if self.extensions is not None and self.extensions.listening:
-            self.ledger.told = self.ledger.store.told(self.record.run_id)
-            for transition in self.ledger.store.transitions(self.record.run_id, self.ledger.told):
-                self.extensions.on_transition(transition)
-                self.ledger.told = transition.seq
-            self.ledger.note_told()
-
-    def _tell(self, transition: Transition) -> None:
-        if self.ledger.told is not None and self.extensions is not None:
-            self.extensions.on_transition(transition)
-            self.ledger.told = transition.seq
-        if self.listener is not None:
-            self.listener(transition)
-
-    def _verdict(self) -> JobState:
-        states = {job.state for job in self.record.jobs.values()}
-        if states & {JobState.FAILED, JobState.LOST}:
-            return JobState.FAILED
-        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver
-        if self._held or stopped or JobState.STOPPED in states:
-            return JobState.STOPPED
-        return JobState.FINISHED
-
     def _check_platforms(self) -> None:
         """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
-        if any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts):
+        intended = any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts)
+        if intended and not self.had_ended:
             return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():

@@ -123,11 +123,18 @@ class Ledger:
         if self.told is not None:
             self.store.set_told(self.record.run_id, self.told)
 
-    def close(self, state: JobState) -> None:
-        """The run has ended; flushed by then."""
+    def close(self, *, held: bool = False) -> None:
+        """The run has ended; flushed by then. ``held``: nothing more was to start in it."""
         self.note_told()
-        self.record.state, self.record.ended_at = state, max(self.now(), self.record.started_at)
+        self.record.state, self.record.ended_at = self._verdict(held), max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
+
+    def _verdict(self, held: bool) -> JobState:
+        states = {job.state for job in self.record.jobs.values()}
+        if states & {JobState.FAILED, JobState.LOST}:
+            return JobState.FAILED
+        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
+        return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
 
 
 _NOTHING = contextlib.nullcontext()

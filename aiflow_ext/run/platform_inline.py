@@ -24,17 +24,10 @@ class InlinePlatform:
         launcher: any of the platform's launchers; its watch, which can be polled, serves all of them.
         tell: called with each AttemptEvent, and with ``(native_id, unreachable, words)`` where there is no answer.
         inbox: where the driver takes its tasks from.
-        later: has a function called in the driver's thread after some seconds.
     """
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        tell: Callable[[Any], None],
-        inbox: Inbox,
-        later: Callable[[float, Callable[[], None]], None],
-    ) -> None:
-        self.launcher, self._tell, self._inbox, self._later = launcher, tell, inbox, later
+    def __init__(self, launcher: Launcher, tell: Callable[[Any], None], inbox: Inbox) -> None:
+        self.launcher, self._tell, self._inbox = launcher, tell, inbox
         self.live = LiveIds()
         self.handlers: dict[str, AbstractJobHandler] = {}
         self._events: Any = None
@@ -64,7 +57,7 @@ class InlinePlatform:
     def _beat(self) -> None:
         if self._following:
             self._look()
-            self._later(BEAT, self._beat)
+            self._inbox.later(BEAT, self._beat)
 
     def _look(self) -> None:
         """Tell what the watch has to tell by now."""

@@ -19,7 +19,8 @@ _log = logging.getLogger("aiflow_ext")
 
 
 def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
-    """Stop a job of a run, or all of it. With a driver it is asked, and this returns at once; else this does it.
+    """Stop a job of a run, or all of it. With a driver it is asked, and this returns at once; else this does it. A run
+    that has ended stays as it is.
 
     Args:
         observed: the run.
@@ -37,6 +38,8 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
         if ring(observed.folder):
             return
     observed.refresh()
+    if observed.record.ended_at is not None:
+        return  # its verdict stands
     lock = DriverLock(observed.folder)
     try:
         _stop_here(observed, job, grace)
@@ -66,7 +69,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
                 ledger.skip(each, STOPPED_BEFORE)
     ledger.flush()
     if job is None and not problems:
-        ledger.close(JobState.STOPPED)
+        ledger.close(held=True)
         try:
             clean_up(observed.plan, record, observed.store)
         except Exception as error:  # gc does it again

@@ -155,7 +155,7 @@ def drive_until(prepared: Run, state: str) -> None:
         if str(transition.state) == state:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    prepared.driver.listener = note
+    prepared.driver.teller.listener = note
     prepared.driver.run()
 
 

@@ -154,7 +154,7 @@ import os, sys
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.ledger import Ledger
 
-def close(*_):
+def close(*_, **__):
     os.kill(os.getpid(), 9)
 
 Ledger.close = close
@@ -197,6 +197,29 @@ def test_a_stop_is_asked_for_until_it_is_on_record(bench):
     code, said = bench.resume()
     assert code == 7, said
     assert bench.ends == {"a": ("STOPPED", 1), "b": ("SKIPPED", 0)}
+
+
+def test_who_asks_a_driver_to_stop_that_dies_then_stops_the_run_himself(bench, nothing_left):
+    """The driver's death as it takes the request is injected."""
+    bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
+    dies = (
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driver import Driver\n"
+        "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
+    bench.up("a")
+    code, said = bench.call("stop", "latest", "--project", str(bench.project.root), "--grace", "1")
+    assert driver.wait(10) == -signal.SIGKILL
+    assert code == 0, said
+    assert bench.ends == {"a": ("STOPPED", 1), "b": ("SKIPPED", 0)}
+    assert bench.record.state == "STOPPED"
+    nothing_left()
+
+
+def test_stopping_a_run_that_has_ended_leaves_its_verdict(ended):
+    before = ended.record
+    assert ended.call("stop", "latest", "--project", str(ended.project.root))[0] == 0
+    assert ended.record == before
 
 
 def test_a_stop_that_came_too_late_does_not_stop_the_run_that_goes_on(ended):

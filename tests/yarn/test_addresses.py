@@ -63,7 +63,7 @@ def test_https_references_and_kerberos(hadoop) -> None:
     found = connection_of(YarnJobConfig())
     assert found.resource_managers == ["https://rm.example:8190"]
     assert found.namenodes == ["https://nn.example:9871/webhdfs/v1"]
-    assert (found.kerberos, found.renewer) == (True, "rmuser")
+    assert (found.kerberos, found.renewer) == (True, "rmuser/rm.example@EXAMPLE")
 
 
 def test_an_address_that_a_server_binds_to_is_none(hadoop) -> None:

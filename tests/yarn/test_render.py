@@ -46,6 +46,7 @@ def test_a_command(rendered) -> None:
     assert submission["app-node-label-expression"] == submission["am-container-node-label-expression"] == "gpu"
     assert submission["max-app-attempts"] == 1
     assert found["lifetime"] == 7200
+    assert found["rpc"] == ["rm.invalid:8032"]  # the REST API drops other resources
     assert found["spec"]["argv"] == ["echo", "$HOME", "a b"]
     assert found["spec"]["mark"] == "${run}:${server:application_id}"
     container = submission["am-container-spec"]
@@ -68,7 +69,7 @@ def test_a_python_job_and_its_archive(rendered, project) -> None:
     found = rendered("af.python(hello)", "python", "def hello():\n    pass\n", archives={"env": "env.tar.gz"},
                      python="env/bin/python3")  # fmt: skip
     resources = {entry["key"]: entry["value"] for entry in _resources(found)}
-    assert set(resources) == {"aiflow-am.pyz", "bundle", "payload.json", "env"}
+    assert set(resources) == {"aiflow-am.pyz", "bundle", "env"}  # what is the job's own is in the submission
     assert resources["bundle"]["type"] == resources["env"]["type"] == "ARCHIVE"
     assert resources["env"]["resource"].endswith("/env.tar.gz")  # YARN unpacks by the name's end
     assert {each["size"] for each in resources.values()} == {"${server:size}"}
@@ -81,7 +82,7 @@ def test_a_python_job_and_its_archive(rendered, project) -> None:
 def test_artifacts_on_hdfs_are_reached_by_webhdfs(rendered) -> None:
     """``hdfs://`` in fsspec needs a Java and a Hadoop on the node; ``webhdfs://`` needs neither."""
     found = rendered("af.python(hello)", "python", "def hello():\n    pass\n")
-    payload = next(text for path, text in found["files"].items() if path.endswith("payload.json"))
+    payload = found["spec"]["files"]["payload.json"]["text"]
     assert "webhdfs://ada@nn.invalid:9870/shared/artifacts/${run}" in payload
     assert "hdfs:///" not in payload
     assert found["spec"]["env"]["AIFLOW_CHECKPOINT_DIR"].startswith("webhdfs://ada@nn.invalid:9870/shared/artifacts")
@@ -91,6 +92,12 @@ def test_a_long_command_travels_as_a_file(rendered) -> None:
     found = rendered(f"af.cmd(['echo', {'x' * 60_000!r}])")
     assert "spec.json" in {entry["key"] for entry in _resources(found)}
     assert "--spec spec.json" in found["submission"]["am-container-spec"]["commands"]["command"]
+    assert found["submission"]["am-container-spec"]["environment"]["entry"] == []
+
+
+def test_a_large_payload_travels_as_a_file(rendered) -> None:
+    found = rendered(f"af.python(hello, {'x' * 60_000!r})", "python", "def hello(text):\n    pass\n")
+    assert "spec.json" in {entry["key"] for entry in _resources(found)}
     assert found["submission"]["am-container-spec"]["environment"]["entry"] == []
 
 

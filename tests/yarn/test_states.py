@@ -147,7 +147,7 @@ def test_a_whole_log_piece_by_piece(size: int, body: bytes, wanted: bytes | None
 def test_a_token_for_hdfs() -> None:
     identifier, password = bytes(range(256)), b"p" * 20
     text = tokens.base64.urlsafe_b64encode(
-        tokens._length(256) + identifier + tokens._length(20) + password + b"\x06WEBFOO" + b"\x03a:1"
+        tokens.length(256) + identifier + tokens.length(20) + password + b"\x06WEBFOO" + b"\x03a:1"
     ).decode()
     made = tokens.for_nodes(text.rstrip("="), "hdfs://127.0.0.1:8020")
     assert tokens.decoded(made) == (identifier, password, b"HDFS_DELEGATION_TOKEN", b"127.0.0.1:8020")

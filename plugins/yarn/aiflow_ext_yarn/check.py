@@ -37,7 +37,7 @@ def check() -> list[Problem]:
             found += error.problems
             continue
         found += _version(info)
-        for step in (_clock, _size, _queues, _staging):
+        for step in (_clock, _size, _labels, _queues, _staging):
             try:
                 found += step(rm, configs)
             except PlatformError as error:
@@ -71,6 +71,16 @@ def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem
             if problem.message not in told:
                 told.add(problem.message)
                 yield problem
+
+
+def _labels(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    wanted = dict.fromkeys(config.node_label for config in configs if config.node_label)
+    labels = rm.labels() if wanted else []
+    for label in wanted:
+        if labels is not None and label not in labels:
+            have = f"it has {', '.join(labels)}" if labels else "it has none"
+            yield Problem(f"the cluster has no node label {label!r}: {have}",
+                          hint="name one that it has (node_label: NAME), or take node_label: away")  # fmt: skip
 
 
 def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -24,11 +25,14 @@ class YarnJobConfig(af.BaseJobConfig):
         history: web address of the history server that keeps logs: ``http://jhs:19888``. Default: from HADOOP_CONF_DIR.
         scheduler: ``host:port``, one or several, that application masters speak to. Default: from HADOOP_CONF_DIR, else
             port 8030 of the ResourceManagers' hosts.
+        rpc: ``host:port``, one or several, where jobs that ask for ``resources`` are submitted: the REST API has no
+            word for those. Default: from HADOOP_CONF_DIR, else port 8032 of the ResourceManagers' hosts.
         file_system: the URI by which nodes read what is staged: ``hdfs://nameservice``. Default: fs.defaultFS of
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
         user: whom to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
         authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
-        ca: file of the certificate authorities to trust. Default: the system's.
+        ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
+            Default: the system's.
         tls_verify: whether servers' certificates are verified; true by default.
         staging: folder on the file system for what is sent. Default: ``/user/USER/.aiflow``.
         queue: the queue. Default: ``default``.
@@ -58,6 +62,7 @@ class YarnJobConfig(af.BaseJobConfig):
         webhdfs: str | Sequence[str] | None = None,
         history: str | None = None,
         scheduler: str | Sequence[str] | None = None,
+        rpc: str | Sequence[str] | None = None,
         file_system: str | None = None,
         user: str | None = None,
         authentication: Literal["simple", "kerberos"] | None = None,
@@ -82,12 +87,15 @@ class YarnJobConfig(af.BaseJobConfig):
         self.webhdfs = _list(webhdfs, "webhdfs", _web)
         self.history = None if history is None else _web("history", history)
         self.scheduler = _list(scheduler, "scheduler", _host_port)
+        self.rpc = _list(rpc, "rpc", _host_port)
         self.file_system, self.user, self.authentication = file_system, user, authentication
         if file_system is not None and not re.fullmatch(r"[a-z]+://[^/\s]+/?", file_system):
             raise ValueError(
                 f"file_system must be a URI such as hdfs://nameservice or hdfs://host:8020, not {file_system!r}"
             )
-        self.ca, self.tls_verify = ca, tls_verify
+        if ca is not None and not os.path.isabs(os.path.expanduser(ca)):
+            raise ValueError(f"ca must be an absolute path on this machine, not {ca!r}")
+        self.ca, self.tls_verify = None if ca is None else os.path.expanduser(ca), tls_verify
         if staging is not None and not staging.startswith("/"):
             raise ValueError(f"staging must be an absolute path on the cluster's file system, not {staging!r}")
         self.staging = None if staging is None else staging.rstrip("/") or "/"
@@ -171,6 +179,6 @@ def _named(given: Mapping[str, str] | None, key: str) -> dict[str, str]:
 
 
 # Names in the container's folder that are ours, or YARN's.
-RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "work", "reason", "tmp",
+RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "ca.pem", "work", "reason", "tmp",
                       "launch_container.sh", "container_tokens", "default_container_executor.sh",
                       "default_container_executor_session.sh"})  # fmt: skip

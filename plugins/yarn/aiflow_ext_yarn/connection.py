@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ class Connection(Jsonable):
     Args:
         resource_managers: URLs of the ResourceManagers' web services, ``http://host:8088``.
         schedulers: ``host:port`` for application masters.
+        rpc: ``host:port`` for clients, of Hadoop RPC.
         namenodes: URLs of the NameNodes' (or an HttpFS server's) web services, ``http://host:9870``.
         history: URL of the history server's ``/ws/v1/history``; None: there is none.
         file_system: URI prefix by which nodes read staged files.
@@ -29,7 +29,7 @@ class Connection(Jsonable):
         verify: whether certificates are verified.
         staging: absolute path on the file system.
         patience: seconds to wait for a service that is away.
-        renewer: who renews delegation tokens: the ResourceManager's user.
+        renewer: who renews delegation tokens: the ResourceManager's principal.
     """
 
     def __init__(
@@ -46,11 +46,12 @@ class Connection(Jsonable):
         staging: str,
         patience: float,
         renewer: str = "yarn",
+        rpc: Sequence[str] = (),
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
-        self.staging, self.patience, self.renewer = staging, patience, renewer
+        self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -112,8 +113,15 @@ def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Conn
         config.tls_verify,
         config.staging or f"/user/{user}/.aiflow",
         config.patience,
-        re.split("[/@]", conf.get("yarn.resourcemanager.principal") or "yarn")[0],
+        _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
+        config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],
     )
+
+
+def _renewer(principal: str, host: str) -> str:
+    """Who the ResourceManager is to a NameNode, which maps whole principals to users by rules of its own."""
+    # As in org.apache.hadoop.security.SecurityUtil.getServerPrincipal.
+    return principal.replace("/_HOST@", f"/{host.lower()}@") or "yarn"
 
 
 def _history(given: str | None, found: str | None) -> str | None:

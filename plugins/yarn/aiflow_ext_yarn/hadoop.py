@@ -52,6 +52,10 @@ class HadoopConf:
         """``host:port`` of each ResourceManager's service for application masters."""
         return self._each_rm("scheduler.address", 8030)
 
+    def rpc(self) -> list[str]:
+        """``host:port`` of each ResourceManager's RPC service for clients."""
+        return self._each_rm("address", 8032)
+
     def _each_rm(self, name: str, port: int) -> list[str]:
         ids = [""]
         if self.get("yarn.resourcemanager.ha.enabled").lower() == "true":

@@ -70,10 +70,13 @@ class YarnJob(af.AbstractJob):
 
     def reachable(self, url: str) -> str:
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
-        if not url.startswith("hdfs://"):
+        parts = urlsplit(url)
+        if parts.scheme == "webhdfs" and self.connection.kerberos:  # a token says who it is, and is to say it alone
+            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.scheme != "hdfs":
             return url
-        namenode, user = urlsplit(self.connection.namenodes[0]), self.connection.user
-        return f"webhdfs://{user}@{namenode.netloc}{urlsplit(url).path}"
+        who = "" if self.connection.kerberos else f"{self.connection.user}@"
+        return f"webhdfs://{who}{urlsplit(self.connection.namenodes[0]).netloc}{parts.path}"
 
     def argv(self) -> list[Value]:
         """The job's argument vector, as the application master takes it."""
@@ -213,6 +216,10 @@ def _secret_problems(sub_graph: af.AISubGraph) -> Iterator[Problem]:
 
 def _file_problems(job: YarnJob) -> Iterator[Problem]:
     """What is wrong with the local files that are to be sent."""
+    ca = job.connection.ca
+    if ca is not None and not Path(ca).is_file():
+        yield Problem(f"job {job.name!r}: ca names {ca}, which is no file", where=ca,
+                      hint="give the file with the certificates of the authorities to trust")  # fmt: skip
     for key, names in (("files", job.config.files), ("archives", job.config.archives)):
         for name, source in names.items():
             if "://" in source:

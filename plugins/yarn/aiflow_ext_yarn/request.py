@@ -31,7 +31,8 @@ APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
-INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores
+CA = "ca.pem"
+INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
 TYPE = "AIFLOW"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
@@ -144,6 +145,7 @@ def content(job: YarnJob) -> Json:
         "resource_manager": list(connection.resource_managers),
         "webhdfs": list(connection.namenodes),
         "user": connection.user,
+        **({"rpc": list(connection.rpc)} if config.resources else {}),
         "files": shown,
         "submission": submission,
         "spec": spec,
@@ -160,8 +162,6 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
         archive = job.bundle.archive
         found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
                             shown=f"the project archive: {len(archive.files)} files"))  # fmt: skip
-        payload = job.payload()
-        found.append(Staged(PAYLOAD, f"{own}/{PAYLOAD}", source=payload, shown=payload.decode()))
     for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
         for name, source in names.items():
             if "://" in source:
@@ -204,10 +204,9 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         variables = job_environment(job, work_folder="work", checkpoint_dir=job.checkpoints)
     finally:
         context.native_id = kept
-    env: Json = {
-        name: {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
-        for name, value in job.config.env.items()
-    }
+    env: Json = _fsspec(job)
+    for name, value in job.config.env.items():
+        env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
     env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": "work"}, "PYTHONUNBUFFERED": "1"}
     if job.bundle.needs_runner:
         env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
@@ -217,7 +216,16 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
     if not connection.verify:
         staging["verify"] = False
+    elif connection.ca is not None:
+        staging["ca"] = {"path": CA}
+    # What is small needs no file of its own: each costs a job four requests and its node a download.
+    own: Json = {}
+    if job.bundle.needs_runner:
+        own[PAYLOAD] = {"text": job.payload().decode()}
+    if "ca" in staging:
+        own[CA] = {"text": Path(str(connection.ca)).read_text(encoding="utf-8")}
     return {
+        **({"files": own} if own else {}),
         "version": master.SPEC_VERSION,
         "scheduler": list(connection.schedulers),
         "argv": job.argv(),
@@ -228,6 +236,23 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "grace": GRACE,
         "staging": staging,
     }
+
+
+def _fsspec(job: YarnJob) -> Json:
+    """What fsspec's WebHDFS needs to be told besides a URL, as variables that fsspec reads."""
+    connection = job.connection
+    if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
+        return {}
+    found: Json = {}
+    if connection.kerberos:
+        found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
+    if connection.namenodes[0].startswith("https:"):
+        found["FSSPEC_WEBHDFS_USE_HTTPS"] = "true"
+        if not connection.verify:
+            found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = "false"
+        elif connection.ca is not None:
+            found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = {"path": CA}
+    return found
 
 
 def _credentials(job: YarnJob) -> Json:

@@ -124,6 +124,11 @@ class ResourceManager:
         Raises PlatformError where it is refused.
         """
         base, _ = self.active()
+        if "resourceInformations" in application["resource"]:
+            from aiflow_ext_yarn import submission
+
+            submission.submit(self.connection, application, self._delegation() if self.connection.kerberos else None)
+            return
         answer = self._request(base, "POST", "/apps", None, application)
         if 300 <= answer.status < 400:
             raise Unreachable(f"the ResourceManager at {base} has just become a standby")
@@ -136,6 +141,11 @@ class ResourceManager:
             raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}: {words}")
         raise PlatformError(f"the ResourceManager refuses application {application['application-id']}: {_short(words)}",
                             hint=_cure(words))  # fmt: skip
+
+    def _delegation(self) -> str:
+        """A delegation token of the ResourceManager's own, for its RPC."""
+        answer = self.call("POST", "/delegation-token", body={"renewer": self.connection.renewer})
+        return str(self._json(answer, "asking for a delegation token").get("token", ""))
 
     def app(self, application: str) -> Json | None:
         """What is known of an application; None where an active ResourceManager does not know it: that is proved."""
@@ -235,6 +245,16 @@ class ResourceManager:
         if not isinstance(found, dict) or str(found.get("allowed", "true")).lower() != "false":
             return None
         return str(found.get("diagnostics") or "its access list does not have this user")
+
+    def labels(self) -> list[str] | None:
+        """The cluster's node labels; None where this ResourceManager does not tell."""
+        answer = self.call("GET", "/get-node-labels")
+        if answer.status != 200:
+            return None
+        found = answer.json()
+        said = (found.get("nodeLabelInfo") if isinstance(found, dict) else None) or []
+        each = [said] if isinstance(said, dict) else said  # one alone is no list
+        return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
 
     def clock_skew(self) -> float | None:
         """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""

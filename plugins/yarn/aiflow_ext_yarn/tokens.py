@@ -23,7 +23,7 @@ def for_hdfs(text: str, service: str) -> str:
     """
     identifier, password, _, _ = decoded(text)
     fields = (identifier, password, HDFS.encode(), service.encode())
-    data = b"".join(_length(len(field)) + field for field in fields)
+    data = b"".join(length(len(field)) + field for field in fields)
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
@@ -57,7 +57,8 @@ def decoded(text: str) -> tuple[bytes, bytes, bytes, bytes]:
     return fields[0], fields[1], fields[2], fields[3]
 
 
-def _length(number: int) -> bytes:
+def length(number: int) -> bytes:
+    """A length as Hadoop writes it."""
     if number <= 127:
         return bytes([number])
     data = number.to_bytes((number.bit_length() + 7) // 8, "big")

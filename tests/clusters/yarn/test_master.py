@@ -57,10 +57,10 @@ class TestEnds:
         assert app.container in folder
 
     def test_files_in_the_specification(self, bed: Bed) -> None:
-        files = {"a/b.json": base64.b64encode(b"\0one\n").decode()}
-        app = submit(bed, ["/bin/cat", {"path": "a/b.json"}], files=files)
+        files = {"a/b.json": base64.b64encode(b"\0one\n").decode(), "c": {"text": "zwei “2”"}}
+        app = submit(bed, ["/bin/cat", {"path": "a/b.json"}, {"path": "c"}], files=files)
         assert app.end()[2].exit_code == 0
-        assert app.log() == "\0one\n"
+        assert app.log() == "\0one\nzwei “2”"
 
     def test_secrets_are_not_in_what_a_node_manager_writes(self, bed: Bed) -> None:
         app = submit(

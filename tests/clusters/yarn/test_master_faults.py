@@ -154,7 +154,7 @@ class TestFailover:
 @pytest.mark.thorough
 def test_the_token_rolls(session_bed: Bed) -> None:
     """Three master keys later, a new connection still authenticates. Takes four minutes."""
-    session_bed.up(site={"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"})
+    session_bed.up(sites={"yarn": {"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"}})
     try:
         app = submit(session_bed, ["/bin/sh", "-c", "sleep 220; exit 5"])
         running(app)
@@ -163,4 +163,4 @@ def test_the_token_rolls(session_bed: Bed) -> None:
         session_bed.up()
         assert app.end(timeout=60)[2].exit_code == 5
     finally:
-        session_bed.up(site={})
+        session_bed.up(sites={})

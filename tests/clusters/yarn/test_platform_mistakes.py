@@ -97,6 +97,12 @@ def test_a_staging_folder_that_is_a_file(workflow: Workflow, bed: Bed) -> None:
     _refused(workflow, {"staging": "/tmp/a-file"}, PLATFORM, "/tmp/a-file")
 
 
+def test_a_staging_folder_that_is_not_to_be_written_to(workflow: Workflow) -> None:
+    """Who is not the superuser may not make a folder just anywhere."""
+    _refused(workflow, {"user": "eve"}, PLATFORM, "user 'eve' may not", "/user/eve/.aiflow", "Permission denied",
+             "staging: /path")  # fmt: skip
+
+
 def test_a_staging_folder_out_of_quota(workflow: Workflow, bed: Bed) -> None:
     _webhdfs(bed, "PUT", "/quota/full", "MKDIRS")
     bed.admin("org.apache.hadoop.hdfs.tools.DFSAdmin", "-setQuota", "1", "/quota")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -9,27 +10,34 @@ import os
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yarn_hadoop as hadoop
 import yarn_settings as settings
 from yarn_hadoop import BedError
+from yarn_kerberos import REALM, Realm
+from yarn_tls import Certificate
 
-# Daemon -> (heap in MB, class). rm2 is there only with --ha.
+# Daemon -> (heap in MB, class). rm2 is there only with --ha, nm2 and httpfs only where they were started.
 DAEMONS = {
     "nn": (256, "org.apache.hadoop.hdfs.server.namenode.NameNode"),
     "dn": (192, "org.apache.hadoop.hdfs.server.datanode.DataNode"),
     "rm": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "rm2": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "nm": (256, "org.apache.hadoop.yarn.server.nodemanager.NodeManager"),
+    "nm2": (192, "org.apache.hadoop.yarn.server.nodemanager.NodeManager"),
     "jhs": (192, "org.apache.hadoop.mapreduce.v2.hs.JobHistoryServer"),
+    "httpfs": (128, "org.apache.hadoop.fs.http.server.HttpFSServerWebServer"),
 }
+# Maven has no newer one.
+HTTPFS = ("org.apache.hadoop:hadoop-hdfs-httpfs:3.4.2", "com.googlecode.json-simple:json-simple:1.1.1")
 JVM = (
     "--add-opens=java.base/java.lang=ALL-UNNAMED",  # the web servers of RM, NM and JHS make classes, on Java 17 too
     "-XX:+UseSerialGC",
@@ -45,11 +53,17 @@ class Bed:
     Args:
         name: beds of different names stand side by side, each with ports of its own.
         base: the first of its hundred ports.
+        kerberos: whether it is secured, with a realm of its own.
+        tls: whether its web ports speak HTTPS, with a certificate of its own.
     """
 
-    def __init__(self, name: str, base: int) -> None:
+    def __init__(self, name: str, base: int, *, kerberos: bool = False, tls: bool = False) -> None:
         self.name, self.ports = name, settings.Ports(base)
         self.folder = hadoop.cache() / f"yarn-{name}"
+        self.realm = Realm(self.folder / "realm", base + 88) if kerberos else None
+        self.host = "localhost" if kerberos else settings.HOST  # the services' principals have a name, no address
+        self.tls = Certificate(self.folder / "tls") if tls else None
+        self._scheme = "https" if tls else "http"
         self.conf = self.folder / "conf"
         self._killed: set[str] = set()
         self._children: list[subprocess.Popen[bytes]] = []  # kept, or their end would be a warning
@@ -65,38 +79,43 @@ class Bed:
     @property
     def rm(self) -> str:
         """The (first) ResourceManager's web address."""
-        return f"http://{settings.HOST}:{self.ports.rm_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.rm_web}"
 
     @property
     def rm2(self) -> str:
         """The second ResourceManager's web address; it is there with ``ha`` only."""
-        return f"http://{settings.HOST}:{self.ports.rm2_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.rm2_web}"
 
     @property
     def schedulers(self) -> list[str]:
         """Where application masters speak to the ResourceManagers."""
         ports = [self.ports.rm_scheduler] + ([self.ports.rm2_scheduler] if self.options["ha"] else [])
-        return [f"{settings.HOST}:{port}" for port in ports]
+        return [f"{self.host}:{port}" for port in ports]
 
     @property
     def webhdfs(self) -> str:
         """The root of the file system over HTTP."""
-        return f"http://{settings.HOST}:{self.ports.nn_http}/webhdfs/v1"
+        return f"{self._scheme}://{self.host}:{self.ports.nn_http}/webhdfs/v1"
 
     @property
     def nm(self) -> str:
         """The NodeManager's web address."""
-        return f"http://{settings.HOST}:{self.ports.nm_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.nm_web}"
+
+    @property
+    def httpfs(self) -> str:
+        """The HttpFS server's web address; it is there once ``start_httpfs`` was called."""
+        return f"http://{self.host}:{self.ports.httpfs}"
 
     @property
     def history(self) -> str:
         """The JobHistoryServer's web address."""
-        return f"http://{settings.HOST}:{self.ports.jhs_web}"
+        return f"{self._scheme}://{self.host}:{self.ports.jhs_web}"
 
     @property
     def options(self) -> dict[str, Any]:
         """What it was configured with, as ``configure`` takes it."""
-        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "site": {}}
+        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "sites": {}}
         with contextlib.suppress(FileNotFoundError):
             found.update(json.loads((self.folder / "options.json").read_text()))
         return found
@@ -104,7 +123,7 @@ class Bed:
     @property
     def daemons(self) -> list[str]:
         """The daemons of this configuration, in the order of their start."""
-        return [name for name in DAEMONS if name != "rm2" or self.options["ha"]]
+        return [name for name in DAEMONS if name not in ("nm2", "httpfs") and (name != "rm2" or self.options["ha"])]
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
@@ -113,7 +132,7 @@ class Bed:
         *,
         protection: str | None = None,
         ha: bool | None = None,
-        site: dict[str, str] | None = None,
+        sites: dict[str, dict[str, Any]] | None = None,
         timeout: float = 120,
     ) -> None:
         """Start what is not running, and wait until jobs can be submitted; arguments as for ``configure``.
@@ -122,9 +141,15 @@ class Bed:
         """
         with self._locked():
             hadoop.install()
-            if self.configure(protection=protection, ha=ha, site=site):
+            if self.realm is not None:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.realm.up()
+                os.environ.update(self.realm.ticket())
+            if self.tls is not None:
+                self.tls.make()
+            if self.configure(protection=protection, ha=ha, sites=sites):
                 # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
-                for name in ("rm", "rm2", "nm", "jhs"):
+                for name in ("rm", "rm2", "nm", "nm2", "jhs"):
                     self.kill(name, signal.SIGTERM)
             for name in ("nn", "dn", "rm", "rm2"):
                 self.start(name)
@@ -149,6 +174,8 @@ class Bed:
             for pid in self.strays():  # containers outlive a NodeManager that recovers them
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            if self.realm is not None:
+                self.realm.down()
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock_file.unlink(missing_ok=True)
 
@@ -158,7 +185,7 @@ class Bed:
         protection: str | None = None,
         ha: bool | None = None,
         stopped: list[str] | None = None,
-        site: dict[str, str] | None = None,
+        sites: dict[str, dict[str, Any]] | None = None,
     ) -> bool:
         """Write the configuration, for daemons that start from now on; whether it has changed. None: as it was.
 
@@ -166,23 +193,29 @@ class Bed:
             protection: hadoop.rpc.protection.
             ha: two ResourceManagers.
             stopped: queues that take no application.
-            site: more of yarn-site.xml.
+            sites: more of the configuration, by file: ``{"yarn": {...}}`` goes into yarn-site.xml.
         """
         before = self.options
-        given = {"protection": protection, "ha": ha, "stopped": stopped, "site": site}
+        given = {"protection": protection, "ha": ha, "stopped": stopped, "sites": sites}
         after = {**before, **{key: value for key, value in given.items() if value is not None}}
         if after["protection"] not in settings.PROTECTIONS:
             raise BedError(f"--protection is one of {', '.join(settings.PROTECTIONS)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "options.json").write_text(json.dumps(after))
-        settings.write(self.folder, self.ports, **after)
+        sites: dict[str, dict[str, Any]] = {}
+        if self.realm is not None:
+            _merge(sites, settings.secured(self.folder, REALM, self.realm.keytab))
+        if self.tls is not None:
+            _merge(sites, settings.encrypted(self.ports, self.tls.keystore, self.tls.password))
+        _merge(sites, after["sites"])
+        settings.write(self.folder, self.ports, **{**after, "sites": sites, "host": self.host})
         return after != before
 
     # -- daemons ----------------------------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
         """Start one daemon where it is not running, or let it go on; does not wait until it answers."""
-        if name not in self.daemons:
+        if name == "rm2" and not self.options["ha"]:
             return
         if self.alive(name):
             self.kill(name, signal.SIGCONT)
@@ -193,9 +226,12 @@ class Bed:
         if name == "nn" and not (self.folder / "data/nn/current").is_dir():
             self._format()
         heap, main = DAEMONS[name]
-        argv = [*self._java(heap), main]
+        argv = [*self._java(heap, *(HTTPFS if name == "httpfs" else ())), main]
         if self.options["ha"] and name in ("rm", "rm2"):
             argv += ["-D", f"yarn.resourcemanager.ha.id={'rm1' if name == 'rm' else 'rm2'}"]
+        if name == "nm2":
+            own = settings.second_node(self.folder, self.ports)
+            argv += [part for key, value in own.items() for part in ("-D", f"{key}={value}")]
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=self._env(),
@@ -203,6 +239,20 @@ class Bed:
             )  # fmt: skip
         self._children.append(process)
         (self.folder / "run" / name).write_text(f"{process.pid} {_started(process.pid)}")
+
+    def start_second_node(self, timeout: float = 60) -> None:
+        """Start another NodeManager, and wait until it is known."""
+        self.start("nm2")
+        nodes = f"{self.active()}/ws/v1/cluster/nodes?states=RUNNING"
+        self._wait(lambda: len((self.json(nodes)["nodes"] or {"node": []})["node"]) == 2, timeout, ("nm2",))
+
+    def start_httpfs(self, timeout: float = 60) -> None:
+        """Start the HttpFS server, and wait until it answers."""
+        for folder in ("log", "temp"):
+            (self.folder / "httpfs" / folder).mkdir(parents=True, exist_ok=True)
+        self.start("httpfs")
+        url = f"{self.httpfs}/webhdfs/v1/?op=LISTSTATUS&user.name=root"
+        self._wait(lambda: self.answers(url), timeout, ("httpfs",))
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, wait: bool = True) -> None:
         """Signal one daemon, where it is alive, and wait for its end; one that ignores SIGTERM gets SIGKILL."""
@@ -257,7 +307,7 @@ class Bed:
 
     def hdfs_ready(self) -> bool:
         """Whether HDFS takes writes: out of safe mode, with its DataNode, and a byte can be written."""
-        jmx = f"http://{settings.HOST}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
+        jmx = f"{self._scheme}://{self.host}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
         try:
             info = self.json(f"{jmx}NameNodeInfo")["beans"][0]
             state = self.json(f"{jmx}FSNamesystemState")["beans"][0]
@@ -266,7 +316,7 @@ class Bed:
             # A DataNode that has just come back is live before it has told which disks it has.
             options = "op=CREATE&overwrite=true&noredirect=true&user.name=root"
             where = self.json(f"{self.webhdfs}/tmp/ready?{options}", "PUT")["Location"]
-            with urllib.request.urlopen(urllib.request.Request(where, b"x", method="PUT"), timeout=10):
+            with self.open(urllib.request.Request(where, b"x", method="PUT")):
                 return True
         except (OSError, ValueError, LookupError):
             return False
@@ -305,7 +355,7 @@ class Bed:
     def answers(self, url: str) -> bool:
         """Whether a GET of the URL succeeds."""
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with self.open(urllib.request.Request(url, headers=self._who()), timeout=5):
                 return True
         except OSError:
             return False
@@ -313,10 +363,24 @@ class Bed:
     def json(self, url: str, method: str = "GET", body: Any = None) -> Any:
         """The JSON answer to a request. Raises OSError (HTTPError) for a refusal."""
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._who()}
         request = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with self.open(request) as answer:
             return json.loads(answer.read() or b"null")
+
+    def open(self, request: urllib.request.Request, timeout: float = 10) -> Any:
+        """A request's answer, as ``urlopen`` gives it; the bed's own certificate is trusted."""
+        context = ssl.create_default_context(cafile=str(self.tls.ca)) if self.tls is not None else None
+        return urllib.request.urlopen(request, timeout=timeout, context=context)
+
+    def _who(self) -> dict[str, str]:
+        """The header that says who asks, on a secured bed."""
+        if self.realm is None:
+            return {}
+        import spnego
+
+        token = spnego.client(hostname=self.host, service="HTTP", protocol="kerberos").step() or b""
+        return {"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}
 
     # -- what an administrator does ---------------------------------------------------------------------------------
 
@@ -364,14 +428,21 @@ class Bed:
                 return
         self.admin("org.apache.hadoop.yarn.client.cli.RMAdminCLI", "-transitionToActive", "rm1")
 
-    def _java(self, heap: int) -> list[str]:
+    def _java(self, heap: int, *extra: str) -> list[str]:
         home = hadoop.install()
-        path = f"{self.conf}:{home}/webroot:{home}/lib/*"
+        jars = "".join(f":{hadoop.extra(each)}" for each in extra)
+        path = f"{self.conf}:{home}/webroot:{home}/lib/*{jars}"
         places = {
             "hadoop.log.dir": f"{self.folder}/logs",
             "yarn.log.dir": f"{self.folder}/logs",
             "hadoop.home.dir": home,
+            "httpfs.home.dir": f"{self.folder}/httpfs",
+            "httpfs.config.dir": self.conf,
+            "httpfs.log.dir": f"{self.folder}/httpfs/log",
+            "httpfs.temp.dir": f"{self.folder}/httpfs/temp",
         }
+        if self.realm is not None:
+            places["java.security.krb5.conf"] = self.realm.conf
         return [
             hadoop.java(), *JVM, f"-Xmx{heap}m", *(f"-D{key}={value}" for key, value in places.items()),
             "-Dhadoop.root.logger=INFO,console", "-cp", path,
@@ -396,7 +467,9 @@ class Bed:
         deadline = time.monotonic() + timeout
         while not met():
             dead = [
-                name for name in names if name in self.daemons and name not in self._killed and not self.alive(name)
+                name
+                for name in names
+                if name in (*self.daemons, "nm2", "httpfs") and name not in self._killed and not self.alive(name)
             ]
             if dead or time.monotonic() > deadline:
                 what = f"{', '.join(dead)} ended" if dead else f"not ready after {timeout:g} s"
@@ -426,6 +499,11 @@ class Bed:
         with self._lock_file.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
+
+
+def _merge(sites: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, values in more.items():
+        sites.setdefault(name, {}).update(values)
 
 
 def _started(pid: int) -> str | None:

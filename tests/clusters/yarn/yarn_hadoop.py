@@ -77,6 +77,23 @@ def install() -> Path:
     return home
 
 
+def extra(coordinates: str) -> Path:
+    """One more jar, ``group:artifact:version``, without what it needs; fetched through Maven where it is not there."""
+    _, artifact, version = coordinates.split(":")
+    jar = cache() / f"hadoop-{VERSION}" / f"{artifact}-{version}.jar"
+    if not jar.exists():
+        install()
+        if not shutil.which("mvn"):
+            raise BedError(f"{artifact} comes through Maven, and there is no mvn on the PATH: install maven")
+        what = [f"-Dartifact={coordinates}", f"-DoutputDirectory={jar.parent}"]
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+        done = subprocess.run(["mvn", "-q", "-B", plugin, *what], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        if done.returncode:
+            raise BedError(f"Maven could not fetch {coordinates}:\n{done.stdout.strip()[-2000:]}")
+    return jar
+
+
 def _pom() -> str:
     dependencies = "".join(
         f"<dependency><groupId>org.apache.hadoop</groupId><artifactId>{name}</artifactId><version>{VERSION}</version>"

@@ -13,6 +13,18 @@ from typing import Any
 
 from yarn_bed import Bed
 
+CHAIN = """import aiflow_ext as af
+import steps
+
+
+@af.workflow
+def tested():
+    with af.job("make"):
+        made = af.python(steps.make)
+    with af.job("read"):
+        af.python(steps.read, made)
+"""
+
 
 class Workflow:
     """A project of commands on a bed.
@@ -40,6 +52,17 @@ class Workflow:
         shared = {"platform": "yarn", "engine": "cmd_line", "memory": 128, **(config or {})}
         told = {"*": shared, **{name: each.get(name, {}) for name in jobs}}
         (self.project / "workflow.yaml").write_text(json.dumps(told))
+        return self
+
+    def write_chain(self, **config: Any) -> Workflow:
+        """Two python jobs: a value made by one, ``make``, and read by the other, ``read``, at an ``hdfs://`` URL."""
+        (self.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
+        (self.project / "steps.py").write_text(
+            "def make():\n    return list(range(1000))\n\n\ndef read(made):\n    print(sum(made))\n"
+        )
+        (self.project / "workflow.py").write_text(CHAIN)
+        shared = {"platform": "yarn", "engine": "python", "memory": 256, "python": sys.executable, **config}
+        (self.project / "workflow.yaml").write_text(json.dumps({"*": shared, "make": {}, "read": {}}))
         return self
 
     def begin(self, *options: str) -> subprocess.Popen[str]:

@@ -29,8 +29,10 @@ class Ports:
             base + n for n in (40, 41, 42, 43, 44)
         )
         self.nm_localizer, self.nm, self.nm_web, self.nm_collector = (base + n for n in (50, 51, 52, 53))
+        self.nm2_localizer, self.nm2, self.nm2_web, self.nm2_collector = (base + n for n in (54, 55, 56, 57))
         self.dn_http, self.dn, self.dn_ipc = (base + n for n in (64, 66, 67))
         self.nn, self.nn_http = base + 20, base + 70
+        self.httpfs = base + 80
         self.jhs, self.jhs_admin, self.jhs_web = (base + n for n in (10, 11, 12))
 
 
@@ -44,6 +46,8 @@ def core(folder: Path, ports: Ports, protection: str) -> dict[str, object]:
         "hadoop.http.authentication.type": "simple",
         "hadoop.http.authentication.simple.anonymous.allowed": "true",
         "ipc.client.connect.max.retries": 10,
+        "hadoop.proxyuser.root.hosts": "*",  # HttpFS speaks for its users
+        "hadoop.proxyuser.root.groups": "*",
     }
 
 
@@ -60,7 +64,7 @@ def hdfs(folder: Path, ports: Ports) -> dict[str, object]:
         "dfs.namenode.name.dir": f"file://{folder}/data/nn",
         "dfs.datanode.data.dir": f"file://{folder}/data/dn",
         "dfs.replication": 1,
-        "dfs.permissions.enabled": "false",
+        "dfs.permissions.enabled": "true",
         "dfs.namenode.safemode.extension": 0,
         "dfs.namenode.safemode.threshold-pct": 0.999,
         "dfs.webhdfs.enabled": "true",
@@ -145,6 +149,29 @@ def yarn(folder: Path, ports: Ports, ha: bool) -> dict[str, object]:
     return found
 
 
+def second_node(folder: Path, ports: Ports) -> dict[str, object]:
+    """What a second NodeManager on this machine has of its own."""
+    return {
+        "yarn.nodemanager.address": f"{HOST}:{ports.nm2}",
+        "yarn.nodemanager.localizer.address": f"{HOST}:{ports.nm2_localizer}",
+        "yarn.nodemanager.webapp.address": f"{HOST}:{ports.nm2_web}",
+        "yarn.nodemanager.collector-service.address": f"{HOST}:{ports.nm2_collector}",
+        "yarn.nodemanager.local-dirs": folder / "data/nm-2/local",
+        "yarn.nodemanager.log-dirs": folder / "data/nm-2/logs",
+        "yarn.nodemanager.recovery.dir": folder / "data/nm-2/recovery",
+    }
+
+
+def widgets() -> dict[str, dict[str, object]]:
+    """What it takes for nodes to have another resource, by file: two of ``widget`` each."""
+    calculator = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
+    return {
+        "yarn": {"yarn.nodemanager.resource-type.widget": 2},
+        "capacity-scheduler": {"yarn.scheduler.capacity.resource-calculator": calculator},
+        "resource-types": {"yarn.resource-types": "widget", "yarn.resource-types.widget.maximum-allocation": 2},
+    }
+
+
 def mapred(ports: Ports) -> dict[str, object]:
     """mapred-site.xml, for the JobHistoryServer alone."""
     return {
@@ -176,23 +203,118 @@ def capacity(stopped: Collection[str]) -> dict[str, object]:
     return found
 
 
+def secured(folder: Path, realm: str, keytab: Path) -> dict[str, dict[str, object]]:
+    """What Kerberos takes, by file: every service under a principal of ``realm`` for ``localhost``, all in one keytab.
+
+    DataNodes of a secured cluster want privileged ports or TLS; Hadoop's own tests switch that off, as is done here.
+    Secured NodeManagers read logs by Hadoop's native library alone, which Maven does not have: without it the first log
+    that is to be aggregated ends them.
+    """
+    spnego = f"HTTP/localhost@{realm}"
+    secret = folder / "http-secret"
+    secret.write_text("any text will do")
+    principals = {name: f"{name}/localhost@{realm}" for name in ("nn", "dn", "rm", "nm", "jhs")}
+    return {
+        "core": {
+            "hadoop.security.authentication": "kerberos",
+            # The daemons of this bed are one user, the superuser; others keep their names.
+            "hadoop.security.auth_to_local": "RULE:[2:$1](.*)s/.*/root/\nDEFAULT",
+            "hadoop.http.authentication.type": "kerberos",
+            "hadoop.http.authentication.simple.anonymous.allowed": "false",
+            "hadoop.http.authentication.kerberos.principal": spnego,
+            "hadoop.http.authentication.kerberos.keytab": keytab,
+            "hadoop.http.authentication.signature.secret.file": secret,
+        },
+        "hdfs": {
+            "dfs.block.access.token.enable": "true",
+            "dfs.namenode.kerberos.principal": principals["nn"],
+            "dfs.namenode.keytab.file": keytab,
+            "dfs.namenode.kerberos.internal.spnego.principal": spnego,
+            "dfs.web.authentication.kerberos.principal": spnego,
+            "dfs.web.authentication.kerberos.keytab": keytab,
+            "dfs.datanode.kerberos.principal": principals["dn"],
+            "dfs.datanode.keytab.file": keytab,
+            "ignore.secure.ports.for.testing": "true",
+            "dfs.permissions.enabled": "false",  # nobody has made a home for ada
+        },
+        "yarn": {
+            "yarn.resourcemanager.principal": principals["rm"],
+            "yarn.resourcemanager.keytab": keytab,
+            "yarn.resourcemanager.webapp.spnego-principal": spnego,
+            "yarn.resourcemanager.webapp.spnego-keytab-file": keytab,
+            "yarn.nodemanager.principal": principals["nm"],
+            "yarn.nodemanager.keytab": keytab,
+            "yarn.nodemanager.webapp.spnego-principal": spnego,
+            "yarn.nodemanager.webapp.spnego-keytab-file": keytab,
+            "yarn.log-aggregation-enable": "false",
+        },
+        "mapred": {
+            "mapreduce.jobhistory.principal": principals["jhs"],
+            "mapreduce.jobhistory.keytab": keytab,
+            "mapreduce.jobhistory.webapp.spnego-principal": spnego,
+            "mapreduce.jobhistory.webapp.spnego-keytab-file": keytab,
+        },
+    }
+
+
+def encrypted(ports: Ports, keystore: Path, password: str) -> dict[str, dict[str, object]]:
+    """What TLS on every web port takes, by file; the ports stay the same."""
+    return {
+        "hdfs": {
+            "dfs.http.policy": "HTTPS_ONLY",
+            "dfs.namenode.https-address": f"{HOST}:{ports.nn_http}",
+            "dfs.datanode.https.address": f"{HOST}:{ports.dn_http}",
+        },
+        "yarn": {
+            "yarn.http.policy": "HTTPS_ONLY",
+            "yarn.resourcemanager.webapp.https.address": f"{HOST}:{ports.rm_web}",
+            "yarn.nodemanager.webapp.https.address": f"{HOST}:{ports.nm_web}",
+            "yarn.log.server.web-service.url": f"https://{HOST}:{ports.jhs_web}/ws/v1/history",
+        },
+        "mapred": {
+            "mapreduce.jobhistory.http.policy": "HTTPS_ONLY",
+            "mapreduce.jobhistory.webapp.https.address": f"{HOST}:{ports.jhs_web}",
+        },
+        "ssl-server": {
+            "ssl.server.keystore.location": keystore,
+            "ssl.server.keystore.type": "PKCS12",
+            "ssl.server.keystore.password": password,
+            "ssl.server.keystore.keypassword": password,
+        },
+    }
+
+
 def write(
-    folder: Path, ports: Ports, *, protection: str, ha: bool, stopped: Collection[str], site: Mapping[str, str]
+    folder: Path,
+    ports: Ports,
+    *,
+    protection: str,
+    ha: bool,
+    stopped: Collection[str],
+    sites: Mapping[str, Mapping[str, object]],
+    host: str = HOST,
 ) -> None:
-    """Write all of the bed's configuration to ``folder``/conf."""
+    """Write all of the bed's configuration to ``folder``/conf, for daemons that are known as ``host``."""
     conf = folder / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     files: Mapping[str, Mapping[str, object]] = {
-        "core-site.xml": core(folder, ports, protection),
-        "hdfs-site.xml": hdfs(folder, ports),
-        "yarn-site.xml": {**yarn(folder, ports, ha), **site},
-        "mapred-site.xml": mapred(ports),
-        "capacity-scheduler.xml": capacity(stopped),
+        "core-site": core(folder, ports, protection),
+        "hdfs-site": hdfs(folder, ports),
+        "yarn-site": yarn(folder, ports, ha),
+        "mapred-site": mapred(ports),
+        "capacity-scheduler": capacity(stopped),
+        "resource-types": {},
+        "ssl-server": {},
+        "httpfs-site": {
+            "httpfs.http.hostname": HOST,
+            "httpfs.http.port": ports.httpfs,
+            "httpfs.hadoop.config.dir": conf,
+        },
     }
     for name, values in files.items():
         items = "".join(
-            f"<property><name>{key}</name><value>{escape(str(value))}</value></property>\n"
-            for key, value in values.items()
+            f"<property><name>{key}</name><value>{escape(str(value).replace(HOST, host))}</value></property>\n"
+            for key, value in {**values, **sites.get(name.removesuffix("-site"), {})}.items()
         )
-        (conf / name).write_text(f'<?xml version="1.0"?>\n<configuration>\n{items}</configuration>\n')
+        (conf / f"{name}.xml").write_text(f'<?xml version="1.0"?>\n<configuration>\n{items}</configuration>\n')
     (conf / "log4j.properties").write_text(LOG4J)

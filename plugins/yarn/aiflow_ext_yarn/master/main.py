@@ -218,12 +218,12 @@ class Master:
 
 
 def _staging(spec: dict[str, Any], values: Values) -> Staging:
-    delegation = spec.get("delegation")
+    delegation, ca = spec.get("delegation"), spec.get("ca")
     return Staging(
         spec["urls"],
         user=spec.get("user"),
         delegation=values.text(delegation) if delegation else None,
-        ca=spec.get("ca"),
+        ca=values.text(ca) if ca else None,
         verify=spec.get("verify", True),
     )
 

@@ -5,7 +5,7 @@ Field numbers are those of Hadoop's ``yarn_service_protos.proto``.
 
 from __future__ import annotations
 
-from aiflow_ext_yarn.master.credentials import Token
+from aiflow_ext_yarn.master.credentials import AMRM, Token
 from aiflow_ext_yarn.master.rpc import Client, RemoteError
 from aiflow_ext_yarn.master.wire import Message, blob, integer, single
 
@@ -105,4 +105,4 @@ class ResourceManager:
         """The ResourceManager has a new master key: the next connection needs the token that goes with it."""
         identifier, password = token.blob(1), token.blob(2)
         if identifier and password:
-            self._client.token = Token(identifier, password, self._client.token.kind)
+            self._client.token = Token(identifier, password, AMRM)

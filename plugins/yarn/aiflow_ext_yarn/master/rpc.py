@@ -1,4 +1,4 @@
-"""A client of Hadoop's RPC, version 9, authenticated by a token.
+"""A client of Hadoop's RPC, version 9, authenticated by a token, or where the cluster asks for nothing, by a name.
 
 The format is Hadoop's ``RpcHeader.proto`` and ``ipc.Client``: after a preamble, frames of a four-byte length and
 delimited messages. Once a security layer is agreed on, each frame travels inside another one, as a SASL message whose
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aiflow_ext_yarn.master.credentials import Token
     from aiflow_ext_yarn.master.sasl import Layer
 
-PREAMBLE = b"hrpc" + bytes([9, 0, 0xDF])  # version, service class, "SASL follows"
+PREAMBLE = b"hrpc" + bytes([9, 0])  # version, service class
+NOTHING, SASL_FOLLOWS = b"\0", b"\xdf"  # what comes next
 LARGEST = 16 << 20  # bytes of a frame; ours are a few hundred
 SASL, CONTEXT = -33, -3  # call ids that are no calls
 SUCCESS, NEGOTIATE, INITIATE, WRAP = 0, 1, 2, 5  # RpcSaslProto.SaslState
@@ -48,11 +49,12 @@ class Client:
     Args:
         addresses: ``host:port`` of each server, of which one at a time is active.
         protocol: the protocol's full Java name.
-        token: replace it, and the next connection authenticates with the new one.
+        token: replace it, and the next connection authenticates with the new one. None: simple authentication.
+        user: as whom to act under that.
     """
 
-    def __init__(self, addresses: Sequence[str], protocol: str, token: Token) -> None:
-        self.token = token
+    def __init__(self, addresses: Sequence[str], protocol: str, token: Token | None, user: str = "") -> None:
+        self.token, self._user = token, user
         self._addresses, self._protocol = list(addresses), protocol
         self._id = os.urandom(16)
         self._connection: Connection | None = None
@@ -68,7 +70,7 @@ class Client:
             address = self._addresses[0]
             try:
                 if self._connection is None:
-                    self._connection = Connection(address, self._protocol, self.token, self._id)
+                    self._connection = Connection(address, self._protocol, self.token, self._id, self._user)
                 return self._connection.call(method, request)
             except RemoteError as error:
                 if error.fatal:
@@ -98,7 +100,7 @@ class Connection:
     """One authenticated connection. Raises OSError, WireError, SaslError and RemoteError; it is of no use after that,
     except after a RemoteError of a call."""
 
-    def __init__(self, address: str, protocol: str, token: Token, client: bytes) -> None:
+    def __init__(self, address: str, protocol: str, token: Token | None, client: bytes, user: str = "") -> None:
         host, _, port = address.rpartition(":")
         self._client, self._protocol, self._next = client, protocol, 0
         self._layer: Layer | None = None
@@ -109,9 +111,11 @@ class Connection:
             self._socket.settimeout(TIMEOUT)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._socket.sendall(PREAMBLE)
-            self._authenticate(token)
-            self._send(_frame(CONTEXT, client, -1, blob(3, protocol)))
+            self._socket.sendall(PREAMBLE + (NOTHING if token is None else SASL_FOLLOWS))
+            if token is not None:
+                self._authenticate(token)
+            who = blob(2, blob(1, user)) if token is None else b""  # a token says it
+            self._send(_frame(CONTEXT, client, -1, who + blob(3, protocol)))
         except BaseException:
             self.close()
             raise

@@ -68,6 +68,11 @@ class Values:
         return os.path.normpath(os.path.join(self._folder, relative))
 
 
+def _content(given: Any) -> bytes:
+    """A file's bytes: ``{"text": ...}``, or base64."""
+    return given["text"].encode("utf-8", "surrogateescape") if isinstance(given, dict) else base64.b64decode(given)
+
+
 class Child:
     """The child to start: ``argv``, ``env``, ``cwd``, ``stdout``, ``stderr``, ``mark``, and the ``files`` it finds.
 
@@ -77,7 +82,7 @@ class Child:
     def __init__(self, spec: Mapping[str, Any], values: Values, logs: str) -> None:
         self.argv = [values.text(item) for item in spec["argv"]]
         self.cwd = values.path(spec.get("cwd", "."))
-        self.files = {values.path(name): base64.b64decode(text) for name, text in spec.get("files", {}).items()}
+        self.files = {values.path(name): _content(given) for name, given in spec.get("files", {}).items()}
         self.stdout, self.stderr = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
         self.mark = str(spec["mark"])
         self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None

@@ -1,0 +1,144 @@
+"""Clusters as operators secure them: TLS on every web port, and Kerberos: SPNEGO, delegation tokens, their renewal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yarn_settings as settings
+from yarn_bed import Bed
+from yarn_hadoop import BedError
+from yarn_runs import Workflow
+
+PROJECT, PLATFORM = 3, 6
+
+
+def _up(bed: Bed, no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
+    kept = {name: os.environ.get(name) for name in ("KRB5_CONFIG", "KRB5CCNAME")}
+    there = any(bed.status().values())
+    try:
+        bed.up(sites=settings.widgets())
+        yield bed
+    except BedError as error:
+        no_cluster(f"the secured YARN bed does not come up: {error}")
+    finally:
+        if not there:
+            bed.down()
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="module")
+def encrypted(no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
+    """A bed whose web ports speak HTTPS alone."""
+    yield from _up(Bed("tls", 28500, tls=True), no_cluster)
+
+
+@pytest.fixture(scope="module")
+def secure(no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
+    """A bed with that and a realm of its own, and this process with a ticket of ada's."""
+    pytest.importorskip("krb5", reason="pip install 'aiflow-ext-yarn[kerberos]', which builds against libkrb5-dev")
+    yield from _up(Bed("kerberos", 28400, kerberos=True, tls=True), no_cluster)
+
+
+class TestTls:
+    @pytest.fixture
+    def workflow(self, encrypted: Bed, tmp_path: Path) -> Iterator[Workflow]:
+        """A project on the encrypted bed."""
+        made = Workflow(tmp_path, encrypted)
+        yield made
+        made.close()
+
+    def test_jobs(self, workflow: Workflow, encrypted: Bed) -> None:
+        """Nodes read files by ``hdfs://``; application masters make their markers over HTTPS, and trust ``ca`` too."""
+        assert encrypted.tls is not None
+        workflow.write({"well": "echo out", "badly": "exit 3"}, {"ca": str(encrypted.tls.ca)})
+        record = workflow.run()
+        assert record["jobs"]["well"]["state"] == "FINISHED", record
+        assert record["jobs"]["badly"]["attempts"][0]["exit_code"] == 3
+        assert workflow.log(record, "well") == "out\n"
+
+    def test_artifacts(self, workflow: Workflow, encrypted: Bed) -> None:
+        assert encrypted.tls is not None
+        record = workflow.write_chain(ca=str(encrypted.tls.ca)).run()
+        assert record["exit"] == 0, record
+        assert workflow.log(record, "read") == "499500\n"
+
+    def test_mistrust(self, workflow: Workflow) -> None:
+        record = workflow.write({"job": "true"}).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert "its certificate is not trusted" in record["said"]
+        assert "ca:" in record["said"]
+        assert "Traceback" not in record["said"]
+
+    def test_mistrust_is_overcome(self, workflow: Workflow) -> None:
+        assert workflow.write({"job": "true"}, {"tls_verify": False}).run()["exit"] == 0
+
+    def test_no_such_ca(self, workflow: Workflow) -> None:
+        record = workflow.write({"job": "true"}, {"ca": "/nonexistent/ca.pem"}).run()
+        assert record["exit"] == PROJECT
+        assert "ca names /nonexistent/ca.pem, which is no file" in record["said"]
+
+    def test_http_to_a_port_that_speaks_https(self, workflow: Workflow, encrypted: Bed) -> None:
+        address = encrypted.rm.replace("https:", "http:")
+        record = workflow.write({"job": "true"}, {"resource_manager": address}).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert "Traceback" not in record["said"]
+
+
+@pytest.mark.thorough
+class TestKerberos:
+    @pytest.fixture
+    def workflow(self, secure: Bed, tmp_path: Path) -> Iterator[Workflow]:
+        """A project of ada's on the secured bed."""
+        made = Workflow(tmp_path, secure)
+        del made.env["HADOOP_USER_NAME"]
+        made.env["USER"] = made.env["LOGNAME"] = "ada"
+        yield made
+        made.close()
+
+    def test_jobs(self, workflow: Workflow, secure: Bed) -> None:
+        """Files by SPNEGO, the start marker by a delegation token, which the ResourceManager has renewed as itself."""
+        assert secure.tls is not None
+        workflow.write({"well": "true", "badly": "exit 3"}, {"ca": str(secure.tls.ca)})
+        record = workflow.run()
+        assert record["jobs"]["well"]["state"] == "FINISHED", record["said"]
+        assert record["jobs"]["badly"]["attempts"][0]["exit_code"] == 3
+        assert workflow.each("start") == workflow.each("end") == {"well": 1, "badly": 1}
+        apps = secure.json(f"{secure.rm}/ws/v1/cluster/apps")["apps"]["app"]
+        assert {app["user"] for app in apps} == {"ada"}
+        assert "Renewed delegation-token" in secure.log("rm")
+        # This bed's NodeManager cannot read logs (yarn_settings.secured), which is told, and no harm to the run.
+        assert "cannot be had" in record["said"]
+
+    def test_artifacts(self, workflow: Workflow, secure: Bed) -> None:
+        """Jobs read and write them as ada, by the delegation token."""
+        assert secure.tls is not None
+        record = workflow.write_chain(ca=str(secure.tls.ca)).run()
+        assert record["exit"] == 0, record
+
+    def test_other_resources(self, workflow: Workflow, secure: Bed) -> None:
+        """Submitted by RPC, with a delegation token of the ResourceManager's."""
+        assert secure.tls is not None
+        config = {"ca": str(secure.tls.ca), "resources": {"widget": 1}, "env": {"TOKEN": {"secret": "env:HOME"}}}
+        record = workflow.write({"job": 'test -n "$TOKEN" && exit 4'}, config).run()
+        assert record["jobs"]["job"]["attempts"][0]["exit_code"] == 4, record
+
+    def test_no_ticket(self, workflow: Workflow, secure: Bed) -> None:
+        assert secure.tls is not None
+        workflow.env["KRB5CCNAME"] = "FILE:/nonexistent/tickets"
+        record = workflow.write({"job": "true"}, {"ca": str(secure.tls.ca)}).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert "no Kerberos ticket" in record["said"]
+        assert "kinit" in record["said"]
+
+    def test_simple_authentication_is_not_enough(self, workflow: Workflow, secure: Bed) -> None:
+        assert secure.tls is not None
+        config = {"authentication": "simple", "ca": str(secure.tls.ca)}
+        record = workflow.write({"job": "true"}, config).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert "asks for Kerberos: give authentication: kerberos" in record["said"]
