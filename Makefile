@@ -4,7 +4,8 @@
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
 #   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
 #                     repeats one)
-#   make test-clusters  every test against real clusters, which it brings up and takes down; needs root (tests/clusters)
+#   make test-clusters  every test against real clusters, which it brings up and takes down; needs root (tests/clusters);
+#                test-cluster-kubernetes and test-cluster-yarn, one of them
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make bench   the benchmarks, as one table
@@ -23,7 +24,7 @@ ARGS =
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
 DISTRIBUTIONS = . plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-faults test-clusters cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
+.PHONY: help demo test test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -54,8 +55,10 @@ $(LOOPS): loop-%: $(VENV)/dev
 kit-catches: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py
 
-test-clusters: $(VENV)/clusters
-	@$(BIN)/pytest -m cluster tests/clusters $(ARGS)
+test-clusters: test-cluster-kubernetes test-cluster-yarn
+
+test-cluster-kubernetes test-cluster-yarn: test-cluster-%: $(VENV)/clusters
+	@$(BIN)/pytest -m cluster tests/clusters/$* $(ARGS)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:

@@ -355,7 +355,7 @@ class Driver:
             if launcher.answers_at_once:
                 thread = InlinePlatform(launcher, self._event, self._inbox)
             else:
-                thread = PlatformThread(launcher, self._event_posted)
+                thread = PlatformThread(launcher, self._event_posted, self._fail)
             self._threads[launcher.key] = thread
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
@@ -486,6 +486,14 @@ class Driver:
         self._move(attempt, JobState.QUEUED, step="acknowledged")
         if attempt.stopping:
             self._stop_one(attempt, attempt.grace)
+
+    def _fail(self, error: BaseException) -> None:
+        """A mistake of ours, in a platform's thread: the driver ends with it, and what runs goes on."""
+
+        def raise_it() -> None:
+            raise error
+
+        self.post(raise_it)
 
     def _event_posted(self, event: Any) -> None:
         self.post(lambda: self._event(event))

@@ -46,10 +46,11 @@ class PlatformThread:
     Args:
         launcher: any of the platform's launchers; its watch serves all of them.
         post: called with each AttemptEvent, and with ``(native_id, unreachable, words)`` where there is no answer.
+        fail: called with what a call raised, which none may: nobody would notice otherwise, and wait for ever.
     """
 
-    def __init__(self, launcher: Launcher, post: Callable[[Any], None]) -> None:
-        self.launcher, self.post = launcher, post
+    def __init__(self, launcher: Launcher, post: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
+        self.launcher, self.post, self.fail = launcher, post, fail
         self.live = LiveIds()
         self.handlers: dict[str, AbstractJobHandler] = {}
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -77,7 +78,10 @@ class PlatformThread:
 
     def _call(self) -> None:
         while (function := self._calls.get()) is not None:
-            function()
+            try:
+                function()
+            except BaseException as error:
+                self.fail(error)
 
     def _watch(self) -> None:
         since: str | None = None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FIRST_LOOK, LAST_LOOK = 0.005, 0.25
 MOST_ROUNDS = 20
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Sweep:
@@ -52,6 +53,8 @@ class Sweep:
         self.deadline = time.monotonic() + grace
         self.members: dict[int, int] = {}
         self._groups: set[int] = set()
+        self._group_of: dict[int, int] = {}
+        self._told: dict[int, int] = {}  # groups that have received TERM, and when: in clock ticks since boot
         self.refused: dict[int, str] = {}
         self.done = False
         self._asked: set[tuple[int, int]] = set()
@@ -83,14 +86,29 @@ class Sweep:
             self._rounds = 0
             self._signal_all(signal.SIGKILL)
             return self._pause()
-        for pid, start in self.members.items():
-            if (pid, start) not in self._asked:
-                self._asked.add((pid, start))
-                self._delay = FIRST_LOOK
-                # A stopped process takes TERM only once it goes on.
+        fresh = [member for member in self.members.items() if member not in self._asked]
+        if fresh:
+            self._delay = FIRST_LOOK
+            self._ask(fresh)
+        return self._pause()
+
+    def _ask(self, fresh: list[tuple[int, int]]) -> None:
+        """Send TERM to members, to each once. A stopped process takes it only once it goes on."""
+        # Its groups as a whole first: that also reaches a child forked since we looked, which its parent may wait for.
+        for group in self._groups - self._told.keys():
+            try:
+                os.killpg(group, signal.SIGTERM)
+                os.killpg(group, signal.SIGCONT)
+            except OSError:
+                continue
+            self._told[group] = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+        for pid, start in fresh:
+            self._asked.add((pid, start))
+            if start <= self._told.get(self._group_of[pid], -1):
+                self._signal(pid, start, 0)  # whether we may
+            else:
                 self._signal(pid, start, signal.SIGTERM)
                 self._signal(pid, start, signal.SIGCONT)
-        return self._pause()
 
     def _pause(self) -> float:
         delay, self._delay = self._delay, min(self._delay * 2, LAST_LOOK)
@@ -132,6 +150,7 @@ class Sweep:
                 found[stat.pid] = stat
         moved = any(stat.state not in "TtZXx" or pid not in self.members for pid, stat in found.items())
         self.members = {pid: stat.start for pid, stat in found.items()}
+        self._group_of = {pid: stat.pgrp for pid, stat in found.items()}
         self._groups = {stat.pgrp for stat in found.values() if stat.session in self.sessions}
         return moved
 

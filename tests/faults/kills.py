@@ -433,6 +433,7 @@ def _doubles() -> None:
         attempt.job.job_context.native_id = f"{attempt.record.native_id}.again"
         attempt.launcher.prepare(attempt.job)
         attempt.launcher.submit(attempt.job)
+        attempt.job.job_context.native_id = attempt.record.native_id
         self._find_again_truly(attempt, failure)  # type: ignore[attr-defined]
 
     Driver._find_again_truly, Driver._find_again = Driver._find_again, find_again  # type: ignore[attr-defined, method-assign]
@@ -451,12 +452,13 @@ def _guesses() -> None:
 
 def _forgets() -> None:
     """What happens after a resume is not told."""
-    from aiflow_ext.run.driver import Driver
+    from aiflow_ext.run.teller import Teller
 
-    def tell_again(self: Driver) -> None:
-        self.ledger.told = None if self.ledger.store.last_seq(self.record.run_id) else 0
+    def catch_up(self: Teller) -> None:
+        ledger = self._ledger
+        ledger.told = None if ledger.store.last_seq(ledger.record.run_id) else 0
 
-    Driver._tell_again = tell_again  # type: ignore[method-assign]
+    Teller.catch_up = catch_up  # type: ignore[method-assign]
 
 
 # Drivers with a mistake, by which the suite proves that it sees one.

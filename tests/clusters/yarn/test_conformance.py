@@ -44,6 +44,7 @@ class OnTheBed(ClusterConformance):
     platform = "yarn"
     config: ClassVar[dict[str, Any]] = {"memory": 256, "python": sys.executable}
     patience = 90.0
+    kills = 30  # --aiflow-kills=all: some 150 each, at every line next to I/O and at fifty others
     bed: ClassVar[Bed]
     tapped: ClassVar[Tapped]
 
