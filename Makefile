@@ -4,8 +4,8 @@
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
 #   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
 #                     repeats one)
-#   make test-clusters  every test against real clusters, which it brings up and takes down; needs root (tests/clusters);
-#                test-cluster-kubernetes and test-cluster-yarn, one of them
+#   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
+#                test-cluster-kubernetes and test-cluster-yarn: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make bench   the benchmarks, as one table
@@ -57,8 +57,10 @@ kit-catches: $(VENV)/dev
 
 test-clusters: test-cluster-kubernetes test-cluster-yarn
 
+# Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
+CLUSTER_TESTS = cluster and not thorough
 test-cluster-kubernetes test-cluster-yarn: test-cluster-%: $(VENV)/clusters
-	@$(BIN)/pytest -m cluster tests/clusters/$* $(ARGS)
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:
