@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,9 +17,11 @@ from aiflow_ext.cli.show import clock, duration, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
-from aiflow_ext.run.records import RunRecord, Transition
+from aiflow_ext.run.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.run.start import Run
 from aiflow_ext.supervise.clock import Clock
+
+REPEAT = 60.0  # seconds before the same job's waiting is worth another line
 
 
 def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
@@ -34,6 +37,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
         screen = _Silent()
     else:
         screen = _Table(run.record) if sys.stdout.isatty() else _Plain(run.record)
+    run.driver.teller.waits = screen.waits
     interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
     try:
         with interrupts, screen:
@@ -57,6 +61,8 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
 class _Silent:
     def tell(self, transition: Transition) -> None: ...
 
+    def waits(self, attempt: AttemptRecord) -> None: ...
+
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
@@ -73,6 +79,8 @@ class _Plain(_Silent):
 
     def __init__(self, record: RunRecord) -> None:
         self.record, self.outlet = record, Outlet()
+        self.said: dict[str, float] = {}  # when it was last said why a job waits; by platform, that it is away
+        self.away: set[str] = set()
 
     def __enter__(self) -> None:
         self.outlet.line(f"run {self.record.run_id}: {len(self.record.jobs)} jobs")
@@ -82,6 +90,8 @@ class _Plain(_Silent):
 
     def tell(self, transition: Transition) -> None:
         if transition.state in (JobState.SUBMITTING, JobState.QUEUED):
+            if transition.reason and transition.attempt is not None:
+                self.waits(self.record.jobs[transition.job].attempts[transition.attempt - 1])
             return
         number = f" (attempt {transition.attempt})" if (transition.attempt or 1) > 1 else ""
         took = ""
@@ -90,6 +100,24 @@ class _Plain(_Silent):
             took = f" after {duration(attempt.started_at, attempt.ended_at)}" if attempt.started_at else ""
         words = f": {transition.reason}" if transition.reason else ""
         self.outlet.line(f"{clock(transition.time)} {transition.job} {transition.state}{number}{took}{words}")
+
+    def waits(self, attempt: AttemptRecord) -> None:
+        """Why it does not go on; at most once a minute for a job, or for a platform that does not answer."""
+        platform = self.record.jobs[attempt.job].platform
+        if attempt.unreachable:
+            self.away.add(platform)
+            self._say(f"platform {platform}", f"platform {platform} does not answer: {attempt.reason}")
+        elif platform in self.away:
+            self.away.discard(platform)
+            self.outlet.line(f"{clock(time.time())} platform {platform} answers again")
+        elif attempt.reason and not attempt.state.ended:
+            self._say(attempt.job, f"{attempt.job} {attempt.state}: {attempt.reason}")
+
+    def _say(self, of: str, words: str) -> None:
+        now = time.monotonic()
+        if now - self.said.get(of, -REPEAT) >= REPEAT:
+            self.said[of] = now
+            self.outlet.line(f"{clock(time.time())} {words}")
 
 
 class _Table(_Silent):

@@ -442,11 +442,13 @@ class Driver:
     def _unreachable(self, attempt: Attempt, words: str) -> None:
         if not attempt.record.unreachable or attempt.record.reason != words:
             self.ledger.note(attempt.record, unreachable=True, reason=words)
+            self.teller.tell_waiting(attempt.record)
 
     def _reachable(self, attempt: Attempt) -> None:
         if attempt.record.unreachable:
             attempt.record.unreachable, attempt.record.reason, attempt.pause = False, None, 0.25
             self.ledger.note(attempt.record)
+            self.teller.tell_waiting(attempt.record)
 
     def _now(self, function: Callable[[], bool]) -> bool:
         """What ``function`` returns, called in the driver's thread; False where the driver has let go."""
@@ -532,6 +534,7 @@ class Driver:
         if attempt.record.reason != words:
             attempt.record.reason = words
             self.ledger.note(attempt.record)
+            self.teller.tell_waiting(attempt.record)
 
     def _arm(self, attempt: Attempt) -> None:
         """End a running attempt when its time is up: what it has had under an earlier driver counts."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.run.ledger import Ledger
-from aiflow_ext.run.records import Transition
+from aiflow_ext.run.records import AttemptRecord, Transition
 
 
 class Teller:
@@ -14,12 +14,15 @@ class Teller:
 
     Attributes:
         listener: called with every Transition, in order, after the extensions.
+        waits: called with the record of an attempt where something else is known of what it waits for: its ``reason``,
+            and whether its platform is ``unreachable``.
     """
 
     def __init__(
         self, ledger: Ledger, extensions: Extensions | None, listener: Callable[[Transition], None] | None
     ) -> None:
         self._ledger, self.listener = ledger, listener
+        self.waits: Callable[[AttemptRecord], None] | None = None
         self._extensions = extensions if extensions is not None and extensions.listening else None
 
     @property
@@ -46,3 +49,8 @@ class Teller:
                 self._ledger.told = transition.seq
             if self.listener is not None:
                 self.listener(transition)
+
+    def tell_waiting(self, attempt: AttemptRecord) -> None:
+        """Tell whoever watches why an attempt does not go on, or that it may again."""
+        if self.waits is not None:
+            self.waits(attempt)

@@ -1,0 +1,53 @@
+"""Without a terminal, too, a run says why its jobs do not go on."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+PLUGIN = """
+    import os
+    import aiflow_ext as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Busy(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "busy"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Busy
+
+        @af.hookimpl
+        def watch(self, native_ids, since):
+            for native_id in list(native_ids):
+                yield af.AttemptEvent(native_id, af.JobState.QUEUED, reason="no room yet")
+            if not os.path.exists(os.environ["SEEN"]):
+                open(os.environ["SEEN"], "w").close()
+                raise af.model.errors.UnreachableError("nobody answers")
+            yield from super().watch(native_ids, since)
+"""
+
+
+@pytest.fixture
+def busy(tmp_path, cli_env):
+    """A platform whose jobs wait, and which is away for a moment."""
+    site = tmp_path / "site"
+    info = site / "busy-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "busy_plugin.py").write_text(textwrap.dedent(PLUGIN))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: busy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nbusy.cmd_line = busy_plugin:Plugin\n")
+    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
+
+
+def test_what_a_job_waits_for_and_that_a_platform_is_away_are_lines_of_their_own(project, cli, busy):
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {platform: busy, engine: cmd_line}\n")
+    done = cli("run", project.root)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
+    assert lines.count("job QUEUED: no room yet") == 1
+    away = lines.index("platform busy does not answer: nobody answers")
+    assert "platform busy answers again" in lines[away:]
