@@ -427,7 +427,8 @@ class Driver:
         attempt.handler = handler
         if handler is not None:
             attempt.thread.handlers[native_id] = handler
-        self.post(lambda: self._acknowledged(attempt))
+        if not launcher.answers_at_once:  # else the first event acknowledges it
+            self.post(lambda: self._acknowledged(attempt))
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
         """The platform cannot be reached, and nothing has been started: go on with the first missing step later."""
@@ -510,6 +511,8 @@ class Driver:
         if attempt is None:
             return  # late or repeated
         self._reachable(attempt)
+        if attempt.record.step == "resources" and attempt.launcher.answers_at_once:
+            self._acknowledged(attempt)
         attempt.record.restarts = max(attempt.record.restarts, event.restarts)
         if event.state.ended:
             self._ended(

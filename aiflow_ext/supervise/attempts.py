@@ -205,8 +205,8 @@ def make_folder(folder: str, mode: int = 0o700) -> None:
     try:
         os.mkdir(folder, mode)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-        os.mkdir(folder, mode)
+        make_folder(os.path.dirname(folder), 0o777)
+        make_folder(folder, mode)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise

@@ -47,6 +47,8 @@ class Client:
     def __init__(self, daemon: Daemon, connection: socket.socket) -> None:
         self.daemon, self.connection = daemon, connection
         self.subscribed = False
+        self.brief = False
+        self.base: dict[str, str] = {}  # the environment that its processes have in common
         self.closed = False
         self._in = bytearray()
         self._out = bytearray()
@@ -157,10 +159,10 @@ class Daemon:
         except FileNotFoundError:
             pass
 
-    def publish(self, line: bytes, over: bool) -> None:
+    def publish(self, line: bytes, over: bool, starting: bool) -> None:
         """Send a journal line to whoever subscribed: at once where a process is ``over``, else in a moment."""
         for client in list(self.clients):
-            if client.subscribed:
+            if client.subscribed and not (starting and client.brief):
                 client.send(line, now=over)
         if not over and self._lingers_until is None:
             self._lingers_until = time.monotonic() + LINGER
@@ -192,7 +194,13 @@ class Daemon:
     def _do_hello(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid(), "protocol": PROTOCOL}
 
+    def _do_base(self, client: Client, asked: dict[str, Any]) -> None:
+        client.base = asked["env"]
+
     def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
+        if asked.get("quiet"):
+            self._start_quietly(client, asked["spec"], asked["umask"])
+            return None
         if not asked.get("early"):
             return self.processes.start(asked["spec"], asked["umask"])
 
@@ -202,6 +210,17 @@ class Daemon:
 
         self.processes.start(asked["spec"], asked["umask"], noted)
         return None
+
+    def _start_quietly(self, client: Client, spec: dict[str, Any], umask: int) -> None:
+        """Start what a subscriber asks for: it sees what becomes of that, and is told what it cannot see."""
+        id = spec["id"]
+        if self.processes.record(id) is not None:
+            self._send(client, {"known": id})
+            return
+        try:
+            self.processes.start({**spec, "env": {**client.base, **spec["env"]}}, umask)
+        except OSError as error:
+            self._send(client, {"refused": id, "error": error.strerror or str(error)})
 
     def _do_record(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         self.processes.reap()
@@ -224,7 +243,7 @@ class Daemon:
     def _do_subscribe(self, client: Client, asked: dict[str, Any]) -> None:
         journal = self.processes.journal
         self._send(client, {"n": asked["n"], "ok": {"seq": journal.seq - len(journal.unsaved)}})
-        client.subscribed = True
+        client.subscribed, client.brief = True, bool(asked.get("brief"))
         for line in journal.unsaved_lines():
             client.send(line)
 

@@ -52,7 +52,7 @@ class Process:
 class Processes:
     """All processes of one folder. ``settled`` collects the ids that somebody may be waiting for."""
 
-    def __init__(self, folder: int, publish: Callable[[bytes, bool], None]) -> None:
+    def __init__(self, folder: int, publish: Callable[[bytes, bool, bool], None]) -> None:
         self.publish = publish
         self.boot = proc.boot_id()
         self.clock = Clock(folder)
@@ -231,7 +231,7 @@ class Processes:
         self._records[change["id"]] = encode(record).encode() if over else record
         if over:
             self.settled.add(change["id"])
-        self.publish(line, over)
+        self.publish(line, over, record["state"] == "starting")
         return record
 
     def _ended(self, process: Process, status: int, usage: dict[str, float] | None) -> None:
