@@ -105,6 +105,16 @@ class AttemptEvents:
         if self._records is not None:
             self._records.setblocking(flag)
 
+    def hold(self, beside: int | None) -> None:
+        """Have what is submitted from now on wait until at most so many attempts run; None: no more."""
+        if self._records is not None:
+            self._records.hold(beside)
+
+    def recall(self) -> None:
+        """Forget what waits, as far as it has not been started by then."""
+        if self._records is not None:
+            self._records.recall()
+
     def close(self) -> None:
         """Hang up."""
         if self._records is not None:
@@ -198,6 +208,12 @@ def prepare_folder(native_id: str) -> None:
         make_folder(native_id)
         make_folder(work, 0o777)
     make_folder(checkpoints(native_id), 0o777)
+
+
+def make_attempt_folder(native_id: str) -> None:
+    """Make an attempt's own folder."""
+    make_folder(os.path.dirname(native_id), 0o777)
+    make_folder(native_id)
 
 
 def make_folder(folder: str, mode: int = 0o700) -> None:

@@ -37,7 +37,9 @@ class Events:
         self._epoll.register(self._bell, select.EPOLLIN)
         self._connection: Connection | None = None  # while it is subscribed
         self._base: object = None  # what the connection was told that the processes' environments have in common
-        self._asked: dict[str, ProcessSpec] = {}  # starts of which nothing is known yet, by id
+        self._beside: int | None = None
+        # Starts of which nothing is known yet, by id, and beside how many other processes they may run.
+        self._asked: dict[str, tuple[ProcessSpec, int | None]] = {}
         self._changes = self._read()
 
     def __iter__(self) -> Events:
@@ -63,11 +65,25 @@ class Events:
 
         What becomes of it is a change as any other, and one that the supervisor refuses is told as ``not_started``.
         """
-        if self._connection is None:
+        if self._connection is None and self._beside is None:
             return False
-        self._asked[spec.id] = spec
-        self._send(spec)
+        self._asked[spec.id] = spec, self._beside
+        if self._connection is not None:
+            self._send(spec, self._beside)
         return True
+
+    def hold(self, beside: int | None) -> None:
+        """Have what is started from now on wait until at most so many processes of the folder run; None: no more.
+
+        What waits is forgotten with the stream.
+        """
+        self._beside = beside
+
+    def recall(self) -> None:
+        """Forget what waits until others end, as far as it has not been started by then."""
+        self._asked = {id: asked for id, asked in self._asked.items() if asked[1] is None}
+        if self._connection is not None:
+            self._tell([{"op": "recall"}])
 
     def close(self) -> None:
         """Hang up."""
@@ -86,14 +102,18 @@ class Events:
         for thread in [thread for thread, carrier in carriers.items() if carrier is self]:
             del carriers[thread]
 
-    def _send(self, spec: ProcessSpec) -> None:
-        assert self._connection is not None
+    def _send(self, spec: ProcessSpec, beside: int | None) -> None:
         requests: list[dict[str, Any]] = []
         if spec.base is not self._base:
             self._base = spec.base
             requests.append({"op": "base", **portable({"env": dict(spec.base)})})
         umask = self._supervisor._own_umask()
-        requests.append({"op": "start", "spec": portable(spec.own()), "umask": umask, "quiet": True})
+        start = {"op": "start", "spec": portable(spec.own()), "umask": umask, "quiet": True, "beside": beside}
+        requests.append(start)
+        self._tell(requests)
+
+    def _tell(self, requests: list[dict[str, Any]]) -> None:
+        assert self._connection is not None
         try:
             self._connection.tell(requests, PATIENCE)
         except (Gone, TimeoutError):  # asked again on the next connection
@@ -179,8 +199,8 @@ class Events:
                 yield from self._written(reader)
                 if connection.uid == os.geteuid():
                     self._connection = connection
-                    for spec in list(self._asked.values()):
-                        self._send(spec)
+                    for spec, beside in list(self._asked.values()):
+                        self._send(spec, beside)
             for line in lines:
                 change = journal.parse(line)
                 if change is None:
@@ -195,9 +215,8 @@ class Events:
         """A start that the supervisor has refused, or that it knew of."""
         answer = json.loads(line)
         self._asked.pop(answer.get("known"), None)
-        refused = self._asked.pop(answer.get("refused"), None)
-        if refused is not None:
-            yield self._not_started(refused.id, answer["error"])
+        if self._asked.pop(answer.get("refused"), None) is not None:
+            yield self._not_started(answer["refused"], answer["error"])
 
     def _not_started(self, id: str, why: str) -> ProcessRecord:
         words = f"{why} ({self._supervisor.folder})"

@@ -100,6 +100,7 @@ class Processes:
         starting = self._change({"id": id, "state": "starting", "mark": mark, "boot_id": self.boot}, must=True)
         if noted is not None:
             noted(starting)
+        before = proc.ticks()
         try:
             pid = self._spawn(spec, umask)
         except Exception as error:
@@ -108,7 +109,7 @@ class Processes:
             )
         now = self.clock.now()
         # Our own child, not yet waited for: the pid cannot have passed on.
-        process = Process(id, mark, pid, proc.start_time(pid) or 0, child=True)
+        process = Process(id, mark, pid, proc.began_since(before, pid) or 0, child=True)
         self.living[id] = self._mains[pid] = process
         if mark:
             self._ids[mark] = id
