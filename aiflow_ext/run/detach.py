@@ -19,7 +19,7 @@ def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
     Returns the run's id and the driver's pid. Raises what making the run ready raises: a mistake is told here.
     """
     run = prepare(folder, **options)
-    run.lock.release()
+    run.close()
     return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
 
 

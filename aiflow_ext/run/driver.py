@@ -160,6 +160,12 @@ class Driver:
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
 
+    def close(self) -> None:
+        """Let go of what the driver holds in this process, whether it has run or not."""
+        self._inbox.close()
+        self.ledger.store.close()
+        attempts.hang_up(self.record.folder)
+
     def stop(self, grace: float = GRACE) -> None:
         """Start nothing more and stop what runs; ``run`` returns once it is gone."""
         self._inbox.put(lambda: self._stop_all(grace))
