@@ -20,7 +20,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
+from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
@@ -558,10 +558,7 @@ class Driver:
             return
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
-        if attempt.record.timed_out:
-            state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
-        elif attempt.record.stop_requested and state is not JobState.LOST:
-            state, facts["reason"] = JobState.STOPPED, "stopped"
+        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
@@ -654,10 +651,12 @@ class Driver:
         for attempt in live:
             self._stop_one(attempt, grace)
         if not live and not self.record.jobs[name].state.ended:
-            self._skip(name, "it was stopped before it started")
-            self._look_at(self._downstream[name])
-        self._retrying.discard(name)
+            self._skip(name, JOB_STOPPED_BEFORE)
+        if name in self._retrying and (last := self.record.jobs[name].last) is not None:
+            self._retrying.discard(name)
+            self.ledger.note(last, stop_requested=True)  # a later driver must not retry it either
         self._settled[name] = self._settled[name] or not live
+        self._look_at(self._downstream[name])
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:

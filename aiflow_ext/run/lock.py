@@ -33,7 +33,7 @@ class DriverLock:
                 time.sleep(0.01)
                 continue
             os.close(self._file)
-            stopped = pid is not None and _is_stopped(pid)
+            stopped = pid is not None and is_stopped(pid)
             raise StateError(
                 f"another process drives this run: pid {pid}" + (", which is stopped (SIGSTOP)" if stopped else ""),
                 where=str(run_folder),
@@ -77,7 +77,8 @@ def _signature(file: int) -> tuple[int | None, bool]:
     return pid, LOOKING.encode() in words
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still (SIGSTOP)."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0] in "Tt"

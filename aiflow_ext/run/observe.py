@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
-from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import open_run, stores
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import Ledger, meaning
 from aiflow_ext.run.lock import DriverLock, holder
 from aiflow_ext.run.plan import Plan, generate
 from aiflow_ext.run.records import AttemptRecord, RunRecord
@@ -85,7 +84,7 @@ class Observed:
 
     def _ask(self, live: list[AttemptRecord]) -> None:
         ledger = Ledger(self.record, self.store)
-        ended: dict[object, tuple[Launcher, list[AttemptRecord]]] = {}
+        ended: list[tuple[Launcher, AttemptRecord]] = []
         for attempt in live:
             try:
                 launcher, _, handler = self.attached(attempt)
@@ -96,17 +95,28 @@ class Observed:
             if state is None:
                 continue
             if state.ended:
-                ended.setdefault(launcher.key, (launcher, []))[1].append(attempt)
+                ended.append((launcher, attempt))
             else:
                 ledger.move(attempt, state)
-        for launcher, attempts in ended.values():
-            for event in _events(launcher, {str(attempt.native_id) for attempt in attempts}):
-                attempt = next(each for each in attempts if each.native_id == event.native_id)
-                state = JobState.STOPPED if attempt.stop_requested and event.state is not JobState.LOST else event.state
-                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal,
-                            reason=event.reason)  # fmt: skip
+        note_ends(ledger, self.plan, ended)
         with contextlib.suppress(StateError):
             ledger.flush()
+
+
+def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, AttemptRecord]]) -> None:
+    """Note the ends of these attempts, as far as their platforms tell them now."""
+    by_watch: dict[object, tuple[Launcher, dict[str, AttemptRecord]]] = {}
+    for launcher, attempt in ended:
+        by_watch.setdefault(launcher.key, (launcher, {}))[1][str(attempt.native_id)] = attempt
+    for launcher, attempts in by_watch.values():
+        try:
+            for event in _events(launcher, set(attempts)):
+                attempt = attempts[event.native_id]
+                timeout = plan.jobs[attempt.job].config.timeout
+                state, reason = meaning(attempt, event.state, event.reason, timeout)
+                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal, reason=reason)
+        except Exception as error:
+            _log.debug("no ends are told: %s: %s", type(error).__name__, error)
 
 
 def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
