@@ -17,7 +17,7 @@ from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
-from aiflow_ext.model.states import JobState
+from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
@@ -70,7 +70,7 @@ class Driver:
         plan: what to do.
         record: the run's record, whose folder exists and which is in the store.
         store: where the records are kept.
-        limit: how many attempts run at once; None for no limit.
+        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
@@ -97,6 +97,7 @@ class Driver:
         self._retries = Retries(extensions)
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
+        self._streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
@@ -222,10 +223,14 @@ class Driver:
         self._changed()
 
     def _start_ready(self) -> None:
-        while self._ready and (self.limit is None or len(self._live) < self.limit):
+        while self._ready and (self.limit is None or len(self._live) - self._streaming() < self.limit):
             self._start(heapq.heappop(self._ready)[1])
         if self._ready and self._looks_ahead and not self._inbox.busy:
             self._look_ahead()
+
+    def _streaming(self) -> int:
+        """How many live attempts end only when somebody stops them: they take no other's turn away."""
+        return sum(attempt.planned.name in self._streams for attempt in self._live.values()) if self._streams else 0
 
     def _look_ahead(self) -> None:
         """When there is nothing else to do, make the next job ready whose turn will come."""

@@ -52,6 +52,8 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
     Raises ConfigError where there is no such run or several.
     """
+    if not run:
+        raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
     found: list[tuple[Store, str, float]] = []
     unread: list[Problem] = []
     for folder in _folders(project):

@@ -112,6 +112,9 @@ def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, Attemp
         try:
             for event in _events(launcher, set(attempts)):
                 attempt = attempts[event.native_id]
+                if not event.state.ended:
+                    ledger.move(attempt, event.state, event.time)
+                    continue
                 timeout = plan.jobs[attempt.job].config.timeout
                 state, reason = meaning(attempt, event.state, event.reason, timeout)
                 ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal, reason=reason)
@@ -120,7 +123,7 @@ def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, Attemp
 
 
 def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
-    """The ends of these attempts, as the platform's watch tells them from the beginning."""
+    """What the platform's watch tells of these attempts from the beginning, until they have ended."""
     events = launcher.watch(native_ids, None)
     if events is None:
         return
@@ -128,8 +131,9 @@ def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
     for event in events:
         if event is None:
             return
-        if event.state.ended and event.native_id in missing:
-            missing.discard(event.native_id)
+        if event.native_id in missing:
+            if event.state.ended:
+                missing.discard(event.native_id)
             yield event
         if not missing:
             return
