@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.errors import StateError
 from aiflow_ext.run.start import prepare
 
 LOG = "driver.log"
@@ -26,7 +27,15 @@ def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
 def drive(run_id: str, project: str, folder: str) -> int:
     """Have another process drive a run that stands in the store; its pid."""
     argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, "--project", project]
-    with open(Path(folder, LOG), "ab") as sink:
+    try:
+        log = open(Path(folder, LOG), "ab")  # noqa: SIM115
+    except OSError as error:
+        raise StateError(
+            f"the driver's log cannot be written: {error.strerror}",
+            where=str(Path(folder, LOG)),
+            hint=f"give permission or make room there, then: aiflow-ext resume {run_id}",
+        ) from error
+    with log as sink:
         driver = subprocess.Popen(
             [*argv, "--on-interrupt", "leave"],
             stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True,

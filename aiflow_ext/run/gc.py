@@ -70,10 +70,8 @@ def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
         return _remove(store, run)
     try:
         lock = DriverLock(Path(run["folder"]))
-    except StateError:
-        return False
-    except OSError as error:
-        _log.warning("run %s cannot be removed: %s: %s", run["run"], error.strerror, error.filename)
+    except StateError as error:
+        _log.warning("run %s stays: %s", run["run"], error)
         return False
     try:
         return store.run(run["run"]).ended_at is not None and _remove(store, run)

@@ -140,6 +140,15 @@ def test_what_a_command_cannot_mean_is_told_and_not_guessed(project, cli, cli_en
     assert words in done.stderr
 
 
+def test_a_project_that_has_never_been_run_has_no_runs_and_nothing_to_remove(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    assert (cli("runs", "--project", project.root, "--json").stdout, (project.root / ".aiflow").exists()) == (
+        "[]\n",
+        False,
+    )
+    assert cli("gc", "--keep", "1", "--project", project.root).returncode == 0
+
+
 def test_a_users_mistake_never_shows_a_traceback(project, cli):
     project.jobs("undefined_name", CMD)
     done = cli("run", project.root)
