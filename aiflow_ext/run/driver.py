@@ -18,10 +18,10 @@ from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
-from aiflow_ext.model.states import JobState
+from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
+from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
@@ -79,7 +79,7 @@ class Driver:
         plan: what to do.
         record: the run's record, whose folder exists and which is in the store.
         store: where the records are kept.
-        limit: how many attempts run at once; None for no limit.
+        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
@@ -106,6 +106,7 @@ class Driver:
         self._retries = Retries(extensions)
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
+        self._streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
@@ -173,6 +174,12 @@ class Driver:
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
 
+    def close(self) -> None:
+        """Let go of what the driver holds in this process, whether it has run or not."""
+        self._inbox.close()
+        self.ledger.store.close()
+        attempts.hang_up(self.record.folder)
+
     def stop(self, grace: float = GRACE) -> None:
         """Start nothing more and stop what runs; ``run`` returns once it is gone."""
         self._inbox.put(lambda: self._stop_all(grace))
@@ -229,23 +236,33 @@ class Driver:
         self._changed()
 
     def _start_ready(self) -> None:
-        while self._ready and (self.limit is None or len(self._live) - len(self._behind) < self.limit):
+        while self._ready and (self.limit is None or self._running() < self.limit):
             self._start(self._ready.pop(0)[1])
         while self._ready and self._may_be_held(self._ready[0][1]):
             self._start(self._ready.pop(0)[1], behind=True)
         if self._looks_ahead and not self._inbox.busy and self._next():
             self._inbox.spare(self._look_ahead)
 
+    def _running(self) -> int:
+        """How many attempts have a turn."""
+        return len(self._live) - len(self._behind) - self._streaming()
+
     def _may_be_held(self, name: str) -> bool:
         """Whether the next job may be handed over before its turn: what a driver takes to notice an end and to answer
         with the next start is as much as a short job takes."""
-        if not self._brisk or self.fail_fast or self._ahead.get(name) is None or len(self._behind) >= BEHIND:
+        if not self._brisk or self.fail_fast or self._streams or len(self._behind) >= BEHIND:
+            return False
+        if self._ahead.get(name) is None:
             return False
         return all(isinstance(each.thread, InlinePlatform) and each.thread.holds for each in self._live.values())
 
     def _next(self) -> list[str]:
         """The next jobs that can be made ready for their turn."""
         return [name for _, name in self._ready[:AHEAD] if name not in self._ahead][:AT_ONCE]
+
+    def _streaming(self) -> int:
+        """How many live attempts end only when somebody stops them: they take no other's turn away."""
+        return sum(attempt.planned.name in self._streams for attempt in self._live.values()) if self._streams else 0
 
     def _look_ahead(self) -> None:
         for name in self._next():
@@ -389,7 +406,7 @@ class Driver:
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self.limit is not None and len(self._live) - len(self._behind) > self.limit:
+        if self.limit is not None and self._running() > self.limit:
             self._queue(attempt)
         else:
             attempt.thread.call(partial(self._submit, attempt))
@@ -608,10 +625,7 @@ class Driver:
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
         self._take_turn(attempt)
-        if attempt.record.timed_out:
-            state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
-        elif attempt.record.stop_requested and state is not JobState.LOST:
-            state, facts["reason"] = JobState.STOPPED, "stopped"
+        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
@@ -628,7 +642,7 @@ class Driver:
         """The turn of an attempt that has ended is the next one's."""
         if ended.behind:
             self._behind.remove(ended)
-        elif self._behind:
+        elif self._behind and ended.planned.name not in self._streams:  # those had none
             attempt = self._behind.popleft()
             attempt.behind = False
             if not attempt.held:
@@ -716,10 +730,12 @@ class Driver:
         for attempt in live:
             self._stop_one(attempt, grace)
         if not live and not self.record.jobs[name].state.ended:
-            self._skip(name, "it was stopped before it started")
-            self._look_at(self._downstream[name])
-        self._retrying.discard(name)
+            self._skip(name, JOB_STOPPED_BEFORE)
+        if name in self._retrying and (last := self.record.jobs[name].last) is not None:
+            self._retrying.discard(name)
+            self.ledger.note(last, stop_requested=True)  # a later driver must not retry it either
         self._settled[name] = self._settled[name] or not live
+        self._look_at(self._downstream[name])
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:

@@ -12,6 +12,7 @@ from aiflow_ext.run.store import Store
 from aiflow_ext.supervise.clock import Clock
 
 STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
+JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
 
 
 class Ledger:
@@ -146,6 +147,17 @@ class Ledger:
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
         return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
+
+
+def meaning(
+    attempt: AttemptRecord, state: JobState, reason: str | None, timeout: float | None
+) -> tuple[JobState, str | None]:
+    """What an end that a platform tells is on record as: the intent that led to it counts."""
+    if attempt.timed_out:
+        return JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
+    if attempt.stop_requested and state is not JobState.LOST:
+        return JobState.STOPPED, "stopped"
+    return state, reason
 
 
 _NOTHING = contextlib.nullcontext()

@@ -38,6 +38,12 @@ class Run:
     def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
         self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
 
+    def close(self) -> None:
+        """Let go of it: another driver may have the run, and nothing of it is left in this process."""
+        self.bell.close()
+        self.driver.close()
+        self.lock.release()
+
 
 def prepare(
     folder: str | os.PathLike[str],
@@ -82,7 +88,11 @@ def prepare(
         lock.release()
         shutil.rmtree(home, ignore_errors=True)
         raise
-    return driven(plan, record, store, lock, options, listener)
+    try:
+        return driven(plan, record, store, lock, options, listener)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def driven(

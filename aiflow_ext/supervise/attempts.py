@@ -38,6 +38,13 @@ def supervisor_of(native_id: str) -> Supervisor:
     return _supervisors[folder]
 
 
+def hang_up(run: str) -> None:
+    """Let go of what this process holds of a run's supervisor; its processes go on."""
+    supervisor = _supervisors.pop(run, None)
+    if supervisor is not None:
+        supervisor.close()
+
+
 def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     """What a process record says of its attempt; None where it says nothing yet."""
     cursor = str(record.seq)

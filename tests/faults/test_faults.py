@@ -109,6 +109,25 @@ def test_a_state_folder_that_cannot_be_written_is_named_with_its_cure(waiting):
     finishes(waiting)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root; CI runs this as root")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(("resume", "latest"), 6), (("stop", "latest"), 6), (("status", "latest"), 0), (("logs", "latest"), 0),
+     (("graph", "latest"), 0), (("runs",), 0), (("gc", "--keep", "0"), 0)],
+)  # fmt: skip
+def test_on_a_read_only_disk_a_run_can_be_looked_at_and_what_must_write_says_so(waiting, args, code):
+    root = str(waiting.project.root)
+    argv = [sys.executable, "-m", "aiflow_ext", *args, "--project", root]
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    apart = ["unshare", "-m", "sh", "-c", script, "sh", root, *argv]
+    done = subprocess.run(apart, env=waiting.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code:
+        assert "the run's folder cannot be written: Read-only file system" in done.stderr
+    finishes(waiting)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root; CI runs this as root")
 def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(bench, tmp_path):
     state = tmp_path / "small"
