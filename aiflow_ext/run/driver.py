@@ -35,7 +35,6 @@ from aiflow_ext.supervise import attempts
 from aiflow_ext.translate.collector import long_lived
 
 _log = logging.getLogger("aiflow_ext")
-HELD = "it starts when another job of this machine has ended"
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 BEHIND = 8  # attempts at most that a platform may hold, to start each when another one has ended
@@ -493,7 +492,7 @@ class Driver:
         if handler is not None:
             attempt.thread.handlers[native_id] = handler
         if attempt.held:
-            self._move(attempt, JobState.QUEUED, reason=HELD)
+            self._move(attempt, JobState.QUEUED)
         elif not launcher.answers_at_once:  # else the first event acknowledges it
             self.post(lambda: self._acknowledged(attempt))
 
