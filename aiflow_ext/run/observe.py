@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.find import open_run, stores
@@ -16,6 +16,7 @@ from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger, meaning
 from aiflow_ext.run.lock import DriverLock, holder
 from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.promises import keep_promises
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.store import Store
@@ -52,8 +53,9 @@ class Observed:
     def refresh(self) -> None:
         """Read the records again; where nobody drives the run, with what its platforms say of what has not ended."""
         self.record = self.store.run(self.run_id)
-        live = self.live()
-        if not live or self.driver is not None:
+        if self.record.ended_at is not None or self.driver is not None:
+            return
+        if not self.live() and not self.store.promised(self.run_id):
             return
         try:
             lock = DriverLock(self.folder, looking=True)
@@ -61,7 +63,7 @@ class Observed:
             return  # somebody took it up just now, or the folder cannot be written: the records are what there is
         try:
             self.record = self.store.run(self.run_id)  # a driver may have ended since it was read
-            self._ask(self.live())
+            self._ask()
         finally:
             lock.release()
 
@@ -75,15 +77,23 @@ class Observed:
 
     def attached(self, attempt: AttemptRecord) -> tuple[Launcher, BaseJob, AbstractJobHandler | None]:
         """An attempt's launcher, its job generated anew, and its handler. Raises what the platform raises."""
-        planned = self.plan.jobs[attempt.job]
-        launcher = launcher_for(planned, self.plan.desc)
-        context = self.plan.context(attempt.job, self.run_id, self.folder, attempt.number)
-        context.native_id = attempt.native_id
-        job = generate(self.plan, planned, context)
+        launcher, job = self._generated(attempt)
         return launcher, job, launcher.attach(job)
 
-    def _ask(self, live: list[AttemptRecord]) -> None:
+    def _generated(self, attempt: AttemptRecord) -> tuple[Launcher, BaseJob]:
+        planned = self.plan.jobs[attempt.job]
+        context = self.plan.context(attempt.job, self.run_id, self.folder, attempt.number)
+        context.native_id = attempt.native_id
+        return launcher_for(planned, self.plan.desc), generate(self.plan, planned, context)
+
+    def _look_up(self, attempt: AttemptRecord) -> Lookup:
+        launcher, job = self._generated(attempt)
+        return launcher.lookup(job)
+
+    def _ask(self) -> None:
         ledger = Ledger(self.record, self.store)
+        keep_promises(ledger, self._look_up)
+        live = self.live()
         ended: list[tuple[Launcher, AttemptRecord]] = []
         for attempt in live:
             try:

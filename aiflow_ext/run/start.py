@@ -13,6 +13,7 @@ from typing import Any
 from aiflow_ext.model.errors import OK, ConfigError, StateError
 from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
+from aiflow_ext.run.filesystem import spread
 from aiflow_ext.run.find import remember_state
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
@@ -115,7 +116,9 @@ def driven(
 def make_folder(home: Path) -> None:
     """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
     try:
-        home.mkdir(parents=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        spread(home.parent)
+        home.mkdir()
         home.chmod(0o700)
     except OSError as error:
         raise StateError(

@@ -47,6 +47,7 @@ def finishes(bench, **options):
 
 def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
     with sqlite3.connect(waiting.state / "state.db") as db:
+        (version,) = db.execute("pragma user_version").fetchone()
         db.execute("pragma user_version = 99")
     db.close()
     for args in (("run", str(waiting.project.root)), ("resume", "latest"), ("status", "latest")):
@@ -56,7 +57,7 @@ def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
         assert "pip install --upgrade aiflow-ext" in said
     with sqlite3.connect(waiting.state / "state.db") as db:
         assert db.execute("pragma user_version").fetchone() == (99,)
-        db.execute("pragma user_version = 1")
+        db.execute(f"pragma user_version = {version}")
     db.close()
     finishes(waiting)
 
