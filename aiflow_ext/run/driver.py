@@ -624,7 +624,7 @@ class Driver:
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
         self._take_turn(attempt)
-        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout)
+        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout, at)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
