@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -106,7 +107,8 @@ class BaseLevel(Support):
 
     @base
     def test_generate_is_offline_and_writes_nothing(self) -> None:
-        """Making a job opens no connection, starts no process, and reads no file but of the project."""
+        """Making a job opens no connection, starts no process, and reads no file but of the project, and where the
+        variables in ``env`` lead: a cluster's own configuration."""
         self.offline("generate", "make the job of sub_graph and project_desc alone, and in generate_job_resource what "
                      "it needs outside of this process", "the-nine-methods")  # fmt: skip
 
@@ -116,7 +118,8 @@ class BaseLevel(Support):
         if call == "render":
             client("take_id", native_id=client("allocate_id"))
         before = self.trial.files()
-        seen = list(dict.fromkeys(client("watched", call=call)))
+        named = [path for value in self.env.values() for path in value.split(":") if os.path.isabs(path)]
+        seen = list(dict.fromkeys(client("watched", call=call, readable=named)))
         new = sorted(self.trial.files() - before)
         if seen or new:
             what = "; ".join([f"it {words}" for words in seen] or [f"{path} is new" for path in new])

@@ -293,11 +293,14 @@ class ClientSide:
         found.append(("generate has changed its project_desc", difference(desc, encode(self.plan.desc))))
         return [f"{words}: {what}" for words, what in found if what is not None]
 
-    def do_watched(self, call: str) -> list[str]:
-        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before."""
+    def do_watched(self, call: str, readable: list[str]) -> list[str]:
+        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before.
+
+        ``readable``: what generate may read beside the project.
+        """
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
         ours = [os.path.dirname(str(af.__file__)), *crash.files_of(self.planned.resolved.plugin)]
-        watching = Watching([str(self.project), *ours] if call == "generate" else None)
+        watching = Watching([str(self.project), *ours, *readable] if call == "generate" else None)
         try:
             with watching:
                 if call == "generate":

@@ -45,7 +45,7 @@ _CURES = {
     "events": ("let watch take the ids of attempts that wait, run and have ended", "what-a-run-waits-for"),
     "take_up": ("let generate take the stored graph", "the-nine-methods"),
 }  # fmt: skip
-_CURES["prepare_run"] = _CURES["open"]
+_CURES["prepare_run"], _CURES["over"] = _CURES["open"], _CURES["state"]
 # The same, where the kind of what was raised says more than the call.
 _KINDS = {
     "PluginTypeError": ("let generate return an object of the class that job_type returns", "the-nine-methods"),

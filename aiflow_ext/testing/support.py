@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,7 @@ class Support:
 
     platform: ClassVar[str]
     engine: ClassVar[str]
+    env: ClassVar[Mapping[str, str]]
     patience: ClassVar[float]
     at_once: ClassVar[int]
     kills: ClassVar[int]
