@@ -118,9 +118,11 @@ class ClientSide:
     def do_lookup(self) -> str:
         return str(self.launcher.lookup(self.job))
 
-    def do_attach(self) -> str | None:
+    def do_attach(self) -> str:
         self.handler = self.launcher.attach(self.job)
-        return None if self.handler is None else type(self.handler).__name__
+        if self.handler is None:
+            raise TypeError("it returned None, and no handler")
+        return type(self.handler).__name__
 
     def do_stop_attempt(self, grace: float) -> None:
         """Stop as the driver does."""
@@ -388,6 +390,12 @@ class ClientSide:
 
         fs, path = url_to_fs(url)
         return [str(each) for each in fs.find(path)]
+
+    def do_stop_one(self, job: str, grace: float) -> None:
+        """Stop one job of the run that is driven in a thread; returns at once."""
+        assert self._run is not None
+        Store(state_folder(self.project)).ask(self._run.record.run_id, "stop", job, grace)
+        self._run.driver.rung()
 
     def do_stop_run(self, grace: float) -> dict[str, Any]:
         """Stop the run that is driven in a thread, and wait for its end."""

@@ -278,11 +278,13 @@ class DurableLevel(Logs):
     @durable()
     def test_lookup_tells_what_was_started(self) -> None:
         """NEVER_STARTED before the start, FOUND from then on, and for an unknown id never FOUND."""
-        self.trial.marks.put("go")
         client, native_id = self.trial.write({"job": self.jobs.counts(10)}).ready()
         self._lookup(client, "NEVER_STARTED", "the job's resources are in place and it was not submitted")
         client("submit_job")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted")
+        self.begun(client, "half")
+        self._lookup(self.trial.other(native_id), "FOUND", "the job runs")
+        self.trial.marks.put("go")
         self.finished(client, "the job was submitted")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted and has ended")
         unknown = self.trial.other(_unlike(native_id), number=7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from aiflow_ext.testing import remains
@@ -10,6 +11,8 @@ from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import LONG, Support
 from aiflow_ext.testing.works import Work
 from aiflow_ext.testing.zygote import Client
+
+STANDS = 1.0  # seconds after a job was stopped in which no other one may be
 
 
 class Stopping(Support):
@@ -69,6 +72,31 @@ class Stopping(Support):
             complain(f"{self.name}: the job was stopped, and ran to its end", "let stop_job end the job",
                      "stopping-and-cleaning-up")  # fmt: skip
         self._nothing_left("the job was stopped")
+
+    @base
+    def test_a_stop_is_one_job_s(self) -> None:
+        """Who stops one job of a run leaves the others alone."""
+        texts = [f"side{number}" for number in range(min(2, self.at_once))]
+        client = self.trial.write({text: self.jobs.keeps_a_file(text) for text in texts}).client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        self.begun(client, "kept", len(texts))
+        client("stop_one", job=texts[0], grace=1.0)
+        look, deadline = self.trial.client(), time.monotonic() + self.patience
+        while (states := self._states(look))[texts[0]] != "STOPPED" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(STANDS)  # no synchronisation: for as long the others must go on
+        self.trial.marks.put("go")
+        client("driven")
+        states = self._states(look)
+        wanted = {texts[0]: "STOPPED", **dict.fromkeys(texts[1:], "FINISHED")}
+        if states != wanted:
+            complain(f"{self.name}: of two jobs that run, the first one was stopped; they are recorded as {states}",
+                     "let stop_job, or the handler's stop, end the one job that it is asked for",
+                     "stopping-and-cleaning-up")  # fmt: skip
+
+    def _states(self, look: Client) -> dict[str, str]:
+        return {job["name"]: job["state"] for job in look("stands", run=self.trial.runs[-1])["jobs"]}
 
     @base
     def test_stop_comes_twice(self) -> None:

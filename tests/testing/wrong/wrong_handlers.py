@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 from wrong_durable import RightDurable
 
@@ -207,3 +208,38 @@ class SecretInItsHandler(WithHandler):
         handler = super().submit_job(job)
         handler.env = secrets.resolve(job.job_config.env)
         return handler
+
+
+class SweepingHandler(attempts.ProcessHandler):
+    def stop(self, grace=10.0):
+        for folder in Path(self.native_id).parent.parent.glob("*/*"):
+            attempts.stop(str(folder), grace)
+        return True
+
+
+class StopsTheWholeRun(WithHandler):
+    handler = SweepingHandler
+
+
+class LateWaiter(attempts.ProcessHandler):
+    def wait(self, timeout=None):
+        time.sleep(5)
+        return super().wait(timeout)
+
+
+class WaitsInSteps(WithHandler):
+    handler = LateWaiter
+
+
+class AttachesNothing(WithHandler):
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return None
+
+
+class KnowsTheEndedOnly(RightDurable):
+    @af.hookimpl
+    def lookup(self, native_id):
+        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        runs = record is not None and record.state == "running"
+        return af.Lookup.UNKNOWN if runs else super().lookup(native_id)
