@@ -133,7 +133,10 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
     if code == _DISKS:
         return f"the node's disks failed: {words}", True
     if code in (_VIRTUAL, _PHYSICAL):
-        return f"YARN ended it for the memory that it used{_usage(diagnostics)}: give it more, memory: SIZE", False
+        cure = "give it more, memory: SIZE"
+        if code == _VIRTUAL:  # of address space, what a job maps and never touches included
+            cure += ", or have yarn.nodemanager.vmem-check-enabled switched off"
+        return f"YARN ended it for the memory that it used{_usage(diagnostics)}: {cure}", False
     if code == _LOGS:
         return f"YARN ended it for the size of its logs: {words}", False
     if code == _LOCALISATION:
@@ -168,7 +171,8 @@ def _usage(diagnostics: str) -> str:
     found = re.search(r"Current usage: (.+? physical memory used)(?:; (.+? virtual memory used))?", diagnostics)
     if found is None:
         return ""
-    return f": {found[2] if 'VIRTUAL' in diagnostics.upper().partition('CURRENT USAGE')[0] and found[2] else found[1]}"
+    virtual = "VIRTUAL" in diagnostics.upper().partition("CURRENT USAGE")[0]
+    return f": {found[2] if virtual and found[2] else found[1]}"
 
 
 def waiting_for(app: Json) -> str | None:

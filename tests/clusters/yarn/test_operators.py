@@ -81,7 +81,7 @@ def test_a_node_that_forgets(workflow: Workflow, operators: Bed, number: signal.
     script = f"{HEEDS}[ -e {told} ] || echo $AIFLOW_MARK > {told}; {workflow.until('go')}"
     process = workflow.write({"job": script}).begin()
     workflow.wait(lambda: told.exists() and bool(told.read_text()))
-    (app,) = operators.json(f"{operators.rm}/ws/v1/cluster/apps?states=RUNNING")["apps"]["app"]
+    app = workflow.newest()
     mark = told.read_text().strip()
 
     def over() -> bool:

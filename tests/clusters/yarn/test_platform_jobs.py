@@ -89,7 +89,7 @@ def test_a_secret_is_in_no_file_that_the_node_writes_its_environment_to(workflow
         for path in (Path(folder, name) for folder, _, names in os.walk(data) for name in names)
         if path.relative_to(data).parts[0] != "rmstate" and secret in _content(path)
     ]
-    (app,) = bed.json(f"{bed.rm}/ws/v1/cluster/apps?states=RUNNING&applicationTags=aiflow")["apps"]["app"]
+    app = workflow.newest()
     container = app["amContainerLogs"].split("/")[-2]
     pages = [f"{bed.rm}/ws/v1/cluster/apps/{app['id']}", f"{bed.rm}/ws/v1/cluster/apps/{app['id']}/appattempts",
              f"{bed.rm}/cluster/app/{app['id']}", f"{bed.nm}/ws/v1/node/containers/{container}",

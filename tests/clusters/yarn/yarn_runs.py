@@ -104,6 +104,12 @@ class Workflow:
         return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=120,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
 
+    def newest(self) -> dict[str, Any]:
+        """The report of the running application that was submitted last."""
+        apps = self.bed.json(f"{self.bed.active()}/ws/v1/cluster/apps?states=RUNNING&applicationTags=aiflow")["apps"]
+        found: dict[str, Any] = max(apps["app"], key=lambda app: app["startedTime"])
+        return found
+
     def count(self, kind: str) -> int:
         """How many marks of a kind there are, of all jobs."""
         return len(list(self.marks.glob(f"*.{kind}.*")))
