@@ -275,7 +275,8 @@ def since(job: Object) -> float | None:
 def slim(thing: Object) -> dict[str, Any]:
     """What this module reads of a Job or a pod: the rest need not be kept in memory."""
     metadata, spec = thing["metadata"], thing.get("spec") or {}
-    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "annotations", "labels")
+    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "annotations",
+            "labels")  # fmt: skip
     status = {key: value for key, value in (thing.get("status") or {}).items()
               if key in ("conditions", "phase", "reason", "message", "startTime", "containerStatuses",
                          "initContainerStatuses")}  # fmt: skip

@@ -15,6 +15,7 @@ from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, Server, namespace_of, server_of
 
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
+LEAVING = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
 
 
@@ -93,7 +94,7 @@ class KubernetesHandler(AbstractJobHandler):
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
         send_if_there(server, "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
         try:  # while it goes: then its log goes with it
-            logs.keep(self.place, self.native_id, self.folder, name, follow=True)
+            logs.keep(self.place, self.native_id, self.folder, name, leaving=grace + LEAVING)
         except PlatformError:
             pass  # stopping matters more
 

@@ -50,25 +50,35 @@ class QuotaError(UnreachableError):
 
 
 class Stream:
-    """An answer that is read as it comes.
-
-    Attributes:
-        ended: once all of it was read: whether its last line had its newline.
-    """
+    """An answer that is read as it comes. Raises UnreachableError where it breaks off."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
-        self.ended = True
+
+    def pieces(self) -> Iterator[tuple[bytes, bool]]:
+        """Its lines, without their newline, each as soon as it is there; and whether it has one: all but the last."""
+        rest = b""
+        for data in self._received():
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield line, True
+        if rest:
+            yield rest, False
 
     def lines(self) -> Iterator[bytes]:
         """Its lines, without their newline; the last one also where it has none."""
-        rest = b""
-        for data in self._response.stream(1 << 16, decode_content=True):
-            *whole, rest = (rest + data).split(b"\n")
-            yield from whole
-        self.ended = not rest
-        if rest:
-            yield rest
+        return (line for line, _ in self.pieces())
+
+    def _received(self) -> Iterator[bytes]:
+        received = iter(self._response.stream(1 << 16, decode_content=True))
+        while True:
+            try:
+                data = next(received, None)
+            except Exception as error:  # urllib3's, the socket's; where another thread has closed it, anything
+                raise UnreachableError(f"the answer broke off: {type(error).__name__}: {error}") from error
+            if data is None:
+                return
+            yield data
 
     def close(self) -> None:
         """Break it off, also for a thread that is reading it."""

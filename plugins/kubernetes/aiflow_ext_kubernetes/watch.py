@@ -20,7 +20,7 @@ from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import ends, logs, manifest
-from aiflow_ext_kubernetes.handler import delete_job, job_at
+from aiflow_ext_kubernetes.handler import LEAVING, delete_job, job_at
 from aiflow_ext_kubernetes.places import Known, Place, attempts
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
 
@@ -108,10 +108,8 @@ class Feed:
                 if what != "BOOKMARK":
                     change = "deleted" if what == "DELETED" else "changed"
                     self._tell(Told(change, self._kind, ends.slim(thing)))
-        except PlatformError:
-            raise
-        except Exception as error:  # the connection broke, or a line was cut off with it
-            raise UnreachableError(f"the watch of {self._kind}s broke off: {type(error).__name__}: {error}") from error
+        except ValueError as error:  # a line that the connection has cut off
+            raise UnreachableError(f"the watch of {self._kind}s broke off: {error}") from error
         finally:
             stream.close()
         return version
@@ -307,7 +305,9 @@ class Watcher:
         if known is None or known.folder is None or known.pod is None or now - self._running.setdefault(
             native_id, now) < FOLLOW_AFTER:  # fmt: skip
             return
-        if native_id not in self._kept and native_id not in server_of(view.place).stopping:
+        if native_id in self._kept or native_id in server_of(view.place).stopping:
+            self._follower.let_go(native_id)
+        else:
             self._follower.follow(known.place, native_id, known.pod, known.folder)
 
     def _note_pods(self, native_id: str, view: View, found: ends.Seen) -> None:
@@ -321,7 +321,11 @@ class Watcher:
         deleted = pod["metadata"].get("deletionTimestamp")
         if deleted and native_id not in self._kept and native_id not in server_of(view.place).stopping:
             self._kept.add(native_id)
-            threading.Thread(target=_save, args=(native_id, known, name), daemon=True, name="aiflow-log").start()
+            self._follower.let_go(native_id)
+            leaving = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + LEAVING
+            threading.Thread(
+                target=_save, args=(native_id, known, name, leaving), daemon=True, name="aiflow-log"
+            ).start()
 
     def _missing(self, native_id: str, view: View, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
@@ -352,9 +356,9 @@ class Watcher:
         yield AttemptEvent(native_id, JobState.FAILED, reason=words)
 
 
-def _save(native_id: str, known: Known, pod: str) -> None:
+def _save(native_id: str, known: Known, pod: str, leaving: float) -> None:
     try:
-        logs.keep(known.place, native_id, known.folder, pod, follow=True)
+        logs.keep(known.place, native_id, known.folder, pod, leaving=leaving)
     except (PlatformError, OSError):
         pass  # it was worth the try
 
