@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext_kubernetes import logs
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Stream
@@ -254,18 +255,17 @@ def test_a_line_without_an_end_is_kept_where_it_is_told_once(kubelet: Kubelet, t
     assert kept(read, tmp_path)[0] == b"hello\nno end"
 
 
-def test_a_runtime_that_is_away_is_asked_again(
-    kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "AGAIN", 0.01)
+def test_a_runtime_that_is_away_is_asked_again(kubelet: Kubelet, tmp_path: Path) -> None:
     read = reader()
     said(kubelet, "hello")
-    kubelet.instead = [NONE] * 3
+    kubelet.instead = [NONE]
+    with pytest.raises(UnreachableError, match="cannot give the log of pod pod: unable to retrieve"):
+        kept(read, tmp_path)
     assert kept(read, tmp_path) == [b"hello\n", b""]
 
 
 def test_what_could_not_be_kept_is_said(kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "PATIENCE", 0.0)
+    monkeypatch.setattr(logs, "PATIENCE", -1.0)
     read = reader()
     said(kubelet, "hello")
     assert whole(read) == b"hello\n"
@@ -276,7 +276,7 @@ def test_what_could_not_be_kept_is_said(kubelet: Kubelet, tmp_path: Path, monkey
 def test_a_log_that_nobody_could_read_is_said(
     kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "PATIENCE", 0.0)
+    monkeypatch.setattr(logs, "PATIENCE", -1.0)
     kubelet.instead = [NONE]
     assert kept(reader(), tmp_path) == [b"", logs.GONE]
 

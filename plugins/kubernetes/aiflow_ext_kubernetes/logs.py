@@ -48,7 +48,6 @@ FOLLOWED = 100  # logs that one process follows at a time: each is a connection,
 PAUSES = (1.0, 60.0)  # seconds between two tries to follow a log: the first, and the longest
 PIECE = 1 << 20  # bytes that one call gives at most
 PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be starting anew
-AGAIN = 0.5  # seconds between two such questions
 GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
 CUT = b"[aiflow-ext: the pod was gone before the end of its log could be kept; lines may be missing]\n"
 _STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
@@ -83,7 +82,8 @@ class Reader:
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
         self._told = False  # whether it was said that the beginning is missing
         self._found = False  # whether there was ever a log to read
-        self._refused = False  # whether the last answer was none, or ended in the kubelet's words
+        self._refused: str | None = None  # the kubelet's words, where the last answer was none or ended in them
+        self._refused_since = 0.0  # the first of such answers one after another
         self._whole = False  # whether an answer that followed the log has come to its end, and nothing broke off since
         self._tail: tuple[str, bytes] | None = None  # what stood last, without a newline, in an answer that followed
         self._followed: Stream | None = None
@@ -112,6 +112,8 @@ class Reader:
 
         Args:
             leaving: the container is about to end, within so many seconds: what it says until then is read too.
+
+        Raises UnreachableError also where the node has no log to give now, and may have one later.
         """
         deadline = time.monotonic() + (leaving or 0.0)
         while self._followed is not None:
@@ -124,14 +126,11 @@ class Reader:
         if leaving is not None:
             with self._asking:
                 self._update(follow=max(QUIET, deadline - time.monotonic()))
-        patience = time.monotonic() + PATIENCE
-        while True:
-            with self._asking:
-                self._update()
-            if not self._refused or self._whole or not self._is_there() or time.monotonic() > patience:
-                break
-            time.sleep(AGAIN)
         with self._asking:
+            self._update()
+            if self._refused is not None and not self._whole and self._may_be_back():
+                raise UnreachableError(f"the node cannot give the log of pod {self.pod}: {self._refused}",
+                                       hint="it is asked again")  # fmt: skip
             self._take_tail()
 
     def break_off(self) -> None:
@@ -164,7 +163,7 @@ class Reader:
         """What is to be said of lines that there was no way to read; None where all is well."""
         if not self._found:
             return GONE
-        return CUT if self._refused and not self._whole else None
+        return CUT if self._refused is not None and not self._whole else None
 
     def _piece(self, stream: str, offset: int) -> bytes:
         with self._lock:
@@ -212,9 +211,11 @@ class Reader:
         except ApiError as error:
             if error.status not in (400, 404):
                 raise
-            self._refused = True
-            if error.status == 400 and "waiting to start" in str(error):
-                self._found, self._refused = True, False  # there is nothing to read yet
+            if error.status == 400 and "waiting to start" in str(error):  # there is nothing to read yet
+                self._found = True
+                self._note_refused(None)
+            else:
+                self._note_refused(str(error))
             return
         except UnreachableError:
             self._whole = False
@@ -228,16 +229,21 @@ class Reader:
         finally:
             self._followed = None
             stream.close()
-        self._refused = words is not None
-        if not self._refused:
-            self._found = True
+        self._found = self._found or words is None
+        self._note_refused(None if words is None else words.decode("utf-8", "replace"))
         # Who follows is told of a container that is gone where the file was read to its end (waitLogs in cri-client).
         self._whole = whole or (follow is not None and (words is None or b"code = NotFound" in words))
 
-    def _is_there(self) -> bool:
-        """Whether its node may yet give the log: the pod is there, and has one."""
-        pods = pods_of(self._place, self._native_id)
-        return any(pod["metadata"]["name"] == self.pod for pod in pods)
+    def _note_refused(self, words: str | None) -> None:
+        if words is not None and self._refused is None:
+            self._refused_since = time.monotonic()
+        self._refused = words
+
+    def _may_be_back(self) -> bool:
+        """Whether a node that has no log to give may yet have one: its pod is there, and it was not asked for long."""
+        if time.monotonic() - self._refused_since > PATIENCE:
+            return False
+        return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._place, self._native_id))
 
     def _since(self) -> int | None:
         """The second (since the epoch) from which on to read again; None: from the beginning."""
