@@ -446,11 +446,20 @@ def is_kept(folder: str | None) -> bool:
     return folder is not None and all(Path(folder, stream).exists() for stream in STREAMS)
 
 
-def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, leaving: float | None = None) -> None:
+def keep(
+    place: Place,
+    native_id: str,
+    folder: str | None,
+    pod: str | None,
+    *,
+    leaving: float | None = None,
+    may_lack: bool = True,
+) -> None:
     """Put an attempt's log into its folder, once. Raises what the server raises.
 
     Args:
         leaving: the pod is being deleted: seconds in which its container ends.
+        may_lack: whether there is anything to be said of a log that is not there: the container has run.
     """
     if folder is None or is_kept(folder):
         return
@@ -460,7 +469,7 @@ def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, l
         return
     if reader.pod is None:
         return  # it never had one
-    if (words := reader.lacks) is not None:
+    if may_lack and (words := reader.lacks) is not None:
         reader.note(words)
     with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
         reader.write(Path(folder))

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -29,7 +30,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT, READ = 5.0, 30.0  # seconds
 CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
-TRIES = 4  # of a request that the server says to send again (429, 503 with Retry-After)
+TRIES = 4  # of a request that is worth sending again (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
 
 
 class ApiError(PlatformError):
@@ -38,7 +39,10 @@ class ApiError(PlatformError):
     Attributes:
         status: the HTTP status.
         api_reason: the Status object's reason: NotFound, AlreadyExists, Conflict, Forbidden, Invalid, ...
+        again: whether the request was sent more than once, and an earlier one may have been carried out.
     """
+
+    again = False
 
     def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -174,12 +178,18 @@ class Server:
                 with self._lock:
                     self._connect()
                 continue
+            if response.status == 409 and again < TRIES - 1 and b'"reason":"Conflict"' in content:
+                time.sleep(random.uniform(0.05, 0.3))  # somebody else's change came between
+                continue
             pause = response.headers.get("Retry-After")
             if response.status in (429, 503) and pause is not None and again < TRIES - 1:
                 time.sleep(min(float(pause), 10.0) if pause.isdigit() else 1.0)
                 continue
             break
-        raise _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+        error = _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+        if isinstance(error, ApiError):
+            error.again = again > 0 or bool(response.retries and response.retries.history)
+        raise error
 
     def _expired(self) -> str:
         """Which credential has run out, and when; empty where that cannot be told."""
@@ -379,7 +389,7 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
             return ApiError(status, reason, f"no permission: {words}", line_for(method, path))
         return ApiError(status, reason, f"the API server refuses it: {words}",
                         "an admission rule of the cluster says no; its words say which")  # fmt: skip
-    if status >= 500 or status == 429:
+    if status >= 500 or status == 429 or (status == 409 and reason == "Conflict"):
         return UnreachableError(f"the API server cannot answer ({status}): {words}", hint="it is asked again")
     hint = None
     if status == 404 and words.startswith("namespaces "):

@@ -32,6 +32,8 @@ TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 EVENTS_FIRST, EVENTS_LAST = 3.0, 60.0  # seconds between two questions why Jobs have no pods
+PREPARED_WITHIN = 10.0  # seconds after which it is asked why a pod that has a node does not begin
+UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events tell
 
 
 class Told(NamedTuple):
@@ -75,7 +77,13 @@ class Feed:
         items: list[Any] = []
         query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
-            found = server.get(self._path, **query)
+            try:
+                found = server.get(self._path, **query)
+            except ApiError as error:
+                if error.status != 410 or "continue" not in query:
+                    raise
+                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # the rest is too old: anew
+                continue
             items += [ends.slim(item) for item in found["items"]]
             if not found["metadata"].get("continue"):
                 break
@@ -123,9 +131,10 @@ class View:
         self.jobs: dict[str, Any] = {}
         self.pods: dict[str, dict[str, Any]] = {}  # by Job, by name
         self.vanished: dict[str, Any] = {}  # Jobs that were there: their last state
-        self.why: dict[str, str] = {}  # why a Job has no pod
+        self.why: dict[str, str] = {}  # why a Job has no pod, or its pod does not begin
         self._listed: set[str] = set()
         self._asked, self._pause = 0.0, EVENTS_FIRST
+        self._begun: dict[str, float] = {}  # since when pods are being made ready
         self._feeds: list[Feed] = []
 
     def open(self, tell: Callable[[View, Told], None]) -> None:
@@ -189,27 +198,43 @@ class View:
         return ends.seen(native_id, job, self.pods.get(native_id, {}).values(), self.why.get(native_id))
 
     def ask_why(self, native_ids: Collection[str], now: float) -> set[str]:
-        """Ask, from time to time and once for all, why started Jobs have no pods; which of them have new words."""
-        waiting = [name for name in native_ids if name in self.jobs and not self.pods.get(name)
-                   and not ends.is_new(self.jobs[name]) and not ends.is_ended(self.jobs[name])]  # fmt: skip
-        if not waiting:
+        """Ask, from time to time and once for all, why started Jobs have no pods, and why pods that have a node do not
+        begin; which attempts have new words."""
+        waiting = {name: name for name in native_ids if name in self.jobs and not self.pods.get(name)
+                   and not ends.is_new(self.jobs[name]) and not ends.is_ended(self.jobs[name])}  # fmt: skip
+        preparing = self._preparing(native_ids, now)
+        if not waiting and not preparing:
             self._asked, self._pause = now, EVENTS_FIRST
             return set()
         if now - self._asked < self._pause:
             return set()
         self._asked, self._pause = now, min(self._pause * 2, EVENTS_LAST)
+        changed = set()
+        for kind, reason, names in (("Job", "FailedCreate", waiting), *(("Pod", each, preparing) for each in UNREADY)):
+            for name, words in self._events(kind, reason) if names else ():
+                native_id = names.get(name)
+                if native_id is not None and self.why.get(native_id) != words:
+                    self.why[native_id] = words
+                    changed.add(native_id)
+        return changed
+
+    def _preparing(self, native_ids: Collection[str], now: float) -> dict[str, str]:
+        """The pods that a node has been getting ready for long, and their attempts."""
+        found = {pod: native_id for native_id in native_ids for pod, thing in self.pods.get(native_id, {}).items()
+                 if ends.is_prepared(thing)}  # fmt: skip
+        self._begun = {pod: self._begun.get(pod, now) for pod in found}
+        return {pod: native_id for pod, native_id in found.items() if now - self._begun[pod] >= PREPARED_WITHIN}
+
+    def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
+        """What is said of objects, oldest first: their names, and the words."""
         path = f"/api/v1/namespaces/{namespace_of(self.place)}/events"
         try:
-            found = server_of(self.place).get(path, fieldSelector="involvedObject.kind=Job,reason=FailedCreate")
+            found = server_of(self.place).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
         except ApiError:
-            return set()
-        changed = set()
+            return
         for event in sorted(found["items"], key=lambda item: str(item.get("lastTimestamp"))):
-            name, words = str(event["involvedObject"].get("name")), str(event.get("message") or "")
-            if name in waiting and self.why.get(name) != words:
-                self.why[name] = words
-                changed.add(name)
-        return changed
+            words = str(event.get("message") or "")
+            yield str(event["involvedObject"].get("name")), words if kind == "Job" else f"{reason}: {words}"
 
 
 class Watcher:
@@ -318,6 +343,7 @@ class Watcher:
             return
         name, pod = list(pods.items())[-1]
         known.pod = name
+        known.has_run = known.has_run or ends.has_run(pod)
         deleted = pod["metadata"].get("deletionTimestamp")
         if deleted and native_id not in self._kept and native_id not in server_of(view.place).stopping:
             self._kept.add(native_id)

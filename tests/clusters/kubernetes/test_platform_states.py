@@ -12,7 +12,9 @@ import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.waiting import until
 
+from aiflow_ext import JobContext
 from aiflow_ext.run import prepare_run
+from aiflow_ext.run.launch import default_id
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import handler
 
@@ -87,6 +89,14 @@ def test_other_containers_do_not_decide(ran: Callable[..., AttemptRecord]) -> No
     assert told(ran("exit 0", pod_template=template))[0] == "FINISHED"
 
 
+def test_an_init_container_that_fails_is_named(ran: Callable[..., AttemptRecord]) -> None:
+    busybox = {"image": "localhost/busybox:1", "securityContext": {"allowPrivilegeEscalation": False}}
+    fails = {"name": "fetch", "command": ["sh", "-c", "echo no such host >/dev/termination-log; exit 3"], **busybox}
+    state, code, reason = told(ran("true", pod_template={"spec": {"initContainers": [fails]}}))
+    assert (state, code) == ("FAILED", None)
+    assert reason == "init container fetch has failed, and the job was not started: no such host"
+
+
 def test_an_image_that_does_not_exist_is_given_up(ran: Callable[..., AttemptRecord]) -> None:
     state, code, reason = told(ran("true", image="localhost/no-such-image:1", image_patience=3))
     assert (state, code) == ("FAILED", None)
@@ -109,6 +119,39 @@ def test_what_fits_no_node_waits_with_the_schedulers_words(there: Callable[..., 
         run.driver.stop(1.0)
         thread.join(60)
     assert str(run.record.jobs["job"].state) == "STOPPED"
+
+
+def test_what_its_node_cannot_mount_waits_with_the_nodes_words(ran: Callable[..., AttemptRecord]) -> None:
+    state, _, reason = told(ran("true", volumes=[{"mount": "/settings", "config_map": "nobody-made"}], start_within=25))
+    assert state == "FAILED"
+    assert "not started within 25 s: FailedMount: " in reason
+    assert 'configmap "nobody-made" not found' in reason
+
+
+@pytest.mark.parametrize("kind", ["job", "secret"])
+def test_a_name_that_is_somebody_elses_is_told_and_left_alone(
+    there: Callable[..., Path], bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("HIDDEN", "x")
+    run = prepare_run(there("true", env={"TOKEN": {"secret": "env:HIDDEN"}}))
+    name = default_id(JobContext(run.record.run_id, "job", 1))
+    if kind == "job":
+        image = {"name": "theirs", "image": "localhost/busybox:1", "command": ["sleep", "1000"]}
+        theirs = {"suspend": True, "template": {"spec": {"restartPolicy": "Never", "containers": [image]}}}
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        bed.api.create(path, {"metadata": {"name": name}, "spec": theirs})
+    else:
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        bed.api.create(path, {"metadata": {"name": name}, "stringData": {"env.TOKEN": "theirs"}})
+    last = run.driver.run().jobs["job"].last
+    assert last is not None
+    state, _, reason = told(last)
+    assert state == "FAILED"
+    assert f"there is a {kind.title()} {name} in namespace {namespace} already, and it is not ours" in reason
+    left = bed.api.get(f"{path}/{name}")["metadata"]
+    assert ("deletionTimestamp" in left, left.get("ownerReferences")) == (False, None)
+    if kind == "secret":
+        assert bed.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []
 
 
 def test_a_stop_whose_node_is_gone_names_the_node(
@@ -140,10 +183,14 @@ def test_what_does_not_start_in_time_has_failed(ran: Callable[..., AttemptRecord
 
 
 def test_a_time_out_keeps_the_log(ran: Callable[..., AttemptRecord]) -> None:
-    attempt = ran("trap 'echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done", timeout=2)
+    # It takes its time to say so: longer than a log is waited for that has come to its end.
+    leaves = "trap 'echo saving; sleep 4; echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
+    attempt = ran(leaves, timeout=2, grace=30)
     assert told(attempt)[0] == "FAILED"
     assert "timeout" in str(attempt.reason)
-    assert Path(attempt.folder, "stdout").read_bytes() == b"hello\nbye\n"
+    assert [Path(attempt.folder, stream).read_bytes() for stream in ("stdout", "stderr")] == [
+        b"hello\nsaving\nbye\n", b"",
+    ]  # fmt: skip
 
 
 def test_the_log_outlives_the_pod(ran: Callable[..., AttemptRecord], bed: Bed, namespace: str) -> None:
