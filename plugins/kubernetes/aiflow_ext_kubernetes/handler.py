@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,26 @@ class KubernetesHandler(AbstractJobHandler):
         server.stopping.add(self.native_id)
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
+        # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
+        ended = [self._end_pod(pod, grace) for pod in pods]
         delete_job(self.place, self.native_id, foreground=True)
-        for pod in pods or logs.pods_of(self.place, self.native_id):
-            self._end_pod(str(pod["metadata"]["name"]), grace)
+        if not ended:  # it may have come just now
+            ended = [self._end_pod(pod, grace) for pod in logs.pods_of(self.place, self.native_id)]
+        for name in ended:
+            self._keep_log(name, grace)
         self._confirm(grace)
         return True
 
-    def _end_pod(self, name: str, grace: float) -> None:
-        server = server_of(self.place)
+    def _end_pod(self, pod: Mapping[str, Any], grace: float) -> str:
+        name = str(pod["metadata"]["name"])
         path = f"/api/v1/namespaces/{namespace_of(self.place)}/pods/{name}"
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
-        send_if_there(server, "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
-        try:  # while it goes: then its log goes with it
+        send_if_there(server_of(self.place), "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
+        return name
+
+    def _keep_log(self, name: str, grace: float) -> None:
+        """Keep its log, while it goes: then that goes with it."""
+        try:
             logs.keep(self.place, self.native_id, self.folder, name, leaving=grace + LEAVING)
         except PlatformError:
             pass  # stopping matters more
