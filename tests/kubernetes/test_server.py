@@ -14,6 +14,7 @@ import pytest
 
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext_kubernetes import manifest, sending, server, watch
+from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.places import Place
 
 CONFLICT = (409, {"reason": "Conflict", "message": "the object has been modified; please apply your changes"})
@@ -42,7 +43,7 @@ class Scripted(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_PATCH = _answer
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -131,3 +132,13 @@ def test_what_we_have_made_ourselves_is_gone_on_with(answers: Callable[..., Plac
     sending.create(answers(*given), thing("Job"), thing("Secret"))
     assert Scripted.answers == []
     assert Scripted.asked[-1].startswith("POST /api/v1/namespaces/n/secrets")
+
+
+def test_a_pods_log_is_asked_for_before_it_is_deleted(answers: Callable[..., Place], tmp_path: Path) -> None:
+    """Its container may end at once, and then be gone before anybody could ask."""
+    there = answers(*[(200, {"items": []})] * 9)
+    handler = KubernetesHandler("j", there.kubeconfig, folder=str(tmp_path))
+    handler._end_pod({"metadata": {"name": "p"}}, 1.0).join()
+    pod = "/api/v1/namespaces/n/pods/p"
+    deleted = Scripted.asked.index(f"DELETE {pod}")
+    assert next(asked.partition("?")[0] for asked in Scripted.asked[:deleted]) == f"GET {pod}/log"

@@ -16,6 +16,7 @@ newline, only once an answer that does not follow has it too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import re
@@ -23,19 +24,20 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 from aiflow_ext_kubernetes.template import CONTAINER
 
+_log = logging.getLogger("aiflow_ext")
 STREAMS = ("stdout", "stderr")
 MARGIN = 2  # seconds before the last known line that are read again
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
@@ -104,7 +106,7 @@ class Reader:
         with self._asking:
             self._update(follow=IDLE)
 
-    def catch_up(self, leaving: float | None = None) -> None:
+    def catch_up(self, leaving: float | None = None, heard: Callable[[], None] = lambda: None) -> None:
         """Read what is there.
 
         Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
@@ -112,10 +114,13 @@ class Reader:
 
         Args:
             leaving: the container is about to end, within so many seconds: what it says until then is read too.
+            heard: called once the node has begun to give its log, or gives none.
 
         Raises UnreachableError also where the node has no log to give now, and may have one later.
         """
         deadline = time.monotonic() + (leaving or 0.0)
+        if self._followed is not None:
+            heard()
         while self._followed is not None:
             left = max(deadline, self._moment + QUIET) - time.monotonic()
             if left <= 0:
@@ -125,7 +130,7 @@ class Reader:
         self.break_off()
         if leaving is not None:
             with self._asking:
-                self._update(follow=max(QUIET, deadline - time.monotonic()))
+                self._update(follow=max(QUIET, deadline - time.monotonic()), heard=heard)
         with self._asking:
             self._update()
             if self._refused is not None and not self._whole and self._may_be_back():
@@ -188,11 +193,12 @@ class Reader:
             file.write(b"".join(pending))
             pending.clear()
 
-    def _update(self, follow: float | None = None) -> None:
+    def _update(self, follow: float | None = None, heard: Callable[[], None] = lambda: None) -> None:
         """Ask, and take what is new.
 
         Args:
             follow: until the container has ended; seconds without a byte after which that is given up.
+            heard: called once there is an answer.
         """
         server, namespace = server_of(self._place), namespace_of(self._place)
         if self.pod is None:
@@ -221,6 +227,7 @@ class Reader:
             self._whole = False
             raise
         self._followed = stream if follow is not None else None
+        heard()
         self._moment = time.monotonic()
         self._clock = Clock()  # what comes first of an answer is old, and not because we are slow
         whole, self._whole = self._whole, False
@@ -453,18 +460,20 @@ def keep(
     pod: str | None,
     *,
     leaving: float | None = None,
+    heard: Callable[[], None] = lambda: None,
     may_lack: bool = True,
 ) -> None:
     """Put an attempt's log into its folder, once. Raises what the server raises.
 
     Args:
         leaving: the pod is being deleted: seconds in which its container ends.
+        heard: called once the node has begun to give its log.
         may_lack: whether there is anything to be said of a log that is not there: the container has run.
     """
     if folder is None or is_kept(folder):
         return
     reader = reader_of(place, native_id, pod, folder)
-    reader.catch_up(leaving)
+    reader.catch_up(leaving, heard)
     if is_kept(folder):
         return
     if reader.pod is None:
@@ -473,3 +482,26 @@ def keep(
         reader.note(words)
     with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
         reader.write(Path(folder))
+
+
+def hear(
+    place: Place, native_id: str, folder: str | None, pod: str, leaving: float
+) -> tuple[threading.Thread, threading.Event]:
+    """Begin to keep the log of a pod that is being deleted, as :func:`keep` does.
+
+    Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
+    before anybody could ask for it, so whoever deletes a pod waits for that.
+    """
+    heard = threading.Event()
+
+    def run() -> None:
+        try:
+            keep(place, native_id, folder, pod, leaving=leaving, heard=heard.set)
+        except (PlatformError, OSError) as error:  # stopping matters more; cleaning up tries again
+            _log.debug("the log of %s cannot be kept yet: %s", native_id, error)
+        finally:
+            heard.set()
+
+    thread = threading.Thread(target=run, daemon=True, name="aiflow-log")
+    thread.start()
+    return thread, heard

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import ends, logs, manifest
 from aiflow_ext_kubernetes.handler import LEAVING, delete_job, job_at
@@ -349,9 +349,7 @@ class Watcher:
             self._kept.add(native_id)
             self._follower.let_go(native_id)
             leaving = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + LEAVING
-            threading.Thread(
-                target=_save, args=(native_id, known, name, leaving), daemon=True, name="aiflow-log"
-            ).start()
+            logs.hear(known.place, native_id, known.folder, name, leaving)
 
     def _missing(self, native_id: str, view: View, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
@@ -380,13 +378,6 @@ class Watcher:
             return
         delete_job(view.place, native_id, foreground=True)  # first: it must not start after it was given up
         yield AttemptEvent(native_id, JobState.FAILED, reason=words)
-
-
-def _save(native_id: str, known: Known, pod: str, leaving: float) -> None:
-    try:
-        logs.keep(known.place, native_id, known.folder, pod, leaving=leaving)
-    except (PlatformError, OSError):
-        pass  # it was worth the try
 
 
 def _job_of(kind: str, thing: Any) -> str:
