@@ -177,6 +177,7 @@ def test_a_template_can_be_a_file(project: Any) -> None:
         ({"specc": {}}, "specc is no key of a pod"),
         ({"kind": "Deployment", "spec": {}}, "is a Deployment"),
         ({"metadata": {"labels": {"aiflow-ext/run": "x"}}}, "aiflow-ext's own"),
+        ({"spec": {"securityContext": {"runAsUser": 0}}}, "runAsUser 0 contradicts runAsNonRoot"),
         ({"spec": {"volumes": [{"name": "aiflow-work", "emptyDir": {}}]}}, "called aiflow-work, as aiflow-ext's own"),
         (
             {"spec": {"containers": [{"name": "job", "volumeMounts": [{"name": "x", "mountPath": "/aiflow/in"}]}]}},

@@ -355,10 +355,12 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
     if not isinstance(cause, BaseException):
         cause = error
     text = str(cause)
-    if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(cause, ssl.SSLCertVerificationError):
+    mistrusted = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate is not valid for")
+    if any(words in text for words in mistrusted) or isinstance(cause, ssl.SSLCertVerificationError):
         return PlatformError(
             f"the API server at {url} is not trusted: {text}",
-            hint="the kubeconfig's certificate-authority must be of that server; fetch the kubeconfig anew",
+            hint="the kubeconfig's certificate-authority must be of that server, and its address (or tls-server-name) "
+            "one that its certificate names; fetch the kubeconfig anew",
         )
     words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
     return UnreachableError(
@@ -372,7 +374,7 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
     try:
         found = json.loads(data)
         reason, words = str(found.get("reason") or ""), str(found.get("message") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError):  # not in the words of an API server
         found, reason, words = {}, "", data.decode("utf-8", "replace").strip()[:500]
     words = words or f"HTTP status {status}"
     if status == 401:
@@ -383,6 +385,9 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
     if status == 403:
         if "exceeded quota" in words:
             return QuotaError(f"the namespace's quota is used up: {words}", hint="it is asked again")
+        if 'User "system:anonymous"' in words:
+            return ApiError(status, reason, f"the kubeconfig's context names no credentials: {words}",
+                            "log in, as for kubectl, or choose another context: context: in workflow.yaml")  # fmt: skip
         if "is forbidden: User" in words or "cannot" in words:
             from aiflow_ext_kubernetes.access import line_for
 
@@ -394,6 +399,8 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
     hint = None
     if status == 404 and words.startswith("namespaces "):
         hint = "create it, or name another one: namespace: in workflow.yaml"
-    elif status == 422:
+    elif not found:
+        hint = "what answers there is no API server: see that the kubeconfig's address is right: kubectl version"
+    elif status in (400, 422):
         hint = "the config or the pod template says something that the cluster does not take"
     return ApiError(status, reason, words, hint)

@@ -91,6 +91,9 @@ def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
         contradicts = "contradicts aiflow-ext, whose retries are new attempts with records of their own"
         cure = "take it out; retries: N in workflow.yaml says how often"
         yield f"{what}: restartPolicy {spec['restartPolicy']} {contradicts}", cure
+    security = spec.get("securityContext")
+    if isinstance(security, Mapping) and security.get("runAsUser") == 0 and "runAsNonRoot" not in security:
+        yield f"{what}: runAsUser 0 contradicts runAsNonRoot, which is our default", "say user: 0 in workflow.yaml"
     for label in (template.get("metadata") or {}).get("labels") or {}:
         if str(label).partition("/")[0] == "aiflow-ext":
             yield f"{what}: the label {label} is aiflow-ext's own", "take it out"
