@@ -142,3 +142,24 @@ def test_a_pods_log_is_asked_for_before_it_is_deleted(answers: Callable[..., Pla
     pod = "/api/v1/namespaces/n/pods/p"
     deleted = Scripted.asked.index(f"DELETE {pod}")
     assert next(asked.partition("?")[0] for asked in Scripted.asked[:deleted]) == f"GET {pod}/log"
+
+
+class Counting:
+    """Answers that nothing has happened, and counts how often."""
+
+    asked = 0
+
+    def get(self, path: str, **query: Any) -> Any:
+        self.asked += 1
+        return {"items": []}
+
+
+def test_a_busy_cluster_is_asked_why_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting()
+    monkeypatch.setattr(watch, "server_of", lambda place: counting)
+    view = watch.View(Place(namespace="n"), "r")
+    job = {"metadata": {"annotations": {manifest.RESUMED: "true"}}, "spec": {}}
+    for second in range(601):  # there is always somebody who waits for a pod, and then nobody for a moment
+        view.jobs = {} if second % 10 == 9 else {"a": job}
+        view.ask_why(["a"], float(second))
+    assert 10 <= counting.asked <= 16

@@ -133,7 +133,8 @@ class View:
         self.vanished: dict[str, Any] = {}  # Jobs that were there: their last state
         self.why: dict[str, str] = {}  # why a Job has no pod, or its pod does not begin
         self._listed: set[str] = set()
-        self._asked, self._pause = 0.0, EVENTS_FIRST
+        self._asked, self._pause = -EVENTS_LAST, EVENTS_FIRST
+        self._waits_since: float | None = None
         self._begun: dict[str, float] = {}  # since when pods are being made ready
         self._feeds: list[Feed] = []
 
@@ -204,9 +205,13 @@ class View:
                    and not ends.is_new(self.jobs[name]) and not ends.is_ended(self.jobs[name])}  # fmt: skip
         preparing = self._preparing(native_ids, now)
         if not waiting and not preparing:
-            self._asked, self._pause = now, EVENTS_FIRST
+            self._waits_since = None
+            if now - self._asked > EVENTS_LAST:  # not at once: on a busy cluster some wait a little all the time
+                self._pause = EVENTS_FIRST
             return set()
-        if now - self._asked < self._pause:
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since < EVENTS_FIRST or now - self._asked < self._pause:
             return set()
         self._asked, self._pause = now, min(self._pause * 2, EVENTS_LAST)
         changed = set()
