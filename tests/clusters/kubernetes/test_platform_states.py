@@ -42,7 +42,7 @@ JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     "ends_beside": ("exit 0", {"pod_template": BESIDE}),
     "after_init": ("true", {"pod_template": {"spec": {"initContainers": [FAILING]}}}),
     "no_image": ("true", {"image": "localhost/no-such-image:1", "image_patience": 3}),
-    "no_mount": ("true", {"volumes": [{"mount": "/settings", "config_map": "nobody-made"}], "start_within": 25}),
+    "no_mount": ("true", {"volumes": [{"mount": "/settings", "config_map": "nobody-made"}], "start_within": 20}),
     "too_large": ("true", {"cpu": 1000, "start_within": 3}),
     "late": (LEAVES.format(""), {"timeout": 2}),
     # It takes its time to go: longer than a log is waited for that has come to its end.
@@ -138,7 +138,7 @@ def test_an_image_that_does_not_exist_is_given_up(ended: Ended) -> None:
 def test_what_its_node_cannot_mount_is_told_in_the_nodes_words(ended: Ended) -> None:
     state, _, reason = told(ended["no_mount"])
     assert state == "FAILED"
-    assert "not started within 25 s: FailedMount: " in reason
+    assert "not started within 20 s: FailedMount: " in reason
     assert 'configmap "nobody-made" not found' in reason
 
 
