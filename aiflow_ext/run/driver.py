@@ -64,6 +64,7 @@ class Attempt:
         self.handler: AbstractJobHandler | None = None
         self.behind = False  # whether it has no turn yet: another one has to end first
         self.held = False  # whether the platform has it already, and starts it then
+        self.parked = False  # whether it is to be submitted then
         self.stopping = False
         self.grace = GRACE
         self.stops = 0  # calls that are ending it and have not returned
@@ -251,9 +252,10 @@ class Driver:
         with the next start is as much as a short job takes."""
         if not self._brisk or self.fail_fast or self._streams or len(self._behind) >= BEHIND:
             return False
-        if self._ahead.get(name) is None:
+        thread = self._threads.get(self._launchers[name].key)
+        if self._ahead.get(name) is None or not isinstance(thread, InlinePlatform) or not thread.holds:
             return False
-        return all(isinstance(each.thread, InlinePlatform) and each.thread.holds for each in self._live.values())
+        return all(each.thread is thread for each in self._live.values())  # the only ones whose ends it sees
 
     def _next(self) -> list[str]:
         """The next jobs that can be made ready for their turn."""
@@ -405,7 +407,8 @@ class Driver:
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self.limit is not None and self._running() > self.limit:
+        if self.limit is not None and self._running() > self.limit and not attempt.stopping:
+            attempt.parked = True
             self._queue(attempt)
         else:
             attempt.thread.call(partial(self._submit, attempt))
@@ -644,7 +647,8 @@ class Driver:
         elif self._behind and ended.planned.name not in self._streams:  # those had none
             attempt = self._behind.popleft()
             attempt.behind = False
-            if not attempt.held:
+            if attempt.parked:
+                attempt.parked = False
                 attempt.thread.call(partial(self._submit, attempt))
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
@@ -740,6 +744,10 @@ class Driver:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self.ledger.note(attempt.record, stop_requested=True)
         attempt.stopping, attempt.grace = True, grace
+        if attempt.parked:
+            key = str(attempt.record.native_id)
+            self._ended(attempt, key, JobState.STOPPED, reason="stopped before it started")
+            return
         if attempt.handler is None or attempt.record.state.ended:
             return  # not started yet: _submit sees the flag
         self._flush()

@@ -16,6 +16,7 @@ ONE_OF_TWO = (
     "{ mkdir $MARKS/slot1 && s=slot1 || mkdir $MARKS/slot2 && s=${s:-slot2}; } 2>$MARKS/said || exit 9; "
     "read u < /proc/sys/kernel/random/uuid; : > $MARKS/start-$AIFLOW_JOB-$AIFLOW_ATTEMPT-$u; rmdir $MARKS/$s"
 )
+LONGER = ONE_OF_TWO.replace("; rmdir", "; sleep 0.3; rmdir")  # so that too many at once do meet
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def store(bench):
 def holding(bench, until):
     """A driver of two jobs that wait at their gates, with others handed over behind them."""
     quick = {f"a{number}": "true" for number in range(9)}
-    behind = {f"h{number}": ONE_OF_TWO for number in range(4)}
+    behind = {f"h{number}": LONGER for number in range(4)}
     bench.workflow({**quick, "g1": bench.gate("g1"), "g2": bench.gate("g2"), **behind})
     driver = bench.drive("run", str(bench.project.root), "--jobs", "2")
     bench.up("g1")
