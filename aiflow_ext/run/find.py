@@ -76,7 +76,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         return chosen[0][0], chosen[0][1]
     if not chosen and unread:
         raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
-    if not chosen and (gone := _gone_states()):
+    if not chosen and (lost := _unrecorded(run, project)):
+        raise StateError(
+            f"there is no run {run!r} on record, but a folder of one", where=str(lost),
+            hint="its driver was killed before anything started (aiflow-ext gc removes it in time), or the store has "
+            "lost its latest records: was state.db-wal removed? Its logs are in that folder",
+        )  # fmt: skip
+    if not chosen and project is None and (gone := _gone_states()):
         raise ConfigError(
             f"there is no run {run!r}; folders that are not there any more may have had it: {', '.join(gone[:5])}",
             hint="where a project was moved, go to its new folder or name it: --project FOLDER",
@@ -85,6 +91,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
     names = ", ".join(sorted(each[1] for each in chosen)[:5])
     raise ConfigError(f"{run!r} fits {len(chosen)} runs: {names}", hint="give more of the id, or --project FOLDER")
+
+
+def _unrecorded(run: str, project: str | None) -> Path | None:
+    """The latest folder of such a run where the store has no record of any."""
+    begins = "" if run == LATEST else run
+    found = [path for state in _folders(project) for path in state.glob("runs/*") if path.name.startswith(begins)]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def stores(project: str | None = None) -> list[Store]:
