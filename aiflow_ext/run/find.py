@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
+from aiflow_ext.run.lock import holder
 from aiflow_ext.run.store import FILE, Store
 from aiflow_ext.translate.project import load_project
 from aiflow_ext.translate.state import state_folder
@@ -97,6 +98,7 @@ def _unrecorded(run: str, project: str | None) -> Path | None:
     """The latest folder of such a run where the store has no record of any."""
     begins = "" if run == LATEST else run
     found = [path for state in _folders(project) for path in state.glob("runs/*") if path.name.startswith(begins)]
+    found = [path for path in found if holder(path) is None]  # else it is just being made
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
