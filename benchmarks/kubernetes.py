@@ -62,10 +62,19 @@ def place(bed: Bed, *, closed: bool = False) -> Iterator[tuple[str, Path]]:
         yield namespace, Path(folder)
 
 
+SPEAKS = "for second in 1 2 3; do echo $second; sleep 1; done"
+
+
 def requests(bed: Bed, jobs: int) -> None:
-    """Requests of a run, by the audit log."""
+    """Requests of a run, by the audit log: of jobs that need nothing, and of those that cost most."""
+    os.environ["BENCH_SECRET"] = "5f1c0b7e9a"
+    _requests(bed, jobs, "true")
+    _requests(bed, jobs, SPEAKS, env={"TOKEN": {"secret": "env:BENCH_SECRET"}})
+
+
+def _requests(bed: Bed, jobs: int, command: str, **keys: Any) -> None:
     with place(bed) as (namespace, folder):
-        home = project(folder, jobs, namespace=namespace)
+        home = project(folder, jobs, command, namespace=namespace, **keys)
         mark, began = bed.audit_mark(), time.monotonic()
         run = prepare_run(home, jobs=jobs)
         spent = time.process_time()
@@ -77,8 +86,10 @@ def requests(bed: Bed, jobs: int) -> None:
             what = f"{each['verb']} {each.get('objectRef', {}).get('resource', '')}"
             verbs[what] = verbs.get(what, 0) + 1
         bar = 6 * jobs + 2 * seconds / 60
-        print(f"requests  {len(log)} for {jobs} jobs in {seconds:.0f} s, {len(log) / jobs:.2f} a job (bar {bar:.0f}); "
-              f"{record.state}; {spent * 1000 / jobs:.1f} ms CPU a job")  # fmt: skip
+        assert str(record.state) == "FINISHED"
+        kind = "that speak for 3 s and have a Secret" if keys else "that need nothing"
+        print(f"requests  {len(log)} for {jobs} jobs {kind} in {seconds:.0f} s, {len(log) / jobs:.2f} a job (bar "
+              f"{bar:.0f}); {spent * 1000 / jobs:.1f} ms CPU a job")  # fmt: skip
         print(f"          {', '.join(f'{count} {what}' for what, count in sorted(verbs.items()))}")
 
 

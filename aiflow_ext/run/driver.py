@@ -35,12 +35,11 @@ from aiflow_ext.supervise import attempts
 from aiflow_ext.translate.collector import long_lived
 
 _log = logging.getLogger("aiflow_ext")
-HELD = "it starts when another job of this machine has ended"
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 BEHIND = 8  # attempts at most that a platform may hold, to start each when another one has ended
 BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
-AT_ONCE = 4  # of these, made ready in one go: what is written down of them is written at once
+AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
 AHEAD = 16  # jobs that wait for their turn and are made ready for it where that is done at once
 
 
@@ -65,6 +64,7 @@ class Attempt:
         self.handler: AbstractJobHandler | None = None
         self.behind = False  # whether it has no turn yet: another one has to end first
         self.held = False  # whether the platform has it already, and starts it then
+        self.parked = False  # whether it is to be submitted then
         self.stopping = False
         self.grace = GRACE
         self.stops = 0  # calls that are ending it and have not returned
@@ -252,9 +252,10 @@ class Driver:
         with the next start is as much as a short job takes."""
         if not self._brisk or self.fail_fast or self._streams or len(self._behind) >= BEHIND:
             return False
-        if self._ahead.get(name) is None:
+        thread = self._threads.get(self._launchers[name].key)
+        if self._ahead.get(name) is None or not isinstance(thread, InlinePlatform) or not thread.holds:
             return False
-        return all(isinstance(each.thread, InlinePlatform) and each.thread.holds for each in self._live.values())
+        return all(each.thread is thread for each in self._live.values())  # the only ones whose ends it sees
 
     def _next(self) -> list[str]:
         """The next jobs that can be made ready for their turn."""
@@ -406,7 +407,8 @@ class Driver:
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self.limit is not None and self._running() > self.limit:
+        if self.limit is not None and self._running() > self.limit and not attempt.stopping:
+            attempt.parked = True
             self._queue(attempt)
         else:
             attempt.thread.call(partial(self._submit, attempt))
@@ -493,7 +495,7 @@ class Driver:
         if handler is not None:
             attempt.thread.handlers[native_id] = handler
         if attempt.held:
-            self._move(attempt, JobState.QUEUED, reason=HELD)
+            self._move(attempt, JobState.QUEUED)
         elif not launcher.answers_at_once:  # else the first event acknowledges it
             self.post(lambda: self._acknowledged(attempt))
 
@@ -625,7 +627,7 @@ class Driver:
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
         self._take_turn(attempt)
-        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout)
+        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout, at)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
@@ -645,7 +647,8 @@ class Driver:
         elif self._behind and ended.planned.name not in self._streams:  # those had none
             attempt = self._behind.popleft()
             attempt.behind = False
-            if not attempt.held:
+            if attempt.parked:
+                attempt.parked = False
                 attempt.thread.call(partial(self._submit, attempt))
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
@@ -741,6 +744,10 @@ class Driver:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self.ledger.note(attempt.record, stop_requested=True)
         attempt.stopping, attempt.grace = True, grace
+        if attempt.parked:
+            key = str(attempt.record.native_id)
+            self._ended(attempt, key, JobState.STOPPED, reason="stopped before it started")
+            return
         if attempt.handler is None or attempt.record.state.ended:
             return  # not started yet: _submit sees the flag
         self._flush()

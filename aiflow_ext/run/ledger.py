@@ -150,9 +150,14 @@ class Ledger:
 
 
 def meaning(
-    attempt: AttemptRecord, state: JobState, reason: str | None, timeout: float | None
+    attempt: AttemptRecord, state: JobState, reason: str | None, timeout: float | None, at: float | None
 ) -> tuple[JobState, str | None]:
-    """What an end that a platform tells is on record as: the intent that led to it counts."""
+    """What an end that a platform tells is on record as: the intent that led to it counts.
+
+    ``at``: when it ended. Before its timeout it ended by itself, whenever we came to know of it.
+    """
+    if attempt.timed_out and timeout and at is not None and attempt.started_at is not None:
+        attempt.timed_out = at - attempt.started_at >= timeout
     if attempt.timed_out:
         return JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
     if attempt.stop_requested and state is not JobState.LOST:

@@ -126,7 +126,7 @@ def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, Attemp
                     ledger.move(attempt, event.state, event.time)
                     continue
                 timeout = plan.jobs[attempt.job].config.timeout
-                state, reason = meaning(attempt, event.state, event.reason, timeout)
+                state, reason = meaning(attempt, event.state, event.reason, timeout, event.time)
                 ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal, reason=reason)
         except Exception as error:
             _log.debug("no ends are told: %s: %s", type(error).__name__, error)

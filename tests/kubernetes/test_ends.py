@@ -59,6 +59,24 @@ def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, wor
     assert words in str(event.reason)
 
 
+def test_an_init_container_that_fails_is_named() -> None:
+    first = [
+        {"name": "fetch", "state": ended(3)},
+        {"name": "then", "state": {"waiting": {"reason": "PodInitializing"}}},
+    ]
+    waits = {"waiting": {"reason": "PodInitializing"}}
+    event = ends.seen("j", job(), [pod(waits, phase="Failed", initContainerStatuses=first)]).event
+    assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, None, False)
+    assert event.reason == "init container fetch has failed, and the job was not started: exit code 3"
+
+
+def test_a_pod_that_its_node_cannot_get_ready_is_told() -> None:
+    waits = pod({"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
+    assert ends.seen("j", job(), [waits], "FailedMount: no such claim").event.reason == "FailedMount: no such claim"
+    pulls = pod({"waiting": {"reason": "ErrImagePull", "message": "no"}}, phase="Pending")
+    assert ends.seen("j", job(), [pulls], "FailedMount: no such claim").event.reason == "ErrImagePull: no"
+
+
 @pytest.mark.parametrize(
     "found",
     [

@@ -1,15 +1,20 @@
-"""A fake kubelet, for what a real one does not do on demand: rotate a log, cut a line, or stamp lines out of order."""
+"""A fake kubelet, for what a real one does not do on demand: rotate a log, cut a line, stamp lines out of order, or say
+that it has no log to give."""
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
 
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext_kubernetes import logs
 from aiflow_ext_kubernetes.places import Place
-from aiflow_ext_kubernetes.server import Stream
+from aiflow_ext_kubernetes.server import ApiError, Stream
 from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.streams import ROTATED
 
@@ -23,21 +28,50 @@ class Kubelet:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
         self.cut = ""  # the beginning of a line that has no end yet, with its stamp
+        self.instead: list[str] = []  # what it says for a log, at the next questions
+        self.breaks_off = ""  # what it says at the end of an answer that follows
+        self.running: SimpleQueue[str] | None = None  # what the container goes on to say; "" is its end
+        self.is_there = True
+        self.asked = 0
 
     def stream(self, path: str, **query: Any) -> Stream:
+        self.asked += 1
+        if not self.is_there:
+            raise ApiError(404, "NotFound", "no such pod")
+        if self.instead:
+            return Stream(_Response(self.instead.pop(0).encode()))
         since = str(query.get("sinceTime") or "")[:19]
         text = "".join(f"{stamp} {line}\n" for stamp, line in self.lines if stamp[:19] >= since) + self.cut
-        return Stream(_Response(text.encode()))
+        if "follow" not in query:
+            return Stream(_Response(text.encode()))
+        return Stream(_Response((text + self.breaks_off).encode(), self))
+
+    def get(self, path: str, **query: Any) -> Any:
+        return {"items": [{"metadata": {"name": "pod"}}] if self.is_there else []}
 
 
 class _Response:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, follows: Kubelet | None = None) -> None:
+        self._data, self._follows, self._closed = data, follows, False
 
     def stream(self, size: int, decode_content: bool) -> Any:
         yield from (self._data[place : place + 7] for place in range(0, len(self._data), 7))
+        running = None if self._follows is None else self._follows.running
+        while running is not None:
+            try:
+                line = running.get(timeout=0.01)
+            except Empty:
+                if self._closed:
+                    raise OSError("closed") from None
+                continue
+            if not line:
+                return
+            assert self._follows is not None
+            self._follows.lines.append((line.partition(" ")[0], line.partition(" ")[2]))
+            yield f"{line}\n".encode()
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._closed = True
 
 
 @pytest.fixture
@@ -163,3 +197,143 @@ def test_it_is_kept_whole(kubelet: Kubelet, tmp_path: Path) -> None:
     assert [(tmp_path / stream).read_bytes() for stream in logs.STREAMS] == [b"a\n", b"b"]
     assert logs.is_kept(str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+# -- a kubelet that has no log to give, and says so in the answer's place (status 200, no newline) --------------------
+
+NONE = "unable to retrieve container logs for containerd://f3b9"
+
+
+def said(kubelet: Kubelet, *lines: str) -> None:
+    kubelet.lines = [(at(0), f"{TAG}+"), *((at(number), line) for number, line in enumerate(lines, 1))]
+
+
+def kept(read: logs.Reader, folder: Path, leaving: float | None = None, ended: float | None = None) -> list[bytes]:
+    logs._readers[(Place(), ID)] = read
+    try:
+        logs.keep(Place(), ID, str(folder), "pod", leaving=leaving, ended=ended)
+    finally:
+        logs.forget(Place(), ID)
+    return [(folder / stream).read_bytes() for stream in logs.STREAMS]
+
+
+def test_what_a_kubelet_says_for_a_log_is_no_log(kubelet: Kubelet) -> None:
+    read = reader()
+    said(kubelet, "hello", "bye")
+    assert whole(read) == b"hello\nbye\n"
+    kubelet.instead = [NONE] * 9
+    assert (whole(read), whole(read, "stderr")) == (b"hello\nbye\n", b"")
+    kubelet.instead = [NONE] * 9
+    fresh = reader()
+    assert (whole(fresh), whole(fresh, "stderr")) == (b"", b"")
+
+
+def test_a_job_may_say_what_a_kubelet_says(kubelet: Kubelet) -> None:
+    said(kubelet, NONE, "rpc error: code = NotFound")
+    assert whole(reader()).decode() == f"{NONE}\nrpc error: code = NotFound\n"
+
+
+def test_where_following_ends_in_a_kubelets_words_they_are_left_out(kubelet: Kubelet, tmp_path: Path) -> None:
+    read = reader()
+    said(kubelet, "hello", "bye")
+    kubelet.breaks_off = "rpc error: code = NotFound desc = an error occurred when try to find container"
+    read.follow()
+    kubelet.is_there = False
+    assert kept(read, tmp_path) == [b"hello\nbye\n", b""]
+
+
+def test_a_kubelets_words_behind_a_line_without_an_end_are_told_from_it(kubelet: Kubelet, tmp_path: Path) -> None:
+    read = reader()
+    said(kubelet, "hello")
+    kubelet.cut, kubelet.breaks_off = f"{at(2)} no end", "something went wrong"
+    assert kept(read, tmp_path, leaving=1.0) == [b"hello\nno end", b""]
+
+
+def test_a_line_without_an_end_is_kept_where_it_is_told_once(kubelet: Kubelet, tmp_path: Path) -> None:
+    read = reader()
+    said(kubelet, "hello")
+    kubelet.cut, kubelet.breaks_off = f"{at(2)} no end", NONE
+    read.follow()
+    kubelet.is_there = False
+    assert kept(read, tmp_path)[0] == b"hello\nno end"
+
+
+def test_a_runtime_that_is_away_is_asked_again(kubelet: Kubelet, tmp_path: Path) -> None:
+    read = reader()
+    said(kubelet, "hello")
+    kubelet.instead = [NONE]
+    with pytest.raises(UnreachableError, match="cannot give the log of pod pod: unable to retrieve"):
+        kept(read, tmp_path)
+    assert kept(read, tmp_path) == [b"hello\n", b""]
+
+
+def test_what_could_not_be_kept_is_said(kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "PATIENCE", -1.0)
+    read = reader()
+    said(kubelet, "hello")
+    assert whole(read) == b"hello\n"
+    kubelet.instead = [NONE]
+    assert kept(read, tmp_path) == [b"hello\n", logs.CUT]
+
+
+def test_a_log_that_nobody_could_read_is_said(
+    kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "PATIENCE", -1.0)
+    kubelet.instead = [NONE]
+    assert kept(reader(), tmp_path) == [b"", logs.GONE]
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_a_job_that_is_stopped_is_heard_to_its_end(kubelet: Kubelet, tmp_path: Path, is_followed: bool) -> None:
+    said(kubelet, "hello")
+    kubelet.running = SimpleQueue()
+    read, follower = reader(), logs.Follower()
+    if is_followed:
+        logs._readers[(Place(), ID)] = read
+        follower.follow(Place(), ID, "pod", str(tmp_path))
+        while read.read("stdout", 0) != b"hello\n":
+            pass
+        kubelet.instead = [NONE] * 9  # to whoever asks from now on
+    keeping = threading.Thread(target=kept, args=(read, tmp_path, 30.0))
+    keeping.start()
+    keeping.join(2 * logs.QUIET)  # the container says nothing for longer than a log is waited for that is at its end
+    assert not logs.is_kept(str(tmp_path))
+    kubelet.running.put(f"{at(5)} saved")
+    kubelet.running.put("")
+    keeping.join(30)
+    follower.close()
+    assert [(tmp_path / stream).read_bytes() for stream in logs.STREAMS] == [b"hello\nsaved\n", b""]
+
+
+def test_each_line_is_told_as_it_comes(kubelet: Kubelet) -> None:
+    said(kubelet, "hello")
+    kubelet.running = SimpleQueue()
+    read = reader()
+    following = threading.Thread(target=read.follow)
+    following.start()
+    while read.read("stdout", 0) != b"hello\n":  # with its end: no other line follows it
+        pass
+    kubelet.running.put("")
+    following.join(10)
+
+
+def test_a_log_that_was_followed_to_its_end_is_not_asked_for_again(kubelet: Kubelet, tmp_path: Path) -> None:
+    said(kubelet, "hello")
+    read = reader()
+    read.follow()
+    asked = kubelet.asked
+    assert kept(read, tmp_path, ended=time.monotonic()) == [b"hello\n", b""]
+    assert kubelet.asked == asked
+
+
+@pytest.mark.parametrize("why", ["late", "cut", "large"])
+def test_a_log_that_may_go_on_is_asked_for_again(kubelet: Kubelet, tmp_path: Path, why: str) -> None:
+    said(kubelet, "x" * logs.SMALL if why == "large" else "hello")  # of a large one the node may have begun a new file
+    kubelet.cut = f"{at(2)} no end" if why == "cut" else ""
+    read = reader()
+    read.follow()
+    told = time.monotonic() + 2 * logs.ALIKE * (why == "late")  # the kubelet may have died in between
+    if why != "cut":
+        kubelet.lines.append((at(2), "bye"))
+    assert kept(read, tmp_path, ended=told)[0].endswith(b"\nno end" if why == "cut" else b"\nbye\n")

@@ -102,8 +102,8 @@ def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
     assert env["A"]["value"] == "$$(HOME) $$$ $x"
     assert env["B"]["valueFrom"] == {"secretKeyRef": {"name": "s", "key": "k"}}
     assert main["envFrom"] == [{"secretRef": {"name": "s3"}}, {"prefix": "C_", "configMapRef": {"name": "c"}}]
-    assert {"name": "volume-0", "mountPath": "/data", "readOnly": True} in main["volumeMounts"]
-    assert {"name": "volume-1", "emptyDir": {}} in spec["volumes"]
+    assert {"name": "aiflow-volume-0", "mountPath": "/data", "readOnly": True} in main["volumeMounts"]
+    assert {"name": "aiflow-volume-1", "emptyDir": {}} in spec["volumes"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("trainer", True)
     assert spec["imagePullSecrets"] == [{"name": "regcred"}]
     assert spec["nodeSelector"] == {"disk": "ssd"}
@@ -153,6 +153,15 @@ def test_a_template_lies_under_what_we_say(project: Any) -> None:
     assert content["job"]["spec"]["template"]["metadata"]["labels"]["team"] == "ml"
 
 
+def test_of_a_variable_that_both_name_ours_is_sent(project: Any) -> None:
+    both = [{"name": "A", "value": "theirs"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+    template = {"spec": {"containers": [{"name": "job", "env": both}]}}
+    content = rendered(project, pod_template=template, env={"A": {"secret": "kubernetes:s/k"}, "B": "ours"})
+    env = {each["name"]: each for each in container(content)["env"]}
+    assert env["A"] == {"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    assert env["B"] == {"name": "B", "value": "ours"}
+
+
 def test_a_template_can_be_a_file(project: Any) -> None:
     (project.root / "pod.yaml").write_text("kind: Pod\nspec: {priorityClassName: low}\n")
     assert pod(rendered(project, pod_template="pod.yaml"))["priorityClassName"] == "low"
@@ -168,6 +177,12 @@ def test_a_template_can_be_a_file(project: Any) -> None:
         ({"specc": {}}, "specc is no key of a pod"),
         ({"kind": "Deployment", "spec": {}}, "is a Deployment"),
         ({"metadata": {"labels": {"aiflow-ext/run": "x"}}}, "aiflow-ext's own"),
+        ({"spec": {"securityContext": {"runAsUser": 0}}}, "runAsUser 0 contradicts runAsNonRoot"),
+        ({"spec": {"volumes": [{"name": "aiflow-work", "emptyDir": {}}]}}, "called aiflow-work, as aiflow-ext's own"),
+        (
+            {"spec": {"containers": [{"name": "job", "volumeMounts": [{"name": "x", "mountPath": "/aiflow/in"}]}]}},
+            "/aiflow/in is where aiflow-ext puts its own files",
+        ),
     ],
 )
 def test_a_template_that_contradicts_us_is_told(project: Any, template: dict[str, Any], named: str) -> None:

@@ -68,7 +68,7 @@ def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None 
     """What a Job and its pods say.
 
     Args:
-        words: why the Job has no pod, where the cluster has told.
+        words: why the Job has no pod, or its pod does not begin, where the cluster has told.
     """
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     restarts = max(0, len(pods) - 1)
@@ -81,7 +81,7 @@ def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None 
         return Seen(_end(native_id, job, pod, terminated, restarts))
     if pod is not None and _phase(pod) == "Failed":
         status = pod.get("status") or {}
-        reason = str(status.get("reason") or "the pod has failed")
+        reason = str(status.get("reason") or _init_words(pod) or "the pod has failed")
         said = ": ".join(filter(None, (reason, str(status.get("message") or ""))))
         return tell(JobState.STOPPED if is_stopped(job) else JobState.FAILED, reason=said,
                     disruption=_disrupted(job, pod), time=_ended_at(job))  # fmt: skip
@@ -107,7 +107,7 @@ def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None 
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
             words = "somebody has suspended its Job; kubectl resumes it"
         return tell(JobState.QUEUED, reason=words)
-    return _pending(native_id, pod, restarts)
+    return _pending(native_id, pod, restarts, words)
 
 
 def orphaned(native_id: str, last: Object | None, pods: Iterable[Object], stopped: bool) -> AttemptEvent:
@@ -168,6 +168,18 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
                         disruption=disruption and state is JobState.FAILED, restarts=restarts)  # fmt: skip
 
 
+def _init_words(pod: Object) -> str | None:
+    """Which init container has kept ours from starting."""
+    for container in (pod.get("status") or {}).get("initContainerStatuses") or ():
+        terminated = (container.get("state") or {}).get("terminated") or {}
+        if code := int(terminated.get("exitCode") or 0):
+            said = str(terminated.get("message") or "").strip() or _code(code)
+            if terminated.get("reason") == "OOMKilled":
+                said = f"out of memory (OOMKilled): {said}"
+            return f"init container {container.get('name')} has failed, and the job was not started: {said}"
+    return None
+
+
 def _code(code: int) -> str:
     if code > 128:
         try:
@@ -198,7 +210,33 @@ def _disruptor(pod: Object) -> str:
     return f"disrupted ({found.get('reason')}): {str(found.get('message') or '').rstrip('. ')}"
 
 
-def _pending(native_id: str, pod: Object, restarts: int) -> Seen:
+def has_run(pod: Object) -> bool:
+    """Whether our container has started."""
+    state = _state_of(pod)
+    began = (state.get("running") or state.get("terminated") or {}).get("startedAt")
+    return began is not None and began != _NEVER
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether our container has come to its end."""
+    return _terminated(pod) is not None
+
+
+def is_prepared(pod: Object) -> bool:
+    """Whether a node is getting a pod ready: neither of its containers has begun."""
+    status = pod.get("status") or {}
+    states = [each.get("state") or {} for key in ("initContainerStatuses", "containerStatuses")
+              for each in status.get(key) or ()]  # fmt: skip
+    return (
+        _phase(pod) == "Pending"
+        and bool(states)
+        and all(
+            (each.get("waiting") or {}).get("reason") in ("ContainerCreating", "PodInitializing") for each in states
+        )
+    )
+
+
+def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Seen:
     status = pod.get("status") or {}
     stuck = words = None
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
@@ -214,6 +252,8 @@ def _pending(native_id: str, pod: Object, restarts: int) -> Seen:
             words = ": ".join(
                 filter(None, (str(scheduled[0].get("reason") or ""), str(scheduled[0].get("message") or "")))
             )
+    if words is None and is_prepared(pod):
+        words = why
     return Seen(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts), stuck)
 
 
@@ -275,7 +315,8 @@ def since(job: Object) -> float | None:
 def slim(thing: Object) -> dict[str, Any]:
     """What this module reads of a Job or a pod: the rest need not be kept in memory."""
     metadata, spec = thing["metadata"], thing.get("spec") or {}
-    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "annotations", "labels")
+    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "annotations",
+            "labels")  # fmt: skip
     status = {key: value for key, value in (thing.get("status") or {}).items()
               if key in ("conditions", "phase", "reason", "message", "startTime", "containerStatuses",
                          "initContainerStatuses")}  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import ends, logs, manifest
 from aiflow_ext_kubernetes.places import Place
-from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, ApiError, Server, namespace_of, server_of
 
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
+LEAVING = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
 
 
@@ -81,21 +84,25 @@ class KubernetesHandler(AbstractJobHandler):
         server.stopping.add(self.native_id)
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
+        # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
+        heard = [self._end_pod(pod, grace) for pod in pods]
         delete_job(self.place, self.native_id, foreground=True)
-        for pod in pods or logs.pods_of(self.place, self.native_id):
-            self._end_pod(str(pod["metadata"]["name"]), grace)
+        if not heard:  # it may have come just now
+            heard = [self._end_pod(pod, grace) for pod in logs.pods_of(self.place, self.native_id)]
+        for thread in heard:
+            thread.join()
         self._confirm(grace)
         return True
 
-    def _end_pod(self, name: str, grace: float) -> None:
-        server = server_of(self.place)
+    def _end_pod(self, pod: Mapping[str, Any], grace: float) -> threading.Thread:
+        """Delete it, and return who keeps its log, which goes with it."""
+        name = str(pod["metadata"]["name"])
+        hears, heard = logs.hear(self.place, self.native_id, self.folder, name, grace + LEAVING)
+        heard.wait(READ)
         path = f"/api/v1/namespaces/{namespace_of(self.place)}/pods/{name}"
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
-        send_if_there(server, "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
-        try:  # while it goes: then its log goes with it
-            logs.keep(self.place, self.native_id, self.folder, name, follow=True)
-        except PlatformError:
-            pass  # stopping matters more
+        send_if_there(server_of(self.place), "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
+        return hears
 
     def _confirm(self, grace: float) -> None:
         """Wait until the pods are gone."""

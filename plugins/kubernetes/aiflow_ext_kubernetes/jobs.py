@@ -67,7 +67,12 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             sending.send_project(known.place, known.run, job.bundle, sent.archive)
             places.sent.add(run)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
-        sending.create(known.place, self._job(job, sent), manifest.secret_of(job, sent, values))
+        try:
+            sending.create(known.place, self._job(job, sent), manifest.secret_of(job, sent, values))
+        except sending.TakenError as error:
+            known.is_ours = error.kind != "Job"
+            raise
+        known.is_ours = True
 
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
@@ -85,8 +90,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import handler, logs
 
         known, native_id = places.note(job), str(_context(job).native_id)
-        logs.keep(known.place, native_id, known.folder, known.pod)
-        handler.remove(known.place, native_id)
+        if known.is_ours is None:  # another process made it, or found that the name was taken
+            there = handler.job_at(known.place, native_id)
+            known.is_ours = there is None or manifest.is_of(there, _context(job))
+        if known.is_ours:
+            may_lack = known.pod is None or known.has_run
+            logs.keep(known.place, native_id, known.folder, known.pod, ended=known.ended, may_lack=may_lack)
+            handler.remove(known.place, native_id)
         logs.forget(known.place, native_id)
         places.attempts.pop(native_id, None)
 

@@ -6,41 +6,59 @@ A node keeps only the newest part of a long log. So the driver follows the logs 
 The kubelet gives a log by whole files and by ``sinceTime`` in whole seconds. So what is read on is asked for from some
 seconds before the last line, and the lines that are known already are counted off: the file's order is fixed, the
 times in it are not quite (each stream is stamped on its own). The last line may still grow.
+
+What a kubelet has to say instead of a log, or in the middle of one, it writes into the answer as plain text with no
+newline (measured; getContainerLogs of pkg/kubelet/server: status 200 has gone out before the runtime is asked). So a
+line counts only with the stamp that each line of a log has; and the last one of an answer that follows, where it has no
+newline, only once an answer that does not follow has it too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
+import re
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 from aiflow_ext_kubernetes.template import CONTAINER
 
+_log = logging.getLogger("aiflow_ext")
 STREAMS = ("stdout", "stderr")
 MARGIN = 2  # seconds before the last known line that are read again
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 LATEST = 20_000  # lines that are remembered to be counted off: of how many seconds they are, the job decides
 TOGETHER = 500  # lines that are written together, or as soon as somebody reads
 QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
+ALIKE = 1.0  # seconds between two words of one kubelet: less than it takes to die and to be there again
+SMALL = 1 << 18  # bytes of a log of which no node begins a new file
 GAP = 3  # seconds between two lines that are suspicious where we are as far behind
 IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
 FOLLOWED = 100  # logs that one process follows at a time: each is a connection, a thread and two files
 PAUSES = (1.0, 60.0)  # seconds between two tries to follow a log: the first, and the longest
 PIECE = 1 << 20  # bytes that one call gives at most
+PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be starting anew
 GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
+CUT = b"[aiflow-ext: the pod was gone before the end of its log could be kept; lines may be missing]\n"
+_STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
+# The kubelet's words behind a line that had no end: asked only where no second answer tells them apart.
+_WORDS = re.compile(
+    rb"(?:unable to retrieve container logs for |rpc error: code = |failed to |context cancell?ed).*", re.S
+)
 
 
 class Reader:
@@ -68,6 +86,12 @@ class Reader:
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
         self._told = False  # whether it was said that the beginning is missing
         self._found = False  # whether there was ever a log to read
+        self._refused: str | None = None  # the kubelet's words, where the last answer was none or ended in them
+        self._refused_since = 0.0  # the first of such answers one after another
+        self._whole = False  # whether an answer that followed the log has come to its end, and nothing broke off since
+        self._taken = 0  # bytes that were read as lines
+        self._whole_at = 0.0  # when it has (time.monotonic)
+        self._tail: tuple[str, bytes] | None = None  # what stood last, without a newline, in an answer that followed
         self._followed: Stream | None = None
         self._moment = 0.0  # when a line came last
         self._clock = Clock()
@@ -77,22 +101,55 @@ class Reader:
         found = self._piece(stream, offset)
         if not found and self._followed is None:  # who follows it brings what is new
             with self._asking:
-                self._update(follow=False)
+                self._update()
             found = self._piece(stream, offset)
         return found
 
-    def catch_up(self, *, follow: bool = False) -> None:
-        """Read what is there; with ``follow`` until the container has ended.
+    def has_all(self, ended: float) -> bool:
+        """Whether there is nothing more to ask for of a container whose end was told then (``time.monotonic``).
+
+        What follows a log ends with the container, or with the node's kubelet, and looks the same. But a kubelet that
+        tells of the container's end just then, or before, has not died. Nor has a node begun a new file of so little.
+        """
+        ends_alike = self._whole and ended - self._whole_at <= ALIKE and self._taken <= SMALL
+        return ends_alike and self._followed is None and self._tail is None and self._refused is None
+
+    def follow(self) -> None:
+        """Read until the container has ended, or the answer has."""
+        with self._asking:
+            self._update(follow=IDLE)
+
+    def catch_up(self, leaving: float | None = None, heard: Callable[[], None] = lambda: None) -> None:
+        """Read what is there.
 
         Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
         be in a file that the node has rotated away.
+
+        Args:
+            leaving: the container is about to end, within so many seconds: what it says until then is read too.
+            heard: called once the node has begun to give its log, or gives none.
+
+        Raises UnreachableError also where the node has no log to give now, and may have one later.
         """
-        while self._followed is not None and (left := self._moment + QUIET - time.monotonic()) > 0:
+        deadline = time.monotonic() + (leaving or 0.0)
+        if self._followed is not None:
+            heard()
+        while self._followed is not None:
+            left = max(deadline, self._moment + QUIET) - time.monotonic()
+            if left <= 0:
+                break
             if self._asking.acquire(timeout=left):
                 self._asking.release()
         self.break_off()
+        if leaving is not None:
+            with self._asking:
+                self._update(follow=max(QUIET, deadline - time.monotonic()), heard=heard)
         with self._asking:
-            self._update(follow)
+            self._update()
+            if self._refused is not None and not self._whole and self._may_be_back():
+                raise UnreachableError(f"the node cannot give the log of pod {self.pod}: {self._refused}",
+                                       hint="it is asked again")  # fmt: skip
+            self._take_tail()
 
     def break_off(self) -> None:
         """End what follows the log in another thread."""
@@ -120,9 +177,11 @@ class Reader:
         self._append("stderr", words)
 
     @property
-    def is_lost(self) -> bool:
-        """Whether there was no log to read, where there should have been one."""
-        return not self._found
+    def lacks(self) -> bytes | None:
+        """What is to be said of lines that there was no way to read; None where all is well."""
+        if not self._found:
+            return GONE
+        return CUT if self._refused is not None and not self._whole else None
 
     def _piece(self, stream: str, offset: int) -> bytes:
         with self._lock:
@@ -147,37 +206,66 @@ class Reader:
             file.write(b"".join(pending))
             pending.clear()
 
-    def _update(self, follow: bool) -> None:
+    def _update(self, follow: float | None = None, heard: Callable[[], None] = lambda: None) -> None:
+        """Ask, and take what is new.
+
+        Args:
+            follow: until the container has ended; seconds without a byte after which that is given up.
+            heard: called once there is an answer.
+        """
         server, namespace = server_of(self._place), namespace_of(self._place)
         if self.pod is None:
             self.pod = pod_of(self._place, self._native_id)
             if self.pod is None:
                 return
         query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
-        if follow:
+        if follow is not None:
             query["follow"] = "true"
         since = self._since()
         if since is not None:
             query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
         try:
-            stream = server.stream(path, silence=IDLE if follow else READ, **query)
+            stream = server.stream(path, silence=READ if follow is None else follow, **query)
         except ApiError as error:
-            if error.status == 400:  # the container has not started
+            if error.status not in (400, 404):
+                raise
+            if error.status == 400 and "waiting to start" in str(error):  # there is nothing to read yet
                 self._found = True
-                return
-            if error.status == 404:
-                return
+                self._note_refused(None)
+            else:
+                self._note_refused(str(error))
+            return
+        except UnreachableError:
+            self._whole = False
             raise
-        self._found = True
-        self._followed = stream if follow else None
+        self._followed = stream if follow is not None else None
+        heard()
         self._moment = time.monotonic()
         self._clock = Clock()  # what comes first of an answer is old, and not because we are slow
+        whole, self._whole = self._whole, False
         try:
-            self._take(stream, since)
+            words = self._take(stream, since)
         finally:
             self._followed = None
             stream.close()
+        self._found = self._found or words is None
+        self._note_refused(None if words is None else words.decode("utf-8", "replace"))
+        # Who follows is told of a container that is gone where the file was read to its end (waitLogs in cri-client).
+        if follow is not None and (words is None or b"code = NotFound" in words):
+            whole, self._whole_at = True, time.monotonic()
+        self._whole = whole
+
+    def _note_refused(self, words: str | None) -> None:
+        if words is not None and self._refused is None:
+            self._refused_since = time.monotonic()
+        self._refused = words
+
+    def _may_be_back(self) -> bool:
+        """Whether a node that has no log to give may yet have one: its pod is there, and it was not asked for long."""
+        if time.monotonic() - self._refused_since > PATIENCE:
+            return False
+        return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._place, self._native_id))
 
     def _since(self) -> int | None:
         """The second (since the epoch) from which on to read again; None: from the beginning."""
@@ -199,13 +287,20 @@ class Reader:
                 self._known.popleft()
                 self._cut = True
 
-    def _take(self, stream: Any, since: int | None) -> None:
-        """Append what is new."""
+    def _take(self, stream: Stream, since: int | None) -> bytes | None:
+        """Append what is new; the kubelet's words where it gave no log, or broke it off."""
         awaited = deque(known for known in self._known if since is None or _seconds(known[0]) >= since)
-        first = True
-        for line, ended in _ended_lines(stream):
+        first, follows = True, self._followed is not None
+        for line, ended in stream.pieces():
+            if _STAMPED.match(line) is None:
+                return line
+            self._found = True
+            self._taken += len(line)
             moment, _, text = line.partition(b" ")
-            stamp = moment.decode("ascii", "replace")
+            stamp = moment.decode("ascii")
+            if not ended and follows:
+                self._tail = stamp, text
+                break
             if first and self._cut and awaited and _seconds(stamp) <= _seconds(awaited[0][0]) and (
                 stamp, len(text)) != awaited[0]:  # fmt: skip
                 continue  # one of those that were too many
@@ -216,12 +311,27 @@ class Reader:
                     self._rotated()
             first = False
             self._moment = time.monotonic()
-            if self._clock.jumps(stamp) and not awaited and self._followed is not None:
+            if self._clock.jumps(stamp) and not awaited and follows:
                 self._append("stdout", ROTATED)
             if awaited:
                 self._again(awaited.popleft(), bool(awaited), stamp, text, ended)
             else:
                 self._new(text, ended, stamp)
+        if not follows:
+            self._tail = None  # it is here too, if it was a line
+        return None
+
+    def _take_tail(self) -> None:
+        """Take the last line of an answer that followed, where no other can be had that has it too."""
+        if self._tail is None:
+            return
+        (stamp, text), self._tail = self._tail, None
+        text = _WORDS.sub(b"", text)
+        if self._open and self._known and self._known[-1][0] == stamp:
+            if len(text) > self._known[-1][1]:
+                self._grow(text[self._known[-1][1] :], False, stamp, len(text))
+        elif text:
+            self._new(text, False, stamp)
 
     def _again(self, known: tuple[str, int], more: bool, stamp: str, text: bytes, ended: bool) -> None:
         """A line that is known already: only the last one may have grown, or got its end."""
@@ -276,21 +386,7 @@ class Clock:
 def _seconds(stamp: str) -> int:
     """A line's time in whole seconds since the epoch; nodes write their own time zone."""
     zone = stamp[-6:] if stamp[-6:-5] in ("+", "-") else "+00:00"
-    try:
-        return math.floor(datetime.fromisoformat(stamp[:19] + zone).timestamp())
-    except ValueError:  # no time at all: not a log as we know it
-        return 0
-
-
-def _ended_lines(stream: Any) -> Any:
-    """The lines of a log, and whether each has its newline."""
-    last: bytes | None = None
-    for line in stream.lines():
-        if last is not None:
-            yield last, True
-        last = line
-    if last is not None:
-        yield last, stream.ended
+    return math.floor(datetime.fromisoformat(stamp[:19] + zone).timestamp())
 
 
 _readers: dict[tuple[Place, str], Reader] = {}
@@ -323,6 +419,10 @@ class Follower:
         threading.Thread(target=self._run, args=(native_id, reader), daemon=True, name="aiflow-log").start()
         return True
 
+    def let_go(self, native_id: str) -> None:
+        """Follow it no more, once its answer ends: another does."""
+        self._active.pop(native_id, None)
+
     def let_go_all_but(self, native_ids: Collection[str]) -> None:
         """Follow those no more that are not among these: they have ended."""
         for native_id in [each for each in self._active if each not in native_ids]:
@@ -341,7 +441,7 @@ class Follower:
         while native_id in self._active and not self._ended.is_set():
             began = time.monotonic()
             with contextlib.suppress(Exception):  # no answer, a connection that broke: the log is still there
-                reader.catch_up(follow=True)
+                reader.follow()
             pause = PAUSES[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
             self._ended.wait(pause)
 
@@ -369,17 +469,58 @@ def is_kept(folder: str | None) -> bool:
     return folder is not None and all(Path(folder, stream).exists() for stream in STREAMS)
 
 
-def keep(place: Place, native_id: str, folder: str | None, pod: str | None, *, follow: bool = False) -> None:
-    """Put an attempt's log into its folder, once. Raises what the server raises."""
+def keep(
+    place: Place,
+    native_id: str,
+    folder: str | None,
+    pod: str | None,
+    *,
+    leaving: float | None = None,
+    heard: Callable[[], None] = lambda: None,
+    ended: float | None = None,
+    may_lack: bool = True,
+) -> None:
+    """Put an attempt's log into its folder, once. Raises what the server raises.
+
+    Args:
+        leaving: the pod is being deleted: seconds in which its container ends.
+        heard: called once the node has begun to give its log.
+        ended: when its container's end was told (``time.monotonic``).
+        may_lack: whether there is anything to be said of a log that is not there: the container has run.
+    """
     if folder is None or is_kept(folder):
         return
     reader = reader_of(place, native_id, pod, folder)
-    reader.catch_up(follow=follow)
+    if ended is None or not reader.has_all(ended):
+        reader.catch_up(leaving, heard)
     if is_kept(folder):
         return
     if reader.pod is None:
         return  # it never had one
-    if reader.is_lost:
-        reader.note(GONE)
+    if may_lack and (words := reader.lacks) is not None:
+        reader.note(words)
     with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
         reader.write(Path(folder))
+
+
+def hear(
+    place: Place, native_id: str, folder: str | None, pod: str, leaving: float
+) -> tuple[threading.Thread, threading.Event]:
+    """Begin to keep the log of a pod that is being deleted, as :func:`keep` does.
+
+    Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
+    before anybody could ask for it, so whoever deletes a pod waits for that.
+    """
+    heard = threading.Event()
+
+    def run() -> None:
+        try:
+            keep(place, native_id, folder, pod, leaving=leaving, heard=heard.set)
+        except (PlatformError, OSError) as error:  # stopping matters more; cleaning up tries again
+            _log.debug("the log of %s cannot be kept yet: %s", native_id, error)
+        finally:
+            heard.set()
+
+    thread = threading.Thread(target=run, daemon=True, name="aiflow-log")
+    thread.start()
+    return thread, heard

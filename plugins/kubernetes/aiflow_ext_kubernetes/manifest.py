@@ -142,8 +142,16 @@ def run_of(thing: Mapping[str, Any]) -> str | None:
 
 def is_same(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a Job is of the very attempt."""
-    names = [(each["metadata"].get("annotations") or {}).get(NAME) for each in (there, wanted)]
-    return is_ours(there) and names[0] == names[1]
+    return is_ours(there) and _name_of(there) == _name_of(wanted)
+
+
+def is_of(there: Mapping[str, Any], context: JobContext) -> bool:
+    """Whether a Job is of the very attempt."""
+    return is_ours(there) and _name_of(there) == _names(context)[NAME]
+
+
+def _name_of(thing: Mapping[str, Any]) -> Any:
+    return (thing["metadata"].get("annotations") or {}).get(NAME)
 
 
 def own_secrets(config: KubernetesJobConfig) -> dict[str, Any]:
@@ -229,8 +237,8 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
         mounts += [{"name": "aiflow-bundle", "mountPath": BUNDLE},
                    {"name": "aiflow-in", "mountPath": INPUT, "readOnly": True}]  # fmt: skip
     for number, volume in enumerate(config.volumes):
-        volumes.append({"name": f"volume-{number}", **_source(volume)})
-        mounts.append(_mount(f"volume-{number}", volume))
+        volumes.append({"name": f"aiflow-volume-{number}", **_source(volume)})
+        mounts.append(_mount(f"aiflow-volume-{number}", volume))
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": config.image,

@@ -6,11 +6,17 @@ import base64
 from typing import Any
 
 from aiflow_ext.engines.bundle import Bundle
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.handler import job_at, job_path, send_if_there
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
+
+
+class TakenError(PlatformError):
+    """The name of an attempt is somebody else's object: a Job or a Secret, as ``kind`` says."""
+
+    kind = "Job"
 
 
 def send_project(place: Place, run: str, bundle: Bundle, at: str) -> None:
@@ -34,21 +40,27 @@ def remove_project(place: Place, at: str) -> None:
 
 
 def create(place: Place, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
-    """Create an attempt's Job, suspended, and the Secret that it owns. Raises PlatformError where the name is taken by
-    somebody else's Job."""
+    """Create an attempt's Job, suspended, and the Secret that it owns. Raises TakenError where the name is somebody
+    else's."""
+    name = str(job["metadata"]["name"])
     made = _post(place, "jobs", job)
+    is_new = made is not None
     if made is None:
-        made = job_at(place, str(job["metadata"]["name"]))
-        if made is None or not manifest.is_same(made, job):
-            raise PlatformError(
-                f"there is a Job {job['metadata']['name']} in namespace {namespace_of(place)} already, and it is not "
-                "ours", hint=f"delete it (kubectl -n {namespace_of(place)} delete job {job['metadata']['name']}), or "
-                "choose another namespace",
-            )  # fmt: skip
+        made = job_at(place, name)
+        if made is None:  # somebody has deleted it just now
+            raise UnreachableError(f"there was a Job {name}, and now there is none", hint="it is made again")
+        if not manifest.is_same(made, job):
+            raise _taken(place, "Job", name)
     if secret is None:
         return
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"], "uid": made["metadata"]["uid"]}
-    _post(place, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
+    try:
+        _send(place, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
+    except ApiError as error:
+        if not _exists(error):
+            raise
+        if is_new and not error.again:  # ours comes after its Job, which was not there a moment ago
+            raise _taken(place, "Secret", name) from None
 
 
 def resume(place: Place, native_id: str) -> None:
@@ -57,16 +69,33 @@ def resume(place: Place, native_id: str) -> None:
     server_of(place).send("PATCH", path, manifest.resume_of(), content_type=MERGE_PATCH)
 
 
+def _taken(place: Place, kind: str, name: str) -> TakenError:
+    namespace = namespace_of(place)
+    error = TakenError(
+        f"there is a {kind} {name} in namespace {namespace} already, and it is not ours",
+        hint=f"delete it (kubectl -n {namespace} delete {kind.lower()} {name}), or choose another namespace",
+    )
+    error.kind = kind
+    return error
+
+
 def _post(place: Place, what: str, thing: dict[str, Any]) -> dict[str, Any] | None:
     """Create an object; None where there is one of this name."""
-    group = "/apis/batch/v1" if what == "jobs" else "/api/v1"
-    query = {"fieldValidation": "Strict"}  # a field that this cluster does not know is an error, and not dropped
     try:
-        made: dict[str, Any] = server_of(place).send(
-            "POST", f"{group}/namespaces/{namespace_of(place)}/{what}", thing, query=query
-        )
+        return _send(place, what, thing)
     except ApiError as error:
-        if error.status == 409 and error.api_reason == "AlreadyExists":
+        if _exists(error):
             return None
         raise
+
+
+def _send(place: Place, what: str, thing: dict[str, Any]) -> dict[str, Any]:
+    group = "/apis/batch/v1" if what == "jobs" else "/api/v1"
+    query = {"fieldValidation": "Strict"}  # a field that this cluster does not know is an error, and not dropped
+    path = f"{group}/namespaces/{namespace_of(place)}/{what}"
+    made: dict[str, Any] = server_of(place).send("POST", path, thing, query=query)
     return made
+
+
+def _exists(error: ApiError) -> bool:
+    return error.status == 409 and error.api_reason == "AlreadyExists"

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -29,7 +30,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT, READ = 5.0, 30.0  # seconds
 CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
-TRIES = 4  # of a request that the server says to send again (429, 503 with Retry-After)
+TRIES = 4  # of a request that is worth sending again (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
 
 
 class ApiError(PlatformError):
@@ -38,7 +39,10 @@ class ApiError(PlatformError):
     Attributes:
         status: the HTTP status.
         api_reason: the Status object's reason: NotFound, AlreadyExists, Conflict, Forbidden, Invalid, ...
+        again: whether the request was sent more than once, and an earlier one may have been carried out.
     """
+
+    again = False
 
     def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -50,25 +54,35 @@ class QuotaError(UnreachableError):
 
 
 class Stream:
-    """An answer that is read as it comes.
-
-    Attributes:
-        ended: once all of it was read: whether its last line had its newline.
-    """
+    """An answer that is read as it comes. Raises UnreachableError where it breaks off."""
 
     def __init__(self, response: Any) -> None:
         self._response = response
-        self.ended = True
+
+    def pieces(self) -> Iterator[tuple[bytes, bool]]:
+        """Its lines, without their newline, each as soon as it is there; and whether it has one: all but the last."""
+        rest = b""
+        for data in self._received():
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield line, True
+        if rest:
+            yield rest, False
 
     def lines(self) -> Iterator[bytes]:
         """Its lines, without their newline; the last one also where it has none."""
-        rest = b""
-        for data in self._response.stream(1 << 16, decode_content=True):
-            *whole, rest = (rest + data).split(b"\n")
-            yield from whole
-        self.ended = not rest
-        if rest:
-            yield rest
+        return (line for line, _ in self.pieces())
+
+    def _received(self) -> Iterator[bytes]:
+        received = iter(self._response.stream(1 << 16, decode_content=True))
+        while True:
+            try:
+                data = next(received, None)
+            except Exception as error:  # urllib3's, the socket's; where another thread has closed it, anything
+                raise UnreachableError(f"the answer broke off: {type(error).__name__}: {error}") from error
+            if data is None:
+                return
+            yield data
 
     def close(self) -> None:
         """Break it off, also for a thread that is reading it."""
@@ -164,12 +178,18 @@ class Server:
                 with self._lock:
                     self._connect()
                 continue
+            if response.status == 409 and again < TRIES - 1 and b'"reason":"Conflict"' in content:
+                time.sleep(random.uniform(0.05, 0.3))  # somebody else's change came between
+                continue
             pause = response.headers.get("Retry-After")
             if response.status in (429, 503) and pause is not None and again < TRIES - 1:
                 time.sleep(min(float(pause), 10.0) if pause.isdigit() else 1.0)
                 continue
             break
-        raise _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+        error = _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+        if isinstance(error, ApiError):
+            error.again = again > 0 or bool(response.retries and response.retries.history)
+        raise error
 
     def _expired(self) -> str:
         """Which credential has run out, and when; empty where that cannot be told."""
@@ -335,10 +355,12 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
     if not isinstance(cause, BaseException):
         cause = error
     text = str(cause)
-    if "CERTIFICATE_VERIFY_FAILED" in text or isinstance(cause, ssl.SSLCertVerificationError):
+    mistrusted = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate is not valid for")
+    if any(words in text for words in mistrusted) or isinstance(cause, ssl.SSLCertVerificationError):
         return PlatformError(
             f"the API server at {url} is not trusted: {text}",
-            hint="the kubeconfig's certificate-authority must be of that server; fetch the kubeconfig anew",
+            hint="the kubeconfig's certificate-authority must be of that server, and its address (or tls-server-name) "
+            "one that its certificate names; fetch the kubeconfig anew",
         )
     words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
     return UnreachableError(
@@ -352,7 +374,7 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
     try:
         found = json.loads(data)
         reason, words = str(found.get("reason") or ""), str(found.get("message") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError):  # not in the words of an API server
         found, reason, words = {}, "", data.decode("utf-8", "replace").strip()[:500]
     words = words or f"HTTP status {status}"
     if status == 401:
@@ -363,17 +385,22 @@ def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -
     if status == 403:
         if "exceeded quota" in words:
             return QuotaError(f"the namespace's quota is used up: {words}", hint="it is asked again")
+        if 'User "system:anonymous"' in words:
+            return ApiError(status, reason, f"the kubeconfig's context names no credentials: {words}",
+                            "log in, as for kubectl, or choose another context: context: in workflow.yaml")  # fmt: skip
         if "is forbidden: User" in words or "cannot" in words:
             from aiflow_ext_kubernetes.access import line_for
 
             return ApiError(status, reason, f"no permission: {words}", line_for(method, path))
         return ApiError(status, reason, f"the API server refuses it: {words}",
                         "an admission rule of the cluster says no; its words say which")  # fmt: skip
-    if status >= 500 or status == 429:
+    if status >= 500 or status == 429 or (status == 409 and reason == "Conflict"):
         return UnreachableError(f"the API server cannot answer ({status}): {words}", hint="it is asked again")
     hint = None
     if status == 404 and words.startswith("namespaces "):
         hint = "create it, or name another one: namespace: in workflow.yaml"
-    elif status == 422:
+    elif not found:
+        hint = "what answers there is no API server: see that the kubeconfig's address is right: kubectl version"
+    elif status in (400, 422):
         hint = "the config or the pod template says something that the cluster does not take"
     return ApiError(status, reason, words, hint)

@@ -6,7 +6,7 @@ Source of the merge keys: the ``x-kubernetes-patch-merge-key`` of PodSpec and Co
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiflow_ext.model.errors import ConfigError, Problem
@@ -18,6 +18,9 @@ _MERGE_KEYS = {
     "hostAliases": "ip", "topologySpreadConstraints": "topologyKey", "resourceClaims": "name",
 }  # fmt: skip
 _JOINED = ("tolerations", "envFrom")  # atomic there: ours would take the author's away
+_SOURCES = {"env": ("value", "valueFrom")}  # of which an item has one: the one that lies over takes the other's place
+_OURS = "aiflow-"  # what our volumes are called
+_FOLDER = "/aiflow"
 _OWN_OF_CONTAINER = ("command", "args", "workingDir", "image", "terminationMessagePath", "terminationMessagePolicy",
                      "restartPolicy", "stdin", "tty")  # fmt: skip
 
@@ -30,7 +33,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             found[key] = merged(below, value)
         elif isinstance(value, list) and isinstance(below, list) and key in _MERGE_KEYS:
-            found[key] = _merged_by(below, value, _MERGE_KEYS[key])
+            found[key] = _merged_by(below, value, _MERGE_KEYS[key], _SOURCES.get(key, ()))
         elif isinstance(value, list) and isinstance(below, list) and key in _JOINED:
             found[key] = below + [copy.deepcopy(each) for each in value if each not in below]
         else:
@@ -38,13 +41,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _merged_by(base: list[Any], over: list[Any], key: str) -> list[Any]:
+def _merged_by(base: list[Any], over: list[Any], key: str, sources: Iterable[str]) -> list[Any]:
     found = copy.deepcopy(base)
     place = {each.get(key): number for number, each in enumerate(found) if isinstance(each, Mapping)}
     for each in over:
         name = each.get(key) if isinstance(each, Mapping) else None
         if name is not None and name in place:
-            found[place[name]] = merged(found[place[name]], each)
+            below = found[place[name]]
+            if any(source in each for source in sources):
+                below = {what: value for what, value in below.items() if what not in sources}
+            found[place[name]] = merged(below, each)
         else:
             found.append(copy.deepcopy(each))
     return found
@@ -85,9 +91,15 @@ def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
         contradicts = "contradicts aiflow-ext, whose retries are new attempts with records of their own"
         cure = "take it out; retries: N in workflow.yaml says how often"
         yield f"{what}: restartPolicy {spec['restartPolicy']} {contradicts}", cure
+    security = spec.get("securityContext")
+    if isinstance(security, Mapping) and security.get("runAsUser") == 0 and "runAsNonRoot" not in security:
+        yield f"{what}: runAsUser 0 contradicts runAsNonRoot, which is our default", "say user: 0 in workflow.yaml"
     for label in (template.get("metadata") or {}).get("labels") or {}:
         if str(label).partition("/")[0] == "aiflow-ext":
             yield f"{what}: the label {label} is aiflow-ext's own", "take it out"
+    for volume in _items(spec, "volumes"):
+        if str(volume.get("name")).startswith(_OURS):
+            yield f"{what}: a volume is called {volume['name']}, as aiflow-ext's own are", "rename it"
     for group in ("containers", "initContainers"):
         for container in spec.get(group) or []:
             if not isinstance(container, Mapping) or not container.get("name"):
@@ -98,6 +110,16 @@ def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
                 for key in _OWN_OF_CONTAINER:
                     if key in container:
                         yield f"{what}: {key} of container {CONTAINER} is aiflow-ext's to say", _cure(key)
+                for mount in _items(container, "volumeMounts"):
+                    path = str(mount.get("mountPath"))
+                    if path.rstrip("/") == _FOLDER or path.startswith(f"{_FOLDER}/"):
+                        yield f"{what}: {path} is where aiflow-ext puts its own files", "mount it elsewhere"
+
+
+def _items(thing: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
+    """The mappings of a list; what is none, the cluster tells."""
+    found = thing.get(key)
+    yield from (each for each in (found if isinstance(found, list) else ()) if isinstance(each, Mapping))
 
 
 def _cure(key: str) -> str:

@@ -17,10 +17,10 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import ends, logs, manifest
-from aiflow_ext_kubernetes.handler import delete_job, job_at
+from aiflow_ext_kubernetes.handler import LEAVING, delete_job, job_at
 from aiflow_ext_kubernetes.places import Known, Place, attempts
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
 
@@ -32,6 +32,8 @@ TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 EVENTS_FIRST, EVENTS_LAST = 3.0, 60.0  # seconds between two questions why Jobs have no pods
+PREPARED_WITHIN = 10.0  # seconds after which it is asked why a pod that has a node does not begin
+UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events tell
 
 
 class Told(NamedTuple):
@@ -75,7 +77,13 @@ class Feed:
         items: list[Any] = []
         query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
-            found = server.get(self._path, **query)
+            try:
+                found = server.get(self._path, **query)
+            except ApiError as error:
+                if error.status != 410 or "continue" not in query:
+                    raise
+                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # the rest is too old: anew
+                continue
             items += [ends.slim(item) for item in found["items"]]
             if not found["metadata"].get("continue"):
                 break
@@ -108,10 +116,8 @@ class Feed:
                 if what != "BOOKMARK":
                     change = "deleted" if what == "DELETED" else "changed"
                     self._tell(Told(change, self._kind, ends.slim(thing)))
-        except PlatformError:
-            raise
-        except Exception as error:  # the connection broke, or a line was cut off with it
-            raise UnreachableError(f"the watch of {self._kind}s broke off: {type(error).__name__}: {error}") from error
+        except ValueError as error:  # a line that the connection has cut off
+            raise UnreachableError(f"the watch of {self._kind}s broke off: {error}") from error
         finally:
             stream.close()
         return version
@@ -125,9 +131,11 @@ class View:
         self.jobs: dict[str, Any] = {}
         self.pods: dict[str, dict[str, Any]] = {}  # by Job, by name
         self.vanished: dict[str, Any] = {}  # Jobs that were there: their last state
-        self.why: dict[str, str] = {}  # why a Job has no pod
+        self.why: dict[str, str] = {}  # why a Job has no pod, or its pod does not begin
         self._listed: set[str] = set()
-        self._asked, self._pause = 0.0, EVENTS_FIRST
+        self._asked, self._pause = -EVENTS_LAST, EVENTS_FIRST
+        self._waits_since: float | None = None
+        self._begun: dict[str, float] = {}  # since when pods are being made ready
         self._feeds: list[Feed] = []
 
     def open(self, tell: Callable[[View, Told], None]) -> None:
@@ -191,27 +199,47 @@ class View:
         return ends.seen(native_id, job, self.pods.get(native_id, {}).values(), self.why.get(native_id))
 
     def ask_why(self, native_ids: Collection[str], now: float) -> set[str]:
-        """Ask, from time to time and once for all, why started Jobs have no pods; which of them have new words."""
-        waiting = [name for name in native_ids if name in self.jobs and not self.pods.get(name)
-                   and not ends.is_new(self.jobs[name]) and not ends.is_ended(self.jobs[name])]  # fmt: skip
-        if not waiting:
-            self._asked, self._pause = now, EVENTS_FIRST
+        """Ask, from time to time and once for all, why started Jobs have no pods, and why pods that have a node do not
+        begin; which attempts have new words."""
+        waiting = {name: name for name in native_ids if name in self.jobs and not self.pods.get(name)
+                   and not ends.is_new(self.jobs[name]) and not ends.is_ended(self.jobs[name])}  # fmt: skip
+        preparing = self._preparing(native_ids, now)
+        if not waiting and not preparing:
+            self._waits_since = None
+            if now - self._asked > EVENTS_LAST:  # not at once: on a busy cluster some wait a little all the time
+                self._pause = EVENTS_FIRST
             return set()
-        if now - self._asked < self._pause:
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since < EVENTS_FIRST or now - self._asked < self._pause:
             return set()
         self._asked, self._pause = now, min(self._pause * 2, EVENTS_LAST)
+        changed = set()
+        for kind, reason, names in (("Job", "FailedCreate", waiting), *(("Pod", each, preparing) for each in UNREADY)):
+            for name, words in self._events(kind, reason) if names else ():
+                native_id = names.get(name)
+                if native_id is not None and self.why.get(native_id) != words:
+                    self.why[native_id] = words
+                    changed.add(native_id)
+        return changed
+
+    def _preparing(self, native_ids: Collection[str], now: float) -> dict[str, str]:
+        """The pods that a node has been getting ready for long, and their attempts."""
+        found = {pod: native_id for native_id in native_ids for pod, thing in self.pods.get(native_id, {}).items()
+                 if ends.is_prepared(thing)}  # fmt: skip
+        self._begun = {pod: self._begun.get(pod, now) for pod in found}
+        return {pod: native_id for pod, native_id in found.items() if now - self._begun[pod] >= PREPARED_WITHIN}
+
+    def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
+        """What is said of objects, oldest first: their names, and the words."""
         path = f"/api/v1/namespaces/{namespace_of(self.place)}/events"
         try:
-            found = server_of(self.place).get(path, fieldSelector="involvedObject.kind=Job,reason=FailedCreate")
+            found = server_of(self.place).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
         except ApiError:
-            return set()
-        changed = set()
+            return
         for event in sorted(found["items"], key=lambda item: str(item.get("lastTimestamp"))):
-            name, words = str(event["involvedObject"].get("name")), str(event.get("message") or "")
-            if name in waiting and self.why.get(name) != words:
-                self.why[name] = words
-                changed.add(name)
-        return changed
+            words = str(event.get("message") or "")
+            yield str(event["involvedObject"].get("name")), words if kind == "Job" else f"{reason}: {words}"
 
 
 class Watcher:
@@ -307,7 +335,9 @@ class Watcher:
         if known is None or known.folder is None or known.pod is None or now - self._running.setdefault(
             native_id, now) < FOLLOW_AFTER:  # fmt: skip
             return
-        if native_id not in self._kept and native_id not in server_of(view.place).stopping:
+        if native_id in self._kept or native_id in server_of(view.place).stopping:
+            self._follower.let_go(native_id)
+        else:
             self._follower.follow(known.place, native_id, known.pod, known.folder)
 
     def _note_pods(self, native_id: str, view: View, found: ends.Seen) -> None:
@@ -318,10 +348,15 @@ class Watcher:
             return
         name, pod = list(pods.items())[-1]
         known.pod = name
+        known.has_run = known.has_run or ends.has_run(pod)
+        if known.ended is None and ends.has_ended(pod):
+            known.ended = time.monotonic()
         deleted = pod["metadata"].get("deletionTimestamp")
         if deleted and native_id not in self._kept and native_id not in server_of(view.place).stopping:
             self._kept.add(native_id)
-            threading.Thread(target=_save, args=(native_id, known, name), daemon=True, name="aiflow-log").start()
+            self._follower.let_go(native_id)
+            leaving = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + LEAVING
+            logs.hear(known.place, native_id, known.folder, name, leaving)
 
     def _missing(self, native_id: str, view: View, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
@@ -350,13 +385,6 @@ class Watcher:
             return
         delete_job(view.place, native_id, foreground=True)  # first: it must not start after it was given up
         yield AttemptEvent(native_id, JobState.FAILED, reason=words)
-
-
-def _save(native_id: str, known: Known, pod: str) -> None:
-    try:
-        logs.keep(known.place, native_id, known.folder, pod, follow=True)
-    except (PlatformError, OSError):
-        pass  # it was worth the try
 
 
 def _job_of(kind: str, thing: Any) -> str:

@@ -1,16 +1,21 @@
-"""Python jobs on a real cluster: what the image must have, how the project gets there, what is said where it cannot."""
+"""Python jobs on a real cluster: what the image must have, how the project gets there, what is said where it cannot.
+
+All but one are jobs of one run.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
+from kubernetes_bed.waiting import until
 
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.records import AttemptRecord, RunRecord
@@ -25,96 +30,134 @@ def hello(name):
 
 def fail():
     raise ValueError("no more data")
-
-def add(path):
-    with open(os.path.join(os.environ["AIFLOW_WORK_FOLDER"], "x"), "w") as file:
-        file.write("x")
-    print(path)
 """
+WORKFLOW = """\
+import aiflow_ext as af
+from steps import fail, hello
 
-Ran = Callable[..., RunRecord]
-
-
-@pytest.fixture
-def ran(project: Any, bed: Bed, namespace: str, artifacts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """``ran(body, **keys)``: a run of these jobs, whose project names an artifacts URL."""
-    monkeypatch.setenv("KUBECONFIG", str(bed.kubeconfig))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    credentials = {"metadata": {"name": "s3"}, "stringData": bed.s3_environment}
-    bed.api.create(f"/api/v1/namespaces/{namespace}/secrets", credentials)
-
-    def run(body: str, **keys: Any) -> RunRecord:
-        config: dict[str, Any] = {name: {} for name in ("a", "b") if f"af.job('{name}')" in body}
-        config["*"] = {"platform": "kubernetes", "engine": "python", "image": NAMES["python_s3"],
-                       "namespace": namespace, "env_from": [{"secret": "s3"}], **keys}  # fmt: skip
-        project.jobs(body, json.dumps(config), STEPS)
-        project.write(project_yaml=f"artifacts: {artifacts}\n", data_txt="data")
-        return prepare_run(project.root).driver.run()
-
-    return run
-
-
-def last(record: RunRecord, job: str = "a") -> AttemptRecord:
-    found = record.jobs[job].last
-    assert found is not None
-    return found
-
-
-def log(record: RunRecord, job: str = "a", stream: str = "stdout") -> str:
-    return Path(last(record, job).folder, stream).read_text()
-
-
-HELLO = "with af.job('a'):\n    x = af.python(hello, 'you')\nwith af.job('b'):\n    af.python(hello, x)"
-
-
-def test_the_project_and_values_travel(ran: Ran, bed: Bed, namespace: str) -> None:
-    record = ran(HELLO)
-    assert str(record.state) == "FINISHED", [job.reason for job in record.jobs.values()]
-    assert (log(record), log(record, "b")) == ("hello you data\n", "hello youyou data\n")
-    left = bed.api.get(f"/api/v1/namespaces/{namespace}/secrets")["items"]
-    assert [each["metadata"]["name"] for each in left if each["metadata"]["name"] != "s3"] == []
+@af.workflow
+def images():
+    with af.job("a"):
+        x = af.python(hello, "you")
+    with af.job("b"):
+        af.python(hello, x)
+    with af.job("plain"):
+        af.python(hello, "you")
+    with af.job("raises"):
+        af.python(fail)
+    with af.job("no_python"):
+        af.python(hello, "you")
+    with af.job("no_package"):
+        y = af.python(hello, "you")
+    with af.job("after_no_package"):
+        af.python(hello, y)
+    with af.job("later"):
+        af.python(hello, "you")
+    with af.job("later_pickle"):
+        af.python(lambda: 1)
+    with af.job("no_server"):
+        z = af.python(hello, "you")
+    with af.job("after_no_server"):
+        af.python(hello, z)
+"""
+KEYS: dict[str, dict[str, Any]] = {
+    "a": {}, "b": {}, "raises": {}, "after_no_package": {}, "after_no_server": {},
+    "plain": {"image": NAMES["python"]},
+    "no_python": {"image": NAMES["busybox"]},
+    "no_package": {"image": NAMES["python"]},
+    "later": {"image": NAMES["python_later"]},
+    "later_pickle": {"image": NAMES["python_later"]},
+    # What only the pod can find out: here the URL is good, and there its server is not.
+    "no_server": {"env": {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}},
+}  # fmt: skip
+BIG = WORKFLOW[: WORKFLOW.index('    with af.job("b")')]
 
 
-def test_a_project_that_no_secret_holds_goes_by_the_url(
-    ran: Ran, project: Any, bed: Bed, artifacts: str, namespace: str
-) -> None:
-    (project.root / "big.bin").write_bytes(os.urandom(3 << 20))
-    record = ran("with af.job('a'):\n    af.python(hello, 'you')")
-    assert log(record) == "hello you data\n", log(record, stream="stderr")
+class Ran:
+    """A run in a namespace, whose project names an artifacts URL."""
+
+    def __init__(self, bed: Bed, namespace: str, root: Path, workflow: str, keys: dict[str, Any]) -> None:
+        self.bed, self.namespace = bed, namespace
+        credentials = {"metadata": {"name": "s3"}, "stringData": bed.s3_environment}
+        bed.api.create(f"/api/v1/namespaces/{namespace}/secrets", credentials)
+        shared = {"platform": "kubernetes", "engine": "python", "image": NAMES["python_s3"], "namespace": namespace,
+                  "env_from": [{"secret": "s3"}]}  # fmt: skip
+        (root / "steps.py").write_text(STEPS)
+        (root / "workflow.py").write_text(workflow)
+        (root / "workflow.yaml").write_text(json.dumps({"*": shared, **keys}))
+        (root / "project.yaml").write_text(f"artifacts: {bed.artifacts}/{namespace}\n")
+        (root / "data.txt").write_text("data")
+        self.record: RunRecord = prepare_run(root, jobs=len(keys)).driver.run()
+
+    def __getitem__(self, job: str) -> AttemptRecord:
+        last = self.record.jobs[job].last
+        assert last is not None
+        return last
+
+    def log(self, job: str, stream: str = "stdout") -> str:
+        return Path(self[job].folder, stream).read_text()
+
+
+@pytest.fixture(scope="module")
+def place(bed_session: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for projects, with the environment of a driver."""
+    root = tmp_path_factory.mktemp("python")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bed_session.s3_environment.items():
+            patch.setenv(name, value)
+        patch.setenv("KUBECONFIG", str(bed_session.kubeconfig))
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
+        yield root
+
+
+@pytest.fixture(scope="module")
+def ran(bed_session: Bed, place: Path) -> Iterator[Ran]:
+    (place / "images").mkdir()
+    with bed_session.namespace() as namespace:
+        yield Ran(bed_session, namespace, place / "images", WORKFLOW, KEYS)
+        shutil.rmtree(bed_session.s3_folder / namespace, ignore_errors=True)
+
+
+def test_the_project_and_values_travel(ran: Ran) -> None:
+    assert [str(ran[job].state) for job in "ab"] == ["FINISHED"] * 2, (ran["a"].reason, ran["b"].reason)
+    assert (ran.log("a"), ran.log("b")) == ("hello you data\n", "hello youyou data\n")
+    secrets = f"/api/v1/namespaces/{ran.namespace}/secrets"
+    assert until(lambda: [each["metadata"]["name"] for each in ran.bed.api.get(secrets)["items"]] == ["s3"], 30)
+
+
+def test_a_project_that_no_secret_holds_goes_by_the_url(bed: Bed, namespace: str, place: Path) -> None:
+    root = place / "big"
+    root.mkdir()
+    (root / "big.bin").write_bytes(os.urandom(3 << 20))
+    ran = Ran(bed, namespace, root, BIG, {"a": {}})
+    assert ran.log("a") == "hello you data\n", ran.log("a", "stderr")
     assert not list((bed.s3_folder / namespace).rglob("project.tar.gz"))  # it was removed at the end
 
 
 def test_a_plain_image_is_enough(ran: Ran) -> None:
-    assert log(ran("with af.job('a'):\n    af.python(hello, 'you')", image=NAMES["python"])) == "hello you data\n"
+    assert ran.log("plain") == "hello you data\n"
 
 
 def test_what_a_function_raises_is_the_reason(ran: Ran) -> None:
-    record = ran("with af.job('a'):\n    af.python(fail)")
-    assert (last(record).exit_code, last(record).reason) == (1, "ValueError: no more data")
-    assert "raise ValueError" in log(record, stream="stderr")
+    assert (ran["raises"].exit_code, ran["raises"].reason) == (1, "ValueError: no more data")
+    assert "raise ValueError" in ran.log("raises", "stderr")
 
 
 def test_an_image_without_a_python_is_told(ran: Ran) -> None:
-    attempt = last(ran("with af.job('a'):\n    af.python(hello, 'you')", image=NAMES["busybox"]))
-    assert attempt.exit_code == 127
-    assert "no such program" in str(attempt.reason)
+    assert ran["no_python"].exit_code == 127
+    assert "no such program" in str(ran["no_python"].reason)
 
 
 def test_an_image_without_the_urls_package_is_told(ran: Ran) -> None:
-    record = ran(HELLO, image=NAMES["python"])
-    assert "needs the package fsspec in the job's python" in str(last(record).reason)
+    assert "needs the package fsspec in the job's python" in str(ran["no_package"].reason)
 
 
 def test_an_image_with_another_python_is_told(ran: Ran) -> None:
-    record = ran("with af.job('a'):\n    af.python(lambda: 1)", image=NAMES["python_later"])
-    assert "was pickled by Python" in str(last(record).reason)
-    plain = ran("with af.job('a'):\n    af.python(hello, 'you')", image=NAMES["python_later"])
-    assert log(plain) == "hello you data\n"  # what is imported by name needs no pickle
+    assert "was pickled by Python" in str(ran["later_pickle"].reason)
+    assert ran.log("later") == "hello you data\n"  # what is imported by name needs no pickle
 
 
 def test_artifacts_that_pods_do_not_reach_are_told(ran: Ran) -> None:
-    """What only the pod can find out: here the URL is good, and there its server is not."""
-    record = ran(HELLO, env={"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"})
-    assert str(last(record).state) == "FAILED"
-    assert "cannot be written: EndpointConnectionError" in str(last(record).reason)
-    assert "http://127.0.0.1:9" in str(last(record).reason)
+    assert str(ran["no_server"].state) == "FAILED"
+    assert "cannot be written: EndpointConnectionError" in str(ran["no_server"].reason)
+    assert "http://127.0.0.1:9" in str(ran["no_server"].reason)

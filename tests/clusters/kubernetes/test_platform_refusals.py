@@ -105,6 +105,29 @@ def test_a_server_that_is_not_trusted(refused: Refused, kubeconfig: Path, bed: B
     assert "certificate-authority" in said
 
 
+def test_a_server_of_another_name(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    said = refused(changed(kubeconfig, tmp_path, "cluster", tls_server_name="other.example"))
+    assert "is not trusted: hostname 'other.example' doesn't match" in said
+    assert "tls-server-name" in said
+
+
+def test_what_is_no_api_server(refused: Refused, kubeconfig: Path, tmp_path: Path, bed: Bed) -> None:
+    plain = bed.layout.server.replace("https://", "http://")
+    said = refused(changed(kubeconfig, tmp_path, "cluster", server=plain))
+    assert "Client sent an HTTP request to an HTTPS server" in said
+    assert "see that the kubeconfig's address is right" in said
+
+
+def test_a_context_without_credentials(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(kubeconfig.read_text())
+    content["users"][0]["user"] = {}
+    path = tmp_path / "anonymous"
+    path.write_text(yaml.safe_dump(content))
+    said = refused(path)
+    assert "names no credentials" in said
+    assert "log in" in said
+
+
 def test_a_credential_that_is_refused(refused: Refused, kubeconfig: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(kubeconfig.read_text())
     content["users"][0]["user"] = {"token": "nobody"}
@@ -185,7 +208,9 @@ def test_a_certificate_that_has_run_out(refused: Refused, kubeconfig: Path, bed:
 
 
 def test_a_field_that_the_cluster_does_not_know(refused: Refused) -> None:
-    assert "unknown field" in refused(pod_template={"spec": {"teleport": True}})
+    said = refused(pod_template={"spec": {"teleport": True}})
+    assert "unknown field" in said
+    assert "the pod template says something that the cluster does not take" in said
 
 
 def test_what_the_cluster_does_not_take(refused: Refused) -> None:

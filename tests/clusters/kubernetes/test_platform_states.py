@@ -1,22 +1,180 @@
-"""What a job goes through on a real cluster is told in the cluster's own words, and its end as it was."""
+"""What jobs go through on a real cluster is told in the cluster's own words, and their end as it was.
+
+Most of them are jobs of one run: what takes long takes long beside the others.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes_bed import Bed
+from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
 
+from aiflow_ext import JobContext
 from aiflow_ext.run import prepare_run
+from aiflow_ext.run.launch import default_id
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import handler
 
-Runner = Callable[..., RunRecord]
+BUSYBOX = {"image": NAMES["busybox"], "securityContext": {"allowPrivilegeEscalation": False}}
+BESIDE = {
+    "spec": {
+        "initContainers": [{"name": "first", "command": ["true"], **BUSYBOX}],
+        "containers": [{"name": "sidecar", "command": ["sh", "-c", "sleep 600"], **BUSYBOX}],
+    }
+}
+FAILING = {"name": "fetch", "command": ["sh", "-c", "echo no such host >/dev/termination-log; exit 3"], **BUSYBOX}
+LINES = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf end; printf 'a\\nb' >&2; exit 3"
+EATS = "python3 -c 'x = bytearray(200 << 20); print(len(x))'"
+FROM_CLUSTER = 'echo "$PASSWORD"; echo $C_MODE; cat /mnt/db/password; echo; echo "$LITERAL"'
+LEAVES = "trap '{}echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
+JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
+    "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi"}),
+    "says": ("echo no more data > $AIFLOW_REASON_FILE; exit 4", {}),
+    "none": (["/no/such/program"], {}),
+    "fails_beside": ("exit 6", {"pod_template": BESIDE}),
+    "ends_beside": ("exit 0", {"pod_template": BESIDE}),
+    "after_init": ("true", {"pod_template": {"spec": {"initContainers": [FAILING]}}}),
+    "no_image": ("true", {"image": "localhost/no-such-image:1", "image_patience": 3}),
+    "no_mount": ("true", {"volumes": [{"mount": "/settings", "config_map": "nobody-made"}], "start_within": 20}),
+    "too_large": ("true", {"cpu": 1000, "start_within": 3}),
+    "late": (LEAVES.format(""), {"timeout": 2}),
+    # It takes its time to go: longer than a log is waited for that has come to its end.
+    "late_and_slow": (LEAVES.format("echo saving; sleep 4; "), {"timeout": 2, "grace": 30}),
+    "prints": (LINES, {}),
+    "modest": ("id -u; cat /proc/self/status | grep NoNewPrivs", {}),  # where pods have to be so
+    "reads": (FROM_CLUSTER, {
+        "env": {"PASSWORD": {"secret": "kubernetes:db/password"}, "LITERAL": "$(PASSWORD) $$ $x"},
+        "env_from": [{"config_map": "c", "prefix": "C_"}], "volumes": [{"mount": "/mnt/db", "secret": "db"}],
+    }),
+}  # fmt: skip
+
+
+def config(namespace: str, **keys: Any) -> dict[str, Any]:
+    return {"platform": "kubernetes", "engine": "cmd_line", "image": NAMES["busybox"], "namespace": namespace,
+            "pull_policy": "IfNotPresent", "grace": 1, **keys}  # fmt: skip
+
+
+class Ended:
+    """How each of :data:`JOBS` has ended."""
+
+    def __init__(self, bed: Bed, namespace: str, record: RunRecord) -> None:
+        self.bed, self.namespace, self.record = bed, namespace, record
+
+    def __getitem__(self, job: str) -> AttemptRecord:
+        last = self.record.jobs[job].last
+        assert last is not None
+        return last
+
+    def log(self, job: str, stream: str = "stdout") -> str:
+        return Path(self[job].folder, stream).read_text()
+
+
+@pytest.fixture(scope="module")
+def ended(bed_session: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    bed, root, restricted = bed_session, tmp_path_factory.mktemp("states"), "pod-security.kubernetes.io/enforce"
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        bed.namespace() as name,
+        bed.namespace({restricted: "restricted"}) as other,
+    ):
+        patch.setenv("KUBECONFIG", str(bed.kubeconfig))
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
+        core = f"/api/v1/namespaces/{name}"
+        bed.api.create(f"{core}/secrets", {"metadata": {"name": "db"}, "stringData": {"password": "p $(x) w"}})
+        bed.api.create(f"{core}/configmaps", {"metadata": {"name": "c"}, "data": {"MODE": "fast"}})
+        keys = {job: config(other if job == "modest" else name, **own) for job, (_, own) in JOBS.items()}
+        body = "".join(f"    with af.job({job!r}):\n        af.cmd({what!r})\n" for job, (what, _) in JOBS.items())
+        (root / "workflow.py").write_text(f"import aiflow_ext as af\n\n@af.workflow\ndef states():\n{body}")
+        (root / "workflow.yaml").write_text(json.dumps(keys))
+        yield Ended(bed, name, prepare_run(root, jobs=len(JOBS)).driver.run())
+
+
+def told(attempt: AttemptRecord) -> tuple[str, int | None, str]:
+    return str(attempt.state), attempt.exit_code, str(attempt.reason)
+
+
+def test_out_of_memory_is_told(ended: Ended) -> None:
+    state, code, reason = told(ended["eats"])
+    assert (state, code) == ("FAILED", 137)
+    assert "OOMKilled" in reason
+    assert "64Mi" in reason
+
+
+def test_the_jobs_own_reason_is_told(ended: Ended) -> None:
+    assert told(ended["says"]) == ("FAILED", 4, "no more data")
+
+
+def test_a_program_that_is_not_there_is_127(ended: Ended) -> None:
+    state, code, reason = told(ended["none"])
+    assert (state, code) == ("FAILED", 127)
+    assert "no such program" in reason
+
+
+def test_other_containers_do_not_decide(ended: Ended) -> None:
+    assert told(ended["fails_beside"])[:2] == ("FAILED", 6)
+    assert told(ended["ends_beside"])[0] == "FINISHED"
+
+
+def test_an_init_container_that_fails_is_named(ended: Ended) -> None:
+    words = "init container fetch has failed, and the job was not started: no such host"
+    assert told(ended["after_init"]) == ("FAILED", None, words)
+
+
+def test_an_image_that_does_not_exist_is_given_up(ended: Ended) -> None:
+    state, code, reason = told(ended["no_image"])
+    assert (state, code) == ("FAILED", None)
+    assert "no-such-image" in reason
+    assert "Image" in reason
+    assert ended.log("no_image", "stderr") == ""  # there was no log to keep, and none is missed
+
+
+def test_what_its_node_cannot_mount_is_told_in_the_nodes_words(ended: Ended) -> None:
+    state, _, reason = told(ended["no_mount"])
+    assert state == "FAILED"
+    assert "not started within 20 s: FailedMount: " in reason
+    assert 'configmap "nobody-made" not found' in reason
+
+
+def test_what_does_not_start_in_time_has_failed(ended: Ended) -> None:
+    state, _, reason = told(ended["too_large"])
+    assert state == "FAILED"
+    assert "not started within 3 s" in reason
+    assert "Insufficient cpu" in reason
+
+
+@pytest.mark.parametrize(("job", "wanted"), [("late", "hello\nbye\n"), ("late_and_slow", "hello\nsaving\nbye\n")])
+def test_a_time_out_keeps_the_log(ended: Ended, job: str, wanted: str) -> None:
+    state, _, reason = told(ended[job])
+    assert state == "FAILED"
+    assert "timeout" in reason
+    assert ended.log(job) == wanted
+    assert "aiflow-ext" not in ended.log(job, "stderr")
+
+
+def test_the_log_outlives_the_pod(ended: Ended) -> None:
+    assert ended.log("prints") == "".join(f"line {number}\n" for number in range(1, 3001)) + "end"
+    assert ended.log("prints", "stderr") == "a\nb"
+    jobs = f"/apis/batch/v1/namespaces/{ended.namespace}/jobs"
+    assert until(lambda: ended.bed.api.get(jobs)["items"] == [], 30)
+
+
+def test_restricted_pods_are_let_in(ended: Ended) -> None:
+    assert told(ended["modest"])[0] == "FINISHED", ended["modest"].reason
+    assert ended.log("modest") == "1000\nNoNewPrivs:\t1\n"
+
+
+def test_secrets_and_config_maps_of_the_cluster_reach_the_job(ended: Ended) -> None:
+    assert ended.log("reads") == "p $(x) w\nfast\np $(x) w\n$(PASSWORD) $$ $x\n"
+
+
+# -- with a run of their own ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -28,70 +186,11 @@ def there(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     def make(command: str | list[str], **keys: Any) -> Path:
-        config = {
-            "platform": "kubernetes", "engine": "cmd_line", "image": "localhost/busybox:1", "namespace": namespace,
-            "pull_policy": "IfNotPresent", "grace": 1, **keys,
-        }  # fmt: skip
-        project.jobs(f"with af.job('job'):\n    af.cmd({command!r})", json.dumps({"job": config}))
+        project.jobs(f"with af.job('job'):\n    af.cmd({command!r})", json.dumps({"job": config(namespace, **keys)}))
         root: Path = project.root
         return root
 
     return make
-
-
-@pytest.fixture
-def ran(there: Callable[..., Path]) -> Callable[..., AttemptRecord]:
-    """``ran(command, **keys)``: the last attempt of a run of that."""
-
-    def run(command: str | list[str], **keys: Any) -> AttemptRecord:
-        record = prepare_run(there(command, **keys)).driver.run()
-        last = record.jobs["job"].last
-        assert last is not None
-        return last
-
-    return run
-
-
-def told(attempt: AttemptRecord) -> tuple[str, int | None, str]:
-    return str(attempt.state), attempt.exit_code, str(attempt.reason)
-
-
-def test_out_of_memory_is_told(ran: Callable[..., AttemptRecord]) -> None:
-    eats = "python3 -c 'x = bytearray(200 << 20); print(len(x))'"
-    state, code, reason = told(ran(eats, image="localhost/aiflow-python:3.11", memory="64Mi"))
-    assert (state, code) == ("FAILED", 137)
-    assert "OOMKilled" in reason
-    assert "64Mi" in reason
-
-
-def test_the_jobs_own_reason_is_told(ran: Callable[..., AttemptRecord]) -> None:
-    state, code, reason = told(ran("echo no more data > $AIFLOW_REASON_FILE; exit 4"))
-    assert (state, code, reason) == ("FAILED", 4, "no more data")
-
-
-def test_a_program_that_is_not_there_is_127(ran: Callable[..., AttemptRecord]) -> None:
-    state, code, reason = told(ran(["/no/such/program"]))
-    assert (state, code) == ("FAILED", 127)
-    assert "no such program" in reason
-
-
-def test_other_containers_do_not_decide(ran: Callable[..., AttemptRecord]) -> None:
-    busybox = {"image": "localhost/busybox:1", "securityContext": {"allowPrivilegeEscalation": False}}
-    template = {
-        "spec": {
-            "initContainers": [{"name": "first", "command": ["true"], **busybox}],
-            "containers": [{"name": "sidecar", "command": ["sh", "-c", "sleep 600"], **busybox}],
-        }
-    }
-    assert told(ran("exit 6", pod_template=template))[:2] == ("FAILED", 6)
-    assert told(ran("exit 0", pod_template=template))[0] == "FINISHED"
-
-
-def test_an_image_that_does_not_exist_is_given_up(ran: Callable[..., AttemptRecord]) -> None:
-    state, code, reason = told(ran("true", image="localhost/no-such-image:1", image_patience=3))
-    assert (state, code) == ("FAILED", None)
-    assert "no-such-image" in reason
-    assert "Image" in reason
 
 
 def test_what_fits_no_node_waits_with_the_schedulers_words(there: Callable[..., Path]) -> None:
@@ -132,50 +231,27 @@ def test_a_stop_whose_node_is_gone_names_the_node(
     assert str(run.record.jobs["job"].state) == "STOPPED"
 
 
-def test_what_does_not_start_in_time_has_failed(ran: Callable[..., AttemptRecord]) -> None:
-    state, _, reason = told(ran("true", cpu=1000, start_within=3))
-    assert state == "FAILED"
-    assert "not started within 3 s" in reason
-    assert "Insufficient cpu" in reason
-
-
-def test_a_time_out_keeps_the_log(ran: Callable[..., AttemptRecord]) -> None:
-    attempt = ran("trap 'echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done", timeout=2)
-    assert told(attempt)[0] == "FAILED"
-    assert "timeout" in str(attempt.reason)
-    assert Path(attempt.folder, "stdout").read_bytes() == b"hello\nbye\n"
-
-
-def test_the_log_outlives_the_pod(ran: Callable[..., AttemptRecord], bed: Bed, namespace: str) -> None:
-    lines = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf end; printf 'a\\nb' >&2; exit 3"
-    attempt = ran(lines)
-    wanted = "".join(f"line {number}\n" for number in range(1, 3001)) + "end"
-    assert Path(attempt.folder, "stdout").read_text() == wanted
-    assert Path(attempt.folder, "stderr").read_text() == "a\nb"
-    jobs = bed.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"]
-    assert jobs == []
-
-
-def test_restricted_pods_are_let_in(
-    there: Callable[..., Path], restricted_namespace: str, bed: Bed, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["job", "secret"])
+def test_a_name_that_is_somebody_elses_is_told_and_left_alone(
+    there: Callable[..., Path], bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    root = there("id -u; cat /proc/self/status | grep NoNewPrivs", namespace=restricted_namespace)
-    record = prepare_run(root).driver.run()
-    last = record.jobs["job"].last
+    monkeypatch.setenv("HIDDEN", "x")
+    run = prepare_run(there("true", env={"TOKEN": {"secret": "env:HIDDEN"}}))
+    name = default_id(JobContext(run.record.run_id, "job", 1))
+    if kind == "job":
+        image = {"name": "theirs", "image": "localhost/busybox:1", "command": ["sleep", "1000"]}
+        theirs = {"suspend": True, "template": {"spec": {"restartPolicy": "Never", "containers": [image]}}}
+        path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        bed.api.create(path, {"metadata": {"name": name}, "spec": theirs})
+    else:
+        path = f"/api/v1/namespaces/{namespace}/secrets"
+        bed.api.create(path, {"metadata": {"name": name}, "stringData": {"env.TOKEN": "theirs"}})
+    last = run.driver.run().jobs["job"].last
     assert last is not None
-    assert str(last.state) == "FINISHED", last.reason
-    assert Path(last.folder, "stdout").read_text() == "1000\nNoNewPrivs:\t1\n"
-
-
-def test_secrets_and_config_maps_of_the_cluster_reach_the_job(
-    ran: Callable[..., AttemptRecord], bed: Bed, namespace: str
-) -> None:
-    bed.api.create(f"/api/v1/namespaces/{namespace}/secrets",
-                   {"metadata": {"name": "db"}, "stringData": {"password": "p $(x) w"}})  # fmt: skip
-    bed.api.create(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "c"}, "data": {"MODE": "fast"}})
-    attempt = ran(
-        'echo "$PASSWORD"; echo $C_MODE; cat /mnt/db/password; echo; echo "$LITERAL"',
-        env={"PASSWORD": {"secret": "kubernetes:db/password"}, "LITERAL": "$(PASSWORD) $$ $x"},
-        env_from=[{"config_map": "c", "prefix": "C_"}], volumes=[{"mount": "/mnt/db", "secret": "db"}],
-    )  # fmt: skip
-    assert Path(attempt.folder, "stdout").read_text() == "p $(x) w\nfast\np $(x) w\n$(PASSWORD) $$ $x\n"
+    state, _, reason = told(last)
+    assert state == "FAILED"
+    assert f"there is a {kind.title()} {name} in namespace {namespace} already, and it is not ours" in reason
+    left = bed.api.get(f"{path}/{name}")["metadata"]
+    assert ("deletionTimestamp" in left, left.get("ownerReferences")) == (False, None)
+    if kind == "secret":
+        assert bed.api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"] == []

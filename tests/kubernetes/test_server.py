@@ -1,0 +1,165 @@
+"""A fake API server, for answers that a real one does not give on demand: a conflict of versions, a list whose rest is
+too old, a connection that breaks after the request was carried out."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext_kubernetes import manifest, sending, server, watch
+from aiflow_ext_kubernetes.handler import KubernetesHandler
+from aiflow_ext_kubernetes.places import Place
+
+CONFLICT = (409, {"reason": "Conflict", "message": "the object has been modified; please apply your changes"})
+EXISTS = (409, {"reason": "AlreadyExists", "message": "it already exists"})
+BREAKS = (0, {})  # the connection, once the request has been read
+Answer = tuple[int, dict[str, Any]]
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Gives the answers that it is told to, in turn."""
+
+    protocol_version = "HTTP/1.1"
+    answers: list[Answer]
+    asked: list[str]
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.asked.append(f"{self.command} {self.path}")
+        status, content = self.answers.pop(0)
+        if not status:
+            self.close_connection = True
+            return
+        data = json.dumps(content, separators=(",", ":")).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    fake = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    threading.Thread(target=fake.serve_forever, daemon=True).start()
+    content = {
+        "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{fake.server_port}"}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me", "namespace": "n"}}],
+        "current-context": "fake",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(content))
+    yield Place(str(path))
+    fake.shutdown()
+    fake.server_close()
+
+
+@pytest.fixture
+def answers(place: Place) -> Callable[..., Place]:
+    def tell(*given: Answer) -> Place:
+        Scripted.answers, Scripted.asked = list(given), []
+        return place
+
+    return tell
+
+
+def thing(kind: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/managed-by": manifest.MANAGER}
+    return {
+        "kind": kind,
+        "metadata": {"name": "j", "uid": "u", "labels": labels, "annotations": {manifest.NAME: "r/j/1"}},
+    }
+
+
+def test_what_somebody_else_changed_meanwhile_is_sent_again(answers: Callable[..., Place]) -> None:
+    there = answers(CONFLICT, CONFLICT, (200, thing("Job")))
+    sending.resume(there, "j")
+    assert Scripted.asked == ["PATCH /apis/batch/v1/namespaces/n/jobs/j"] * 3
+
+
+def test_a_conflict_that_stays_is_asked_again_by_the_driver(answers: Callable[..., Place]) -> None:
+    there = answers(*[CONFLICT] * server.TRIES)
+    with pytest.raises(UnreachableError, match="the object has been modified"):
+        sending.resume(there, "j")
+
+
+def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Place]) -> None:
+    def page(name: str, more: str | None) -> Answer:
+        return 200, {"metadata": {"resourceVersion": "7", "continue": more}, "items": [{"metadata": {"name": name}}]}
+
+    there = answers(page("a", "x"), (410, {"reason": "Expired", "message": "too old"}), page("a", "y"), page("b", None))
+    told: list[watch.Told] = []
+    ended = threading.Event()
+
+    def tell(one: watch.Told) -> None:
+        told.append(one)
+        if one.what == "failed":  # the watch that follows: there are no answers left
+            ended.set()
+
+    watch.Feed(there, "r", "job", tell)
+    assert ended.wait(10)
+    assert [each["metadata"]["name"] for each in told[0].content] == ["a", "b"]
+
+
+def test_a_secret_of_an_attempts_name_that_somebody_else_made_is_told(answers: Callable[..., Place]) -> None:
+    there = answers((201, thing("Job")), EXISTS)
+    with pytest.raises(sending.TakenError, match="there is a Secret j in namespace n already, and it is not ours"):
+        sending.create(there, thing("Job"), thing("Secret"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [EXISTS, (200, thing("Job")), EXISTS],  # a driver that was killed has made both
+        [EXISTS, (200, thing("Job")), (201, thing("Secret"))],  # or the first alone
+        [(201, thing("Job")), BREAKS, EXISTS],  # the request was carried out, and its answer is lost
+        [BREAKS, EXISTS, (200, thing("Job")), (201, thing("Secret"))],
+    ],
+)
+def test_what_we_have_made_ourselves_is_gone_on_with(answers: Callable[..., Place], given: list[Answer]) -> None:
+    sending.create(answers(*given), thing("Job"), thing("Secret"))
+    assert Scripted.answers == []
+    assert Scripted.asked[-1].startswith("POST /api/v1/namespaces/n/secrets")
+
+
+def test_a_pods_log_is_asked_for_before_it_is_deleted(answers: Callable[..., Place], tmp_path: Path) -> None:
+    """Its container may end at once, and then be gone before anybody could ask."""
+    there = answers(*[(200, {"items": []})] * 9)
+    handler = KubernetesHandler("j", there.kubeconfig, folder=str(tmp_path))
+    handler._end_pod({"metadata": {"name": "p"}}, 1.0).join()
+    pod = "/api/v1/namespaces/n/pods/p"
+    deleted = Scripted.asked.index(f"DELETE {pod}")
+    assert next(asked.partition("?")[0] for asked in Scripted.asked[:deleted]) == f"GET {pod}/log"
+
+
+class Counting:
+    """Answers that nothing has happened, and counts how often."""
+
+    asked = 0
+
+    def get(self, path: str, **query: Any) -> Any:
+        self.asked += 1
+        return {"items": []}
+
+
+def test_a_busy_cluster_is_asked_why_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting()
+    monkeypatch.setattr(watch, "server_of", lambda place: counting)
+    view = watch.View(Place(namespace="n"), "r")
+    job = {"metadata": {"annotations": {manifest.RESUMED: "true"}}, "spec": {}}
+    for second in range(601):  # there is always somebody who waits for a pod, and then nobody for a moment
+        view.jobs = {} if second % 10 == 9 else {"a": job}
+        view.ask_why(["a"], float(second))
+    assert 10 <= counting.asked <= 16
