@@ -148,9 +148,9 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False
     if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
-        if not began:  # and the next one would not be heard of either
-            told = "the ResourceManager never heard of the application master, whose own words are in am.stderr: is the"
-            return f"{told} scheduler's port reached from the nodes, and right (scheduler:)? {words}", False
+        if not began:  # its node died as it was launched; or nodes do not get through, and it happens again
+            told = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
+            return f"{told} reach the scheduler's port, and is it right (scheduler:)? {words}", True
         return f"the application master was not heard of any more: {words}", True
     if code is not None and code > 128:
         return f"the application master was ended by {_signal(code - 128)}: {words}", False

@@ -90,7 +90,7 @@ class Application:
             assert time.monotonic() < deadline, f"no log {name} of {self.id}"
             time.sleep(0.1)
 
-    def until(self, met: Callable[[], bool], timeout: float = 30) -> None:
+    def until(self, met: Callable[[], bool], timeout: float = 60) -> None:
         """Wait until something has come true."""
         deadline = time.monotonic() + timeout
         while not met():
