@@ -59,8 +59,23 @@ test-clusters: test-cluster-kubernetes test-cluster-yarn
 
 # Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
 CLUSTER_TESTS = cluster and not thorough
-test-cluster-kubernetes test-cluster-yarn: test-cluster-%: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
+test-cluster-kubernetes: $(VENV)/clusters
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/kubernetes $(ARGS)
+
+# Most of the time is waiting: two halves at once, each on a bed of its own, unless ARGS choose among the tests.
+test-cluster-yarn: $(VENV)/clusters
+ifeq ($(strip $(ARGS)),)
+	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 yarn-kit yarn-rest
+else
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/yarn $(ARGS)
+endif
+
+YARN = tests/clusters/yarn
+.PHONY: yarn-kit yarn-rest
+yarn-kit: $(VENV)/clusters
+	@YARN_BED=kit:28600 $(BIN)/pytest -m "$(CLUSTER_TESTS)" $(YARN)/test_conformance.py
+yarn-rest: $(VENV)/clusters
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" $(YARN) --ignore $(YARN)/test_conformance.py
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:

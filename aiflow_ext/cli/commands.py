@@ -41,8 +41,8 @@ def program() -> None:
 @_PARAM
 @_SET
 @_WORKFLOW
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: the number "
-              "of processors].")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once, STREAM jobs "
+              "not counted [default: the number of processors].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
 @click.option("--only", multiple=True, metavar="JOB", help="Run these jobs alone; what they read of others comes from "
               "an earlier run.")  # fmt: skip
@@ -56,6 +56,10 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_run
 
+    if options["from_run"] is not None and not options["only"]:
+        raise click.UsageError("--from-run says what --only JOB reads from: name the jobs with --only")
+    if options["firing"] == "":
+        raise click.BadParameter("it is empty; each firing has an id of its own", param_hint="--firing-id")
     if detach:
         from aiflow_ext.run.detach import detach as detached
 
@@ -173,7 +177,7 @@ def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: b
     try:
         age = None if older_than is None else seconds(older_than)
     except Misfit as error:
-        raise click.BadParameter(str(error), param_hint="--older-than") from error
+        raise click.BadParameter(f"{error}, such as 30d, 12h or 90m", param_hint="--older-than") from error
     removed = collect(project, older_than=age, keep=keep, dry_run=dry_run)
     if as_json:
         print(json.dumps(removed, indent=1))

@@ -160,6 +160,8 @@ class _Interrupts:
 
     def __enter__(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup: whoever started it wants it to outlive the terminal
             self._before[number] = signal.signal(number, self._told)
 
     def __exit__(self, *_: object) -> None:

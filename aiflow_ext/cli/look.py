@@ -12,6 +12,7 @@ from typing import Any
 from aiflow_ext.cli.show import clock, duration, print_table, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.lock import is_stopped
 from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
 from aiflow_ext.run.observe import Observed, list_runs, observe
 from aiflow_ext.run.records import RunRecord
@@ -74,7 +75,8 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
     if record.ended_at is not None:
         said = f"{record.state}, took {duration(record.started_at, record.ended_at)}"
     elif driver is not None:
-        said = f"driven by pid {driver}"
+        stopped = f", which is stopped (SIGSTOP); wake it: kill -CONT {driver}" if is_stopped(driver) else ""
+        said = f"driven by pid {driver}{stopped}"
     else:
         said = f"nobody drives it; go on with it: aiflow-ext resume {record.run_id}"
     if sys.stdout.isatty():
@@ -212,13 +214,19 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     observed = observe(run, project)
     stop(observed, job, grace)
     names = [job] if job is not None else list(observed.record.jobs)
+    told = False
     while True:
         observed.refresh()
         ended = all(observed.record.jobs[name].state.ended for name in names)
         if not wait or (ended and (job is not None or observed.record.ended_at is not None)):
             break
-        if observed.driver is None:  # it died before it had done what it was asked for
+        driver = observed.driver
+        if driver is None:  # it died before it had done what it was asked for
             stop(observed, job, grace)
+        elif is_stopped(driver) and not told:
+            told = True
+            print(f"pid {driver} drives the run and is stopped (SIGSTOP); it stops the run once it goes on: "
+                  f"kill -CONT {driver}", file=sys.stderr, flush=True)  # fmt: skip
         time.sleep(0.1)
     if as_json:
         print(json.dumps(observed.record.summary(), indent=1))

@@ -21,7 +21,8 @@ class AbstractPlatform(Jsonable):
             What was to be sent there is then on the client's disk before it is sent.
         answers_at_once: whether its plugins' calls (all but a stop) return within milliseconds, with no network in
             between, and generate_job_resource leaves nothing outside the run's folder; False by default. The driver
-            then makes the calls itself, without a thread for them, and writes intent and resources down at once.
+            then makes the calls itself, without a thread for them, writes intent and resources down at once, also of
+            what has no turn yet, and takes an attempt's first event for the acknowledgement of its start.
     """
 
     outlives_power_loss: ClassVar[bool] = True

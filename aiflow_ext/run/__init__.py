@@ -44,8 +44,8 @@ def run_project(
     Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError where the run cannot
     start: nothing has been submitted then.
     """
-    return prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast, only=only,
-                       from_run=from_run, firing=firing, listener=listener).driver.run()  # fmt: skip
+    return _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
+                            only=only, from_run=from_run, firing=firing, listener=listener))  # fmt: skip
 
 
 def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
@@ -57,7 +57,14 @@ def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
 
 def resume_run(run: str, **options: Any) -> RunRecord:
     """Take a run up again and run it to its end, as ``aiflow-ext resume`` does; options as ``resume.take_up``'s."""
-    return prepare_resume(run, **options).driver.run()
+    return _run(prepare_resume(run, **options))
+
+
+def _run(run: Run) -> RunRecord:
+    try:
+        return run.driver.run()
+    finally:
+        run.close()
 
 
 def prepare_resume(run: str, **options: Any) -> Run:

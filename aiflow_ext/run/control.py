@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from aiflow_ext.model.errors import StateError
+
 BELL = "bell"
 
 
@@ -16,17 +18,31 @@ class Doorbell:
 
     def __init__(self, run_folder: Path, rung: Callable[[], None]) -> None:
         path = run_folder / BELL
-        with contextlib.suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
-        # Opened for both, so that it never comes to an end when a writer leaves.
-        self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._rung = rung
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(path, 0o600)
+            # Opened for both, so that it never comes to an end when a writer leaves.
+            self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise StateError(
+                f"the run's folder cannot be written: {error.strerror}",
+                where=str(path),
+                hint="give permission or make room there",
+            ) from error
+        self._rung, self._closed = rung, False
         threading.Thread(target=self._listen, daemon=True, name="aiflow-bell").start()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
-            while os.read(self._pipe, 512):
+            while os.read(self._pipe, 512) and not self._closed:
                 self._rung()
+        os.close(self._pipe)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._closed = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._pipe, b"\n")  # a read that waits ends with nothing else
 
 
 def ring(run_folder: Path) -> bool:

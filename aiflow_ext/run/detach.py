@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.errors import StateError
 from aiflow_ext.run.start import prepare
 
 LOG = "driver.log"
@@ -19,14 +20,22 @@ def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
     Returns the run's id and the driver's pid. Raises what making the run ready raises: a mistake is told here.
     """
     run = prepare(folder, **options)
-    run.lock.release()
+    run.close()
     return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
 
 
 def drive(run_id: str, project: str, folder: str) -> int:
     """Have another process drive a run that stands in the store; its pid."""
     argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, "--project", project]
-    with open(Path(folder, LOG), "ab") as sink:
+    try:
+        log = open(Path(folder, LOG), "ab")  # noqa: SIM115
+    except OSError as error:
+        raise StateError(
+            f"the driver's log cannot be written: {error.strerror}",
+            where=str(Path(folder, LOG)),
+            hint=f"give permission or make room there, then: aiflow-ext resume {run_id}",
+        ) from error
+    with log as sink:
         driver = subprocess.Popen(
             [*argv, "--on-interrupt", "leave"],
             stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True,

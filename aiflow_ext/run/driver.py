@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
+import collections
 import logging
 import math
 import os
@@ -17,24 +18,29 @@ from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
-from aiflow_ext.model.states import JobState
+from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
+from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread
+from aiflow_ext.run.promises import keep_promises
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
 from aiflow_ext.supervise import attempts
+from aiflow_ext.translate.collector import long_lived
 
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
-AHEAD = 3  # jobs that wait for their turn and are made ready for it where that is done at once
+BEHIND = 8  # attempts at most that a platform may hold, to start each when another one has ended
+BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
+AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
+AHEAD = 16  # jobs that wait for their turn and are made ready for it where that is done at once
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -56,6 +62,8 @@ class Attempt:
         self.job: BaseJob | None = None
         self.prepared = False  # whether what the platform needs has been made already
         self.handler: AbstractJobHandler | None = None
+        self.behind = False  # whether it has no turn yet: another one has to end first
+        self.held = False  # whether the platform has it already, and starts it then
         self.stopping = False
         self.grace = GRACE
         self.stops = 0  # calls that are ending it and have not returned
@@ -70,7 +78,7 @@ class Driver:
         plan: what to do.
         record: the run's record, whose folder exists and which is in the store.
         store: where the records are kept.
-        limit: how many attempts run at once; None for no limit.
+        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
@@ -97,20 +105,24 @@ class Driver:
         self._retries = Retries(extensions)
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
+        self._streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
-        self._ready: list[tuple[int, str]] = []  # a heap of those that may start, in the workflow's order
+        self._ready: list[tuple[int, str]] = []  # those that may start, in the workflow's order
         self._ahead: dict[str, BaseJob | None] = {}  # of these, the jobs made ready for their start; None: not so
         # Extensions may want to see a job when it starts, and not before.
         self._looks_ahead = extensions is None or not extensions.records
         self._place = {name: number for number, name in enumerate(plan.jobs)}
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
+        self._behind: collections.deque[Attempt] = collections.deque()  # of these, those that have no turn yet
+        self._brisk = False
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
         self._retrying: set[str] = set()
         self._linger = 0.0
         self._cleaning = 0
+        self._unclean: list[Attempt] = []  # of these, those that wait for the next flush
         self._going: set[Attempt] = set()  # ended, and being swept by a stop that has not returned
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
@@ -125,7 +137,8 @@ class Driver:
         """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
         fails, StateError where the records cannot be written any more: what runs goes on then."""
         try:
-            return self._run()
+            with long_lived():
+                return self._run()
         finally:
             self._inbox.close()
 
@@ -160,6 +173,12 @@ class Driver:
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
 
+    def close(self) -> None:
+        """Let go of what the driver holds in this process, whether it has run or not."""
+        self._inbox.close()
+        self.ledger.store.close()
+        attempts.hang_up(self.record.folder)
+
     def stop(self, grace: float = GRACE) -> None:
         """Start nothing more and stop what runs; ``run`` returns once it is gone."""
         self._inbox.put(lambda: self._stop_all(grace))
@@ -188,7 +207,7 @@ class Driver:
         now = time.monotonic()
         if not self.ledger.pending:
             self._linger = now + LINGER
-        elif now >= self._linger:
+        elif now >= self._linger or not (self._live or self._ready):  # nothing comes that it could wait for
             self._flush()
         task = self._inbox.get(self._linger if self.ledger.pending else math.inf)
         if task is not None:
@@ -204,7 +223,7 @@ class Driver:
             answer = decide(self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled)
             if answer is True:
                 self._waiting.discard(name)
-                heapq.heappush(self._ready, (self._place[name], name))
+                bisect.insort(self._ready, (self._place[name], name))
             elif isinstance(answer, str):
                 self._skip(name, answer)
                 names += self._downstream[name]
@@ -216,19 +235,40 @@ class Driver:
         self._changed()
 
     def _start_ready(self) -> None:
-        while self._ready and (self.limit is None or len(self._live) < self.limit):
-            self._start(heapq.heappop(self._ready)[1])
-        if self._ready and self._looks_ahead and not self._inbox.busy:
-            self._look_ahead()
+        while self._ready and (self.limit is None or self._running() < self.limit):
+            self._start(self._ready.pop(0)[1])
+        while self._ready and self._may_be_held(self._ready[0][1]):
+            self._start(self._ready.pop(0)[1], behind=True)
+        if self._looks_ahead and not self._inbox.busy and self._next():
+            self._inbox.spare(self._look_ahead)
+
+    def _running(self) -> int:
+        """How many attempts have a turn."""
+        return len(self._live) - len(self._behind) - self._streaming()
+
+    def _may_be_held(self, name: str) -> bool:
+        """Whether the next job may be handed over before its turn: what a driver takes to notice an end and to answer
+        with the next start is as much as a short job takes."""
+        if not self._brisk or self.fail_fast or self._streams or len(self._behind) >= BEHIND:
+            return False
+        if self._ahead.get(name) is None:
+            return False
+        return all(isinstance(each.thread, InlinePlatform) and each.thread.holds for each in self._live.values())
+
+    def _next(self) -> list[str]:
+        """The next jobs that can be made ready for their turn."""
+        return [name for _, name in self._ready[:AHEAD] if name not in self._ahead][:AT_ONCE]
+
+    def _streaming(self) -> int:
+        """How many live attempts end only when somebody stops them: they take no other's turn away."""
+        return sum(attempt.planned.name in self._streams for attempt in self._live.values()) if self._streams else 0
 
     def _look_ahead(self) -> None:
-        """When there is nothing else to do, make the next job ready whose turn will come."""
-        name = next((name for _, name in self._ready[:AHEAD] if name not in self._ahead), None)
-        if name is not None:
-            self._inbox.spare(lambda: self._make_ready(name))
+        for name in self._next():
+            self._make_ready(name)
 
     def _make_ready(self, name: str) -> None:
-        """All but what is written down: generated, with its id and its resources."""
+        """Generated, with its id and its resources; all that is written down is that it may be started from then on."""
         job, launcher = self.record.jobs[name], self._launchers[name]
         self._ahead[name] = None
         if not launcher.answers_at_once or self._held:
@@ -236,18 +276,20 @@ class Driver:
         try:
             context = self._context(job, len(job.attempts) + 1)
             made = generate(self.plan, self.plan.jobs[name], context)
-            attempts.make_folder(str(context.work_folder))
+            attempts.make_attempt_folder(str(context.work_folder))
             context.native_id = launcher.allocate(made)
             launcher.prepare(made)
         except Exception:
             _log.debug("not made ready", exc_info=True)  # it is told when the job's turn has come
-        else:
-            self._ahead[name] = made
+            return
+        self._ahead[name] = made
+        if not launcher.outlives_power_loss:
+            self.ledger.promise(job, context.native_id)
 
     def _hold(self, reason: str) -> None:
         """Start nothing more."""
         self._held = True
-        for name in [name for _, name in sorted(self._ready)] + sorted(self._waiting, key=self._place.__getitem__):
+        for name in [name for _, name in self._ready] + sorted(self._waiting, key=self._place.__getitem__):
             self._skip(name, reason)
         self._ready.clear()
         for name in self._retrying:
@@ -259,6 +301,7 @@ class Driver:
     def _take_up(self) -> None:
         """Go on from the records: follow what runs, find out what became of what was being submitted, and leave what
         has ended as it is."""
+        keep_promises(self.ledger, self._look_up)
         taken: list[Attempt] = []
         for name, job in self.record.jobs.items():
             last = job.last
@@ -285,6 +328,12 @@ class Driver:
             else:
                 self._arm(attempt)
                 attempt.thread.call(partial(self._find_again, attempt))
+
+    def _look_up(self, record: AttemptRecord) -> Lookup:
+        """What the platform knows of an attempt. Raises what the platform raises."""
+        context = self._context(self.record.jobs[record.job], record.number)
+        context.native_id = record.native_id
+        return self._launchers[record.job].lookup(generate(self.plan, self.plan.jobs[record.job], context))
 
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
@@ -320,7 +369,7 @@ class Driver:
         if failure is not None and found is not Lookup.FOUND:
             self.post(lambda: self._ended(attempt, native_id, JobState.FAILED, reason=failure))
         elif found is Lookup.NEVER_STARTED and attempt.record.step == "resources":
-            self._submit(attempt)
+            self.post(lambda: self._in_turn(attempt))
         elif found is not Lookup.FOUND:
             then = "had been started" if attempt.record.step == "acknowledged" else (
                 "was about to be started when the driver ended, and that it never started cannot be shown"
@@ -340,13 +389,26 @@ class Driver:
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, *, behind: bool = False) -> None:
         job = self.record.jobs[name]
         number = len(job.attempts) + 1
         folder = attempt_folder(self.record.folder, name, number)
         attempt = self._attempt(job, self.ledger.attempt(job, folder))
         self._live[attempt.record.folder] = attempt
+        if behind:
+            self._queue(attempt)
         self._begin(attempt)
+
+    def _queue(self, attempt: Attempt) -> None:
+        attempt.behind = True
+        self._behind.append(attempt)
+
+    def _in_turn(self, attempt: Attempt) -> None:
+        """Submit it, as soon as no more than the limit run."""
+        if self.limit is not None and self._running() > self.limit:
+            self._queue(attempt)
+        else:
+            attempt.thread.call(partial(self._submit, attempt))
 
     def _attempt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         launcher = self._launchers[job.name]
@@ -395,7 +457,7 @@ class Driver:
                 self.post(lambda: self._break_off(self._gone()))
                 return
             if not attempt.prepared:
-                attempts.make_folder(str(context.work_folder))
+                attempts.make_attempt_folder(str(context.work_folder))
             if record.native_id is None:
                 native_id = context.native_id = context.native_id or launcher.allocate(job)
                 if not self._now(lambda: self._intend(attempt, native_id)):  # not in the records: nothing is sent
@@ -411,6 +473,8 @@ class Driver:
                 return
             attempt.thread.follow(native_id)
             step = "submit_job"
+            if isinstance(attempt.thread, InlinePlatform) and self.limit is not None:
+                attempt.held = attempt.thread.hold(self.limit - 1 if attempt.behind else None) and attempt.behind
             handler = launcher.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
@@ -427,7 +491,10 @@ class Driver:
         attempt.handler = handler
         if handler is not None:
             attempt.thread.handlers[native_id] = handler
-        self.post(lambda: self._acknowledged(attempt))
+        if attempt.held:
+            self._move(attempt, JobState.QUEUED)
+        elif not launcher.answers_at_once:  # else the first event acknowledges it
+            self.post(lambda: self._acknowledged(attempt))
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
         """The platform cannot be reached, and nothing has been started: go on with the first missing step later."""
@@ -481,6 +548,8 @@ class Driver:
     def _resources(self, attempt: Attempt) -> bool:
         self._reachable(attempt)
         self.ledger.note(attempt.record, step="resources")
+        if self.ledger.promised(attempt.record):
+            return self._broken is None
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _acknowledged(self, attempt: Attempt) -> None:
@@ -510,6 +579,8 @@ class Driver:
         if attempt is None:
             return  # late or repeated
         self._reachable(attempt)
+        if attempt.record.step == "resources" and attempt.launcher.answers_at_once:
+            self._acknowledged(attempt)
         attempt.record.restarts = max(attempt.record.restarts, event.restarts)
         if event.state.ended:
             self._ended(
@@ -552,19 +623,29 @@ class Driver:
             return
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
-        if attempt.record.timed_out:
-            state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {attempt.planned.config.timeout:g} s"
-        elif attempt.record.stop_requested and state is not JobState.LOST:
-            state, facts["reason"] = JobState.STOPPED, "stopped"
+        self._take_turn(attempt)
+        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout, at)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
         attempt.record.learn(**facts)
         self._settled[attempt.planned.name] = False
         self._move(attempt, state, at, **facts)
+        if (started := attempt.record.started_at) is not None:
+            self._brisk = (attempt.record.ended_at or math.inf) - started <= BRISK
         if attempt.stops:  # its main process has ended; what else it started may not have
             self._going.add(attempt)
         else:
             self._after_end(attempt, state)
+
+    def _take_turn(self, ended: Attempt) -> None:
+        """The turn of an attempt that has ended is the next one's."""
+        if ended.behind:
+            self._behind.remove(ended)
+        elif self._behind and ended.planned.name not in self._streams:  # those had none
+            attempt = self._behind.popleft()
+            attempt.behind = False
+            if not attempt.held:
+                attempt.thread.call(partial(self._submit, attempt))
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
@@ -589,12 +670,10 @@ class Driver:
 
     def _clean_up(self, attempt: Attempt) -> None:
         self._cleaning += 1
-        self._inbox.spare(lambda: self._start_cleaning(attempt))
-
-    def _start_cleaning(self, attempt: Attempt) -> None:
         if self.ledger.holds(attempt.record):  # its end is in the store before it is cleaned up
-            self._flush()
-        attempt.thread.call(lambda: self._clean(attempt))
+            self._unclean.append(attempt)
+        else:
+            attempt.thread.call(partial(self._clean, attempt))
 
     def _clean(self, attempt: Attempt) -> None:
         assert attempt.job is not None
@@ -628,6 +707,9 @@ class Driver:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
         self._hold(STOPPED_BEFORE)
+        for thread in self._threads.values():
+            if isinstance(thread, InlinePlatform):
+                thread.recall()
         for attempt in list(self._live.values()):
             self._stop_one(attempt, grace)
 
@@ -643,15 +725,16 @@ class Driver:
 
     def _stop_job_named(self, name: str, grace: float) -> None:
         self._ready = [each for each in self._ready if each[1] != name]
-        heapq.heapify(self._ready)
         live = [attempt for attempt in self._live.values() if attempt.planned.name == name]
         for attempt in live:
             self._stop_one(attempt, grace)
         if not live and not self.record.jobs[name].state.ended:
-            self._skip(name, "it was stopped before it started")
-            self._look_at(self._downstream[name])
-        self._retrying.discard(name)
+            self._skip(name, JOB_STOPPED_BEFORE)
+        if name in self._retrying and (last := self.record.jobs[name].last) is not None:
+            self._retrying.discard(name)
+            self.ledger.note(last, stop_requested=True)  # a later driver must not retry it either
         self._settled[name] = self._settled[name] or not live
+        self._look_at(self._downstream[name])
 
     def _stop_one(self, attempt: Attempt, grace: float) -> None:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
@@ -707,6 +790,9 @@ class Driver:
             self._break_off(error)
             return False
         self.teller.tell(transitions)
+        for attempt in self._unclean:
+            self._inbox.spare(partial(attempt.thread.call, partial(self._clean, attempt)))
+        self._unclean.clear()
         return True
 
     def _break_off(self, error: StateError) -> None:

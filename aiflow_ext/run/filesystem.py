@@ -1,8 +1,11 @@
-"""What kind of disk a folder is on: locks and SQLite's WAL need one of this machine's own."""
+"""What kind of disk a folder is on (locks and SQLite's WAL need one of this machine's own), and how it is laid out."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import struct
 from pathlib import Path
 
 from aiflow_ext.model.errors import StateError
@@ -40,3 +43,24 @@ def refuse_network_folder(folder: Path) -> None:
             where=str(folder),
             hint="name a local folder for state: AIFLOW_STATE=/path",
         )
+
+
+# Of linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (whose argument the kernel takes for an int) and FS_TOPDIR_FL.
+_GET_FLAGS, _SET_FLAGS, _TOP_DIRECTORY = 0x80086601, 0x40086602, 0x20000
+
+
+def spread(folder: Path) -> None:
+    """Have ext4 lay out the folders in ``folder`` far from each other, as chattr(1) does with +T.
+
+    Without a journal ext4 passes over every inode that was removed in the last minutes, one by one, whenever it makes a
+    file in the same part of the disk: 300 us a file, not 10, once a run of a thousand jobs has been removed. Elsewhere
+    it does nothing.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            (flags,) = struct.unpack_from("I", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)))
+            if not flags & _TOP_DIRECTORY:
+                fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("I4x", flags | _TOP_DIRECTORY))
+        finally:
+            os.close(descriptor)

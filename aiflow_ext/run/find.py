@@ -52,6 +52,8 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
     Raises ConfigError where there is no such run or several.
     """
+    if not run:
+        raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
     found: list[tuple[Store, str, float]] = []
     unread: list[Problem] = []
     for folder in _folders(project):
@@ -86,9 +88,11 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
 
 def stores(project: str | None = None) -> list[Store]:
-    """The stores of one project, or of every project that this user has run."""
+    """The stores of one project, or of every project that this user has run; none where nothing has been run."""
     found = []
     for folder in _folders(project):
+        if not (folder / FILE).exists():
+            continue
         try:
             found.append(Store(folder, create=False))
         except StateError:

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import StateError, UnreachableError
 from aiflow_ext.run.cleaning import clean_up
 from aiflow_ext.run.find import stores
-from aiflow_ext.run.lock import holder
+from aiflow_ext.run.lock import DriverLock, holder
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.store import Store
 
@@ -41,7 +41,7 @@ def collect(
                 continue
             if older_than is not None and run["ended_at"] > time.time() - older_than:
                 continue
-            if dry_run or _remove(store, run):
+            if dry_run or _remove_alone(store, run):
                 removed.append(run)
         removed += _unrecorded(store, older_than, dry_run)
     return removed
@@ -62,6 +62,23 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
             removed.append({"run": folder.name, "workflow": None, "project": None, "folder": str(folder), "state": None,
                             "started_at": made, "ended_at": None, "jobs": {}})  # fmt: skip
     return removed
+
+
+def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
+    """Remove a run while nobody can take it up again; False where somebody just has."""
+    if not Path(run["folder"]).is_dir():
+        return _remove(store, run)
+    try:
+        lock = DriverLock(Path(run["folder"]))
+    except StateError as error:
+        _log.warning("run %s stays: %s", run["run"], error)
+        return False
+    try:
+        return store.run(run["run"]).ended_at is not None and _remove(store, run)
+    except KeyError:  # another gc was quicker
+        return False
+    finally:
+        lock.release()
 
 
 def _remove(store: Store, run: dict[str, Any]) -> bool:

@@ -86,6 +86,7 @@ class Inbox:
                 self._tasks.append(self._attended[descriptor])
 
     def close(self) -> None:
-        """Let go of the descriptors; what is posted later is not done."""
-        self._epoll.close()
-        os.close(self._bell)
+        """Let go of the descriptors; what is posted later is not done. Twice is fine."""
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._bell)

@@ -12,6 +12,7 @@ from aiflow_ext.run.store import Store
 from aiflow_ext.supervise.clock import Clock
 
 STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
+JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
 
 
 class Ledger:
@@ -32,11 +33,13 @@ class Ledger:
         self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
         self._jobs: dict[str, JobRecord] = {}
         self._transitions: list[Transition] = []
+        self._promises: dict[str, tuple[int, str]] = {}  # by job, number and native id; since the last flush
+        self._promised: dict[str, int] = {}  # by job, the number of the attempt that is in the store
 
     @property
     def pending(self) -> bool:
         """Whether there is something to flush."""
-        return bool(self._attempts or self._jobs)
+        return bool(self._attempts or self._jobs or self._promises)
 
     def holds(self, attempt: AttemptRecord) -> bool:
         """Whether something of this attempt is not in the store yet."""
@@ -50,13 +53,22 @@ class Ledger:
         """
         attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
         with self.store.durable() if durable else _NOTHING:
-            self.store.write(self.record.run_id, attempts, jobs, transitions, self.told)
-        self._attempts, self._jobs, self._transitions = {}, {}, []
+            self.store.write(self.record.run_id, attempts, jobs, transitions, self._promises, self.told)
+        self._promised.update((job, number) for job, (number, _) in self._promises.items())
+        self._attempts, self._jobs, self._transitions, self._promises = {}, {}, [], {}
         return transitions
 
     def now(self) -> float:
         """Seconds since the epoch, by the run's own clock: setting the machine's changes no duration."""
         return self._clock.now()
+
+    def promise(self, job: JobRecord, native_id: str) -> None:
+        """The job's next attempt may be started under this id from the next flush on, whatever is recorded by then."""
+        self._promises[job.name] = (len(job.attempts) + 1, native_id)
+
+    def promised(self, attempt: AttemptRecord) -> bool:
+        """Whether it is in the store that this attempt may have been started."""
+        return self._promised.get(attempt.job) == attempt.number
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
         """A new attempt of ``job``, in state INIT."""
@@ -135,6 +147,22 @@ class Ledger:
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
         return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
+
+
+def meaning(
+    attempt: AttemptRecord, state: JobState, reason: str | None, timeout: float | None, at: float | None
+) -> tuple[JobState, str | None]:
+    """What an end that a platform tells is on record as: the intent that led to it counts.
+
+    ``at``: when it ended. Before its timeout it ended by itself, whenever we came to know of it.
+    """
+    if attempt.timed_out and timeout and at is not None and attempt.started_at is not None:
+        attempt.timed_out = at - attempt.started_at >= timeout
+    if attempt.timed_out:
+        return JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
+    if attempt.stop_requested and state is not JobState.LOST:
+        return JobState.STOPPED, "stopped"
+    return state, reason
 
 
 _NOTHING = contextlib.nullcontext()

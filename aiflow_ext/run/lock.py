@@ -25,7 +25,10 @@ class DriverLock:
     """
 
     def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
-        self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(run_folder, error) from error
         deadline = time.monotonic() + PATIENCE
         while not journal.lock(self._file):
             pid, looks = _signature(self._file)
@@ -33,18 +36,29 @@ class DriverLock:
                 time.sleep(0.01)
                 continue
             os.close(self._file)
-            stopped = pid is not None and _is_stopped(pid)
+            stopped = pid is not None and is_stopped(pid)
             raise StateError(
                 f"another process drives this run: pid {pid}" + (", which is stopped (SIGSTOP)" if stopped else ""),
                 where=str(run_folder),
                 hint=f"wake it: kill -CONT {pid}" if stopped else "follow it: aiflow-ext status RUN --watch",
             )
-        # In one write, so that nobody reads half of it.
-        os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)
+        try:  # in one write, so that nobody reads half of it
+            os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)
+        except OSError as error:
+            os.close(self._file)
+            raise _unwritable(run_folder, error) from error
 
     def release(self) -> None:
         """Let another driver have the run."""
         os.close(self._file)
+
+
+def _unwritable(run_folder: Path, error: OSError) -> StateError:
+    return StateError(
+        f"the run's folder cannot be written: {error.strerror}",
+        where=str(run_folder),
+        hint="give permission or make room there",
+    )
 
 
 def holder(run_folder: Path) -> int | None:
@@ -77,7 +91,8 @@ def _signature(file: int) -> tuple[int | None, bool]:
     return pid, LOOKING.encode() in words
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still (SIGSTOP)."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0] in "Tt"

@@ -83,10 +83,17 @@ def sources(
             raise ConfigError(f"run {record.run_id} has no job {name!r}", hint=hint)
         attempts = record.jobs[name].attempts
         if attempt is not None and jobs and attempt > len(attempts):
-            raise ConfigError(f"job {name!r} has had {len(attempts)} attempts, not {attempt}")
+            raise ConfigError(f"job {name!r} has had {_attempts(len(attempts))}: there is no attempt {attempt}")
         chosen = attempts[attempt - 1 : attempt] if attempt is not None else attempts[-1:]
         found += [LogSource(observed, each, stream, patient) for each in chosen]
+    if attempt is not None and not jobs and not found:
+        most = max(len(job.attempts) for job in record.jobs.values())
+        raise ConfigError(f"no job of run {record.run_id} has had more than {_attempts(most)}")
     return found
+
+
+def _attempts(number: int) -> str:
+    return f"{number} attempt{'' if number == 1 else 's'}"
 
 
 def whole_lines(source: LogSource, rest: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
-from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import open_run, stores
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.ledger import Ledger, meaning
 from aiflow_ext.run.lock import DriverLock, holder
 from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.promises import keep_promises
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.store import Store
@@ -53,8 +53,9 @@ class Observed:
     def refresh(self) -> None:
         """Read the records again; where nobody drives the run, with what its platforms say of what has not ended."""
         self.record = self.store.run(self.run_id)
-        live = self.live()
-        if not live or self.driver is not None:
+        if self.record.ended_at is not None or self.driver is not None:
+            return
+        if not self.live() and not self.store.promised(self.run_id):
             return
         try:
             lock = DriverLock(self.folder, looking=True)
@@ -62,7 +63,7 @@ class Observed:
             return  # somebody took it up just now, or the folder cannot be written: the records are what there is
         try:
             self.record = self.store.run(self.run_id)  # a driver may have ended since it was read
-            self._ask(self.live())
+            self._ask()
         finally:
             lock.release()
 
@@ -76,16 +77,24 @@ class Observed:
 
     def attached(self, attempt: AttemptRecord) -> tuple[Launcher, BaseJob, AbstractJobHandler | None]:
         """An attempt's launcher, its job generated anew, and its handler. Raises what the platform raises."""
-        planned = self.plan.jobs[attempt.job]
-        launcher = launcher_for(planned, self.plan.desc)
-        context = self.plan.context(attempt.job, self.run_id, self.folder, attempt.number)
-        context.native_id = attempt.native_id
-        job = generate(self.plan, planned, context)
+        launcher, job = self._generated(attempt)
         return launcher, job, launcher.attach(job)
 
-    def _ask(self, live: list[AttemptRecord]) -> None:
+    def _generated(self, attempt: AttemptRecord) -> tuple[Launcher, BaseJob]:
+        planned = self.plan.jobs[attempt.job]
+        context = self.plan.context(attempt.job, self.run_id, self.folder, attempt.number)
+        context.native_id = attempt.native_id
+        return launcher_for(planned, self.plan.desc), generate(self.plan, planned, context)
+
+    def _look_up(self, attempt: AttemptRecord) -> Lookup:
+        launcher, job = self._generated(attempt)
+        return launcher.lookup(job)
+
+    def _ask(self) -> None:
         ledger = Ledger(self.record, self.store)
-        ended: dict[object, tuple[Launcher, list[AttemptRecord]]] = {}
+        keep_promises(ledger, self._look_up)
+        live = self.live()
+        ended: list[tuple[Launcher, AttemptRecord]] = []
         for attempt in live:
             try:
                 launcher, _, handler = self.attached(attempt)
@@ -96,21 +105,35 @@ class Observed:
             if state is None:
                 continue
             if state.ended:
-                ended.setdefault(launcher.key, (launcher, []))[1].append(attempt)
+                ended.append((launcher, attempt))
             else:
                 ledger.move(attempt, state)
-        for launcher, attempts in ended.values():
-            for event in _events(launcher, {str(attempt.native_id) for attempt in attempts}):
-                attempt = next(each for each in attempts if each.native_id == event.native_id)
-                state = JobState.STOPPED if attempt.stop_requested and event.state is not JobState.LOST else event.state
-                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal,
-                            reason=event.reason)  # fmt: skip
+        note_ends(ledger, self.plan, ended)
         with contextlib.suppress(StateError):
             ledger.flush()
 
 
+def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, AttemptRecord]]) -> None:
+    """Note the ends of these attempts, as far as their platforms tell them now."""
+    by_watch: dict[object, tuple[Launcher, dict[str, AttemptRecord]]] = {}
+    for launcher, attempt in ended:
+        by_watch.setdefault(launcher.key, (launcher, {}))[1][str(attempt.native_id)] = attempt
+    for launcher, attempts in by_watch.values():
+        try:
+            for event in _events(launcher, set(attempts)):
+                attempt = attempts[event.native_id]
+                if not event.state.ended:
+                    ledger.move(attempt, event.state, event.time)
+                    continue
+                timeout = plan.jobs[attempt.job].config.timeout
+                state, reason = meaning(attempt, event.state, event.reason, timeout, event.time)
+                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal, reason=reason)
+        except Exception as error:
+            _log.debug("no ends are told: %s: %s", type(error).__name__, error)
+
+
 def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
-    """The ends of these attempts, as the platform's watch tells them from the beginning."""
+    """What the platform's watch tells of these attempts from the beginning, until they have ended."""
     events = launcher.watch(native_ids, None)
     if events is None:
         return
@@ -118,8 +141,9 @@ def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
     for event in events:
         if event is None:
             return
-        if event.state.ended and event.native_id in missing:
-            missing.discard(event.native_id)
+        if event.native_id in missing:
+            if event.state.ended:
+                missing.discard(event.native_id)
             yield event
         if not missing:
             return

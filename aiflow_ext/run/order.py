@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aiflow_ext.model.states import ExecutionMode, JobState
-from aiflow_ext.run.records import JobRecord
+from aiflow_ext.run.records import AttemptRecord, JobRecord
 from aiflow_ext.translate.split import JobEdge
 
 _NOT_YET = None
@@ -26,11 +26,9 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
     state, last = upstream.state, upstream.last
     if state is JobState.INIT and last is not None and last.state.ended:  # reopened: what was does not count
         return _NOT_YET
-    if when == "running":
-        if state is JobState.RUNNING or any(attempt.started_at for attempt in upstream.attempts):
-            return True
-        if state is JobState.FINISHED:  # so quick that nobody saw it running
-            return True
+    ran = state in (JobState.RUNNING, JobState.FINISHED) or any(map(_has_run, upstream.attempts))
+    if when == "running" and ran:
+        return True
     if not state.ended or not settled:
         return _NOT_YET
     if when == "ended":
@@ -40,6 +38,11 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
     if when == "failed" and state is JobState.FAILED:
         return True
     return f"waits for {edge.source} to be {when}; it is {state}"
+
+
+def _has_run(attempt: AttemptRecord) -> bool:
+    """Whether it ran, also where nobody saw it running: so quick was its end."""
+    return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
 
 
 def decide(

@@ -14,12 +14,13 @@ from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, SecretError
-from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.graph import AIGraph, AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import fill_in, generate_job
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
+from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import (
     Structurer,
     WorkflowConfig,
@@ -145,6 +146,11 @@ def make_plan(
         wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     if wrong or config is None:
         raise ConfigError(problems=problems + wrong)
+    with paused():
+        return _planned(project, config, graph, problems)
+
+
+def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems: list[Problem]) -> Plan:
     host = PluginHost(*_policy(project))
     parts = split(graph)
     layers = {name: config.layered(name) for name in parts.sub_graphs}

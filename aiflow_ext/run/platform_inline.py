@@ -46,6 +46,23 @@ class InlinePlatform:
             self._following = True
             self._beat()
 
+    @property
+    def holds(self) -> bool:
+        """Whether the platform itself can start an attempt when another one ends."""
+        return hasattr(self._events, "hold") and hasattr(self._events, "recall")
+
+    def hold(self, beside: int | None) -> bool:
+        """Have what is submitted next start once at most so many others run, None: at once; False where it cannot."""
+        if not self.holds:
+            return beside is None
+        self._events.hold(beside)
+        return True
+
+    def recall(self) -> None:
+        """Have it start nothing of what it holds."""
+        if self.holds:
+            self._events.recall()
+
     def close(self) -> None:
         """Tell of nothing more."""
         if self._events is not None:

@@ -15,6 +15,7 @@ from aiflow_ext.run.plan import Plan, generate
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
+from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_from_data
 from aiflow_ext.translate.check import near
 
@@ -51,6 +52,22 @@ def take_up(
             hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
         )
     lock = DriverLock(home)
+    try:
+        return _driven(store, run_id, lock, failed, from_job, jobs, listener)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _driven(
+    store: Store,
+    run_id: str,
+    lock: DriverLock,
+    failed: bool,
+    from_job: str | None,
+    jobs: int | None,
+    listener: Callable[[Transition], None] | None,
+) -> Run:
     before = store.settle(run_id)
     record = store.run(run_id)  # only now: until it had ended, the driver before changed it
     if before is not None:
@@ -60,7 +77,7 @@ def take_up(
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     data, options = store.plan(run_id)
     plan = plan_from_data(data)
-    use_own_files(plan, home, tell=True)
+    use_own_files(plan, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs
     for name, planned in plan.jobs.items():  # a platform's check looks at the jobs that were generated

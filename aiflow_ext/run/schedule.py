@@ -39,16 +39,22 @@ def previous_and_next(periodic: PeriodicConfig, now: datetime) -> tuple[datetime
     from cronsim import CronSim, CronSimError
 
     try:
-        here = now.astimezone(ZoneInfo(periodic.time_zone))
-        following = next(CronSim(str(periodic.cron), here))
-        before = next(CronSim(str(periodic.cron), here + timedelta(seconds=60), reverse=True))
+        zone = ZoneInfo(periodic.time_zone)
+        # CronSim goes by the hands of a clock, which near a change of its time show some moments twice: come from afar.
+        near = timedelta(hours=3)
+        steady = len({(now + step).astimezone(zone).utcoffset() for step in (-near, timedelta(0), near)}) == 1
+        forward = CronSim(str(periodic.cron), (now if steady else now - near).astimezone(zone))
+        back = CronSim(str(periodic.cron), (now + (timedelta(seconds=60) if steady else near)).astimezone(zone), True)
+        following, before = next(forward), next(back)
+        while following.astimezone(timezone.utc) <= now:
+            following = next(forward)
+        while before.astimezone(timezone.utc) > now:
+            before = next(back)
     except ZoneInfoNotFoundError as error:
         hint = "write a name such as Europe/Berlin"
         raise ConfigError(f"there is no time zone {periodic.time_zone!r}", hint=hint) from error
     except (CronSimError, StopIteration) as error:
         raise ConfigError(f"{periodic.cron!r} is no cron expression that ever comes due: {error}") from error
-    while before > here:
-        before = next(CronSim(str(periodic.cron), before, reverse=True))
     return before.astimezone(timezone.utc), following.astimezone(timezone.utc)
 
 

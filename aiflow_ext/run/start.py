@@ -13,6 +13,7 @@ from typing import Any
 from aiflow_ext.model.errors import OK, ConfigError, StateError
 from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
+from aiflow_ext.run.filesystem import spread
 from aiflow_ext.run.find import remember_state
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
@@ -36,6 +37,12 @@ class Run:
 
     def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
         self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
+
+    def close(self) -> None:
+        """Let go of it: another driver may have the run, and nothing of it is left in this process."""
+        self.bell.close()
+        self.driver.close()
+        self.lock.release()
 
 
 def prepare(
@@ -81,7 +88,11 @@ def prepare(
         lock.release()
         shutil.rmtree(home, ignore_errors=True)
         raise
-    return driven(plan, record, store, lock, options, listener)
+    try:
+        return driven(plan, record, store, lock, options, listener)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def driven(
@@ -105,7 +116,9 @@ def driven(
 def make_folder(home: Path) -> None:
     """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
     try:
-        home.mkdir(parents=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        spread(home.parent)
+        home.mkdir()
         home.chmod(0o700)
     except OSError as error:
         raise StateError(

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.cleaning import clean_up
+from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.control import ring
-from aiflow_ext.run.ledger import STOPPED_BEFORE, Ledger
+from aiflow_ext.run.launch import Launcher
+from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.observe import Observed
+from aiflow_ext.run.observe import Observed, note_ends
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.translate.check import near
 
@@ -35,55 +36,61 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
         raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
     if observed.driver is not None:
         observed.store.ask(record.run_id, "stop", job, grace)
-        if ring(observed.folder):
+        if ring(observed.folder) or observed.driver is not None:  # one that just begins looks before it does anything
             return
     observed.refresh()
     if observed.record.ended_at is not None:
         return  # its verdict stands
     lock = DriverLock(observed.folder)
     try:
-        _stop_here(observed, job, grace)
+        observed.record = observed.store.run(record.run_id)  # until it had ended, a driver changed it
+        if observed.record.ended_at is None:
+            _stop_here(observed, job, grace)
     finally:
         lock.release()
 
 
 def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
-    record, ledger = observed.record, Ledger(observed.record, observed.store)
+    record, ledger, plan = observed.record, Ledger(observed.record, observed.store), observed.plan
     live = [attempt for attempt in observed.live() if job in (None, attempt.job)]
     for attempt in live:
         ledger.note(attempt, stop_requested=True)
     ledger.flush()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
-    problems = []
-    for attempt, words in zip(live, answers, strict=True):
-        if words is None:
-            ledger.move(attempt, JobState.STOPPED, reason="stopped")
-        else:
-            problems.append(Problem(f"job {attempt.job!r} (attempt {attempt.number}) could not be stopped: {words}"))
+    stopped = [(launcher, attempt) for attempt, (launcher, _) in zip(live, answers, strict=True) if launcher]
+    note_ends(ledger, plan, stopped)
+    for _, attempt in stopped:  # where the platform tells no more of it
+        ledger.move(attempt, JobState.STOPPED, reason="stopped")
     for name, each in record.jobs.items():
-        if job in (None, name) and not each.state.ended:
-            if each.last is not None and not each.last.state.ended and each.last not in live:
-                ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
-            elif each.last is None or each.last.state.ended:
-                ledger.skip(each, STOPPED_BEFORE)
+        if job not in (None, name) or each.last in live:
+            continue
+        if each.last is not None and each.state in (JobState.FAILED, JobState.LOST):
+            ledger.note(each.last, stop_requested=True)  # a later driver must not retry it
+        elif each.last is not None and not each.last.state.ended:
+            ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
+        elif not each.state.ended:
+            ledger.skip(each, STOPPED_BEFORE if job is None else JOB_STOPPED_BEFORE)
     ledger.flush()
-    if job is None and not problems:
-        ledger.close(held=True)
-        try:
-            clean_up(observed.plan, record, observed.store)
-        except Exception as error:  # gc does it again
-            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+    problems = [Problem(f"job {attempt.job!r} (attempt {attempt.number}) could not be stopped: {words}")
+                for attempt, (_, words) in zip(live, answers, strict=True) if words]  # fmt: skip
+    try:
+        if job is not None or problems:
+            cleanup_attempts(plan, record, observed.store)
+        else:
+            ledger.close(held=True)
+            clean_up(plan, record, observed.store)
+    except Exception as error:  # the next driver does it again, and gc
+        _log.warning("cleaning up: %s: %s", type(error).__name__, error)
     if problems:
         raise PlatformError(problems=problems)
 
 
-def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> str | None:
-    """Stop an attempt; returns what went wrong, or None."""
+def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> tuple[Launcher | None, str | None]:
+    """Stop an attempt; returns by what, or what went wrong."""
     try:
         launcher, job, handler = observed.attached(attempt)
         launcher.stop(job, handler, grace)
-        launcher.cleanup(job)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+        return None, f"{type(error).__name__}: {error}"
+    return launcher, None

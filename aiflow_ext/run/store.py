@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from aiflow_ext.run.filesystem import refuse_network_folder
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 
 FILE = "state.db"
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 create table runs (
     run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
@@ -43,11 +43,15 @@ create table transitions (
     exit_code integer, signal integer, reason text,
     primary key (run, seq)
 ) without rowid;
+create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid;
 create table told (run text primary key, seq integer) without rowid;
 create table fired (key text primary key, last real) without rowid;
 create table asked (id integer primary key, run text, job text, what text, grace real, time real, done integer);
 """
-_MIGRATIONS: dict[int, str] = {}  # from version N: the statements that lead to N + 1
+_MIGRATIONS = {  # from version N: the statements that lead to N + 1
+    1: """
+create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid""",
+}
 _ATTEMPT = ("native_id", "folder", "state", "step", "submitted_at", "started_at", "ended_at", "exit_code", "signal",
             "reason", "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "cleaned")  # fmt: skip
 _PUT_ATTEMPT = (
@@ -172,7 +176,7 @@ class Store:
         """
         with self._told("read"):
             project, folder = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
-        record, plan = self.run(run_id), self.plan(run_id)[0]
+        record, plan, promised = self.run(run_id), self.plan(run_id)[0], self.promised(run_id)
         if record.folder == folder:
             return None
         with self.writing() as db:
@@ -183,6 +187,8 @@ class Store:
                 [(attempt.folder, attempt.native_id, run_id, job.name, attempt.number)
                  for job in record.jobs.values() for attempt in job.attempts],
             )  # fmt: skip
+            db.executemany("update promised set native_id = ? where run = ? and job = ?",
+                           [(native_id, run_id, job) for job, _, native_id in promised])  # fmt: skip
         return str(project)
 
     def _moved(self, project: str, folder: str) -> Callable[[str], str]:
@@ -211,11 +217,13 @@ class Store:
             )
             values = (str(record.state), record.ended_at, record.run_id)
             db.execute("update runs set state = ?, ended_at = ? where run = ?", values)
+            if record.ended_at is not None:
+                db.execute("delete from promised where run = ?", (record.run_id,))
 
     def forget(self, run_id: str) -> None:
         """Remove a run and all that belongs to it."""
         with self.writing() as db:
-            for table in ("runs", "jobs", "attempts", "transitions", "told", "asked"):
+            for table in ("runs", "jobs", "attempts", "transitions", "promised", "told", "asked"):
                 db.execute(f"delete from {table} where run = ?", (run_id,))
 
     def last_firing(self, key: str) -> float | None:
@@ -268,11 +276,13 @@ class Store:
         attempts: Sequence[AttemptRecord],
         jobs: Sequence[JobRecord],
         transitions: Sequence[Transition],
+        promises: Mapping[str, tuple[int, str]],
         told: int | None = None,
     ) -> None:
         """Attempts and jobs as they are now, and the transitions that led there, in one transaction.
 
-        ``told``: the number of the last transition that every extension has been told of by now.
+        ``promises``: by job, number and native id of the attempt that may be started next. ``told``: the number of the
+        last transition that every extension has been told of by now.
         """
         with self.writing() as db:
             if told is not None:
@@ -285,6 +295,18 @@ class Store:
                 [(run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time, t.native_id, t.exit_code,
                   t.signal, t.reason) for t in transitions],
             )  # fmt: skip
+            if promises:
+                db.executemany("insert or replace into promised values (?, ?, ?, ?)",
+                               [(run_id, job, *promise) for job, promise in promises.items()])  # fmt: skip
+
+    def promised(self, run_id: str) -> list[tuple[str, int, str]]:
+        """Job, number and native id of attempts that may have been started whatever is recorded of them."""
+        with self._told("read"):
+            rows = self._db.execute("select job, number, native_id from promised where run = ?", (run_id,)).fetchall()
+            if not rows:
+                return []
+            now = self._moved(*self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone())
+            return [(job, number, now(native_id)) for job, number, native_id in rows]
 
     def last_seq(self, run_id: str) -> int:
         """The number of a run's latest transition."""

@@ -12,6 +12,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.plan import Plan, PlannedJob
+from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.split import JobEdge
@@ -22,6 +23,11 @@ _log = logging.getLogger("aiflow_ext")
 
 def plan_to_data(plan: Plan) -> dict[str, Any]:
     """The plan as plain JSON: graph, config, and which plugin of which version each job had."""
+    with paused():
+        return _data(plan)
+
+
+def _data(plan: Plan) -> dict[str, Any]:
     jobs = {}
     for name, job in plan.jobs.items():
         record = job.resolved.record

@@ -38,6 +38,13 @@ def supervisor_of(native_id: str) -> Supervisor:
     return _supervisors[folder]
 
 
+def hang_up(run: str) -> None:
+    """Let go of what this process holds of a run's supervisor; its processes go on."""
+    supervisor = _supervisors.pop(run, None)
+    if supervisor is not None:
+        supervisor.close()
+
+
 def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     """What a process record says of its attempt; None where it says nothing yet."""
     cursor = str(record.seq)
@@ -104,6 +111,16 @@ class AttemptEvents:
         """Whether to wait for the next event."""
         if self._records is not None:
             self._records.setblocking(flag)
+
+    def hold(self, beside: int | None) -> None:
+        """Have what is submitted from now on wait until at most so many attempts run; None: no more."""
+        if self._records is not None:
+            self._records.hold(beside)
+
+    def recall(self) -> None:
+        """Forget what waits, as far as it has not been started by then."""
+        if self._records is not None:
+            self._records.recall()
 
     def close(self) -> None:
         """Hang up."""
@@ -200,13 +217,19 @@ def prepare_folder(native_id: str) -> None:
     make_folder(checkpoints(native_id), 0o777)
 
 
+def make_attempt_folder(native_id: str) -> None:
+    """Make an attempt's own folder."""
+    make_folder(os.path.dirname(native_id), 0o777)
+    make_folder(native_id)
+
+
 def make_folder(folder: str, mode: int = 0o700) -> None:
     """Make a folder, and what leads to it, unless it is there."""
     try:
         os.mkdir(folder, mode)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-        os.mkdir(folder, mode)
+        make_folder(os.path.dirname(folder), 0o777)
+        make_folder(folder, mode)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise

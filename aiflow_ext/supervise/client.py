@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import select
-import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from aiflow_ext.supervise import journal, proc
+from aiflow_ext.supervise.events import BEAT, Events, portable, readable
 from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch, unreachable
 from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
 from aiflow_ext.supervise.sweep import Sweep, sweep
 
 ANSWER = 30.0
-BEAT = 1.0
 
 
 class Supervisor:
@@ -32,6 +30,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._pool: list[Connection] = []
         self._bells: set[int] = set()
+        self._carriers: dict[int, Events] = {}  # by thread, what carries its starts
         self._descriptor: int | None = None
         self._reader: journal.JournalReader | None = None
         self._pid = os.getpid()
@@ -48,8 +47,15 @@ class Supervisor:
         return self.start_many([spec])[0]
 
     def hand_over(self, spec: ProcessSpec) -> None:
-        """:meth:`start`, but returns once it is on record that the process starts, not once it has."""
-        self._start([spec], early=True)
+        """:meth:`start`, for who reads :meth:`events`: these tell what becomes of it.
+
+        Where this thread reads them without waiting it only sends the request, and again to the next supervisor where
+        this one dies; a start that cannot be put on record is told as ``not_started`` then. Elsewhere it returns once
+        it is on record that the process starts.
+        """
+        carrier = self._carriers.get(threading.get_ident())
+        if carrier is None or not carrier.start(spec):
+            self._start([spec], early=True)
 
     def start_many(self, specs: Sequence[ProcessSpec]) -> list[ProcessRecord]:
         """:meth:`start` for several, without waiting in between."""
@@ -59,8 +65,12 @@ class Supervisor:
         self._make_folder()
         umask = self._own_umask()
         answers = self._ask(
-            [{"op": "start", "spec": _portable(vars(spec)), "umask": umask, "early": early} for spec in specs]
-        )
+            [
+                {"op": "start", "spec": portable({**spec.own(), "env": {**spec.base, **spec.env}}), "umask": umask,
+                 "early": early}
+                for spec in specs
+            ]
+        )  # fmt: skip
         for spec, answer in zip(specs, answers, strict=True):
             if "error" in answer:
                 raise SupervisorError(
@@ -150,47 +160,6 @@ class Supervisor:
         """
         return Events(self, since)
 
-    def _events(self, since: int, stream: Events) -> Generator[ProcessRecord | None, None, None]:
-        bell = stream.bell
-        reader: journal.JournalReader | None = None
-        connection: Connection | None = None
-        told: set[str] = set()
-        with self._lock:
-            self._bells.add(bell)
-        try:
-            while True:
-                folder = self._folder()
-                if folder is None:
-                    if not _rung(bell, stream.beat):
-                        yield None
-                    continue
-                if reader is None:
-                    reader = journal.JournalReader(folder)
-                for data in reader.read():
-                    if data["seq"] > since:
-                        since = data["seq"]
-                        yield ProcessRecord.of(data)
-                connection = self._subscribe(folder, reader)
-                if connection is None:
-                    for lost in self._judged([dict(each) for each in _open(reader)]):
-                        if lost.state == "lost" and lost.id not in told:
-                            told.add(lost.id)
-                            yield lost
-                    if not _rung(bell, stream.beat):
-                        yield None
-                    continue
-                stream.epoll.register(connection.socket, select.EPOLLIN)
-                for record in self._live(connection, reader, since, stream):
-                    if record is not None:
-                        since = record.seq
-                    yield record
-                connection.close()
-        finally:
-            with self._lock:
-                self._bells.discard(bell)
-            if connection is not None:
-                connection.close()
-
     def close(self) -> None:
         """Hang up. The processes and their supervisor go on; the object may be used again."""
         with self._lock:
@@ -206,47 +175,6 @@ class Supervisor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-    # -- events
-
-    def _subscribe(self, folder: int, reader: journal.JournalReader) -> Connection | None:
-        connection = connect(folder)
-        if connection is None and any(True for _ in _open(reader)) and not journal.locked(folder):
-            # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
-            try:
-                connection = launch(folder, self.folder)
-            except SupervisorError:
-                return None
-        return connection
-
-    def _live(
-        self, connection: Connection, reader: journal.JournalReader, since: int, stream: Events
-    ) -> Iterator[ProcessRecord | None]:
-        """What the daemon tells, after what the journal had by then; until the daemon goes away."""
-        try:
-            connection.subscribe()
-            greeted = False
-            while True:
-                try:
-                    lines = connection.lines(stream.beat)
-                except TimeoutError:
-                    _rung(stream.bell, 0.0)  # of no news to whom is connected
-                    yield None
-                    continue
-                if not greeted:
-                    greeted = True
-                    del lines[0]
-                    for data in reader.read():
-                        if data["seq"] > since:
-                            since = data["seq"]
-                            yield ProcessRecord.of(data)
-                for line in lines:
-                    change = journal.parse(line)
-                    if change is not None and change["seq"] > since:
-                        since = change["seq"]
-                        yield ProcessRecord.of(reader.apply(change))
-        except Gone:
-            return
 
     # -- inside
 
@@ -338,7 +266,7 @@ class Supervisor:
         with self._lock:
             if self._pid != os.getpid():
                 # A forked child must not speak on its parent's connections.
-                self._pool, self._bells, self._pid = [], set(), os.getpid()
+                self._pool, self._bells, self._carriers, self._pid = [], set(), {}, os.getpid()
             if self._descriptor is None:
                 try:
                     self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -410,7 +338,7 @@ class Supervisor:
             time.sleep(seconds)
             return
         try:
-            _readable(descriptor, seconds)
+            readable(descriptor, seconds)
         finally:
             os.close(descriptor)
 
@@ -420,75 +348,3 @@ class Supervisor:
             with open("/proc/self/status") as file:
                 self._umask = next((int(line.split()[1], 8) for line in file if line.startswith("Umask:")), 0o022)
         return self._umask
-
-
-class Events:
-    """A stream of changes, made by :meth:`Supervisor.events`; ends never.
-
-    Where it shall not wait (``setblocking(False)``), None says that there is nothing at the moment; ``fileno`` becomes
-    readable when there may be, and it is to be looked at once a second besides.
-    """
-
-    def __init__(self, supervisor: Supervisor, since: int) -> None:
-        self.beat = BEAT
-        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.epoll = select.epoll()
-        self.epoll.register(self.bell, select.EPOLLIN)
-        self._changes = supervisor._events(since, self)
-
-    def __iter__(self) -> Events:
-        return self
-
-    def __next__(self) -> ProcessRecord | None:
-        return next(self._changes)
-
-    def fileno(self) -> int:
-        """A descriptor to poll."""
-        return self.epoll.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        """Whether to wait for the next change."""
-        self.beat = BEAT if flag else 0.0
-
-    def close(self) -> None:
-        """Hang up."""
-        self._changes.close()
-        if not self.epoll.closed:
-            self.epoll.close()
-            os.close(self.bell)
-
-    __del__ = close
-
-
-def _rung(bell: int, beat: float) -> bool:
-    # A start in this process rings; a daemon that another one started is noticed at the next beat.
-    if not _readable(bell, beat):
-        return False
-    os.eventfd_read(bell)
-    return True
-
-
-def _readable(descriptor: int, seconds: float) -> bool:
-    # Not select(), which takes no descriptor above 1,023.
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
-def _open(reader: journal.JournalReader) -> Iterator[dict[str, Any]]:
-    return (data for data in reader.records.values() if data["state"] not in journal.ENDED)
-
-
-def _portable(spec: dict[str, Any]) -> dict[str, Any]:
-    """``spec`` with every string as UTF-8 would read the bytes it stands for, whatever this process's locale."""
-    if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
-        return spec
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, str):
-            return os.fsencode(value).decode("utf-8", "surrogateescape")
-        if isinstance(value, dict):
-            return {plain(key): plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list) else value
-
-    return {**plain(spec), "id": spec["id"], "mark": spec["mark"]}

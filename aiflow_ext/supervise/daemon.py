@@ -10,6 +10,7 @@ line as it is written.
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import json
 import os
@@ -39,6 +40,7 @@ LONGEST_REQUEST = 64 << 20
 LONGEST_BACKLOG = 4 << 20
 # Seconds for which news that nobody acts upon may wait, to be sent with other news.
 LINGER = 0.005
+PLENTY = 3  # starts that wait for an end, at least
 
 
 class Client:
@@ -47,6 +49,10 @@ class Client:
     def __init__(self, daemon: Daemon, connection: socket.socket) -> None:
         self.daemon, self.connection = daemon, connection
         self.subscribed = False
+        self.brief = False
+        self.base: dict[str, str] = {}  # the environment that its processes have in common
+        # What it has asked for that waits for others to end: spec, umask, beside how many it may run. Gone with it.
+        self.queue: collections.deque[tuple[dict[str, Any], int, int]] = collections.deque()
         self.closed = False
         self._in = bytearray()
         self._out = bytearray()
@@ -135,8 +141,7 @@ class Daemon:
         """Serve until nobody needs it."""
         while True:
             if self.child_ended:
-                self.child_ended = False
-                self.processes.reap()
+                self._reap()
             delay = self.processes.tick()
             if self.processes.settled:
                 self._answer_waiting()
@@ -157,12 +162,16 @@ class Daemon:
         except FileNotFoundError:
             pass
 
-    def publish(self, line: bytes, over: bool) -> None:
+    def publish(self, line: bytes, over: bool, starting: bool) -> None:
         """Send a journal line to whoever subscribed: at once where a process is ``over``, else in a moment."""
+        lingers = not over
         for client in list(self.clients):
-            if client.subscribed:
-                client.send(line, now=over)
-        if not over and self._lingers_until is None:
+            if client.subscribed and not (starting and client.brief):
+                # Who has put enough behind it need not answer an end at once.
+                now = over and len(client.queue) < PLENTY
+                lingers = lingers or not now
+                client.send(line, now)
+        if lingers and self._lingers_until is None:
             self._lingers_until = time.monotonic() + LINGER
 
     def request(self, client: Client, line: bytes) -> None:
@@ -183,8 +192,7 @@ class Daemon:
                 self._send(client, {"n": number, "ok": answer})
         if self.child_ended:
             # Between the requests of a long pipeline too.
-            self.child_ended = False
-            self.processes.reap()
+            self._reap()
         self._flush()
 
     # -- requests
@@ -192,7 +200,20 @@ class Daemon:
     def _do_hello(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid(), "protocol": PROTOCOL}
 
+    def _do_base(self, client: Client, asked: dict[str, Any]) -> None:
+        client.base = asked["env"]
+
+    def _do_recall(self, client: Client, asked: dict[str, Any]) -> None:
+        client.queue.clear()
+
     def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
+        if asked.get("quiet") and asked["beside"] is None:
+            self._start_quietly(client, asked["spec"], asked["umask"])
+            return None
+        if asked.get("quiet"):
+            client.queue.append((asked["spec"], asked["umask"], asked["beside"]))
+            self._start_queued()
+            return None
         if not asked.get("early"):
             return self.processes.start(asked["spec"], asked["umask"])
 
@@ -202,6 +223,23 @@ class Daemon:
 
         self.processes.start(asked["spec"], asked["umask"], noted)
         return None
+
+    def _start_quietly(self, client: Client, spec: dict[str, Any], umask: int) -> None:
+        """Start what a subscriber asks for: it sees what becomes of that, and is told what it cannot see."""
+        id = spec["id"]
+        if self.processes.record(id) is not None:
+            self._send(client, {"known": id})
+            return
+        try:
+            self.processes.start({**spec, "env": {**client.base, **spec["env"]}}, umask)
+        except OSError as error:
+            self._send(client, {"refused": id, "error": error.strerror or str(error)})
+
+    def _start_queued(self) -> None:
+        for client in list(self.clients):
+            while client.queue and len(self.processes.living) <= client.queue[0][2]:
+                spec, umask, _ = client.queue.popleft()
+                self._start_quietly(client, spec, umask)
 
     def _do_record(self, client: Client, asked: dict[str, Any]) -> dict[str, Any]:
         self.processes.reap()
@@ -224,11 +262,16 @@ class Daemon:
     def _do_subscribe(self, client: Client, asked: dict[str, Any]) -> None:
         journal = self.processes.journal
         self._send(client, {"n": asked["n"], "ok": {"seq": journal.seq - len(journal.unsaved)}})
-        client.subscribed = True
+        client.subscribed, client.brief = True, bool(asked.get("brief"))
         for line in journal.unsaved_lines():
             client.send(line)
 
     # -- inside
+
+    def _reap(self) -> None:
+        self.child_ended = False
+        self.processes.reap()
+        self._start_queued()
 
     def _flush(self) -> None:
         while self.unsent:
@@ -296,6 +339,7 @@ class Daemon:
         if process is not None:
             self.processes.adopted_ended(process)
         os.close(descriptor)
+        self._start_queued()
 
     def _listen(self) -> socket.socket:
         # Through /proc: a socket's path may have 107 bytes, a folder's may have 4,095.

@@ -61,9 +61,16 @@ class Connection:
                 answers[answer["n"]] = answer
         return [answers[number] for number in range(first, first + len(requests))]
 
-    def subscribe(self) -> None:
-        """Ask for each journal line as it is written; the first line that comes is the answer to this."""
-        self._send(encode({"n": 0, "op": "subscribe"}), None)
+    def subscribe(self, brief: bool) -> None:
+        """Ask for each journal line as it is written; the first line that comes is the answer to this.
+
+        ``brief``: a process that starts is told of once, when it runs.
+        """
+        self._send(encode({"n": 0, "op": "subscribe", "brief": brief}), None)
+
+    def tell(self, requests: Sequence[dict[str, Any]], timeout: float) -> None:
+        """Send requests that have no answer of the usual kind. TimeoutError: not all of it was taken in time."""
+        self._send("\n".join(encode({"n": 0, **request}) for request in requests), time.monotonic() + timeout)
 
     def lines(self, timeout: float | None) -> list[bytes]:
         """The lines that are here, or the next that come. TimeoutError: none came; Gone: none ever will."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 
 MARK_VARIABLE = b"AIFLOW_MARK="
 _boot = ""
@@ -53,6 +54,19 @@ def start_time(pid: int) -> int | None:
     """When ``pid`` started, in clock ticks since boot; None: no such process."""
     stat = read_stat(pid)
     return stat.start if stat else None
+
+
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def ticks() -> int:
+    """Now, in clock ticks since boot: the clock of :attr:`Stat.start` (proc_pid_stat(5))."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK
+
+
+def began_since(moment: int, pid: int) -> int | None:
+    """:func:`start_time` of a process made since ``moment``: the kernel need not be asked within the same tick."""
+    return moment if ticks() == moment else start_time(pid)
 
 
 def process_alive(pid: int, start_time: int, boot_id: str) -> bool:

@@ -52,7 +52,7 @@ class Process:
 class Processes:
     """All processes of one folder. ``settled`` collects the ids that somebody may be waiting for."""
 
-    def __init__(self, folder: int, publish: Callable[[bytes, bool], None]) -> None:
+    def __init__(self, folder: int, publish: Callable[[bytes, bool, bool], None]) -> None:
         self.publish = publish
         self.boot = proc.boot_id()
         self.clock = Clock(folder)
@@ -100,6 +100,7 @@ class Processes:
         starting = self._change({"id": id, "state": "starting", "mark": mark, "boot_id": self.boot}, must=True)
         if noted is not None:
             noted(starting)
+        before = proc.ticks()
         try:
             pid = self._spawn(spec, umask)
         except Exception as error:
@@ -108,7 +109,7 @@ class Processes:
             )
         now = self.clock.now()
         # Our own child, not yet waited for: the pid cannot have passed on.
-        process = Process(id, mark, pid, proc.start_time(pid) or 0, child=True)
+        process = Process(id, mark, pid, proc.began_since(before, pid) or 0, child=True)
         self.living[id] = self._mains[pid] = process
         if mark:
             self._ids[mark] = id
@@ -231,7 +232,7 @@ class Processes:
         self._records[change["id"]] = encode(record).encode() if over else record
         if over:
             self.settled.add(change["id"])
-        self.publish(line, over)
+        self.publish(line, over, record["state"] == "starting")
         return record
 
     def _ended(self, process: Process, status: int, usage: dict[str, float] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,11 +16,12 @@ class ProcessSpec:
     Args:
         id: its name in the run's folder; a name starts at most one process, ever.
         argv: the command and its arguments; a command without a slash is sought on the ``PATH`` of ``env``.
-        env: the complete environment. It travels over a socket and is never written to disk.
+        env: its environment, over that of ``base``. It travels over a socket and is never written to disk.
         cwd: an existing folder.
         stdout: a file to append to, made with mode 0600 where it does not exist.
         stderr: the same.
         mark: the value of ``AIFLOW_MARK`` in ``env``; whatever still carries it is ended with the process.
+        base: the variables that many processes share; the same object for all of them travels once.
     """
 
     id: str
@@ -29,6 +31,11 @@ class ProcessSpec:
     stdout: str
     stderr: str
     mark: str
+    base: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def own(self) -> dict[str, Any]:
+        """All of it but ``base``."""
+        return {name: value for name, value in vars(self).items() if name != "base"}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@
         platform = "slurm"
         engine = "cmd_line"
 
-Others may use: JobPluginConformance, ClusterConformance, Work, Marks; nothing in aiflow_ext imports this room. What
-each module is for:
+Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks; nothing in aiflow_ext imports this
+room. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
-    base, durable  the tests of the levels base and durable
+    base, stopping the tests of the level base
+    durable, logs  those of the level durable
     cluster        ClusterConformance: the same with the level cluster
     killing        the tests that kill the client, and the counting of executions
     works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from aiflow_ext.testing.cluster import ClusterConformance as ClusterConformance
     from aiflow_ext.testing.conformance import JobPluginConformance as JobPluginConformance
     from aiflow_ext.testing.marks import Marks as Marks
+    from aiflow_ext.testing.marks import UrlMarks as UrlMarks
     from aiflow_ext.testing.works import Work as Work
 
-_HOMES = {"ClusterConformance": "cluster", "JobPluginConformance": "conformance", "Marks": "marks", "Work": "works"}
+_HOMES = {"ClusterConformance": "cluster", "JobPluginConformance": "conformance", "Marks": "marks", "UrlMarks": "marks",
+          "Work": "works"}  # fmt: skip
 __all__ = list(_HOMES)
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.testing import remains
+from aiflow_ext.testing import probe
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import LONG, Support
-from aiflow_ext.testing.works import Work
-from aiflow_ext.testing.zygote import Client
 
-NAMES = ("with space", "a/b", "../up", 'it\'s "q" `id` $HOME', "🙂 ü", "x" * 200, "-rf")
+# Also such as become one and the same where what is odd in them is replaced, cut off or folded, or one begins another.
+NAMES = ("with space", "with-space", "With space", "a/b", "a_b", "x" * 200, "x" * 199 + "y", "../up", "-rf", "with",
+         'it\'s "q" `id` $HOME', "🙂 ü")  # fmt: skip
 ARGUMENTS = ("a  b", "$HOME", "`id`", "it's", '"', "*", "\\", "\\n", "new\nline", "", "-n", "a;b", "&&", "%s", "{x}",
              "~", "#", "é🙂", "\t", "!", "${HOME:-x}", "<in", "a=b")  # fmt: skip
 VARIABLES = {"KIT_QUOTES": "it's \"q\" `id` $HOME \\ %s", "KIT_LINES": "one\ntwo\n", "KIT_EMPTY": "",
              "KIT_SPACES": "  a  b ", "KIT_UNICODE": "é🙂", "KIT_PERCENT": "%d {x} ${HOME} $$ !"}  # fmt: skip
+
+
+MANY_LINES = 20_000  # of each stream: more than any pipe holds
+LATER = 6.0  # seconds after a job's end in which it must not be executed again
 
 
 class BaseLevel(Support):
@@ -67,16 +74,21 @@ class BaseLevel(Support):
     def _probe(self) -> dict[str, Any]:
         script = str(Path(__file__).with_name("probe.py"))
         asked = json.dumps([sys.path, self.platform, self.engine])
-        done = subprocess.run([sys.executable, script, asked], env=self.zygote.env, cwd=self.root, capture_output=True,
-                              text=True, timeout=self.patience)  # fmt: skip
         try:
-            found: dict[str, Any] = json.loads(done.stdout)
-        except ValueError:
-            complain(
-                f"a fresh interpreter that lists and resolves plugins said:\n{done.stdout}{done.stderr}",
-                "a plugin's module must print nothing and end nothing when it is imported",
-                "declaring-it",
-            )
+            done = subprocess.run([sys.executable, script, asked], env=self.zygote.env, cwd=self.root,
+                                  capture_output=True, text=True, timeout=self.patience)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            done = None
+        cure = "a plugin's module must print nothing, end nothing, and leave no thread behind when it is imported"
+        if done is None:
+            complain(f"a fresh interpreter that lists and resolves plugins has not ended within {self.patience:g} s",
+                     cure, "declaring-it")  # fmt: skip
+        said, _, told = done.stdout.rpartition(probe.BEGIN)
+        if said or not told:
+            words = f"{said}{done.stderr}".strip()[-1500:]
+            complain(f"a fresh interpreter that lists plugins and resolves {self.name} said:\n    {words}", cure,
+                     "declaring-it")  # fmt: skip
+        found: dict[str, Any] = json.loads(told)
         return found
 
     # -- generate ---------------------------------------------------------------------------------------------------
@@ -95,9 +107,10 @@ class BaseLevel(Support):
 
     @base
     def test_generate_is_offline_and_writes_nothing(self) -> None:
-        """Making a job opens no connection, starts no process and writes no file."""
-        self.offline("generate", "make in generate_job_resource what the job needs outside of this process",
-                     "the-nine-methods")  # fmt: skip
+        """Making a job opens no connection, starts no process, and reads no file but of the project, and where the
+        variables in ``env`` lead: a cluster's own configuration."""
+        self.offline("generate", "make the job of sub_graph and project_desc alone, and in generate_job_resource what "
+                     "it needs outside of this process", "the-nine-methods")  # fmt: skip
 
     def offline(self, call: str, cure: str, anchor: str) -> None:
         """Complain where ``generate`` or ``render`` reaches out of its process."""
@@ -105,7 +118,8 @@ class BaseLevel(Support):
         if call == "render":
             client("take_id", native_id=client("allocate_id"))
         before = self.trial.files()
-        seen = list(dict.fromkeys(client("watched", call=call)))
+        named = [path for value in self.env.values() for path in value.split(":") if os.path.isabs(path)]
+        seen = list(dict.fromkeys(client("watched", call=call, readable=named)))
         new = sorted(self.trial.files() - before)
         if seen or new:
             what = "; ".join([f"it {words}" for words in seen] or [f"{path} is new" for path in new])
@@ -122,6 +136,50 @@ class BaseLevel(Support):
             "return from submit_job, or let the handler tell FINISHED", "the-nine-methods",
         )  # fmt: skip
         self._ran_once("")
+
+    @base
+    def test_standard_output_is_left_alone(self) -> None:
+        """What a command like ``run --json`` prints is read by programs."""
+        self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)}).run()
+        client = self.trial.attempt()
+        if "render" in self.zygote.facts["offers"]:
+            client("take_id", native_id=client("allocate_id"))
+            client("render")
+        printed = client("printed")
+        if printed:
+            complain(
+                f"{self.name}: it prints on the client's standard output: {printed[:300]!r}",
+                "use logging; what a user must know is the reason of an event, or raised",
+                "the-nine-methods",
+            )
+
+    @base
+    def test_nothing_is_executed_later(self) -> None:
+        """An end is an end: what has succeeded once is not started again behind everybody's back."""
+        self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)}).run()
+        time.sleep(LATER)  # no synchronisation: for as long nothing must happen
+        self._ran_once("")
+
+    @base
+    def test_a_job_that_a_signal_ends_is_failed(self) -> None:
+        """Killed, by the kernel for its memory or by anybody, is not success."""
+        self.trial.write({"job": self.jobs.kills_itself(int(signal.SIGKILL))})
+        self.must_be(
+            self.trial.run(), "FAILED", "SIGKILL ends the job",
+            "an end by a signal is no exit code 0: subprocess gives it as a negative returncode, a shell as 128 and "
+            "its number", "how-nine-methods-run",
+        )  # fmt: skip
+
+    @base
+    def test_a_job_may_print_much(self) -> None:
+        """What a job prints must not fill a pipe that nobody reads: it would stand still."""
+        self.trial.marks.put("go")
+        self.trial.write({"job": self.jobs.counts(MANY_LINES)})
+        self.must_be(
+            self.trial.run(), "FINISHED", f"the job prints {2 * MANY_LINES} lines",
+            "let the job's output go to files, or to the plugin's own stdout and stderr; a pipe must be read while the "
+            "job runs", "how-nine-methods-run",
+        )  # fmt: skip
 
     @base
     def test_a_job_that_fails_is_failed(self) -> None:
@@ -143,144 +201,13 @@ class BaseLevel(Support):
                 "the-nine-methods",
             )
 
-    # -- stop -------------------------------------------------------------------------------------------------------
-
-    @base
-    def test_a_running_job_can_be_stopped(self) -> None:
-        """A run that is stopped ends its job, and the record says STOPPED."""
-        self._stopped_run(self.jobs.sleeps(LONG), 10.0)
-
-    @base
-    def test_a_job_that_ignores_the_signal_is_ended(self) -> None:
-        """After the grace period, what has not gone is killed."""
-        self._stopped_run(self.jobs.ignores_sigterm(LONG), 0.3)
-        for stat in self.trial.marks.contents("start"):
-            if not remains.gone_within(stat, 5.0):
-                remains.kill_stat(stat)
-                complain(
-                    f"{self.name}: the job ignores SIGTERM, and goes on after it was stopped",
-                    "after the grace period send SIGKILL", "stopping-and-cleaning-up",
-                )  # fmt: skip
-
-    def _stopped_run(self, work: Work, grace: float) -> None:
-        client = self.trial.write({"job": work}).client()
-        self.trial.runs.append(client("prepare_run")["run"])
-        client("drive_aside")
-        self.trial.marks.wait("start", self.patience)
-        record = client("stop_run", grace=grace)
-        state = record["jobs"][0]["state"]
-        if state != "STOPPED":
-            complain(
-                f"{self.name}: the run was stopped while its job ran; the job is recorded as {state}: "
-                f"{record['jobs'][0]['reason']}",
-                "let stop_job, or the handler's stop, end the job", "stopping-and-cleaning-up",
-            )  # fmt: skip
-        if self.trial.marks.count("end"):
-            complain(f"{self.name}: the job was stopped, and ran to its end", "let stop_job end the job",
-                     "stopping-and-cleaning-up")  # fmt: skip
-        self._nothing_left("the job was stopped")
-
-    @base
-    def test_stop_comes_twice(self) -> None:
-        """The second stop_job finds the job ended, or ending."""
-        client = self._bare(self.jobs.sleeps(LONG))
-        client("bare_submit")
-        self.trial.marks.wait("start", self.patience)
-        self._bare_call(client, "stop_job", "raises while the job runs")
-        self._bare_call(client, "stop_job", "raises when it comes a second time")
-        client("bare_submitted", seconds=self.patience / 2)
-
-    @base
-    def test_stop_comes_before_the_start(self) -> None:
-        """Somebody stops a job of which nothing is there yet, or only its resources."""
-        client = self._bare(self.jobs.sleeps(LONG), resources=False)
-        self._bare_call(client, "stop_job", "raises before generate_job_resource")
-        client = self._bare(self.jobs.sleeps(LONG))
-        self._bare_call(client, "stop_job", "raises between generate_job_resource and submit_job")
-
-    @base
-    def test_stop_comes_after_the_end(self) -> None:
-        """A stop that was under way when the job ended."""
-        client = self._ended_bare()
-        self._bare_call(client, "stop_job", "raises when the job has ended")
-        self._bare_call(client, "cleanup_job", "raises after a stop that came too late")
-        self._bare_call(client, "stop_job", "raises when the job has been cleaned up")
-
-    def _bare(self, work: Work, *, resources: bool = True) -> Client:
-        """A client that calls the nine methods themselves."""
-        client = self.trial.write({"job": work}).attempt()
-        client("enter")
-        if resources:
-            self._bare_call(client, "generate_job_resource", "raises")
-            self._bare_call(client, "generate_job_resource", "raises when it comes a second time, as after a crash")
-        return client
-
-    def _ended_bare(self) -> Client:
-        client = self._bare(self.jobs.prints_and_exits("hello", 0))
-        client("bare_submit")
-        self.trial.marks.wait("end", self.patience)
-        raised = client("bare_submitted", seconds=self.patience / 2)
-        if raised is not None:
-            complain(f"{self.name}: submit_job raises for a job that exits with 0: {raised}",
-                     "raise for a job that failed, and for nothing else", "the-nine-methods")  # fmt: skip
-        if (starts := self.trial.marks.count("start")) != 1:
-            complain(
-                f"{self.name}: generate_job_resource came twice, as after a crash, and submit_job once; the job was "
-                f"executed {starts} times",
-                "start the job in submit_job and nowhere else",
-                "the-nine-methods",
-            )
-        if "attach" in self.zygote.facts["offers"]:
-            client("attach")
-            self.ended(client)
-        return client
-
-    def _bare_call(self, client: Client, method: str, words: str) -> None:
-        anchor = "the-nine-methods" if method == "generate_job_resource" else "stopping-and-cleaning-up"
-        self.raises(method, words, f"let {method} do nothing where there is nothing to do", anchor,
-                    lambda: client("bare", method=method))  # fmt: skip
-
-    # -- cleanup ----------------------------------------------------------------------------------------------------
-
-    @base
-    def test_cleanup_leaves_nothing(self) -> None:
-        """After the end there is no process of the job, and no file but below the run's folder."""
-        self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)})
-        before = self.trial.files()
-        record = self.trial.run()
-        self._nothing_left(f"the job is {record['jobs']['job']['state']} and cleaned up")
-        new = sorted(self.trial.files() - before)
-        if new:
-            complain(
-                f"{self.name}: the job has ended and been cleaned up, and these files are left: {', '.join(new[:10])}",
-                "write below job.job_context.work_folder, and remove in cleanup_job what you put elsewhere",
-                "stopping-and-cleaning-up",
-            )
-
-    @base
-    def test_cleanup_comes_twice(self) -> None:
-        """It comes at least once: again after a kill, and by gc; and for what never started."""
-        client = self._bare(self.jobs.sleeps(LONG))
-        self._bare_call(client, "cleanup_job", "raises for a job that was never submitted")
-        client = self._ended_bare()
-        self._bare_call(client, "cleanup_job", "raises")
-        self._bare_call(client, "cleanup_job", "raises when it comes a second time")
-
-    def _nothing_left(self, when: str) -> None:
-        left = self.trial.marked(5.0)  # what was killed is not gone at once
-        if left:
-            shown = ", ".join(f"{pid} ({command.strip()[:60]})" for pid, command in left.items())
-            complain(f"{self.name}: {when}, and these processes of it are left: {shown}",
-                     "end everything that the job started: its process group, its session, and what carries its "
-                     "AIFLOW_MARK", "stopping-and-cleaning-up")  # fmt: skip
-
     # -- what a shell would mangle ----------------------------------------------------------------------------------
 
     @base
     def test_odd_job_names(self) -> None:
         """A job may be called anything: its name is for people, and no file's or object's name."""
         works = {name: self.jobs.prints_and_exits("hello", 0, str(place)) for place, name in enumerate(NAMES)}
-        record = self.trial.write(works).run()
+        record = self.trial.write(works).run(jobs=max(2, self.at_once))
         for place, name in enumerate(NAMES):
             shown = name if len(name) < 50 else f"{name[:10]}... ({len(name)} characters)"
             self.must_be(
@@ -330,6 +257,33 @@ class BaseLevel(Support):
                          "keep nothing in the plugin's module or class that belongs to one attempt",
                          "the-nine-methods", name)  # fmt: skip
             self._ran_once(str(place), name)
+
+    @base
+    def test_jobs_run_side_by_side(self) -> None:
+        """Two jobs run at the same time, each in a folder of its own."""
+        texts = [f"side{number}" for number in range(min(2, self.at_once))]
+        client = self.trial.write({text: self.jobs.keeps_a_file(text) for text in texts}).client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        deadline = time.monotonic() + self.patience
+        while (kept := self.trial.marks.count("kept")) < len(texts):
+            if time.monotonic() > deadline:
+                complain(
+                    f"{self.name}: of {len(texts)} jobs at once {kept} have begun within {self.patience:g} s, and the "
+                    "others wait for their end",
+                    "let every attempt run by itself. A platform that runs one job at a time: at_once = 1",
+                    "jobs-and-marks",
+                )
+            time.sleep(0.02)
+        self.trial.marks.put("go")
+        client("driven")
+        for text in texts:
+            found = self.trial.marks.contents(f"told{text}")
+            if found != [text.encode()]:
+                complain(f"{self.name}: the job {text!r} wrote {text!r} into a file of its current folder, and then "
+                         f"found {found[0].decode() if found else None!r} in it: another job runs in the same folder",
+                         "start each attempt in a folder of its own, which its variable AIFLOW_WORK_FOLDER names",
+                         "jobs-and-marks")  # fmt: skip
 
 
 def _cure_of(error: str) -> str:

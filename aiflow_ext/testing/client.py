@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import socket
+import sys
 import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,7 @@ class ClientSide:
         self._run: Run | None = None
         self._thread: threading.Thread | None = None
         self._raised: BaseException | None = None
+        self._occupied = 0.0
         temporary = root / "tmp"
         os.environ["TMPDIR"] = str(temporary)
         tempfile.tempdir = None
@@ -114,9 +118,11 @@ class ClientSide:
     def do_lookup(self) -> str:
         return str(self.launcher.lookup(self.job))
 
-    def do_attach(self) -> str | None:
+    def do_attach(self) -> str:
         self.handler = self.launcher.attach(self.job)
-        return None if self.handler is None else type(self.handler).__name__
+        if self.handler is None:
+            raise TypeError("it returned None, and no handler")
+        return type(self.handler).__name__
 
     def do_stop_attempt(self, grace: float) -> None:
         """Stop as the driver does."""
@@ -138,18 +144,77 @@ class ClientSide:
 
     def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
         """What a watch of this attempt tells until its end (or the state ``until``), or in so many seconds."""
-        native_id, told = str(self.context.native_id), []
+        native_id = str(self.context.native_id)
+        told: list[dict[str, Any]] = []
+        raised: list[BaseException] = []
         deadline = time.monotonic() + seconds
-        events = self.launcher.watch([native_id], cursor)
-        for event in events or ():
-            if event is not None and event.native_id == native_id:
-                told.append({"state": str(event.state), "exit_code": event.exit_code, "signal": event.signal,
-                             "cursor": event.cursor})  # fmt: skip
-                if event.state.ended or str(event.state) == until:
-                    break
-            if time.monotonic() > deadline:
-                break
-        return told
+
+        def read() -> None:
+            since = cursor
+            while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
+                for event in self.launcher.watch([native_id], since) or ():
+                    if event is not None and event.native_id == native_id:
+                        since = event.cursor or since
+                        told.append({"state": _word(event.state), "exit_code": event.exit_code,
+                                     "signal": event.signal, "cursor": event.cursor})  # fmt: skip
+                        if told[-1]["state"] in (*_ENDS, until):
+                            return
+                    if time.monotonic() > deadline:
+                        return
+                time.sleep(0.1)
+
+        def watch() -> None:
+            try:
+                with self._measured():
+                    read()
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=watch, daemon=True)  # it may say nothing for as long as nothing happens
+        thread.start()
+        thread.join(max(0.0, deadline - time.monotonic()) + 1.0)
+        if raised:
+            raise raised[0]
+        return list(told)
+
+    def do_over(self) -> str | None:
+        """What was submitted last has come to its end, in words; None: it has not, as far as can be told."""
+        if self._thread is not None:
+            if self._thread.is_alive():
+                return None
+            if self._raised is not None:
+                return f"{type(self._raised).__name__}: {self._raised}"
+            if self._run is None:  # submit_job has returned, and its job may go on
+                return None
+            ends = self._run.record.summary()["jobs"]
+            told = [f"job {job['name']!r} is {job['state']}: {job['reason']}" for job in ends]
+            folders = [job["attempts"][-1]["folder"] for job in ends if job["attempts"]]
+            texts = [_end_of(Path(folder, "stderr").read_bytes()) for folder in folders
+                     if Path(folder, "stderr").is_file()]  # fmt: skip
+            return "; ".join(told) + "".join(texts)
+        if self.handler is None:
+            return None
+        state = _word(self.handler.state())
+        if state not in _ENDS:
+            return None
+        return f"the handler says {state}{_end_of(self.handler.logs('stderr', 0))}"
+
+    def do_occupied(self) -> float:
+        """Seconds for which the last wait, or the last look at a watch, has used a processor or wanted one."""
+        return self._occupied
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[None]:
+        before = _wanted_cpu(), sum(os.times()[:4])
+        try:
+            yield
+        finally:
+            self._occupied = max(_wanted_cpu() - before[0], sum(os.times()[:4]) - before[1])
+
+    def do_printed(self) -> str:
+        """What has been written to this client's standard output, and every other one's of the trial."""
+        sys.stdout.flush()
+        return (self.root / "client.out").read_text(encoding="utf-8", errors="replace")
 
     # -- the handler ------------------------------------------------------------------------------------------------
 
@@ -163,7 +228,8 @@ class ClientSide:
         return _word(self._handler.state())
 
     def do_wait(self, seconds: float | None = None) -> str | None:
-        return _word(self._handler.wait(seconds))
+        with self._measured():
+            return _word(self._handler.wait(seconds))
 
     def do_logs(self, stream: str = "stdout", offset: int = 0) -> Any:
         return self._handler.logs(stream, offset)
@@ -221,16 +287,22 @@ class ClientSide:
         stored = plan_from_data(json.loads(json.dumps(plan_to_data(self.plan))))
         anew = stored.jobs[self.planned.name]
         graph = encode(anew.sub_graph)
-        third = generate(stored, anew, context)
-        found.append(("from the stored graph, as a resumed run has it, comes another job", difference(first, third)))
+        with _elsewhere(self.root / "tmp"):
+            third = generate(stored, anew, context)
+        words = "from the stored graph, by somebody else in another folder, as a run is resumed, comes another job"
+        found.append((words, difference(first, third)))
         found.append(("generate has changed its sub_graph", difference(graph, encode(anew.sub_graph))))
         found.append(("generate has changed its project_desc", difference(desc, encode(self.plan.desc))))
         return [f"{words}: {what}" for words, what in found if what is not None]
 
-    def do_watched(self, call: str) -> list[str]:
-        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before."""
+    def do_watched(self, call: str, readable: list[str]) -> list[str]:
+        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before.
+
+        ``readable``: what generate may read beside the project.
+        """
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
-        watching = Watching()
+        ours = [os.path.dirname(str(af.__file__)), *crash.files_of(self.planned.resolved.plugin)]
+        watching = Watching([str(self.project), *ours, *readable] if call == "generate" else None)
         try:
             with watching:
                 if call == "generate":
@@ -286,6 +358,11 @@ class ClientSide:
         self._thread = threading.Thread(target=drive, daemon=True)
         self._thread.start()
 
+    def do_stands(self, run: str) -> dict[str, Any]:
+        """How far a run has come that another client drives, or drove: its record, from the store."""
+        state = state_folder(self.project)
+        return Store(state).run(run).summary()
+
     def do_driven(self) -> dict[str, Any]:
         """Wait for the end of the run that is driven in a thread; its record."""
         assert self._run is not None
@@ -314,6 +391,12 @@ class ClientSide:
         fs, path = url_to_fs(url)
         return [str(each) for each in fs.find(path)]
 
+    def do_stop_one(self, job: str, grace: float) -> None:
+        """Stop one job of the run that is driven in a thread; returns at once."""
+        assert self._run is not None
+        Store(state_folder(self.project)).ask(self._run.record.run_id, "stop", job, grace)
+        self._run.driver.rung()
+
     def do_stop_run(self, grace: float) -> dict[str, Any]:
         """Stop the run that is driven in a thread, and wait for its end."""
         assert self._run is not None
@@ -323,6 +406,39 @@ class ClientSide:
         if self._raised is not None:
             raise self._raised
         return self._run.record.summary()
+
+
+_ENDS = ("FINISHED", "FAILED", "STOPPED", "LOST")
+
+
+def _end_of(stderr: Any) -> str:
+    """The end of what a job wrote on standard error, for a message."""
+    text = stderr.decode("utf-8", "replace").strip()[-1500:] if isinstance(stderr, bytes) else ""
+    return "".join(f"\n    stderr: {line}" for line in text.splitlines())
+
+
+def _wanted_cpu() -> float:
+    """Seconds that this thread has run, or waited for a processor: on a busy machine, too, that is all of a spin."""
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return sum(map(int, file.read().split()[:2])) / 1e9
+    except (OSError, ValueError):
+        return time.thread_time()
+
+
+@contextlib.contextmanager
+def _elsewhere(folder: Path) -> Iterator[None]:
+    """What differs where somebody else takes a run up again: who, from where, in which language."""
+    kept, here = dict(os.environ), os.getcwd()
+    os.environ.update(dict.fromkeys(("USER", "LOGNAME", "HOSTNAME", "EDITOR", "TERM", "SHELL"), "somebody-else"))
+    os.environ.update(LANG="C", TZ="Asia/Tokyo", PWD=str(folder))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(kept)
 
 
 def _word(state: Any) -> str | None:

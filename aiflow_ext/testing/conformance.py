@@ -15,6 +15,7 @@ from aiflow_ext.testing.durable import SECRET, DurableLevel
 from aiflow_ext.testing.killing import KillLoop
 from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.report import LEVELS, PROPERTY
+from aiflow_ext.testing.stopping import Stopping
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
 from aiflow_ext.testing.zygote import Nursery, Zygote
@@ -24,7 +25,7 @@ _ASKED_FOR = ("attach", "lookup", "render", "watch")
 _DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
 
 
-class JobPluginConformance(BaseLevel, DurableLevel, KillLoop):
+class JobPluginConformance(KillLoop, DurableLevel, Stopping, BaseLevel):  # pytest runs those of the last one first
     """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
 
     Attributes:

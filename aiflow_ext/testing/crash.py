@@ -16,7 +16,7 @@ from aiflow_ext import host, run, supervise
 from aiflow_ext.run import launch
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.run.start import Run
-from aiflow_ext.testing.places import Place
+from aiflow_ext.testing.places import Place, shown
 
 _ROOMS = [os.path.dirname(os.path.abspath(str(room.__file__))) + os.sep for room in (run, host, supervise)]
 
@@ -50,15 +50,20 @@ class Lines:
     Args:
         at: the line at which to end it, by its number or its place; None: count only.
         files: the files, or folders of them.
+        own: those of the plugin.
 
     Attributes:
+        own_lines: where ``at`` is None: each line of the plugin's own files as it was executed, with its number.
+        trail: where ``at`` is None: where each line stands.
         beside: where ``at`` is None: the places of the lines that do I/O, and of those that come next, with their
             numbers.
     """
 
-    def __init__(self, at: int | Place | None, files: list[str]) -> None:
-        self.at, self.files = at, tuple(files)
+    def __init__(self, at: int | Place | None, files: list[str], own: list[str] | None = None) -> None:
+        self.at, self.files, self._own = at, (*files, *(own or ())), tuple(own or ())
         self.count = 0
+        self.own_lines: list[tuple[Place, int]] = []
+        self.trail: list[str] = []
         self.beside: dict[Place, int] = {}
         self._numbers = itertools.count(1)
         self._known: dict[str, bool] = {}
@@ -95,6 +100,8 @@ class Lines:
                 os.kill(os.getpid(), signal.SIGKILL)
             if not isinstance(self.at, int):
                 self._arrived(frame, number)
+            if self.at is None:
+                self.trail.append(shown(frame.f_code.co_filename, frame.f_lineno))
         return self._line
 
     def _arrived(self, frame: FrameType, number: int) -> None:
@@ -103,6 +110,8 @@ class Lines:
         place = Place(*where, time)
         if place == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._own and where[0].startswith(self._own):
+            self.own_lines.append((place, number))
         if getattr(self._local, "has_done", False):
             self.beside.setdefault(place, number)
             self._local.has_done = False
@@ -124,9 +133,9 @@ def is_io(function: Any) -> bool:
 
 
 def drive(prepared: Run, at: int | Place | None, files: list[str]) -> dict[str, Any]:
-    """Drive a run under the count; how many lines it took, which are next to I/O, and at which number an attempt was
-    intended and acknowledged."""
-    lines = Lines(at, [*_ROOMS, *files])
+    """Drive a run under the count; how many lines it took, which are the plugin's and which next to I/O, and at which
+    number an attempt was intended and acknowledged."""
+    lines = Lines(at, _ROOMS, files)
     reached: dict[str, int] = {}
     store = prepared.driver.ledger.store
     write = store.write
@@ -145,7 +154,9 @@ def drive(prepared: Run, at: int | Place | None, files: list[str]) -> dict[str, 
     finally:
         lines.disarm()
     beside = [[*place, number] for place, number in lines.beside.items()]
-    return {"lines": lines.count, **reached, "beside": beside, "record": record.summary()}
+    own = [[*place, number] for place, number in lines.own_lines]
+    return {"lines": lines.count, **reached, "own": own, "beside": beside, "trail": lines.trail,
+            "record": record.summary()}  # fmt: skip
 
 
 def drive_until(prepared: Run, state: str) -> None:

@@ -7,22 +7,26 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from aiflow_ext.testing import remains
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import durable
-from aiflow_ext.testing.support import LONG, Support
+from aiflow_ext.testing.logs import Logs, numbered
+from aiflow_ext.testing.support import LONG
 from aiflow_ext.testing.zygote import Client, Raised
 
-LINES = 400
 SIZES = {"big": 10 << 20, "empty": 0}
 SECRET = "CONFORMANCE_SECRET"
+# Names that become one and the same where what is odd in them is replaced, cut off or folded.
+ALIKE = ("with space", "with-space", "With space", "x" * 200, "x" * 199 + "y")
+WATCHED = 1.5  # seconds for which it is looked at what a wait costs and a watch tells
+BUSY = 0.8  # of the time: who waits, and even who looks often, leaves more of it to others
 
 
-class DurableLevel(Support):
+class DurableLevel(Logs):
     """What a plugin with ``lookup`` and ``attach`` must do besides."""
 
     secret: ClassVar[str] = f"env:{SECRET}"
@@ -46,7 +50,7 @@ class DurableLevel(Support):
             complain(f"{self.name}: render gives another request when it is asked again", "make it of the job alone",
                      "what-is-rendered-is-what-is-sent")  # fmt: skip
         client("submit_job")
-        self._finished(client, "the job tells its own command and environment")
+        self.finished(client, "the job tells its own command and environment")
         self.compare_sent(rendered)
 
     def compare_sent(self, request: dict[str, Any]) -> None:
@@ -132,92 +136,31 @@ class DurableLevel(Support):
         if not told or told[-1]["state"] != "RUNNING":
             complain(f"{self.name}: the job runs; a watch that begins now tells {told or 'nothing'}",
                      "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
+        told = self.trial.other(native_id)("events", seconds=WATCHED)
+        if any(event["state"] != "RUNNING" for event in told[-1:]):
+            complain(f"{self.name}: the job runs, and a watch tells {told}", "tell an end once the job has come to it, "
+                     "and not before", "beyond-the-nine")  # fmt: skip
         self.trial.marks.put("go")
 
-    # -- logs -------------------------------------------------------------------------------------------------------
-
     @durable()
-    def test_logs_are_complete_and_in_order(self) -> None:
-        """stdout and stderr, apart, from any offset, after the end."""
+    def test_waiting_costs_nothing(self) -> None:
+        """While a job runs, the handler's wait and the watch leave the processor to others."""
+        client, native_id = self.started(self.jobs.counts(10), "half")
+        other = self.trial.other(native_id)
+        waits = {"the handler's wait": (client, "wait")}
+        if "watch" in self.zygote.facts["offers"]:
+            waits["the watch"] = (other, "events")
+        for what, (who, call) in waits.items():
+            who(call, seconds=0.1)  # what is imported and connected, is by now
+            began = time.monotonic()
+            who(call, seconds=WATCHED)
+            used, passed = who("occupied"), time.monotonic() - began
+            if used > BUSY * passed:
+                told = f"{what} kept a processor busy for {used:.1f} of {passed:.1f} s"
+                complain(f"{self.name}: the job runs, and {told}",
+                         "block until the platform has something to tell; where it must be asked, wait in between",
+                         "what-a-run-waits-for")  # fmt: skip
         self.trial.marks.put("go")
-        client, _ = self.started(self.jobs.counts(LINES), "half")
-        self._finished(client, "the job prints lines")
-        for stream, word in (("stdout", "line"), ("stderr", "error")):
-            wanted = _numbered(word)
-            found = self._read(client, stream)
-            self._compare_logs(stream, wanted, found)
-            middle = len(wanted) // 2
-            self._compare_logs(f"{stream} from byte {middle} on", wanted[middle:], self._read(client, stream, middle))
-            beyond = self._read(client, stream, len(wanted))
-            self._compare_logs(f"{stream} from its end on", b"", beyond)
-
-    @durable()
-    def test_logs_can_be_followed(self) -> None:
-        """What a running job has printed can be read by offset, and the rest after that, without gaps or repeats."""
-        client, _ = self.started(self.jobs.counts(LINES), "half")
-        half = _numbered("line", LINES // 2)
-        followed = b""
-
-        def follow() -> str | None:
-            nonlocal followed
-            followed += self._piece(client, "stdout", len(followed))
-            return "FINISHED" if len(followed) >= len(half) else None
-
-        self._until(follow, "the job runs and has printed half of its lines; they do not come")
-        self._compare_logs("stdout of the running job", half, followed)
-        waited = client("wait", seconds=0.2, timeout=max(5.0, self.patience / 4))
-        if waited not in (None, "RUNNING"):
-            complain(f"{self.name}: the job runs, and its handler's wait(0.2) returns {waited}",
-                     "return the state that it is in once the time is up", "handlers-are-data")  # fmt: skip
-        state = client("state")
-        if state != "RUNNING":
-            complain(f"{self.name}: the job runs, and its handler says {state}", "let state() tell RUNNING",
-                     "handlers-are-data")  # fmt: skip
-        self.trial.marks.put("go")
-        self._finished(client, "the job prints lines")
-        followed += self._read(client, "stdout", len(followed))
-        self._compare_logs("stdout, followed by offset", _numbered("line"), followed)
-
-    @durable()
-    def test_logs_stay(self) -> None:
-        """After the attempt was cleaned up a user still reads what it has printed."""
-        record = self.trial.write({"job": self.jobs.prints_and_exits("hello", 1)}).run()
-        attempt = self.attempt_of(record)
-        try:
-            found = Path(attempt["folder"], "stdout").read_bytes()
-        except OSError:
-            found = b""
-        if found != b"hello\n":
-            complain(f"{self.name}: the job has printed 'hello', and was cleaned up; its log in the run's folder is "
-                     f"{found!r}", "keep the logs in job.job_context.work_folder, as stdout and stderr, before "
-                     "cleanup_job removes what holds them", "logs")  # fmt: skip
-
-    def _piece(self, client: Client, stream: str, offset: int) -> bytes:
-        found = client("logs", stream=stream, offset=offset)
-        if found is None:
-            complain(f"{self.name}: the handler cannot tell the logs", "implement logs(stream, offset)", "logs")
-        if not isinstance(found, bytes):
-            complain(
-                f"{self.name}: logs gives {type(found).__name__}, {found[:20]!r}", "return bytes, undecoded", "logs"
-            )
-        return found
-
-    def _read(self, client: Client, stream: str, offset: int = 0) -> bytes:
-        found = b""
-        while (piece := self._piece(client, stream, offset + len(found))) and len(found) < 1 << 24:
-            found += piece
-        return found
-
-    def _compare_logs(self, what: str, wanted: bytes, found: bytes) -> None:
-        if found == wanted:
-            return
-        pairs = enumerate(zip(wanted, found, strict=False))
-        place = next((place for place, (one, other) in pairs if one != other), min(len(wanted), len(found)))
-        known = f"{len(found)} bytes instead of {len(wanted)}"
-        near = found[max(0, place - 20) : place + 40].decode("utf-8", "replace")
-        complain(f"{self.name}: {what} is not what the job printed: {known}; they part at byte {place}, at {near!r}",
-                 "return the bytes of the stream from the offset on, no more and no fewer; a stream that the platform "
-                 "mixes, cuts or decorates needs a place of its own", "logs")  # fmt: skip
 
     # -- stop -------------------------------------------------------------------------------------------------------
 
@@ -236,7 +179,7 @@ class DurableLevel(Support):
     def test_a_job_that_forked_is_gone_after_stop(self) -> None:
         """The handler's stop returns True once everything is gone that the job has started."""
         client, _ = self.started(self.jobs.forks(LONG), "child")
-        self._until(lambda: "FINISHED" if all(self.trial.marks.contents("child")) else None, "the child wrote nothing")
+        self.until(lambda: all(self.trial.marks.contents("child")), "the child wrote nothing")
         said = client("stop", grace=1.0)
         left = [stat for stat in self.trial.marks.contents("child") if remains.alive(stat)] if said is True else [
             stat for stat in self.trial.marks.contents("child") if not remains.gone_within(stat, 5.0)]  # fmt: skip
@@ -270,12 +213,26 @@ class DurableLevel(Support):
         self.trial.marks.put("go")
         client, native_id = self.started(self.jobs.counts(10), "half")
         other = self._from_json(client)
-        self._finished(other, "its handler, in another process, was waited for")
-        self._compare_logs("stdout as another process reads it", _numbered("line", 10), self._read(other, "stdout"))
+        self.finished(other, "its handler, in another process, was waited for")
+        self._compare_logs("stdout as another process reads it", numbered("line", 10), self._read(other, "stdout"))
         attached = self.trial.other(native_id)
         attached("attach")
-        self._finished(attached, "attach gave another process its handler")
-        self._compare_logs("stdout of the attached handler", _numbered("line", 10), self._read(attached, "stdout"))
+        self.finished(attached, "attach gave another process its handler")
+        self._compare_logs("stdout of the attached handler", numbered("line", 10), self._read(attached, "stdout"))
+
+    @durable()
+    def test_another_process_learns_of_a_failure(self) -> None:
+        """Who has not submitted the job is told its true end, and the same one each time."""
+        client, native_id = self.started(self.jobs.prints_and_exits("hello", 3), "end")
+        attached = self.trial.other(native_id)
+        attached("attach")
+        for words, who in (("read from JSON", self._from_json(client)), ("of attach", attached)):
+            told = [self.ended(who), *(who("state") for _ in range(4))]
+            if set(told) != {"FAILED"}:
+                complain(f"{self.name}: the job has ended with exit code 3, and in another process the handler {words} "
+                         f"says, each time that it is asked, {', '.join(map(str, told))}",
+                         "keep the end where every process finds it: ask the platform, and remember nothing in the "
+                         "process that submits", "handlers-are-data")  # fmt: skip
 
     def _from_json(self, client: Client) -> Client:
         text = self.raises(
@@ -294,15 +251,17 @@ class DurableLevel(Support):
     @durable()
     def test_native_ids_name_one_attempt_each(self) -> None:
         """Each attempt has an id of its own, and allocating it starts nothing."""
-        self.trial.write({"job": self.jobs.sleeps(LONG), "other job": self.jobs.sleeps(LONG)})
-        run = self.trial.new_run()
-        which = [(job, number, run) for job in ("job", "other job") for number in (1, 2)]
-        which.append(("job", 1, self.trial.new_run()))
+        self.trial.write({name: self.jobs.sleeps(LONG) for name in ALIKE})
+        run, job = self.trial.new_run(), ALIKE[0]
+        which = [*((name, 1, run) for name in ALIKE), (job, 2, run), (job, 1, self.trial.new_run())]
         clients = [self.trial.attempt(*each) for each in which]
         found = [client("allocate_id") for client in clients]
         if len(set(found)) < len(found) or not all(isinstance(native_id, str) and native_id for native_id in found):
-            complain(f"{self.name}: five attempts, one of another run, were given the ids {found}",
-                     "make the id of the run, the job and the attempt, all three", "beyond-the-nine")  # fmt: skip
+            complain(
+                f"{self.name}: {len(found)} attempts, one of another run, were given the ids {found}",
+                "make the id of the run, the job and the attempt, all three, so that different names stay different: "
+                "aiflow_ext.model.names.safe_name(text, length) sees to that", "beyond-the-nine",
+            )  # fmt: skip
         for client, native_id in zip(clients, found, strict=True):
             client("take_id", native_id=native_id)
             said = client("lookup")
@@ -312,16 +271,21 @@ class DurableLevel(Support):
                     "start nothing in allocate_id, and let lookup look at what was started",
                     "submitted-once",
                 )
+        if self.trial.marks.count("start"):
+            complain(f"{self.name}: ids were allocated, and a job has begun", "start nothing in allocate_id",
+                     "submitted-once")  # fmt: skip
 
     @durable()
     def test_lookup_tells_what_was_started(self) -> None:
         """NEVER_STARTED before the start, FOUND from then on, and for an unknown id never FOUND."""
-        self.trial.marks.put("go")
         client, native_id = self.trial.write({"job": self.jobs.counts(10)}).ready()
         self._lookup(client, "NEVER_STARTED", "the job's resources are in place and it was not submitted")
         client("submit_job")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted")
-        self._finished(client, "the job was submitted")
+        self.begun(client, "half")
+        self._lookup(self.trial.other(native_id), "FOUND", "the job runs")
+        self.trial.marks.put("go")
+        self.finished(client, "the job was submitted")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted and has ended")
         unknown = self.trial.other(_unlike(native_id), number=7)
         said = unknown("lookup")
@@ -344,7 +308,7 @@ class DurableLevel(Support):
         """Submitting a native id again finds the job that is there; or raises, and lookup says FOUND."""
         self.trial.marks.put("go")
         client, native_id = self.started(self.jobs.counts(10), "half")
-        self._finished(client, "it was submitted")
+        self.finished(client, "it was submitted")
         for _ in range(2):
             again = self.trial.other(native_id)
             again("generate_job_resource")
@@ -378,8 +342,10 @@ class DurableLevel(Support):
 
     @durable()
     def test_a_secret_is_nowhere(self) -> None:
-        """A secret reaches the job, and is in no request, no log of ours and no file of the run or the store."""
-        self.trial.write({"job": self.jobs.tells_variables(["TOKEN"])}, env={"TOKEN": {"secret": self.secret}})
+        """A secret reaches the job, and is in no request, command line, handler, log of ours, file of the run or
+        store."""
+        works = {"job": self.jobs.tells_variables(["TOKEN"]), "runs": self.jobs.counts(10)}
+        self.trial.write(works, env={"TOKEN": {"secret": self.secret}})
         value = self.zygote.env[SECRET]
         client, _ = self.trial.ready()
         shown = json.dumps(client("render")) if "render" in self.zygote.facts["offers"] else ""
@@ -393,8 +359,21 @@ class DurableLevel(Support):
         before = self._files_with(value)
         client("submit_job")
         during = self._files_with(value)
-        self._finished(client, "it reads a secret")
+        if value in client("handler"):
+            complain(f"{self.name}: a secret's value stands in the handler", "let it hold what names the job, and not "
+                     "what was sent", "secrets")  # fmt: skip
+        self.finished(client, "it reads a secret")
         client("cleanup_attempt")
+        runs, _ = self.trial.ready(job="runs")
+        runs("submit_job")
+        self.begun(runs, "half")
+        commands = remains.commands_with(value)
+        self.trial.marks.put("go")
+        self.ended(runs)
+        for command in commands:
+            complain(f"{self.name}: a secret's value stands in a command line, which everybody may read: "
+                     f"{command.replace(value, '(the secret)')[:200]}", "hand it over in the process's environment, or "
+                     "as the platform's own kind of secret", "secrets")  # fmt: skip
         record = self.trial.run()
         self.must_be(record, "FINISHED", "the job reads a secret", "see the reason", "secrets")
         told = _only(self.trial.marks.contents("told"))
@@ -434,26 +413,6 @@ class DurableLevel(Support):
         if found:
             complain(f"{self.name}: check_platform finds problems, and jobs can be run: " + "; ".join(found),
                      "tell only what keeps jobs from being run", "beyond-the-nine")  # fmt: skip
-
-    # -- helpers ----------------------------------------------------------------------------------------------------
-
-    def _finished(self, client: Client, what: str) -> None:
-        state = self.ended(client)
-        if state != "FINISHED":
-            complain(f"{self.name}: {what}; it has ended well, and its handler says {state}",
-                     "let the handler tell the job's true end", "handlers-are-data")  # fmt: skip
-
-    def _until(self, ask: Callable[[], str | None], words: str) -> None:
-        try:
-            self.ends(ask)
-        except BaseException as error:
-            if "the job has ended" in str(error):
-                complain(f"{self.name}: {words} within {self.patience:g} s", "see what the job printed", "logs")
-            raise
-
-
-def _numbered(word: str, lines: int = LINES) -> bytes:
-    return "".join(f"{word} {number}\n" for number in range(1, lines + 1)).encode()
 
 
 def _only(contents: list[bytes]) -> bytes:

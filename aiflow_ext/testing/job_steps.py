@@ -73,6 +73,22 @@ def counts(lines: int) -> None:
             wait_for("go")
 
 
+def prints_oddly(out: bytes, error: bytes) -> None:
+    sys.stdout.flush()
+    os.write(1, out[:100])
+    os.write(2, error)
+    sys.stdout.buffer.write(out[100:])
+    sys.stdout.flush()
+    mark("end")
+
+
+def keeps_a_file(text: str) -> None:
+    Path("kit.txt").write_text(text)
+    mark("kept")
+    wait_for("go")
+    mark(f"told{text}", Path("kit.txt").read_bytes())
+
+
 def tells_arguments(arguments: list[str]) -> None:
     mark("told", b"".join(os.fsencode(argument) + b"\0" for argument in arguments))
 

@@ -12,11 +12,12 @@ from aiflow_ext.testing.levels import durable
 from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.support import Support
 from aiflow_ext.testing.trial import by_name
-from aiflow_ext.testing.zygote import Raised
+from aiflow_ext.testing.zygote import NO_ANSWER, Raised
 
 BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement that are drawn from too
 ENOUGH = 500  # with --aiflow-kills=all: every line there is, or a sample of so many where there are more
 SEED = 1
+WRONG_ENOUGH = 5  # then it is known that something is wrong, and each may take the whole of one's patience
 
 
 def verdict(starts: int, ends: int, state: str) -> str | None:
@@ -34,6 +35,18 @@ def chosen(lines: int, intent: int, acknowledged: int, wanted: int | None, seed:
     draw = random.Random(seed)
     count = max(ENOUGH, len(inside) // 4) if wanted is None else min(wanted, len(inside))
     return sorted(draw.sample(inside, min(count, len(inside))))
+
+
+def lines_of(executed: list[tuple[Place, int]]) -> list[Place]:
+    """Each line once, as it is executed for the first time: one that is repeated, a poll's, is one line."""
+    found: dict[tuple[str, int], Place] = {}
+    for place, _ in executed:
+        found.setdefault((place.file, place.line), place)
+    return list(found.values())
+
+
+def _where(line: int | Place, trail: list[str]) -> str:
+    return str(line) if isinstance(line, Place) else f"line {line} (about {trail[line - 1]})"
 
 
 class KillLoop(Support):
@@ -85,24 +98,39 @@ class KillLoop(Support):
             died, words = self._killed_at(line, files)
             killed += died
             if words is not None:
-                wrong.append(f"killed at line {line}: {words}" if died else f"not killed: {words}")
+                wrong.append(f"killed at {_where(line, counted['trail'])}: {words}" if died else f"not killed: {words}")
+            if len(wrong) == WRONG_ENOUGH:
+                break
         seconds = time.monotonic() - began
+        cut = f", given up after {len(wrong)} that went wrong" if len(wrong) == WRONG_ENOUGH else ""
         told = (
             f"{killed} kills at {len(lines)} of {counted['lines']} lines{kind} (intent at {counted['intent']}, "
-            f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s"
+            f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s{cut}"
         )
         self.notes.append(f"kill loop: {told}")
         if wrong:
             complain(
-                f"{self.name}: {told}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong[:10]),
+                f"{self.name}: {told}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong),
                 "begun twice: submit_job must take what it finds under its native id for its own, and lookup must not "
                 "say NEVER_STARTED for it; not begun or LOST: lookup must not say FOUND or UNKNOWN before the start",
                 "killed-at-any-line",
             )
 
-    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int] | list[int | Place], str]:
-        """Where to kill, so often as ``wanted`` (None: at all that must be), and words on how that was chosen."""
-        return chosen(counted["lines"], counted["intent"], counted["acknowledged"], wanted, self._seed()), ""
+    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], str]:
+        """Where to kill, so often as ``wanted`` (None: at all that must be), and words on how that was chosen.
+
+        Half of them are lines of the plugin: a few among hundreds, and the ones that its author has written.
+        """
+        first, last = counted["intent"], counted["acknowledged"] + 1
+        own = lines_of([(Place(*place), number) for *place, number in counted["own"] if first <= number <= last])
+        count = len(own) if wanted is None else min(len(own), wanted // 2)
+        random.Random(self._seed()).shuffle(own)
+        beside = {Place(*place) for *place, _ in counted["beside"]}
+        own.sort(key=lambda place: place not in beside)  # those next to I/O first: what comes between two of them
+        taken = own[:count]
+        drawn = chosen(counted["lines"], counted["intent"], counted["acknowledged"],
+                       None if wanted is None else wanted - count, self._seed())  # fmt: skip
+        return [*taken, *drawn], f", {count} of the plugin's own {len(own)}" if own else ""
 
     def _killed_at(self, line: int | Place, files: list[str]) -> tuple[bool, str | None]:
         """Whether the client was killed at ``line``, and what is wrong after the run was resumed."""
@@ -111,7 +139,7 @@ class KillLoop(Support):
         run = client("prepare_run")["run"]
         self.trial.runs.append(run)
         client.send("drive_traced", at=line, files=files)
-        died = False
+        died, late = False, ""
         try:
             record: dict[str, Any] = client.answer("drive_traced")["record"]
         except Raised as raised:
@@ -123,7 +151,10 @@ class KillLoop(Support):
                 again("take_up", run=run)
                 record = again("drive")
             except Raised as raised_later:
-                return True, f"resume {raised_later}"
+                if raised_later.kind != NO_ANSWER:
+                    return True, f"resume {raised_later}"
+                record = self.trial.client()("stands", run=run)
+                late = f"; the resumed run has not ended within {self.patience:g} s"
             finally:
                 again.kill()
         finally:
@@ -131,7 +162,7 @@ class KillLoop(Support):
         job = by_name(record)["jobs"]["job"]
         words = verdict(self.trial.marks.count("start"), self.trial.marks.count("end"), job["state"])
         reason = f" ({job['reason']})" if words and job["reason"] else ""
-        return died, words and words + reason
+        return died, words and words + reason + late
 
     def _wanted(self) -> int | None:
         said = self.pytest_config.getoption("--aiflow-kills", default=None)

@@ -36,6 +36,21 @@ _CURES = {
     "logs": ("return the bytes from the offset on; b'' where there are none yet", "logs"),
     "stop": ("stopping is fine at any time and any number of times", "stopping-and-cleaning-up"),
     "drive": ("let every method that takes a job bear being called by a run", "the-nine-methods"),
+    "driven": ("let every method return; where a job has ended, let watch or submit_job tell it",
+               "what-a-run-waits-for"),
+    "stop_run": ("let stop_job end the job, and return; let submit_job return once the job is gone",
+                 "stopping-and-cleaning-up"),
+    "bare": ("let every method return", "the-nine-methods"),
+    "bare_submitted": ("let stop_job end what submit_job waits for", "stopping-and-cleaning-up"),
+    "events": ("let watch take the ids of attempts that wait, run and have ended", "what-a-run-waits-for"),
+    "take_up": ("let generate take the stored graph", "the-nine-methods"),
+}  # fmt: skip
+_CURES["prepare_run"], _CURES["over"] = _CURES["open"], _CURES["state"]
+# The same, where the kind of what was raised says more than the call.
+_KINDS = {
+    "PluginTypeError": ("let generate return an object of the class that job_type returns", "the-nine-methods"),
+    "StateError": ("remove in cleanup_job only what the plugin has made: the run's folder is the run's",
+                   "stopping-and-cleaning-up"),
 }  # fmt: skip
 
 
@@ -69,7 +84,8 @@ def durable(*needs: str) -> Callable[[F], F]:
 
 
 def _told(self: Any, raised: Raised) -> None:
-    cure, anchor = _CURES.get(raised.call, ("see the traceback", "prove-it-right"))
-    trace = "\n".join(f"    {line}" for line in raised.trace.strip().splitlines())
+    cure, anchor = _KINDS.get(raised.kind) or _CURES.get(raised.call, ("see the traceback", "prove-it-right"))
+    theirs = any(f'"{file}' in raised.trace for file in self.zygote.facts["files"])
+    trace = "\n".join(f"    {line}" for line in raised.trace.strip().splitlines()) if theirs else ""
     words = f"{self.platform}.{self.engine}: {raised.call}: {raised.kind}: {raised.words}"
     complain(f"{words}\n{trace}" if trace else words, cure, anchor)

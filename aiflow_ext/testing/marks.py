@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiflow_ext.testing.complaint import complain
 
-# Sent along with python jobs as kit_marks.py.
+# Sent along with python jobs as kit_marks.py, or executed by a shell's.
+_URL_MODULE = """
+import sys, time, uuid
+from fsspec.core import url_to_fs
+
+FS, WHERE = url_to_fs({url!r}, **{options!r})
+
+
+def mark(kind, content=b""):
+    with FS.open(f"{{WHERE}}/{{kind}}.{{uuid.uuid4().hex}}", "wb") as file:
+        file.write(content)
+
+
+def wait_for(kind):
+    while not any(name.rpartition("/")[2].startswith(kind + ".") for name in names()):
+        time.sleep(0.2)
+
+
+def names():
+    FS.invalidate_cache()
+    try:
+        return FS.ls(WHERE, detail=False)
+    except FileNotFoundError:
+        return []
+"""
 _MODULE = """
 import os, tempfile, time
 
@@ -30,8 +56,8 @@ def wait_for(kind):
 class Marks:
     """Marks as files of a folder that the jobs see under the same path.
 
-    For jobs that do not, subclass it for a place that they do see (an object store, WebHDFS) and return it from
-    :meth:`JobPluginConformance.marks`: what a job executes to leave a mark, and how marks are read.
+    For jobs that do not, return :class:`UrlMarks` from :meth:`JobPluginConformance.marks`, or a subclass for a place
+    that they do see: what a job executes to leave a mark, and how marks are read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,3 +114,55 @@ class Marks:
 
     def _files(self, kind: str) -> list[Path]:
         return list(self.folder.glob(f"{kind}.*"))
+
+
+class UrlMarks(Marks):
+    """Marks as objects below a URL that client and jobs reach: an object store, WebHDFS, whatever fsspec knows.
+
+    Args:
+        url: a place of the test's own.
+        python: what the jobs' python is called; it has fsspec, and what the URL's file system needs.
+        options: for fsspec, beside what it takes from the environment: an endpoint, a user.
+    """
+
+    def __init__(self, url: str, python: str = "python3", options: Mapping[str, Any] | None = None) -> None:
+        self.url, self.python, self.options = url.rstrip("/"), python, dict(options or {})
+        from fsspec.core import url_to_fs
+
+        self._fs, self._where = url_to_fs(self.url, **self.options)
+        self._fs.makedirs(self._where, exist_ok=True)
+
+    def shell(self, kind: str, content: str = "") -> str:
+        return f"{content or 'true'} | {self._python('mark', kind)}"
+
+    def shell_wait(self, kind: str) -> str:
+        return self._python("wait_for", kind)
+
+    def _python(self, what: str, kind: str) -> str:
+        more = ", sys.stdin.buffer.read()" if what == "mark" else ""
+        code = f"{self.python_module()}\n{what}({kind!r}{more})\n"
+        return f"{self.python} -c {shlex.quote(code)}"
+
+    def python_module(self) -> str:
+        return _URL_MODULE.format(url=self.url, options=self.options)
+
+    def count(self, kind: str) -> int:
+        return len(self._names(kind))
+
+    def contents(self, kind: str) -> list[bytes]:
+        return [self._fs.cat_file(name) for name in self._names(kind)]
+
+    def put(self, kind: str) -> None:
+        self._fs.pipe_file(f"{self._where}/{kind}.put", b"")
+
+    def clear(self) -> None:
+        for name in self._names(""):
+            self._fs.rm_file(name)
+
+    def _names(self, kind: str) -> list[str]:
+        self._fs.invalidate_cache()
+        try:
+            names = self._fs.ls(self._where, detail=False)
+        except FileNotFoundError:  # an object store has no empty folders
+            return []
+        return [str(name) for name in names if str(name).rpartition("/")[2].startswith(f"{kind}." if kind else "")]

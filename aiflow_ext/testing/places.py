@@ -14,4 +14,9 @@ class Place(NamedTuple):
     time: int
 
     def __str__(self) -> str:
-        return f"{os.sep.join(self.file.split(os.sep)[-2:])}:{self.line} (time {self.time})"
+        return f"{shown(self.file, self.line)} (time {self.time})"
+
+
+def shown(file: str, line: int) -> str:
+    """A line for people: ``run/driver.py:411``."""
+    return f"{os.sep.join(file.split(os.sep)[-2:])}:{line}"

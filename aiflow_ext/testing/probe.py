@@ -7,6 +7,8 @@ if __name__ == "__main__" and sys.path and sys.path[0] == __file__.rpartition("/
 
 import json
 
+BEGIN = "\nwhat was found: "
+
 
 def main() -> None:
     """Tell, as JSON on standard output."""
@@ -21,7 +23,7 @@ def main() -> None:
         af.PluginHost().resolve(platform, engine)
     except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
-    print(json.dumps({"records": records, "listed": listed, "resolved": sorted(sys.modules), "error": error}))
+    print(BEGIN + json.dumps({"records": records, "listed": listed, "resolved": sorted(sys.modules), "error": error}))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,18 @@ def marked(run: str) -> dict[int, str]:
     return found
 
 
+def commands_with(text: str) -> list[str]:
+    """The command lines of this machine that hold ``text``."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if text in command:
+                    found.append(command)
+    return found
+
+
 def alive(stat: bytes) -> bool:
     """Whether the process lives that once had this /proc/PID/stat. Of another machine's, nothing is known: False."""
     if not stat:

@@ -65,11 +65,14 @@ def _say(control: socket.socket, what: dict[str, object]) -> None:
     control.sendall(json.dumps(what).encode() + b"\n")
 
 
-def _print_to(log: str) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+def _print_to(log: str, out: str | None = None) -> None:
+    """From now on standard error goes to ``log``; and so does standard output, unless it has a file of its own."""
+    for path, numbers in ((log, (1, 2)), (out, (1,))):
+        if path is not None:
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            for number in numbers:
+                os.dup2(file, number)
+            os.close(file)
 
 
 def _as_client(channel: socket.socket, asked: dict[str, str]) -> None:
@@ -79,7 +82,7 @@ def _as_client(channel: socket.socket, asked: dict[str, str]) -> None:
     code = 70
     try:
         os.setsid()
-        _print_to(asked["log"])
+        _print_to(asked["log"], asked["out"])
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
         from aiflow_ext.testing.client import serve
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,7 @@ class Support:
 
     platform: ClassVar[str]
     engine: ClassVar[str]
+    env: ClassVar[Mapping[str, str]]
     patience: ClassVar[float]
     at_once: ClassVar[int]
     kills: ClassVar[int]
@@ -42,8 +43,28 @@ class Support:
         """An attempt of a job that does ``work``, submitted and begun; and its native id."""
         client, native_id = self.trial.write({"job": work}).ready()
         client("submit_job")
-        self.trial.marks.wait(mark, self.patience)
+        self.begun(client, mark)
         return client, native_id
+
+    def begun(self, client: Client, mark: str = "start", count: int = 1) -> None:
+        """Wait until what ``client`` has submitted has left its mark; complains where it does not, or has ended."""
+        marks, asked = self.trial.marks, time.monotonic()
+        deadline = asked + self.patience
+        while marks.count(mark) < count:
+            now = time.monotonic()
+            if now > deadline:
+                marks.wait(mark, 0.0, count)  # complains
+                return
+            if now > asked + 1.0:
+                asked, over = now, client("over")
+                if over is not None and marks.count(mark) < count:
+                    complain(
+                        f"{self.name}: the job was submitted, and has ended without what it was to do first: the mark "
+                        f"{mark!r} is not there; {over}",
+                        "see what it wrote on stderr, and what submit_job makes of it. Where your jobs cannot see the "
+                        "client's folders, override marks()", "jobs-and-marks",
+                    )  # fmt: skip
+            time.sleep(0.01)
 
     def ended(self, client: Client) -> str:
         """Wait for an attempt's end; the state it is in then."""
@@ -98,3 +119,18 @@ class Support:
             failed = raised
         trace = "".join(f"\n    {line}" for line in failed.trace.strip().splitlines())
         complain(f"{self.name}: {call} {words}: {failed.kind}: {failed.words}{trace}", cure, anchor)
+
+    def finished(self, client: Client, what: str) -> None:
+        """Wait for the end of a job that succeeds; complains where its handler says otherwise."""
+        state = self.ended(client)
+        if state != "FINISHED":
+            complain(f"{self.name}: {what}; it has ended well, and its handler says {state}",
+                     "let the handler tell the job's true end", "handlers-are-data")  # fmt: skip
+
+    def until(self, there: Callable[[], bool], words: str) -> None:
+        """Wait until something is ``there``; complains with ``words`` where it does not come."""
+        deadline = time.monotonic() + self.patience
+        while not there():
+            if time.monotonic() > deadline:
+                complain(f"{self.name}: {words} within {self.patience:g} s", "see what the job printed", "logs")
+            time.sleep(0.02)

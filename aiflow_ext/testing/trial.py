@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.testing import remains
+from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.works import Work
-from aiflow_ext.testing.zygote import Client, Zygote
+from aiflow_ext.testing.zygote import NO_ANSWER, Client, Raised, Zygote
 
 
 class Trial:
@@ -101,7 +102,31 @@ class Trial:
         """Run the project to its end; the run's record, jobs by name."""
         client = self.client()
         self.runs.append(client("prepare_run", jobs=jobs)["run"])
-        return by_name(client("drive"))
+        return by_name(self.drive(client))
+
+    def drive(self, client: Client) -> dict[str, Any]:
+        """Have a client drive the latest run to its end; complains where that does not come."""
+        try:
+            record: dict[str, Any] = client("drive")
+        except Raised as raised:
+            if raised.kind != NO_ANSWER:
+                raise
+            failed = raised
+        else:
+            return record
+        jobs = self.client()("stands", run=self.runs[-1])["jobs"]
+        told = "; ".join(f"{job['name']!r} is {job['state']}" + (f" ({job['reason']})" if job["reason"] else "")
+                         for job in jobs if job["state"] not in ("FINISHED", "FAILED", "SKIPPED"))  # fmt: skip
+        files = self.zygote.facts["files"]
+        inside = any(f'"{file}' in failed.trace for file in files)
+        complain(
+            f"a run has not ended within {self.patience:g} s; {told or 'all of its jobs have'}"
+            + (f"; this is where it was:\n{failed.trace}" if inside else ""),
+            "let every method return. Where a job has ended and the record does not have it: let submit_job return "
+            "then, or, in a durable plugin, let watch tell the end of each attempt, also of those that come into "
+            "native_ids while it is read",
+            "what-a-run-waits-for",
+        )
 
     def marked(self, seconds: float = 0.0) -> dict[int, str]:
         """Processes that carry the mark of one of the trial's attempts, and still do in ``seconds``."""

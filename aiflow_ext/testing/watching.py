@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any
 
@@ -13,32 +13,41 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FILES = {"os.mkdir": "makes the folder", "os.rename": "renames", "os.remove": "removes", "os.rmdir": "removes",
           "os.link": "links", "os.symlink": "links", "os.truncate": "changes", "os.chmod": "changes",
           "shutil.rmtree": "removes", "shutil.copyfile": "copies", "shutil.move": "moves",
-          "tempfile.mkstemp": "makes the file", "tempfile.mkdtemp": "makes the folder"}  # fmt: skip
+          "tempfile.mkstemp": "makes the file", "tempfile.mkdtemp": "makes the folder", "os.chown": "changes",
+          "sqlite3.connect": "opens the database", "os.chdir": "goes to the folder"}  # fmt: skip
+_VARIABLES = ("os.putenv", "os.unsetenv")
 _PROCESSES = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.startfile"}
 _NAMES = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
 
 
 class Watching:
-    """While it is entered, the code of this thread that reaches for the network is refused and told.
+    """While it is entered, the code that reaches for the network is refused and told: of this thread, and of new ones.
+
+    Args:
+        readable: folders whose files may be read, beside those of the interpreter and of what is importable; None: all.
 
     Attributes:
         seen: what was done, in words.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, readable: Collection[str] | None = None) -> None:
         self.seen: list[str] = []
-        self._thread = 0
+        self._readable = None if readable is None else _folders([*readable, *_ALWAYS, *sys.path])
+        self._others: set[int | None] = set()
+        self._hears = False
 
     def __enter__(self) -> Watching:
         sys.addaudithook(self._hear)  # cannot be taken away again; deaf once it is left
-        self._thread = threading.get_ident()
+        # Its own thread, and those that are started meanwhile.
+        self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        self._hears = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._thread = 0
+        self._hears = False
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if threading.get_ident() != self._thread:
+        if not self._hears or threading.get_ident() in self._others:
             return
         words = self._words(event, arguments)
         if words is None:
@@ -50,18 +59,36 @@ class Watching:
     def _words(self, event: str, arguments: tuple[Any, ...]) -> str | None:
         if event == "open":
             path, _, flags = arguments
-            writes = isinstance(flags, int) and flags & _WRITES and isinstance(path, (str, bytes))
-            return None if not writes or _is_cache(path) else f"writes {os.fsdecode(path)}"
+            if not isinstance(flags, int) or not isinstance(path, (str, bytes)) or _is_cache(path):
+                return None
+            if flags & _WRITES:
+                return f"writes {os.fsdecode(path)}"
+            path = os.path.realpath(os.fsdecode(path))
+            return None if self._readable is None or path.startswith(self._readable) else f"reads {path}"
         if event in _FILES:
-            return f"{_FILES[event]} {arguments[0]}" if not _is_cache(arguments[0]) else None
+            return f"{_FILES[event]} {_text(arguments[0])}" if not _is_cache(arguments[0]) else None
+        if event in _VARIABLES:
+            return f"changes the environment's variable {_text(arguments[0])}"
         if event in _PROCESSES:
             return f"starts a process: {arguments[:2]}"
         if event in _NAMES:
             return f"asks for the address of {arguments[0]}"
         if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-            unix = getattr(arguments[0], "family", None) == socket.AF_UNIX
-            return None if unix else f"connects to {arguments[1]}"
+            return f"connects to {_text(arguments[1])}"
         return None
+
+
+# Where the interpreter and its libraries look things up: the local time, host names, types of files.
+_ALWAYS = (sys.prefix, sys.base_prefix, "/usr", "/lib", "/proc", "/dev", "/etc/localtime", "/etc/mime.types")
+
+
+def _folders(paths: Collection[str]) -> tuple[str, ...]:
+    real = {os.path.realpath(path) for path in paths if path}
+    return tuple(path if os.path.isfile(path) else os.path.join(path, "") for path in real)
+
+
+def _text(value: Any) -> str:
+    return os.fsdecode(value) if isinstance(value, (str, bytes)) else str(value)
 
 
 def _is_cache(path: Any) -> bool:

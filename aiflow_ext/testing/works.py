@@ -12,6 +12,12 @@ import pytest
 
 from aiflow_ext.testing.marks import Marks
 
+# No text in any encoding, all ends of lines, a line longer than a buffer, and a last one without an end.
+ODD = b"\xff\xfe caf\xc3\xa9 \xc3\r\ncarriage\rreturn\ttab \x00 \x1b[1m\n\n"
+LONG_LINE = 100_000
+ODD_OUT = ODD + b"x" * LONG_LINE + b"\nlast"
+ODD_ERR = b"error, last"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -66,6 +72,15 @@ class Works:
         """Prints ``line 1`` to ``line N``, and ``error 1`` to ``error N`` on stderr; in the middle it leaves ``half``
         and waits for ``go``."""
         self._leave_out("counts")
+
+    def prints_oddly(self) -> Work:
+        """Prints ``ODD_OUT`` on stdout and ``ODD_ERR`` on stderr, and leaves ``end``."""
+        self._leave_out("prints_oddly")
+
+    def keeps_a_file(self, text: str) -> Work:
+        """Writes ``text`` into ``kit.txt`` of the folder it is in, leaves ``kept``, waits for ``go`` and leaves
+        ``told<text>`` with what is in that file then."""
+        self._leave_out("keeps_a_file")
 
     def tells_arguments(self, arguments: Sequence[str]) -> Work:
         """Leaves ``told`` with the arguments that it was given, a NUL after each."""
@@ -125,6 +140,19 @@ class CommandWorks(Works):
             "i=0", loop.format(lines // 2), self.marks.shell("half"), self.marks.shell_wait("go"), loop.format(lines)
         )
 
+    def prints_oddly(self) -> Work:
+        odd = "".join(f"\\{byte:03o}" for byte in ODD)
+        return self._script(
+            f"printf '{odd}'; head -c {LONG_LINE} /dev/zero | tr '\\0' x; printf '\\nlast'",
+            "printf 'error, last' >&2", self.marks.shell("end"),
+        )  # fmt: skip
+
+    def keeps_a_file(self, text: str) -> Work:
+        return self._script(
+            f"printf %s {shlex.quote(text)} > kit.txt", self.marks.shell("kept"), self.marks.shell_wait("go"),
+            self.marks.shell(f"told{text}", "cat kit.txt"),
+        )  # fmt: skip
+
     def tells_arguments(self, arguments: Sequence[str]) -> Work:
         script = self.marks.shell("told", 'printf "%s\\0" "$@"')
         return Work(f"af.cmd({['/bin/sh', '-c', script, 'sh', *arguments]!r})")
@@ -174,6 +202,12 @@ class PythonWorks(Works):
 
     def counts(self, lines: int) -> Work:
         return self._call("counts", lines)
+
+    def prints_oddly(self) -> Work:
+        return self._call("prints_oddly", ODD_OUT, ODD_ERR)
+
+    def keeps_a_file(self, text: str) -> Work:
+        return self._call("keeps_a_file", text)
 
     def tells_arguments(self, arguments: Sequence[str]) -> Work:
         return self._call("tells_arguments", list(arguments))

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+NO_ANSWER = "no answer"
+
 
 class Raised(Exception):
     """A call into the plugin raised; or the client that made it died, or did not answer."""
@@ -83,7 +85,7 @@ class Client:
                     self._channel.recv(1)
                 trace = self._tail()
                 self.kill()
-                raise Raised(call, "no answer", f"it has not returned within {timeout:g} s", trace) from None
+                raise Raised(call, NO_ANSWER, f"it has not returned within {timeout:g} s", trace) from None
             except OSError:
                 return None
             if not data:
@@ -148,7 +150,8 @@ class Zygote:
         """A new client of the project in ``root``."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         log = root / "client.log"
-        socket.send_fds(self._control, [json.dumps({"fork": str(root), "log": str(log)}).encode()], [theirs.fileno()])
+        told = {"fork": str(root), "log": str(log), "out": str(root / "client.out")}
+        socket.send_fds(self._control, [json.dumps(told).encode()], [theirs.fileno()])
         theirs.close()
         found = self._read()
         assert found is not None, "the zygote is gone"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import AIGraph, AINode, AISubGraph, DataEdge, Nodes, OutputFile
 from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.translate.collector import paused
 
 
 class JobEdge(Jsonable):
@@ -40,15 +40,8 @@ class JobGraph(Jsonable):
 
 def split(graph: AIGraph) -> JobGraph:
     """Split a graph that ``check_graph`` found no mistake in."""
-    # Nothing here becomes garbage, and a collection would walk the whole graph to find that out: it made this 1.7
-    # times as slow for 100,000 nodes.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with paused():
         return _split(graph)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _split(graph: AIGraph) -> JobGraph:

@@ -10,6 +10,8 @@ import select
 import subprocess
 import sys
 
+import pytest
+
 from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -116,6 +118,35 @@ def test_the_exit_codes_are_those_of_the_table(project, cli):
     assert cli("why", "local", "cmd_line").returncode == 0
     assert cli("why", "slurm", "cmd_line").returncode == 4
     assert cli("run", project.root, env={**os.environ, "AIFLOW_PLUGINS_DENY": "aiflow-ext-local"}).returncode == 5
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("run", "{}", "--from-run", "x"), 2, "--only"),
+        (("run", "{}", "--firing-id", ""), 2, "empty"),
+        (("stop", "", "--project", "{}"), 3, "empty"),
+        (("logs", "latest", "--attempt", "9", "--project", "{}"), 3, "no job of run"),
+        (("logs", "latest", "a", "--attempt", "9", "--project", "{}"), 3, "there is no attempt 9"),
+        (("gc", "--older-than", "a while"), 2, "such as 30d"),
+    ],
+)
+def test_what_a_command_cannot_mean_is_told_and_not_guessed(project, cli, cli_env, tmp_path, args, code, words):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    env = {**cli_env, "XDG_STATE_HOME": str(tmp_path / "state")}
+    assert cli("run", project.root, env=env).returncode == 0
+    done = cli(*[arg.format(project.root) for arg in args], env=env)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+def test_a_project_that_has_never_been_run_has_no_runs_and_nothing_to_remove(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    assert (cli("runs", "--project", project.root, "--json").stdout, (project.root / ".aiflow").exists()) == (
+        "[]\n",
+        False,
+    )
+    assert cli("gc", "--keep", "1", "--project", project.root).returncode == 0
 
 
 def test_a_users_mistake_never_shows_a_traceback(project, cli):

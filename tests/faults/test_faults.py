@@ -47,6 +47,7 @@ def finishes(bench, **options):
 
 def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
     with sqlite3.connect(waiting.state / "state.db") as db:
+        (version,) = db.execute("pragma user_version").fetchone()
         db.execute("pragma user_version = 99")
     db.close()
     for args in (("run", str(waiting.project.root)), ("resume", "latest"), ("status", "latest")):
@@ -56,7 +57,7 @@ def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
         assert "pip install --upgrade aiflow-ext" in said
     with sqlite3.connect(waiting.state / "state.db") as db:
         assert db.execute("pragma user_version").fetchone() == (99,)
-        db.execute("pragma user_version = 1")
+        db.execute(f"pragma user_version = {version}")
     db.close()
     finishes(waiting)
 
@@ -105,6 +106,25 @@ def test_a_state_folder_that_cannot_be_written_is_named_with_its_cure(waiting):
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
+    finishes(waiting)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root; CI runs this as root")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(("resume", "latest"), 6), (("stop", "latest"), 6), (("status", "latest"), 0), (("logs", "latest"), 0),
+     (("graph", "latest"), 0), (("runs",), 0), (("gc", "--keep", "0"), 0)],
+)  # fmt: skip
+def test_on_a_read_only_disk_a_run_can_be_looked_at_and_what_must_write_says_so(waiting, args, code):
+    root = str(waiting.project.root)
+    argv = [sys.executable, "-m", "aiflow_ext", *args, "--project", root]
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    apart = ["unshare", "-m", "sh", "-c", script, "sh", root, *argv]
+    done = subprocess.run(apart, env=waiting.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code:
+        assert "the run's folder cannot be written: Read-only file system" in done.stderr
     finishes(waiting)
 
 

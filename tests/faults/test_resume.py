@@ -131,6 +131,26 @@ def test_a_timeout_counts_the_time_under_an_earlier_driver(bench, until):
     assert bench.ends == {"a": ("FAILED", 1)}
 
 
+def test_a_job_that_ran_and_ended_before_anybody_looked_has_run_for_those_who_wait(bench):
+    """The driver's death at the first news of a job is injected."""
+    bench.workflow({"a": bench.gate("a", 3), "b": "true"}, ("b", "a", "running"))
+    dies = (
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driver import Driver\n"
+        "Driver._event = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
+    )
+    died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
+    assert died.returncode == -signal.SIGKILL
+    bench.up("a")
+    bench.release("a")
+    until_ended = ("status", "latest", "--project", str(bench.project.root))
+    while "FAILED" not in bench.call(*until_ended)[1]:
+        pass
+    attempt = bench.attempt("a")
+    assert attempt.started_at <= attempt.ended_at
+    assert bench.resume()[0] == 1
+    assert bench.ends == {"a": ("FAILED", 1), "b": ("FINISHED", 1)}
+
+
 def test_a_stop_that_the_driver_died_in_is_finished_by_the_next(bench, until, nothing_left):
     bench.project.jobs(
         'with af.job("a"): af.cmd("trap \'\' TERM; : > $MARKS/start-a-1-x; while :; do sleep 1; done")',

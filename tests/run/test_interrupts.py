@@ -83,7 +83,8 @@ def test_what_waited_for_its_turn_at_a_stop_has_no_attempt_and_runs_when_taken_u
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_without_a_terminal_a_signal_leaves_the_jobs_running_and_says_so(sleeping, cli_env, number, tmp_path):
-    run = start(sleeping, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = start(sleeping, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # fmt: skip
     until(lambda: job_is_up(sleeping), "the job does not start")
     run.send_signal(number)
     _, err = run.communicate(timeout=30)
@@ -97,6 +98,29 @@ def test_without_a_terminal_a_signal_leaves_the_jobs_running_and_says_so(sleepin
     assert record.state == "running"
     os.kill(record.pid, 0)
     supervisor.stop("slow/1", 0.0)
+
+
+def test_a_driver_under_nohup_drives_on_when_the_terminal_is_closed(sleeping, cli_env, nothing_left):
+    run = start(sleeping, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
+    until(lambda: job_is_up(sleeping), "the job does not start")
+    run.send_signal(signal.SIGHUP)
+    stop = [sys.executable, "-m", "aiflow_ext", "stop", "latest", "slow", "--grace", "0", "--project"]
+    subprocess.run([*stop, str(sleeping.root)], env=cli_env, check=True, capture_output=True, timeout=60)
+    run.communicate(timeout=30)
+    assert run.returncode == 7
+    nothing_left()
+
+
+def test_a_driver_that_is_interrupted_while_it_is_still_being_loaded_says_so_without_a_traceback():
+    code = (  # the moment is injected
+        "import sys\nfrom aiflow_ext.cli import main\n"
+        "class Finder:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'aiflow_ext.cli.commands': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\nmain(['runs'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "aiflow-ext: interrupted\n")
 
 
 def test_on_a_terminal_ctrl_c_asks_and_ctrl_c_again_stops(sleeping, cli_env, nothing_left):

@@ -85,6 +85,20 @@ def test_a_job_after_a_stream_job_starts_when_that_runs(project, run_json):
     assert states(run_json(project, "--jobs", "2")) == {"serve": "FINISHED", "use": "FINISHED"}
 
 
+def test_stream_jobs_take_no_other_jobs_turn_away(project, run_json):
+    wait = 'while ! test -e "$AIFLOW_CHECKPOINT_DIR/../use/done"; do sleep 0.05; done'
+    project.jobs(
+        f"""
+        with af.job("one"): af.cmd('{wait}')
+        with af.job("two"): af.cmd('{wait}')
+        with af.job("use"): af.cmd('touch "$AIFLOW_CHECKPOINT_DIR/done"')
+        af.run_after("use", ["one", "two"])
+        """,
+        CMD + "one: {exec_mode: stream, timeout: 60}\ntwo: {exec_mode: stream, timeout: 60}\nuse: {}\n",
+    )
+    assert set(states(run_json(project, "--jobs", "1")).values()) == {"FINISHED"}
+
+
 def test_no_more_jobs_run_at_once_than_allowed(project, run_json):
     body = "\n".join(f'with af.job("j{n}"): af.cmd("true")' for n in range(8))
     project.jobs(body, CMD + "".join(f"j{n}: {{}}\n" for n in range(8)))

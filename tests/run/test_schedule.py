@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import select
 import subprocess
 import sys
 import time
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -41,6 +42,33 @@ def at(text):
 )
 def test_when_a_job_was_due_and_is_due_next(given, now, last, following):
     assert previous_and_next(PeriodicConfig(**given), at(now)) == (at(last), at(following))
+
+
+@pytest.mark.parametrize("cron", ["30 2 * * *", "15 1-3 * * *", "*/30 * * * *", "0 * * * *", "0 0 * * *"])
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Europe/Berlin", "2026-03-28T20:00:00"),
+        ("Europe/Berlin", "2026-10-24T20:00:00"),
+        ("America/New_York", "2026-11-01T00:00:00"),
+        ("Australia/Lord_Howe", "2026-04-04T10:00:00"),
+        ("America/Santiago", "2026-09-05T20:00:00"),
+    ],
+)
+def test_where_the_clock_is_changed_moments_follow_each_other_and_none_is_due_in_the_past(zone, day, cron):
+    given = PeriodicConfig(cron=cron, time_zone=zone)
+    fired, following, now = [], None, at(day)
+    for _ in range(12 * 12):
+        last, then = previous_and_next(given, now)
+        assert last <= now < then
+        if not fired or last != fired[-1]:
+            assert following in (None, last)
+            fired.append(last)
+        following, now = then, now + timedelta(minutes=5)
+    if cron.endswith("* * * *"):  # so often that what is skipped or repeated on the clock is as long as ever
+        assert {after - before for before, after in itertools.pairwise(fired)} == {
+            timedelta(minutes=30 if cron[0] == "*" else 60)
+        } or zone == "Australia/Lord_Howe"
 
 
 def firings(root):

@@ -19,13 +19,43 @@ SECRET = "test_a_secret_is_nowhere"
 HANDLER = "test_the_handler_works_in_another_process"
 KILLED = "test_killed_anywhere_it_runs_exactly_once"
 LOGS = "test_logs_are_complete_and_in_order"
+BYTES = "test_logs_are_bytes"
+FOLLOWED = "test_logs_can_be_followed"
+SIDE = "test_jobs_run_side_by_side"
+MANY = "test_many_jobs_at_once"
+OUTPUT = "test_standard_output_is_left_alone"
+WAITING = "test_waiting_costs_nothing"
+ELSEWHERE = "test_another_process_learns_of_a_failure"
+RESOLVING = "test_resolving_imports_this_plugin_alone"
 
 # Module, class, the test that must fail, and words that its author must read.
 WRONG = [
     ("wrong_base", "WrongPlatformName", FOUND, "elsewhere"),
     ("wrong_base", "GivesInstances", FOUND, "job_type"),
     ("wrong_base", "LacksAMethod", FOUND, "cleanup_job"),
-    ("wrong_import", "ImportsAnother", "test_resolving_imports_this_plugin_alone", "which is the job plugin"),
+    ("wrong_import", "ImportsAnother", RESOLVING, "which is the job plugin"),
+    ("wrong_output", "PrintsABanner", RESOLVING, "said:\n    a banner"),
+    ("wrong_base", "GeneratesADict", REPEATABLE, "an object of the class that job_type returns"),
+    ("wrong_base", "KnowsWhoAsks", REPEATABLE, "user"),
+    ("wrong_base", "KnowsWhereItIs", REPEATABLE, "folder"),
+    ("wrong_base", "AsksInAThread", OFFLINE, "127.0.0.1"),
+    ("wrong_base", "AsksADaemon", OFFLINE, "connects to /run/docker.sock"),
+    ("wrong_base", "SetsAVariable", OFFLINE, "SLURM_CONF"),
+    ("wrong_base", "ReadsItsOwnConfig", OFFLINE, "reads /etc/hosts"),
+    ("wrong_base", "PrintsItsProgress", OUTPUT, "generating"),
+    ("wrong_base", "TakesSignalsForSuccess", "test_a_job_that_a_signal_ends_is_failed", "recorded as FINISHED"),
+    ("wrong_base", "FillsAPipe", "test_a_job_may_print_much", "'job' is RUNNING"),
+    ("wrong_base", "CleansTheFolder", "test_cleanup_leaves_nothing", "stdout and stderr"),
+    ("wrong_durable", "SafeNames", "test_native_ids_name_one_attempt_each", "safe_name"),
+    ("wrong_base", "OneAtATime", SIDE, "of 2 jobs at once 1 have begun"),
+    ("wrong_base", "OneFolderForAll", SIDE, "runs in the same folder"),
+    ("wrong_durable", "RunsAgainLater", "test_nothing_is_executed_later", "executed 2 times"),
+    ("wrong_by_hand", "StopsItsGroup", "test_what_a_job_has_started_ends_with_it", "processes of it are left"),
+    ("wrong_handlers", "StopsTheWholeRun", "test_a_stop_is_one_job_s", "recorded as"),
+    ("wrong_handlers", "WaitsInSteps", FOLLOWED, "wait(0.2) takes 5."),
+    ("wrong_handlers", "AttachesNothing", HANDLER, "attach: TypeError: it returned None"),
+    ("wrong_handlers", "KnowsTheEndedOnly", LOOKUP, "lookup says UNKNOWN instead of FOUND"),
+    ("wrong_base", "WaitsInStop", "test_stop_comes_twice", "no answer"),
     ("wrong_base", "HasAClock", REPEATABLE, "script"),
     ("wrong_durable", "ChangesItsGraph", REPEATABLE, "changed its sub_graph"),
     ("wrong_base", "WritesInTheProject", OFFLINE, "job.sh"),
@@ -49,24 +79,48 @@ WRONG = [
     ("wrong_durable", "RenderWrites", "test_render_is_offline_and_writes_nothing", "request.json"),
     ("wrong_durable", "RendersSecrets", SECRET, "what render shows"),
     ("wrong_durable", "WritesSecrets", SECRET, "environment"),
-    ("wrong_durable", "CutsLogs", LOGS, "2048 bytes instead of"),
-    ("wrong_durable", "RepeatsLogs", LOGS, "they part at byte"),
-    ("wrong_durable", "HandlerIsNoData", HANDLER, "lock"),
-    ("wrong_durable", "HandlerStaysAtHome", HANDLER, "KeyError"),
-    ("wrong_durable", "StopsTheFirstOnly", "test_a_job_that_forked_is_gone_after_stop", "still there"),
+    ("wrong_handlers", "CutsLogs", LOGS, "2048 bytes instead of"),
+    ("wrong_handlers", "RepeatsLogs", LOGS, "they part at byte"),
+    ("wrong_handlers", "HandlerIsNoData", HANDLER, "lock"),
+    ("wrong_handlers", "HandlerStaysAtHome", HANDLER, "KeyError"),
+    ("wrong_handlers", "StopsTheFirstOnly", "test_a_job_that_forked_is_gone_after_stop", "still there"),
     ("wrong_durable", "ExitCodesAreZero", "test_exit_codes_are_true", "exit code 0"),
     ("wrong_durable", "SignalsAreLost", "test_signals_are_true", "SIGKILL"),
     ("wrong_durable", "WatchBeginsLate", "test_a_watch_tells_what_was_missed", "a watch that begins now"),
-    ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "five attempts"),
+    ("wrong_durable", "OneIdForAll", "test_native_ids_name_one_attempt_each", "7 attempts"),
     ("wrong_durable", "OneIdForAllRuns", "test_native_ids_name_one_attempt_each", "one of another run"),
-    ("wrong_durable", "LogsAreText", LOGS, "logs gives str"),
-    ("wrong_durable", "WaitsForEver", "test_logs_can_be_followed", "no answer"),
-    ("wrong_durable", "EndsAtOnce", "test_a_job_is_asked_before_it_is_ended", "received no SIGTERM"),
+    ("wrong_handlers", "LogsAreText", LOGS, "logs gives str"),
+    ("wrong_handlers", "WaitsForEver", FOLLOWED, "no answer"),
+    ("wrong_handlers", "EndsAtOnce", "test_a_job_is_asked_before_it_is_ended", "received no SIGTERM"),
     ("wrong_durable", "RemovesLogs", "test_logs_stay", "its log in the run's folder is b''"),
     ("wrong_durable", "NeverTellsRunning", "test_a_watch_tells_that_a_job_runs", "tells"),
+    ("wrong_handlers", "WaitsBusily", WAITING, "the handler's wait kept a processor busy"),
+    ("wrong_durable", "WatchesBusily", WAITING, "the watch kept a processor busy"),
+    ("wrong_handlers", "GoesBack", ELSEWHERE, "RUNNING"),
+    ("wrong_handlers", "ForgetsFailures", ELSEWHERE, "FINISHED"),
+    ("wrong_durable", "WatchesTheFirst", MANY, "a run has not ended within"),
+    ("wrong_durable", "TellsEndsEarly", "test_a_watch_tells_that_a_job_runs", "FINISHED"),
+    ("wrong_handlers", "DecodesLogs", BYTES, "they part at byte 0"),
+    ("wrong_handlers", "WantsWholeLines", BYTES, "they part at byte"),
+    ("wrong_handlers", "TextModeLogs", BYTES, "they part at byte"),
+    ("wrong_handlers", "OneBufferOfLogs", BYTES, "65536 bytes instead of"),
+    ("wrong_handlers", "LogsAtTheEnd", FOLLOWED, "they do not come"),
+    ("wrong_durable", "SecretInItsCommand", SECRET, "command line"),
+    ("wrong_handlers", "SecretInItsHandler", SECRET, "stands in the handler"),
+    ("wrong_durable", "RenderAsksADaemon", "test_render_is_offline_and_writes_nothing", "/run/docker.sock"),
+    ("wrong_durable", "PrintsInSubmit", OUTPUT, "submitting"),
+    ("wrong_durable", "StartsWhenAllocated", "test_native_ids_name_one_attempt_each", "a job has begun"),
+    ("wrong_durable", "SubmitsAndWaits", FOLLOWED, "submit_job: no answer"),
+    ("wrong_durable", "DropsIt", LOOKUP, "NEVER_STARTED instead of FOUND"),
+    ("wrong_by_hand", "NotesAfterTheStart", KILLED, "begun 2 times"),
+    ("wrong_by_hand", "NotesBeforeTheStart", KILLED, "begun 0 times"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
-RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable")]
+# They use up the patience that there is.
+HANGING = ("WaitsForEver", "FillsAPipe", "OneAtATime", "WatchesTheFirst", "LogsAtTheEnd", "SubmitsAndWaits",
+           "WaitsInStop", "NotesBeforeTheStart")  # fmt: skip
+RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable"), ("wrong_by_hand", "RightByHand"),
+         ("wrong_durable", "RightSlowly")]  # fmt: skip
 
 
 def kebab(name: str) -> str:
@@ -80,14 +134,16 @@ def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     classes = ["from aiflow_ext.testing import JobPluginConformance\n"]
     classes += [
         f"class Test{name}(JobPluginConformance):\n    platform, engine = {kebab(name)!r}, 'cmd_line'\n"
-        "    patience, kills, at_once = 12.0, 12, 4\n"
+        f"    patience, kills, at_once = {6.0 if name in HANGING else 12.0}, 12, 4\n"
         for _, name in plugins
     ]
     tests = dict.fromkeys(test for _, _, test, _ in WRONG if test != KILLED)
-    durable = {test for module, _, test, _ in WRONG if module == "wrong_durable"} - {REPEATABLE}
+    ours = ("wrong_durable", "wrong_handlers", "wrong_by_hand")
+    durable = {test for module, _, test, _ in WRONG if module in ours} - {REPEATABLE}
     asked = [f"Test{name}::{test}" for _, name, test, _ in WRONG]
     asked += [f"TestRightBase::{test}" for test in tests if test not in durable or test == LOOKUP]
     asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
+    asked += [f"TestRight{name}::{test}" for name in ("ByHand", "Slowly") for test in (KILLED, LOOKUP, MANY, HANDLER)]
     return kit_runner(
         tmp_path_factory.mktemp("kit"),
         sorted(HERE.glob("wrong/*.py")),

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from aiflow_ext.testing.killing import ENOUGH, chosen, verdict
+from aiflow_ext.testing.killing import ENOUGH, chosen, lines_of, verdict
 from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.marks import UrlMarks
+from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.report import PROPERTY, Report
 from aiflow_ext.testing.works import Works
 
@@ -44,7 +46,7 @@ def test_likeness_of_what_holds_itself() -> None:
 
 
 WATCHED = """
-import os, socket, subprocess, sys, tempfile
+import os, socket, subprocess, sys, tempfile, threading
 from pathlib import Path
 from aiflow_ext.testing.watching import Watching
 with Watching() as watching:
@@ -58,6 +60,15 @@ with Watching() as watching:
             assert "lets nothing out" in str(error)
 os.mkdir(sys.argv[1] + ".later")
 print("; ".join(watching.seen))
+with Watching([os.path.dirname(sys.argv[1])]) as watching:
+    open(sys.argv[1]).close()
+    open("/etc/hosts").close()
+    import this
+    os.environ["KIT"] = "x"
+    thread = threading.Thread(target=os.mkdir, args=[sys.argv[1] + ".thread"])
+    thread.start()
+    thread.join()
+print("; ".join(watching.seen), file=sys.stderr)
 """
 
 
@@ -65,10 +76,13 @@ def test_what_reaches_out_is_seen_and_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     done = subprocess.run([sys.executable, "-c", WATCHED, file], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
-    assert done.stdout.strip().split("; ") == [
+    assert done.stdout.splitlines()[0].split("; ") == [
         f"writes {file}", f"makes the folder {file}.folder", "connects to ('127.0.0.1', 9)",
         "asks for the address of example.org",
     ], done.stderr  # fmt: skip
+    assert done.stderr.strip().split("; ") == [
+        "reads /etc/hosts", "changes the environment's variable KIT", f"makes the folder {file}.thread",
+    ]  # fmt: skip
 
 
 def test_lines_are_all_of_them_or_a_seeded_sample() -> None:
@@ -77,6 +91,29 @@ def test_lines_are_all_of_them_or_a_seeded_sample() -> None:
     few = chosen(1000, 300, 500, 40, 1)
     assert len(few) == 40
     assert few == chosen(1000, 300, 500, 40, 1) != chosen(1000, 300, 500, 40, 2)
+
+
+def test_a_poll_is_one_line_however_often_it_asks() -> None:
+    executed = [(Place("plugin.py", line, time), number) for number, (line, time) in
+                enumerate([(7, 1), (8, 1), (7, 2), (8, 2), (9, 1)])]  # fmt: skip
+    assert lines_of(executed) == [Place("plugin.py", line, 1) for line in (7, 8, 9)]
+
+
+def test_marks_below_a_url_are_left_and_counted(tmp_path: Path) -> None:
+    marks = UrlMarks(f"file://{tmp_path}/marks", python=sys.executable)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    commands = [marks.shell("start"), marks.shell("start", "printf 'a b'"), marks.shell_wait("start")]
+    subprocess.run(["/bin/sh", "-ec", "\n".join(commands)], env=env, check=True)
+    assert sorted(marks.contents("start")) == [b"", b"a b"]
+    assert (marks.count("start"), marks.count("end")) == (2, 0)
+    (tmp_path / "kit_marks.py").write_text(marks.python_module())
+    code = "import kit_marks; kit_marks.mark('end', b'x'); kit_marks.wait_for('go')"
+    waiting = subprocess.Popen([sys.executable, "-c", code], env=env, cwd=tmp_path)
+    marks.wait("end", 60.0)
+    marks.put("go")
+    assert waiting.wait(60) == 0
+    marks.clear()
+    assert marks.count("start") == marks.count("end") == 0
 
 
 BESIDE = """

@@ -77,6 +77,46 @@ def test_an_address_that_a_server_binds_to_is_none(hadoop) -> None:
     assert found.resource_managers == ["http://rm.example:8088"]
 
 
+def test_files_as_operators_write_them(hadoop, monkeypatch) -> None:
+    """Values as attributes, files that include others, variables of the environment: all that Hadoop reads."""
+    monkeypatch.setenv("RM_HOST", "rm.example")
+    (hadoop.folder / "hosts.xml").write_text(
+        '<configuration><property name="nn" value="nn.example"/><property name="port" value="1"/></configuration>'
+    )
+    xi = 'xmlns:xi="http://www.w3.org/2001/XInclude"'
+    (hadoop.folder / "core-site.xml").write_text(
+        f'<configuration {xi}><xi:include href="hosts.xml"/><xi:include href="gone.xml"><xi:fallback/></xi:include>'
+        "<property><name>fs.defaultFS</name><value>hdfs://${nn}:${port}</value><final>true</final></property>"
+        "<property><name>port</name><value>${env.NN_PORT:-9000}</value></property></configuration>"
+    )
+    hadoop.write(
+        yarn={"yarn.resourcemanager.hostname": "${env.RM_HOST}", "yarn.resourcemanager.address": "${env.NONE}"}
+    )
+    found = connection_of(YarnJobConfig())
+    assert (found.file_system, found.namenodes) == ("hdfs://nn.example:9000", ["http://nn.example:9870/webhdfs/v1"])
+    assert found.resource_managers == ["http://rm.example:8088"]
+
+
+def test_an_included_file_that_is_not_there_is_named(hadoop) -> None:
+    (hadoop.folder / "core-site.xml").write_text(
+        '<configuration xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="gone.xml"/></configuration>'
+    )
+    with pytest.raises(ConfigError, match=r"gone\.xml"):
+        connection_of(YarnJobConfig())
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("http://jhs:19888/jobhistory/logs", "http://jhs:19888/ws/v1/history"),
+     ("https://ats:8190/applicationhistory/logs/", "https://ats:8190/ws/v1/applicationhistory"),
+     ("http://somewhere/else", None), ("http://0.0.0.0:19888/jobhistory/logs", None)],
+)  # fmt: skip
+def test_history_by_its_web_pages_alone(hadoop, given: str, found: str | None) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"},
+                 yarn={"yarn.resourcemanager.hostname": "rm", "yarn.log.server.url": given})  # fmt: skip
+    assert connection_of(YarnJobConfig()).history == found
+
+
 def test_the_config_wins(hadoop) -> None:
     """A job on another cluster: nothing of the first one's addresses is mixed in."""
     hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"}, yarn={"yarn.resourcemanager.hostname": "rm"},

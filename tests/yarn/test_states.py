@@ -31,6 +31,30 @@ NO_PYTHON = (
     "Last 4096 bytes of prelaunch.err :\nLast 4096 bytes of am.stderr :\n"
     "/bin/bash: line 1: python9: No such file or directory\n"
 )
+HUNGRY = (
+    f"{EXITED}exitCode: -104\nFailing this attempt.Diagnostics: [2026-11-25 22:39:25.200]Container [pid=5809,"
+    "containerID=container_1_0001_01_000001] is running 225587200B beyond the 'PHYSICAL' memory limit. Current usage: "
+    "343.1 MB of 128 MB physical memory used; 364.6 MB of 268.8 MB virtual memory used. Killing container.\n"
+    "Dump of the process-tree for container_1_0001_01_000001 :\n"
+    "\t|- PID PPID PGRPID SESSID CMD_NAME USER_MODE_TIME(MILLIS) FULL_CMD_LINE\n\t|- 5810 5809 /bin/sh -c password=x\n"
+)
+NO_ARCHIVE = (
+    f"{EXITED}exitCode: -1000\nFailing this attempt.Diagnostics: [2026-11-25 22:41:56.732]\n"
+    "java.lang.reflect.UndeclaredThrowableException\n"
+    "\tat org.apache.hadoop.yarn.util.FSDownload.call(FSDownload.java:430)\n"
+    "\tat java.base/java.util.concurrent.FutureTask.run(FutureTask.java:264)\n"
+    "Caused by: org.apache.hadoop.yarn.exceptions.YarnException: Download and unpack failed\n\t... 10 more\n"
+    "Caused by: java.io.IOException: Error executing command. gzip -dc | "
+    "(cd '/nm/usercache/ada/filecache/23_tmp/env.tar.gz' && tar -x ) Process exited with exit code 2.\n\t... 18 more\n"
+)
+MUTE = (
+    f"{EXITED}exitCode: 0\nFailing this attempt.Diagnostics: [2026-11-25 22:58:00.000]Exception from container-launch\n"
+    f"Container id: container_1_0001_01_000001\nExit code: 0\n\n{MORE}\n. Failing the application."
+)
+UNHEARD = (
+    "Application application_1_0001 failed 1 times (global limit =2; local limit is =1) due to ApplicationMaster "
+    "for attempt appattempt_1_0001_000001 timed out. Failing the application."
+)
 
 
 def test_states_on_the_way() -> None:
@@ -75,6 +99,12 @@ def test_the_application_masters_own_word(
         (MISSING, "its files could not be brought to the node: File does not exist: hdfs://nn:8020/x", False),
         (MISSING.replace("File does not exist", "Connection refused"), "its files could not be brought", True),
         (NO_PYTHON, "python9: No such file or directory", False),
+        (HUNGRY, "for the memory that it used: 343.1 MB of 128 MB physical memory used: give it more, memory:", False),
+        (HUNGRY.replace("-104", "-103").replace("PHYSICAL", "VIRTUAL"), "364.6 MB of 268.8 MB virtual memory", False),
+        (NO_ARCHIVE, "env.tar.gz cannot be unpacked on the node; is it an archive, and complete?", False),
+        (NO_ARCHIVE, "tar -x ) Process exited with exit code 2", False),
+        (MUTE, "exit code 0 before it had said a word: is what python: names a Python?", False),
+        (UNHEARD, "the application master was not heard of any more", True),
         ("org.apache.X.AccessControlException: Queue root.small is STOPPED. No.", "Queue root.small is STOPPED", False),
         ("submitted by user ada to unknown queue: nope", "unknown queue: nope", False),
     ],
@@ -86,6 +116,7 @@ def test_ends_that_yarn_alone_tells(words: str, told: str, disruption: bool) -> 
     assert found.disruption is disruption
     assert "\n" not in str(found.reason)
     assert "java" not in str(found.reason)
+    assert "password" not in str(found.reason)  # command lines of a job are its own
 
 
 def test_killed_by_somebody() -> None:
@@ -102,6 +133,24 @@ def test_an_end_that_was_only_written_down() -> None:
 def test_a_lost_node_is_lost_whatever_was_written_last() -> None:
     found = event_of(ID, {"state": "FAILED", "diagnostics": LOST}, Outcome("broken").to_json().encode())
     assert found.disruption
+
+
+def test_what_yarn_ends_for_a_reason_is_not_the_jobs_end() -> None:
+    """A node that is shut down in order, and preemption, begin with SIGTERM: the job's answer to it is no failure."""
+    answer = Outcome("signal", signal=15, stopped=True).to_json().encode()
+    for words, disruption in ((LOST, True), (LOST.replace("-100", "-102"), True), (HUNGRY, False)):
+        found = event_of(ID, {"state": "FAILED", "diagnostics": words}, answer)
+        assert (found.disruption, found.signal) == (disruption, None)
+        assert "told to stop" not in str(found.reason)
+    # What it had said before is true all the same.
+    done = event_of(ID, {"state": "FAILED", "diagnostics": LOST}, Outcome("exit", exit_code=0).to_json().encode())
+    assert (done.state, done.exit_code) == (JobState.FINISHED, 0)
+
+
+def test_a_master_that_never_got_through_is_not_tried_for_ever() -> None:
+    found = event_of(ID, {"state": "FAILED", "diagnostics": UNHEARD}, began=False)
+    assert not found.disruption
+    assert "scheduler:" in str(found.reason)
 
 
 def test_a_sentence_of_nothing() -> None:

@@ -78,6 +78,15 @@ def test_an_unprotected_answer(qop: str) -> None:
         Client([server.address], "proto", TOKEN).call("one", b"")
 
 
+def test_an_answer_to_another_call() -> None:
+    def other(count: int, frame: bytes) -> bytes:
+        data = wire.delimited(wire.integer(1, 77) + wire.integer(2, 0)) + wire.delimited(wire.integer(1, 7))
+        return struct.pack(">I", len(data)) + data if count == 2 else frame
+
+    with rpc_server.Server(damage=other) as server, pytest.raises(Unreachable, match="an answer to another call"):
+        Client([server.address], "proto", TOKEN).call("one", b"")
+
+
 def test_the_next_server_is_tried() -> None:
     def standby(count: int, frame: bytes) -> bytes:
         if count != 2:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiflow_ext_yarn.master import wire
-from aiflow_ext_yarn.master.credentials import Credentials
+from aiflow_ext_yarn.master.credentials import Credentials, Token
 from aiflow_ext_yarn.master.outcome import KINDS, LABEL, Outcome, parse
-from aiflow_ext_yarn.master.sasl import SaslError, directives
+from aiflow_ext_yarn.master.sasl import Digest, SaslError, directives
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -40,7 +40,15 @@ def test_messages_come_back(field: int, data: bytes, number: int, fraction: floa
     assert field + 3 not in message
 
 
-@given(st.binary(max_size=200))
+FIELDS = st.one_of(
+    st.builds(wire.integer, st.integers(1, 19), st.integers(0, 2**64 - 1)),
+    st.builds(wire.blob, st.integers(1, 19), st.binary(max_size=20)),
+    st.builds(wire.single, st.integers(1, 19), st.floats(width=32)),
+    st.builds(lambda field, data: wire.varint(field << 3 | 1) + data, st.integers(1, 19), st.binary(max_size=8)),
+)
+
+
+@given(st.binary(max_size=200) | st.builds(lambda parts, end: b"".join(parts) + end, st.lists(FIELDS), st.binary()))
 def test_hostile_messages(data: bytes) -> None:
     try:
         message = wire.Message(data)
@@ -60,6 +68,19 @@ def test_a_truncated_message(data: bytes) -> None:
     for cut in range(1, len(whole) - 2):
         with pytest.raises(wire.WireError):
             wire.Message(whole[:cut])
+
+
+@pytest.mark.parametrize("form", [1, 5])
+def test_a_truncated_number(form: int) -> None:
+    with pytest.raises(wire.WireError):
+        wire.Message(wire.varint(3 << 3 | form) + b"abc")
+
+
+def test_a_field_of_another_type() -> None:
+    message = wire.Message(wire.integer(3, 5) + wire.blob(4, b"x"))
+    for ask, field in ((message.blob, 3), (message.text, 3), (message.message, 3), (message.integer, 4)):
+        with pytest.raises(wire.WireError):
+            ask(field)
 
 
 def test_a_number_without_an_end() -> None:
@@ -137,6 +158,31 @@ class TestDirectives:
             pass
 
 
+class TestDigest:
+    TOKEN = Token(b"who", b"secret", "KIND")
+
+    @pytest.mark.parametrize("challenge", ['qop="auth"', 'nonce="x",algorithm=sha', 'nonce="x",qop="none"', 'nonce=""',
+                                           'nonce="x",qop="auth-conf",cipher="des"'])  # fmt: skip
+    def test_challenges_that_cannot_be_met(self, challenge: str) -> None:
+        with pytest.raises(SaslError):
+            Digest(self.TOKEN, challenge.encode(), "u")
+
+    @given(st.lists(st.sampled_from(['nonce="n"', "nonce=", "qop=auth-conf", 'qop="auth,auth-int"', "cipher=rc4",
+                                     'realm="a\\"b"', "algorithm=md5-sess", "charset=utf-8", "="])),
+           st.binary(max_size=40))  # fmt: skip
+    def test_hostile_challenges(self, parts: list[str], message: bytes) -> None:
+        """An answer, a security layer that takes nothing but what was signed, or one exception."""
+        try:
+            digest = Digest(self.TOKEN, ",".join(parts).encode(), "u")
+            digest.response()
+            layer = digest.layer()
+            if layer is not None:
+                layer.unwrap(message)
+                pytest.fail("a message that nobody signed was taken")
+        except SaslError:
+            pass
+
+
 class TestOutcome:
     @given(
         st.sampled_from(KINDS), st.none() | st.integers(0, 255), st.none() | st.integers(1, 64), st.booleans(),
@@ -160,6 +206,12 @@ class TestOutcome:
     @given(st.text(), st.sampled_from(["", LABEL, LABEL + '{"kind": "exit"']))
     def test_other_diagnostics(self, text: str, head: str) -> None:
         assert parse(head + text) is None
+
+    @pytest.mark.parametrize("code", ['"0"', "0.5", "true", "[]"])
+    def test_a_code_that_is_no_number(self, code: str) -> None:
+        line = Outcome("exit", exit_code=7).to_json()
+        assert parse(LABEL + line) is not None
+        assert parse(LABEL + line.replace('"exit_code": 7', f'"exit_code": {code}')) is None
 
     def test_a_reason_that_claims_another_end(self) -> None:
         lie = Outcome("exit", exit_code=0).diagnostics()

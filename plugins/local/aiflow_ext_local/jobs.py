@@ -58,8 +58,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def submit_job(self, job: af.BaseJob) -> attempts.ProcessHandler:
         job, native_id = _local(job), _native_id(job)
         config = _config(job)
-        env = {**self._inherited(_context(job)), **secrets.resolve(config.env), **self._variables(job)}
-        attempts.supervisor_of(native_id).hand_over(self._process(job, env))
+        env = {**secrets.resolve(config.env), **self._variables(job)}
+        attempts.supervisor_of(native_id).hand_over(self._process(job, env, self._inherited(_context(job))))
         return attempts.ProcessHandler(native_id)
 
     def stop_job(self, job: af.BaseJob) -> None:
@@ -101,7 +101,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         context, config = _context(job), _config(job)
         if context.native_id is None:
             context.native_id = context.work_folder
-        spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)})
+        spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)}, {})
         content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env, "env_from": INHERITED}
         if job.bundle.needs_runner:
             content["payload"] = job.bundle.payload(context).decode()
@@ -143,7 +143,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             "PWD": f"{native_id}/work",
         }
 
-    def _process(self, job: LocalJob, env: Mapping[str, str]) -> ProcessSpec:
+    def _process(self, job: LocalJob, env: Mapping[str, str], base: Mapping[str, str]) -> ProcessSpec:
         native_id = _native_id(job)
         return ProcessSpec(
             id=attempts.process_id(native_id),
@@ -153,6 +153,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             stdout=f"{native_id}/stdout",
             stderr=f"{native_id}/stderr",
             mark=attempt_mark(_context(job)),
+            base=base,
         )
 
     def _inherited(self, context: af.JobContext) -> dict[str, str]:

@@ -83,11 +83,11 @@ class Attempt(Jsonable):
     def event(self, app: Json | None) -> AttemptEvent | None:
         """What is known of it, given its report; None where nothing shows that it was ever submitted."""
         if app is not None:
-            told = state_of(app)
-            ended = None
-            if told is JobState.FAILED and outcome.LABEL not in str(app.get("diagnostics") or ""):
-                ended = self._ended()
-            return event_of(self.native_id, app, ended)
+            if state_of(app) is not JobState.FAILED or outcome.LABEL in str(app.get("diagnostics") or ""):
+                return event_of(self.native_id, app)
+            marks = self._marks()
+            ended = self._ended() if marks is None or master.ENDED in marks else None
+            return event_of(self.native_id, app, ended, began=marks is None or master.STARTED in marks)
         names = self.files.names(self.folder)
         if names is None:
             if not self._in_history():
@@ -107,6 +107,13 @@ class Attempt(Jsonable):
             words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         return None
+
+    def _marks(self) -> list[str] | None:
+        """The names in its staging folder; None where there is none, or nobody can be asked now."""
+        try:
+            return self.files.names(self.folder)
+        except Unreachable:
+            return None
 
     def _ended(self) -> bytes | None:
         try:

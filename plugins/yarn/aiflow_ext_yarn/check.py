@@ -15,6 +15,7 @@ from aiflow_ext_yarn.sending import too_large
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 SKEW = 300.0  # seconds: what Kerberos allows by default, and half of a container token's life
+SMALLEST = 64  # MiB: the application master takes 35, and a job is to have something too
 OLDEST = (2, 8)  # signal, tags and timeouts over REST; log endpoints of the NodeManager
 
 
@@ -37,7 +38,7 @@ def check() -> list[Problem]:
             found += error.problems
             continue
         found += _version(info)
-        for step in (_clock, _size, _labels, _queues, _staging):
+        for step in (_clock, _scheduler, _size, _labels, _queues, _staging):
             try:
                 found += step(rm, configs)
             except PlatformError as error:
@@ -63,10 +64,32 @@ def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Proble
         )
 
 
+def _scheduler(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    """Whether application masters are told the port at which they are awaited; hosts may have several names."""
+    said = rm.setting("yarn.resourcemanager.scheduler.address") or ""
+    port, ours = said.rpartition(":")[2], rm.connection.schedulers
+    if port.isdigit() and all(each.rpartition(":")[2] != port for each in ours):
+        yield Problem(
+            f"application masters would look for the ResourceManager at {', '.join(ours)}; it awaits them at port "
+            f"{port}",
+            hint=f"give scheduler: {said}, or let HADOOP_CONF_DIR name the cluster's configuration",
+        )
+
+
 def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     _, largest = rm.new_application()
     told = set()
+    least = SMALLEST
+    if any(config.memory_mib < SMALLEST for config in configs):
+        given = rm.setting("yarn.scheduler.minimum-allocation-mb") or ""
+        least = 0 if given.isdigit() and int(given) >= SMALLEST else SMALLEST  # no container is smaller than that
     for config in configs:
+        if config.memory_mib < least:
+            yield Problem(
+                f"job {config.job_name!r} asks for {config.memory_mib} MiB of memory; the application master in its "
+                f"container takes 35 of them",
+                hint=f"give memory: {SMALLEST} or more",
+            )
         for problem in too_large(config, largest, f"job {config.job_name!r}" if config.job_name else "a job"):
             if problem.message not in told:
                 told.add(problem.message)

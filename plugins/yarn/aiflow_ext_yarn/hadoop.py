@@ -5,6 +5,7 @@ Names and defaults are those of Hadoop's own core-default.xml, hdfs-default.xml 
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from aiflow_ext.model.errors import ConfigError
 
 FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xml")
 _REFERENCE = re.compile(r"\$\{([^{}$]+)\}")
+_INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 _ANY = ("", "0.0.0.0", "::", "[::]")  # an address that a server binds to, and no client can use
 
 
@@ -35,11 +37,21 @@ class HadoopConf:
         """A property with its ``${references}`` put in, as Hadoop's Configuration does."""
         text = self.values.get(name, default)
         for _ in range(20):
-            filled = _REFERENCE.sub(lambda match: self.values.get(match[1], match[0]), text)
+            filled = _REFERENCE.sub(self._referred, text)
             if filled == text:
                 break
             text = filled
         return text.strip()
+
+    def _referred(self, match: re.Match[str]) -> str:
+        """What ``${match}`` stands for: a variable, the user, or another property; itself where nothing is known."""
+        name = match[1]
+        if name.startswith("env."):  # ${env.NAME}, ${env.NAME-default}, ${env.NAME:-default}
+            variable, dash, default = name[4:].partition("-")
+            value = os.environ.get(variable.removesuffix(":")) if dash else os.environ.get(variable)
+            unset = value is None or (not value and variable.endswith(":"))
+            return (default if dash else match[0]) if unset else str(value)
+        return self.values.get(name) or (getpass.getuser() if name == "user.name" else match[0])
 
     def resource_managers(self) -> list[str]:
         """The web addresses of the ResourceManagers, as URLs; empty where none is said."""
@@ -106,6 +118,12 @@ class HadoopConf:
         said = self.get("yarn.log.server.web-service.url")
         if said:
             return said.rstrip("/")
+        # Many clusters name the web pages alone: the history server's, or a timeline server's application history.
+        page = urlsplit(self.get("yarn.log.server.url"))
+        services = {"jobhistory": "history", "applicationhistory": "applicationhistory"}
+        service = services.get(page.path.strip("/").partition("/")[0])
+        if page.netloc and service is not None and page.hostname not in _ANY:
+            return f"{page.scheme}://{page.netloc}/ws/v1/{service}"
         https = self.get("mapreduce.jobhistory.http.policy", "HTTP_ONLY").upper() == "HTTPS_ONLY"
         name, port = ("webapp.https.address", 19890) if https else ("webapp.address", 19888)
         rpc = self.get("mapreduce.jobhistory.address").partition(":")[0]
@@ -158,14 +176,24 @@ def hadoop_conf(environ: Mapping[str, str] | None = None) -> HadoopConf:
 
 @lru_cache(maxsize=64)
 def _read(path: str, mtime: int, size: int) -> dict[str, str]:
+    return _properties(path, 0)
+
+
+def _properties(path: str, depth: int) -> dict[str, str]:
+    """The properties of a file and of those that it includes (XInclude), in the order in which they stand there."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError) as error:
         raise ConfigError(f"a Hadoop configuration file cannot be read: {error}", where=path,
                           hint="mend it, or let HADOOP_CONF_DIR name another folder") from error  # fmt: skip
-    found = {}
-    for each in root.iter("property"):
-        name, value = each.findtext("name"), each.findtext("value")
-        if name is not None and value is not None:
-            found[name.strip()] = value
+    found: dict[str, str] = {}
+    for each in root.iter():
+        if each.tag == "property":
+            name, value = each.get("name") or each.findtext("name"), each.get("value") or each.findtext("value")
+            if name is not None and value is not None:
+                found[name.strip()] = value
+        elif each.tag == _INCLUDE and depth < 10:
+            other = Path(path).parent / str(each.get("href") or "").removeprefix("file://")
+            if other.is_file() or not len(each):  # what is in it is for the case that the file is not there
+                found |= _properties(str(other), depth + 1)
     return found

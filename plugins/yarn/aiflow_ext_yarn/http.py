@@ -215,6 +215,7 @@ def _text(body: bytes) -> str:
 
 def _failure(url: str, error: Exception) -> PlatformError:
     """A failed request in words."""
+    import http.client
     import ssl
 
     chain: list[BaseException] = []
@@ -232,6 +233,14 @@ def _failure(url: str, error: Exception) -> PlatformError:
     if any(isinstance(each, ssl.SSLError) for each in chain):
         return PlatformError(f"{place(url)} does not speak TLS as it should: {chain[-1]}",
                              hint="is it https:// there, and not http://?")  # fmt: skip
+    if any(isinstance(each, http.client.BadStatusLine) for each in chain) and not any(
+        isinstance(each, http.client.RemoteDisconnected) for each in chain
+    ):
+        return PlatformError(
+            f"{place(url)} does not answer in HTTP",
+            hint="is it a port of Hadoop's RPC? The ResourceManager's web port is 8088, the NameNode's 9870, HttpFS's "
+            "14000, the history server's 19888",
+        )
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
         words = "nobody listens there (connection refused)"
     elif any(isinstance(each, socket.gaierror) for each in chain):

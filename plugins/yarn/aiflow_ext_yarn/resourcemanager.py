@@ -256,6 +256,18 @@ class ResourceManager:
         each = [said] if isinstance(said, dict) else said  # one alone is no list
         return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
 
+    def setting(self, name: str) -> str | None:
+        """A property of the ResourceManager's configuration, as it has it; None where it does not tell."""
+        base, _ = self.active()
+        try:
+            found = self.http.request("GET", f"{base}/conf", {"name": name, "format": "json"}).json()
+            told = found["property"]
+            return str(told["value"]) if told.get("key") == name else None
+        except Unreachable:
+            raise
+        except (PlatformError, LookupError, TypeError, AttributeError):  # for administrators alone; or of another form
+            return None
+
     def clock_skew(self) -> float | None:
         """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""
         before = time.time()

@@ -17,6 +17,8 @@ Json = dict[str, Any]
 _EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
+_VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
+SILENT = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
 _AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
          "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
@@ -31,9 +33,14 @@ _NOISE = tuple(
         r"Error file: \S+",
     )
 )
+# Lines that say nothing beside others.
+_EMPTY = re.compile(r"Exception from container-launch$|Container id: |Exit code: \d+$|Container exited with a non-zero")
 # Lines of a Java stack trace.
-_TRACE = re.compile(r"at [\w.$]+\(|Caused by|\.\.\. \d+ more|[=-]+$")
-_CLASS = re.compile(r"(?:[\w.$]+(?:Exception|Error): )+")  # before the sentence, which then stands there twice
+_TRACE = re.compile(r"at [\w.$/@-]+\(|Caused by|(?:\.\.\. )?\d+ more|[=-]+$|[\w.$]+(?:Exception|Error)$")
+# Before the sentence, which then stands there twice.
+_CLASS = re.compile(r"(?:[\w.$]+(?:Exception|Error)(?: exitCode=\d+)?: )+")
+_CAUSE = re.compile(r"Caused by: (?:[\w.$]+(?:Exception|Error): )*(\S.+)")
+_UNPACKED = re.compile(r"/filecache/\d+_tmp/([^/'\s]+\.(?:tar\.gz|tgz|tar|zip|jar))(?=['/\s])")
 
 
 def state_of(app: Json) -> JobState:
@@ -44,25 +51,27 @@ def state_of(app: Json) -> JobState:
     return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
 
 
-def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEvent:
+def event_of(native_id: str, app: Json, ended: bytes | None = None, *, began: bool = True) -> AttemptEvent:
     """What an application's report says of its attempt.
 
     Args:
         ended: what the application master wrote down of the end in the staging folder, where the report lacks it.
+        began: whether it may have started the job: False where no start marker is there.
     """
     state = state_of(app)
     if not state.ended:
-        began = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
-        return AttemptEvent(native_id, state, time=began, reason=waiting_for(app) if state is JobState.QUEUED else None)
+        since = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
+        return AttemptEvent(native_id, state, time=since, reason=waiting_for(app) if state is JobState.QUEUED else None)
     words = str(app.get("diagnostics") or "")
     told = outcome.parse(words)
     if told is None and ended is not None:
         told = _written(ended)
     at = _seconds(app.get("finishedTime"))
-    if told is not None and told.kind in (outcome.BROKEN, outcome.NOT_STARTED):
+    if told is not None and (told.stopped or told.kind in (outcome.BROKEN, outcome.NOT_STARTED)):
         reason, disruption = failure(str(app.get("state")), words)
-        if disruption:  # the node was lost: what its processes last wrote of that is no news
-            return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=True)
+        verdict = app.get("state") == "FAILED" and outcome.LABEL not in words and _exit_code(words) is not None
+        if disruption or verdict:  # YARN ended it, for a reason of its own: how the job took that is no news
+            return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
     if told is not None:
         event = _told(native_id, told, at)
         if app.get("state") == "KILLED" and event.state is not JobState.FINISHED:
@@ -70,7 +79,7 @@ def event_of(native_id: str, app: Json, ended: bytes | None = None) -> AttemptEv
         return event
     if state is JobState.FINISHED:
         return AttemptEvent(native_id, state, time=at, exit_code=0)
-    reason, disruption = failure(str(app.get("state")), words)
+    reason, disruption = failure(str(app.get("state")), words, began=began)
     return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
 
 
@@ -104,7 +113,7 @@ def _told(native_id: str, told: outcome.Outcome, at: float | None) -> AttemptEve
     return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=told.exit_code, signal=told.signal, reason=words)
 
 
-def failure(state: str, diagnostics: str) -> tuple[str, bool]:
+def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, bool]:
     """Why YARN ended an application whose master did not get to tell, and whether that was the platform's doing."""
     killed = _KILLED_BY.search(diagnostics.strip())
     if state == "KILLED":
@@ -113,8 +122,7 @@ def failure(state: str, diagnostics: str) -> tuple[str, bool]:
         if killed is not None:
             return f"killed by user {killed[1]}{f' from {killed[2]}' if killed[2] else ''}, not by this run", False
         return f"killed by YARN: {sentence(diagnostics)}", False
-    found = _EXIT.search(diagnostics)
-    code = int(found[1]) if found else None
+    code = _exit_code(diagnostics)
     words = sentence(diagnostics)
     if code == _LOST_NODE:
         return f"the node was lost: {words}", True
@@ -124,16 +132,47 @@ def failure(state: str, diagnostics: str) -> tuple[str, bool]:
         return f"its container was lost as its NodeManager restarted: {words}", True
     if code == _DISKS:
         return f"the node's disks failed: {words}", True
+    if code in (_VIRTUAL, _PHYSICAL):
+        cure = "give it more, memory: SIZE"
+        if code == _VIRTUAL:  # of address space, what a job maps and never touches included
+            cure += ", or have yarn.nodemanager.vmem-check-enabled switched off"
+        return f"YARN ended it for the memory that it used{_usage(diagnostics)}: {cure}", False
+    if code == _LOGS:
+        return f"YARN ended it for the size of its logs: {words}", False
     if code == _LOCALISATION:
         away = any(each in diagnostics for each in _AWAY)
+        broken = _UNPACKED.search(diagnostics)
+        if broken is not None and not away:
+            return f"{broken[1]} cannot be unpacked on the node; is it an archive, and complete? {words}", False
         return f"its files could not be brought to the node: {words}", away
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False
     if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
+        if not began:  # and the next one would not be heard of either
+            told = "the ResourceManager never heard of the application master, whose own words are in am.stderr: is the"
+            return f"{told} scheduler's port reached from the nodes, and right (scheduler:)? {words}", False
         return f"the application master was not heard of any more: {words}", True
     if code is not None and code > 128:
         return f"the application master was ended by {_signal(code - 128)}: {words}", False
+    if code is not None and words == SILENT:
+        said = f"the application master ended with exit code {code} before it had said a word"
+        return f"{said}: is what python: names a Python?", False
     return words, False
+
+
+def _exit_code(diagnostics: str) -> int | None:
+    """The exit status in YARN's own words on a container; None where there is none."""
+    found = _EXIT.search(diagnostics)
+    return int(found[1]) if found else None
+
+
+def _usage(diagnostics: str) -> str:
+    """``: 301.5 MB of 256 MB physical memory used``, from the words of a NodeManager that watches memory."""
+    found = re.search(r"Current usage: (.+? physical memory used)(?:; (.+? virtual memory used))?", diagnostics)
+    if found is None:
+        return ""
+    virtual = "VIRTUAL" in diagnostics.upper().partition("CURRENT USAGE")[0]
+    return f": {found[2] if virtual and found[2] else found[1]}"
 
 
 def waiting_for(app: Json) -> str | None:
@@ -149,6 +188,7 @@ def sentence(diagnostics: str) -> str:
     text = diagnostics.partition("For more detailed output")[0]
     for noise in _NOISE:
         text = noise.sub("", text)
+    causes = _CAUSE.findall(text)
     kept: list[str] = []
     for line in text.splitlines():
         line = _CLASS.sub("", line).strip(" .;\t")
@@ -156,7 +196,8 @@ def sentence(diagnostics: str) -> str:
             continue
         if line not in kept:
             kept.append(line)
-    return " ".join(" ".join(kept).split())[:600] or "YARN does not say why"
+    kept = [line for line in kept if not _EMPTY.match(line)] or causes[-1:]
+    return " ".join(" ".join(kept).split())[:600] or SILENT
 
 
 def _signal(number: int | None) -> str:

@@ -12,6 +12,8 @@ from aiflow_ext_yarn.connection import Connection
 from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, place
 
 _preferred: dict[tuple[str, ...], str] = {}
+_WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
+          "getdelegationtoken": "get a token for"}  # fmt: skip
 # RemoteExceptions of a NameNode that will do it later.
 _LATER = ("StandbyException", "RetriableException", "SafeModeException", "NameNodeNotInitializedException")
 
@@ -159,7 +161,7 @@ class WebHdfs:
     def _raise(self, answer: Answer, path: str, what: str) -> None:
         kind, words = answer.remote()
         sentence = words.splitlines()[0][:400] if words else f"status {answer.status}"
-        where = place(answer.url)
+        where, what = place(answer.url), _WORDS.get(what, what)
         if kind in _LATER or "safe mode" in words or "still not started" in words or "not yet started" in words:
             mode = "it is in safe mode" if "safe mode" in words else sentence
             raise Unreachable(
@@ -185,4 +187,5 @@ class WebHdfs:
         if "could only be written to 0 of the" in words or "There are 0 datanode" in words:
             raise Unreachable(f"{path} cannot be written: no DataNode takes it: {sentence}",
                               hint="the cluster's DataNodes are down or full")  # fmt: skip
-        raise PlatformError(f"the NameNode at {where} refuses to {what} {path}: {kind}: {sentence}")
+        cure = "is it a DataNode's port? The NameNode's is 9870" if words.startswith("Invalid operation") else None
+        raise PlatformError(f"the NameNode at {where} refuses to {what} {path}: {kind}: {sentence}", hint=cure)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from yarn_bed import Bed
 
 
@@ -43,19 +42,3 @@ def test_status_as_a_command(bed: Bed) -> None:
         [sys.executable, str(Path(__file__).with_name("bed.py")), "status"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ready")
-
-
-@pytest.mark.slow
-def test_down_leaves_nothing(request: pytest.FixtureRequest) -> None:
-    other = Bed("down", 28300)
-    request.addfinalizer(other.down)
-    other.up()
-    pids = [pid for pid in other.status().values() if pid]
-    assert len(pids) == 5
-    other.down()
-    assert not other.folder.exists()
-    assert not any(Path(f"/proc/{pid}/cmdline").exists() and _of(other, pid) for pid in pids)
-
-
-def _of(bed: Bed, pid: int) -> bool:
-    return str(bed.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()

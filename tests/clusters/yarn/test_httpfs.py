@@ -12,7 +12,7 @@ from yarn_runs import Workflow
 @pytest.fixture(scope="module")
 def httpfs(session_bed: Bed) -> Iterator[str]:
     """Its address."""
-    session_bed.up()
+    session_bed.just()
     session_bed.start_httpfs()
     yield session_bed.httpfs
     session_bed.kill("httpfs")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -193,26 +192,30 @@ class TestFileSystem:
         assert get(bed, f"{app.staging}/started") is not None
 
 
-QOPS = {"integrity": "auth-int", "privacy": "auth-conf", "authentication": "auth"}
+QOPS = {"authentication": "auth", "integrity": "auth-int", "privacy": "auth-conf"}
 
 
-@pytest.fixture(scope="class", params=QOPS)
-def protected(request: pytest.FixtureRequest, session_bed: Bed) -> Iterator[Bed]:
-    """A bed whose daemons demand one protection level."""
-    session_bed.up(protection=request.param)
-    yield session_bed
-    session_bed.up(protection="authentication")
+@pytest.fixture(params=QOPS)
+def protected(request: pytest.FixtureRequest, session_bed: Bed) -> Bed:
+    """A bed whose daemons demand one protection level: with what other tests need besides (conftest)."""
+    if request.param == "authentication":
+        session_bed.just()
+    else:
+        request.getfixturevalue({"integrity": "nodes", "privacy": "two"}[request.param])
+        session_bed.up()
+    assert session_bed.options["protection"] == request.param
+    return session_bed
 
 
-class TestProtection:
-    def test_a_job(self, protected: Bed) -> None:
-        app = submit(protected, ["/bin/sh", "-c", "sleep 3; exit 6"], heartbeat=0.2)
-        assert app.end()[2].exit_code == 6
-
-    def test_a_restarted_resource_manager(self, protected: Bed) -> None:
-        app = submit(protected, ["/bin/sh", "-c", "sleep 8; exit 5"], heartbeat=0.2)
-        running(app)
-        protected.kill("rm")
-        protected.up()
-        assert app.end()[2].exit_code == 5
-        assert f"registered ({QOPS[protected.options['protection']]})" in app.log("am.stderr")
+def test_protection(protected: Bed, tmp_path: Path) -> None:
+    """Many heartbeats, and a ResourceManager that is killed and restarted meanwhile."""
+    short = submit(protected, ["/bin/sh", "-c", "sleep 3; exit 6"], heartbeat=0.2)
+    script = "while [ ! -e $1 ]; do sleep 0.1; done; exit 5"
+    long = submit(protected, ["/bin/sh", "-c", script, "sh", str(tmp_path / "end")], heartbeat=0.2)
+    running(long)
+    assert short.end()[2].exit_code == 6
+    protected.kill("rm")
+    protected.up()
+    (tmp_path / "end").touch()
+    assert long.end()[2].exit_code == 5
+    assert f"registered ({QOPS[protected.options['protection']]})" in long.log("am.stderr")

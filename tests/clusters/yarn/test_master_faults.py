@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,18 +48,6 @@ def test_the_node_manager_dies_while_it_runs(bed: Bed, tmp_path: Path) -> None:
     bed.up()
     (tmp_path / "end").touch()
     assert app.end()[2].exit_code == 5
-
-
-def test_a_node_that_is_lost(bed: Bed) -> None:
-    """The node's containers are given up on: the child must not run on, beside its next attempt."""
-    app = submit(bed, ["sleep", "1000"])
-    running(app)
-    bed.kill("nm")
-    report = app.wait(timeout=60)  # the NodeManager is given 15 s
-    assert report["state"] == "FAILED"
-    assert "lost" in report["diagnostics"]
-    app.until(lambda: processes(app.id) == [], timeout=10)
-    assert get(bed, f"{app.staging}/ended") is None  # YARN's own word stands
 
 
 def test_all_daemons_die(bed: Bed, tmp_path: Path) -> None:
@@ -111,7 +98,7 @@ def test_a_hanging_resource_manager(bed: Bed, tmp_path: Path) -> None:
     running(app)
     bed.kill("rm", signal.SIGSTOP)
     (tmp_path / "end").touch()
-    app.until(lambda: bool(get(bed, f"{app.staging}/ended")), timeout=60)  # a call is given 30 s
+    app.until(lambda: bool(get(bed, f"{app.staging}/ended")), timeout=60)  # a call is given 10 s
     bed.kill("rm", signal.SIGCONT)
     app.wait()
     outcome = from_json(get(bed, f"{app.staging}/ended") or b"")
@@ -119,18 +106,12 @@ def test_a_hanging_resource_manager(bed: Bed, tmp_path: Path) -> None:
     assert outcome.exit_code == 5
 
 
-@pytest.fixture(scope="class")
-def two(session_bed: Bed) -> Iterator[Bed]:
-    """A bed with two ResourceManagers."""
-    session_bed.up(ha=True)
-    yield session_bed
-    session_bed.up(ha=False)
-
-
 class TestFailover:
     def test_by_command(self, two: Bed, tmp_path: Path) -> None:
-        two.transition("rm")
-        two.wait_ready()
+        two.up()
+        if two.active() != two.rm:
+            two.transition("rm")
+            two.wait_ready()
         app = submit(two, ["/bin/sh", "-c", until_file(), "sh", str(tmp_path / "end")])
         running(app)
         two.transition("rm2")
@@ -140,7 +121,8 @@ class TestFailover:
 
     def test_the_active_one_dies(self, two: Bed, tmp_path: Path) -> None:
         two.up()
-        two.transition("rm2")
+        if two.active() != two.rm2:
+            two.transition("rm2")
         two.wait_ready()
         app = submit(two, ["/bin/sh", "-c", until_file(), "sh", str(tmp_path / "end")])
         running(app)
@@ -154,13 +136,10 @@ class TestFailover:
 @pytest.mark.thorough
 def test_the_token_rolls(session_bed: Bed) -> None:
     """Three master keys later, a new connection still authenticates. Takes four minutes."""
-    session_bed.up(sites={"yarn": {"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"}})
-    try:
-        app = submit(session_bed, ["/bin/sh", "-c", "sleep 220; exit 5"])
-        running(app)
-        time.sleep(205)  # the keys roll by the clock
-        session_bed.kill("rm")
-        session_bed.up()
-        assert app.end(timeout=60)[2].exit_code == 5
-    finally:
-        session_bed.up(sites={})
+    session_bed.just(sites={"yarn": {"yarn.resourcemanager.am-rm-tokens.master-key-rolling-interval-secs": "65"}})
+    app = submit(session_bed, ["/bin/sh", "-c", "sleep 220; exit 5"])
+    running(app)
+    time.sleep(205)  # the keys roll by the clock
+    session_bed.kill("rm")
+    session_bed.up()
+    assert app.end(timeout=60)[2].exit_code == 5

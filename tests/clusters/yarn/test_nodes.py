@@ -6,41 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yarn_settings as settings
 from yarn_bed import Bed
 from yarn_runs import Workflow
 
 PLATFORM = 6
-RMADMIN = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
-QUEUE = "yarn.scheduler.capacity.root"
-
-
-def _sites(bed: Bed) -> dict[str, dict[str, object]]:
-    found = settings.widgets()
-    found["yarn"] |= {
-        "yarn.node-labels.enabled": "true",
-        "yarn.node-labels.fs-store.root-dir": f"file://{bed.folder}/data/labels",
-    }
-    found["capacity-scheduler"] |= {
-        f"{QUEUE}.accessible-node-labels": "*",
-        f"{QUEUE}.accessible-node-labels.fast.capacity": 100,
-        f"{QUEUE}.default.accessible-node-labels": "fast",
-        f"{QUEUE}.default.accessible-node-labels.fast.capacity": 100,
-        f"{QUEUE}.small.accessible-node-labels": " ",
-    }
-    return found
-
-
-@pytest.fixture(scope="module")
-def nodes(session_bed: Bed) -> Iterator[Bed]:
-    """The bed with a second NodeManager, which has the label ``fast``."""
-    session_bed.up(sites=_sites(session_bed))
-    session_bed.start_second_node()
-    session_bed.admin(RMADMIN, "-addToClusterNodeLabels", "fast(exclusive=true)")
-    session_bed.admin(RMADMIN, "-replaceLabelsOnNode", f"localhost:{session_bed.ports.nm2}=fast")
-    yield session_bed
-    session_bed.kill("nm2")
-    session_bed.up(sites={})
 
 
 @pytest.fixture

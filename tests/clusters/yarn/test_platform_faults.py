@@ -75,9 +75,8 @@ def test_an_application_killed_by_an_administrator(workflow: Workflow, bed: Bed)
     workflow.write({"job": "sleep 600"})
     process = workflow.begin()
     workflow.wait(lambda: workflow.count("start") == 1)
-    apps = bed.json(f"{bed.rm}/ws/v1/cluster/apps?states=RUNNING&applicationTypes=AIFLOW")["apps"]["app"]
     request = urllib.request.Request(
-        f"{bed.rm}/ws/v1/cluster/apps/{apps[0]['id']}/state?user.name=admin", b'{"state":"KILLED"}',
+        f"{bed.rm}/ws/v1/cluster/apps/{workflow.newest()['id']}/state?user.name=admin", b'{"state":"KILLED"}',
         {"Content-Type": "application/json"}, method="PUT",
     )  # fmt: skip
     urllib.request.urlopen(request).close()

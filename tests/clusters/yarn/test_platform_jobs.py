@@ -83,22 +83,41 @@ def test_a_secret_is_in_no_file_that_the_node_writes_its_environment_to(workflow
     workflow.write({"job": script}, {"env": {"TOKEN": {"secret": "env:THE_SECRET"}}})
     process = workflow.begin()
     workflow.wait(lambda: (workflow.marks / "told").exists() and workflow.count("start") == 1)
-    found = []
-    for folder, _, names in os.walk(bed.folder / "data" / "nm-local"):
-        for name in names:
-            try:
-                content = Path(folder, name).read_bytes()
-            except OSError:
-                continue
-            if b"do-not-write-me-down" in content:
-                found.append((name, oct(Path(folder, name).stat().st_mode & 0o777)))
+    secret, data = b"do-not-write-me-down", bed.folder / "data"
+    held = [
+        path
+        for path in (Path(folder, name) for folder, _, names in os.walk(data) for name in names)
+        if path.relative_to(data).parts[0] != "rmstate" and secret in _content(path)
+    ]
+    app = workflow.newest()
+    container = app["amContainerLogs"].split("/")[-2]
+    pages = [f"{bed.rm}/ws/v1/cluster/apps/{app['id']}", f"{bed.rm}/ws/v1/cluster/apps/{app['id']}/appattempts",
+             f"{bed.rm}/cluster/app/{app['id']}", f"{bed.nm}/ws/v1/node/containers/{container}",
+             f"{bed.nm}/ws/v1/node/containers/{container}/logs/launch_container.sh",
+             f"{bed.nm}/ws/v1/node/containers/{container}/logs/am.stderr"]  # fmt: skip
+    told = [urllib.request.urlopen(page).read() for page in pages]
     workflow.put("go")
     _finished(workflow.finish(process))
-    assert (workflow.marks / "told").read_text() == "do-not-write-me-down"
-    # The credentials' own file, for its owner alone; in the container's folder and in the NodeManager's private one.
-    assert all("token" in name for name, _ in found), found
-    assert {mode for _, mode in found} <= {"0o600", "0o400", "0o644"}, found
-    assert all(name != "launch_container.sh" for name, _ in found)
+    assert (workflow.marks / "told").read_bytes() == secret
+    # The credentials' own file, in the container's folder and in the NodeManager's private ones: for nobody else.
+    assert any(path.name == "container_tokens" for path in held)
+    assert all("token" in path.name or "nm-recovery" in path.parts for path in held), held
+    assert not [path for path in held if _others_may_read(path, data)]
+    assert all(told)
+    assert not [page for page, text in zip(pages, told, strict=True) if secret in text]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _others_may_read(path: Path, top: Path) -> bool:
+    """Whether anybody on the node can, by the modes of the file and of the folders that lead to it from ``top``."""
+    folders = [folder for folder in path.parents if top in folder.parents]
+    return bool(path.stat().st_mode & 0o004) and all(folder.stat().st_mode & 0o001 for folder in folders)
 
 
 def test_nothing_is_left_in_the_staging_folder(workflow: Workflow, bed: Bed) -> None:
@@ -167,7 +186,7 @@ def test_digits_gives_the_same_report(bed: Bed, tmp_path: Path) -> None:
     """By one changed setting, with artifacts at an ``hdfs://`` URL; where there is no ``java`` on the PATH."""
     pytest.importorskip("sklearn", reason="the example needs scikit-learn: make demo installs it")
     pytest.importorskip("requests", reason="WebHDFS artifacts need requests")
-    reports = []
+    begun = {}
     for platform in ("local", "yarn"):
         (tmp_path / platform).mkdir()
         workflow = Workflow(tmp_path / platform, bed)
@@ -182,16 +201,19 @@ def test_digits_gives_the_same_report(bed: Bed, tmp_path: Path) -> None:
             with open(project / "project.yaml", "a") as file:
                 file.write('artifacts: "hdfs:///digits"\n')
             options = ["--set", "*.platform=yarn"]
-        record = workflow.run(*options)
+        begun[platform] = workflow, workflow.begin(*options)
+    reports = {}
+    for platform, (workflow, process) in begun.items():
+        record = workflow.finish(process)
         assert record["state"] == "FINISHED", record
         path = f"{record['run']}/evaluate/1/report/report.html"
         if platform == "yarn":
             address = f"{bed.webhdfs}/digits/{path}?op=OPEN&user.name=root"
             with urllib.request.urlopen(address) as answer:
-                reports.append(answer.read())
+                reports[platform] = answer.read()
         else:
-            reports.append((project / ".aiflow" / "artifacts" / path).read_bytes())
-    assert reports[0] == reports[1]
+            reports[platform] = (workflow.project / ".aiflow" / "artifacts" / path).read_bytes()
+    assert reports["local"] == reports["yarn"]
 
 
 def _without_java(folder: Path) -> str:

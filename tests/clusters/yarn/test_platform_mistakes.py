@@ -69,6 +69,20 @@ def test_webhdfs_at_the_wrong_port(workflow: Workflow, bed: Bed) -> None:
     _refused(workflow, {"webhdfs": bed.rm}, PLATFORM, "no WebHDFS", "9870")
 
 
+def test_a_port_of_hadoops_rpc(workflow: Workflow, bed: Bed) -> None:
+    _refused(workflow, {"webhdfs": f"127.0.0.1:{bed.ports.nn}"}, PLATFORM, "does not answer in HTTP", "RPC", "9870")
+
+
+def test_a_datanode_for_a_namenode(workflow: Workflow, bed: Bed) -> None:
+    _refused(workflow, {"webhdfs": f"127.0.0.1:{bed.ports.dn_http}"}, PLATFORM, "is it a DataNode's port?")
+
+
+def test_the_schedulers_port_is_another_one(workflow: Workflow, bed: Bed) -> None:
+    """What nodes would never get through to, told by the ResourceManager's own word before anything waits for it."""
+    _refused(workflow, {"scheduler": "127.0.0.1:9"}, PLATFORM, "look for the ResourceManager at 127.0.0.1:9",
+             f"awaits them at port {bed.ports.rm_scheduler}", "scheduler:")  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("code", "challenge", "words"),
     [(401, {}, "does not know who asks (401)"), (401, {"WWW-Authenticate": "Negotiate"}, "kerberos"),
@@ -133,6 +147,21 @@ def test_a_file_of_the_cluster_that_is_not_there(workflow: Workflow) -> None:
     job = record["jobs"]["job"]
     assert job["state"] == "FAILED"
     assert "/not/there, which is to be 'x' in its folder, is not on the cluster" in job["reason"]
+
+
+def test_an_archive_that_breaks_on_the_node(workflow: Workflow, bed: Bed) -> None:
+    """One that is there already, and nobody here has looked into."""
+    _put(bed, "/shared/broken.tar.gz", b"no archive")
+    record = workflow.write({"job": "true"}, {"archives": {"env": "hdfs:///shared/broken.tar.gz"}}).run()
+    reason = record["jobs"]["job"]["reason"]
+    assert "broken.tar.gz cannot be unpacked on the node" in reason
+    assert " at java" not in reason
+
+
+def test_an_interpreter_that_is_none(workflow: Workflow) -> None:
+    job = workflow.write({"job": "true"}, {"python": "/bin/true"}).run()["jobs"]["job"]
+    assert job["state"] == "FAILED"
+    assert "is what python: names a Python?" in job["reason"]
 
 
 def test_an_interpreter_that_is_not_on_the_node(workflow: Workflow) -> None:

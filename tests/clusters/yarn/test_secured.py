@@ -89,6 +89,21 @@ class TestTls:
         assert record["exit"] == PLATFORM, record["said"]
         assert "Traceback" not in record["said"]
 
+    def test_down_leaves_nothing(self, encrypted: Bed) -> None:
+        """Of the bed, that is: here is one that may go."""
+        pids = [pid for pid in encrypted.status().values() if pid]
+        assert len(pids) == 5
+        encrypted.down()
+        assert not encrypted.folder.exists()
+        assert not any(_is_of(encrypted, pid) for pid in pids)
+
+
+def _is_of(bed: Bed, pid: int) -> bool:
+    try:
+        return str(bed.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
 
 @pytest.mark.thorough
 class TestKerberos:

@@ -36,6 +36,7 @@ DAEMONS = {
     "jhs": (192, "org.apache.hadoop.mapreduce.v2.hs.JobHistoryServer"),
     "httpfs": (128, "org.apache.hadoop.fs.http.server.HttpFSServerWebServer"),
 }
+RMADMIN = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
 # Maven has no newer one.
 HTTPFS = ("org.apache.hadoop:hadoop-hdfs-httpfs:3.4.2", "com.googlecode.json-simple:json-simple:1.1.1")
 JVM = (
@@ -160,6 +161,10 @@ class Bed:
             if self.options["ha"]:
                 self._elect()
             self.wait_ready(timeout)
+
+    def just(self, **options: Any) -> None:
+        """``up`` with these options, and as it is by default otherwise."""
+        self.up(**{"protection": "authentication", "ha": False, "sites": {}, **options})
 
     def down(self) -> None:
         """End the daemons and everything that they started, and remove their data."""
@@ -402,18 +407,17 @@ class Bed:
         """Stop a queue (it takes no new application), or open it again."""
         stopped = set(self.options["stopped"]) - {name} | (set() if running else {name})
         self.configure(stopped=sorted(stopped))
-        self.admin("org.apache.hadoop.yarn.client.cli.RMAdminCLI", "-refreshQueues")
+        self.admin(RMADMIN, "-refreshQueues")
 
     def transition(self, active: str) -> None:
         """Make ``rm`` or ``rm2`` the active ResourceManager and the other one, where it lives, the standby."""
         ids = {"rm": "rm1", "rm2": "rm2"}
         other = "rm2" if active == "rm" else "rm"
-        tool = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
         if self.alive(other):
-            self.admin(tool, "-transitionToStandby", ids[other])
-            self.admin(tool, "-transitionToActive", ids[active])
+            self.admin(RMADMIN, "-transitionToStandby", ids[other])
+            self.admin(RMADMIN, "-transitionToActive", ids[active])
         else:  # nobody is there who could be asked whether it is active
-            self.admin(tool, "-transitionToActive", "--forceactive", ids[active])
+            self.admin(RMADMIN, "-transitionToActive", "--forceactive", ids[active])
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -426,7 +430,7 @@ class Bed:
         for address in (self.rm, self.rm2):
             if self.json(f"{address}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE":
                 return
-        self.admin("org.apache.hadoop.yarn.client.cli.RMAdminCLI", "-transitionToActive", "rm1")
+        self.admin(RMADMIN, "-transitionToActive", "rm1")
 
     def _java(self, heap: int, *extra: str) -> list[str]:
         home = hadoop.install()

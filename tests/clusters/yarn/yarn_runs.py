@@ -36,6 +36,7 @@ class Workflow:
 
     def __init__(self, folder: Path, bed: Bed) -> None:
         self.project, self.marks, self.bed = folder / "project", folder / "marks", bed
+        self._begun: list[subprocess.Popen[str]] = []
         self.project.mkdir()
         self.marks.mkdir()
         self.env = {**os.environ, "HADOOP_CONF_DIR": str(bed.conf), "XDG_CACHE_HOME": str(folder / "cache"),
@@ -68,8 +69,10 @@ class Workflow:
     def begin(self, *options: str) -> subprocess.Popen[str]:
         """Start ``aiflow-ext run``; it goes on in the background."""
         argv = [sys.executable, "-m", "aiflow_ext", "run", str(self.project), "--json", *options]
-        return subprocess.Popen(argv, env=self.env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen(argv, env=self.env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+        self._begun.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[str], timeout: float = 180) -> dict[str, Any]:
         """The run's record, jobs by name, with the command's exit code and what it said."""
@@ -84,6 +87,9 @@ class Workflow:
 
     def close(self) -> None:
         """Stop what a failed test has left running."""
+        if all(process.returncode is not None and process.returncode >= 0 for process in self._begun):
+            return  # each has seen its run to its end
+        self.bed.up()
         found = json.loads(self.call("runs", "--project", str(self.project), "--json").stdout or "[]")
         for run in found if isinstance(found, list) else []:
             if run["ended_at"] is None:
@@ -97,6 +103,12 @@ class Workflow:
         """Any other command."""
         return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=120,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+
+    def newest(self) -> dict[str, Any]:
+        """The report of the running application that was submitted last."""
+        apps = self.bed.json(f"{self.bed.active()}/ws/v1/cluster/apps?states=RUNNING&applicationTags=aiflow")["apps"]
+        found: dict[str, Any] = max(apps["app"], key=lambda app: app["startedTime"])
+        return found
 
     def count(self, kind: str) -> int:
         """How many marks of a kind there are, of all jobs."""

@@ -172,6 +172,53 @@ def widgets() -> dict[str, dict[str, object]]:
     }
 
 
+def labelled(folder: Path) -> dict[str, dict[str, object]]:
+    """Widgets, and a node label ``fast`` that the queue ``default`` may use, and ``small`` may not."""
+    root = "yarn.scheduler.capacity.root"
+    found = widgets()
+    found["yarn"] |= {
+        "yarn.node-labels.enabled": "true",
+        "yarn.node-labels.fs-store.root-dir": f"file://{folder}/data/labels",
+    }
+    found["capacity-scheduler"] |= {
+        f"{root}.accessible-node-labels": "*",
+        f"{root}.accessible-node-labels.fast.capacity": 100,
+        f"{root}.default.accessible-node-labels": "fast",
+        f"{root}.default.accessible-node-labels.fast.capacity": 100,
+        f"{root}.small.accessible-node-labels": " ",
+    }
+    return found
+
+
+def strict() -> dict[str, dict[str, object]]:
+    """A cluster that enforces: memory is watched, queues take from each other and have access lists; and one that does
+    without: no recovery of NodeManagers, no aggregation of logs. Hadoop 3.4 watches memory only where cgroups are said
+    not to (``resource.memory.enforced``)."""
+    queue, monitor = "yarn.scheduler.capacity.root", "yarn.resourcemanager.monitor.capacity.preemption"
+    return {
+        "yarn": {
+            "yarn.nodemanager.pmem-check-enabled": "true",
+            "yarn.nodemanager.resource.memory.enforced": "false",
+            "yarn.nodemanager.container-monitor.interval-ms": 300,
+            "yarn.nodemanager.resource.memory-mb": 2048,
+            "yarn.nodemanager.recovery.enabled": "false",
+            "yarn.log-aggregation-enable": "false",
+            "yarn.resourcemanager.scheduler.monitor.enable": "true",
+            f"{monitor}.monitoring_interval": 500,
+            f"{monitor}.max_wait_before_kill": 1000,
+            f"{monitor}.total_preemption_per_round": 1.0,
+            f"{monitor}.natural_termination_factor": 1.0,
+            "yarn.acl.enable": "true",
+            "yarn.admin.acl": "root",
+        },
+        "capacity-scheduler": {
+            f"{queue}.acl_submit_applications": " ",
+            f"{queue}.default.acl_submit_applications": "root,ada",
+            f"{queue}.small.acl_submit_applications": "root",
+        },
+    }
+
+
 def mapred(ports: Ports) -> dict[str, object]:
     """mapred-site.xml, for the JobHistoryServer alone."""
     return {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -195,3 +199,95 @@ class StartsInResources(RightBase):
     def generate_job_resource(self, job):
         super().generate_job_resource(job)
         subprocess.Popen(["/bin/sh", job.file]).wait(5)
+
+
+class GeneratesADict(RightBase):
+    def generate(self, sub_graph, project_desc):
+        return {"script": super().generate(sub_graph, project_desc).script}
+
+
+class KnowsWhoAsks(RightBase):
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        job.user = os.environ.get("USER", "nobody")
+        return job
+
+
+class KnowsWhereItIs(RightBase):
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        job.folder = os.getcwd()
+        return job
+
+
+class AsksInAThread(RightBase):
+    def generate(self, sub_graph, project_desc):
+        thread = threading.Thread(target=lambda: AsksTheNetwork().generate(sub_graph, project_desc))
+        thread.start()
+        thread.join()
+        return super().generate(sub_graph, project_desc)
+
+
+class AsksADaemon(RightBase):
+    def generate(self, sub_graph, project_desc):
+        with socket.socket(socket.AF_UNIX) as channel, contextlib.suppress(OSError):
+            channel.connect("/run/docker.sock")
+        return super().generate(sub_graph, project_desc)
+
+
+class SetsAVariable(RightBase):
+    def generate(self, sub_graph, project_desc):
+        os.environ["SLURM_CONF"] = str(sub_graph.name)
+        return super().generate(sub_graph, project_desc)
+
+
+class ReadsItsOwnConfig(RightBase):
+    def generate(self, sub_graph, project_desc):
+        Path("/etc/hosts").read_text()
+        return super().generate(sub_graph, project_desc)
+
+
+class PrintsItsProgress(RightBase):
+    def generate(self, sub_graph, project_desc):
+        os.write(1, b"generating\n")
+        return super().generate(sub_graph, project_desc)
+
+
+class TakesSignalsForSuccess(RightBase):
+    """A negative returncode is not greater than 0."""
+
+    def joined(self, argv):
+        return f"exec {shlex.join(argv)}"
+
+    def submit_job(self, job):
+        code = self.run(job)
+        if code > 0:
+            raise subprocess.CalledProcessError(code, "job")
+
+
+class FillsAPipe(RightBase):
+    def run(self, job, **options):
+        return super().run(job, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+class CleansTheFolder(RightBase):
+    def cleanup_job(self, job):
+        shutil.rmtree(job.job_context.work_folder, ignore_errors=True)
+
+
+class OneAtATime(RightBase):
+    def run(self, job, **options):
+        with open(Path(job.job_context.run_folder, "lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return super().run(job)
+
+
+class OneFolderForAll(RightBase):
+    def run(self, job, **options):
+        return super().run(job, cwd=job.job_context.run_folder)
+
+
+class WaitsInStop(RightBase):
+    def stop_job(self, job):
+        if self.process is not None:
+            self.process.wait()

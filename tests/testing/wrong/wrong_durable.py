@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
+import random
+import re
+import socket
 import subprocess
-import threading
+import time
 from pathlib import Path
 
 from wrong_base import kebab, platform_named
@@ -94,92 +97,6 @@ class WritesSecrets(RightDurable):
         return super().submit_job(job)
 
 
-class WithHandler(RightDurable):
-    """Its handler is one of a subclass's own."""
-
-    handler: type[attempts.ProcessHandler] = attempts.ProcessHandler
-
-    def submit_job(self, job):
-        super().submit_job(job)
-        return self.handler(job.job_context.native_id)
-
-    @af.hookimpl
-    def attach(self, job, native_id):
-        return self.handler(native_id)
-
-
-class CuttingHandler(attempts.ProcessHandler):
-    def logs(self, stream="stdout", offset=0):
-        return super().logs(stream, offset)[: max(0, 2048 - offset)]
-
-
-class RepeatingHandler(attempts.ProcessHandler):
-    def logs(self, stream="stdout", offset=0):
-        return super().logs(stream, max(0, offset - 10)) if super().logs(stream, offset) else b""
-
-
-class LockedHandler(attempts.ProcessHandler):
-    def __init__(self, native_id):
-        super().__init__(native_id)
-        self.lock = threading.Lock()
-
-
-_known: set[str] = set()
-
-
-class ForgetfulHandler(attempts.ProcessHandler):
-    def __init__(self, native_id):
-        super().__init__(native_id)
-        _known.add(native_id)
-
-    def state(self):
-        if self.native_id not in _known:
-            raise KeyError(self.native_id)
-        return super().state()
-
-
-class ShallowHandler(attempts.ProcessHandler):
-    def stop(self, grace=10.0):
-        record = attempts.supervisor_of(self.native_id).record(attempts.process_id(self.native_id))
-        os.kill(record.pid, signal.SIGKILL)
-        return True
-
-
-class CutsLogs(WithHandler):
-    handler = CuttingHandler
-
-
-class RepeatsLogs(WithHandler):
-    handler = RepeatingHandler
-
-
-class TextHandler(attempts.ProcessHandler):
-    def logs(self, stream="stdout", offset=0):
-        return super().logs(stream, offset).decode()
-
-
-class EndlessHandler(attempts.ProcessHandler):
-    def wait(self, timeout=None):
-        return super().wait(None)
-
-
-class HastyHandler(attempts.ProcessHandler):
-    def stop(self, grace=10.0):
-        return super().stop(0.0)
-
-
-class LogsAreText(WithHandler):
-    handler = TextHandler
-
-
-class WaitsForEver(WithHandler):
-    handler = EndlessHandler
-
-
-class EndsAtOnce(WithHandler):
-    handler = HastyHandler
-
-
 class RemovesLogs(RightDurable):
     def cleanup_job(self, job):
         super().cleanup_job(job)
@@ -201,18 +118,6 @@ class OneIdForAllRuns(RightDurable):
         folder = home / "jobs" / str(context.job_name) / str(context.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
-
-
-class HandlerIsNoData(WithHandler):
-    handler = LockedHandler
-
-
-class HandlerStaysAtHome(WithHandler):
-    handler = ForgetfulHandler
-
-
-class StopsTheFirstOnly(WithHandler):
-    handler = ShallowHandler
 
 
 class ExitCodesAreZero(RightDurable):
@@ -246,3 +151,138 @@ class OneIdForAll(RightDurable):
     @af.hookimpl
     def allocate_id(self, job):
         return str(Path(job.job_context.run_folder, "jobs", "job", "1"))
+
+
+class WatchesBusily(RightDurable):
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        while True:
+            for native_id in native_ids:
+                record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+                yield attempts.event_of(native_id, record) if record is not None else None
+
+
+class WatchesTheFirst(RightDurable):
+    """The ids that it was given at first are all that it ever looks at."""
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        wanted = set(native_ids)
+        for event in attempts.watch(native_ids, since):
+            yield event if event is not None and event.native_id in wanted else None
+
+
+class TellsEndsEarly(RightDurable):
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for event in attempts.watch(native_ids, since):
+            yield event
+            if event is not None and event.state is af.JobState.RUNNING:
+                yield af.AttemptEvent(event.native_id, af.JobState.FINISHED, exit_code=0)
+
+
+class SecretInItsCommand(RightDurable):
+    given: tuple[str, ...] = ()
+
+    def submit_job(self, job):
+        self.given = tuple(f"{name}={value}" for name, value in secrets.resolve(job.job_config.env).items())
+        try:
+            return super().submit_job(job)
+        finally:
+            self.given = ()
+
+    def _argv(self, job):
+        argv = super()._argv(job)
+        return ["/bin/sh", "-c", '"$0" "$@"; exit $?', "/usr/bin/env", *self.given, *argv] if self.given else argv
+
+
+class RenderAsksADaemon(RightDurable):
+    @af.hookimpl
+    def render(self, job):
+        with socket.socket(socket.AF_UNIX) as channel, contextlib.suppress(OSError):
+            channel.connect("/run/docker.sock")
+        return super().render(job)
+
+
+class PrintsInSubmit(RightDurable):
+    def submit_job(self, job):
+        print("submitting", job.job_context.native_id)
+        return super().submit_job(job)
+
+
+class StartsWhenAllocated(RightDurable):
+    """Its lookup tells of what is on record, and that is written later."""
+
+    @af.hookimpl
+    def allocate_id(self, job):
+        native_id = job.job_context.native_id = super().allocate_id(job)
+        super().generate_job_resource(job)
+        self.process = subprocess.Popen(self._argv(job), env={**os.environ, **self._variables(job)})
+        time.sleep(0.5)
+        return native_id
+
+
+class SubmitsAndWaits(RightDurable):
+    def submit_job(self, job):
+        handler = super().submit_job(job)
+        handler.wait()
+        return handler
+
+
+class DropsIt(RightDurable):
+    def submit_job(self, job):
+        return attempts.ProcessHandler(job.job_context.native_id)
+
+
+class RightSlowly(RightDurable):
+    """Everything takes its time, ids are random and have colons, the watch looks once and returns, without cursors."""
+
+    @af.hookimpl
+    def allocate_id(self, job):
+        return f"{job.job_context.run_folder}/jobs/pond:{random.getrandbits(40):x}:q/{job.job_context.attempt}"
+
+    def submit_job(self, job):
+        time.sleep(0.5)
+        return super().submit_job(job)
+
+    def cleanup_job(self, job):
+        super().cleanup_job(job)
+        for stream in ("stdout", "stderr"):
+            text = attempts.ProcessHandler(job.job_context.native_id).logs(stream)
+            Path(job.job_context.work_folder, stream).write_bytes(text)
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        """What was created is seen a little later: it looks again before it says that something is not there."""
+        end = time.monotonic() + 0.5
+        while (found := super().lookup(native_id)) is not af.Lookup.FOUND and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for native_id in native_ids:
+            record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+            event = attempts.event_of(native_id, record) if record is not None else None
+            if event is not None:
+                event.cursor = None
+                yield event
+
+
+class SafeNames(RightDurable):
+    """Its names are safe, and no longer distinct."""
+
+    @af.hookimpl
+    def allocate_id(self, job):
+        name = re.sub(r"\W", "-", job.job_context.job_name)[:60].lower()
+        return f"{job.job_context.run_folder}/jobs/{name}/{job.job_context.attempt}"
+
+
+class RunsAgainLater(RightDurable):
+    """The second execution begins when everybody has gone, in a process that nobody knows of."""
+
+    def submit_job(self, job):
+        handler = super().submit_job(job)
+        command = ["/bin/sh", "-c", 'sleep 5; exec "$@"', "sh", *self._argv(job)]
+        self.process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        return handler

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 UNUSABLE, UNTOLD = 64, 1  # exit codes: nothing could be begun; YARN could not be told the end
 WITHOUT_TOKEN = 60.0  # seconds that a ResourceManager which has just come up may not know our token
 LAST_WORD = 5.0  # seconds to leave the outcome in the staging folder
+# Seconds after SIGTERM in which SIGKILL follows where YARN means to end the container, for the memory it used, say: the
+# end is YARN's to tell then, not ours (yarn.nodemanager.sleep-delay-before-sigkill.ms, 250 by default).
+YARNS = 0.75
 
 
 class Master:
@@ -40,6 +43,7 @@ class Master:
         self.stopped = self.registered = self.worded = False
         self.staging: Staging | None = None
         self.distrusted: float | None = None
+        self.ours = 0.0  # when the end is ours to tell
         self.complained = ""
 
     def run(self) -> int:
@@ -160,6 +164,7 @@ class Master:
             status = protocol.SUCCEEDED
         deadline = time.monotonic() + float(self.spec.get("patience", 3600.0))
         delay = 0.01
+        time.sleep(max(0.0, self.ours - time.monotonic()))
         try:
             while time.monotonic() < deadline:
                 try:
@@ -204,6 +209,7 @@ class Master:
     def _on_term(self, *_: object) -> None:
         if not self.stopped:
             self.stopped = True
+            self.ours = time.monotonic() + YARNS
             if self.keeper is not None:
                 self.keeper.stop()
 

@@ -27,7 +27,7 @@ LARGEST = 16 << 20  # bytes of a frame; ours are a few hundred
 SASL, CONTEXT = -33, -3  # call ids that are no calls
 SUCCESS, NEGOTIATE, INITIATE, WRAP = 0, 1, 2, 5  # RpcSaslProto.SaslState
 FATAL = 2  # RpcResponseHeaderProto.RpcStatusProto
-CONNECT_TIMEOUT, TIMEOUT = 5.0, 30.0
+CONNECT_TIMEOUT, TIMEOUT = 5.0, 10.0  # a ResourceManager that hangs is not to cost an attempt its life
 STANDBY = "StandbyException"
 
 

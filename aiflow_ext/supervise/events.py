@@ -1,0 +1,258 @@
+"""What happens to the processes of a folder, as a stream; and, where it is read without waiting, their starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.supervise import journal
+from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch
+from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
+
+if TYPE_CHECKING:
+    from aiflow_ext.supervise.client import Supervisor
+
+BEAT = 1.0
+PATIENCE = 30.0  # seconds for which the supervisor may leave a request unread
+
+
+class Events:
+    """A stream of changes, made by :meth:`Supervisor.events`; ends never.
+
+    Where it shall not wait (``setblocking(False)``), None says that there is nothing at the moment; ``fileno`` becomes
+    readable when there may be, and it is to be looked at once a second besides. It carries its thread's starts then.
+    """
+
+    def __init__(self, supervisor: Supervisor, since: int) -> None:
+        self._supervisor, self._since = supervisor, since
+        self._beat = BEAT
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll = select.epoll()
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._connection: Connection | None = None  # while it is subscribed
+        self._base: object = None  # what the connection was told that the processes' environments have in common
+        self._beside: int | None = None
+        # Starts of which nothing is known yet, by id, and beside how many other processes they may run.
+        self._asked: dict[str, tuple[ProcessSpec, int | None]] = {}
+        self._changes = self._read()
+
+    def __iter__(self) -> Events:
+        return self
+
+    def __next__(self) -> ProcessRecord | None:
+        return next(self._changes)
+
+    def fileno(self) -> int:
+        """A descriptor to poll."""
+        return self._epoll.fileno()
+
+    def setblocking(self, flag: bool) -> None:
+        """Whether to wait for the next change."""
+        self._beat = BEAT if flag else 0.0
+        if flag:
+            self._carry_no_more()
+        else:
+            self._supervisor._carriers[threading.get_ident()] = self
+
+    def start(self, spec: ProcessSpec) -> bool:
+        """Have ``spec`` started; False where there is no connection to ask on.
+
+        What becomes of it is a change as any other, and one that the supervisor refuses is told as ``not_started``.
+        """
+        if self._connection is None and self._beside is None:
+            return False
+        self._asked[spec.id] = spec, self._beside
+        if self._connection is not None:
+            self._send(spec, self._beside)
+        return True
+
+    def hold(self, beside: int | None) -> None:
+        """Have what is started from now on wait until at most so many processes of the folder run; None: no more.
+
+        What waits is forgotten with the stream.
+        """
+        self._beside = beside
+
+    def recall(self) -> None:
+        """Forget what waits until others end, as far as it has not been started by then."""
+        self._asked = {id: asked for id, asked in self._asked.items() if asked[1] is None}
+        if self._connection is not None:
+            self._tell([{"op": "recall"}])
+
+    def close(self) -> None:
+        """Hang up."""
+        self._carry_no_more()
+        self._changes.close()
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._bell)
+
+    __del__ = close
+
+    # -- inside
+
+    def _carry_no_more(self) -> None:
+        carriers = self._supervisor._carriers
+        for thread in [thread for thread, carrier in carriers.items() if carrier is self]:
+            del carriers[thread]
+
+    def _send(self, spec: ProcessSpec, beside: int | None) -> None:
+        requests: list[dict[str, Any]] = []
+        if spec.base is not self._base:
+            self._base = spec.base
+            requests.append({"op": "base", **portable({"env": dict(spec.base)})})
+        umask = self._supervisor._own_umask()
+        start = {"op": "start", "spec": portable(spec.own()), "umask": umask, "quiet": True, "beside": beside}
+        requests.append(start)
+        self._tell(requests)
+
+    def _tell(self, requests: list[dict[str, Any]]) -> None:
+        assert self._connection is not None
+        try:
+            self._connection.tell(requests, PATIENCE)
+        except (Gone, TimeoutError):  # asked again on the next connection
+            self._connection.close()
+
+    def _read(self) -> Generator[ProcessRecord | None, None, None]:
+        supervisor, reader = self._supervisor, None
+        told: set[str] = set()
+        with supervisor._lock:
+            supervisor._bells.add(self._bell)
+        try:
+            while True:
+                folder = supervisor._folder()
+                if folder is None:
+                    if not _rung(self._bell, self._beat):
+                        yield None
+                    continue
+                if reader is None:
+                    reader = journal.JournalReader(folder)
+                yield from self._written(reader)
+                connection = self._connect(folder, reader)
+                if connection is None:
+                    yield from self._written(reader)
+                    yield from self._refused("there is no supervisor, and none can be started")
+                    for lost in supervisor._judged([dict(each) for each in _open(reader)]):
+                        if lost.state == "lost" and lost.id not in told:
+                            told.add(lost.id)
+                            yield lost
+                    if not _rung(self._bell, self._beat):
+                        yield None
+                    continue
+                try:
+                    self._epoll.register(connection.socket, select.EPOLLIN)
+                    yield from self._live(connection, reader)
+                except Gone:
+                    pass
+                finally:
+                    self._connection = self._base = None
+                    connection.close()
+        finally:
+            with supervisor._lock:
+                supervisor._bells.discard(self._bell)
+
+    def _written(self, reader: journal.JournalReader) -> Iterator[ProcessRecord]:
+        """What is new in the journal."""
+        for data in reader.read():
+            self._asked.pop(data["id"], None)
+            if data["seq"] > self._since:
+                self._since = data["seq"]
+                yield ProcessRecord.of(data)
+
+    def _connect(self, folder: int, reader: journal.JournalReader) -> Connection | None:
+        connection = connect(folder)
+        needed = self._asked or any(True for _ in _open(reader))
+        if connection is None and needed and not journal.locked(folder):
+            # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
+            try:
+                connection = launch(folder, self._supervisor.folder)
+            except SupervisorError:
+                return None
+        return connection
+
+    def _refused(self, why: str) -> Iterator[ProcessRecord]:
+        """What was asked of a supervisor that has gone, is not in its journal, and cannot be asked again."""
+        while self._asked:
+            yield self._not_started(self._asked.popitem()[0], why)
+
+    def _live(self, connection: Connection, reader: journal.JournalReader) -> Iterator[ProcessRecord | None]:
+        """What the daemon tells, after what the journal had by then. Raises Gone where it goes away."""
+        # The starting of what runs by now is no news to who does not wait for it.
+        connection.subscribe(brief=self._beat == 0.0)
+        greeted = False
+        while True:
+            try:
+                lines = connection.lines(self._beat)
+            except TimeoutError:
+                _rung(self._bell, 0.0)  # of no news to who is connected
+                yield None
+                continue
+            if not greeted:
+                greeted = True
+                del lines[0]
+                yield from self._written(reader)
+                if connection.uid == os.geteuid():
+                    self._connection = connection
+                    for spec, beside in list(self._asked.values()):
+                        self._send(spec, beside)
+            for line in lines:
+                change = journal.parse(line)
+                if change is None:
+                    yield from self._answered(line)
+                    continue
+                self._asked.pop(change["id"], None)
+                if change["seq"] > self._since:
+                    self._since = change["seq"]
+                    yield ProcessRecord.of(reader.apply(change))
+
+    def _answered(self, line: bytes) -> Iterator[ProcessRecord]:
+        """A start that the supervisor has refused, or that it knew of."""
+        answer = json.loads(line)
+        self._asked.pop(answer.get("known"), None)
+        if self._asked.pop(answer.get("refused"), None) is not None:
+            yield self._not_started(answer["refused"], answer["error"])
+
+    def _not_started(self, id: str, why: str) -> ProcessRecord:
+        words = f"{why} ({self._supervisor.folder})"
+        return ProcessRecord(id, "not_started", error=words, ended_at=time.time(), seq=self._since)
+
+
+def _rung(bell: int, beat: float) -> bool:
+    # A start in this process rings; a daemon that another one started is noticed at the next beat.
+    if not readable(bell, beat):
+        return False
+    os.eventfd_read(bell)
+    return True
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether a descriptor can be read, at the latest after so many seconds."""
+    # Not select(), which takes no descriptor above 1,023.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _open(reader: journal.JournalReader) -> Iterator[dict[str, Any]]:
+    return (data for data in reader.records.values() if data["state"] not in journal.ENDED)
+
+
+def portable(spec: dict[str, Any]) -> dict[str, Any]:
+    """``spec`` with every string as UTF-8 would read the bytes it stands for, whatever this process's locale."""
+    if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
+        return spec
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str):
+            return os.fsencode(value).decode("utf-8", "surrogateescape")
+        if isinstance(value, dict):
+            return {plain(key): plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return {**plain(spec), **{name: spec[name] for name in ("id", "mark") if name in spec}}

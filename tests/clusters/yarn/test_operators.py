@@ -1,0 +1,106 @@
+"""A cluster that its operators are strict on: memory is watched, queues take from each other and have access lists.
+
+Nodes are not recovered, and logs not aggregated. What YARN ends for reasons of its own begins with a SIGTERM, to which
+the jobs here answer at once: that answer is not their own end.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yarn_settings as settings
+from yarn_bed import Bed
+from yarn_jobs import processes
+from yarn_runs import Workflow
+
+PLATFORM = 6
+HEEDS = "trap 'echo term; exit 9' TERM; "
+
+
+@pytest.fixture(scope="module")
+def operators(session_bed: Bed) -> Bed:
+    """The bed, configured like that."""
+    session_bed.just(sites=settings.strict())
+    return session_bed
+
+
+@pytest.fixture
+def workflow(operators: Bed, tmp_path: Path) -> Iterator[Workflow]:
+    """A project on it, no job of which has a retry."""
+    operators.up()
+    made = Workflow(tmp_path, operators)
+    yield made
+    made.close()
+
+
+def _then_well(record: dict[str, Any], job: str, words: str) -> None:
+    """The job's first attempt was disrupted, for this reason, and the second one ended well."""
+    first, second = record["jobs"][job]["attempts"]
+    assert (first["state"], first["disruption"], second["state"]) == ("FAILED", True, "FINISHED"), record["said"]
+    assert words in first["reason"]
+
+
+def test_more_memory_than_asked_for(workflow: Workflow) -> None:
+    """Told with both numbers; its logs are there, to a last line without an end."""
+    hog = "printf before; /usr/bin/python3 -c 'import time; x = b\"x\" * (300 << 20); time.sleep(60)'"
+    record = workflow.write({"job": hog}, {"memory": 128}).run()
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert (attempt["state"], attempt["disruption"]) == ("FAILED", False), record["said"]
+    assert "for the memory that it used" in attempt["reason"]
+    assert "of 128 MB physical memory used" in attempt["reason"]
+    assert workflow.log(record, "job") == "before"
+
+
+def test_preemption(workflow: Workflow, operators: Bed, tmp_path: Path) -> None:
+    """One of two jobs, which have all of the node, gives way to a job of the queue that is entitled to it."""
+    jobs = {name: f"{HEEDS}{workflow.until('go')}" for name in ("one", "two")}
+    process = workflow.write(jobs, {"queue": "small", "memory": 1024}).begin()
+    workflow.wait(lambda: workflow.count("start") == 2)
+    (tmp_path / "other").mkdir()
+    other = Workflow(tmp_path / "other", operators)
+    try:
+        assert other.write({"job": "true"}, {"memory": 512}).run()["exit"] == 0
+    finally:
+        other.close()
+    workflow.put("go")
+    record = workflow.finish(process)
+    assert record["exit"] == 0, record["said"]
+    (preempted,) = [name for name, job in record["jobs"].items() if len(job["attempts"]) == 2]
+    _then_well(record, preempted, "preempted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_node_that_forgets(workflow: Workflow, operators: Bed, number: signal.Signals) -> None:
+    """A NodeManager that is stopped for maintenance, or dies, and comes back without its containers: the job does not
+    outlive that, and runs again at no retry's cost."""
+    told = workflow.marks / "mark"
+    script = f"{HEEDS}[ -e {told} ] || echo $AIFLOW_MARK > {told}; {workflow.until('go')}"
+    process = workflow.write({"job": script}).begin()
+    workflow.wait(lambda: told.exists() and bool(told.read_text()))
+    app = workflow.newest()
+    mark = told.read_text().strip()
+
+    def over() -> bool:
+        return bool(operators.json(f"{operators.rm}/ws/v1/cluster/apps/{app['id']}")["app"]["state"] == "FAILED")
+
+    operators.kill("nm", number, wait=number == signal.SIGKILL)
+    if number == signal.SIGTERM:
+        workflow.wait(over)
+        operators.kill("nm")
+    operators.start("nm")
+    workflow.wait(over)
+    workflow.wait(lambda: workflow.count("start") == 2)
+    assert processes(mark) == []
+    workflow.put("go")
+    _then_well(workflow.finish(process), "job", "lost")
+
+
+def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
+    workflow.env["HADOOP_USER_NAME"] = "eve"
+    record = workflow.write({"job": "true"}).run()
+    assert record["exit"] == PLATFORM, record["said"]
+    assert "user 'eve' may not submit to the queue 'default'" in record["said"]

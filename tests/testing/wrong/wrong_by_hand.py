@@ -1,0 +1,129 @@
+"""Durable job plugins that start processes by hand: right, or wrong, by what they note down when."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from wrong_durable import RightDurable
+
+import aiflow_ext as af
+from aiflow_ext.supervise import attempts
+from aiflow_ext.translate import secrets
+
+
+class PidHandler(attempts.ProcessHandler):
+    """Of a process that nobody supervises: a shell around it leaves its exit code in a file."""
+
+    def code(self):
+        with contextlib.suppress(FileNotFoundError):
+            return int(Path(self.native_id, "code").read_text())
+        return None
+
+    def state(self):
+        code = self.code()
+        return af.JobState.RUNNING if code is None else af.JobState.FAILED if code else af.JobState.FINISHED
+
+    def wait(self, timeout=None):
+        end = time.monotonic() + (1e9 if timeout is None else timeout)
+        while not self.state().ended and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.state()
+
+
+class ByHand(RightDurable):
+    """A shell writes the exit code down, a file says that it was started; in which order is the question."""
+
+    def script(self, job):
+        return (
+            f"{shlex.join(self._argv(job))} > ../stdout 2> ../stderr; echo $? > ../code.part; mv ../code.part ../code"
+        )
+
+    def spawn(self, job):
+        native_id = job.job_context.native_id
+        env = {**os.environ, **secrets.resolve(job.job_config.env), **self._variables(job)}
+        return subprocess.Popen(
+            ["/bin/sh", "-c", self.script(job)], cwd=f"{native_id}/work", env=env, start_new_session=True
+        )
+
+    def cleanup_job(self, job):
+        pass
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        return af.Lookup.FOUND if Path(native_id, "pid").exists() else af.Lookup.NEVER_STARTED
+
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return PidHandler(native_id)
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for native_id in native_ids:
+            if Path(native_id, "pid").exists():
+                handler = PidHandler(native_id)
+                yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
+
+
+class NotesAfterTheStart(ByHand):
+    """Killed in between, it has started what it knows nothing of."""
+
+    def submit_job(self, job):
+        file = Path(job.job_context.native_id, "pid")
+        if not file.exists():
+            process = self.spawn(job)
+            file.write_text(str(process.pid))
+        return PidHandler(job.job_context.native_id)
+
+
+class NotesBeforeTheStart(ByHand):
+    """Killed in between, it knows of what it has not started."""
+
+    def submit_job(self, job):
+        file = Path(job.job_context.native_id, "pid")
+        if not file.exists():
+            file.touch()
+            self.spawn(job)
+        return PidHandler(job.job_context.native_id)
+
+
+class RightByHand(ByHand):
+    """The job itself notes that it has started, and whoever comes second does nothing."""
+
+    def script(self, job):
+        return f"set -C; echo $$ > ../pid || exit 0; set +C; {super().script(job)}"
+
+    def submit_job(self, job):
+        native_id = job.job_context.native_id
+        self.spawn(job)
+        while not Path(native_id, "pid").exists():
+            time.sleep(0.005)
+        return PidHandler(native_id)
+
+
+class GroupHandler(PidHandler):
+    """It ends the process group that it has started."""
+
+    def stop(self, grace=10.0):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int(Path(self.native_id, "pid").read_text()), number)
+            time.sleep(0.1)
+        if self.code() is None:
+            Path(self.native_id, "code").write_text("143")
+        return True
+
+
+class StopsItsGroup(RightByHand):
+    def submit_job(self, job):
+        super().submit_job(job)
+        return GroupHandler(job.job_context.native_id)
+
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return GroupHandler(native_id)

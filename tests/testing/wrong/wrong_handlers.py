@@ -1,0 +1,245 @@
+"""Durable job plugins whose handler has one mistake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from wrong_durable import RightDurable
+
+import aiflow_ext as af
+from aiflow_ext.supervise import attempts
+from aiflow_ext.translate import secrets
+
+
+class WithHandler(RightDurable):
+    """Its handler is one of a subclass's own."""
+
+    handler: type[attempts.ProcessHandler] = attempts.ProcessHandler
+
+    def submit_job(self, job):
+        super().submit_job(job)
+        return self.handler(job.job_context.native_id)
+
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return self.handler(native_id)
+
+
+class CuttingHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream, offset)[: max(0, 2048 - offset)]
+
+
+class RepeatingHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream, max(0, offset - 10)) if super().logs(stream, offset) else b""
+
+
+class LockedHandler(attempts.ProcessHandler):
+    def __init__(self, native_id):
+        super().__init__(native_id)
+        self.lock = threading.Lock()
+
+
+_known: set[str] = set()
+
+
+class ForgetfulHandler(attempts.ProcessHandler):
+    def __init__(self, native_id):
+        super().__init__(native_id)
+        _known.add(native_id)
+
+    def state(self):
+        if self.native_id not in _known:
+            raise KeyError(self.native_id)
+        return super().state()
+
+
+class ShallowHandler(attempts.ProcessHandler):
+    def stop(self, grace=10.0):
+        record = attempts.supervisor_of(self.native_id).record(attempts.process_id(self.native_id))
+        os.kill(record.pid, signal.SIGKILL)
+        return True
+
+
+class CutsLogs(WithHandler):
+    handler = CuttingHandler
+
+
+class RepeatsLogs(WithHandler):
+    handler = RepeatingHandler
+
+
+class TextHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream, offset).decode()
+
+
+class EndlessHandler(attempts.ProcessHandler):
+    def wait(self, timeout=None):
+        return super().wait(None)
+
+
+class HastyHandler(attempts.ProcessHandler):
+    def stop(self, grace=10.0):
+        return super().stop(0.0)
+
+
+class LogsAreText(WithHandler):
+    handler = TextHandler
+
+
+class WaitsForEver(WithHandler):
+    handler = EndlessHandler
+
+
+class EndsAtOnce(WithHandler):
+    handler = HastyHandler
+
+
+class HandlerIsNoData(WithHandler):
+    handler = LockedHandler
+
+
+class HandlerStaysAtHome(WithHandler):
+    handler = ForgetfulHandler
+
+
+class StopsTheFirstOnly(WithHandler):
+    handler = ShallowHandler
+
+
+class BusyHandler(attempts.ProcessHandler):
+    def wait(self, timeout=None):
+        end = time.monotonic() + (1e9 if timeout is None else timeout)
+        while not self.state().ended and time.monotonic() < end:
+            pass
+        return self.state()
+
+
+class WaitsBusily(WithHandler):
+    handler = BusyHandler
+
+
+class WaveringHandler(attempts.ProcessHandler):
+    asked = 0
+
+    def state(self):
+        self.asked += 1
+        state = super().state()
+        return af.JobState.RUNNING if state.ended and self.asked % 2 == 0 else state
+
+
+class GoesBack(WithHandler):
+    handler = WaveringHandler
+
+
+_own: set[str] = set()
+
+
+class ForgettingHandler(attempts.ProcessHandler):
+    """It knows of the failures of those that this process has submitted."""
+
+    def state(self):
+        state = super().state()
+        return af.JobState.FINISHED if state is af.JobState.FAILED and self.native_id not in _own else state
+
+
+class ForgetsFailures(WithHandler):
+    handler = ForgettingHandler
+
+    def submit_job(self, job):
+        _own.add(job.job_context.native_id)
+        return super().submit_job(job)
+
+
+class DecodingHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream).decode(errors="replace").encode()[offset:]
+
+
+class LineHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        found = super().logs(stream, offset)
+        return found[: found.rfind(b"\n") + 1]
+
+
+class TextModeHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream).replace(b"\r\n", b"\n").replace(b"\r", b"\n")[offset:]
+
+
+class BufferHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream)[: 1 << 16][offset:]
+
+
+class DecodesLogs(WithHandler):
+    handler = DecodingHandler
+
+
+class WantsWholeLines(WithHandler):
+    handler = LineHandler
+
+
+class TextModeLogs(WithHandler):
+    handler = TextModeHandler
+
+
+class OneBufferOfLogs(WithHandler):
+    handler = BufferHandler
+
+
+class LateHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        return super().logs(stream, offset) if self.state().ended else b""
+
+
+class LogsAtTheEnd(WithHandler):
+    handler = LateHandler
+
+
+class SecretInItsHandler(WithHandler):
+    def submit_job(self, job):
+        handler = super().submit_job(job)
+        handler.env = secrets.resolve(job.job_config.env)
+        return handler
+
+
+class SweepingHandler(attempts.ProcessHandler):
+    def stop(self, grace=10.0):
+        for folder in Path(self.native_id).parent.parent.glob("*/*"):
+            attempts.stop(str(folder), grace)
+        return True
+
+
+class StopsTheWholeRun(WithHandler):
+    handler = SweepingHandler
+
+
+class LateWaiter(attempts.ProcessHandler):
+    def wait(self, timeout=None):
+        time.sleep(5)
+        return super().wait(timeout)
+
+
+class WaitsInSteps(WithHandler):
+    handler = LateWaiter
+
+
+class AttachesNothing(WithHandler):
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return None
+
+
+class KnowsTheEndedOnly(RightDurable):
+    @af.hookimpl
+    def lookup(self, native_id):
+        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        runs = record is not None and record.state == "running"
+        return af.Lookup.UNKNOWN if runs else super().lookup(native_id)
