@@ -542,6 +542,12 @@ class Driver:
                     return False
 
     def _intend(self, attempt: Attempt, native_id: str) -> bool:
+        other = self._live.get(native_id)
+        if other is not None and other is not attempt:  # nobody could tell them apart
+            of = f"{other.record.job} (attempt {other.record.number})"
+            words = f"its plugin gave it the native id of {of}: {native_id}"
+            self._ended(attempt, attempt.record.folder, JobState.FAILED, reason=words)
+            return False
         self._live[native_id] = self._live.pop(attempt.record.folder)
         self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
         if attempt.launcher.answers_at_once and not self.teller.one_by_one:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from aiflow_ext.model.config import PeriodicConfig
@@ -223,6 +224,13 @@ def _cron(value: Any) -> str:
         raise Misfit(
             f"must be a cron expression of five fields, not {given(value)}", 'such as "0 3 * * *": every day at 3'
         )
+    if len(text.split()) == 5:
+        from cronsim import CronSim, CronSimError
+
+        try:
+            CronSim(text, datetime.now(timezone.utc))
+        except CronSimError as error:
+            raise Misfit(f"is no cron expression: {given(value)}: {error}", 'such as "0 3 * * *": every day at 3')
     return text
 
 

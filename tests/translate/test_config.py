@@ -419,6 +419,7 @@ def test_periodic_is_read(load: Load, key: str, text: str, cron: Any, interval: 
         ("periodic", "{interval: 1m, cron: '* * * * *'}", "periodic"),
         ("periodic", "{interval: 0}", "periodic.interval"),
         ("periodic", "{cron: '* *'}", "periodic.cron"),
+        ("periodic", "{cron: '61 * * * *'}", "periodic.cron"),
         ("periodic", "{cron: '* * * * *', time_zone: Europe/Berlni}", "periodic.time_zone"),
         ("periodic", "{interval: 1m, zone: UTC}", "periodic.zone"),
         ("periodic_config", "{cron: 3}", "periodic_config.cron"),
