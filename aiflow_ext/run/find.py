@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
+from aiflow_ext.run.lock import holder
 from aiflow_ext.run.store import FILE, Store
 from aiflow_ext.translate.project import load_project
 from aiflow_ext.translate.state import state_folder
@@ -76,7 +77,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         return chosen[0][0], chosen[0][1]
     if not chosen and unread:
         raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
-    if not chosen and (gone := _gone_states()):
+    if not chosen and (lost := _unrecorded(run, project)):
+        raise StateError(
+            f"there is no run {run!r} on record, but a folder of one", where=str(lost),
+            hint="its driver was killed before anything started (aiflow-ext gc removes it in time), or the store has "
+            "lost its latest records: was state.db-wal removed? Its logs are in that folder",
+        )  # fmt: skip
+    if not chosen and project is None and (gone := _gone_states()):
         raise ConfigError(
             f"there is no run {run!r}; folders that are not there any more may have had it: {', '.join(gone[:5])}",
             hint="where a project was moved, go to its new folder or name it: --project FOLDER",
@@ -85,6 +92,14 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
     names = ", ".join(sorted(each[1] for each in chosen)[:5])
     raise ConfigError(f"{run!r} fits {len(chosen)} runs: {names}", hint="give more of the id, or --project FOLDER")
+
+
+def _unrecorded(run: str, project: str | None) -> Path | None:
+    """The latest folder of such a run where the store has no record of any."""
+    begins = "" if run == LATEST else run
+    found = [path for state in _folders(project) for path in state.glob("runs/*") if path.name.startswith(begins)]
+    found = [path for path in found if holder(path) is None]  # else it is just being made
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def stores(project: str | None = None) -> list[Store]:

@@ -335,14 +335,13 @@ class ClientSide:
         assert self._run is not None
         return crash.drive(self._run, Place(*at) if isinstance(at, list) else at, files)
 
-    def do_drive_until(self, state: str) -> None:
-        """Drive the run, and be killed once a job has come to ``state``."""
-        assert self._run is not None
-        crash.drive_until(self._run, state)
-
     def do_sabotage(self, how: str) -> None:
         """From now on submit each attempt twice, or not at all: to see whether the counting would notice."""
         crash.sabotage(how)
+
+    def do_dropped(self) -> None:
+        """Wait until something was submitted and dropped."""
+        crash.dropped.wait()
 
     def do_drive_aside(self) -> None:
         """Drive the run in a thread."""

@@ -84,6 +84,19 @@ def test_a_damaged_store_is_named_and_not_written_over(waiting, damage):
     finishes(waiting)
 
 
+def test_a_run_that_the_store_has_no_record_of_any_more_is_told_by_its_folder(waiting):
+    run = waiting.record.run_id
+    store = Store(waiting.state, create=False)
+    with store.writing() as db:  # as where state.db-wal was removed before it was written back
+        db.execute("delete from runs")
+    store.close()
+    for asked in (run, "latest"):
+        code, said = waiting.call("status", asked, "--project", str(waiting.project.root))
+        assert code == 6
+        assert f".aiflow/runs/{run}" in said
+        assert "state.db-wal" in said
+
+
 def test_a_state_folder_that_cannot_be_written_is_named_with_its_cure(waiting):
     code = (
         "import os, sys\nfrom aiflow_ext.cli.failures import run_guarded\nfrom aiflow_ext.cli.commands import program\n"

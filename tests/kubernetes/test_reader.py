@@ -4,7 +4,6 @@ that it has no log to give."""
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -208,10 +207,10 @@ def said(kubelet: Kubelet, *lines: str) -> None:
     kubelet.lines = [(at(0), f"{TAG}+"), *((at(number), line) for number, line in enumerate(lines, 1))]
 
 
-def kept(read: logs.Reader, folder: Path, leaving: float | None = None, ended: float | None = None) -> list[bytes]:
+def kept(read: logs.Reader, folder: Path, leaving: float | None = None) -> list[bytes]:
     logs._readers[(Place(), ID)] = read
     try:
-        logs.keep(Place(), ID, str(folder), "pod", leaving=leaving, ended=ended)
+        logs.keep(Place(), ID, str(folder), "pod", leaving=leaving)
     finally:
         logs.forget(Place(), ID)
     return [(folder / stream).read_bytes() for stream in logs.STREAMS]
@@ -319,21 +318,18 @@ def test_each_line_is_told_as_it_comes(kubelet: Kubelet) -> None:
 
 
 def test_a_log_that_was_followed_to_its_end_is_not_asked_for_again(kubelet: Kubelet, tmp_path: Path) -> None:
-    said(kubelet, "hello")
+    said(kubelet, "hello", f"no end{TAG}.", f"{TAG}:oh", f"{TAG};")
     read = reader()
     read.follow()
     asked = kubelet.asked
-    assert kept(read, tmp_path, ended=time.monotonic()) == [b"hello\n", b""]
-    assert kubelet.asked == asked
+    assert kept(read, tmp_path) == [b"hello\nno end", b"oh\n"]
+    assert (whole(read), kubelet.asked) == (b"hello\nno end", asked)
 
 
-@pytest.mark.parametrize("why", ["late", "cut", "large"])
-def test_a_log_that_may_go_on_is_asked_for_again(kubelet: Kubelet, tmp_path: Path, why: str) -> None:
-    said(kubelet, "x" * logs.SMALL if why == "large" else "hello")  # of a large one the node may have begun a new file
-    kubelet.cut = f"{at(2)} no end" if why == "cut" else ""
+@pytest.mark.parametrize("missing", [f"{TAG}.", f"{TAG};"])
+def test_a_log_that_may_go_on_is_asked_for_again(kubelet: Kubelet, tmp_path: Path, missing: str) -> None:
+    said(kubelet, "hello", *({f"{TAG}.", f"{TAG};"} - {missing}))
     read = reader()
     read.follow()
-    told = time.monotonic() + 2 * logs.ALIKE * (why == "late")  # the kubelet may have died in between
-    if why != "cut":
-        kubelet.lines.append((at(2), "bye"))
-    assert kept(read, tmp_path, ended=told)[0].endswith(b"\nno end" if why == "cut" else b"\nbye\n")
+    kubelet.lines.append((at(9), "bye" if missing.endswith(".") else f"{TAG}:bye"))
+    assert b"bye\n" in b"".join(kept(read, tmp_path))

@@ -26,12 +26,13 @@ def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of a job, as they come out of a container's log."""
     command = [*shell, *wrapped(list(argv), ID)[1:]]
     done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=30)
-    mark = f"{tag_of(ID)}+\n".encode()
-    assert done.stdout.startswith(mark)
-    rest, err, begun = split(mark + done.stderr, tag_of(ID))
-    assert begun
+    tag = tag_of(ID).encode()
+    assert done.stdout.startswith(tag + b"+\n")
+    assert done.stdout.endswith(tag + b".\n")
+    assert done.stderr.endswith(tag + b";\n")
+    rest, err, _ = split(done.stderr, tag_of(ID))
     assert rest == b""
-    return done.returncode, done.stdout.removeprefix(mark), err
+    return done.returncode, done.stdout.removeprefix(tag + b"+\n").removesuffix(tag + b".\n"), err
 
 
 @pytest.mark.parametrize("code", [0, 1, 77, 255])
@@ -91,7 +92,7 @@ def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None
     assert process.stdout.readline() == b"ready\n"
     process.terminate()
     out, log = process.communicate(timeout=30)
-    assert (process.returncode, out) == (5, b"told\n")
+    assert (process.returncode, out) == (5, f"told\n{tag_of(ID)}.\n".encode())
     assert b"words\n" in split(log, tag_of(ID))[1]
 
 
@@ -106,6 +107,7 @@ TAG = "stderr.0123456789ab"
         (f"{TAG}+\n{TAG}-b\na", "a", "b"),  # stderr ended without a newline
         (f"{TAG}+\na\rb\n\n{TAG}:\n", "a\rb\n\n", "\n"),
         (f"{TAG}+\n", "", ""),
+        (f"{TAG}+\na{TAG}.\n{TAG}:b\n{TAG};\n", "a", "b\n"),  # whose streams have ended
     ],
 )
 def test_a_log_is_taken_apart(log: str, out: str, err: str) -> None:

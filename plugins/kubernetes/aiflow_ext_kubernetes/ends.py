@@ -217,11 +217,6 @@ def has_run(pod: Object) -> bool:
     return began is not None and began != _NEVER
 
 
-def has_ended(pod: Object) -> bool:
-    """Whether our container has come to its end."""
-    return _terminated(pod) is not None
-
-
 def is_prepared(pod: Object) -> bool:
     """Whether a node is getting a pod ready: neither of its containers has begun."""
     status = pod.get("status") or {}

@@ -95,7 +95,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             known.is_ours = there is None or manifest.is_of(there, _context(job))
         if known.is_ours:
             may_lack = known.pod is None or known.has_run
-            logs.keep(known.place, native_id, known.folder, known.pod, ended=known.ended, may_lack=may_lack)
+            logs.keep(known.place, native_id, known.folder, known.pod, may_lack=may_lack)
             handler.remove(known.place, native_id)
         logs.forget(known.place, native_id)
         places.attempts.pop(native_id, None)

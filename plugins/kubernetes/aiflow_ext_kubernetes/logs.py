@@ -44,8 +44,6 @@ IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 LATEST = 20_000  # lines that are remembered to be counted off: of how many seconds they are, the job decides
 TOGETHER = 500  # lines that are written together, or as soon as somebody reads
 QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
-ALIKE = 1.0  # seconds between two words of one kubelet: less than it takes to die and to be there again
-SMALL = 1 << 18  # bytes of a log of which no node begins a new file
 GAP = 3  # seconds between two lines that are suspicious where we are as far behind
 IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
 FOLLOWED = 100  # logs that one process follows at a time: each is a connection, a thread and two files
@@ -89,8 +87,6 @@ class Reader:
         self._refused: str | None = None  # the kubelet's words, where the last answer was none or ended in them
         self._refused_since = 0.0  # the first of such answers one after another
         self._whole = False  # whether an answer that followed the log has come to its end, and nothing broke off since
-        self._taken = 0  # bytes that were read as lines
-        self._whole_at = 0.0  # when it has (time.monotonic)
         self._tail: tuple[str, bytes] | None = None  # what stood last, without a newline, in an answer that followed
         self._followed: Stream | None = None
         self._moment = 0.0  # when a line came last
@@ -99,20 +95,16 @@ class Reader:
     def read(self, stream: str, offset: int) -> bytes:
         """A piece of a stream from byte ``offset`` on, as far as it is there now."""
         found = self._piece(stream, offset)
-        if not found and self._followed is None:  # who follows it brings what is new
+        if not found and self._followed is None and not self.has_all:  # who follows it brings what is new
             with self._asking:
                 self._update()
             found = self._piece(stream, offset)
         return found
 
-    def has_all(self, ended: float) -> bool:
-        """Whether there is nothing more to ask for of a container whose end was told then (``time.monotonic``).
-
-        What follows a log ends with the container, or with the node's kubelet, and looks the same. But a kubelet that
-        tells of the container's end just then, or before, has not died. Nor has a node begun a new file of so little.
-        """
-        ends_alike = self._whole and ended - self._whole_at <= ALIKE and self._taken <= SMALL
-        return ends_alike and self._followed is None and self._tail is None and self._refused is None
+    @property
+    def has_all(self) -> bool:
+        """Whether all has been read that the job has written, so that there is nothing more to ask for."""
+        return self._splitter.is_ended
 
     def follow(self) -> None:
         """Read until the container has ended, or the answer has."""
@@ -146,7 +138,7 @@ class Reader:
                 self._update(follow=max(QUIET, deadline - time.monotonic()), heard=heard)
         with self._asking:
             self._update()
-            if self._refused is not None and not self._whole and self._may_be_back():
+            if self._refused is not None and not self._whole and not self.has_all and self._may_be_back():
                 raise UnreachableError(f"the node cannot give the log of pod {self.pod}: {self._refused}",
                                        hint="it is asked again")  # fmt: skip
             self._take_tail()
@@ -181,7 +173,7 @@ class Reader:
         """What is to be said of lines that there was no way to read; None where all is well."""
         if not self._found:
             return GONE
-        return CUT if self._refused is not None and not self._whole else None
+        return CUT if self._refused is not None and not self._whole and not self.has_all else None
 
     def _piece(self, stream: str, offset: int) -> bytes:
         with self._lock:
@@ -253,7 +245,7 @@ class Reader:
         self._note_refused(None if words is None else words.decode("utf-8", "replace"))
         # Who follows is told of a container that is gone where the file was read to its end (waitLogs in cri-client).
         if follow is not None and (words is None or b"code = NotFound" in words):
-            whole, self._whole_at = True, time.monotonic()
+            whole = True
         self._whole = whole
 
     def _note_refused(self, words: str | None) -> None:
@@ -295,7 +287,6 @@ class Reader:
             if _STAMPED.match(line) is None:
                 return line
             self._found = True
-            self._taken += len(line)
             moment, _, text = line.partition(b" ")
             stamp = moment.decode("ascii")
             if not ended and follows:
@@ -442,6 +433,8 @@ class Follower:
             began = time.monotonic()
             with contextlib.suppress(Exception):  # no answer, a connection that broke: the log is still there
                 reader.follow()
+            if reader.has_all:
+                break
             pause = PAUSES[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
             self._ended.wait(pause)
 
@@ -477,7 +470,6 @@ def keep(
     *,
     leaving: float | None = None,
     heard: Callable[[], None] = lambda: None,
-    ended: float | None = None,
     may_lack: bool = True,
 ) -> None:
     """Put an attempt's log into its folder, once. Raises what the server raises.
@@ -485,13 +477,12 @@ def keep(
     Args:
         leaving: the pod is being deleted: seconds in which its container ends.
         heard: called once the node has begun to give its log.
-        ended: when its container's end was told (``time.monotonic``).
         may_lack: whether there is anything to be said of a log that is not there: the container has run.
     """
     if folder is None or is_kept(folder):
         return
     reader = reader_of(place, native_id, pod, folder)
-    if ended is None or not reader.has_all(ended):
+    if not reader.has_all:
         reader.catch_up(leaving, heard)
     if is_kept(folder):
         return

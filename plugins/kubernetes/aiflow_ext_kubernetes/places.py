@@ -29,7 +29,6 @@ class Known:
         image_patience, start_within: as its config says.
         pod: the name of its pod, once it has been seen.
         has_run: whether its container was seen to have started.
-        ended: when its container's end was first seen (``time.monotonic``).
         is_ours: whether the Job of its name is of this attempt; None where this process cannot tell.
     """
 
@@ -45,7 +44,6 @@ class Known:
         self.image_patience, self.start_within = image_patience, start_within
         self.pod: str | None = None
         self.has_run = False
-        self.ended: float | None = None
         self.is_ours: bool | None = None
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 
-# $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. stderr
+# $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. The last
+# ones of stdout and stderr are marks too: who has read them need not ask for more. stderr
 # goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
 # what a process that outlives the job holds open keeps nobody waiting. The first shell's own stderr goes nowhere: it
 # would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
@@ -49,6 +50,7 @@ esac
       *"$tag"=*)
         rest=${line%"$tag"=*}
         [ -z "$rest" ] || printf '%s-%s\\n' "$tag" "$rest" >&4
+        printf '%s;\\n' "$tag" >&4
         exit "${line##*"$tag"=}"
         ;;
       esac
@@ -67,6 +69,7 @@ while
   [ -n "$asked" ]
 do :
 done
+printf '%s.\\n' "$tag"
 exit "$code"
 """
 

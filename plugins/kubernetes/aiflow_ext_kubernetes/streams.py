@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_ENDS = (b".", b";")  # the last lines of stdout and of stderr
 ROTATED = b"[aiflow-ext: the node has rotated this log; lines may be missing here]\n"
 
 
@@ -11,11 +12,18 @@ class Splitter:
     Attributes:
         begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may stand
             before it: the runtime copies the two on its own.)
+        ends: which of the streams have come to their ends.
     """
 
     def __init__(self, tag: str) -> None:
         self._tag = tag.encode()
         self.begun = False
+        self.ends: set[bytes] = set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all has been seen that the job has written."""
+        return len(self.ends) == len(_ENDS)
 
     def is_tagged(self, line: bytes) -> bool:
         """Whether a line has our tag."""
@@ -32,6 +40,9 @@ class Splitter:
         before, kind, text = line[:place], line[place + len(self._tag) :][:1], line[place + len(self._tag) + 1 :]
         if kind == b"+":
             self.begun = True
+            return before, b""
+        if kind in _ENDS:
+            self.ends.add(kind)
             return before, b""
         if kind == b"-":  # its author ended it without a newline
             return before, text.removesuffix(b"\n")

@@ -349,8 +349,6 @@ class Watcher:
         name, pod = list(pods.items())[-1]
         known.pod = name
         known.has_run = known.has_run or ends.has_run(pod)
-        if known.ended is None and ends.has_ended(pod):
-            known.ended = time.monotonic()
         deleted = pod["metadata"].get("deletionTimestamp")
         if deleted and native_id not in self._kept and native_id not in server_of(view.place).stopping:
             self._kept.add(native_id)
