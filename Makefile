@@ -59,23 +59,22 @@ test-clusters: test-cluster-kubernetes test-cluster-yarn
 
 # Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
 CLUSTER_TESTS = cluster and not thorough
-test-cluster-kubernetes: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/kubernetes $(ARGS)
-
 # Most of the time is waiting: two halves at once, each on a bed of its own, unless ARGS choose among the tests.
-test-cluster-yarn: $(VENV)/clusters
+test-cluster-kubernetes test-cluster-yarn: test-cluster-%: $(VENV)/clusters
 ifeq ($(strip $(ARGS)),)
-	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 yarn-kit yarn-rest
+	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $*-kit $*-rest
 else
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/yarn $(ARGS)
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
 endif
 
-YARN = tests/clusters/yarn
-.PHONY: yarn-kit yarn-rest
-yarn-kit: $(VENV)/clusters
-	@YARN_BED=kit:28600 $(BIN)/pytest -m "$(CLUSTER_TESTS)" $(YARN)/test_conformance.py
-yarn-rest: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" $(YARN) --ignore $(YARN)/test_conformance.py
+KIT = test_conformance.py
+.PHONY: kubernetes-kit yarn-kit kubernetes-rest yarn-rest
+kubernetes-kit: export AIFLOW_BED := $(or $(AIFLOW_BED),test)-kit
+yarn-kit: export YARN_BED = kit:28600
+kubernetes-kit yarn-kit: %-kit: $(VENV)/clusters
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$*/$(KIT)
+kubernetes-rest yarn-rest: %-rest: $(VENV)/clusters
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:
