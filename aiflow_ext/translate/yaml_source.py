@@ -178,6 +178,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, place: str | No
     hint = None
     if isinstance(error, yaml.MarkedYAMLError):
         words = error.problem or error.context or "it cannot be read"
+        if "maximum nesting depth" in words:  # libyaml's own limit, of 2026, is the wider one
+            words = f"nested more than {MAX_DEPTH} levels deep"
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         if error.context and error.problem:

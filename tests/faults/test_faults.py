@@ -588,6 +588,7 @@ def test_a_driver_whose_terminal_is_closed_leaves_its_jobs_to_the_next(bench):
     master, slave = pty.openpty()
 
     def own_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     driver = bench.drive("run", str(bench.project.root), stdin=slave, stdout=slave, stderr=slave,
