@@ -84,8 +84,13 @@ _PLAIN = frozenset((str, int, bool))  # most of what there is
 
 def encode(value: Any) -> Any:
     """``value`` as plain JSON types. Raises TypeError for what is not data."""
-    if value is None or type(value) in _PLAIN:
+    kind = type(value)
+    if value is None or kind in _PLAIN:
         return value
+    if kind is dict and TAG not in value and all(type(key) is str for key in value):
+        return {key: item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
+    if kind is list:
+        return [encode(item) for item in value]
     if isinstance(value, float) and not isfinite(value):  # JSON has no word for them
         return {TAG: "float", "value": repr(float(value))}
     if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum)):
@@ -99,9 +104,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, tuple):
         return {TAG: "tuple", "items": [encode(item) for item in value]}
     if isinstance(value, (set, frozenset)):
-        kind = "set" if isinstance(value, set) else "frozenset"
         # In a fixed order, whatever they hold, so that the same set gives the same text.
-        return {TAG: kind, "items": sorted(map(encode, value), key=repr)}
+        return {TAG: "set" if isinstance(value, set) else "frozenset", "items": sorted(map(encode, value), key=repr)}
     if isinstance(value, list):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):

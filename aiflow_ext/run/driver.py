@@ -37,10 +37,10 @@ from aiflow_ext.translate.collector import long_lived
 _log = logging.getLogger("aiflow_ext")
 GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
-BEHIND = 8  # attempts at most that a platform may hold, to start each when another one has ended
+BEHIND = 16  # attempts at most that a platform may hold, to start each when another one has ended
 BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
 AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
-AHEAD = 16  # jobs that wait for their turn and are made ready for it where that is done at once
+AHEAD = 24  # jobs that wait for their turn and are made ready for it where that is done at once
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -137,7 +137,7 @@ def make_plan(
         config = load_workflow_config(project.workflow_yaml, sets, params, problems)
     except ConfigError as error:
         problems += error.problems
-    with imported_workflow(project) as module:
+    with imported_workflow(project) as module, paused():
         graph = built_graph(project, module, workflow)
         wrong = check_graph(graph)
         if config is not None:

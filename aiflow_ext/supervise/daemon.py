@@ -40,7 +40,7 @@ LONGEST_REQUEST = 64 << 20
 LONGEST_BACKLOG = 4 << 20
 # Seconds for which news that nobody acts upon may wait, to be sent with other news.
 LINGER = 0.005
-PLENTY = 3  # starts that wait for an end, at least
+PLENTY = 6  # starts that wait for an end, at least
 
 
 class Client:
