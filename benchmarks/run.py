@@ -123,7 +123,7 @@ def jobs(harness: Harness, rounds: int) -> list[Row]:
     harness.run("bench_jobs.py", "--concurrency", "2", "--rounds", "3", "--only", "raw", "aiflow-ext")
     rate = {r["name"]: 1000 / r["per_job_ms"] for r in harness.results("jobs")}
     raw, ours = rate["raw subprocess.Popen"], rate["aiflow-ext"]
-    return [("1,000 local jobs, 2 at a time", f"{ours:.0f}/s = {ours / raw:.2f}x", "", f"Popen {raw:.0f}/s")]
+    return [("1,000 local jobs, 2 at a time", f"{ours:.0f}/s = {ours / raw:.2f}x", ">= 0.4x", f"Popen {raw:.0f}/s")]
 
 
 MEASURES: dict[str, Callable[[Harness, int], list[Row]]] = {
