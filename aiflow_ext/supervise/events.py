@@ -40,6 +40,7 @@ class Events:
         self._beside: int | None = None
         # Starts of which nothing is known yet, by id, and beside how many other processes they may run.
         self._asked: dict[str, tuple[ProcessSpec, int | None]] = {}
+        self._why: str | None = None  # why there is no supervisor, where one was needed
         self._changes = self._read()
 
     def __iter__(self) -> Events:
@@ -137,7 +138,8 @@ class Events:
                 connection = self._connect(folder, reader)
                 if connection is None:
                     yield from self._written(reader)
-                    yield from self._refused("there is no supervisor, and none can be started")
+                    if self._why is not None and not journal.locked(folder):
+                        yield from self._refused(self._why)
                     for lost in supervisor._judged([dict(each) for each in _open(reader)]):
                         if lost.state == "lost" and lost.id not in told:
                             told.add(lost.id)
@@ -166,14 +168,14 @@ class Events:
                 yield ProcessRecord.of(data)
 
     def _connect(self, folder: int, reader: journal.JournalReader) -> Connection | None:
-        connection = connect(folder)
-        needed = self._asked or any(True for _ in _open(reader))
-        if connection is None and needed and not journal.locked(folder):
-            # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
+        connection, self._why = connect(folder), None
+        # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
+        orphaned = any(True for _ in _open(reader)) and not journal.locked(folder)
+        if connection is None and (self._asked or orphaned):
             try:
                 connection = launch(folder, self._supervisor.folder)
-            except SupervisorError:
-                return None
+            except SupervisorError as error:
+                self._why = str(error)
         return connection
 
     def _refused(self, why: str) -> Iterator[ProcessRecord]:

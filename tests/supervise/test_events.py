@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
 from typing import Any
 
 from aiflow_ext.supervise import Supervisor
+from aiflow_ext.supervise.journal import lock
 
 
 def test_events_are_complete_and_in_order_before_and_after_they_are_asked_for(kit: Any) -> None:
@@ -158,4 +160,31 @@ def test_waiting_for_many_sleeping_jobs_uses_no_processor(kit: Any) -> None:
     assert [next(events) for _ in range(2)] == [None] * 2
     assert spent() - supervisor <= 0.01
     assert time.thread_time() - own <= 0.02
+    events.close()
+
+
+def test_a_start_waits_for_a_supervisor_that_has_not_let_go_yet(kit: Any) -> None:
+    kit.run("first", "/bin/true")
+    events = kit.supervisor.events()
+    kit.event(events, "first", "ended")
+    assert next(events) is None
+    events.setblocking(False)
+    kit.kill_daemon()
+    # As long as a child of the dead one has not executed, the lock is held.
+    held = os.open(kit.folder / "supervisor.lock", os.O_RDWR)
+    assert lock(held)
+    timer = threading.Timer(0.5, os.close, [held])
+    timer.start()
+    kit.supervisor.hand_over(kit.spec("job", "/bin/sh", "-c", "exit 3"))
+    told: list[Any] = []
+    deadline = time.monotonic() + 30
+    while not told or not told[-1].ended:
+        assert time.monotonic() < deadline
+        record = next(events)
+        if record is None:
+            select.select([events], [], [], 1.0)
+        elif record.id == "job":
+            told.append(record)
+    timer.join()
+    assert [(record.state, record.exit_code) for record in told if record.ended] == [("ended", 3)]
     events.close()
