@@ -111,6 +111,7 @@ class Observed:
         note_ends(ledger, self.plan, ended)
         with contextlib.suppress(StateError):
             ledger.flush()
+            self.store.drop_promises(self.run_id)  # nobody is there to keep the others
 
 
 def note_ends(ledger: Ledger, plan: Plan, ended: Iterable[tuple[Launcher, AttemptRecord]]) -> None:

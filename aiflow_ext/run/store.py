@@ -308,6 +308,11 @@ class Store:
             now = self._moved(*self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone())
             return [(job, number, now(native_id)) for job, number, native_id in rows]
 
+    def drop_promises(self, run_id: str) -> None:
+        """Nothing of a run may have been started but what is on record."""
+        with self.writing() as db:
+            db.execute("delete from promised where run = ?", (run_id,))
+
     def last_seq(self, run_id: str) -> int:
         """The number of a run's latest transition."""
         with self._told("read"):
