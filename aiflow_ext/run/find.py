@@ -8,7 +8,6 @@ from pathlib import Path
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.store import FILE, Store
-from aiflow_ext.translate.project import load_project
 from aiflow_ext.translate.state import state_folder
 
 LATEST = "latest"
@@ -118,6 +117,8 @@ def stores(project: str | None = None) -> list[Store]:
 
 def _folders(project: str | None) -> list[Path]:
     if project is not None:
+        from aiflow_ext.translate.project import load_project
+
         return [state_folder(load_project(project).desc.root)]
     here = state_folder(Path.cwd())
     return list(dict.fromkeys([*([here] if here.is_dir() else []), *known_states()]))

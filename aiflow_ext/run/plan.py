@@ -65,11 +65,18 @@ class Plan:
         jobs: Mapping[str, PlannedJob],
         given: Mapping[str, str] | None = None,
     ) -> None:
-        self.desc, self.host, self.workflow, self.jobs = desc, host, workflow, dict(jobs)
+        self.desc, self.host, self.workflow = desc, host, workflow
+        self.jobs: dict[str, PlannedJob] = {}
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
-        self._source = {
-            str(node.instance_id): (name, str(node.name)) for name, job in jobs.items() for node in job.sub_graph.nodes
-        }
+        self._source: dict[str, tuple[str, str]] = {}
+        for job in jobs.values():
+            self.add(job)
+
+    def add(self, job: PlannedJob) -> None:
+        """Have this job in the plan too."""
+        self.jobs[job.name] = job
+        for node in job.sub_graph.nodes:
+            self._source[str(node.instance_id)] = job.name, str(node.name)
 
     def source(self, node_id: str) -> tuple[str, str]:
         """The job that holds a node, and the node's name in it."""

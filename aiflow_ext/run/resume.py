@@ -16,7 +16,7 @@ from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import plan_from_data
+from aiflow_ext.run.stored import StoredPlan
 from aiflow_ext.translate.check import near
 
 _log = logging.getLogger("aiflow_ext")
@@ -76,8 +76,8 @@ def _driven(
         _log.warning("the project was moved from %s to %s, and the run goes on there%s", before, record.project,
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     data, options = store.plan(run_id)
-    plan = plan_from_data(data)
-    use_own_files(plan, Path(record.folder), tell=True)
+    plan = StoredPlan(data).whole()
+    use_own_files(plan.desc, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs
     for name, planned in plan.jobs.items():  # a platform's check looks at the jobs that were generated

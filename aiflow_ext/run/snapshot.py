@@ -66,17 +66,17 @@ def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
     return sorted(name for name in names if not _same(now / name, copy / name))
 
 
-def use_own_files(plan: Plan, home: Path, *, tell: bool = False) -> None:
-    """Have the plan's jobs run from the run's own copy where the project has changed since, or is gone."""
-    changed, gone = changed_files(plan.desc, home), not os.path.isdir(plan.desc.root)
+def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
+    """Have jobs of this project run from the run's own copy where the project has changed since, or is gone."""
+    changed, gone = changed_files(desc, home), not os.path.isdir(desc.root)
     if not changed and not gone:
         return
-    words = f"the project's folder {plan.desc.root} is gone"
+    words = f"the project's folder {desc.root} is gone"
     if changed:
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
         words = f"the project has changed since the run was started ({', '.join(changed[:_MOST_NAMED])}{more})"
     if (home / WHOLE).is_dir():
-        plan.desc.root = str(home / WHOLE)
+        desc.root = str(home / WHOLE)
     if tell:
         _log.warning("%s; the run goes on with its own copy of what it needs", words)
 

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.asking import attached, note_ends
 from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.control import ring
 from aiflow_ext.run.launch import Launcher
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.observe import Observed, note_ends
+from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.translate.check import near
 
@@ -59,7 +60,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
     stopped = [(launcher, attempt) for attempt, (launcher, _) in zip(live, answers, strict=True) if launcher]
-    note_ends(ledger, plan, stopped)
+    note_ends(ledger, observed.stored, stopped)
     for _, attempt in stopped:  # where the platform tells no more of it
         ledger.move(attempt, JobState.STOPPED, reason="stopped")
     for name, each in record.jobs.items():
@@ -89,7 +90,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
 def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> tuple[Launcher | None, str | None]:
     """Stop an attempt; returns by what, or what went wrong."""
     try:
-        launcher, job, handler = observed.attached(attempt)
+        launcher, job, handler = attached(observed, attempt)
         launcher.stop(job, handler, grace)
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"

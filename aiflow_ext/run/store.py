@@ -20,6 +20,7 @@ from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.filesystem import refuse_network_folder
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.translate.collector import paused
 
 FILE = "state.db"
 VERSION = 2
@@ -97,6 +98,11 @@ class Store:
         """Let go of the file."""
         self._db.close()
 
+    def version(self) -> int:
+        """Another number than before where another process has changed anything since."""
+        with self._told("read"):
+            return int(self._db.execute("pragma data_version").fetchone()[0])
+
     # -- runs -------------------------------------------------------------------------------------------------------
 
     def add_run(self, record: RunRecord, plan: Any, options: dict[str, Any], firing: str | None = None) -> None:
@@ -115,7 +121,7 @@ class Store:
 
     def run(self, run_id: str) -> RunRecord:
         """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
-        with self._told("read"):
+        with self._told("read"), paused():
             row = self._db.execute(
                 "select workflow, project, folder, started_at, ended_at, state from runs where run = ?", (run_id,)
             ).fetchone()
@@ -133,8 +139,9 @@ class Store:
                 f"select job, number, {', '.join(_ATTEMPT)} from attempts where run = ? order by job, number", (run_id,)
             ):
                 attempt = AttemptRecord(name, number, "")
-                for key, value in zip(_ATTEMPT, values, strict=True):
-                    setattr(attempt, key, bool(value) if key in _FLAGS else value)
+                vars(attempt).update(zip(_ATTEMPT, values, strict=True))
+                for flag in _FLAGS:
+                    setattr(attempt, flag, bool(getattr(attempt, flag)))
                 attempt.state = JobState(attempt.state)
                 attempt.folder = now(attempt.folder)
                 attempt.native_id = None if attempt.native_id is None else now(attempt.native_id)
@@ -143,7 +150,7 @@ class Store:
 
     def plan(self, run_id: str) -> tuple[Any, dict[str, Any]]:
         """A run's plan and options as they were stored."""
-        with self._told("read"):
+        with self._told("read"), paused():
             plan, options, project, folder = self._db.execute(
                 "select plan, options, project, folder from runs where run = ?", (run_id,)
             ).fetchone()

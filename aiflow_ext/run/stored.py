@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiflow_ext.host.host import PluginHost
@@ -51,29 +53,56 @@ def _data(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_data(data: dict[str, Any]) -> Plan:
-    """The plan that was stored; its plugins are resolved anew.
+class StoredPlan:
+    """The plan that was stored, of which as much is made again as is asked for; its plugins are resolved anew.
 
-    Raises PluginError where one cannot be had any more, ConfigError where a plugin of another version refuses the
-    stored config, DataError where the data is damaged. A plugin of another version is told in the log.
+    Making it raises DataError where the data is damaged. Not for several threads at once, unless the whole is made.
     """
-    try:
-        return _plan(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"the run's stored plan is damaged: {type(error).__name__}: {error}") from error
 
+    def __init__(self, data: dict[str, Any]) -> None:
+        with _damage():
+            host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
+            self._data: dict[str, Any] = data["jobs"]
+            desc = decode(data["project"])
+            if not isinstance(desc, ProjectDesc):
+                raise DataError("the run's stored plan names no project")
+            self.desc = desc
+            self._plan = Plan(desc, host, data["workflow"], {}, data["given"])
+        self._structurer = Structurer()
 
-def _plan(data: dict[str, Any]) -> Plan:
-    host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
-    desc = decode(data["project"])
-    if not isinstance(desc, ProjectDesc):
-        raise DataError("the run's stored plan names no project")
-    problems: list[Problem] = []
-    structurer = Structurer()
-    jobs = {}
-    for name, stored in data["jobs"].items():
+    def whole(self) -> Plan:
+        """All of it.
+
+        Raises PluginError where a plugin cannot be had any more, ConfigError where one of another version refuses the
+        stored config, DataError where the data is damaged. A plugin of another version is told in the log.
+        """
+        self._make([name for name in self._data if name not in self._plan.jobs])
+        if list(self._plan.jobs) != list(self._data):
+            jobs = {name: self._plan.jobs[name] for name in self._data}
+            self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given)
+        return self._plan
+
+    def holding(self, jobs: Iterable[str]) -> Plan:
+        """A plan with these jobs among others, to ask after each of them alone. Raises as :meth:`whole`."""
+        wanted = {name for name in jobs if name not in self._plan.jobs}
+        with _damage():
+            wanted |= {edge.source for name in wanted for edge in _edges(self._data[name])}  # whose artifacts they read
+        self._make(wanted - self._plan.jobs.keys())
+        return self._plan
+
+    def _make(self, names: Iterable[str]) -> None:
+        problems: list[Problem] = []
+        with paused(), _damage():
+            for name in names:
+                planned = self._planned(name, self._data[name], problems)
+                if planned is not None:
+                    self._plan.add(planned)
+        if problems:
+            raise ConfigError(problems=problems)
+
+    def _planned(self, name: str, stored: Mapping[str, Any], problems: list[Problem]) -> PlannedJob | None:
         try:
-            resolved = host.resolve(stored["platform"], stored["engine"])
+            resolved = self._plan.host.resolve(stored["platform"], stored["engine"])
         except PluginError as error:
             had = "job {!r} was started with {} {}".format(name, *stored["plugin"])
             again = "to go on with the run, have that again: pip install {}=={}".format(*stored["plugin"])
@@ -86,12 +115,21 @@ def _plan(data: dict[str, Any]) -> Plan:
         layer = Layer(
             decode(stored["settings"]), Mark("the run's own copy of workflow.yaml"), "workflow.yaml", name, None
         )
-        typed = structurer.structure(resolved.config_type, layer, problems)
+        typed = self._structurer.structure(resolved.config_type, layer, problems)
         if typed is None:
-            continue
+            return None
         sub_graph = AISubGraph.from_json({**decode(stored["graph"]), "config": typed})
-        edges = [edge for edge in decode(stored["edges"]) if isinstance(edge, JobEdge)]
-        jobs[name] = PlannedJob(name, sub_graph, resolved, edges, layer.value)
-    if problems:
-        raise ConfigError(problems=problems)
-    return Plan(desc, host, data["workflow"], jobs, data["given"])
+        return PlannedJob(name, sub_graph, resolved, _edges(stored), layer.value)
+
+
+def _edges(stored: Mapping[str, Any]) -> list[JobEdge]:
+    return [edge for edge in decode(stored["edges"]) if isinstance(edge, JobEdge)]
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """What is missing or of another shape than it was written in has been damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"the run's stored plan is damaged: {type(error).__name__}: {error}") from error

@@ -14,6 +14,7 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.supervise.client import Supervisor
+from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
@@ -84,10 +85,11 @@ class AttemptEvents:
     """
 
     def __init__(self, native_ids: Collection[str], since: str | None = None) -> None:
-        self._ids = native_ids
-        first = next(iter(native_ids), None)
-        self._jobs = first.rsplit(os.sep, 2)[0] if first is not None else ""
-        self._records = supervisor_of(first).events(int(since or 0)) if first is not None else None
+        self._jobs = ""
+        self._records: Events | None = None
+        if (first := next(iter(native_ids), None)) is not None:
+            jobs = self._jobs = first.rsplit(os.sep, 2)[0]
+            self._records = supervisor_of(first).events(int(since or 0), lambda id: f"{jobs}/{id}" in native_ids)
 
     def __iter__(self) -> AttemptEvents:
         return self
@@ -98,8 +100,7 @@ class AttemptEvents:
         for record in self._records:
             if record is None:
                 return None
-            native_id = f"{self._jobs}/{record.id}"
-            if native_id in self._ids and (event := event_of(native_id, record)) is not None:
+            if (event := event_of(f"{self._jobs}/{record.id}", record)) is not None:
                 return event
         raise StopIteration
 

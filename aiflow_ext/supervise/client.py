@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -98,8 +98,8 @@ class Supervisor:
         with self._reading() as reader:
             if reader is None:
                 return None
-            reader.catch_up()
-            found = reader.records.get(id)
+            reader.catch_up(id.__eq__)
+            found = reader.record(id)
             if found is None:
                 return None
             data = dict(found)
@@ -152,13 +152,14 @@ class Supervisor:
                 # An answer may still come; nobody must take it for his own.
                 connection.close()
 
-    def events(self, since: int = 0) -> Events:
-        """Every change after ``since`` (a record's ``seq``) in order, then each as it happens.
+    def events(self, since: int = 0, wanted: Callable[[str], bool] | None = None) -> Events:
+        """Every change after ``since`` (a record's ``seq``) in order, then each as it happens; ``wanted`` says of an id
+        whether its changes are told, each time.
 
         Yields None at least once a second while nothing happens, so that the caller can leave. A process found lost
         while there is no supervisor is told with the ``seq`` of its last change, and again once that is on record.
         """
-        return Events(self, since)
+        return Events(self, since, wanted)
 
     def close(self) -> None:
         """Hang up. The processes and their supervisor go on; the object may be used again."""
@@ -304,8 +305,8 @@ class Supervisor:
             with self._reading() as reader:
                 if reader is not None:
                     # What the supervisor wrote just before it left counts.
-                    reader.catch_up()
-                    data.update(reader.records[data["id"]])
+                    reader.catch_up(data["id"].__eq__)
+                    data.update(reader.record(data["id"]) or {})
             if data["state"] not in journal.ENDED:
                 here = data.get("boot_id") == proc.boot_id()
                 why = journal.REBOOTED if not here else journal.UNSEEN if data.get("pid") else journal.NEVER_SEEN

@@ -8,7 +8,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.supervise import journal
@@ -29,8 +29,9 @@ class Events:
     readable when there may be, and it is to be looked at once a second besides. It carries its thread's starts then.
     """
 
-    def __init__(self, supervisor: Supervisor, since: int) -> None:
+    def __init__(self, supervisor: Supervisor, since: int, wanted: Callable[[str], bool] | None = None) -> None:
         self._supervisor, self._since = supervisor, since
+        self._wanted = wanted or (lambda id: True)
         self._beat = BEAT
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
@@ -140,8 +141,8 @@ class Events:
                     yield from self._written(reader)
                     if self._why is not None and not journal.locked(folder):
                         yield from self._refused(self._why)
-                    for lost in supervisor._judged([dict(each) for each in _open(reader)]):
-                        if lost.state == "lost" and lost.id not in told:
+                    for lost in supervisor._judged([dict(each) for each in reader.open()]):
+                        if lost.state == "lost" and lost.id not in told and self._wanted(lost.id):
                             told.add(lost.id)
                             yield lost
                     if not _rung(self._bell, self._beat):
@@ -161,7 +162,7 @@ class Events:
 
     def _written(self, reader: journal.JournalReader) -> Iterator[ProcessRecord]:
         """What is new in the journal."""
-        for data in reader.read():
+        for data in reader.read(self._wanted):
             self._asked.pop(data["id"], None)
             if data["seq"] > self._since:
                 self._since = data["seq"]
@@ -170,7 +171,7 @@ class Events:
     def _connect(self, folder: int, reader: journal.JournalReader) -> Connection | None:
         connection, self._why = connect(folder), None
         # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
-        orphaned = any(True for _ in _open(reader)) and not journal.locked(folder)
+        orphaned = bool(reader.open()) and not journal.locked(folder)
         if connection is None and (self._asked or orphaned):
             try:
                 connection = launch(folder, self._supervisor.folder)
@@ -211,7 +212,9 @@ class Events:
                 self._asked.pop(change["id"], None)
                 if change["seq"] > self._since:
                     self._since = change["seq"]
-                    yield ProcessRecord.of(reader.apply(change))
+                    record = reader.apply(change)
+                    if self._wanted(record["id"]):
+                        yield ProcessRecord.of(record)
 
     def _answered(self, line: bytes) -> Iterator[ProcessRecord]:
         """A start that the supervisor has refused, or that it knew of."""
@@ -239,10 +242,6 @@ def readable(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
-
-
-def _open(reader: journal.JournalReader) -> Iterator[dict[str, Any]]:
-    return (data for data in reader.records.values() if data["state"] not in journal.ENDED)
 
 
 def portable(spec: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import errno
 import fcntl
 import json
 import os
+import re
 import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 # json.dumps makes an encoder anew for every call with separators.
@@ -83,19 +84,47 @@ def _flock(kind: int) -> bytes:
 
 
 class JournalReader:
-    """Reads what is new in a journal and keeps every process's merged record in ``records``."""
+    """Reads what is new in a journal and keeps every process's merged record.
+
+    Attributes:
+        seq: number of the last change that was made out.
+        offset: where to read on.
+    """
 
     def __init__(self, folder: int) -> None:
         self.folder = folder
-        self.records: dict[str, dict[str, Any]] = {}
         self.seq = 0
         self.offset = 0
+        self._records: dict[str, dict[str, Any]] = {}
+        self._put_by: dict[str, list[bytes]] = {}  # lines that nobody has wanted yet, of a run that may have thousands
         self._descriptor: int | None = None
 
-    def read(self) -> Iterator[dict[str, Any]]:
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Every process's record, by id."""
+        for id in list(self._put_by):
+            self.record(id)
+        return self._records
+
+    def record(self, id: str) -> dict[str, Any] | None:
+        """A process's record, or None."""
+        for line in self._put_by.pop(id, ()):
+            if (change := parse(line)) is not None:
+                self._merge(change)
+        return self._records.get(id)
+
+    def open(self) -> list[dict[str, Any]]:
+        """The records of what has not ended."""
+        for id, lines in list(self._put_by.items()):
+            if _END not in lines[-1]:
+                self.record(id)
+        return [record for record in self._records.values() if record["state"] not in ENDED]
+
+    def read(self, wanted: Callable[[str], bool] | None = None) -> Iterator[dict[str, Any]]:
         """The process's merged record after each complete, undamaged change since the last call, oldest first.
 
-        The record is the reader's own: it changes as reading goes on.
+        The record is the reader's own: it changes as reading goes on. ``wanted`` says of an id whether it is needed:
+        of the others, the changes are put by.
         """
         if self._descriptor is None:
             try:
@@ -107,23 +136,33 @@ class JournalReader:
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 self.offset += len(line) + 1
+                if wanted is not None and (head := _HEAD.match(line)) is not None:
+                    id = head[1].decode()
+                    if not wanted(id):
+                        self._put_by.setdefault(id, []).append(line)
+                        continue
                 change = parse(line)
                 if change is not None:
                     yield self.apply(change)
 
-    def catch_up(self) -> None:
+    def catch_up(self, wanted: Callable[[str], bool] | None = None) -> None:
         """Read all that is new."""
-        for _ in self.read():
+        for _ in self.read(wanted):
             pass
 
     def apply(self, change: dict[str, Any]) -> dict[str, Any]:
         """Merge ``change`` into its process's record and return that."""
+        self.record(change["id"])
+        return self._merge(change)
+
+    def _merge(self, change: dict[str, Any]) -> dict[str, Any]:
         self.seq = max(self.seq, change["seq"])
-        record = self.records.get(change["id"])
+        record = self._records.get(change["id"])
         if record is None:
-            record = self.records[change["id"]] = {}
-        record["unsaved"] = None
-        record.update(change)
+            record = self._records[change["id"]] = {}
+        if change["seq"] >= record.get("seq", 0):  # else it was read before, and more
+            record["unsaved"] = None
+            record.update(change)
         return record
 
     def close(self) -> None:
@@ -135,6 +174,8 @@ class JournalReader:
     __del__ = close
 
 
+_HEAD = re.compile(rb'{"id":"([ !#-\[\]-~]+)"')  # an id as it is; what has to be escaped in one is made out
+_END = b'"state":"ended"'
 _read_json = json.JSONDecoder().raw_decode  # json.loads without a guess at the encoding
 
 

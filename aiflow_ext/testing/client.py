@@ -25,7 +25,7 @@ from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
 from aiflow_ext.run.resume import take_up
 from aiflow_ext.run.start import Run, prepare
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import plan_from_data, plan_to_data
+from aiflow_ext.run.stored import StoredPlan, plan_to_data
 from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference
@@ -284,7 +284,7 @@ class ClientSide:
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
         first, second = (generate(self.plan, self.planned, context) for _ in range(2))
         found = [("a second call gives another job", difference(first, second))]
-        stored = plan_from_data(json.loads(json.dumps(plan_to_data(self.plan))))
+        stored = StoredPlan(json.loads(json.dumps(plan_to_data(self.plan)))).whole()
         anew = stored.jobs[self.planned.name]
         graph = encode(anew.sub_graph)
         with _elsewhere(self.root / "tmp"):

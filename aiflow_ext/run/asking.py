@@ -1,0 +1,111 @@
+"""The platforms of a run that nobody drives, asked what has become of its attempts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.ledger import Ledger, meaning
+from aiflow_ext.run.observe import Observed
+from aiflow_ext.run.plan import generate
+from aiflow_ext.run.promises import keep_promises, open_promises
+from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.run.stored import StoredPlan
+from aiflow_ext.translate.collector import paused
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def bring_up_to_date(observed: Observed) -> None:
+    """Have the records say what the platforms say of what has not ended. For who holds the run's lock."""
+    with paused():
+        _bring_up_to_date(observed)
+
+
+def _bring_up_to_date(observed: Observed) -> None:
+    ledger = Ledger(observed.record, observed.store)
+    promised = [job.name for job, _, _ in open_promises(ledger)]
+    observed.stored.holding([*promised, *(attempt.job for attempt in observed.live())])  # all at once
+    keep_promises(ledger, lambda attempt: _look_up(observed, attempt))
+    ended: list[tuple[Launcher, AttemptRecord]] = []
+    for attempt in observed.live():
+        try:
+            if attempt.step == "resources" and _look_up(observed, attempt) is Lookup.NEVER_STARTED:
+                attempt.step = None  # nor will it be, before a driver starts it: nothing more to ask for
+                ledger.note(attempt)
+                continue
+            launcher, _, handler = attached(observed, attempt)
+            state = handler.state() if handler is not None else None
+        except Exception as error:
+            attempt.unreachable, attempt.reason = True, f"no answer: {type(error).__name__}: {error}"
+            continue
+        if state is None:
+            continue
+        if state.ended:
+            ended.append((launcher, attempt))
+        else:
+            ledger.move(attempt, state)
+    note_ends(ledger, observed.stored, ended)
+    with contextlib.suppress(StateError):
+        ledger.flush()
+        observed.store.drop_promises(observed.run_id)  # nobody is there to keep the others
+
+
+def attached(observed: Observed, attempt: AttemptRecord) -> tuple[Launcher, BaseJob, AbstractJobHandler | None]:
+    """An attempt's launcher, its job generated anew, and its handler. Raises what the platform raises."""
+    launcher, job = _generated(observed, attempt)
+    return launcher, job, launcher.attach(job)
+
+
+def _look_up(observed: Observed, attempt: AttemptRecord) -> Lookup:
+    launcher, job = _generated(observed, attempt)
+    return launcher.lookup(job)
+
+
+def _generated(observed: Observed, attempt: AttemptRecord) -> tuple[Launcher, BaseJob]:
+    plan = observed.stored.holding([attempt.job])
+    planned = plan.jobs[attempt.job]
+    context = plan.context(attempt.job, observed.run_id, observed.folder, attempt.number)
+    context.native_id = attempt.native_id
+    return launcher_for(planned, plan.desc), generate(plan, planned, context)
+
+
+def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[tuple[Launcher, AttemptRecord]]) -> None:
+    """Note the ends of these attempts, as far as their platforms tell them now."""
+    by_watch: dict[object, tuple[Launcher, dict[str, AttemptRecord]]] = {}
+    for launcher, attempt in ended:
+        by_watch.setdefault(launcher.key, (launcher, {}))[1][str(attempt.native_id)] = attempt
+    for launcher, attempts in by_watch.values():
+        try:
+            for event in _events(launcher, set(attempts)):
+                attempt = attempts[event.native_id]
+                if not event.state.ended:
+                    ledger.move(attempt, event.state, event.time)
+                    continue
+                timeout = plan.holding([attempt.job]).jobs[attempt.job].config.timeout
+                state, reason = meaning(attempt, event.state, event.reason, timeout, event.time)
+                ledger.move(attempt, state, event.time, exit_code=event.exit_code, signal=event.signal, reason=reason)
+        except Exception as error:
+            _log.debug("no ends are told: %s: %s", type(error).__name__, error)
+
+
+def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
+    """What the platform's watch tells of these attempts from the beginning, until they have ended."""
+    events = launcher.watch(native_ids, None)
+    if events is None:
+        return
+    missing = set(native_ids)
+    for event in events:
+        if event is None:
+            return
+        if event.native_id in missing:
+            if event.state.ended:
+                missing.discard(event.native_id)
+            yield event
+        if not missing:
+            return
