@@ -175,7 +175,8 @@ def looking(work: Path) -> str:
     process.kill()
     process.wait()
     return (
-        f"status of 10,000 jobs: {first_look:.2f} s after a kill, then {min(looks):.2f} s (bar 0.5); resume with {finished:,} finished: "
+        f"status of 10,000 jobs: {first_look:.2f} s after a kill, then {min(looks):.2f} s (bar 0.5); "
+        f"resume with {finished:,} finished: "
         f"{first - began:.2f} s until the next job (bar 3)"
     )
 

@@ -326,7 +326,7 @@ class Driver:
             elif attempt.record.state is JobState.INIT:
                 self._begin(attempt)
             elif attempt.record.step is None:  # nothing can have been started: go on with the first missing step
-                attempt.thread.call(partial(self._submit, attempt))
+                self._in_turn(attempt)
             else:
                 self._arm(attempt)
                 attempt.thread.call(partial(self._find_again, attempt))

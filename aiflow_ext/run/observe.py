@@ -5,7 +5,7 @@ A look at the records alone is what most looks are: only asking a platform needs
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Observed:
         from aiflow_ext.run.snapshot import use_own_files
         from aiflow_ext.run.stored import StoredPlan
 
-        stored = StoredPlan(self.store.plan(self.run_id)[0])
+        stored = StoredPlan(self.store.plan(self.run_id)[0], partial(self.store.planned, self.run_id))
         use_own_files(stored.desc, self.folder)
         return stored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, StateError
@@ -76,7 +77,7 @@ def _driven(
         _log.warning("the project was moved from %s to %s, and the run goes on there%s", before, record.project,
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     data, options = store.plan(run_id)
-    plan = StoredPlan(data).whole()
+    plan = StoredPlan(data, partial(store.planned, run_id)).whole()
     use_own_files(plan.desc, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs

@@ -23,7 +23,7 @@ from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transiti
 from aiflow_ext.translate.collector import paused
 
 FILE = "state.db"
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 create table runs (
     run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
@@ -44,6 +44,7 @@ create table transitions (
     exit_code integer, signal integer, reason text,
     primary key (run, seq)
 ) without rowid;
+create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
 create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid;
 create table told (run text primary key, seq integer) without rowid;
 create table fired (key text primary key, last real) without rowid;
@@ -52,6 +53,11 @@ create table asked (id integer primary key, run text, job text, what text, grace
 _MIGRATIONS = {  # from version N: the statements that lead to N + 1
     1: """
 create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid""",
+    2: """
+create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
+insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs, json_each(runs.plan, '$.jobs') as each
+    join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
+update runs set plan = json_remove(plan, '$.jobs') where json_valid(plan)""",
 }
 _ATTEMPT = ("native_id", "folder", "state", "step", "submitted_at", "started_at", "ended_at", "exit_code", "signal",
             "reason", "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "cleaned")  # fmt: skip
@@ -105,14 +111,27 @@ class Store:
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
-    def add_run(self, record: RunRecord, plan: Any, options: dict[str, Any], firing: str | None = None) -> None:
-        """A new run with its jobs. Raises sqlite3.IntegrityError where the firing has had its run."""
+    def add_run(
+        self, record: RunRecord, plan: Mapping[str, Any], options: dict[str, Any], firing: str | None = None
+    ) -> None:
+        """A new run with its jobs; ``plan`` as :func:`~aiflow_ext.run.stored.plan_to_data` makes it.
+
+        Raises sqlite3.IntegrityError where the firing has had its run.
+        """
+        own = {key: value for key, value in plan.items() if key != "jobs"}
         with self.writing() as db:
             db.execute(
                 "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
                 (record.run_id, record.workflow, record.project, record.folder, str(record.state), record.started_at,
-                 None, json.dumps(plan), json.dumps(options), firing),
+                 None, json.dumps(own), json.dumps(options), firing),
             )  # fmt: skip
+            db.executemany(
+                "insert into planned values (?,?,?,?)",
+                [
+                    (record.run_id, name, place, json.dumps(job))
+                    for place, (name, job) in enumerate(plan["jobs"].items())
+                ],
+            )
             db.executemany(
                 "insert into jobs values (?,?,?,?,?,?,?)",
                 [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), job.reason)
@@ -149,8 +168,8 @@ class Store:
             return record
 
     def plan(self, run_id: str) -> tuple[Any, dict[str, Any]]:
-        """A run's plan and options as they were stored."""
-        with self._told("read"), paused():
+        """A run's plan, all but its jobs, and options as they were stored."""
+        with self._told("read"):
             plan, options, project, folder = self._db.execute(
                 "select plan, options, project, folder from runs where run = ?", (run_id,)
             ).fetchone()
@@ -159,6 +178,19 @@ class Store:
             desc.update({key: now(desc[key]) for key in ("root", "artifacts")})
             desc["resources"] = {name: now(path) for name, path in desc["resources"].items()}
             return data, json.loads(options)
+
+    def planned(self, run_id: str, jobs: Iterable[str] | None = None) -> dict[str, Any]:
+        """The stored plan of a run's jobs, in the workflow's order; of these jobs alone where they are named."""
+        with self._told("read"), paused():
+            if jobs is None:
+                rows = self._db.execute(
+                    "select job, plan from planned where run = ? order by place", (run_id,)
+                ).fetchall()
+            else:
+                one = "select job, plan from planned where run = ? and job = ?"
+                rows = [row for job in jobs for row in self._db.execute(one, (run_id, job))]
+            plans = json.loads(f"[{','.join(plan for _, plan in rows)}]")
+            return dict(zip((job for job, _ in rows), plans, strict=True))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, newest first, with how many jobs are in each state."""
@@ -230,7 +262,7 @@ class Store:
     def forget(self, run_id: str) -> None:
         """Remove a run and all that belongs to it."""
         with self.writing() as db:
-            for table in ("runs", "jobs", "attempts", "transitions", "promised", "told", "asked"):
+            for table in ("runs", "jobs", "planned", "attempts", "transitions", "promised", "told", "asked"):
                 db.execute(f"delete from {table} where run = ?", (run_id,))
 
     def last_firing(self, key: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aiflow_ext.host.host import PluginHost
@@ -56,18 +56,23 @@ def _data(plan: Plan) -> dict[str, Any]:
 class StoredPlan:
     """The plan that was stored, of which as much is made again as is asked for; its plugins are resolved anew.
 
+    Args:
+        data: what :func:`plan_to_data` has made, or all of it but the jobs.
+        jobs: gives those of the jobs with these names, or all in the workflow's order for None.
+
     Making it raises DataError where the data is damaged. Not for several threads at once, unless the whole is made.
     """
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any], jobs: Callable[[Iterable[str] | None], Mapping[str, Any]]) -> None:
+        self._jobs = jobs
         with _damage():
             host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
-            self._data: dict[str, Any] = data["jobs"]
             desc = decode(data["project"])
             if not isinstance(desc, ProjectDesc):
                 raise DataError("the run's stored plan names no project")
             self.desc = desc
             self._plan = Plan(desc, host, data["workflow"], {}, data["given"])
+        self._is_whole = False
         self._structurer = Structurer()
 
     def whole(self) -> Plan:
@@ -76,26 +81,33 @@ class StoredPlan:
         Raises PluginError where a plugin cannot be had any more, ConfigError where one of another version refuses the
         stored config, DataError where the data is damaged. A plugin of another version is told in the log.
         """
-        self._make([name for name in self._data if name not in self._plan.jobs])
-        if list(self._plan.jobs) != list(self._data):
-            jobs = {name: self._plan.jobs[name] for name in self._data}
+        if self._is_whole:
+            return self._plan
+        stored = self._jobs(None)
+        self._make(stored)
+        if list(self._plan.jobs) != list(stored):
+            jobs = {name: self._plan.jobs[name] for name in stored}
             self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given)
+        self._is_whole = True
         return self._plan
 
     def holding(self, jobs: Iterable[str]) -> Plan:
         """A plan with these jobs among others, to ask after each of them alone. Raises as :meth:`whole`."""
-        wanted = {name for name in jobs if name not in self._plan.jobs}
-        with _damage():
-            wanted |= {edge.source for name in wanted for edge in _edges(self._data[name])}  # whose artifacts they read
-        self._make(wanted - self._plan.jobs.keys())
+        missing = {name for name in jobs if name not in self._plan.jobs}
+        if missing:
+            stored = self._jobs(missing)
+            with _damage():
+                upstream = {
+                    edge.source for name in missing for edge in _edges(stored[name])
+                }  # whose artifacts they read
+            self._make({**stored, **self._jobs(upstream - missing)})
         return self._plan
 
-    def _make(self, names: Iterable[str]) -> None:
+    def _make(self, stored: Mapping[str, Any]) -> None:
         problems: list[Problem] = []
         with paused(), _damage():
-            for name in names:
-                planned = self._planned(name, self._data[name], problems)
-                if planned is not None:
+            for name, each in stored.items():
+                if name not in self._plan.jobs and (planned := self._planned(name, each, problems)) is not None:
                     self._plan.add(planned)
         if problems:
             raise ConfigError(problems=problems)

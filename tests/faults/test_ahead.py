@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -156,14 +157,36 @@ def test_what_was_only_promised_to_start_comes_in_its_turn(bench, store, until):
     assert bench.count("start", "b") == 1
 
 
-def test_a_store_of_the_version_before_is_brought_up_to_this_one(bench):
-    bench.workflow({"a": bench.gate("a")})
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version):
+    bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
     with sqlite3.connect(bench.state / "state.db") as db:
-        db.execute("drop table promised")
-        db.execute("pragma user_version = 1")
+        jobs = dict(db.execute("select job, plan from planned order by place"))
+        (plan,) = db.execute("select plan from runs").fetchone()
+        whole = {**json.loads(plan), "jobs": {name: json.loads(job) for name, job in jobs.items()}}
+        db.execute("update runs set plan = ?", (json.dumps(whole),))
+        db.execute("drop table planned")
+        if version == 1:
+            db.execute("drop table promised")
+        db.execute(f"pragma user_version = {version}")
     db.close()
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root))
     bench.release("a")
     assert resumed.wait(60) == 0
-    assert bench.ends == {"a": ("FINISHED", 1)}
+    assert bench.ends == {"a": ("FINISHED", 1), "b": ("FINISHED", 1)}
+
+
+def test_what_runs_is_told_of_though_another_jobs_part_of_the_plan_is_damaged(bench):
+    bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
+    bench.killed("a")
+    with sqlite3.connect(bench.state / "state.db") as db:
+        db.execute("update planned set plan = '{}' where job = 'b'")
+    db.close()
+    bench.release("a")
+    code, said = bench.call("status", "latest", "--project", str(bench.project.root))
+    assert code == 0, said
+    assert bench.ends == {"a": ("FINISHED", 1), "b": ("INIT", 0)}
+    code, said = bench.resume()
+    assert code == 3, said
+    assert "the run's stored plan is damaged" in said
