@@ -7,6 +7,8 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiflow_ext.cli.show import clock, duration, print_table, run_table
@@ -114,17 +116,31 @@ def show_logs(
     for source in found:
         if tail is not None:
             source.skip_to_tail(tail)
-    if as_json:
+    if as_json and not follow:
         for source in found:
-            text = b"".join(iterate(source)).decode("utf-8", "replace")
-            print(json.dumps({"job": source.attempt.job, "attempt": source.attempt.number, "stream": stream,
-                              "text": text}))  # fmt: skip
-        return errors.OK
-    if len(jobs) == 1:
+            _show_json(source, list(iterate(source)))
+    elif as_json:
+        _several(observed, jobs, stream, found, _show_json, follow=follow)
+    elif len(jobs) == 1:
         _one(observed, jobs[0], stream, found, follow=follow, attempt=attempt)
     else:
-        _several(observed, jobs, stream, found, follow=follow)
+        width = max((len(name) for name in jobs or observed.record.jobs), default=0)
+        _several(observed, jobs, stream, found, partial(_show_named, width), follow=follow)
     return errors.OK
+
+
+def _show_json(source: LogSource, parts: list[bytes]) -> None:
+    """One object for what a source has now."""
+    text = b"".join(parts).decode("utf-8", "replace")
+    attempt = source.attempt
+    print(json.dumps({"job": attempt.job, "attempt": attempt.number, "stream": source.stream, "text": text}))
+
+
+def _show_named(width: int, source: LogSource, lines: list[bytes]) -> None:
+    """Each line with its job's name."""
+    out = sys.stdout.buffer
+    for line in lines:
+        out.write(f"{source.attempt.job:{width}} | ".encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
 
 
 def _one(
@@ -146,9 +162,16 @@ def _one(
             found = _grown(observed, [job], stream, found)
 
 
-def _several(observed: Observed, jobs: tuple[str, ...], stream: str, found: list[LogSource], *, follow: bool) -> None:
-    out = sys.stdout.buffer
-    width = max((len(name) for name in jobs or observed.record.jobs), default=0)
+def _several(
+    observed: Observed,
+    jobs: tuple[str, ...],
+    stream: str,
+    found: list[LogSource],
+    show: Callable[[LogSource, list[bytes]], None],
+    *,
+    follow: bool,
+) -> None:
+    """Line by line, of each as it comes."""
     rests: dict[tuple[str, int], bytes] = {}
     while True:
         over = _is_over(observed, list(jobs) or list(observed.record.jobs))
@@ -156,9 +179,9 @@ def _several(observed: Observed, jobs: tuple[str, ...], stream: str, found: list
             key = source.attempt.job, source.attempt.number
             ended = over or not follow or observed.record.jobs[key[0]].attempts[key[1] - 1].state.ended
             lines, rests[key] = whole_lines(source, rests.get(key, b""), ended=ended)
-            for line in lines:
-                out.write(f"{key[0]:{width}} | ".encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
-        out.flush()
+            if lines:
+                show(source, lines)
+        sys.stdout.flush()
         if not follow or over:
             return
         time.sleep(0.2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
-import collections
 import logging
 import math
 import os
@@ -17,13 +15,15 @@ from typing import Any
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
-from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
+from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
+from aiflow_ext.run.ahead import AHEAD, Ahead
+from aiflow_ext.run.attempt import GRACE, Attempt
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
-from aiflow_ext.run.plan import Plan, PlannedJob, attempt_folder, generate
+from aiflow_ext.run.plan import Plan, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread
 from aiflow_ext.run.promises import keep_promises
@@ -31,16 +31,14 @@ from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transiti
 from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
+from aiflow_ext.run.turns import Turns
 from aiflow_ext.supervise import attempts
 from aiflow_ext.translate.collector import long_lived
 
 _log = logging.getLogger("aiflow_ext")
-GRACE = 10.0  # seconds between asking a job to end and ending it
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 BEHIND = 16  # attempts at most that a platform may hold, to start each when another one has ended
 BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
-AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
-AHEAD = 24  # jobs that wait for their turn and are made ready for it where that is done at once
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -50,26 +48,6 @@ def _identity(folder: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-class Attempt:
-    """An attempt that the driver looks after."""
-
-    def __init__(
-        self, record: AttemptRecord, planned: PlannedJob, launcher: Launcher, thread: PlatformThread | InlinePlatform
-    ) -> None:
-        self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
-        self.job: BaseJob | None = None
-        self.prepared = False  # whether what the platform needs has been made already
-        self.handler: AbstractJobHandler | None = None
-        self.behind = False  # whether it has no turn yet: another one has to end first
-        self.held = False  # whether the platform has it already, and starts it then
-        self.parked = False  # whether it is to be submitted then
-        self.stopping = False
-        self.grace = GRACE
-        self.stops = 0  # calls that are ending it and have not returned
-        self.stands = False  # whether its end is that of a run that had ended: nothing follows from it any more
-        self.pause = 0.25  # seconds until a platform without an answer is asked again
 
 
 class Driver:
@@ -98,7 +76,7 @@ class Driver:
         listener: Callable[[Transition], None] | None = None,
         had_ended: bool = False,
     ) -> None:
-        self.plan, self.record, self.limit, self.fail_fast = plan, record, limit, fail_fast
+        self.plan, self.record, self.fail_fast = plan, record, fail_fast
         self.extensions = extensions
         self.had_ended = had_ended
         self.ledger = Ledger(record, store)
@@ -111,13 +89,11 @@ class Driver:
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
-        self._ready: list[tuple[int, str]] = []  # those that may start, in the workflow's order
-        self._ahead: dict[str, BaseJob | None] = {}  # of these, the jobs made ready for their start; None: not so
+        self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
+        self._turns = Turns(plan.jobs, self._streams, limit, self._live)
+        self._ahead = Ahead(self._launchers, self._generate, self.ledger)
         # Extensions may want to see a job when it starts, and not before.
         self._looks_ahead = extensions is None or not extensions.records
-        self._place = {name: number for number, name in enumerate(plan.jobs)}
-        self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
-        self._behind: collections.deque[Attempt] = collections.deque()  # of these, those that have no turn yet
         self._brisk = False
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
         self._retrying: set[str] = set()
@@ -201,14 +177,14 @@ class Driver:
     def _over(self) -> bool:
         if self._leaving:
             return True
-        return not (self._waiting or self._ready or self._live or self._retrying or self._cleaning or self._going)
+        return not (self._waiting or self._turns.first or self._live or self._retrying or self._cleaning or self._going)
 
     def _take(self) -> None:
         """Wait for the next thing to do, and do it."""
         now = time.monotonic()
         if not self.ledger.pending:
             self._linger = now + LINGER
-        elif now >= self._linger or not (self._live or self._ready):  # nothing comes that it could wait for
+        elif now >= self._linger or not (self._live or self._turns.first):  # nothing comes that it could wait for
             self._flush()
         task = self._inbox.get(self._linger if self.ledger.pending else math.inf)
         if task is not None:
@@ -224,7 +200,7 @@ class Driver:
             answer = decide(self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled)
             if answer is True:
                 self._waiting.discard(name)
-                bisect.insort(self._ready, (self._place[name], name))
+                self._turns.add(name)
             elif isinstance(answer, str):
                 self._skip(name, answer)
                 names += self._downstream[name]
@@ -236,64 +212,34 @@ class Driver:
         self._changed()
 
     def _start_ready(self) -> None:
-        while self._ready and (self.limit is None or self._running() < self.limit):
-            self._start(self._ready.pop(0)[1])
-        while self._ready and self._may_be_held(self._ready[0][1]):
-            self._start(self._ready.pop(0)[1], behind=True)
-        if self._looks_ahead and not self._inbox.busy and self._next():
+        turns = self._turns
+        while turns.first is not None and turns.room:
+            self._start(turns.take())
+        while turns.first is not None and self._may_be_held(turns.first):
+            self._start(turns.take(), behind=True)
+        if self._looks_ahead and not self._inbox.busy and self._ahead.missing(turns.soon(AHEAD)):
             self._inbox.spare(self._look_ahead)
-
-    def _running(self) -> int:
-        """How many attempts have a turn."""
-        return len(self._live) - len(self._behind) - self._streaming()
 
     def _may_be_held(self, name: str) -> bool:
         """Whether the next job may be handed over before its turn: what a driver takes to notice an end and to answer
         with the next start is as much as a short job takes."""
-        if not self._brisk or self.fail_fast or self._streams or len(self._behind) >= BEHIND:
+        if not self._brisk or self.fail_fast or self._streams or self._turns.standing >= BEHIND:
             return False
         thread = self._threads.get(self._launchers[name].key)
-        if self._ahead.get(name) is None or not isinstance(thread, InlinePlatform) or not thread.holds:
+        if not self._ahead.has(name) or not isinstance(thread, InlinePlatform) or not thread.holds:
             return False
         return all(each.thread is thread for each in self._live.values())  # the only ones whose ends it sees
 
-    def _next(self) -> list[str]:
-        """The next jobs that can be made ready for their turn."""
-        return [name for _, name in self._ready[:AHEAD] if name not in self._ahead][:AT_ONCE]
-
-    def _streaming(self) -> int:
-        """How many live attempts end only when somebody stops them: they take no other's turn away."""
-        return sum(attempt.planned.name in self._streams for attempt in self._live.values()) if self._streams else 0
-
     def _look_ahead(self) -> None:
-        for name in self._next():
-            self._make_ready(name)
-
-    def _make_ready(self, name: str) -> None:
-        """Generated, with its id and its resources; all that is written down is that it may be started from then on."""
-        job, launcher = self.record.jobs[name], self._launchers[name]
-        self._ahead[name] = None
-        if not launcher.answers_at_once or self._held:
-            return
-        try:
-            context = self._context(job, len(job.attempts) + 1)
-            made = generate(self.plan, self.plan.jobs[name], context)
-            attempts.make_attempt_folder(str(context.work_folder))
-            context.native_id = launcher.allocate(made)
-            launcher.prepare(made)
-        except Exception:
-            _log.debug("not made ready", exc_info=True)  # it is told when the job's turn has come
-            return
-        self._ahead[name] = made
-        if not launcher.outlives_power_loss:
-            self.ledger.promise(job, context.native_id)
+        if not self._held:
+            for name in self._ahead.missing(self._turns.soon(AHEAD)):
+                self._ahead.make_ready(self.record.jobs[name])
 
     def _hold(self, reason: str) -> None:
         """Start nothing more."""
         self._held = True
-        for name in [name for _, name in self._ready] + sorted(self._waiting, key=self._place.__getitem__):
+        for name in self._turns.withdraw_all() + self._turns.in_order(self._waiting):
             self._skip(name, reason)
-        self._ready.clear()
         for name in self._retrying:
             self._settled[name] = True
         self._retrying.clear()
@@ -333,9 +279,7 @@ class Driver:
 
     def _look_up(self, record: AttemptRecord) -> Lookup:
         """What the platform knows of an attempt. Raises what the platform raises."""
-        context = self._context(self.record.jobs[record.job], record.number)
-        context.native_id = record.native_id
-        return self._launchers[record.job].lookup(generate(self.plan, self.plan.jobs[record.job], context))
+        return self._launchers[record.job].lookup(self._generate_again(record))
 
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
@@ -347,9 +291,7 @@ class Driver:
             if record.native_id is not None and record.step is not None:
                 attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
-            context = self._context(job, record.number)
-            context.native_id = record.native_id
-            attempt.job = generate(self.plan, attempt.planned, context)
+            attempt.job = self._generate_again(record)
         return attempt
 
     def _find_again(self, attempt: Attempt, failure: str | None = None) -> None:
@@ -398,18 +340,14 @@ class Driver:
         attempt = self._attempt(job, self.ledger.attempt(job, folder))
         self._live[attempt.record.folder] = attempt
         if behind:
-            self._queue(attempt)
+            self._turns.stand_behind(attempt)
         self._begin(attempt)
-
-    def _queue(self, attempt: Attempt) -> None:
-        attempt.behind = True
-        self._behind.append(attempt)
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self.limit is not None and self._running() > self.limit and not attempt.stopping:
+        if self._turns.exceeded and not attempt.stopping:
             attempt.parked = True
-            self._queue(attempt)
+            self._turns.stand_behind(attempt)
         else:
             attempt.thread.call(partial(self._submit, attempt))
 
@@ -424,22 +362,28 @@ class Driver:
             self._threads[launcher.key] = thread
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
-    def _context(self, job: JobRecord, number: int) -> JobContext:
+    def _generate(self, job: JobRecord, number: int, native_id: str | None = None) -> BaseJob:
+        """A job of an attempt, with its context. Raises what its plugin raises, as an AiflowError."""
         upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
         finished = {each.name: each.last.number for each in upstream if each.last is not None}
-        return self.plan.context(job.name, self.record.run_id, self.record.folder, number, finished)
+        context = self.plan.context(job.name, self.record.run_id, self.record.folder, number, finished)
+        context.native_id = native_id
+        return generate(self.plan, self.plan.jobs[job.name], context)
+
+    def _generate_again(self, record: AttemptRecord) -> BaseJob:
+        """The job of an attempt of an earlier driver, from the stored plan."""
+        return self._generate(self.record.jobs[record.job], record.number, record.native_id)
 
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""
         record = attempt.record
-        attempt.job = self._ahead.pop(record.job, None)
+        attempt.job = self._ahead.take(record.job)
         if attempt.job is not None:
             attempt.prepared = True
             attempt.thread.call(lambda: self._submit(attempt))
             return
         try:
-            context = self._context(self.record.jobs[record.job], record.number)
-            attempt.job = generate(self.plan, attempt.planned, context)
+            attempt.job = self._generate(self.record.jobs[record.job], record.number)
             if self.extensions is not None:
                 self.extensions.before_submit(attempt.job)
         except Exception as error:
@@ -476,8 +420,9 @@ class Driver:
                 return
             attempt.thread.follow(native_id)
             step = "submit_job"
-            if isinstance(attempt.thread, InlinePlatform) and self.limit is not None:
-                attempt.held = attempt.thread.hold(self.limit - 1 if attempt.behind else None) and attempt.behind
+            limit = self._turns.limit
+            if isinstance(attempt.thread, InlinePlatform) and limit is not None:
+                attempt.held = attempt.thread.hold(limit - 1 if attempt.behind else None) and attempt.behind
             handler = launcher.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
@@ -632,7 +577,10 @@ class Driver:
             return
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
-        self._take_turn(attempt)
+        following = self._turns.after(attempt)
+        if following is not None and following.parked:
+            following.parked = False
+            following.thread.call(partial(self._submit, following))
         state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout, at)
         if state is JobState.FINISHED:
             attempt.record.reason = None  # what was said of it while it ran
@@ -645,17 +593,6 @@ class Driver:
             self._going.add(attempt)
         else:
             self._after_end(attempt, state)
-
-    def _take_turn(self, ended: Attempt) -> None:
-        """The turn of an attempt that has ended is the next one's."""
-        if ended.behind:
-            self._behind.remove(ended)
-        elif self._behind and ended.planned.name not in self._streams:  # those had none
-            attempt = self._behind.popleft()
-            attempt.behind = False
-            if attempt.parked:
-                attempt.parked = False
-                attempt.thread.call(partial(self._submit, attempt))
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
@@ -734,7 +671,7 @@ class Driver:
             self.ledger.store.done(number)
 
     def _stop_job_named(self, name: str, grace: float) -> None:
-        self._ready = [each for each in self._ready if each[1] != name]
+        self._turns.withdraw(name)
         live = [attempt for attempt in self._live.values() if attempt.planned.name == name]
         for attempt in live:
             self._stop_one(attempt, grace)

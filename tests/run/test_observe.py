@@ -134,6 +134,20 @@ def test_logs_follow_to_the_last_byte_from_any_process(gated, cli, cli_env):
     assert cli("logs", "latest", "slow", "--tail", "1", "--project", gated.root).stdout == "done\n"
 
 
+def test_logs_as_json_are_followed_to_the_end_a_line_for_what_has_come(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    argv = [sys.executable, "-m", "aiflow_ext", "logs", "latest", "--json", "--follow", "--project", str(gated.root)]
+    follower = subprocess.Popen(argv, stdout=subprocess.PIPE, env=cli_env)
+    first = json.loads(follower.stdout.readline())
+    assert first == {"job": "slow", "attempt": 1, "stream": "stdout", "text": "begun\n"}
+    open_gate(gated)
+    rest = [json.loads(line) for line in follower.stdout]
+    assert [(each["job"], each["text"]) for each in rest] == [("slow", "done\n"), ("next", "after\n")]
+    assert follower.wait(30) == 0
+    assert run.wait(30) == 0
+
+
 def test_a_second_driver_is_told_of_the_first_and_whether_it_is_stopped(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")

@@ -1,0 +1,39 @@
+"""An attempt that a driver looks after."""
+
+from __future__ import annotations
+
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.run.launch import Launcher
+from aiflow_ext.run.plan import PlannedJob
+from aiflow_ext.run.platform_inline import InlinePlatform
+from aiflow_ext.run.platform_thread import PlatformThread
+from aiflow_ext.run.records import AttemptRecord
+
+GRACE = 10.0  # seconds between asking a job to end and ending it
+
+
+class Attempt:
+    """What a driver knows of an attempt beside its record.
+
+    Attributes:
+        job, handler: what its plugin made; None before that.
+        prepared: whether what the platform needs has been made already.
+        behind: whether it has no turn yet: another one has to end first.
+        held: whether the platform has it already, and starts it then.
+        parked: whether it is to be submitted then.
+        stopping, grace: whether it is to end, and in how many seconds.
+        stops: calls that are ending it and have not returned.
+        stands: whether its end is that of a run that had ended: nothing follows from it any more.
+        pause: seconds until a platform without an answer is asked again.
+    """
+
+    def __init__(
+        self, record: AttemptRecord, planned: PlannedJob, launcher: Launcher, thread: PlatformThread | InlinePlatform
+    ) -> None:
+        self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
+        self.job: BaseJob | None = None
+        self.handler: AbstractJobHandler | None = None
+        self.prepared = self.behind = self.held = self.parked = self.stopping = self.stands = False
+        self.grace = GRACE
+        self.stops = 0
+        self.pause = 0.25
