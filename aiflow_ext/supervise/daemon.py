@@ -207,22 +207,29 @@ class Daemon:
         client.queue.clear()
 
     def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
-        if asked.get("quiet") and asked["beside"] is None:
-            self._start_quietly(client, asked["spec"], asked["umask"])
-            return None
+        """Start a process, in one of four ways:
+
+        - plain: answered with its record once it runs;
+        - ``early``: answered as soon as it is on record that it starts;
+        - ``quiet``, of a subscriber: not answered, for it sees what becomes of it;
+        - ``quiet`` and ``beside`` a number: so too, once at most so many others run; forgotten with the client.
+        """
+        spec, umask = asked["spec"], asked["umask"]
         if asked.get("quiet"):
-            client.queue.append((asked["spec"], asked["umask"], asked["beside"]))
-            self._start_queued()
+            if asked["beside"] is None:
+                self._start_quietly(client, spec, umask)
+            else:
+                client.queue.append((spec, umask, asked["beside"]))
+                self._start_queued()
             return None
-        if not asked.get("early"):
-            return self.processes.start(asked["spec"], asked["umask"])
+        if asked.get("early"):
+            self.processes.start(spec, umask, lambda record: self._answer_now(client, asked["n"], record))
+            return None
+        return self.processes.start(spec, umask)
 
-        def noted(record: dict[str, Any]) -> None:
-            self._send(client, {"n": asked["n"], "ok": record})
-            self._flush()
-
-        self.processes.start(asked["spec"], asked["umask"], noted)
-        return None
+    def _answer_now(self, client: Client, number: int, record: dict[str, Any]) -> None:
+        self._send(client, {"n": number, "ok": record})
+        self._flush()
 
     def _start_quietly(self, client: Client, spec: dict[str, Any], umask: int) -> None:
         """Start what a subscriber asks for: it sees what becomes of that, and is told what it cannot see."""
