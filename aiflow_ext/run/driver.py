@@ -186,6 +186,7 @@ class Driver:
             self._linger = now + LINGER
         elif now >= self._linger or not (self._live or self._turns.first):  # nothing comes that it could wait for
             self._flush()
+            self._linger = now + LINGER
         task = self._inbox.get(self._linger if self.ledger.pending else math.inf)
         if task is not None:
             task()

@@ -88,6 +88,11 @@ def launcher_for(planned: PlannedJob, project: ProjectDesc) -> Launcher:
     return DirectLauncher(planned.resolved) if planned.resolved.durable else HostedLauncher(planned, project)
 
 
+def is_here(planned: PlannedJob) -> bool:
+    """Whether a job's attempts are processes of this machine, or begin as one: those have a supervisor."""
+    return not planned.resolved.durable or not DirectLauncher(planned.resolved).outlives_power_loss
+
+
 class DirectLauncher:
     """A plugin that offers ``lookup`` and ``attach`` is called by the driver itself."""
 

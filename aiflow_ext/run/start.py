@@ -15,6 +15,7 @@ from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.filesystem import spread
 from aiflow_ext.run.find import remember_state
+from aiflow_ext.run.launch import is_here
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
@@ -23,6 +24,7 @@ from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.snapshot import keep_files
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_to_data
+from aiflow_ext.supervise import attempts
 from aiflow_ext.translate.state import state_folder
 
 
@@ -78,19 +80,21 @@ def prepare(
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
     try:
+        if any(is_here(job) for job in plan.jobs.values()):
+            attempts.expect(str(home))
         keep_files(plan, home)
         store.add_run(record, plan_to_data(plan), options, firing)
-    except sqlite3.IntegrityError as error:
+    except (sqlite3.IntegrityError, StateError) as error:
+        attempts.hang_up(str(home))
         lock.release()
         shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, StateError):
+            raise
         raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
-    except StateError:
-        lock.release()
-        shutil.rmtree(home, ignore_errors=True)
-        raise
     try:
         return driven(plan, record, store, lock, options, listener)
     except BaseException:
+        attempts.hang_up(str(home))
         lock.release()
         raise
 

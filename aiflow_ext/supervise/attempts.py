@@ -39,6 +39,12 @@ def supervisor_of(native_id: str) -> Supervisor:
     return _supervisors[folder]
 
 
+def expect(run: str) -> None:
+    """A run's folder is there, and its first attempt will be started soon."""
+    supervisor = _supervisors[run] = Supervisor(run)
+    supervisor.expect()
+
+
 def hang_up(run: str) -> None:
     """Let go of what this process holds of a run's supervisor; its processes go on."""
     supervisor = _supervisors.pop(run, None)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -31,12 +31,19 @@ class Supervisor:
         self._pool: list[Connection] = []
         self._bells: set[int] = set()
         self._carriers: dict[int, Events] = {}  # by thread, what carries its starts
+        self._coming: threading.Thread | None = None  # has a daemon come up
         self._descriptor: int | None = None
         self._reader: journal.JournalReader | None = None
         self._pid = os.getpid()
         self._umask: int | None = None
 
     # -- acting
+
+    def expect(self) -> None:
+        """Something will be started soon: have the daemon come up meanwhile. What goes wrong is told by the start."""
+        with self._lock:
+            self._coming = threading.Thread(target=self._come_up, daemon=True, name="aiflow-supervisor")
+            self._coming.start()
 
     def start(self, spec: ProcessSpec) -> ProcessRecord:
         """Start a process, unless its id was ever started or cancelled here: then that one's record.
@@ -163,6 +170,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Hang up. The processes and their supervisor go on; the object may be used again."""
+        self._come_up_first()
         with self._lock:
             for connection in self._pool:
                 connection.close()
@@ -237,11 +245,17 @@ class Supervisor:
 
     def _borrow(self, start: bool = False) -> Connection | None:
         folder = self._folder()
+        if start:
+            self._come_up_first()
         with self._lock:
             if self._pool:
                 return self._pool.pop()
         if not start:
             return connect(folder) if folder is not None else None
+        return self._launched()
+
+    def _launched(self) -> Connection:
+        folder = self._folder()
         if folder is None:
             raise SupervisorError(f"there is no folder {self.folder}")
         connection = launch(folder, self.folder)
@@ -249,6 +263,17 @@ class Supervisor:
             for bell in self._bells:
                 os.eventfd_write(bell, 1)
         return connection
+
+    def _come_up(self) -> None:
+        with suppress(SupervisorError, OSError):
+            self._give_back(self._launched())
+
+    def _come_up_first(self) -> None:
+        """Wait for a daemon that is just coming up."""
+        with self._lock:
+            coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.join()
 
     def _make_folder(self) -> None:
         if self._folder() is None:
@@ -267,7 +292,8 @@ class Supervisor:
         with self._lock:
             if self._pid != os.getpid():
                 # A forked child must not speak on its parent's connections.
-                self._pool, self._bells, self._carriers, self._pid = [], set(), {}, os.getpid()
+                self._pool, self._bells, self._carriers, self._coming = [], set(), {}, None
+                self._pid = os.getpid()
             if self._descriptor is None:
                 try:
                     self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
