@@ -120,12 +120,12 @@ def show_logs(
         for source in found:
             _show_json(source, list(iterate(source)))
     elif as_json:
-        _several(observed, jobs, stream, found, _show_json, follow=follow)
+        _several(observed, jobs, stream, found, _show_json, follow=follow, attempt=attempt)
     elif len(jobs) == 1:
         _one(observed, jobs[0], stream, found, follow=follow, attempt=attempt)
     else:
         width = max((len(name) for name in jobs or observed.record.jobs), default=0)
-        _several(observed, jobs, stream, found, partial(_show_named, width), follow=follow)
+        _several(observed, jobs, stream, found, partial(_show_named, width), follow=follow, attempt=attempt)
     return errors.OK
 
 
@@ -170,6 +170,7 @@ def _several(
     show: Callable[[LogSource, list[bytes]], None],
     *,
     follow: bool,
+    attempt: int | None,
 ) -> None:
     """Line by line, of each as it comes."""
     rests: dict[tuple[str, int], bytes] = {}
@@ -186,7 +187,8 @@ def _several(
             return
         time.sleep(0.2)
         observed.refresh()
-        found = _grown(observed, list(jobs), stream, found)
+        if attempt is None or not found:
+            found = _grown(observed, list(jobs), stream, found)
 
 
 def _grown(observed: Observed, jobs: list[str], stream: str, found: list[LogSource]) -> list[LogSource]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.errors import StateError
+from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger, meaning
@@ -30,13 +30,15 @@ def bring_up_to_date(observed: Observed) -> None:
 def _bring_up_to_date(observed: Observed) -> None:
     ledger = Ledger(observed.record, observed.store)
     promised = [job.name for job, _, _ in open_promises(ledger)]
-    observed.stored.holding([*promised, *(attempt.job for attempt in observed.live())])  # all at once
+    with contextlib.suppress(AiflowError):  # one that cannot be had is told of below, alone
+        observed.stored.holding([*promised, *(attempt.job for attempt in observed.live())])
     keep_promises(ledger, lambda attempt: _look_up(observed, attempt))
     ended: list[tuple[Launcher, AttemptRecord]] = []
     for attempt in observed.live():
         try:
             if attempt.step == "resources" and _look_up(observed, attempt) is Lookup.NEVER_STARTED:
-                attempt.step = None  # nor will it be, before a driver starts it: nothing more to ask for
+                # Nor will it be before a driver starts it: nothing more to ask for.
+                attempt.step, attempt.unreachable, attempt.reason = None, False, None
                 ledger.note(attempt)
                 continue
             launcher, _, handler = attached(observed, attempt)

@@ -289,7 +289,7 @@ class Driver:
         attempt.stands = self.had_ended and record.state.ended
         if not record.state.ended:
             self._live[record.native_id or record.folder] = attempt
-            if record.native_id is not None and record.step is not None:
+            if record.native_id is not None:
                 attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             attempt.job = self._generate_again(record)
@@ -346,7 +346,7 @@ class Driver:
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self._turns.exceeded and not attempt.stopping:
+        if self._turns.exceeded and attempt.planned.name not in self._streams and not attempt.stopping:
             attempt.parked = True
             self._turns.stand_behind(attempt)
         else:

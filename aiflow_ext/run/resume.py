@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.model.errors import ConfigError, DataError, StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
@@ -78,6 +78,8 @@ def _driven(
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     data, options = store.plan(run_id)
     plan = StoredPlan(data, partial(store.planned, run_id)).whole()
+    if plan.jobs.keys() != record.jobs.keys():
+        raise DataError("the run's stored plan is damaged: it lacks jobs")
     use_own_files(plan.desc, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs

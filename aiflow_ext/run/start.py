@@ -80,17 +80,18 @@ def prepare(
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
     try:
-        if any(is_here(job) for job in plan.jobs.values()):
+        if any(is_here(job) for job in plan.jobs.values() if not job.edges):
             attempts.expect(str(home))
         keep_files(plan, home)
         store.add_run(record, plan_to_data(plan), options, firing)
-    except (sqlite3.IntegrityError, StateError) as error:
+    except BaseException as error:
         attempts.hang_up(str(home))
         lock.release()
-        shutil.rmtree(home, ignore_errors=True)
-        if isinstance(error, StateError):
-            raise
-        raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
+        if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record
+            shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, sqlite3.IntegrityError):
+            raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
+        raise
     try:
         return driven(plan, record, store, lock, options, listener)
     except BaseException:

@@ -55,8 +55,9 @@ _MIGRATIONS = {  # from version N: the statements that lead to N + 1
 create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid""",
     2: """
 create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
-insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs, json_each(runs.plan, '$.jobs') as each
-    join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
+insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs
+    cross join json_each(runs.plan, '$.jobs') as each
+    cross join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
 update runs set plan = json_remove(plan, '$.jobs') where json_valid(plan)""",
 }
 _ATTEMPT = ("native_id", "folder", "state", "step", "submitted_at", "started_at", "ended_at", "exit_code", "signal",
@@ -180,7 +181,7 @@ class Store:
             return data, json.loads(options)
 
     def planned(self, run_id: str, jobs: Iterable[str] | None = None) -> dict[str, Any]:
-        """The stored plan of a run's jobs, in the workflow's order; of these jobs alone where they are named."""
+        """The stored plan of a run's jobs, all in the workflow's order, or of these alone."""
         with self._told("read"), paused():
             if jobs is None:
                 rows = self._db.execute(

@@ -73,6 +73,7 @@ class StoredPlan:
             self.desc = desc
             self._plan = Plan(desc, host, data["workflow"], {}, data["given"])
         self._is_whole = False
+        self._held: set[str] = set()  # jobs that are there with all that they read
         self._structurer = Structurer()
 
     def whole(self) -> Plan:
@@ -93,14 +94,13 @@ class StoredPlan:
 
     def holding(self, jobs: Iterable[str]) -> Plan:
         """A plan with these jobs among others, to ask after each of them alone. Raises as :meth:`whole`."""
-        missing = {name for name in jobs if name not in self._plan.jobs}
+        missing = set() if self._is_whole else {*jobs} - self._held
         if missing:
             stored = self._jobs(missing)
             with _damage():
-                upstream = {
-                    edge.source for name in missing for edge in _edges(stored[name])
-                }  # whose artifacts they read
-            self._make({**stored, **self._jobs(upstream - missing)})
+                read = {edge.source for name in missing for edge in _edges(stored[name])}  # whose artifacts they read
+            self._make({**stored, **self._jobs(read - missing)})
+            self._held |= missing
         return self._plan
 
     def _make(self, stored: Mapping[str, Any]) -> None:

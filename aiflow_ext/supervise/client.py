@@ -244,15 +244,15 @@ class Supervisor:
             )
 
     def _borrow(self, start: bool = False) -> Connection | None:
-        folder = self._folder()
+        folder = self._folder()  # forked meanwhile: the pool is not ours
         if start:
             self._come_up_first()
         with self._lock:
             if self._pool:
                 return self._pool.pop()
-        if not start:
-            return connect(folder) if folder is not None else None
-        return self._launched()
+        if start:
+            return self._launched()
+        return connect(folder) if folder is not None else None
 
     def _launched(self) -> Connection:
         folder = self._folder()
@@ -273,7 +273,7 @@ class Supervisor:
         with self._lock:
             coming, self._coming = self._coming, None
         if coming is not None:
-            coming.join()
+            coming.join(ANSWER)
 
     def _make_folder(self) -> None:
         if self._folder() is None:

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 
 from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock
-from aiflow_ext.supervise.processes import Processes, default_signals
+from aiflow_ext.supervise.processes import Processes, default_signals, print_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Daemon:
             self._send(client, {"n": number, "error": error.strerror or str(error), "errno": error.errno})
         except Exception as error:
             # Whatever a client sends, the processes of the others are not left without their supervisor.
-            _print(error)
+            print_error(error)
             self._send(client, {"n": number, "error": f"{type(error).__name__}: {error}", "errno": 0})
         else:
             if answer is not None:
@@ -380,18 +380,13 @@ class Daemon:
         self.clients.add(Client(self, connection))
 
 
-def _print(error: BaseException) -> None:
-    # What the interpreter has for this at hand; the module traceback takes a tenth of the time to come up.
-    sys.excepthook(type(error), error, error.__traceback__)
-
-
 def _sign(held: int) -> None:
     # For people and messages only; the lock itself is the truth, so a full disk is no reason to stay away.
     try:
         os.ftruncate(held, 0)
         os.pwrite(held, f"{os.getpid()} {proc.start_time(os.getpid())} {proc.boot_id()}\n".encode(), 0)
     except OSError as error:
-        _print(error)
+        print_error(error)
 
 
 def main() -> None:
@@ -414,7 +409,7 @@ def main() -> None:
         _sign(held)
         daemon = Daemon(folder, idle)
     except OSError as error:
-        _print(error)
+        print_error(error)
         os.write(ready, f"failed {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n".encode())
         return
     os.write(ready, b"ready\n")

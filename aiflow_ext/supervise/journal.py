@@ -116,7 +116,7 @@ class JournalReader:
     def open(self) -> list[dict[str, Any]]:
         """The records of what has not ended."""
         for id, lines in list(self._put_by.items()):
-            if _END not in lines[-1]:
+            if id in self._records or _END not in lines[-1]:
                 self.record(id)
         return [record for record in self._records.values() if record["state"] not in ENDED]
 

@@ -14,8 +14,8 @@ import errno
 import json
 import os
 import signal
+import sys
 import time
-import traceback
 
 from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.clock import Clock
@@ -329,9 +329,9 @@ class Processes:
             task = self._sweeps[id]
             try:
                 delay = task.step(look)
-            except OSError:
+            except OSError as error:
                 # /proc cannot be read now (out of descriptors): what must be ended is not forgotten for that.
-                traceback.print_exc()
+                print_error(error)
                 delay = LOOK_AGAIN
             if not task.done:
                 self._due[id] = time.monotonic() + delay
@@ -450,3 +450,8 @@ def default_signals() -> None:
         if signal.getsignal(number) is signal.SIG_IGN and number not in _RESTORED:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def print_error(error: BaseException) -> None:
+    """Say in the supervisor's log what went wrong; also where no descriptor is left to import a module with."""
+    sys.excepthook(type(error), error, error.__traceback__)

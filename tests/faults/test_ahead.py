@@ -190,3 +190,31 @@ def test_what_runs_is_told_of_though_another_jobs_part_of_the_plan_is_damaged(be
     code, said = bench.resume()
     assert code == 3, said
     assert "the run's stored plan is damaged" in said
+
+
+def test_a_plan_that_has_lost_jobs_is_damaged_and_nothing_ends_for_that(bench):
+    bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
+    bench.killed("a")
+    with sqlite3.connect(bench.state / "state.db") as db:
+        db.execute("delete from planned where job = 'b'")
+    db.close()
+    code, said = bench.resume()
+    assert code == 3, said
+    assert "the run's stored plan is damaged" in said
+    assert bench.ends == {"a": ("RUNNING", 1), "b": ("INIT", 0)}
+    bench.release("a")
+
+
+def test_what_has_started_although_its_record_says_that_it_never_did_is_followed_to_its_end(bench):
+    bench.workflow({"a": bench.gate("a"), "b": bench.gate("b")})
+    bench.killed("a", "b")
+    with sqlite3.connect(bench.state / "state.db") as db:
+        db.execute("update attempts set step = null, state = 'QUEUED' where job = 'a'")
+        db.execute("update jobs set state = 'QUEUED' where name = 'a'")
+    db.close()
+    resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), stdout=subprocess.DEVNULL)
+    bench.release("b")
+    bench.release("a")
+    assert resumed.wait(60) == 0
+    assert bench.ends == {"a": ("FINISHED", 1), "b": ("FINISHED", 1)}
+    assert bench.count("start", "a") == 1

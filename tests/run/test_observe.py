@@ -148,6 +148,28 @@ def test_logs_as_json_are_followed_to_the_end_a_line_for_what_has_come(gated, cl
     assert run.wait(30) == 0
 
 
+@pytest.mark.parametrize("shape", [[], ["--json"]])
+def test_one_attempt_alone_is_followed_where_it_is_named(project, cli, cli_env, shape):
+    project.jobs(
+        'with af.job("twice"): af.cmd("[ $AIFLOW_ATTEMPT = 2 ] || { echo first; exit 1; }; '
+        'cd $AIFLOW_CHECKPOINT_DIR; mkfifo gate; echo second; read x < gate")\n'
+        'with af.job("other"): af.cmd("echo other")',
+        '"*": {platform: local, engine: cmd_line, retries: 1}\ntwice: {}\nother: {}\n',
+    )
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/twice/gate")), "no gate")
+    words = ["logs", "latest", "twice", "other", "--attempt", "1", "--follow", *shape, "--project", str(project.root)]
+    follower = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *words], stdout=subprocess.PIPE, env=cli_env)
+    lines = [follower.stdout.readline(), follower.stdout.readline()]
+    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/twice/gate")
+    gate.write_text("go\n")
+    lines += follower.stdout.readlines()
+    assert follower.wait(30) == 0
+    assert run.wait(30) == 0
+    assert b"second" not in b"".join(lines)
+    assert len(lines) == 2
+
+
 def test_a_second_driver_is_told_of_the_first_and_whether_it_is_stopped(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")
