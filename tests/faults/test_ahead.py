@@ -209,12 +209,12 @@ def test_what_has_started_although_its_record_says_that_it_never_did_is_followed
     bench.workflow({"a": bench.gate("a"), "b": bench.gate("b")})
     bench.killed("a", "b")
     with sqlite3.connect(bench.state / "state.db") as db:
-        db.execute("update attempts set step = null, state = 'QUEUED' where job = 'a'")
-        db.execute("update jobs set state = 'QUEUED' where name = 'a'")
+        db.execute("update attempts set step = null, state = 'QUEUED' where job = 'b'")
+        db.execute("update jobs set state = 'QUEUED' where name = 'b'")
     db.close()
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), stdout=subprocess.DEVNULL)
-    bench.release("b")
     bench.release("a")
+    bench.release("b")
     assert resumed.wait(60) == 0
     assert bench.ends == {"a": ("FINISHED", 1), "b": ("FINISHED", 1)}
-    assert bench.count("start", "a") == 1
+    assert bench.count("start", "b") == 1
