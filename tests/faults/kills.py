@@ -254,9 +254,15 @@ class Bench:
             ended = self._drive([*argv, "--on-interrupt", "leave"], killed=number < self.most)
             if ended is not None and self._run_id():
                 break
+            if (run := self._run_id()) and self.chance.random() < 0.4:
+                self._look(run)
         self._check()
 
     # -- driving ----------------------------------------------------------------------------------------------------
+
+    def _look(self, run: str) -> None:
+        """Somebody looks at the run that nobody drives, which brings its records up to date; often killed in it too."""
+        self._drive(["status", run, "--project", str(self.project)], killed=self.chance.random() < 0.7)
 
     def _run_id(self) -> str | None:
         if not (self.state / "state.db").exists():
@@ -293,7 +299,7 @@ class Bench:
         if not ended and way != "clock":
             raise Wrong(f"the driver does not end: {self._log()}")
         if os.WIFSIGNALED(status):
-            if on_record or self._run_id() is not None:
+            if argv[0] != "status" and (on_record or self._run_id() is not None):
                 self.kills += 1
             return None
         code = os.WEXITSTATUS(status)
