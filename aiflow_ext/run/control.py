@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from aiflow_ext.model.errors import StateError
+from aiflow_ext.run.lock import unwritable
 
 BELL = "bell"
 
@@ -24,11 +24,7 @@ class Doorbell:
             # Opened for both, so that it never comes to an end when a writer leaves.
             self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise StateError(
-                f"the run's folder cannot be written: {error.strerror}",
-                where=str(path),
-                hint="give permission or make room there",
-            ) from error
+            raise unwritable(path, error) from error
         self._rung, self._closed = rung, False
         threading.Thread(target=self._listen, daemon=True, name="aiflow-bell").start()
 

@@ -28,7 +28,7 @@ class DriverLock:
         try:
             self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _unwritable(run_folder, error) from error
+            raise unwritable(run_folder, error) from error
         deadline = time.monotonic() + PATIENCE
         while not journal.lock(self._file):
             pid, looks = _signature(self._file)
@@ -46,17 +46,18 @@ class DriverLock:
             os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)
         except OSError as error:
             os.close(self._file)
-            raise _unwritable(run_folder, error) from error
+            raise unwritable(run_folder, error) from error
 
     def release(self) -> None:
         """Let another driver have the run."""
         os.close(self._file)
 
 
-def _unwritable(run_folder: Path, error: OSError) -> StateError:
+def unwritable(path: Path, error: OSError) -> StateError:
+    """What is said of a run's folder, or a file in it, that cannot be written."""
     return StateError(
         f"the run's folder cannot be written: {error.strerror}",
-        where=str(run_folder),
+        where=str(path),
         hint="give permission or make room there",
     )
 
