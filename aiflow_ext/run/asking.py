@@ -54,8 +54,10 @@ def _bring_up_to_date(observed: Observed) -> None:
             ledger.move(attempt, state)
     note_ends(ledger, observed.stored, ended)
     with contextlib.suppress(StateError):
-        ledger.flush()
-        observed.store.drop_promises(observed.run_id)  # nobody is there to keep the others
+        if ledger.pending:
+            ledger.flush()
+        if observed.store.promised(observed.run_id):  # nobody is there to keep those that are left
+            observed.store.drop_promises(observed.run_id)
 
 
 def attached(observed: Observed, attempt: AttemptRecord) -> tuple[Launcher, BaseJob, AbstractJobHandler | None]:

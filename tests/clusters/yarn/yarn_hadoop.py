@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 VERSION = "3.4.3"
@@ -45,11 +48,16 @@ def java() -> str:
 def install() -> Path:
     """The folder with Hadoop's jars, fetched through Maven (93 MB) where they are not there yet."""
     home = cache() / f"hadoop-{VERSION}"
-    if (home / "lib").is_dir():
-        return home
+    if not (home / "lib").is_dir():
+        with _alone():
+            if not (home / "lib").is_dir():  # else another bed was faster
+                _fetch(home)
+    return home
+
+
+def _fetch(home: Path) -> None:
     if not shutil.which("mvn"):
         raise BedError("Hadoop's jars come through Maven, and there is no mvn on the PATH: install maven")
-    home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
         pom = Path(scratch, "pom.xml")
         pom.write_text(_pom())
@@ -69,28 +77,34 @@ def install() -> Path:
         # NameNode and DataNode look for their web pages on the class path; the jars carry none, empty folders will do.
         for name in ("hdfs", "datanode"):
             Path(scratch, "home/webroot/webapps", name).mkdir(parents=True)
-        try:
-            os.rename(f"{scratch}/home", home)
-        except OSError:
-            if not (home / "lib").is_dir():  # else somebody else was faster
-                raise
-    return home
+        os.rename(f"{scratch}/home", home)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold off the other beds of this user: Maven's own store is not for two at once."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with open(cache() / ".hadoop.lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def extra(coordinates: str) -> Path:
     """One more jar, ``group:artifact:version``, without what it needs; fetched through Maven where it is not there."""
     _, artifact, version = coordinates.split(":")
-    jar = cache() / f"hadoop-{VERSION}" / f"{artifact}-{version}.jar"
-    if not jar.exists():
-        install()
-        if not shutil.which("mvn"):
-            raise BedError(f"{artifact} comes through Maven, and there is no mvn on the PATH: install maven")
-        what = [f"-Dartifact={coordinates}", f"-DoutputDirectory={jar.parent}"]
-        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    jar = install() / f"{artifact}-{version}.jar"
+    if jar.exists():
+        return jar
+    if not shutil.which("mvn"):
+        raise BedError(f"{artifact} comes through Maven, and there is no mvn on the PATH: install maven")
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    with _alone(), tempfile.TemporaryDirectory(dir=cache()) as scratch:
+        what = [f"-Dartifact={coordinates}", f"-DoutputDirectory={scratch}"]
         done = subprocess.run(["mvn", "-q", "-B", plugin, *what], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
         if done.returncode:
             raise BedError(f"Maven could not fetch {coordinates}:\n{done.stdout.strip()[-2000:]}")
+        os.rename(Path(scratch, jar.name), jar)
     return jar
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from kubernetes_bed.cache import run, say
+from kubernetes_bed.cache import cache_folder, locked, run, say
 from kubernetes_bed.errors import BedError
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -95,19 +95,24 @@ def install_packages() -> None:
     Raises:
         BedError: there is no apt-get, or it fails.
     """
-    missing = [
+    with locked(cache_folder() / ".packages.lock"):  # beds that come up at once: apt waits for no other apt
+        missing = _missing_packages()
+        if not missing:
+            return
+        if not shutil.which("apt-get"):
+            raise BedError(f"install what Debian calls {' '.join(missing)}, at Debian's paths, and try again")
+        say(f"installing {' '.join(missing)}")
+        run(["apt-get", "update", "--quiet"])
+        noninteractive = {"DEBIAN_FRONTEND": "noninteractive"}
+        run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing], env=noninteractive)
+
+
+def _missing_packages() -> list[str]:
+    return [
         package
         for path, package in _PACKAGES.items()
         if not Path(path).exists() and not Path(_ELSEWHERE.get(path, path)).exists()
     ]
-    if not missing:
-        return
-    if not shutil.which("apt-get"):
-        raise BedError(f"install what Debian calls {' '.join(missing)}, at Debian's paths, and try again")
-    say(f"installing {' '.join(missing)}")
-    run(["apt-get", "update", "--quiet"])
-    noninteractive = {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing], env=noninteractive)
 
 
 def go() -> str:
