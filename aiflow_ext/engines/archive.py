@@ -47,20 +47,23 @@ class ProjectArchive:
     Attributes:
         sha256: the content address: of every file's name, mode and content. The same project gives the same one.
         size: bytes of all files together.
-        files: what the archive holds: (name in the archive, path on this machine), sorted.
     """
 
     def __init__(self, desc: ProjectDesc) -> None:
         """Scan the project. Raises CodeError that names every file that cannot travel."""
-        project = files_of(desc)
-        self.root, self.size = project.root, project.size
-        self.files = [(f"project/{name}", path) for name, path in project.files]
-        self.links = [(f"project/{name}", to) for name, to in project.links]
-        self._project = project
-        self.files += _runtime_files()
-        self.files.sort()
-        self.links.sort()
+        self._project, self._runtime = files_of(desc), _runtime_files()
+        self._listed: tuple[Path, list[tuple[str, Path]]] | None = None
+        self.size = self._project.size
+        self.links = sorted((f"project/{name}", to) for name, to in self._project.links)
         self.sha256 = self._digest()
+
+    @property
+    def files(self) -> list[tuple[str, Path]]:
+        """What the archive holds: (name in the archive, path on this machine), sorted."""
+        if self._listed is None or self._listed[0] is not self._project.root:  # they may come from a copy by now
+            project = [(f"project/{name}", path) for name, path in self._project.files]
+            self._listed = self._project.root, sorted(project + self._runtime)
+        return self._listed[1]
 
     def home(self, folder: Path) -> Path:
         """Where :meth:`copy_to` puts the archive's content below ``folder``."""

@@ -37,6 +37,8 @@ def keep_files(plan: Plan, home: Path) -> None:
                 if os.path.isfile(os.path.join(plan.desc.root, name)):
                     shutil.copyfile(os.path.join(plan.desc.root, name), made / name)
         made.rename(home / (WHOLE if whole else CONFIG))
+        if whole:
+            files_of(plan.desc).move_to(home / WHOLE)
     except CodeError as error:  # what of the project cannot travel: a plugin that needs no archive runs all the same
         _log.debug("no copy of the project's files is kept: %s", error)
     except OSError as error:

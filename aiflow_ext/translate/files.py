@@ -144,6 +144,11 @@ class ProjectFiles:
             self._digests[name] = content.hexdigest()
         return self._digests[name]
 
+    def move_to(self, folder: Path) -> None:
+        """From now on, have the files come from a copy that :meth:`copy_to` has made."""
+        self.root = folder.resolve()
+        self.files = [(name, self.root / name) for name, _ in self.files]
+
     def copy_to(self, folder: Path) -> None:
         """Copy every file and link below ``folder``, with the files' times."""
         folder.mkdir(parents=True, exist_ok=True)

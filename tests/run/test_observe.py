@@ -268,3 +268,19 @@ def test_the_graph_shows_jobs_edges_and_states(project, cli):
     assert "j1 -->|ended| j2" in drawn
     cli("run", project.root)
     assert '"a<br/>FINISHED"' in cli("graph", "latest", "--project", project.root).stdout
+
+
+def test_what_is_edited_while_a_run_goes_on_does_not_reach_its_later_jobs(project, cli_env):
+    project.jobs(
+        'with af.job("first"): af.cmd("mkfifo $AIFLOW_CHECKPOINT_DIR/gate; read x < $AIFLOW_CHECKPOINT_DIR/gate")\n'
+        'with af.job("second"): af.python(said)\naf.run_after("second", "first")',
+        CMD + "first: {}\nsecond: {engine: python}\n",
+        steps='def said():\n    print("as it was")\n',
+    )
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/first/gate")), "no gate")
+    project.write(steps_py='def said():\n    print("edited")\n')
+    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/first/gate")
+    gate.write_text("go\n")
+    assert run.wait(60) == 0
+    assert project.log("second") == b"as it was\n"
