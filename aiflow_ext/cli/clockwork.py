@@ -10,13 +10,13 @@ from aiflow_ext.model import errors
 from aiflow_ext.run.schedule import Schedule
 
 
-def fire(project: str, *, overlap: bool) -> int:
+def fire(project: str, *, workflow: str | None, overlap: bool) -> int:
     """Fire what is due until SIGINT or SIGTERM; the runs that were fired go on."""
 
     def fired(job: str, firing: str, run_id: str) -> None:
         print(f"{clock(time.time())} {job} fired: run {run_id} ({firing})", flush=True)
 
-    schedule = Schedule(project, overlap=overlap, fired=fired)
+    schedule = Schedule(project, workflow=workflow, overlap=overlap, fired=fired)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: schedule.ending.set())
     print(f"firing {', '.join(schedule.jobs)} when due; Ctrl-C ends it", flush=True)

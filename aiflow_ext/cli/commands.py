@@ -88,12 +88,13 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, **options: Any) ->
 
 @program.command()
 @_PROJECT
+@_WORKFLOW
 @click.option("--overlap", is_flag=True, help="Fire a job although its last firing still runs.")
-def schedule(project: str, overlap: bool) -> int:
+def schedule(project: str, workflow: str | None, overlap: bool) -> int:
     """Fire PROJECT's periodic jobs when they are due, until it is interrupted. What was missed is made up for once."""
     from aiflow_ext.cli.clockwork import fire
 
-    return fire(project, overlap=overlap)
+    return fire(project, workflow=workflow, overlap=overlap)
 
 
 @program.command()
@@ -152,12 +153,13 @@ def stop(run: str, job: str | None, project: str | None, **options: Any) -> int:
 @program.command()
 @click.argument("run", metavar="RUN|PROJECT")
 @_FROM_PROJECT
+@_WORKFLOW
 @_JSON
-def graph(run: str, project: str | None, as_json: bool) -> int:
+def graph(run: str, project: str | None, workflow: str | None, as_json: bool) -> int:
     """Draw RUN's jobs with their states, or a PROJECT's workflow, as a Mermaid flowchart."""
     from aiflow_ext.cli.look import show_graph
 
-    return show_graph(run, project, as_json=as_json)
+    return show_graph(run, project, workflow=workflow, as_json=as_json)
 
 
 @program.command()

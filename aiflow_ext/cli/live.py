@@ -195,7 +195,7 @@ class _Interrupts:
         signal.signal(signal.SIGINT, lambda *_: None)
         before = signal.set_wakeup_fd(wake)
         try:
-            print("\n[s]top the jobs, [l]eave them running, or [c]ontinue? ", end="", flush=True)
+            os.write(sys.stderr.fileno(), b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
             ready, _, _ = select.select([told, sys.stdin], [], [])
             answer = b"s" if told in ready else os.read(sys.stdin.fileno(), 100) or b"l"
         finally:
@@ -245,6 +245,8 @@ def _tail(path: str, lines: int = 10) -> list[str]:
 
 
 def _nearer(path: str) -> str:
-    here: Callable[[str], str] = os.path.relpath
-    near = here(path)
+    try:
+        near = os.path.relpath(path)
+    except FileNotFoundError:  # the folder that this process is in was removed
+        return path
     return path if near.startswith("..") else near

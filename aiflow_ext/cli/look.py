@@ -20,6 +20,7 @@ from aiflow_ext.run.observe import Observed, list_runs, observe
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.supervise.clock import Clock
 
+CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 _VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
 
@@ -49,8 +50,11 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     """``aiflow-ext status``; returns the run's verdict as an exit code, 0 while it goes on."""
     observed = observe(run, project)
     observed.refresh()
-    if watch and not as_json:
+    if watch and not as_json and sys.stdout.isatty():
         _watch(observed)
+    while watch and observed.record.ended_at is None and observed.driver is not None:
+        time.sleep(0.5)
+        observed.refresh()
     record = observed.record
     if as_json:
         print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
@@ -61,8 +65,6 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
 
 def _watch(observed: Observed) -> None:
     """Show the run until it has ended or nobody drives it any more. The store is read, no platform is asked."""
-    if not sys.stdout.isatty():
-        return
     from rich.live import Live
 
     now = Clock(observed.record.folder).now
@@ -207,14 +209,14 @@ def _is_over(observed: Observed, jobs: list[str]) -> bool:
     return all(state.ended for state in states) and all(each is None or each.cleaned for each in last)
 
 
-def show_graph(run: str, project: str | None, *, as_json: bool) -> int:
+def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: bool) -> int:
     """``aiflow-ext graph``: a run, or the workflow of a project's folder."""
     from aiflow_ext.run.diagram import mermaid
 
-    if os.path.isdir(run):
+    if os.path.isdir(run) and not os.path.exists(os.path.join(run, "driver.lock")):  # else it is a run's own folder
         from aiflow_ext.run.plan import make_plan
 
-        plan = make_plan(run)
+        plan = make_plan(run, workflow=workflow)
         states = dict.fromkeys(plan.jobs, JobState.INIT)
     else:
         observed = observe(run, project)
@@ -232,6 +234,16 @@ def show_graph(run: str, project: str | None, *, as_json: bool) -> int:
     return errors.OK
 
 
+def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
+    """Whether nothing is left of what has ended: a run is told to have ended only then, a job is cleaned up after."""
+    if job is None or observed.record.ended_at is not None or observed.driver is None:
+        return job is not None or observed.record.ended_at is not None
+    last = observed.record.jobs[job].last
+    if last is None or last.native_id is None or last.cleaned:
+        return True
+    return Clock(observed.record.folder).now() > (last.ended_at or 0.0) + grace + CLEANED_BY
+
+
 def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wait: bool, as_json: bool) -> int:
     """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
     from aiflow_ext.run.stop import stop
@@ -243,7 +255,7 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     while True:
         observed.refresh()
         ended = all(observed.record.jobs[name].state.ended for name in names)
-        if not wait or (ended and (job is not None or observed.record.ended_at is not None)):
+        if not wait or (ended and _is_gone(observed, job, grace)):
             break
         driver = observed.driver
         if driver is None:  # it died before it had done what it was asked for

@@ -215,8 +215,8 @@ class SecondSpec:
     def check_platform(self) -> Sequence[Problem]:  # type: ignore[empty-body]
         """What keeps the platform from being used now, each problem with its cure.
 
-        When: once a job plugin, before a run's first intent is recorded; and by ``aiflow-ext doctor``. What several
-        plugins of a platform say alike is told once.
+        When: once a job plugin, before a run's first intent is recorded. What several plugins of a platform say alike
+        is told once.
 
         :return: no problems: an empty sequence.
         Default: no problems.

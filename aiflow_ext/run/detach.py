@@ -38,6 +38,6 @@ def drive(run_id: str, project: str, folder: str) -> int:
     with log as sink:
         driver = subprocess.Popen(
             [*argv, "--on-interrupt", "leave"],
-            stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
         )  # fmt: skip
     return driver.pid

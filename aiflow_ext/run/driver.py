@@ -706,7 +706,19 @@ class Driver:
             _log.debug("stop failed", exc_info=True)
             words = f"stopping failed: {type(error).__name__}: {error}"
             self.post(lambda: setattr(attempt.record, "reason", words))
+            if isinstance(error, UnreachableError):
+                self.post(lambda: self._stop_later(attempt, grace))
         self.post(lambda: self._stop_returned(attempt))
+
+    def _stop_later(self, attempt: Attempt, grace: float) -> None:
+        """The platform cannot be reached: it is asked again until the attempt has ended."""
+        attempt.pause = min(attempt.pause * 2, 30.0)
+
+        def again() -> None:
+            if not attempt.record.state.ended:
+                self._stop_one(attempt, grace)
+
+        self._inbox.later(attempt.pause, again)
 
     def _stop_returned(self, attempt: Attempt) -> None:
         """Now everything that the attempt started is gone, and not only its main process."""
@@ -770,8 +782,8 @@ class Driver:
             return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():
-            for found in launcher.check():
-                problems.setdefault(str(found), found if isinstance(found, Problem) else Problem(str(found)))
+            for found in _checked(launcher):
+                problems.setdefault(str(found), found)
         if problems:
             raise PlatformError(problems=list(problems.values()))
 
@@ -785,3 +797,13 @@ class Driver:
             function(argument)
         except Exception as error:
             _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+
+
+def _checked(launcher: Launcher) -> list[Problem]:
+    """What is wrong with a platform; that it cannot be told is wrong with it too."""
+    try:
+        return [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check()]
+    except AiflowError as error:
+        return list(error.problems)
+    except Exception as error:
+        return [Problem(f"the platform's check failed: {type(error).__name__}: {error}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aiflow_ext.run.lock import holder
 from aiflow_ext.run.store import FILE, Store
 from aiflow_ext.translate.state import state_folder
 
+_log = logging.getLogger("aiflow_ext")
 LATEST = "latest"
 
 
@@ -109,9 +111,10 @@ def stores(project: str | None = None) -> list[Store]:
             continue
         try:
             found.append(Store(folder, create=False))
-        except StateError:
+        except StateError as error:
             if project is not None:
                 raise
+            _log.warning("left out: %s", error)
     return found
 
 

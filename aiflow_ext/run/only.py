@@ -8,6 +8,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.find import LATEST
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
@@ -21,8 +22,8 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
         plan: the whole workflow's plan.
         only: the jobs' keys.
         store: where earlier runs are looked for.
-        from_run: the run, by its id or the beginning of one, whose artifacts are read; None for the latest run of the
-            same workflow in which the job that is needed has finished.
+        from_run: the run, by its id, the beginning of one or ``latest``, whose artifacts are read; None for the latest
+            run of the same workflow in which the job that is needed has finished.
 
     Raises ConfigError for a job that the workflow lacks, and where no earlier run has what a job reads.
     """
@@ -61,10 +62,14 @@ def _runs(store: Store, workflow: str, from_run: str | None) -> list[RunRecord]:
     """The runs to look in, the latest first."""
     found = [run for run in store.runs() if run["workflow"] == workflow]
     if from_run is not None:
-        found = [run for run in found if run["run"].startswith(from_run)]
+        found = [run for run in found if run["run"].startswith(from_run)] if from_run != LATEST else found[:1]
+        found = [run for run in found if run["run"] == from_run] or found
         if not found:
             raise ConfigError(f"this project has no run {from_run!r} of workflow {workflow!r}",
                               hint="aiflow-ext runs lists them")  # fmt: skip
+        if len(found) > 1:
+            names = ", ".join(sorted(run["run"] for run in found)[:5])
+            raise ConfigError(f"{from_run!r} fits {len(found)} runs: {names}", hint="give more of the id")
     return [store.run(run["run"]) for run in found]
 
 

@@ -63,15 +63,21 @@ class Schedule:
 
     Args:
         folder: the project's folder.
+        workflow: which workflow, where workflow.py has several.
         overlap: fire a job although its last firing still runs.
         fired: called with job, firing id and the run's id.
     """
 
     def __init__(
-        self, folder: str, *, overlap: bool = False, fired: Callable[[str, str, str], None] | None = None
+        self,
+        folder: str,
+        *,
+        workflow: str | None = None,
+        overlap: bool = False,
+        fired: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.folder, self.overlap, self.fired = folder, overlap, fired
-        plan: Plan = make_plan(folder)
+        plan: Plan = make_plan(folder, workflow=workflow)
         self.workflow, self.root = plan.workflow, plan.desc.root
         self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
         if not self.jobs:
@@ -130,7 +136,7 @@ class Schedule:
             _log.info("%s is due and its last firing still runs", name)
             return
         try:
-            run_id, _ = detach(self.folder, only=[name], firing=firing)
+            run_id, _ = detach(self.folder, workflow=self.workflow, only=[name], firing=firing)
         except AlreadyFiredError:
             run_id = ""  # another process was quicker, or this one was killed before it could note it
         except AiflowError as error:

@@ -39,12 +39,14 @@ class Teller:
         for transition in store.transitions(run_id, self._ledger.told):
             self._extensions.on_transition(transition)
             self._ledger.told = transition.seq
-        self._ledger.note_told()
+            self._ledger.note_told()  # before the next: a kill makes no other than the last repeat
 
     def tell(self, transitions: Sequence[Transition]) -> None:
-        """Tell of these."""
-        for transition in transitions:
+        """Tell of these, which have just been flushed."""
+        for number, transition in enumerate(transitions):
             if self._extensions is not None and self._ledger.told is not None:
+                if number:  # else the one before was noted with the flush
+                    self._ledger.note_told()
                 self._extensions.on_transition(transition)
                 self._ledger.told = transition.seq
             if self.listener is not None:

@@ -87,7 +87,7 @@ class DurableLevel(Logs):
 
     # -- ends -------------------------------------------------------------------------------------------------------
 
-    @durable()
+    @durable("watch")
     def test_exit_codes_are_true(self) -> None:
         """The record has the exit code of the job's own process."""
         works = {f"exit {code}": self.jobs.prints_and_exits("x", code, f"{code}") for code in (0, 1, 77, 255)}
@@ -99,7 +99,7 @@ class DurableLevel(Logs):
                          f"code {attempt['exit_code']}", "give AttemptEvent(exit_code=) the code of the job's own "
                          "process, not of what started it", "true-ends")  # fmt: skip
 
-    @durable()
+    @durable("watch")
     def test_signals_are_true(self) -> None:
         """A job that a signal ends has that on record: as the signal, or as the shell's 128 + its number."""
         numbers = (signal.SIGKILL, signal.SIGTERM)

@@ -33,11 +33,12 @@ class Tested:
 
     def level(self) -> str:
         """The level reached, in words."""
-        reached = "none"
+        reached, left_out = "none", 0
         for level in LEVELS:
             outcomes, wanted = self.outcomes[level], self.facts.get("tests", {}).get(level, 0)
             failed = sum(outcome == "failed" for outcome in outcomes.values())
             missing = sum(outcome == NOT_OFFERED for outcome in outcomes.values())
+            without = sum(outcome == LEFT_OUT for outcome in outcomes.values())
             if not wanted or (level != "base" and self.facts.get("missing")):
                 break
             if failed:
@@ -46,8 +47,10 @@ class Tested:
                 return f"{reached} (only {len(outcomes)} of {wanted} tests of level {level} were run)"
             if missing or any(outcome == "skipped" for outcome in outcomes.values()):
                 return f"{reached} (tests of level {level} were skipped)"
-            reached = level
-        return reached
+            if without == wanted:
+                return f"{reached} (all tests of level {level} were left out)"
+            reached, left_out = level, left_out + without
+        return f"{reached} (without the {left_out} tests left out)" if left_out else reached
 
     def lines(self, name: str) -> list[str]:
         """What the summary says."""

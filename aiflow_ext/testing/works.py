@@ -45,7 +45,7 @@ class Works:
 
     def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
         """Leaves ``start<kind>``, prints ``text`` in a line, leaves ``end<kind>``, exits with ``code``."""
-        self._leave_out("__init__")
+        self._leave_out("prints_and_exits")
 
     def kills_itself(self, number: int) -> Work:
         """Leaves ``start`` and sends itself a signal."""

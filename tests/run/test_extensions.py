@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import textwrap
 
 import pytest
@@ -111,3 +112,30 @@ def test_neither_listing_nor_render_imports_an_extension(project, cli, extended)
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
     assert cli("plugins", env=env).returncode == 0
     assert cli("render", project.root, env=env).returncode == 0
+
+
+def test_a_driver_that_is_killed_while_it_catches_up_has_only_that_transition_told_again(
+    project, cli, extended, tmp_path
+):
+    env = extended("""
+        import os
+        @af.hookimpl
+        def on_transition(event):
+            with open(os.environ["SEEN"], "a") as file:
+                file.write(f"{event.seq} ")
+            if event.seq == 2 and "KILL" in os.environ:
+                os.kill(os.getpid(), 9)
+        """)
+    deadly = {**env, "KILL": ""}
+    seen = tmp_path / "seen"
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    assert cli("run", project.root, env=deadly).returncode == -9
+    seen.unlink()
+    with sqlite3.connect(project.root / ".aiflow" / "state.db") as db:  # as if the first had not been told of either
+        db.execute("delete from told")
+    db.close()
+    assert cli("resume", "latest", "--project", project.root, env=deadly).returncode == -9
+    assert seen.read_text() == "1 2 "
+    assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
+    numbers = [int(number) for number in seen.read_text().split()]
+    assert numbers == [1, 2, *range(2, numbers[-1] + 1)]
