@@ -236,10 +236,10 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
 
 def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
     """Whether nothing is left of what has ended: a run is told to have ended only then, a job is cleaned up after."""
-    if job is None or observed.record.ended_at is not None or observed.driver is None:
-        return job is not None or observed.record.ended_at is not None
+    if job is None or observed.record.ended_at is not None:
+        return observed.record.ended_at is not None
     last = observed.record.jobs[job].last
-    if last is None or last.native_id is None or last.cleaned:
+    if observed.driver is None or last is None or last.native_id is None or last.cleaned:
         return True
     return Clock(observed.record.folder).now() > (last.ended_at or 0.0) + grace + CLEANED_BY
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -284,3 +285,52 @@ def test_what_is_edited_while_a_run_goes_on_does_not_reach_its_later_jobs(projec
     gate.write_text("go\n")
     assert run.wait(60) == 0
     assert project.log("second") == b"as it was\n"
+
+
+def test_status_watches_without_a_terminal_until_the_run_has_ended(gated, cli, cli_env):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    words = ["status", "latest", "--watch", "--json", "--project", str(gated.root)]
+    watching = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *words], stdout=subprocess.PIPE, env=cli_env)
+    held = Path(f"/proc/{watching.pid}/fd")
+    until(lambda: any(str(each.resolve()).endswith("state.db") for each in held.iterdir()), "the run is not looked at")
+    open_gate(gated, 3)
+    said, _ = watching.communicate(timeout=60)
+    assert run.wait(30) == 1
+    assert watching.returncode == 1
+    assert json.loads(said)["state"] == "FAILED"
+
+
+def test_a_stop_of_a_job_returns_once_all_that_it_has_started_is_gone(project, cli, cli_env):
+    project.jobs(
+        'with af.job("forks"): af.cmd("cd $AIFLOW_CHECKPOINT_DIR; '
+        'sh -c \'trap : TERM; : > up; while :; do sleep 0.1; done\' & sleep 600")\nwith af.job("other"): af.cmd("sleep 600")',
+        '"*": {platform: local, engine: cmd_line}\nforks: {}\nother: {}\n',
+    )
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/forks/up")), "it does not fork")
+    assert cli("stop", "latest", "forks", "--grace", "2", "--project", project.root).returncode == 0
+    mark = f"{project.run_folder}/jobs/forks/1"
+    assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and mark in _environment(pid)]
+    assert cli("stop", "latest", "--grace", "1", "--project", project.root).returncode == 0
+    run.wait(30)
+
+
+def _environment(pid: Path) -> str:
+    try:
+        return (pid / "environ").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_what_only_reads_comes_from_the_latest_run_and_from_no_run_that_is_in_doubt(project, cli):
+    project.jobs(
+        'with af.job("a"): a = af.python(number)\nwith af.job("b"): af.python(after, a)',
+        '"*": {platform: local, engine: python}\na: {}\nb: {}\n',
+        steps="def number():\n    return 1\n\n\ndef after(number):\n    print(number)\n",
+    )
+    assert cli("run", project.root).returncode == 0
+    assert cli("run", project.root, "--only", "b", "--from-run", "latest").returncode == 0
+    done = cli("run", project.root, "--only", "b", "--from-run", "tested-")
+    assert done.returncode == 3
+    assert "'tested-' fits 2 runs" in done.stderr

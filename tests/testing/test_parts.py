@@ -185,6 +185,7 @@ def told(test: str, level: str, outcome: str, longrepr: Any = None, missing: tup
 
 
 SKIPPED = ("t.py", 1, "Skipped: not offered: lookup")
+WITHOUT = ("t.py", 1, "Skipped: left out: Works has no job that sleeps")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,10 @@ SKIPPED = ("t.py", 1, "Skipped: not offered: lookup")
         ([told("a", "base", "passed")], "none (only 1 of 2 tests of level base were run)"),
         ([told("a", "base", "passed"), told("b", "base", "passed"), told("c", "durable", "failed")],
          "base (1 of 1 tests of level durable failed)"),
+        ([told("a", "base", "passed"), told("b", "base", "skipped", WITHOUT), told("c", "durable", "passed")],
+         "durable (without the 1 tests left out)"),
+        ([told("a", "base", "skipped", WITHOUT), told("b", "base", "skipped", WITHOUT)],
+         "none (all tests of level base were left out)"),
     ],
 )  # fmt: skip
 def test_the_level_reached_is_told(reports: list[Any], level: str) -> None:
