@@ -304,7 +304,8 @@ def test_status_watches_without_a_terminal_until_the_run_has_ended(gated, cli, c
 def test_a_stop_of_a_job_returns_once_all_that_it_has_started_is_gone(project, cli, cli_env):
     project.jobs(
         'with af.job("forks"): af.cmd("cd $AIFLOW_CHECKPOINT_DIR; '
-        'sh -c \'trap : TERM; : > up; while :; do sleep 0.1; done\' & sleep 600")\nwith af.job("other"): af.cmd("sleep 600")',
+        "sh -c 'trap : TERM; : > up; while :; do sleep 0.1; done' & sleep 600\")\n"
+        'with af.job("other"): af.cmd("sleep 600")',
         '"*": {platform: local, engine: cmd_line}\nforks: {}\nother: {}\n',
     )
     run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
