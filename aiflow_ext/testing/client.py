@@ -74,7 +74,7 @@ class ClientSide:
         self._run: Run | None = None
         self._thread: threading.Thread | None = None
         self._raised: BaseException | None = None
-        self._occupied = 0.0
+        self._occupied = 0.0, 0.0
         temporary = root / "tmp"
         os.environ["TMPDIR"] = str(temporary)
         tempfile.tempdir = None
@@ -199,17 +199,19 @@ class ClientSide:
             return None
         return f"the handler says {state}{_end_of(self.handler.logs('stderr', 0))}"
 
-    def do_occupied(self) -> float:
-        """Seconds for which the last wait, or the last look at a watch, has used a processor or wanted one."""
+    def do_occupied(self) -> tuple[float, float]:
+        """Seconds for which the last wait, or the last look at a watch, has used a processor or wanted one; and of how
+        many."""
         return self._occupied
 
     @contextlib.contextmanager
     def _measured(self) -> Iterator[None]:
-        before = _wanted_cpu(), sum(os.times()[:4])
+        before, began = (_wanted_cpu(), sum(os.times()[:4])), time.monotonic()
         try:
             yield
         finally:
-            self._occupied = max(_wanted_cpu() - before[0], sum(os.times()[:4]) - before[1])
+            used = max(_wanted_cpu() - before[0], sum(os.times()[:4]) - before[1])
+            self._occupied = used, time.monotonic() - began
 
     def do_printed(self) -> str:
         """What has been written to this client's standard output, and every other one's of the trial."""

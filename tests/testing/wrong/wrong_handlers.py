@@ -61,7 +61,12 @@ class ForgetfulHandler(attempts.ProcessHandler):
 
 class ShallowHandler(attempts.ProcessHandler):
     def stop(self, grace=10.0):
-        record = attempts.supervisor_of(self.native_id).record(attempts.process_id(self.native_id))
+        supervisor = attempts.supervisor_of(self.native_id)
+        record = supervisor.record(attempts.process_id(self.native_id))
+        # Else it would end the others soon, as what a process has left behind.
+        pid = int(Path(supervisor.folder, "supervisor.lock").read_text().split()[0])
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(2.0, os.kill, (pid, signal.SIGCONT)).start()
         os.kill(record.pid, signal.SIGKILL)
         return True
 
