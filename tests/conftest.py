@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,12 @@ class Project:
         """The folder of its only run."""
         (folder,) = (self.root / ".aiflow" / "runs").iterdir()
         return folder
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """The store's file, to be read or spoilt: committed and closed at the end."""
+        with contextlib.closing(sqlite3.connect(self.root / ".aiflow" / "state.db")) as db, db:
+            yield db
 
     def log(self, job: str, stream: str = "stdout", attempt: int = 1) -> bytes:
         """What an attempt of its only run has printed."""

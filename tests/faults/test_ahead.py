@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import subprocess
 
 import pytest
@@ -125,11 +124,10 @@ def test_a_job_that_was_started_before_its_record_was_written_is_adopted(bench, 
     bench.workflow({"a": bench.gate("a"), "b": bench.gate("b")})
     bench.killed("a", "b")
     run_id, native_id = bench.record.run_id, bench.attempt("a").native_id
-    with sqlite3.connect(bench.state / "state.db") as db:
+    with bench.project.database() as db:
         db.execute("delete from attempts where job = 'a'")
         db.execute("update jobs set state = 'INIT' where name = 'a'")
         db.execute("insert into promised values (?, 'a', 1, ?)", (run_id, native_id))
-    db.close()
     assert bench.call("status", "latest", "--project", str(bench.project.root))[0] == 0
     assert bench.attempt("a").state is JobState.RUNNING
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), stdout=subprocess.DEVNULL)
@@ -161,7 +159,7 @@ def test_what_was_only_promised_to_start_comes_in_its_turn(bench, store, until):
 def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version):
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
-    with sqlite3.connect(bench.state / "state.db") as db:
+    with bench.project.database() as db:
         jobs = dict(db.execute("select job, plan from planned order by place"))
         (plan,) = db.execute("select plan from runs").fetchone()
         whole = {**json.loads(plan), "jobs": {name: json.loads(job) for name, job in jobs.items()}}
@@ -170,7 +168,6 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
         if version == 1:
             db.execute("drop table promised")
         db.execute(f"pragma user_version = {version}")
-    db.close()
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root))
     bench.release("a")
     assert resumed.wait(60) == 0
@@ -180,9 +177,8 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
 def test_what_runs_is_told_of_though_another_jobs_part_of_the_plan_is_damaged(bench):
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
-    with sqlite3.connect(bench.state / "state.db") as db:
+    with bench.project.database() as db:
         db.execute("update planned set plan = '{}' where job = 'b'")
-    db.close()
     bench.release("a")
     code, said = bench.call("status", "latest", "--project", str(bench.project.root))
     assert code == 0, said
@@ -195,9 +191,8 @@ def test_what_runs_is_told_of_though_another_jobs_part_of_the_plan_is_damaged(be
 def test_a_plan_that_has_lost_jobs_is_damaged_and_nothing_ends_for_that(bench):
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
-    with sqlite3.connect(bench.state / "state.db") as db:
+    with bench.project.database() as db:
         db.execute("delete from planned where job = 'b'")
-    db.close()
     code, said = bench.resume()
     assert code == 3, said
     assert "the run's stored plan is damaged" in said
@@ -208,10 +203,9 @@ def test_a_plan_that_has_lost_jobs_is_damaged_and_nothing_ends_for_that(bench):
 def test_what_has_started_although_its_record_says_that_it_never_did_is_followed_to_its_end(bench):
     bench.workflow({"a": bench.gate("a"), "b": bench.gate("b")})
     bench.killed("a", "b")
-    with sqlite3.connect(bench.state / "state.db") as db:
+    with bench.project.database() as db:
         db.execute("update attempts set step = null, state = 'QUEUED' where job = 'b'")
         db.execute("update jobs set state = 'QUEUED' where name = 'b'")
-    db.close()
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), stdout=subprocess.DEVNULL)
     bench.release("a")
     bench.release("b")

@@ -46,19 +46,17 @@ def finishes(bench, **options):
 
 
 def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
-    with sqlite3.connect(waiting.state / "state.db") as db:
+    with waiting.project.database() as db:
         (version,) = db.execute("pragma user_version").fetchone()
         db.execute("pragma user_version = 99")
-    db.close()
     for args in (("run", str(waiting.project.root)), ("resume", "latest"), ("status", "latest")):
         code, said = waiting.call(*args, cwd=waiting.project.root)
         assert code == 6, said
         assert "written by a newer aiflow-ext" in said
         assert "pip install --upgrade aiflow-ext" in said
-    with sqlite3.connect(waiting.state / "state.db") as db:
+    with waiting.project.database() as db:
         assert db.execute("pragma user_version").fetchone() == (99,)
         db.execute(f"pragma user_version = {version}")
-    db.close()
     finishes(waiting)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import textwrap
 
 import pytest
@@ -131,9 +130,8 @@ def test_a_driver_that_is_killed_while_it_catches_up_has_only_that_transition_to
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
     assert cli("run", project.root, env=deadly).returncode == -9
     seen.unlink()
-    with sqlite3.connect(project.root / ".aiflow" / "state.db") as db:  # as if the first had not been told of either
+    with project.database() as db:  # as if the first had not been told of either
         db.execute("delete from told")
-    db.close()
     assert cli("resume", "latest", "--project", project.root, env=deadly).returncode == -9
     assert seen.read_text() == "1 2 "
     assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0

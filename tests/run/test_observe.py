@@ -53,10 +53,19 @@ def gated(project):
     )
 
 
+def gate_of(project, job):
+    """The gate at which a job waits, once it is there."""
+
+    def gates():
+        return list(project.root.glob(f".aiflow/runs/*/checkpoints/{job}/gate"))
+
+    until(gates, "no gate")
+    (gate,) = gates()
+    return gate
+
+
 def open_gate(project, code=0):
-    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/slow/gate")
-    with open(gate, "w") as file:
-        file.write(f"{code}\n")
+    gate_of(project, "slow").write_text(f"{code}\n")
 
 
 def test_a_driver_killed_in_mid_run_is_followed_by_one_that_has_the_true_exit_code(gated, cli, cli_env):
@@ -67,7 +76,6 @@ def test_a_driver_killed_in_mid_run_is_followed_by_one_that_has_the_true_exit_co
     record, states = status(cli, gated)
     assert states == {"slow": "RUNNING", "next": "INIT"}
     assert record["driver"] is None
-    until(lambda: list(gated.root.glob(".aiflow/runs/*/checkpoints/slow/gate")), "no gate")
     open_gate(gated, 3)
     done = cli("resume", "latest", "--project", gated.root, "--json")
     assert done.returncode == 1
@@ -82,7 +90,6 @@ def test_status_tells_the_truth_with_no_driver_alive(gated, cli, cli_env):
     wait_for(gated, "slow")
     run.kill()
     run.wait()
-    until(lambda: list(gated.root.glob(".aiflow/runs/*/checkpoints/slow/gate")), "no gate")
     open_gate(gated, 4)
     until(lambda: status(cli, gated)[1]["slow"] == "FAILED", "the end is not told")
     record, _ = status(cli, gated)
@@ -158,11 +165,10 @@ def test_one_attempt_alone_is_followed_where_it_is_named(project, cli, cli_env, 
         '"*": {platform: local, engine: cmd_line, retries: 1}\ntwice: {}\nother: {}\n',
     )
     run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/twice/gate")), "no gate")
+    gate = gate_of(project, "twice")
     words = ["logs", "latest", "twice", "other", "--attempt", "1", "--follow", *shape, "--project", str(project.root)]
     follower = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *words], stdout=subprocess.PIPE, env=cli_env)
     lines = [follower.stdout.readline(), follower.stdout.readline()]
-    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/twice/gate")
     gate.write_text("go\n")
     lines += follower.stdout.readlines()
     assert follower.wait(30) == 0
@@ -279,9 +285,8 @@ def test_what_is_edited_while_a_run_goes_on_does_not_reach_its_later_jobs(projec
         steps='def said():\n    print("as it was")\n',
     )
     run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/first/gate")), "no gate")
+    gate = gate_of(project, "first")
     project.write(steps_py='def said():\n    print("edited")\n')
-    (gate,) = project.root.glob(".aiflow/runs/*/checkpoints/first/gate")
     gate.write_text("go\n")
     assert run.wait(60) == 0
     assert project.log("second") == b"as it was\n"
