@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from aiflow_ext.cli.show import clock, duration, print_table, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.lock import is_stopped
+from aiflow_ext.run.lock import FILE, is_stopped
 from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
 from aiflow_ext.run.observe import Observed, list_runs, observe
 from aiflow_ext.run.records import RunRecord
@@ -52,9 +52,9 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     observed.refresh()
     if watch and not as_json and sys.stdout.isatty():
         _watch(observed)
-    while watch and observed.record.ended_at is None and observed.driver is not None:
-        time.sleep(0.5)
-        observed.refresh()
+    elif watch:
+        for _ in _looks(observed):
+            pass
     record = observed.record
     if as_json:
         print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
@@ -63,16 +63,22 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     return _VERDICT.get(record.state, errors.OK) if record.ended_at is not None else errors.OK
 
 
+def _looks(observed: Observed) -> Iterator[None]:
+    """Look at the run time and again, until it has ended or nobody drives it any more."""
+    while observed.record.ended_at is None and observed.driver is not None:
+        yield
+        time.sleep(0.5)
+        observed.refresh()
+
+
 def _watch(observed: Observed) -> None:
     """Show the run until it has ended or nobody drives it any more. The store is read, no platform is asked."""
     from rich.live import Live
 
     now = Clock(observed.record.folder).now
     with Live(refresh_per_second=4) as live:
-        while observed.record.ended_at is None and observed.driver is not None:
+        for _ in _looks(observed):
             live.update(run_table(observed.record, now(), SHOWN))
-            time.sleep(0.5)
-            observed.refresh()
 
 
 def _print_record(record: RunRecord, driver: int | None) -> None:
@@ -213,7 +219,7 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
     """``aiflow-ext graph``: a run, or the workflow of a project's folder."""
     from aiflow_ext.run.diagram import mermaid
 
-    if os.path.isdir(run) and not os.path.exists(os.path.join(run, "driver.lock")):  # else it is a run's own folder
+    if os.path.isdir(run) and not os.path.exists(os.path.join(run, FILE)):  # else it is a run's own folder
         from aiflow_ext.run.plan import make_plan
 
         plan = make_plan(run, workflow=workflow)

@@ -21,13 +21,9 @@ from aiflow_ext.translate.collector import paused
 _log = logging.getLogger("aiflow_ext")
 
 
+@paused()
 def bring_up_to_date(observed: Observed) -> None:
     """Have the records say what the platforms say of what has not ended. For who holds the run's lock."""
-    with paused():
-        _bring_up_to_date(observed)
-
-
-def _bring_up_to_date(observed: Observed) -> None:
     ledger = Ledger(observed.record, observed.store)
     promised = [job.name for job, _, _ in open_promises(ledger)]
     with contextlib.suppress(AiflowError):  # one that cannot be had is told of below, alone
@@ -36,12 +32,13 @@ def _bring_up_to_date(observed: Observed) -> None:
     ended: list[tuple[Launcher, AttemptRecord]] = []
     for attempt in observed.live():
         try:
-            if attempt.step == "resources" and _look_up(observed, attempt) is Lookup.NEVER_STARTED:
+            launcher, job = _generated(observed, attempt)
+            if attempt.step == "resources" and launcher.lookup(job) is Lookup.NEVER_STARTED:
                 # Nor will it be before a driver starts it: nothing more to ask for.
                 attempt.step, attempt.unreachable, attempt.reason = None, False, None
                 ledger.note(attempt)
                 continue
-            launcher, _, handler = attached(observed, attempt)
+            handler = launcher.attach(job)
             state = handler.state() if handler is not None else None
         except Exception as error:
             attempt.unreachable, attempt.reason = True, f"no answer: {type(error).__name__}: {error}"

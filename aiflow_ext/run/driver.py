@@ -232,9 +232,8 @@ class Driver:
         return all(each.thread is thread for each in self._live.values())  # the only ones whose ends it sees
 
     def _look_ahead(self) -> None:
-        if not self._held:
-            for name in self._ahead.missing(self._turns.soon(AHEAD)):
-                self._ahead.make_ready(self.record.jobs[name])
+        for name in self._ahead.missing(self._turns.soon(AHEAD)):
+            self._ahead.make_ready(self.record.jobs[name])
 
     def _hold(self, reason: str) -> None:
         """Start nothing more."""
@@ -329,8 +328,12 @@ class Driver:
 
     def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
         self._unreachable(attempt, words)
+        self._later(attempt, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
+
+    def _later(self, attempt: Attempt, task: Callable[[], None]) -> None:
+        """Ask a platform again that has given no answer, less often from time to time."""
         attempt.pause = min(attempt.pause * 2, 30.0)
-        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._find_again, attempt, failure)))
+        self._inbox.later(attempt.pause, task)
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 
@@ -452,8 +455,7 @@ class Driver:
             self._ended(attempt, key, JobState.STOPPED, reason="stopped before it started")
             return
         self._unreachable(attempt, words)
-        attempt.pause = min(attempt.pause * 2, 30.0)
-        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._submit, attempt)))
+        self._later(attempt, lambda: attempt.thread.call(partial(self._submit, attempt)))
 
     def _unreachable(self, attempt: Attempt, words: str) -> None:
         if not attempt.record.unreachable or attempt.record.reason != words:
@@ -640,8 +642,7 @@ class Driver:
     def _clean_later(self, attempt: Attempt, words: str) -> None:
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
-        attempt.pause = min(attempt.pause * 2, 30.0)
-        self._inbox.later(attempt.pause, lambda: attempt.thread.call(partial(self._clean, attempt)))
+        self._later(attempt, lambda: attempt.thread.call(partial(self._clean, attempt)))
 
     def _cleaned(self, attempt: Attempt, *, done: bool = True) -> None:
         self._cleaning -= 1
@@ -712,13 +713,12 @@ class Driver:
 
     def _stop_later(self, attempt: Attempt, grace: float) -> None:
         """The platform cannot be reached: it is asked again until the attempt has ended."""
-        attempt.pause = min(attempt.pause * 2, 30.0)
 
         def again() -> None:
             if not attempt.record.state.ended:
                 self._stop_one(attempt, grace)
 
-        self._inbox.later(attempt.pause, again)
+        self._later(attempt, again)
 
     def _stop_returned(self, attempt: Attempt) -> None:
         """Now everything that the attempt started is gone, and not only its main process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
@@ -91,8 +92,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         )
     if not chosen:
         raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
-    names = ", ".join(sorted(each[1] for each in chosen)[:5])
-    raise ConfigError(f"{run!r} fits {len(chosen)} runs: {names}", hint="give more of the id, or --project FOLDER")
+    raise ambiguous(run, [each[1] for each in chosen], "give more of the id, or --project FOLDER")
+
+
+def ambiguous(run: str, ids: Sequence[str], hint: str) -> ConfigError:
+    """What is said of the beginning of an id that several runs have."""
+    names = ", ".join(sorted(ids)[:5])
+    return ConfigError(f"{run!r} fits {len(ids)} runs: {names}", hint=hint)
 
 
 def _unrecorded(run: str, project: str | None) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.find import LATEST
+from aiflow_ext.run.find import LATEST, ambiguous
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
@@ -62,14 +62,16 @@ def _runs(store: Store, workflow: str, from_run: str | None) -> list[RunRecord]:
     """The runs to look in, the latest first."""
     found = [run for run in store.runs() if run["workflow"] == workflow]
     if from_run is not None:
-        found = [run for run in found if run["run"].startswith(from_run)] if from_run != LATEST else found[:1]
-        found = [run for run in found if run["run"] == from_run] or found
+        if from_run == LATEST:
+            found = found[:1]
+        else:
+            begin = [run for run in found if run["run"].startswith(from_run)]
+            found = [run for run in begin if run["run"] == from_run] or begin
         if not found:
             raise ConfigError(f"this project has no run {from_run!r} of workflow {workflow!r}",
                               hint="aiflow-ext runs lists them")  # fmt: skip
         if len(found) > 1:
-            names = ", ".join(sorted(run["run"] for run in found)[:5])
-            raise ConfigError(f"{from_run!r} fits {len(found)} runs: {names}", hint="give more of the id")
+            raise ambiguous(from_run, [run["run"] for run in found], "give more of the id")
     return [store.run(run["run"]) for run in found]
 
 

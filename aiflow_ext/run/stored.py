@@ -23,13 +23,9 @@ from aiflow_ext.translate.yaml_source import Mark
 _log = logging.getLogger("aiflow_ext")
 
 
+@paused()
 def plan_to_data(plan: Plan) -> dict[str, Any]:
     """The plan as plain JSON: graph, config, and which plugin of which version each job had."""
-    with paused():
-        return _data(plan)
-
-
-def _data(plan: Plan) -> dict[str, Any]:
     jobs = {}
     for name, job in plan.jobs.items():
         record = job.resolved.record
