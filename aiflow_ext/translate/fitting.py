@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.translate.signature import signature_of
 
 Place = tuple[Any, ...]
@@ -38,7 +39,7 @@ Item = tuple[Place, str, str | None]
 
 def fit(value: Any, kind: Any) -> Any:
     """``value`` as an object of type ``kind``. Raises Misfit with everything that does not fit."""
-    if kind is Any or kind is object:
+    if _is_anything(kind):
         return value
     try:
         return _converter().structure(value, kind)
@@ -66,12 +67,17 @@ def _converter() -> Any:
     made.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
     made.register_structure_hook_func(lambda kind: _origin(kind) in _UNIONS, _union)
     made.register_structure_hook_func(lambda kind: kind in (None, type(None)), _nothing)
-    made.register_structure_hook_func(lambda kind: kind in (Any, object) or isinstance(kind, TypeVar), lambda v, _: v)
+    made.register_structure_hook_func(_is_anything, lambda value, _: value)
     return made
 
 
 def _origin(kind: Any) -> Any:
     return typing.get_origin(kind)
+
+
+def _is_anything(kind: Any) -> bool:
+    """Whether a value of any type fits. ``Jsonable`` itself, and not a subclass, means any plain data."""
+    return kind is Any or kind is object or kind is Jsonable or isinstance(kind, TypeVar)
 
 
 _UNIONS = (Union, types.UnionType)
@@ -87,7 +93,7 @@ def describe(kind: Any) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in (None, type(None)):
         return "nothing"
-    if kind in (Any, object) or isinstance(kind, TypeVar):
+    if _is_anything(kind):
         return "anything"
     if origin in _UNIONS:
         return " or ".join(describe(each) for each in arguments if each is not type(None))

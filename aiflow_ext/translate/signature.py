@@ -50,7 +50,7 @@ def signature_of(cls: Any) -> Signature:
     found: dict[str, Parameter] = {}
     for depth, (owner, init) in enumerate(_initializers(origin)):
         try:
-            parameters = list(inspect.signature(init).parameters.values())[1:]
+            parameters = list(_written(init).parameters.values())[1:]
         except ValueError as error:
             raise TypeError(f"{origin.__name__} does not tell what it takes") from error
         for each in parameters:
@@ -61,6 +61,15 @@ def signature_of(cls: Any) -> Signature:
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             return Signature(found, False)
     return Signature(found, bool(found) or _has_own_init(origin))
+
+
+def _written(function: Callable[..., Any]) -> inspect.Signature:
+    """The function's signature, with annotations that cannot be evaluated as they were written."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)
 
 
 def _has_own_init(cls: type) -> bool:
@@ -99,18 +108,30 @@ def _resolved(annotation: Any, init: Callable[..., Any], owner: type, cls: type)
     namespaces += [
         vars(sys.modules[base.__module__]) for base in (owner, *cls.__mro__) if base.__module__ in sys.modules
     ]
-    local = {owner.__name__: owner, cls.__name__: cls}
+    local = {**vars(owner), owner.__name__: owner, cls.__name__: cls}
+    while True:
+        missing: set[str] = set()
+        for namespace in namespaces:
+            try:
+                found = _hint(annotation, namespace, local)
+            except NameError as error:
+                missing.add(error.name or "")
+            except Exception:
+                continue
+            else:
+                return found.type if isinstance(found, dataclasses.InitVar) else found
+        # Names that are in none of them, as when only a type checker imports them: each stands for anything.
+        nowhere = {name for name in missing if name not in local and not any(name in each for each in namespaces)}
+        if not nowhere:
+            return Any
+        local |= dict.fromkeys(nowhere, Any)
 
+
+def _hint(annotation: Any, namespace: dict[str, Any], local: dict[str, Any]) -> Any:
     def holder() -> None: ...
 
-    for namespace in namespaces:
-        holder.__annotations__ = {"it": annotation}
-        try:
-            found = typing.get_type_hints(holder, globalns=namespace, localns={**vars(owner), **local})["it"]
-        except Exception:
-            continue
-        return found.type if isinstance(found, dataclasses.InitVar) else found
-    return Any
+    holder.__annotations__ = {"it": annotation}
+    return typing.get_type_hints(holder, globalns=namespace, localns=local)["it"]
 
 
 def _substituted(kind: Any, bound: Mapping[Any, Any]) -> Any:

@@ -6,7 +6,8 @@ import collections
 import dataclasses
 import datetime
 import enum
-import importlib
+import importlib.util
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -409,6 +410,126 @@ def test_annotations_of_an_inherited_class_are_read_in_its_own_module(
     assert made(more, {"word": "a", "size": 1}).word == "a"
     _, problems = tried(more, {"word": 1, "size": "x"})
     assert [problem.where for problem in problems] == ["at word", "at size"]
+
+
+SEEDS_WORDS = """
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Text, Tuple, Union
+import attrs
+import aiflow_ext as af
+from aiflow_ext import BaseJobConfig, ExecutionMode, Jsonable, PeriodicConfig
+
+if TYPE_CHECKING:
+    from somewhere import Gone
+
+
+class Volume(Jsonable):
+    def __init__(self, path: Text, size: int = 1) -> None:
+        self.path, self.size = path, size
+
+
+class Words(BaseJobConfig):
+    def __init__(
+        self,
+        platform: Text = None,
+        engine: Text = None,
+        job_name: Text = None,
+        periodic_config: PeriodicConfig = None,
+        exec_mode: Optional[ExecutionMode] = ExecutionMode.BATCH,
+        properties: Dict[Text, Jsonable] = None,
+        bare: Jsonable = None,
+        text: 'Jsonable' = None,
+        inner: Optional['Jsonable'] = None,
+        outer: 'Optional[Dict[Text, Jsonable]]' = None,
+        dotted: 'List[af.Jsonable]' = None,
+        many: List[Jsonable] = None,
+        lists: Dict[Text, List[Jsonable]] = None,
+        either: Union[int, Jsonable] = None,
+        pair: Tuple[Text, Jsonable] = None,
+        row: Tuple[Jsonable, ...] = None,
+        unique: Set[Jsonable] = None,
+        read: Mapping[Text, Jsonable] = None,
+        volume: Volume = None,
+        volumes: Dict[Text, Volume] = None,
+        fits: Union[Volume, Jsonable] = None,
+        gone: 'Optional[Gone]' = None,
+        goners: 'Dict[Text, Gone]' = None,
+    ) -> None:
+        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+
+
+@attrs.define
+class Fields(BaseJobConfig):
+    bare: Jsonable = None
+    many: List[Jsonable] = attrs.field(factory=list)
+    outer: 'Optional[Dict[Text, Jsonable]]' = None
+    volume: Volume = None
+"""
+PLAIN = {"word": "first", "list": [1, {"a": None}], "deep": {"x": 1.5}, "yes": True, "no": None}
+
+
+@pytest.fixture(scope="module", params=["", "from __future__ import annotations\n"], ids=["objects", "text"])
+def seeds_words(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A module of configs typed as AI Flow's are, with annotations as objects and as text."""
+    name = f"seeds_words_{len(request.param)}"
+    path = tmp_path_factory.mktemp("words") / f"{name}.py"
+    path.write_text(request.param + SEEDS_WORDS)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("properties", PLAIN),
+        *((key, value) for key in ("bare", "text", "inner", "either", "fits", "gone") for value in (PLAIN, [1], 2.5)),
+        *((key, PLAIN) for key in ("outer", "read", "goners")),
+        *((key, [*PLAIN.values()]) for key in ("dotted", "many")),
+        ("lists", {"a": [*PLAIN.values()]}),
+        ("fits", {"other": 1}),
+        ("pair", ("a", PLAIN)),
+        ("row", (PLAIN, 1)),
+        ("unique", {1, "a"}),
+    ],
+)  # fmt: skip
+def test_jsonable_in_an_annotation_takes_any_plain_data_in_every_position(
+    seeds_words: Any, key: str, value: Any
+) -> None:
+    given = list(value) if isinstance(value, (tuple, set)) else value
+    found = getattr(made(seeds_words.Words, {key: given}), key)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_jsonable_type_given_as_a_mapping_is_made_of_it(seeds_words: Any) -> None:
+    volume = {"path": "/a", "size": 2}
+    found = made(seeds_words.Words, {"volume": volume, "volumes": {"x": volume}, "fits": volume})
+    for each in (found.volume, found.volumes["x"], found.fits, made(seeds_words.Fields, {"volume": volume}).volume):
+        assert (type(each), each.path, each.size) == (seeds_words.Volume, "/a", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("outer", "x", "'outer' must be a mapping, not the text 'x'"),
+        ("outer", {1: "x"}, "'outer[1]' is a key that must be text"),
+        ("many", "x", "'many' must be a list"),
+        ("goners", 3, "'goners' must be a mapping, not the number 3"),
+        ("lists", {"a": 1}, "'lists.a' must be a list"),
+        ("volume", {"path": 1}, "'volume.path' must be text"),
+        ("volumes", {"x": {"paht": "/a", "path": "/a"}}, "'volumes.x.paht' is not a key"),
+    ],
+)
+def test_what_stands_around_jsonable_is_still_checked(seeds_words: Any, key: str, value: Any, words: str) -> None:
+    _, [problem] = tried(seeds_words.Words, {key: value})
+    assert words in problem.message
+
+
+def test_fields_of_an_attrs_class_are_typed_with_jsonable_too(seeds_words: Any) -> None:
+    found = made(seeds_words.Fields, {"bare": "a", "many": [1, {"a": "b"}], "outer": PLAIN})
+    assert (found.bare, found.many, found.outer) == ("a", [1, {"a": "b"}], PLAIN)
 
 
 class Unwritable:
