@@ -17,12 +17,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         from aiflow_ext.cli.commands import program
         from aiflow_ext.cli.failures import run_guarded
+        from aiflow_ext.cli.output import stdout
 
         code = run_guarded(program, list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        stdout().flush()
     except KeyboardInterrupt:  # while it was still being loaded, or just at the end
         print("aiflow-ext: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
     sys.exit(code)

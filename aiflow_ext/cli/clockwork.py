@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+from aiflow_ext.cli.output import print
 from aiflow_ext.cli.show import clock
 from aiflow_ext.model import errors
 from aiflow_ext.run.schedule import Schedule

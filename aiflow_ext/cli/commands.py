@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
 
 from aiflow_ext import __version__
+from aiflow_ext.cli.output import claim_stdout, print
 from aiflow_ext.model import errors
 
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
@@ -25,7 +25,19 @@ _ON_INTERRUPT = click.option("--on-interrupt", type=click.Choice(["ask", "leave"
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md says its shape).")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Command(click.Command):
+    """A command that has stdout for itself; what is told before it begins (help, version) needs no care."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        claim_stdout()
+        return super().invoke(ctx)
+
+
+class _Program(click.Group):
+    command_class = _Command
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="aiflow-ext", message="%(prog)s %(version)s")
 def program() -> None:
     """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
@@ -247,5 +259,5 @@ def why(platform: str, engine: str, as_json: bool) -> int:
         print(json.dumps(explanation.to_dict(), indent=1))
     else:
         for line in explanation.lines():
-            print(line, file=sys.stdout)
+            print(line)
     return explanation.exit_code

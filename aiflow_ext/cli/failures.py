@@ -9,6 +9,7 @@ import traceback
 
 import click
 
+from aiflow_ext.cli.output import print
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
+from aiflow_ext.cli.output import console, print, stdout
 from aiflow_ext.cli.show import clock, duration, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
@@ -36,7 +37,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     if as_json:
         screen = _Silent()
     else:
-        screen = _Table(run.record) if sys.stdout.isatty() else _Plain(run.record)
+        screen = _Table(run.record) if stdout().isatty() else _Plain(run.record)
     run.driver.teller.waits = screen.waits
     interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
     try:
@@ -136,7 +137,7 @@ class _Table(_Silent):
                 return run_table(record, now())
 
         print(f"run {self.record.run_id}")
-        self.live = Live(Drawn(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
+        self.live = Live(Drawn(), console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 
     def __exit__(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from aiflow_ext.cli.output import console, print, stdout
 from aiflow_ext.cli.show import clock, duration, print_table, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
@@ -39,7 +40,7 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
         jobs = ", ".join(f"{count} {name}" for name, count in sorted(run["jobs"].items()))
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started_at"]))
         rows.append((run["run"], state, began, duration(run["started_at"], run["ended_at"]), jobs, run["project"]))
-    if not rows and sys.stdout.isatty():
+    if not rows and stdout().isatty():
         print("no runs yet: aiflow-ext run PROJECT")
     else:
         print_table(("run", "state", "started", "took", "jobs", "project"), rows, coloured=1)
@@ -50,7 +51,7 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     """``aiflow-ext status``; returns the run's verdict as an exit code, 0 while it goes on."""
     observed = observe(run, project)
     observed.refresh()
-    if watch and not as_json and sys.stdout.isatty():
+    if watch and not as_json and stdout().isatty():
         _watch(observed)
     elif watch:
         for _ in _looks(observed):
@@ -76,7 +77,7 @@ def _watch(observed: Observed) -> None:
     from rich.live import Live
 
     now = Clock(observed.record.folder).now
-    with Live(refresh_per_second=4) as live:
+    with Live(console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False) as live:
         for _ in _looks(observed):
             live.update(run_table(observed.record, now(), SHOWN))
 
@@ -89,11 +90,9 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"driven by pid {driver}{stopped}"
     else:
         said = f"nobody drives it; go on with it: aiflow-ext resume {record.run_id}"
-    if sys.stdout.isatty():
-        from rich.console import Console
-
+    if stdout().isatty():
         print(f"run {record.run_id}: {said}")
-        Console().print(run_table(record, Clock(record.folder).now(), SHOWN))
+        console().print(run_table(record, Clock(record.folder).now(), SHOWN))
     else:
         print(f"run\t{record.run_id}\t{said}")
         for job in record.jobs.values():
@@ -102,7 +101,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
             took = duration(last.started_at, last.ended_at) if last else ""
             print(f"{job.name}\t{job.state}\t{len(job.attempts)}\t{took}\t{words}")
     counts = Counter(str(job.state) for job in record.jobs.values())
-    if sys.stdout.isatty() and len(record.jobs) > SHOWN:
+    if stdout().isatty() and len(record.jobs) > SHOWN:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
@@ -146,7 +145,7 @@ def _show_json(source: LogSource, parts: list[bytes]) -> None:
 
 def _show_named(width: int, source: LogSource, lines: list[bytes]) -> None:
     """Each line with its job's name."""
-    out = sys.stdout.buffer
+    out = stdout().buffer
     for line in lines:
         out.write(f"{source.attempt.job:{width}} | ".encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
 
@@ -155,7 +154,7 @@ def _one(
     observed: Observed, job: str, stream: str, found: list[LogSource], *, follow: bool, attempt: int | None
 ) -> None:
     """Byte by byte; followed, also into the job's next attempts."""
-    out = sys.stdout.buffer
+    out = stdout().buffer
     while True:
         ended = _is_over(observed, [job])  # asked before the read: what was written before the end is then read
         for source in found:
@@ -190,7 +189,7 @@ def _several(
             lines, rests[key] = whole_lines(source, rests.get(key, b""), ended=ended)
             if lines:
                 show(source, lines)
-        sys.stdout.flush()
+        stdout().flush()
         if not follow or over:
             return
         time.sleep(0.2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import queue
 import select
-import sys
 import threading
+
+from aiflow_ext.cli.output import print, stdout
 
 _AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting where it is writable at all
 
@@ -16,9 +17,9 @@ class Outlet:
     gone. ``close`` waits until all is written."""
 
     def __init__(self) -> None:
-        sys.stdout.flush()
+        stdout().flush()
         try:
-            self._stdout: int | None = sys.stdout.fileno()
+            self._stdout: int | None = stdout().fileno()
         except (OSError, ValueError):  # somebody has put an object of his own there
             self._stdout = None
         self._poll = select.poll()
@@ -51,7 +52,7 @@ class Outlet:
             self._writer.join()
         if self._gone:  # nor is what the command says afterwards to fail
             nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, sys.stdout.fileno())
+            os.dup2(nothing, stdout().fileno())
             os.close(nothing)
 
     def _catch_up(self) -> None:

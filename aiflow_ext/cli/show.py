@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.cli.output import console, print, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,11 +28,10 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: i
 
     ``coloured`` is the column whose words have a colour.
     """
-    if not sys.stdout.isatty():
+    if not stdout().isatty():
         for row in rows:
             print("\t".join(cell.replace("\n", " ").replace("\t", " ") for cell in row))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -42,7 +42,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: i
             colour = _COLOURS[row[coloured]]
             cells[coloured] = f"[{colour}]{cells[coloured]}[/]"
         table.add_row(*cells)
-    Console().print(table)
+    console().print(table)
 
 
 def print_plugins(records: Sequence[PluginRecord]) -> None:
@@ -52,7 +52,7 @@ def print_plugins(records: Sequence[PluginRecord]) -> None:
          record.reason or "")
         for record in records
     ]  # fmt: skip
-    if not rows and sys.stdout.isatty():
+    if not rows and stdout().isatty():
         print("nothing is installed; the platform local comes with: pip install aiflow-ext-local")
         return
     print_table(("kind", "name", "status", "distribution", "version", "entry point", "reason"), rows, coloured=2)
