@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -26,24 +28,39 @@ def _gone_states() -> list[str]:
 
 
 def _listed() -> list[str]:
+    path = _list_file()
     try:
-        lines = _list_file().read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = path.read_bytes().split(b"\n") if path is not None else []
     except OSError:
         return []
-    return list(reversed(list(dict.fromkeys(lines))))
+    return list(reversed([_path_in(line) for line in dict.fromkeys(lines) if line]))
 
 
 def remember_state(folder: Path) -> None:
     """Note a project's state folder in the user's list. A list that cannot be written costs only the finding."""
-    path, line = _list_file(), str(folder)
+    path, line = _list_file(), _line_of(os.path.realpath(folder))
+    if path is None:
+        return
     try:
-        if path.exists() and line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        if path.exists() and line in path.read_bytes().split(b"\n"):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(f"{line}\n")
+        with open(path, "ab") as file:
+            file.write(line + b"\n")
     except OSError:
         return
+
+
+def _line_of(path: str) -> bytes:
+    """A path as a line of the list: its bytes, or JSON where it has a newline in it."""
+    return json.dumps(path).encode() if "\n" in path else os.fsencode(path)
+
+
+def _path_in(line: bytes) -> str:
+    with contextlib.suppress(ValueError):
+        if line.startswith(b'"'):
+            return str(json.loads(line))
+    return os.fsdecode(line)
 
 
 def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
@@ -129,10 +146,24 @@ def _folders(project: str | None) -> list[Path]:
         from aiflow_ext.translate.project import load_project
 
         return [state_folder(load_project(project).desc.root)]
-    here = state_folder(Path.cwd())
-    return list(dict.fromkeys([*([here] if here.is_dir() else []), *known_states()]))
+    found: dict[tuple[int, int], Path] = {}  # by device and inode: a folder may be known by several paths
+    for folder in [*_here(), *known_states()]:
+        with contextlib.suppress(OSError):
+            status = os.stat(folder)
+            found.setdefault((status.st_dev, status.st_ino), folder)
+    return list(found.values())
 
 
-def _list_file() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(base, "aiflow-ext", "projects")
+def _here() -> list[Path]:
+    """The state folder of the current folder, where that is a project which has been run."""
+    try:
+        here = state_folder(Path.cwd())
+    except FileNotFoundError:  # the current folder was removed
+        return []
+    return [here] if here.is_dir() else []
+
+
+def _list_file() -> Path | None:
+    """None where this user has no home and names no other folder."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base, "aiflow-ext", "projects") if os.path.isabs(base) else None

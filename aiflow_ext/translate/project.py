@@ -45,7 +45,7 @@ class Project:
 
     Attributes:
         desc: what job plugins are told about it.
-        root: its folder, absolute.
+        root: its folder, absolute and without symbolic links: by whatever path it is reached, it is one project.
         workflow_py: the file that builds the graph.
         workflow_yaml: the job configs; None where there is no such file.
         plugins: allow, deny and pins.
@@ -119,7 +119,7 @@ def _root(folder: str | os.PathLike[str]) -> Path:
                 where=shown(wrong),
                 hint=f"rename it: mv {shown(wrong)} {shown(path / right)}",
             )
-    return Path(os.path.abspath(path))
+    return Path(os.path.realpath(path))
 
 
 def _neighbours(path: Path) -> str | None:
@@ -164,6 +164,8 @@ def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems:
     kept = []
     for number, each in enumerate(paths):
         path = Path(os.path.normpath(root / each))
+        if os.path.isabs(each) and not path.is_relative_to(root):  # it may be spelled through a link
+            path = Path(os.path.realpath(path))
         title = f"{PROJECT_YAML}: python path {each!r}"
         where = source.where(("python_paths", number))
         if not path.is_relative_to(root):
