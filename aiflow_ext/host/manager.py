@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -55,8 +56,9 @@ class PluginManager(pluggy.PluginManager):
         return None if found is None else dict(found[1])
 
 
-def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str]]:
-    """The manager for ``plugin``, and the hooks of the second specification that it offers."""
+def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], tuple[str, ...]]:
+    """The manager for ``plugin``, the hooks of the second specification that it offers, and remarks on what it seems
+    to offer and does not."""
     wrong: list[str] = []
     hooks: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {}
     for name in _ARGUMENTS:
@@ -74,6 +76,14 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str]]:
             except DoesNotFit as error:
                 wrong.append(f"{name} {error}")
     wrong += [f"{name} is marked as a hook, but there is no such hook{near}" for name, near in unknown(plugin)]
+    plain = unmarked(plugin)
+    durable = [name for name in ("lookup", "attach") if name in hooks or name in plain]
+    if len(durable) == 2 and (missing := [name for name in durable if name in plain]):
+        wrong.append(
+            f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not marked with @aiflow_ext.hookimpl: "
+            "lookup and attach make a plugin durable, and only marked ones are taken; mark them, or call them otherwise"
+        )
+        plain = []
     if wrong:
         raise PluginTypeError(
             f"{where}: {'; '.join(wrong)}", hint="what each hook takes: python -m pydoc aiflow_ext.host.specs"
@@ -81,7 +91,41 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str]]:
     manager = PluginManager()
     manager.add(hooks, where)
     manager.add(_defaults(), "defaults of aiflow-ext")
-    return manager, frozenset(name for name in SECOND if name in hooks)
+    offers = frozenset(name for name in SECOND if name in hooks)
+    return manager, offers, tuple(_remarks(offers, plain, where))
+
+
+def _remarks(offers: frozenset[str], plain: list[str], where: str) -> list[str]:
+    """What an author may not have meant, in sentences; none of it keeps the plugin from being used."""
+    found = [
+        f"{where}: its method {name} is not taken as the hook of that name: mark it with @aiflow_ext.hookimpl, or call "
+        "it otherwise"
+        for name in plain
+    ]
+    for one, other in (("lookup", "attach"), ("attach", "lookup")):
+        if one in offers and other not in (*offers, *plain):
+            found.append(
+                f"{where}: it offers {one} and not {other}, so it is not durable and {one} is never asked: offer both"
+            )
+    return found
+
+
+def unmarked(plugin: Any) -> list[str]:
+    """Hooks of the second specification whose name and arguments a method without a marker has."""
+    found = []
+    for name, arguments in SECOND.items():
+        static = inspect.getattr_static(plugin, name, None)
+        function = getattr(static, "__func__", static)  # of a static or a class method
+        if isinstance(function, partial):
+            function = function.func
+        if not inspect.isroutine(function) or marker(plugin, name) is not None:
+            continue
+        try:
+            fit(getattr(plugin, name), arguments)
+        except DoesNotFit:  # something else of that name
+            continue
+        found.append(name)
+    return found
 
 
 def marker(plugin: Any, name: str) -> dict[str, Any] | None:

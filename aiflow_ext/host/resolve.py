@@ -41,13 +41,14 @@ class ResolvedPlugin:
         config_type, job_type: the classes of its configs and jobs.
         offers: names of the hooks of the second specification that it implements.
         durable: it offers both ``lookup`` and ``attach``.
+        remarks: sentences on what its author may not have meant, such as a hook's method without a marker.
     """
 
     def __init__(self, record: PluginRecord, plugin: Any, platform: str, engine: str) -> None:
         where = describe(record)
         types = types_of(plugin, where)
         check_names(types, platform, engine, where)
-        self._manager, self.offers = manager_of(plugin, where)
+        self._manager, self.offers, self.remarks = manager_of(plugin, where)
         self.record, self.plugin, self.platform, self.engine = record.replace("loaded"), plugin, platform, engine
         self.hook: Any = self._manager.hook
         self.config_type: type[BaseJobConfig] = types["job_config_type"]

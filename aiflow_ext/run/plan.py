@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
@@ -32,6 +33,8 @@ from aiflow_ext.translate.load import built_graph, imported_workflow
 from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.secrets import is_secret, resolve
 from aiflow_ext.translate.split import JobEdge, split
+
+_log = logging.getLogger("aiflow_ext")
 
 
 class PlannedJob:
@@ -211,6 +214,8 @@ def _resolve_all(
                 found[name] = host.resolve(*pair)
         except PluginError as error:
             errors[pair] = error
+    for remark in dict.fromkeys(remark for resolved in found.values() for remark in resolved.remarks):
+        _log.warning("%s", remark)
     return found, list(errors.values())
 
 

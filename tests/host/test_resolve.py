@@ -238,6 +238,49 @@ def test_second_spec_hooks_count_only_where_marked(here, source: Callable[..., s
     assert resolved.hook.allocate_id(job=af.BaseJob(af.JobContext("r", "train", 1))).startswith("af-train-1-")
 
 
+LOOKUP = "def lookup(self, native_id): return af.Lookup.UNKNOWN"
+ATTACH = "def attach(self, job, native_id): return None"
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (f"{LOOKUP}\n    {ATTACH}", "lookup and attach are not marked with @aiflow_ext.hookimpl"),
+        (f"@af.hookimpl\n    {LOOKUP}\n    {ATTACH}", "attach is not marked with @aiflow_ext.hookimpl"),
+        (f"{LOOKUP}\n    @staticmethod\n    def attach(job, id): pass", "lookup and attach are not marked"),
+        (f"@af.hookimpl\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}\n\nclass Plugin(Plugin):\n    {LOOKUP}",
+         "lookup is not marked"),
+        (f"@pluggy.HookimplMarker('other')\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}", "attach is not marked"),
+        ("@af.hookimpl\n    def lookups(self, native_id): pass", "did you mean lookup"),
+        ("@af.hookimpl\n    def atach(self, job, native_id): pass", "did you mean attach"),
+        ("@af.hookimpl\n    def attach(self, job, native_id, more): pass", "attach wants an argument 'more'"),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_is_durable_but_for_a_marker_is_refused(here, source, body: str, named: str) -> None:
+    error = refused(here, errors.PluginTypeError, source(more=f"import pluggy\nclass Plugin(Plugin):\n    {body}\n"))
+    assert named in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "remark"),
+    [
+        (LOOKUP, "its method lookup is not taken as the hook of that name: mark it with @aiflow_ext.hookimpl"),
+        ("def watch(self, ids, since): pass", "its method watch is not taken"),
+        (f"@af.hookimpl\n    {LOOKUP}", "it offers lookup and not attach, so it is not durable"),
+        (f"@af.hookimpl\n    {ATTACH}", "it offers attach and not lookup, so it is not durable"),
+        ("def lookup(self, table, key): pass", None),
+        ("lookup = attach = {}", None),
+        ("watch = af.AbstractJobHandler", None),
+        ("def submit_job(self, job): return job\n    @af.hookimpl\n    def stop_job(self, job): pass", None),
+    ],
+)
+def test_a_hook_that_is_not_taken_is_remarked_on(here, source, body: str, remark: str | None) -> None:
+    resolved = resolve_source(here, source(more=f"class Plugin(Plugin):\n    {body}\n"))
+    assert not resolved.durable
+    assert len(resolved.remarks) == (remark is not None)
+    assert remark is None or remark in resolved.remarks[0]
+
+
 def test_a_default_native_id_is_a_dns_label_of_at_most_52_that_tells_jobs_apart(here, source) -> None:
     hook = resolve_source(here, source()).hook
     jobs = [("r", "Train It!", 1), ("r", "x" * 300, 1), ("r", "x" * 300, 2), ("q", "x" * 300, 2), ("r", "ümlaut", 1)]

@@ -65,3 +65,26 @@ def test_a_durable_plugin_that_exits_fails_its_job_and_not_the_drivers_thread(
     (tmp_path / "script.py").write_text(DURABLE)
     done = environment.call(tmp_path / "script.py", root)
     assert done.stdout == "FAILED submit_job called sys.exit('no licence')\n", done.stdout + done.stderr
+
+
+UNMARKED = """
+import sys
+from zoo_act import Plugin
+import aiflow_ext as af
+
+class Unmarked(Plugin):
+    def watch(self, native_ids, since):
+        return ()
+
+af.register_job_plugin(Unmarked)
+print(af.run_project(sys.argv[1]).state)
+"""
+
+
+def test_a_hook_without_its_marker_is_named_once_when_a_run_begins(environment, write_project, act_config, tmp_path):
+    root = write_project(tmp_path / "project", {"one": act_config(), "two": act_config()})
+    (root / "project.yaml").write_text("plugins: {pins: {act.part: in process}}\n")
+    (tmp_path / "script.py").write_text(UNMARKED)
+    done = environment.call(tmp_path / "script.py", root)
+    assert done.stdout == "FINISHED\n", done.stderr
+    assert done.stderr.count("its method watch is not taken as the hook of that name") == 1
