@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from aiflow_ext.engines import artifacts, moved
 from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.model.code import FunctionRef, Pickled
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
@@ -26,6 +27,12 @@ from aiflow_ext.model.names import safe_name
 
 def main(payload_file: str) -> NoReturn:
     """Run the payload and end this process with the job's exit code."""
+    global _runner
+    _runner = os.getpid()
+    if reason_file := os.environ.get("AIFLOW_REASON_FILE"):
+        moved.hold(reason_file)
+    _note(UNFINISHED)
+    os._exit = _exit_guarded
     try:
         payload = loads(Path(payload_file).read_bytes())
         project = os.environ.get("AIFLOW_PROJECT_FOLDER")
@@ -38,7 +45,13 @@ def main(payload_file: str) -> NoReturn:
         _fail(str(error))
     except OSError as error:
         _fail(f"{type(error).__name__}: {error}")
+    except SystemExit as leaving:  # of a module while it was imported, or of a signal handler between the steps
+        if _is_success(leaving) and os.getpid() == _runner:
+            _fail("sys.exit() was called before the job's steps were done")
+        raise
     sys.stdout.flush()
+    os._exit = _really_exit
+    _note("")
     sys.exit(0)
 
 
@@ -49,9 +62,7 @@ class _Job:
         self.values: dict[tuple[str, str | None], Any] = {}
         self.files: dict[str, tuple[Path, dict[str, Any]]] = {}
         self.loaded: dict[str, Any] = {}
-        for path in (os.environ.get("AIFLOW_REASON_FILE"), self._work):
-            if path:
-                moved.hold(path)
+        moved.hold(self._work)
         for step in payload["steps"]:
             for url in (*step["saves"].values(), *(source["url"] for source in step["inputs"] if "url" in source)):
                 artifacts.hold(url)
@@ -75,16 +86,22 @@ class _Job:
         try:
             value = function(*args, **kwargs)
         except SystemExit as leaving:
-            if leaving.code in (None, 0) and (step["read"] or not last):
+            if os.getpid() != _runner:
+                raise
+            if not _is_success(leaving):
+                _note("" if isinstance(leaving.code, int) else str(leaving.code))
+                raise
+            if step["read"] or not last:
                 left = "a later node of the job was still to run" if not last else "another job reads its value"
                 _fail(f"{step['id']} called sys.exit() before its end, and {left}: let it return instead")
-            if not isinstance(leaving.code, (int, type(None))):
-                _note(str(leaving.code))
-            raise
+            return
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             _fail_as_user_code(error)
+        if os.getpid() != _runner:
+            print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
+            os._exit(1)  # else it would run the rest of the job a second time
         self.values[step["id"], None] = value
         if step["read"] or isinstance(value, os.PathLike):
             artifacts.save(step["saves"]["value"], value)
@@ -185,10 +202,29 @@ def _end_by(number: int) -> NoReturn:
     sys.exit(128 + number)  # only where the signal is blocked
 
 
+_runner = 0  # the runner's pid: not that of a process that a step has forked
+_really_exit = os._exit
+
+
+def _is_success(leaving: SystemExit) -> bool:
+    """Whether the process would end with exit code 0."""
+    return leaving.code is None or (isinstance(leaving.code, int) and leaving.code & 0xFF == 0)
+
+
+def _exit_guarded(status: int) -> NoReturn:
+    """``os._exit`` while a job has steps to do: its exit code 0 would be taken for the end of them all."""
+    if os.getpid() == _runner and status & 0xFF == 0:
+        words = "os._exit(0) was called before the job's steps were done: let the function return instead"
+        _note(words)
+        os.write(2, f"aiflow-ext: {words}\n".encode())
+        _really_exit(1)
+    _really_exit(status)
+
+
 def _note(words: str) -> None:
     """One line for the attempt's record, where the platform keeps one."""
     path = os.environ.get("AIFLOW_REASON_FILE")
-    if path:
+    if path and os.getpid() == _runner:
         try:
             line = " ".join(words.split())
             moved.now(Path(path)).write_text(line[:2000], encoding="utf-8", errors="backslashreplace")

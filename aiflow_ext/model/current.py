@@ -9,6 +9,12 @@ from typing import Any
 
 from aiflow_ext.model.errors import GraphError
 
+# In AIFLOW_REASON_FILE while the runner works. Exit code 0 with it there is no success: the process ended too early.
+UNFINISHED = (
+    "the job's process ended with exit code 0 before its steps were done: something in it called os._exit, os.exec* or "
+    "the exit() of a C library; let the function return instead"
+)
+
 
 class CurrentJob:
     """The job that this process belongs to.

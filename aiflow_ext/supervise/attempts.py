@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.supervise.client import Supervisor
@@ -58,11 +59,10 @@ def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     if record.state == "running":
         return AttemptEvent(native_id, JobState.RUNNING, time=record.started_at, cursor=cursor)
     if record.state == "ended":
-        ok = record.exit_code == 0
-        reason = None if ok else _reason(native_id, record)
+        reason = _reason(native_id, record)
         return AttemptEvent(
             native_id,
-            JobState.FINISHED if ok else JobState.FAILED,
+            JobState.FINISHED if reason is None else JobState.FAILED,
             time=record.ended_at,
             exit_code=record.exit_code,
             signal=record.signal,
@@ -149,9 +149,9 @@ def lookup(native_id: str) -> Lookup:
 
 
 def succeeded(native_id: str) -> bool:
-    """Whether the attempt's process has ended with exit code 0."""
+    """Whether the attempt's process has ended well."""
     record = supervisor_of(native_id).record(process_id(native_id))
-    return record is not None and record.exit_code == 0
+    return record is not None and record.state == "ended" and _reason(native_id, record) is None
 
 
 def stop(native_id: str, grace: float = 10.0) -> None:
@@ -189,10 +189,16 @@ class ProcessHandler(AbstractJobHandler):
         return True
 
 
-def _reason(native_id: str, record: ProcessRecord) -> str:
+def _reason(native_id: str, record: ProcessRecord) -> str | None:
+    """Why an attempt that has ended did not end well; None where it did."""
     try:
-        words = Path(native_id, REASON_FILE).read_text(encoding="utf-8", errors="replace").strip()
+        with open(f"{native_id}/{REASON_FILE}", encoding="utf-8", errors="replace") as file:
+            words = file.read().strip()
     except OSError:
+        words = ""
+    if record.exit_code == 0:
+        return words if words == UNFINISHED else None
+    if words == UNFINISHED:
         words = ""
     if record.signal is not None:
         return words or f"ended by {signal_name(record.signal)}"

@@ -17,6 +17,7 @@ import pytest
 import aiflow_ext as af
 from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.engines.environment import job_environment
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.translate.check import check_graph
 from aiflow_ext.translate.functions import freeze
@@ -104,8 +105,10 @@ class Jobs:
             [self.python, "-B", str(home / "runtime" / "run_job.py"), str(work / "payload.json")],
             env=env, cwd=work, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        reason = work / "reason"
-        return Ended(done, reason.read_text() if reason.exists() else "")
+        reason = (work / "reason").read_text() if (work / "reason").exists() else ""
+        if reason == UNFINISHED:  # as every platform reads it
+            done.returncode, reason = (1, reason) if done.returncode == 0 else (done.returncode, "")
+        return Ended(done, reason)
 
     def fine(self, *names: str) -> Ended:
         """Run these jobs, all of which must finish; returns the last one."""

@@ -288,6 +288,72 @@ def test_leaving_with_success_before_the_end_is_no_success(jobs: Jobs) -> None:
     assert "a later node of the job was still to run" in ended.reason
 
 
+EARLY = [
+    ("os._exit(0)", "os._exit(0) was called before the job's steps were done"),
+    ("os._exit(256)", "os._exit(0) was called"),
+    ("from os import _exit; _exit(0)", "os._exit(0) was called"),
+    ("threading.Thread(target=os._exit, args=(0,)).start(); threading.Event().wait()", "os._exit(0) was called"),
+    ("signal.signal(15, lambda *_: os._exit(0)); os.kill(os.getpid(), 15)", "os._exit(0) was called"),
+    ("signal.signal(15, lambda *_: sys.exit(0)); os.kill(os.getpid(), 15); signal.pause()", "called sys.exit()"),
+    ("sys.exit(256)", "called sys.exit()"),
+    ("os.execv('/bin/true', ['true'])", "ended with exit code 0 before its steps were done"),
+    ("os.execlp('sh', 'sh', '-c', 'exit 0')", "ended with exit code 0 before its steps were done"),
+    ("import ctypes; ctypes.CDLL(None).exit(0)", "ended with exit code 0 before its steps were done"),
+    ("import ctypes; ctypes.CDLL(None)._exit(0)", "ended with exit code 0 before its steps were done"),
+]
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+@pytest.mark.parametrize(("statement", "words"), EARLY, ids=[each[0] for each in EARLY])
+def test_a_process_that_ends_before_the_runner_has_reached_its_end_has_failed(
+    jobs: Jobs, statement: str, words: str, place: str
+) -> None:
+    body = {"first": "af.python(f)\n    af.python(print, 'the second step')", "last": "x = af.python(f)"}[place]
+    more = "\nwith af.job('b'): af.python(print, x)" if place == "last" else ""
+    jobs.write(
+        f"with af.job('a'):\n    {body}{more}", f"import os, sys, signal, threading\ndef f():\n    {statement}\n"
+    )
+    ended = jobs.run("a")
+    assert (ended.code, words in ended.reason, ended.out) == (1, True, ""), ended
+
+
+@pytest.mark.parametrize("statement", ["sys.exit()", "signal.raise_signal(15)"])
+def test_leaving_where_no_step_is_running_is_no_success_either(jobs: Jobs, statement: str) -> None:
+    steps = f"import signal, sys\nsignal.signal(15, lambda *_: sys.exit(0))\n{statement}\ndef f(): pass\n"
+    jobs.write('with af.job("a"): af.python(f)', "def f(): pass")
+    (jobs.root / "steps.py").write_text(steps)
+    ended = jobs.run("a")
+    assert (ended.code, ended.reason) == (1, "sys.exit() was called before the job's steps were done")
+
+
+def test_processes_that_a_step_has_forked_end_as_they_like(jobs: Jobs) -> None:
+    steps = """
+        import multiprocessing, os, sys
+        def leave(how):
+            child = os.fork()
+            if not child:
+                if how == "fall through": return
+                how(0)
+            print(os.waitpid(child, 0)[1], flush=True)
+        def pool():
+            with multiprocessing.get_context("fork").Pool(1) as pool: print(pool.map(abs, [-1]))
+    """
+    jobs.write(
+        """
+        with af.job("a"):
+            af.python(leave, os._exit)
+            af.python(leave, sys.exit)
+            af.python(leave, "fall through")
+            af.python(pool)
+        """,
+        steps,
+        "import os, sys",
+    )
+    ended = jobs.fine("a")
+    assert ended.out == "0\n0\n256\n[1]\n"
+    assert "leave-3 returned in a process that it had forked" in ended.err
+
+
 COMMANDS: list[tuple[Any, int, str]] = [
     ("exit 3", 3, "a command ended with exit code 3"),
     ("kill -9 $$", -signal.SIGKILL, "a command was ended by signal SIGKILL"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import ends, manifest
 
@@ -47,6 +48,8 @@ def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
         (ended(3), 3, "exit code 3"),
         (ended(1, message="ValueError: x\n"), 1, "ValueError: x"),
         (ended(137), 137, "ended by SIGKILL"),
+        (ended(137, message=UNFINISHED), 137, "ended by SIGKILL"),
+        (ended(1, message=UNFINISHED), 1, "before its steps were done"),
         (ended(127), 127, "no such program"),
         (ended(137, "OOMKilled"), 137, "out of memory (OOMKilled)"),
         (ended(5, "OOMKilled"), 5, "exit code 5"),

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext_kubernetes.shell import tag_of, wrapped
 from aiflow_ext_kubernetes.streams import split
 
@@ -37,6 +39,22 @@ def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
 
 @pytest.mark.parametrize("code", [0, 1, 77, 255])
 def test_exit_codes_are_the_jobs(shell: list[str], code: int) -> None:
+    assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
+
+
+@pytest.mark.parametrize(("code", "told", "kept"), [(0, 1, UNFINISHED), (3, 3, ""), (137, 137, "")])
+def test_an_end_before_the_runners_own_is_no_success(
+    shell: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: int, kept: str
+) -> None:
+    reason = tmp_path / "reason"
+    reason.write_text(UNFINISHED)
+    monkeypatch.setenv("AIFLOW_REASON_FILE", str(reason))
+    assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (told, b"", b"")
+    assert reason.read_text() == kept
+    reason.write_text("the job's own words")
+    assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
+    assert reason.read_text() == "the job's own words"
+    reason.unlink()
     assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
 
 

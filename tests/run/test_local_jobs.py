@@ -103,6 +103,25 @@ def test_a_python_job_fails_with_the_users_own_words_and_traceback(project, run_
     assert "aiflow_ext" not in log.replace(str(project.root), "")
 
 
+@pytest.mark.parametrize("statement", ["os._exit(0)", "os.execv('/bin/true', ['true'])"])
+def test_a_job_whose_process_ends_well_before_its_last_step_has_failed_and_what_waits_for_it_is_skipped(
+    project, run_json, cli, statement
+):
+    body = """
+        with af.job("a"):
+            af.python(leave)
+            af.python(print, "second")
+        with af.job("b"): af.python(print)
+        af.run_after("b", "a")
+    """
+    project.jobs(body, PY + "a: {}\nb: {}\n", f"import os\ndef leave(): {statement}\n")
+    record = run_json(project)
+    assert (record["exit"], record["state"], record["jobs"]["b"]["state"]) == (1, "FAILED", "SKIPPED")
+    assert "before" in last(record, "a")["reason"]
+    again = json.loads(cli("status", record["run"], "--project", project.root, "--json").stdout)
+    assert again["state"] == "FAILED"
+
+
 def test_a_python_job_that_exits_has_that_exit_code(project, run_json):
     project.jobs('with af.job("bad"): af.python(leave)', PY + "bad: {}\n", "import sys\ndef leave(): sys.exit(4)\n")
     assert last(run_json(project), "bad")["exit_code"] == 4

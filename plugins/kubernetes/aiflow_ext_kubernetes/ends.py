@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.template import CONTAINER
@@ -138,6 +139,8 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
     code, why = int(terminated.get("exitCode", 0)), str(terminated.get("reason") or "")
     status = pod.get("status") or {}
     said = str(terminated.get("message") or "").strip()
+    if said == UNFINISHED and code != 1:  # the container was killed as a whole, its shell included
+        said = ""
     if code == 0 and why not in (*_NOT_STARTED, "ContainerStatusUnknown"):
         return AttemptEvent(native_id, JobState.FINISHED, exit_code=0, time=_time(terminated.get("finishedAt")),
                             restarts=restarts)  # fmt: skip

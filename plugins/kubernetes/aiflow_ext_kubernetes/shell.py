@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 
+from aiflow_ext.model.current import UNFINISHED
+
 # $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. The last
 # ones of stdout and stderr are marks too: who has read them need not ask for more. stderr
 # goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
@@ -21,7 +23,8 @@ import hashlib
 # a signal interrupts it, and then it is asked again (127: it was told already). SIGTERM is ignored before the others
 # are forked: the one that tags must not die of it before it has said so. What a shell forks into the background has
 # SIGINT and SIGQUIT ignored. bash gives them back by "trap -", dash does not and coreutils' env does; with the shell of
-# busybox and nothing else in the image they stay ignored.
+# busybox and nothing else in the image they stay ignored. At the end the reason file is read: where the runner's first
+# word is still in it, exit code 0 becomes 1, and with any other code the word is no reason.
 SCRIPT = """\
 tag=$1
 shift
@@ -69,9 +72,14 @@ while
   [ -n "$asked" ]
 do :
 done
+said=
+[ -z "$AIFLOW_REASON_FILE" ] || IFS= read -r said 2>/dev/null <"$AIFLOW_REASON_FILE"
+if [ "$said" = "UNFINISHED" ]; then
+  if [ "$code" = 0 ]; then code=1; else : >"$AIFLOW_REASON_FILE"; fi
+fi
 printf '%s.\\n' "$tag"
 exit "$code"
-"""
+""".replace("UNFINISHED", UNFINISHED)
 
 # Runs in the image's python, any 3.x: says which of its own needs is not met.
 START = '''\

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiflow_ext.engines.environment import attempt_mark, job_environment
+from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.errors import ConfigError
 from aiflow_ext.translate.secrets import is_secret, plain
 from aiflow_ext_yarn import master
@@ -233,6 +234,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "cwd": "work",
         "mark": mark,
         "reason_file": REASON,
+        **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
         "grace": GRACE,
         "staging": staging,
     }

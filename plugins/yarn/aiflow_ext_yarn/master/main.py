@@ -121,10 +121,11 @@ class Master:
         if ended is None:
             return Outcome(ends.BROKEN, stopped=self.stopped, left=left, reason="the process that kept it was killed")
         kind = ends.SIGNAL if "signal" in ended else ends.EXIT
-        reason = ended.get("reason") or child.reason()
+        code, reason = child.told(ended.get("exit"))
+        reason = ended.get("reason") or reason
         return Outcome(
             kind,
-            exit_code=ended.get("exit"),
+            exit_code=code,
             signal=ended.get("signal"),
             stopped=self.stopped,
             reason=reason,

@@ -86,6 +86,8 @@ class Child:
         self.stdout, self.stderr = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
         self.mark = str(spec["mark"])
         self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None
+        # What the reason file holds while the child is not done: exit code 0 is then no success, but too early an end.
+        self.unfinished = spec.get("unfinished")
         env = {"PATH": PATH, **os.environ}
         env.pop(SPEC_VARIABLE, None)
         env.update((name, values.text(value)) for name, value in spec.get("env", {}).items())
@@ -101,8 +103,14 @@ class Child:
             with open(path, "wb") as file:
                 file.write(data)
 
-    def reason(self) -> str | None:
-        """The line that the child has left in its reason file."""
+    def told(self, code: int | None) -> tuple[int | None, str | None]:
+        """The exit code to tell, and the line that the child has left in its reason file."""
+        reason = self._reason()
+        if reason is None or reason != self.unfinished:
+            return code, reason
+        return (1, reason) if code == 0 else (code, None)
+
+    def _reason(self) -> str | None:
         if self.reason_file is None:
             return None
         try:
