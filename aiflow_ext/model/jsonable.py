@@ -6,11 +6,14 @@ brings it has been loaded. A name that nobody has registered is refused; it is n
 
 from __future__ import annotations
 
+import copyreg
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from math import inf, isfinite, nan
-from typing import Any, ClassVar, TypeVar
+from types import MemberDescriptorType
+from typing import Any, ClassVar, SupportsIndex, TypeVar
 
 from aiflow_ext.model.errors import DataError
 
@@ -47,17 +50,7 @@ class Jsonable:
 
     def to_json(self) -> dict[str, Any]:
         """The attributes to write. Values may be anything that :func:`dumps` takes."""
-        found = dict(getattr(self, "__dict__", {}))
-        for base in type(self).__mro__:
-            slots = base.__dict__.get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                if name in ("__dict__", "__weakref__"):
-                    continue
-                if name.startswith("__") and not name.endswith("__"):  # private: kept under its mangled name
-                    name = f"_{base.__name__.lstrip('_')}{name}"
-                if hasattr(self, name):
-                    found.setdefault(name, getattr(self, name))
-        return {name: value for name, value in found.items() if name not in self.transient}
+        return {name: value for name, value in _attributes(self).items() if name not in self.transient}
 
     @classmethod
     def from_json(cls: type[T], data: dict[str, Any]) -> T:
@@ -74,9 +67,70 @@ class Jsonable:
 
     __hash__ = object.__hash__
 
+    # copy and pickle take every attribute along, also of a frozen class and of one with slots.
+
+    def __getstate__(self) -> Any:
+        return _attributes(self)
+
+    def __setstate__(self, state: Any) -> None:
+        for part in state if isinstance(state, tuple) else (state,):  # a subclass's own may tell __dict__ and slots
+            for name, value in (part or {}).items():
+                object.__setattr__(self, name, value)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        cls: Any = type(self)
+        generated = _without_generated_state(cls)
+        reduced = super().__reduce_ex__(protocol)
+        if generated and isinstance(reduced, tuple) and reduced[0] is copyreg.__newobj__ and len(reduced[1]) == 1:  # type: ignore[attr-defined]
+            return (_blank, *reduced[1:])
+        return reduced
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in Jsonable.to_json(self).items())
         return f"{type(self).__name__}({shown})"
+
+
+def _attributes(value: Jsonable) -> dict[str, Any]:
+    """Everything that is set on the object itself: in its ``__dict__`` and in its slots."""
+    found = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name in ("__dict__", "__weakref__"):
+                continue
+            if name.startswith("__") and not name.endswith("__"):  # private: kept under its mangled name
+                name = f"_{base.__name__.lstrip('_')}{name}"
+            slot = base.__dict__.get(name)
+            if isinstance(slot, MemberDescriptorType):  # not by getattr, which may compute what is not there
+                try:
+                    found.setdefault(name, slot.__get__(value))
+                except AttributeError:  # not set
+                    continue
+    if "_attrs_cached_hash" in found:
+        found["_attrs_cached_hash"] = None  # the hash of a text is another one in the next process
+    return found
+
+
+@cache
+def _without_generated_state(cls: Any) -> bool:
+    """Take away the ``__getstate__`` and ``__setstate__`` that attrs and dataclasses write for a class with slots.
+
+    They know the declared fields alone: what the host has set beside those (platform, properties, env) would be lost
+    with every copy. Returns whether there were any; an author's own are left alone.
+    """
+    found = False
+    for base in cls.__mro__[: cls.__mro__.index(Jsonable)]:
+        for name in ("__getstate__", "__setstate__"):
+            if getattr(vars(base).get(name), "__module__", None) in ("attr._make", "dataclasses"):
+                delattr(base, name)
+                found = True
+    return found
+
+
+def _blank(cls: Any) -> Any:
+    """An object whose attributes are still to be set; its class may be new in this process."""
+    _without_generated_state(cls)
+    return cls.__new__(cls)
 
 
 _PLAIN = frozenset((str, int, bool))  # most of what there is

@@ -10,10 +10,13 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.config import NAMES
 
 T = TypeVar("T")
 
@@ -49,11 +52,21 @@ def fill_in(job: BaseJob, resolved: ResolvedPlugin, sub_graph: AISubGraph, conte
     """Give a generated job its context, and the config and name that it lacks."""
     own = getattr(job, "job_context", None)
     if isinstance(own, JobContext) and type(own) is not JobContext:  # the author's own kind of context is kept
-        for key, value in context.to_json().items():
-            setattr(own, key, value)
+        try:
+            for key, value in context.to_json().items():
+                setattr(own, key, value)
+        except AttributeError as error:
+            raise PluginTypeError(
+                f"the {type(own).__name__} of a job of {resolved.platform}.{resolved.engine} takes no {key!r}: {error}",
+                hint="the host fills in a job's context, its native id last: it cannot be frozen",
+            ) from error
         context = own
-    for attribute, value in (("job_context", context), ("job_config", getattr(job, "job_config", None))):
-        value = sub_graph.config if value is None else value
+    config = getattr(job, "job_config", None)
+    if config is None:
+        config = sub_graph.config
+    elif config is not sub_graph.config:
+        _complete(config, sub_graph.config)
+    for attribute, value in (("job_context", context), ("job_config", config)):
         try:
             object.__setattr__(job, attribute, value)
         except AttributeError as error:
@@ -64,6 +77,16 @@ def fill_in(job: BaseJob, resolved: ResolvedPlugin, sub_graph: AISubGraph, conte
             ) from error
     if job.name is None:
         object.__setattr__(job, "name", sub_graph.name)
+
+
+def _complete(config: object, whole: BaseJobConfig) -> None:
+    """Give a config that ``generate`` made of the host's (``attrs.evolve``) the common values that it was not given."""
+    if isinstance(config, BaseJobConfig):
+        there = Jsonable.to_json(config)
+        for name in NAMES:
+            if name not in there:
+                with contextlib.suppress(AttributeError):  # a property of the author's own
+                    object.__setattr__(config, name, getattr(whole, name))
 
 
 def _raised_at(error: BaseException) -> str:

@@ -106,6 +106,24 @@ class BaseLevel(Support):
             )
 
     @base
+    def test_a_config_is_copied_whole(self) -> None:
+        """The host copies a config for generate, and sends a copy to the attempt host: nothing may be lost in that."""
+        self.trial.write({"job": self.jobs.sleeps(LONG)}, env=VARIABLES)
+        file = self.trial.project / "workflow.yaml"
+        said = json.loads(file.read_text(encoding="utf-8"))
+        said["job"]["properties"] = {**said["job"].get("properties", {}), "kit_text": "a", "kit_list": [1, {"b": None}]}
+        said["*"] = {"timeout": "1h", "retries": 1}
+        file.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+        lost = self.trial.attempt()("lost_in_copies")
+        if lost:
+            complain(
+                f"{self.name}: a copy of the job's config is not whole.\n    " + "\n    ".join(lost),
+                "let __getstate__, __setstate__, __reduce__, __copy__, __deepcopy__, to_json and from_json take every "
+                "attribute along, with those that the host has set, or leave them to af.BaseJobConfig",
+                "configs",
+            )
+
+    @base
     def test_generate_is_offline_and_writes_nothing(self) -> None:
         """Making a job opens no connection, starts no process, and reads no file but of the project, and where the
         variables in ``env`` lead: a cluster's own configuration."""

@@ -28,7 +28,7 @@ from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import StoredPlan, plan_to_data
 from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
-from aiflow_ext.testing.likeness import difference
+from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.watching import Watching
 from aiflow_ext.translate.state import state_folder
@@ -297,6 +297,10 @@ class ClientSide:
         found.append(("generate has changed its sub_graph", difference(graph, encode(anew.sub_graph))))
         found.append(("generate has changed its project_desc", difference(desc, encode(self.plan.desc))))
         return [f"{words}: {what}" for words, what in found if what is not None]
+
+    def do_lost_in_copies(self) -> list[str]:
+        """What a copy of the job's config lacks, or has otherwise."""
+        return lost_in_copies(self.planned.config)
 
     def do_watched(self, call: str, readable: list[str]) -> list[str]:
         """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before.

@@ -1,11 +1,27 @@
-"""Whether two jobs are equal, and where they first differ."""
+"""Whether two jobs, or a config and its copies, are equal, and where they first differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import pickle
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import FunctionType, ModuleType
 from typing import Any
+
+import cloudpickle
+
+from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.jsonable import Jsonable, dumps, loads
+from aiflow_ext.translate.config import NAMES
+
+# Each way in which the host copies a config: for an author's code to change, and to send it to an attempt host.
+_COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "a pickle": lambda config: pickle.loads(cloudpickle.dumps(config)),
+    "af.dumps and af.loads": lambda config: loads(dumps(config)),
+}
 
 
 def difference(one: Any, other: Any, where: str = "it") -> str | None:
@@ -55,3 +71,32 @@ def _says_equal(one: Any, other: Any) -> bool:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def lost_in_copies(config: BaseJobConfig) -> list[str]:
+    """What a copy of ``config`` lacks or has otherwise, in words.
+
+    A config that cannot be copied in one of the ways is not wrong, as long as it is data or can be pickled.
+    """
+    before, found, refused = _whole(config), [], {}
+    for how, copied in _COPIES.items():
+        try:
+            made = copied(config)
+            after = _whole(made)
+        except Exception as error:
+            refused[how] = f"{how}: {type(error).__name__}: {error}"
+            continue
+        if type(made) is not type(config):
+            found.append(f"{how} gives a {type(made).__name__}")
+            continue
+        for name, value in before.items():
+            what = f"{name} is lost" if name not in after else difference(value, after[name], name)
+            if what is not None:
+                found.append(f"{how}: {what}")
+    lasting = ("a pickle", "af.dumps and af.loads")
+    return found + ([refused[how] for how in lasting] if refused.keys() >= {*lasting} else [])
+
+
+def _whole(config: BaseJobConfig) -> dict[str, Any]:
+    """The common values, and whatever else is set on the object; past a to_json of its author's."""
+    return {name: getattr(config, name, None) for name in NAMES} | Jsonable.to_json(config)

@@ -77,6 +77,12 @@ def test_a_config_may_be_an_attrs_class(ran):
     assert shown(ran, "instance")["config"]["words"] == "['a', 'b']"
 
 
+def test_a_config_that_generate_makes_of_the_given_one_has_the_common_values_too(ran):
+    config = shown(ran, "instance")["config"]
+    assert (config["size"], config["platform"], config["engine"]) == ("7", "shapes", "instance")
+    assert (config["env"], config["properties"]) == ("{'COLOUR': 'blue'}", "{'alpha': 0.5}")
+
+
 def test_a_config_may_have_common_keys_as_parameters_of_its_own(ran):
     config = shown(ran, "factory")["config"]
     assert (config["limit"], config["variables"]) == ("120", "{'COLOUR': 'green'}")

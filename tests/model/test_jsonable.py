@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import functools
 import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import attr
 import attrs
+import cloudpickle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,6 +155,143 @@ def test_attrs_classes_come_back_with_common_keys_that_the_host_has_set(made: af
     back = af.loads(af.dumps(made), expect=type(made))
     assert back == made
     assert (back.retries, back.exec_mode) == (4, af.ExecutionMode.BATCH)
+
+
+@attrs.frozen(cache_hash=True)
+class CachedConfig(af.BaseJobConfig):
+    nested: str = "i"
+
+    @functools.cached_property
+    def costly(self) -> str:
+        raise RuntimeError("this is computed where it is asked for, and nowhere else")
+
+
+@attrs.define
+class MoreConfig(AttrsConfig):
+    more: str = "m"
+
+
+@attr.s(slots=True, auto_attribs=True)
+class OldConfig(af.BaseJobConfig):
+    memory: str = "1Gi"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(af.BaseJobConfig):
+    memory: str = "1Gi"
+
+
+@dataclasses.dataclass(slots=True)
+class SlottedDataConfig(af.BaseJobConfig):
+    memory: str = "1Gi"
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class FrozenDataConfig(af.BaseJobConfig):
+    memory: str = "1Gi"
+
+
+class SlotsConfig(af.BaseJobConfig):
+    __slots__ = ("__secret", "memory")
+
+    def __init__(self) -> None:
+        self.memory, self.__secret = "1Gi", (1,)
+
+
+class OpenedConfig(SlotsConfig):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = [1]
+
+
+@attrs.define
+class AttrsHandler(af.AbstractJobHandler):
+    url: str
+
+
+@attrs.frozen
+class AttrsContext(af.JobContext):
+    token: str = "t"
+
+
+@attrs.define
+class AttrsJob(af.BaseJob):
+    script: str
+
+
+@attrs.frozen
+class AttrsPlatform(af.AbstractPlatform):
+    address: str = "a"
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "data": lambda value: af.loads(af.dumps(value), expect=type(value)),
+    "cloudpickle": lambda value: pickle.loads(cloudpickle.dumps(value)),
+    **{f"pickle {n}": lambda value, n=n: pickle.loads(pickle.dumps(value, n)) for n in range(2, 6)},
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        AttrsConfig(Nested("i"), [Nested("j")]), FrozenConfig(Nested("i")), OpenConfig("2Gi"), CachedConfig("j"),
+        MoreConfig(Nested("i")), OldConfig("2Gi"), DataConfig("2Gi"), SlottedDataConfig("2Gi"), FrozenDataConfig("2Gi"),
+        SlotsConfig(), OpenedConfig(), PlainConfig("fast"), AttrsHandler("u"), AttrsContext("t2"), AttrsJob("s"),
+        AttrsPlatform("b"),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_copy_keeps_what_was_set_beside_the_declared_fields(value: Any, how: str) -> None:
+    value = copy.copy(value)
+    for name, what in {"properties": {"a": [1]}, "env": {"T": "x"}, "platform": "slurm", "extra": (1, 2)}.items():
+        object.__setattr__(value, name, what)
+    back = COPIES[how](value)
+    assert type(back) is type(value)
+    assert attributes(back) == attributes(value)
+    assert back == value
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """What is set on an object, found by another way than the product's."""
+    return {name: getattr(value, name) for name in dir(value) if name != "costly" and not callable(getattr(value, name))
+            and name not in ("__annotations__", "__dict__", "__doc__", "__module__", "__weakref__")}  # fmt: skip
+
+
+def test_a_slotted_object_that_holds_itself_is_copied() -> None:
+    handler = AttrsHandler("u")
+    handler.me = {"again": handler}  # type: ignore[attr-defined]
+    for how in ("deepcopy", "pickle 5"):
+        back = COPIES[how](handler)
+        assert back.me["again"] is back
+
+
+def test_a_pickle_is_opened_whole_where_the_class_was_never_copied(tmp_path: Path) -> None:
+    (tmp_path / "slotted.py").write_text(
+        "import attrs, aiflow_ext as af\n@attrs.frozen\nclass Slotted(af.BaseJobConfig):\n    own: int = 1\n"
+    )
+    writes = "import sys, pickle, slotted; c = slotted.Slotted(2); object.__setattr__(c, 'env', {'A': 'b'})\n"
+    writes += "sys.stdout.buffer.write(pickle.dumps(c))"
+    reads = "import sys, pickle; c = pickle.load(sys.stdin.buffer); print(c.own, c.env)"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    written = subprocess.run([sys.executable, "-c", writes], env=env, capture_output=True, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", reads], env=env, input=written, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "2 {'A': 'b'}"
+
+
+class KeepsALittle(af.AbstractJobHandler):
+    def __init__(self) -> None:
+        self.url, self.connection = "u", object()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url}
+
+
+def test_an_authors_own_state_is_what_is_copied() -> None:
+    back = copy.deepcopy(KeepsALittle())
+    assert vars(back) == {"url": "u"}
 
 
 def test_what_belongs_to_this_process_alone_is_not_written() -> None:

@@ -26,6 +26,7 @@ MANY = "test_many_jobs_at_once"
 OUTPUT = "test_standard_output_is_left_alone"
 WAITING = "test_waiting_costs_nothing"
 ELSEWHERE = "test_another_process_learns_of_a_failure"
+COPIED = "test_a_config_is_copied_whole"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
 # Module, class, the test that must fail, and words that its author must read.
@@ -56,6 +57,9 @@ WRONG = [
     ("wrong_handlers", "AttachesNothing", HANDLER, "attach: TypeError: it returned None"),
     ("wrong_handlers", "KnowsTheEndedOnly", LOOKUP, "lookup says UNKNOWN instead of FOUND"),
     ("wrong_base", "WaitsInStop", "test_stop_comes_twice", "no answer"),
+    ("wrong_base", "ForgetsItsProperties", COPIED, "copy.deepcopy: properties['kit_text'] is there only the first"),
+    ("wrong_base", "CopiesByHand", COPIED, "copy.deepcopy: properties['kit_text'] is there only the first"),
+    ("wrong_base", "WritesALittle", COPIED, "af.dumps and af.loads: env['KIT_QUOTES']"),
     ("wrong_base", "HasAClock", REPEATABLE, "script"),
     ("wrong_durable", "ChangesItsGraph", REPEATABLE, "changed its sub_graph"),
     ("wrong_base", "WritesInTheProject", OFFLINE, "job.sh"),
@@ -119,8 +123,8 @@ WRONG = [
 # They use up the patience that there is.
 HANGING = ("WaitsForEver", "FillsAPipe", "OneAtATime", "WatchesTheFirst", "LogsAtTheEnd", "SubmitsAndWaits",
            "WaitsInStop", "NotesBeforeTheStart")  # fmt: skip
-RIGHT = [("wrong_base", "RightBase"), ("wrong_durable", "RightDurable"), ("wrong_by_hand", "RightByHand"),
-         ("wrong_durable", "RightSlowly")]  # fmt: skip
+RIGHT = [("wrong_base", "RightBase"), ("wrong_base", "RightSlotted"), ("wrong_durable", "RightDurable"),
+         ("wrong_by_hand", "RightByHand"), ("wrong_durable", "RightSlowly")]  # fmt: skip
 
 
 def kebab(name: str) -> str:
@@ -142,6 +146,7 @@ def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     durable = {test for module, _, test, _ in WRONG if module in ours} - {REPEATABLE}
     asked = [f"Test{name}::{test}" for _, name, test, _ in WRONG]
     asked += [f"TestRightBase::{test}" for test in tests if test not in durable or test == LOOKUP]
+    asked += [f"TestRightSlotted::{test}" for test in (COPIED, REPEATABLE, "test_odd_environment")]
     asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
     asked += [f"TestRight{name}::{test}" for name in ("ByHand", "Slowly") for test in (KILLED, LOOKUP, MANY, HANDLER)]
     return kit_runner(

@@ -75,7 +75,10 @@ class Base(af.AbstractJobPlugin):
             assert node.properties is not None
         nodes = [(node.kind, dict(node.properties)) for node in sub_graph.nodes]
         print("printed by generate")
-        job = Job(af.JobContext(), sub_graph.config, nodes)
+        config = sub_graph.config
+        if attrs.has(type(config)):
+            config = attrs.evolve(config, size=7)
+        job = Job(af.JobContext(), config, nodes)
         job.taken = sub_graph.config.properties.pop("taken", "gone")
         return job
 

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 import aiflow_ext as af
 from aiflow_ext.engines import CmdLineEngine
 from aiflow_ext.engines.bundle import build_bundle
@@ -90,6 +92,27 @@ class RightBase:
         return CmdLineEngine
 
 
+@attrs.frozen
+class SlottedConfig(af.AbstractJobConfig):
+    queue: str = "all"
+
+
+class RightSlotted(RightBase):
+    """Nor with this one, whose config has slots, and is changed by generate."""
+
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        job.job_config = attrs.evolve(sub_graph.config, queue="night")
+        return job
+
+    def run(self, job, **options: Any) -> int:
+        assert job.job_config.queue == "night"
+        return super().run(job, **options)
+
+    def job_config_type(self):
+        return SlottedConfig
+
+
 class WrongPlatformName(RightBase):
     def platform(self):
         return platform_named("elsewhere")
@@ -109,6 +132,44 @@ class HasAClock(RightBase):
         job = super().generate(sub_graph, project_desc)
         job.script += f"# {time.time_ns()}\n"
         return job
+
+
+class ForgetfulConfig(af.AbstractJobConfig):
+    def __init__(self, queue: str = "all") -> None:
+        self.queue = queue
+
+    def __getstate__(self):
+        return {"queue": self.queue}
+
+
+class ForgetsItsProperties(RightBase):
+    """Its config's own state is what its own ``__init__`` knows."""
+
+    def job_config_type(self):
+        return ForgetfulConfig
+
+
+class DeepConfig(af.AbstractJobConfig):
+    def __init__(self, queue: str = "all") -> None:
+        self.queue = queue
+
+    def __deepcopy__(self, memo):
+        return DeepConfig(self.queue)
+
+
+class CopiesByHand(RightBase):
+    def job_config_type(self):
+        return DeepConfig
+
+
+class TerseConfig(af.AbstractJobConfig):
+    def to_json(self):
+        return {"platform": self.platform, "engine": self.engine, "job_name": self.job_name}
+
+
+class WritesALittle(RightBase):
+    def job_config_type(self):
+        return TerseConfig
 
 
 class WritesInTheProject(RightBase):
