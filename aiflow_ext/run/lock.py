@@ -30,7 +30,7 @@ class DriverLock:
         except OSError as error:
             raise unwritable(run_folder, error) from error
         deadline = time.monotonic() + PATIENCE
-        while not journal.lock(self._file):
+        while not self._lock(run_folder):
             pid, looks = _signature(self._file)
             if looks and not looking and time.monotonic() < deadline:
                 time.sleep(0.01)
@@ -47,6 +47,17 @@ class DriverLock:
         except OSError as error:
             os.close(self._file)
             raise unwritable(run_folder, error) from error
+
+    def _lock(self, run_folder: Path) -> bool:
+        try:
+            return journal.lock(self._file)
+        except OSError as error:
+            os.close(self._file)
+            raise StateError(
+                f"a run cannot be locked here: {error.strerror}",
+                where=str(run_folder),
+                hint="keep state on a local disk (AIFLOW_STATE=/path), on a machine with Linux 5.4 or newer",
+            ) from error
 
     def release(self) -> None:
         """Let another driver have the run."""

@@ -12,9 +12,10 @@ module here is for:
     sweep       ending everything that a process started
     clock       a folder's own clock, which nobody sets
     proc        what the kernel tells of processes
+    kernel      what the kernel has, also where the interpreter was compiled without it
 
-The daemon's half (daemon, processes, sweep, journal, clock, proc) runs without site-packages and imports nothing heavy,
-so that a supervisor is up in a moment and stays small.
+The daemon's half (daemon, processes, sweep, journal, clock, proc, kernel) runs without site-packages and imports
+nothing heavy, so that a supervisor is up in a moment and stays small.
 """
 
 from __future__ import annotations

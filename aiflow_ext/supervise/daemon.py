@@ -11,7 +11,6 @@ line as it is written.
 from __future__ import annotations
 
 import collections
-import ctypes
 import json
 import os
 import selectors
@@ -25,7 +24,7 @@ if __name__ == "__main__":
     # Found last, so that nothing beside aiflow_ext can stand in for the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from aiflow_ext.supervise import proc
+from aiflow_ext.supervise import kernel, proc
 from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock
 from aiflow_ext.supervise.processes import Processes, default_signals, print_error
 
@@ -33,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PR_SET_CHILD_SUBREAPER = 36
 LONGEST_REQUEST = 64 << 20
 # A subscriber that reads nothing (a stopped driver) is let go; it reads the journal when it comes back.
 LONGEST_BACKLOG = 4 << 20
@@ -403,9 +401,7 @@ def main() -> None:
             os.write(ready, b"taken\n")
             return
         default_signals()
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+        kernel.become_subreaper()
         _sign(held)
         daemon = Daemon(folder, idle)
     except OSError as error:

@@ -15,6 +15,8 @@ import os
 import re
 import struct
 
+from aiflow_ext.supervise import kernel
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,11 +40,11 @@ REBOOTED = "the machine was rebooted"
 def lock(descriptor: int) -> bool:
     """Take the folder's lock for as long as ``descriptor`` (or a copy in a child that has not executed yet) is open."""
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
+        fcntl.fcntl(descriptor, kernel.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        raise
+        raise _no_locks(error) from error
     return True
 
 
@@ -73,9 +75,18 @@ def signed_boot(folder: int) -> str | None:
 
 def locked_file(descriptor: int) -> bool:
     """Whether somebody else holds the lock of this open file."""
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
+    try:
+        answer = fcntl.fcntl(descriptor, kernel.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
+    except OSError as error:
+        raise _no_locks(error) from error
     kind: int = struct.unpack_from("h", answer)[0]
     return kind != fcntl.F_UNLCK
+
+
+def _no_locks(error: OSError) -> OSError:
+    # A kernel that only looks like Linux (a sandbox's), or a file system without locks.
+    words = f"this kernel or this file system has no locks of open files (F_OFD_SETLK): {error.strerror}"
+    return OSError(error.errno, words)
 
 
 def _flock(kind: int) -> bytes:

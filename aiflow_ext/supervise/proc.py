@@ -6,6 +6,8 @@ import os
 import struct
 import time
 
+from aiflow_ext.supervise import kernel
+
 MARK_VARIABLE = b"AIFLOW_MARK="
 _boot = ""
 
@@ -130,7 +132,7 @@ class Snapshot:
 def open_pidfd(pid: int, start: int) -> int | None:
     """A descriptor that becomes readable when this very process ends; None: it is gone, or there is none to be had."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = kernel.pidfd_open(pid)
     except OSError:
         return None
     # Only now is the pid held: was it still ours?

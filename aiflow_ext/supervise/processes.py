@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 
-from aiflow_ext.supervise import proc
+from aiflow_ext.supervise import kernel, proc
 from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter, encode
 from aiflow_ext.supervise.sweep import Sweep
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 LEFTOVER_GRACE = 2.0
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _OWN_UMASK = 0o077
 RETRY_JOURNAL = 1.0
 # Adopted processes for which there was no pidfd (out of descriptors) are looked at this often.
@@ -211,10 +210,7 @@ class Processes:
             os.chdir(spec["cwd"])
             os.umask(umask)
             # Everything else is close-on-exec: the lock is kept until then, and no longer.
-            streams = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((self._null, *opened))]
-            return os.posix_spawn(
-                _program(argv[0], env), argv, env, file_actions=streams, setsid=True, setsigmask=(), setsigdef=_RESTORED
-            )
+            return kernel.spawn(_program(argv[0], env), argv, env, (self._null, *opened))
         finally:
             os.umask(_OWN_UMASK)
             os.chdir("/")
@@ -447,7 +443,7 @@ def default_signals() -> None:
     """What children get: every signal at its default, none blocked. Handlers are reset by exec, ignoring is not."""
     for number in signal.valid_signals():
         # Python's own two, SIGPIPE and SIGXFSZ, are restored at the spawn.
-        if signal.getsignal(number) is signal.SIG_IGN and number not in _RESTORED:
+        if signal.getsignal(number) is signal.SIG_IGN and number not in kernel.PYTHON_IGNORES:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -16,7 +16,7 @@ import pytest
 
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext.run.store import Store
-from aiflow_ext.supervise import Supervisor
+from aiflow_ext.supervise import Supervisor, kernel
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -122,7 +122,7 @@ class Bench:
 
     def kill_supervisor(self) -> None:
         pid = int((self.project.run_folder / "supervisor.lock").read_text().split()[0])
-        descriptor = os.pidfd_open(pid)
+        descriptor = kernel.pidfd_open(pid)
         os.kill(pid, signal.SIGKILL)
         assert select.select([descriptor], [], [], 20)[0]
         os.close(descriptor)

@@ -33,7 +33,7 @@ from typing import Any
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
-from aiflow_ext.supervise import Supervisor
+from aiflow_ext.supervise import Supervisor, kernel
 
 MOST_KILLS = 14  # of one run; then it may come to its end
 PATIENCE = 120.0  # seconds for a driver that nobody kills
@@ -283,14 +283,14 @@ class Bench:
         pid = os.fork()
         if pid == 0:
             self._become_driver(argv, calls)
-        pidfd = os.pidfd_open(pid)
+        pidfd = kernel.pidfd_open(pid)
         stopper = threading.Event()
         killer = threading.Thread(target=self._kill_supervisors, args=(stopper,))
         if self.supervisors and killed:
             killer.start()
         ended = bool(select.select([pidfd], [], [], PATIENCE if way == "calls" else seconds)[0])
         if not ended:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            kernel.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
         status = os.waitpid(pid, 0)[1]
         stopper.set()

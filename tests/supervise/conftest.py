@@ -6,6 +6,8 @@ import json
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from aiflow_ext.supervise import ProcessRecord, ProcessSpec, Supervisor
+from aiflow_ext.supervise import ProcessRecord, ProcessSpec, Supervisor, kernel
 
 PATIENCE = 20.0
 
@@ -100,13 +102,19 @@ class Kit:
     def gone(pid: int) -> None:
         """Wait until ``pid`` has ended."""
         try:
-            descriptor = os.pidfd_open(pid)
+            descriptor = kernel.pidfd_open(pid)
         except ProcessLookupError:
             return
         try:
             assert select.select([descriptor], [], [], PATIENCE)[0], f"process {pid} lives"
         finally:
             os.close(descriptor)
+
+    @staticmethod
+    def bare_interpreter() -> int:
+        """The kB of memory that this interpreter has by itself; a standalone one has more than most."""
+        tell = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
+        return int(subprocess.check_output([sys.executable, "-I", "-S", "-c", tell]))
 
     @staticmethod
     def alive(pid: int) -> bool:
@@ -135,10 +143,10 @@ class Kit:
             self.end(id)
         self.supervisor.close()
         try:
-            descriptor = os.pidfd_open(self.daemon())
+            descriptor = kernel.pidfd_open(self.daemon())
         except (ProcessLookupError, FileNotFoundError):
             return
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        kernel.pidfd_send_signal(descriptor, signal.SIGTERM)
         assert select.select([descriptor], [], [], PATIENCE)[0], "the supervisor did not leave"
         os.close(descriptor)
 

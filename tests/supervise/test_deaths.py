@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from aiflow_ext.supervise import Supervisor, SupervisorError
+from aiflow_ext.supervise import Supervisor, SupervisorError, kernel
 from aiflow_ext.supervise.proc import exit_status, open_pidfd
 
 
 def kernel_tells_ends_of_strangers() -> bool:
     """Whether this kernel keeps the exit status of a reaped process for a pidfd (Linux 6.15 and newer)."""
     child = subprocess.Popen(["/bin/sh", "-c", "read x; exit 9"], stdin=subprocess.PIPE)
-    pidfd = os.pidfd_open(child.pid)
+    pidfd = kernel.pidfd_open(child.pid)
     assert child.stdin is not None
     child.stdin.close()
     child.wait()

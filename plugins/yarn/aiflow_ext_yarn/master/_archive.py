@@ -9,7 +9,7 @@ import zipfile
 from importlib import resources
 
 MODULES = ("__init__", "credentials", "keeper", "main", "outcome", "protocol", "rpc", "sasl", "spec", "staging", "wire")
-SHARED = ("proc", "sweep")
+SHARED = ("kernel", "proc", "sweep")
 MAIN = "import sys\nfrom aiflow_ext_yarn.master.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
