@@ -74,10 +74,10 @@ def cli(cli_env: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[st
     def call(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         options.setdefault("env", cli_env)
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("text", True)
         return subprocess.run(
             [sys.executable, "-m", "aiflow_ext", *map(str, args)],
             capture_output=True,
-            text=True,
             timeout=120,
             **options,
         )

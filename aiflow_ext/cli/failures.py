@@ -57,5 +57,8 @@ def show(error: AiflowError, *, as_json: bool = False) -> None:
 
 def _shorter(where: str) -> str:
     """A path below the current folder without that folder."""
-    here = os.getcwd() + os.sep
+    try:
+        here = os.getcwd() + os.sep
+    except FileNotFoundError:  # it was removed
+        return where
     return where[len(here) :] if where.startswith(here) else where

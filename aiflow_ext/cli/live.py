@@ -14,7 +14,7 @@ from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, duration, run_table
+from aiflow_ext.cli.show import clock, duration, path_shown, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
@@ -226,7 +226,7 @@ def _say_how_it_ended(run: Run, record: RunRecord) -> None:
         if last is not None:
             for line in _tail(os.path.join(last.folder, "stderr")):
                 print(f"    {line}")
-            print(f"    logs: {_nearer(last.folder)}{os.sep}stdout, stderr")
+            print(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr")
     files = files_of(run.plan, record)
     for found in files:
         print(f"{found['job']} wrote {_nearer(found['path'])}")
@@ -249,5 +249,5 @@ def _nearer(path: str) -> str:
     try:
         near = os.path.relpath(path)
     except FileNotFoundError:  # the folder that this process is in was removed
-        return path
-    return path if near.startswith("..") else near
+        near = path
+    return path_shown(path if near.startswith("..") else near)

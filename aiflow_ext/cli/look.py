@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, duration, print_table, run_table
+from aiflow_ext.cli.show import clock, duration, path_shown, print_table, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.lock import FILE, is_stopped
@@ -39,7 +39,8 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
             state = "not driven"
         jobs = ", ".join(f"{count} {name}" for name, count in sorted(run["jobs"].items()))
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started_at"]))
-        rows.append((run["run"], state, began, duration(run["started_at"], run["ended_at"]), jobs, run["project"]))
+        rows.append((run["run"], state, began, duration(run["started_at"], run["ended_at"]), jobs,
+                     path_shown(run["project"])))  # fmt: skip
     if not rows and stdout().isatty():
         print("no runs yet: aiflow-ext run PROJECT")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Iterable, Sequence
@@ -123,6 +124,17 @@ def run_table(record: RunRecord, now: float, limit: int = 60) -> Table:
     if len(record.jobs) > limit:
         table.add_row(f"... {len(record.jobs) - limit} more")
     return table
+
+
+def path_shown(path: str) -> str:
+    """A path as it is; one that a terminal or a line cannot show, quoted so that a shell takes it."""
+    if path.isprintable():
+        return path
+    quoted = "".join(
+        char if char.isprintable() and char not in "\\'" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in path
+    )
+    return f"$'{quoted}'"
 
 
 def duration(start: float | None, end: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -17,18 +18,21 @@ _NETWORK = frozenset(
 )  # fmt: skip
 
 
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes space, tab, newline and backslash
+
+
 def file_system_of(folder: Path) -> str:
     """The type of the file system that holds ``folder``; empty where that cannot be told."""
     found, depth = "", -1
-    target = os.path.realpath(folder)
+    target = os.path.realpath(os.fsencode(folder))
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        with open("/proc/self/mountinfo", "rb") as mounts:
             for line in mounts:
-                before, _, after = line.partition(" - ")
-                point = before.split(" ")[4].encode().decode("unicode_escape", "replace")
-                inside = target == point or target.startswith(point.rstrip("/") + "/")
+                before, _, after = line.partition(b" - ")
+                point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split(b" ")[4])
+                inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
                 if inside and len(point) >= depth:
-                    found, depth = after.split(" ")[0], len(point)
+                    found, depth = os.fsdecode(after.split(b" ")[0]), len(point)
     except OSError:
         return ""
     return found

@@ -68,6 +68,7 @@ _PUT_ATTEMPT = (
 )
 _values_of = attrgetter(*_ATTEMPT)
 _STATE = _ATTEMPT.index("state")
+_TEXTS = [_ATTEMPT.index(name) for name in ("native_id", "folder", "reason")]
 _PUT_TRANSITION = "insert into transitions values (?,?,?,?,?,?,?,?,?,?,?)"
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
 _FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned")
@@ -123,8 +124,8 @@ class Store:
         with self.writing() as db:
             db.execute(
                 "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
-                (record.run_id, record.workflow, record.project, record.folder, str(record.state), record.started_at,
-                 None, json.dumps(own), json.dumps(options), firing),
+                (record.run_id, record.workflow, to_column(record.project), to_column(record.folder), str(record.state),
+                 record.started_at, None, json.dumps(own), json.dumps(options), to_column(firing)),
             )  # fmt: skip
             db.executemany(
                 "insert into planned values (?,?,?,?)",
@@ -135,7 +136,7 @@ class Store:
             )
             db.executemany(
                 "insert into jobs values (?,?,?,?,?,?,?)",
-                [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), job.reason)
+                [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), to_column(job.reason))
                  for place, job in enumerate(record.jobs.values())],
             )  # fmt: skip
 
@@ -147,14 +148,15 @@ class Store:
             ).fetchone()
             if row is None:
                 raise KeyError(run_id)
-            now = self._moved(row[1], row[2])
-            record = RunRecord(run_id, row[0], now(row[1]), now(row[2]), row[3])
+            project, folder = map(from_column, row[1:3])
+            now = self._moved(project, folder)
+            record = RunRecord(run_id, row[0], now(project), now(folder), row[3])
             record.ended_at, record.state = row[4], JobState(row[5])
             for name, platform, engine, state, reason in self._db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
             ):
                 job = record.jobs[name] = JobRecord(name, platform, engine)
-                job.state, job.reason = JobState(state), reason
+                job.state, job.reason = JobState(state), from_column(reason)
             for name, number, *values in self._db.execute(
                 f"select job, number, {', '.join(_ATTEMPT)} from attempts where run = ? order by job, number", (run_id,)
             ):
@@ -163,8 +165,8 @@ class Store:
                 for flag in _FLAGS:
                     setattr(attempt, flag, bool(getattr(attempt, flag)))
                 attempt.state = JobState(attempt.state)
-                attempt.folder = now(attempt.folder)
-                attempt.native_id = None if attempt.native_id is None else now(attempt.native_id)
+                attempt.folder, attempt.reason = now(from_column(attempt.folder)), from_column(attempt.reason)
+                attempt.native_id = None if attempt.native_id is None else now(from_column(attempt.native_id))
                 record.jobs[name].attempts.append(attempt)
             return record
 
@@ -174,7 +176,7 @@ class Store:
             plan, options, project, folder = self._db.execute(
                 "select plan, options, project, folder from runs where run = ?", (run_id,)
             ).fetchone()
-            data, now = json.loads(plan), self._moved(project, folder)
+            data, now = json.loads(plan), self._moved(from_column(project), from_column(folder))
             desc = data["project"]
             desc.update({key: now(desc[key]) for key in ("root", "artifacts")})
             desc["resources"] = {name: now(path) for name, path in desc["resources"].items()}
@@ -205,8 +207,9 @@ class Store:
             keys = ("run", "workflow", "project", "folder", "state", "started_at", "ended_at")
             found = [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
             for run in found:
-                now = self._moved(run["project"], run["folder"])
-                run.update(project=now(run["project"]), folder=now(run["folder"]))
+                project, folder = from_column(run["project"]), from_column(run["folder"])
+                now = self._moved(project, folder)
+                run.update(project=now(project), folder=now(folder))
             return found
 
     def settle(self, run_id: str) -> str | None:
@@ -215,20 +218,21 @@ class Store:
         For who drives the run: everybody else is shown them so.
         """
         with self._told("read"):
-            project, folder = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
+            row = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
+            project, folder = map(from_column, row)
         record, plan, promised = self.run(run_id), self.plan(run_id)[0], self.promised(run_id)
         if record.folder == folder:
             return None
         with self.writing() as db:
             db.execute("update runs set project = ?, folder = ?, plan = ? where run = ?",
-                       (record.project, record.folder, json.dumps(plan), run_id))  # fmt: skip
+                       (to_column(record.project), to_column(record.folder), json.dumps(plan), run_id))  # fmt: skip
             db.executemany(
                 "update attempts set folder = ?, native_id = ? where run = ? and job = ? and number = ?",
-                [(attempt.folder, attempt.native_id, run_id, job.name, attempt.number)
+                [(to_column(attempt.folder), to_column(attempt.native_id), run_id, job.name, attempt.number)
                  for job in record.jobs.values() for attempt in job.attempts],
             )  # fmt: skip
             db.executemany("update promised set native_id = ? where run = ? and job = ?",
-                           [(native_id, run_id, job) for job, _, native_id in promised])  # fmt: skip
+                           [(to_column(native_id), run_id, job) for job, _, native_id in promised])  # fmt: skip
         return str(project)
 
     def _moved(self, project: str, folder: str) -> Callable[[str], str]:
@@ -253,7 +257,7 @@ class Store:
         with self.writing() as db:
             db.executemany(
                 "update jobs set state = ?, reason = ? where run = ? and name = ?",
-                [(str(job.state), job.reason, record.run_id, job.name) for job in reopened],
+                [(str(job.state), to_column(job.reason), record.run_id, job.name) for job in reopened],
             )
             values = (str(record.state), record.ended_at, record.run_id)
             db.execute("update runs set state = ?, ended_at = ? where run = ?", values)
@@ -329,15 +333,16 @@ class Store:
                 db.execute("insert or replace into told values (?, ?)", (run_id, told))
             db.executemany(_PUT_ATTEMPT, [(run_id, each.job, each.number, *_values(each)) for each in attempts])
             db.executemany("update jobs set state = ?, reason = ? where run = ? and name = ?",
-                           [(job.state.value, job.reason, run_id, job.name) for job in jobs])  # fmt: skip
+                           [(job.state.value, to_column(job.reason), run_id, job.name) for job in jobs])  # fmt: skip
             db.executemany(
                 _PUT_TRANSITION,
-                [(run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time, t.native_id, t.exit_code,
-                  t.signal, t.reason) for t in transitions],
+                [(run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time, to_column(t.native_id),
+                  t.exit_code, t.signal, to_column(t.reason)) for t in transitions],
             )  # fmt: skip
             if promises:
                 db.executemany("insert or replace into promised values (?, ?, ?, ?)",
-                               [(run_id, job, *promise) for job, promise in promises.items()])  # fmt: skip
+                               [(run_id, job, number, to_column(native_id))
+                                for job, (number, native_id) in promises.items()])  # fmt: skip
 
     def promised(self, run_id: str) -> list[tuple[str, int, str]]:
         """Job, number and native id of attempts that may have been started whatever is recorded of them."""
@@ -345,8 +350,9 @@ class Store:
             rows = self._db.execute("select job, number, native_id from promised where run = ?", (run_id,)).fetchall()
             if not rows:
                 return []
-            now = self._moved(*self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone())
-            return [(job, number, now(native_id)) for job, number, native_id in rows]
+            row = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
+            now = self._moved(*map(from_column, row))
+            return [(job, number, now(from_column(native_id))) for job, number, native_id in rows]
 
     def drop_promises(self, run_id: str) -> None:
         """Nothing of a run may have been started but what is on record."""
@@ -364,8 +370,9 @@ class Store:
         with self._told("read"):
             rows = self._db.execute("select * from transitions where run = ? and seq > ? order by seq", (run_id, after))
             return [
-                Transition(seq, run, job, attempt, JobState(state), JobState(previous), moment, native_id=native_id,
-                           exit_code=exit_code, signal=signal, reason=reason)
+                Transition(seq, run, job, attempt, JobState(state), JobState(previous), moment,
+                           native_id=from_column(native_id), exit_code=exit_code, signal=signal,
+                           reason=from_column(reason))
                 for run, seq, job, attempt, state, previous, moment, native_id, exit_code, signal, reason in rows
             ]  # fmt: skip
 
@@ -466,4 +473,26 @@ class Store:
 def _values(attempt: AttemptRecord) -> list[Any]:
     values = list(_values_of(attempt))
     values[_STATE] = attempt.state.value
+    for place in _TEXTS:
+        values[place] = to_column(values[place])
     return values
+
+
+def to_column(text: str | None) -> str | bytes | None:
+    """A path, or words that may quote one, as SQLite takes it: text; of what is not UTF-8 on disk, its bytes."""
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeEncodeError):
+            return os.fsencode(text)
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def from_column(value: Any) -> Any:
+    """What :func:`to_column` was given."""
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    return value

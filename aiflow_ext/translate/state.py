@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+_LONGEST = 200  # bytes of a project's name in the name of its folder: the file systems' limit is 255 for all of it
+
 
 def state_folder(root: str | os.PathLike[str]) -> Path:
     """``.aiflow`` in the project's folder, or a folder of the project's own below ``$AIFLOW_STATE``."""
@@ -13,4 +15,5 @@ def state_folder(root: str | os.PathLike[str]) -> Path:
     if not elsewhere:
         return Path(root) / ".aiflow"
     mark = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
-    return Path(elsewhere).expanduser().resolve() / f"{Path(root).name}-{mark}"
+    name = os.fsencode(Path(root).name)[:_LONGEST].decode(errors="ignore")
+    return Path(os.path.expanduser(elsewhere)).resolve() / f"{name}-{mark}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 import aiflow_ext as af
 from aiflow_ext.run.observe import list_runs
+from aiflow_ext.run.start import AlreadyFiredError
+from tests.conftest import Project
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -66,3 +70,60 @@ def test_runs_by_two_paths_are_in_one_store(one_job, tmp_path):
     records = [af.run_project(path) for path in (one_job.root, tmp_path / "link")]
     assert {record.project for record in records} == {str(one_job.root)}
     assert {run["run"] for run in list_runs(str(tmp_path / "link"))} == {record.run_id for record in records}
+
+
+NAMES = {
+    "not UTF-8": os.fsdecode(b"caf\xe9 \xff"),
+    "lines": "new\nline\r\u2028\x85x",
+    "words of shells and URLs": "-q \"uo'te 100% #1 ?x {a} ${HOME} a:b\\",
+    "emoji": "\U0001f600",
+    "255 bytes": "x" * 255,
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_folder_may_have_any_name(tmp_path, cli, cli_env, monkeypatch, name):
+    root = tmp_path / name
+    root.mkdir()
+    if elsewhere := name.isascii() == name.isprintable():
+        cli_env["AIFLOW_STATE"] = str(tmp_path / f"{name[:200]}-states")
+        monkeypatch.setenv("AIFLOW_STATE", cli_env["AIFLOW_STATE"])
+    project = Project(root).jobs(
+        """
+        with af.job("a"): one = af.python(first)
+        with af.job("b"): af.cmd("cat {one} > {out}; printf '\\\\351'", one=one, out=af.output("o.txt"))
+        """,
+        '"*": {platform: local}\na: {engine: python}\nb: {engine: cmd_line}\n',
+        "def first():\n    open('told', 'w').close()\n    return 'one'\n",
+    )
+    (project.root / os.fsdecode(b"data \xff\n")).write_text("")
+    record = af.run_project(root, firing=name)
+    assert (record.state, record.project) == ("FINISHED", str(root))
+    assert (root / ".aiflow").exists() is not elsewhere
+    resumed = json.loads(cli("resume", record.run_id, "--from", "b", "--json").stdout)
+    assert [len(job["attempts"]) for job in resumed["jobs"]] == [1, 2]
+    assert [Path(file["path"]).read_text() for file in resumed["files"]] == ["one"]
+    assert [run["project"] for run in list_runs()] == [str(root)]
+    assert cli("logs", record.run_id, "b", text=False).stdout == b"\xe9"
+    with pytest.raises(AlreadyFiredError):
+        af.run_project(root, firing=name)
+
+
+def test_a_project_of_any_name_may_be_moved(one_job, cli, tmp_path):
+    old, new = tmp_path / os.fsdecode(b"old \xe9"), tmp_path / os.fsdecode(b"new\n\xe8")
+    one_job.root.rename(old)
+    record = af.run_project(old)
+    old.rename(new)
+    assert cli("resume", "latest", "--project", new, "--from", "a").returncode == 0
+    moved = json.loads(cli("status", record.run_id, "--project", new, "--json").stdout)
+    assert moved["project"] == str(new)
+    assert [attempt["folder"].startswith(f"{new}/") for attempt in moved["jobs"][0]["attempts"]] == [True, True]
+
+
+def test_what_a_job_says_that_is_no_text_is_kept_in_the_records(project, cli):
+    project.jobs('with af.job("a"): af.python(fail)', '"*": {platform: local, engine: python}\na: {}\n',
+                 "def fail(): raise RuntimeError('caf\\udce9 \\ud800')\n")  # fmt: skip
+    done = cli("run", project.root)
+    assert done.returncode == 1, done.stderr
+    assert "RuntimeError" in done.stdout
+    assert cli("status", "latest").returncode == 1
