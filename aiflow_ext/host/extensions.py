@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -12,10 +14,25 @@ from aiflow_ext.host.loading import create_extension, describe, load, shown
 from aiflow_ext.host.manager import Hooks, marker, unknown
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.specs import EXTENSION, NINE, SECOND
-from aiflow_ext.model.errors import PluginError, PluginTypeError
+from aiflow_ext.model.errors import (
+    PluginConflictError,
+    PluginDisabledError,
+    PluginError,
+    PluginIncompatibleError,
+    PluginNotInstalledError,
+    PluginTypeError,
+    Problem,
+)
 
 log = logging.getLogger("aiflow_ext.host")
 _HINT = "mark each hook with @aiflow_ext.hookimpl; python -m pydoc aiflow_ext.host.specs.ExtensionSpec tells which"
+_PROJECT = "project.yaml requires an extension (extensions.require)"
+_MEANT = 0.88  # of difflib: on_transitions is meant as on_transition, a helper called should_retry_job as nothing
+_REFUSALS: dict[str, type[PluginError]] = {
+    "incompatible": PluginIncompatibleError,
+    "conflicted": PluginConflictError,
+    "disabled": PluginDisabledError,
+}
 
 
 class _Extension:
@@ -32,9 +49,9 @@ class _Extension:
             if mark is not None:
                 reason = self._take(name, getattr(made, name), mark)
                 wrong += [f"{name} {reason}"] if reason else []
+        wrong += _unmarked(made)
         if not (wrong or self.hooks or self.wrappers):
-            plain = [name for name in (*EXTENSION, *NINE) if callable(getattr(made, name, None))]
-            wrong = [f"it marks no hook (unmarked are {', '.join(plain)})" if plain else "it marks no hook"]
+            wrong = ["it marks no hook"]
         if wrong:
             raise PluginTypeError(f"{self.where}: {'; '.join(wrong)}", hint=_HINT)
 
@@ -48,6 +65,8 @@ class _Extension:
                 return "is one of the nine: an extension may only wrap it, with @aiflow_ext.hookimpl(wrapper=True)"
             if mark.get("wrapper") and mark.get("hookwrapper"):
                 return "is marked both wrapper and hookwrapper"
+            if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+                return "is async; a wrapper is a plain generator function with one yield"
             if not inspect.isgeneratorfunction(method):
                 return "is marked as a wrapper and must be a generator function with one yield"
             extra = [item for item in inspect.signature(method).parameters if item not in NINE[name]]
@@ -57,11 +76,47 @@ class _Extension:
             return ""
         if wraps:
             return "cannot be wrapped"
+        if inspect.iscoroutinefunction(_called(method)) or inspect.isasyncgenfunction(_called(method)):
+            return "is async; hooks are plain functions, called in a thread of their own"
+        if inspect.isgeneratorfunction(_called(method)):
+            return "yields, so that calling it runs none of it; only a wrapper of the nine yields"
         try:
             self.hooks[name] = fit(method, EXTENSION[name]), mark
         except DoesNotFit as error:
             return str(error)
         return ""
+
+
+def _called(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that calling ``method`` runs."""
+    if inspect.isroutine(method) or isinstance(method, functools.partial):
+        return method
+    called: Callable[..., Any] = type(method).__call__
+    return called
+
+
+def _unmarked(extension: Any) -> list[str]:
+    """Methods without the marker that must have been meant as hooks; without it none of them would ever be called."""
+    found = []
+    own = getattr(extension, "__name__", None) if inspect.ismodule(extension) else None
+    for name in dir(extension):
+        if name.startswith("_") or marker(extension, name) is not None:
+            continue
+        method = inspect.getattr_static(extension, name)
+        method = getattr(method, "__func__", method)  # of a static or a class method
+        if isinstance(method, functools.partial):
+            method = method.func
+        if not inspect.isroutine(method):
+            continue
+        if name in EXTENSION:
+            found.append(f"{name} is not marked with @aiflow_ext.hookimpl")
+        elif name in NINE:
+            if inspect.isgeneratorfunction(method):
+                found.append(f"{name} is not marked with @aiflow_ext.hookimpl(wrapper=True)")
+        elif own in (None, getattr(method, "__module__", None)):
+            near = difflib.get_close_matches(name, EXTENSION, 1, _MEANT)
+            found += [f"there is no hook {name}; did you mean {near[0]}? It is not marked either"] if near else []
+    return found
 
 
 class Extensions:
@@ -70,24 +125,36 @@ class Extensions:
     Attributes:
         records: a record for each advertised extension, the broken and the refused included.
         wrappers: (name for messages, hooks) of each extension that wraps any of the nine.
+
+    Args:
+        records: a record of each advertised extension.
+        required: names of extensions without which nothing runs. Where one cannot be had a PluginError is raised, of
+            the kind that says why; any other extension that cannot be had is logged and left out.
+        why: who requires them, as the beginning of that error.
     """
 
-    def __init__(self, records: Sequence[PluginRecord]) -> None:
+    def __init__(self, records: Sequence[PluginRecord], required: Sequence[str] = (), why: str = _PROJECT) -> None:
         loaded: list[_Extension] = []
         found: list[PluginRecord] = []
+        missing = _missing(records, required)
         for record in records:
             if record.status != "available":
                 found.append(record)
-                if record.status != "disabled":
+                if record.status != "disabled" and record.name not in required:
                     log.warning("%s is left out: it is %s: %s", describe(record), record.status, record.reason)
                 continue
             try:
                 loaded.append(_Extension(record))
                 found.append(record.replace("loaded"))
             except PluginError as error:
-                log.warning("an extension is left out: %s", error)
+                if record.name in required:
+                    missing.append(error)
+                else:
+                    log.warning("an extension is left out, and the run goes on without it: %s", error)
                 found.append(record.replace("broken", error.message, shown(error.__cause__ or error)))
         self.records = tuple(found)
+        if missing:
+            raise _needed(missing, why)
         self.wrappers: tuple[tuple[str, Hooks], ...] = tuple(
             (extension.where, extension.wrappers) for extension in loaded if extension.wrappers
         )
@@ -131,6 +198,41 @@ class Extensions:
                 return float(delay)
             log.warning("%s: should_retry returned %r, which is no number of seconds", where, delay)
         return None
+
+
+def check_required(records: Sequence[PluginRecord], required: Sequence[str]) -> None:
+    """Raise a PluginError for required extensions that ``records`` show cannot be had. Imports none of them."""
+    missing = _missing(records, required)
+    if missing:
+        raise _needed(missing, _PROJECT)
+
+
+def _missing(records: Sequence[PluginRecord], required: Sequence[str]) -> list[PluginError]:
+    missing: list[PluginError] = []
+    for name in dict.fromkeys(required):
+        named = [record for record in records if record.name == name]
+        if not named:
+            known = sorted({record.name for record in records})
+            near = difflib.get_close_matches(name, known, 3, 0.6)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else (
+                f"pip install the distribution that provides it, or correct the name (installed: {', '.join(known)})"
+                if known else "pip install the distribution that provides it, or correct the name"
+            )  # fmt: skip
+            missing.append(PluginNotInstalledError(f"the extension {name!r} is not installed", hint=hint))
+        elif not any(record.status == "available" for record in named):
+            kind = _REFUSALS.get(named[0].status, PluginError)
+            missing.append(kind(f"{describe(named[0])} is {named[0].status}: {named[0].reason}"))
+    return missing
+
+
+def _needed(missing: Sequence[PluginError], why: str) -> PluginError:
+    """One error for all required extensions that cannot be had."""
+    problems = [
+        Problem(f"{why}: {each.message}", each.where, each.hint) for error in missing for each in error.problems
+    ]
+    found = type(missing[0])(problems=problems)
+    found.__cause__ = missing[0].__cause__ or missing[0]
+    return found
 
 
 def _in_order(name: str, extensions: list[_Extension]) -> list[tuple[str, Callable[..., Any]]]:

@@ -10,7 +10,7 @@ from aiflow_ext.host.records import IN_PROCESS, PluginRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from aiflow_ext.host.explain import Explanation
@@ -67,18 +67,35 @@ class PluginHost:
             self._resolved[platform, engine] = registered, resolved
             return resolved
 
-    def extensions(self) -> Extensions:
-        """Import the extensions, once; from then on they wrap every resolved plugin. Only a driver calls this."""
+    def extensions(self, required: Sequence[str] = ()) -> Extensions:
+        """Import the extensions, once; from then on they wrap every resolved plugin. Only a driver calls this.
+
+        ``required``: names of those without which nothing runs; PluginError is raised where one cannot be had.
+        """
         from aiflow_ext.host.extensions import Extensions
 
         with self._lock:
             if self._extensions is None:
-                records = [record for record in self._records() if record.kind == "extension"]
-                self._extensions = Extensions(_once(records))
+                self._extensions = Extensions(self._advertised(required), required)
                 self._outcomes.update({record[:5]: record for record in self._extensions.records})
                 for _, resolved in self._resolved.values():
                     resolved.wrap(self._extensions.wrappers)
             return self._extensions
+
+    def check_extensions(self, required: Sequence[str]) -> None:
+        """Raise PluginError for required extensions that metadata shows cannot be had. Imports none of them."""
+        if required:
+            from aiflow_ext.host.extensions import check_required
+
+            check_required(self._advertised(required), required)
+
+    def _advertised(self, required: Sequence[str]) -> list[PluginRecord]:
+        """The records of the extensions; nobody is told "not installed" from the index."""
+        for refresh in (False, True):
+            records = [record for record in self._records(refresh) if record.kind == "extension"]
+            if all(any(name == each.name and each.status == "available" for each in records) for name in required):
+                break
+        return _once(records)
 
     def why(self, platform: str, engine: str) -> Explanation:
         """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin."""

@@ -22,7 +22,7 @@ from aiflow_ext.host.records import IN_PROCESS
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.host.specs import NINE
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import CodeError, DataError
+from aiflow_ext.model.errors import CodeError, DataError, PluginNotInstalledError
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import Jsonable, decode, encode
@@ -30,6 +30,7 @@ from aiflow_ext.model.project import ProjectDesc
 
 FILE = "attempt.json"
 CLEANED = "cleaned"  # the file that says that cleanup_job was called
+_AROUND = "the job's driver has an extension around its plugin, and its attempt has not"
 CLEANUP_LIMIT = 60  # seconds: the outcome stands, and a cleanup that hangs must not keep it from being told
 
 
@@ -77,8 +78,12 @@ class AttemptSpec:
         resolved = host.resolve(self._spec["platform"], self._spec["engine"])
         if self._spec["wrappers"]:
             # The extensions that wrap the plugin in the driver wrap it here, and no others are imported.
-            wrapping = [one for one in host.plugins() if describe(one) in self._spec["wrappers"]]
-            resolved.wrap(Extensions(wrapping).wrappers)
+            known = {describe(one): one for one in host.plugins()}
+            names = self._spec["wrappers"]
+            if missing := [name for name in names if name not in known]:
+                raise PluginNotInstalledError(f"{_AROUND}: {' and '.join(missing)}: not installed any more")
+            wrapping = [known[name] for name in names]
+            resolved.wrap(Extensions(wrapping, [one.name for one in wrapping], _AROUND).wrappers)
         return resolved
 
     def sub_graph(self) -> AISubGraph:

@@ -30,7 +30,7 @@ from aiflow_ext.translate.config import (
 )
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.load import built_graph, imported_workflow
-from aiflow_ext.translate.project import Project, load_project
+from aiflow_ext.translate.project import ExtensionSettings, Project, load_project
 from aiflow_ext.translate.secrets import is_secret, resolve
 from aiflow_ext.translate.split import JobEdge, split
 
@@ -67,8 +67,10 @@ class Plan:
         workflow: str,
         jobs: Mapping[str, PlannedJob],
         given: Mapping[str, str] | None = None,
+        extensions: ExtensionSettings | None = None,
     ) -> None:
         self.desc, self.host, self.workflow = desc, host, workflow
+        self.extensions = extensions or ExtensionSettings()
         self.jobs: dict[str, PlannedJob] = {}
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
         self._source: dict[str, tuple[str, str]] = {}
@@ -92,7 +94,7 @@ class Plan:
             if name in only:
                 edges = [edge for edge in job.edges if edge.source in only]
                 jobs[name] = PlannedJob(name, job.sub_graph, job.resolved, edges, job.settings)
-        return Plan(self.desc, self.host, self.workflow, jobs, given)
+        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions)
 
     def context(
         self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None
@@ -179,7 +181,7 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
             check_common(layers[name], problems)
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
-    plan = Plan(project.desc, host, graph.name, jobs)
+    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
     _try_generate(plan)
     return plan
 

@@ -80,6 +80,7 @@ def _driven(
     plan = StoredPlan(data, partial(store.planned, run_id)).whole()
     if plan.jobs.keys() != record.jobs.keys():
         raise DataError("the run's stored plan is damaged: it lacks jobs")
+    plan.host.extensions(plan.extensions.require)  # before anything of the run is changed
     use_own_files(plan.desc, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs

@@ -78,6 +78,7 @@ class Schedule:
     ) -> None:
         self.folder, self.overlap, self.fired = folder, overlap, fired
         plan: Plan = make_plan(folder, workflow=workflow)
+        plan.host.check_extensions(plan.extensions.require)  # a firing that cannot run is told before it is due
         self.workflow, self.root = plan.workflow, plan.desc.root
         self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
         if not self.jobs:

@@ -65,6 +65,7 @@ def prepare(
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
     check_secrets(plan)
+    plan.host.extensions(plan.extensions.require)  # before anything is written
     run_id = new_run_id(plan.workflow)
     root = plan.desc.root
     state = state_folder(root)
@@ -112,7 +113,7 @@ def driven(
     """A driver for a run that is in the store; ``had_ended`` as the driver's."""
     driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
-                    extensions=plan.host.extensions(), had_ended=had_ended)  # fmt: skip
+                    extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip
     bell = Doorbell(Path(record.folder), driver.rung)
     driver.rung()  # what was asked for while nobody listened
     return Run(plan, record, driver, lock, bell)

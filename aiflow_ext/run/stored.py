@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from aiflow_ext.host.host import PluginHost
@@ -17,6 +18,7 @@ from aiflow_ext.run.plan import Plan, PlannedJob
 from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import Structurer
 from aiflow_ext.translate.layers import Layer
+from aiflow_ext.translate.project import ExtensionSettings
 from aiflow_ext.translate.split import JobEdge
 from aiflow_ext.translate.yaml_source import Mark
 
@@ -45,6 +47,10 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
         "deny": list(plan.host.policy.deny),
         "pins": dict(plan.host.pins),
         "given": plan.given,
+        "extensions": {
+            "require": list(plan.extensions.require),
+            "timeout": plan.extensions.timeout.total_seconds(),
+        },
         "jobs": jobs,
     }
 
@@ -67,7 +73,11 @@ class StoredPlan:
             if not isinstance(desc, ProjectDesc):
                 raise DataError("the run's stored plan names no project")
             self.desc = desc
-            self._plan = Plan(desc, host, data["workflow"], {}, data["given"])
+            kept = data.get("extensions", {})  # an older version has stored none
+            extensions = ExtensionSettings(
+                tuple(kept.get("require", ())), timedelta(seconds=float(kept.get("timeout", 30)))
+            )
+            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions)
         self._is_whole = False
         self._held: set[str] = set()  # jobs that are there with all that they read
         self._structurer = Structurer()
@@ -84,7 +94,8 @@ class StoredPlan:
         self._make(stored)
         if list(self._plan.jobs) != list(stored):
             jobs = {name: self._plan.jobs[name] for name in stored}
-            self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given)
+            self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given,
+                              self._plan.extensions)  # fmt: skip
         self._is_whole = True
         return self._plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ class PluginSettings:
 
 
 @attrs.frozen
+class ExtensionSettings:
+    """What the project asks of its extensions.
+
+    Attributes:
+        require: names of the extensions without which nothing runs.
+        timeout: how long a call of an extension's hook may take, and how long a run's end waits for extensions that
+            have not been told of everything yet.
+    """
+
+    require: tuple[str, ...] = ()
+    timeout: timedelta = timedelta(seconds=30)
+
+
+@attrs.frozen
 class Settings:
     """What project.yaml may hold."""
 
@@ -37,6 +52,7 @@ class Settings:
     exclude: tuple[str, ...] = ()
     resources: Mapping[str, str] = attrs.Factory(dict)
     plugins: PluginSettings = attrs.Factory(PluginSettings)
+    extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
 
 
 @attrs.frozen
@@ -49,6 +65,7 @@ class Project:
         workflow_py: the file that builds the graph.
         workflow_yaml: the job configs; None where there is no such file.
         plugins: allow, deny and pins.
+        extensions: which extensions are required, and how long they may take.
     """
 
     desc: ProjectDesc
@@ -56,6 +73,7 @@ class Project:
     workflow_py: Path
     workflow_yaml: Path | None
     plugins: PluginSettings
+    extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
 
     @property
     def name(self) -> str:
@@ -85,12 +103,16 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
         exclude=settings.exclude,
         resources=_resources(root, settings.resources, source, found),
     )
+    if settings.extensions.timeout <= timedelta(0):
+        words = f"{PROJECT_YAML}: 'extensions.timeout' must be longer than nothing"
+        found.append(Problem(words, source.where(("extensions", "timeout")), "write a duration such as 30s"))
     if problems is not None:
         problems += found
     elif found:
         raise ConfigError(problems=found)
     jobs = root / WORKFLOW_YAML
-    return Project(desc, root, root / WORKFLOW_PY, jobs if os.path.lexists(jobs) else None, settings.plugins)
+    jobs_file = jobs if os.path.lexists(jobs) else None
+    return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions)
 
 
 def _root(folder: str | os.PathLike[str]) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.policy import Policy
 from aiflow_ext.model import errors
 
 WRAPPER = """
@@ -56,7 +57,24 @@ def test_wrappers_wrap_every_plugin_whichever_was_loaded_first(here, source, fir
         (hooks("def lookup(self, native_id): return 1"), "lookup is a job plugin's alone"),
         (hooks("def on_transition(self, event): yield", "@af.hookimpl(wrapper=True)"), "on_transition cannot be"),
         (hooks("def on_transitions(self, event): pass"), "did you mean on_transition"),
-        (hooks("def before_submit(job): pass", "@staticmethod"), "unmarked are before_submit"),
+        (hooks("def before_submit(job): pass", "@staticmethod"), "before_submit is not marked"),
+        (
+            hooks("def on_transition(self, event): pass") + "    def before_submit(self, job): pass\n",
+            "before_submit is not marked",
+        ),
+        (
+            hooks("def on_transition(self, event): pass") + "    def submit_job(self, job): yield\n",
+            "submit_job is not marked with @aiflow_ext.hookimpl(wrapper=True)",
+        ),
+        (
+            hooks("def on_transition(self, event): pass") + "    def before_submitt(self, job): pass\n",
+            "there is no hook before_submitt; did you mean before_submit?",
+        ),
+        (hooks("async def on_transition(self, event): pass"), "on_transition is async"),
+        (hooks("async def before_submit(self, job): yield"), "before_submit is async"),
+        (hooks("async def submit_job(self, job): yield", "@af.hookimpl(wrapper=True)"), "submit_job is async"),
+        (hooks("def on_transition(self, event): yield"), "on_transition yields"),
+        (hooks("def before_submit(self, job, budget): pass"), "before_submit wants an argument 'budget'"),
         (hooks("def should_retry(self, a, b, c): pass"), "wants an argument 'c'"),
         ("import no_such_thing", "no_such_thing"),
         ("raise SystemExit(3)", "SystemExit"),
@@ -121,3 +139,50 @@ def test_a_module_can_be_an_extension(here) -> None:
     info = here.folder / "watch_dist-1.0.dist-info"
     (info / "entry_points.txt").write_text("[aiflow_ext.extensions]\nw = watch_ext\n")
     assert PluginHost().extensions().should_retry(4, "outcome") == 4.0
+
+
+def test_what_is_like_a_hook_and_none_is_left_alone(here) -> None:
+    extend(
+        here,
+        "watch",
+        hooks("def before_submit(self, job): pass")
+        + """
+    platform = "a value"
+    def engine(self): return "also a job plugin's method"
+    def should_retry_job(self, job): return True
+    def lookup(self, key): return key
+    _on_transition = None
+""",
+    )
+    assert states(PluginHost().extensions()) == {"watch": "loaded"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kind", "words"),
+    [
+        ("raise OSError('no licence')", "guard", errors.PluginImportError, "no licence"),
+        ("import no_such_thing", "guard", errors.PluginDependencyError, "pip install no_such_thing"),
+        (hooks("def before_submit(self, job): pass"), "gaurd", errors.PluginNotInstalledError, "did you mean 'guard'"),
+        (hooks("async def before_submit(self, job): pass"), "guard", errors.PluginTypeError, "before_submit is async"),
+    ],
+)
+def test_a_required_extension_that_cannot_be_had_is_an_error_of_its_kind(here, text, name, kind, words) -> None:
+    extend(here, "guard", text)
+    with pytest.raises(kind) as caught:
+        PluginHost().extensions([name])
+    assert "project.yaml requires an extension" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_required_extension_that_the_policy_excludes_is_an_error(here) -> None:
+    extend(here, "guard", hooks("def before_submit(self, job): pass"))
+    with pytest.raises(errors.PluginDisabledError, match="extension 'guard'"):
+        PluginHost(Policy(deny=["guard"])).extensions(["guard"])
+
+
+def test_required_extensions_are_checked_by_metadata_without_importing_them(here) -> None:
+    extend(here, "guard", "raise SystemExit")
+    PluginHost().check_extensions(["guard"])
+    with pytest.raises(errors.PluginNotInstalledError, match="'budget'"):
+        PluginHost().check_extensions(["guard", "budget"])
+    assert "guard_ext" not in sys.modules

@@ -137,3 +137,62 @@ def test_a_driver_that_is_killed_while_it_catches_up_has_only_that_transition_to
     assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
     numbers = [int(number) for number in seen.read_text().split()]
     assert numbers == [1, 2, *range(2, numbers[-1] + 1)]
+
+
+def test_nothing_runs_without_an_extension_that_the_project_requires(project, cli, extended):
+    env = extended("raise RuntimeError('no licence')")
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    project.write(project_yaml="extensions: {require: [tested]}\n")
+    for command in ([], ["--detach"]):
+        refused = cli("run", project.root, *command, env=env)
+        assert refused.returncode == 5
+        assert "no licence" in refused.stderr
+        assert "extensions.require" in refused.stderr
+    assert not list(project.root.glob(".aiflow/runs/*"))
+    assert cli("render", project.root, env=env).returncode == 0
+    project.write(project_yaml="extensions: {require: [tset]}\n")
+    refused = cli("run", project.root, env=env)
+    assert refused.returncode == 4
+    assert "did you mean 'tested'" in refused.stderr
+
+
+def test_a_run_is_not_resumed_without_an_extension_that_it_was_started_with_as_required(project, cli, extended):
+    env = extended("""
+        import os
+        if "BROKEN" in os.environ:
+            raise RuntimeError("no licence")
+        @af.hookimpl
+        def before_submit(job): pass
+        """)
+    project.jobs('with af.job("a"): af.cmd("false")', CMD + "a: {}\n")
+    project.write(project_yaml="extensions: {require: [tested]}\n")
+    assert cli("run", project.root, env=env).returncode == 1
+    again = ("resume", "latest", "--project", project.root, "--failed")
+    refused = cli(*again, env={**env, "BROKEN": ""})
+    assert refused.returncode == 5
+    assert "no licence" in refused.stderr
+    with project.database() as db:
+        assert db.execute("select count(*) from attempts").fetchone() == (1,)
+    assert cli(*again, env=env).returncode == 1
+
+
+def test_a_scheduler_does_not_begin_without_a_required_extension(project, cli, extended):
+    env = extended("")
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {periodic: {interval: 1h}}\n")
+    project.write(project_yaml="extensions: {require: [budget]}\n")
+    refused = cli("schedule", project.root, env=env)
+    assert refused.returncode == 4
+    assert "'budget' is not installed" in refused.stderr
+
+
+def test_an_extension_that_is_left_out_is_told_of_and_the_run_goes_on(project, cli, extended):
+    env = extended("""
+        @af.hookimpl
+        async def before_submit(job):
+            raise PermissionError
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    done = cli("run", project.root, env=env)
+    assert done.returncode == 0
+    assert "before_submit is async" in done.stderr
+    assert "the run goes on without it" in done.stderr
