@@ -170,7 +170,8 @@ class SecondSpec:
         When: a driver finds an attempt whose submit was never acknowledged, and after a submit_job that raised.
 
         :param native_id: from allocate_id.
-        :return: FOUND; NEVER_STARTED, which needs proof, for the job may then be submitted again; else UNKNOWN.
+        :return: FOUND; NEVER_STARTED, which needs proof, for the job may then be submitted again; else UNKNOWN. After
+            cleanup_job and cleanup_run of a job that was started: FOUND or UNKNOWN.
         Default: UNKNOWN.
         Raising: the platform cannot be reached; asked again later.
         """

@@ -67,7 +67,7 @@ class ClusterConformance(JobPluginConformance):
     def _override(self, name: str, cure: str) -> NoReturn:
         complain(f"{self.name}: the level cluster needs {name}(self) in {type(self).__name__}", cure, "level-cluster")
 
-    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], str]:
+    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], list[int | Place], str]:
         """A kill on a cluster takes seconds: at each line next to I/O and ``DRAWN`` others; or so many of both."""
         first, last = counted["intent"], counted["acknowledged"] + 1
         beside = [Place(*place) for *place, number in counted["beside"] if first <= number <= last]
@@ -75,9 +75,9 @@ class ClusterConformance(JobPluginConformance):
         if wanted is not None:
             count = min(count, math.ceil(wanted * 0.6))
             beside = [beside[index] for index in sorted(draw.sample(range(len(beside)), count))]
-        drawn, words = super().points(counted, DRAWN if wanted is None else wanted - count)
+        drawn, more, words = super().points(counted, DRAWN if wanted is None else wanted - count)
         words = f", {len(beside)} next to I/O of {sum(first <= each[-1] <= last for each in counted['beside'])}{words}"
-        return [*beside, *drawn], words
+        return [*beside, *drawn], more, words
 
     # -- the server -------------------------------------------------------------------------------------------------
 

@@ -134,7 +134,7 @@ def is_io(function: Any) -> bool:
 
 def drive(prepared: Run, at: int | Place | None, files: list[str]) -> dict[str, Any]:
     """Drive a run under the count; how many lines it took, which are the plugin's and which next to I/O, and at which
-    number an attempt was intended and acknowledged."""
+    number an attempt was intended, might be submitted (its resources were on record), and was acknowledged."""
     lines = Lines(at, _ROOMS, files)
     reached: dict[str, int] = {}
     store = prepared.driver.ledger.store
@@ -143,6 +143,8 @@ def drive(prepared: Run, at: int | Place | None, files: list[str]) -> dict[str, 
     def noted(run_id: str, attempts: list[AttemptRecord], *more: Any) -> None:
         if any(attempt.native_id is not None for attempt in attempts):
             reached.setdefault("intent", lines.count)
+        if any(attempt.step is not None for attempt in attempts):
+            reached.setdefault("submit", lines.count)
         write(run_id, attempts, *more)
         if any(attempt.step == "acknowledged" or attempt.state.ended for attempt in attempts):
             reached.setdefault("acknowledged", lines.count)

@@ -285,11 +285,27 @@ class DurableLevel(Logs):
         self.trial.marks.put("go")
         self.finished(client, "the job was submitted")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted and has ended")
+        self._lookup_after_cleanup(client, native_id)
         unknown = self.trial.other(_unlike(native_id), number=7)
         said = unknown("lookup")
         if said == "FOUND":
             complain(f"{self.name}: lookup of {_unlike(native_id)!r}, an id that was never allocated, says FOUND",
                      "look for this very id", "submitted-once")  # fmt: skip
+
+    def _lookup_after_cleanup(self, client: Client, native_id: str) -> None:
+        cleanups: list[tuple[str, dict[str, Any]]] = [("cleanup_attempt", {})]
+        if "cleanup_run" in self.zygote.facts["offers"]:
+            cleanups.append(("cleanup_run", {"run": self.trial.runs[-1]}))
+        for call, arguments in cleanups:
+            client(call, **arguments)
+            if self.trial.other(native_id)("lookup") == "NEVER_STARTED":
+                method = "cleanup_job" if call == "cleanup_attempt" else call
+                complain(
+                    f"{self.name}: the job was submitted, has ended, and {method} was called; lookup says "
+                    "NEVER_STARTED, for which the job would be started again",
+                    "say NEVER_STARTED only where something proves it, such as a record that was made before the start "
+                    "and is still there; where the record is gone, UNKNOWN", "submitted-once",
+                )  # fmt: skip
 
     def _lookup(self, client: Client, wanted: str, when: str) -> None:
         said = client("lookup")
@@ -303,9 +319,14 @@ class DurableLevel(Logs):
 
     @durable()
     def test_the_same_attempt_submitted_twice_runs_once(self) -> None:
-        """Submitting a native id again finds the job that is there; or raises, and lookup says FOUND."""
+        """Submitting a native id again finds the job that is there, waiting, running or ended; or raises, and lookup
+        says FOUND."""
         self.trial.marks.put("go")
-        client, native_id = self.started(self.jobs.counts(10), "half")
+        client, native_id = self.trial.write({"job": self.jobs.counts(10)}).ready()
+        client("submit_job")
+        with contextlib.suppress(Raised):
+            self.trial.other(native_id)("submit_job")  # at once: where there is a queue, it waits in it
+        self.begun(client, "half")
         self.finished(client, "it was submitted")
         for _ in range(2):
             again = self.trial.other(native_id)
@@ -315,7 +336,7 @@ class DurableLevel(Logs):
             again("attach")
             self.ended(again)
         if self.trial.marks.count("half") != 1:
-            complain(f"{self.name}: an attempt was submitted three times under one native id, and was executed "
+            complain(f"{self.name}: an attempt was submitted four times under one native id, and was executed "
                      f"{self.trial.marks.count('half')} times",
                      "create the job under its native id, and take what is there already for success",
                      "submitted-once")  # fmt: skip

@@ -17,6 +17,7 @@ from aiflow_ext.testing.zygote import NO_ANSWER, Raised
 BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement that are drawn from too
 ENOUGH = 500  # with --aiflow-kills=all: every line there is, or a sample of so many where there are more
 SEED = 1
+QUICK = 1.0  # seconds: where a kill takes less, all of the plugin's own lines from submit on are taken
 WRONG_ENOUGH = 5  # then it is known that something is wrong, and each may take the whole of one's patience
 
 
@@ -37,12 +38,12 @@ def chosen(lines: int, intent: int, acknowledged: int, wanted: int | None, seed:
     return sorted(draw.sample(inside, min(count, len(inside))))
 
 
-def lines_of(executed: list[tuple[Place, int]]) -> list[Place]:
-    """Each line once, as it is executed for the first time: one that is repeated, a poll's, is one line."""
-    found: dict[tuple[str, int], Place] = {}
+def lines_of(executed: list[tuple[Place, int]], time: int = 1) -> list[Place]:
+    """Each line once, as it is executed for the first time, or the second one: a poll's, repeated, is one line."""
+    found: dict[tuple[str, int], list[Place]] = {}
     for place, _ in executed:
-        found.setdefault((place.file, place.line), place)
-    return list(found.values())
+        found.setdefault((place.file, place.line), []).append(place)
+    return [places[time - 1] for places in found.values() if len(places) >= time]
 
 
 def _where(line: int | Place, trail: list[str]) -> str:
@@ -93,19 +94,27 @@ class KillLoop(Support):
         client = self.trial.client()
         self.trial.runs.append(client("prepare_run")["run"])
         counted = client("drive_traced", at=None, files=files)
-        lines, kind = self.points(counted, self._wanted())
-        began, killed, wrong = time.monotonic(), 0, []
-        for line in lines:
+        lines, more, kind = self.points(counted, self._wanted())
+        if self.pytest_config.getoption("--aiflow-kills", default=None) is not None:
+            more = []
+        began, done, killed, wrong = time.monotonic(), 0, 0, []
+        for line in [*lines, *more]:
+            if done >= len(lines) and time.monotonic() - began > QUICK * done:
+                break
             died, words = self._killed_at(line, files)
-            killed += died
+            done, killed = done + 1, killed + died
             if words is not None:
                 wrong.append(f"killed at {_where(line, counted['trail'])}: {words}" if died else f"not killed: {words}")
             if len(wrong) == WRONG_ENOUGH:
                 break
         seconds = time.monotonic() - began
+        own = {(place.file, place.line) for place in [*lines, *more][:done] if isinstance(place, Place)}
+        known = {(file, line) for file, line, *_ in counted["own"]}
+        if known:
+            kind += f", {len(own & known)} of the plugin's own {len(known)}"
         cut = f", given up after {len(wrong)} that went wrong" if len(wrong) == WRONG_ENOUGH else ""
         told = (
-            f"{killed} kills at {len(lines)} of {counted['lines']} lines{kind} (intent at {counted['intent']}, "
+            f"{killed} kills at {done} of {counted['lines']} lines{kind} (intent at {counted['intent']}, "
             f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s{cut}"
         )
         self.notes.append(f"kill loop: {told}")
@@ -117,21 +126,30 @@ class KillLoop(Support):
                 "killed-at-any-line",
             )
 
-    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], str]:
-        """Where to kill, so often as ``wanted`` (None: at all that must be), and words on how that was chosen.
+    def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], list[int | Place], str]:
+        """Where to kill, so often as ``wanted`` (None: at all that must be); where else, as long as that is quick; and
+        words on how that was chosen.
 
-        Half of them are lines of the plugin: a few among hundreds, and the ones that its author has written.
+        Half of them are lines of the plugin: a few among hundreds, and the ones that its author has written. Those from
+        submit on come first, in which a job may be started twice; and of these the ones next to I/O: what comes
+        between two of them.
         """
         first, last = counted["intent"], counted["acknowledged"] + 1
-        own = lines_of([(Place(*place), number) for *place, number in counted["own"] if first <= number <= last])
-        count = len(own) if wanted is None else min(len(own), wanted // 2)
-        random.Random(self._seed()).shuffle(own)
+        executed = [(Place(*place), number) for *place, number in counted["own"] if first <= number <= last]
         beside = {Place(*place) for *place, _ in counted["beside"]}
-        own.sort(key=lambda place: place not in beside)  # those next to I/O first: what comes between two of them
-        taken = own[:count]
+        started = [(place, number) for place, number in executed if number >= counted["submit"]]
+        own = lines_of(started)
+        known = {(place.file, place.line) for place in own}
+        before = [place for place in lines_of(executed) if (place.file, place.line) not in known]
+        draw = random.Random(self._seed())
+        for places in (own, before):
+            draw.shuffle(places)
+            places.sort(key=lambda place: place not in beside)
+        own += [place for place in lines_of(started, 2) if place in beside]  # of what writes two files, for example
+        count = len(own) + len(before) if wanted is None else min(len(own) + len(before), wanted // 2)
         drawn = chosen(counted["lines"], counted["intent"], counted["acknowledged"],
                        None if wanted is None else wanted - count, self._seed())  # fmt: skip
-        return [*taken, *drawn], f", {count} of the plugin's own {len(own)}" if own else ""
+        return [*[*own, *before][:count], *drawn], [*own[count:]], ""
 
     def _killed_at(self, line: int | Place, files: list[str]) -> tuple[bool, str | None]:
         """Whether the client was killed at ``line``, and what is wrong after the run was resumed."""

@@ -27,6 +27,7 @@ OUTPUT = "test_standard_output_is_left_alone"
 WAITING = "test_waiting_costs_nothing"
 ELSEWHERE = "test_another_process_learns_of_a_failure"
 COPIED = "test_a_config_is_copied_whole"
+TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
 # Module, class, the test that must fail, and words that its author must read.
@@ -77,7 +78,9 @@ WRONG = [
     ("wrong_base", "SharesAFile", "test_many_jobs_at_once", "job 0"),
     ("wrong_durable", "LooksUpFound", LOOKUP, "FOUND instead of NEVER_STARTED"),
     ("wrong_durable", "LooksUpNeverStarted", LOOKUP, "NEVER_STARTED instead of FOUND"),
-    ("wrong_durable", "StartsAgain", "test_the_same_attempt_submitted_twice_runs_once", "executed 3 times"),
+    ("wrong_durable", "ForgetsWithCleanup", LOOKUP, "cleanup_job was called; lookup says NEVER_STARTED"),
+    ("wrong_durable", "ForgetsWithTheRun", LOOKUP, "cleanup_run was called; lookup says NEVER_STARTED"),
+    ("wrong_durable", "StartsAgain", TWICE, "executed 4 times"),
     ("wrong_durable", "DoublesAfterACrash", KILLED, "begun 2 times"),
     ("wrong_durable", "RendersAnother", SENT, "EXTRA"),
     ("wrong_durable", "RenderWrites", "test_render_is_offline_and_writes_nothing", "request.json"),
@@ -118,6 +121,8 @@ WRONG = [
     ("wrong_durable", "DropsIt", LOOKUP, "NEVER_STARTED instead of FOUND"),
     ("wrong_by_hand", "NotesAfterTheStart", KILLED, "begun 2 times"),
     ("wrong_by_hand", "NotesBeforeTheStart", KILLED, "begun 0 times"),
+    ("wrong_by_hand", "QueuesAgain", KILLED, "begun 2 times"),
+    ("wrong_by_hand", "StartsWhatWaits", TWICE, "executed 2 times"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.

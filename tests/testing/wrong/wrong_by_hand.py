@@ -127,3 +127,55 @@ class StopsItsGroup(RightByHand):
     @af.hookimpl
     def attach(self, job, native_id):
         return GroupHandler(native_id)
+
+
+class QueuesAgain(RightByHand):
+    """It writes much down before it queues a job, and that it has queued it, later: the queue would start it again."""
+
+    def submit_job(self, job):
+        native_id = job.job_context.native_id
+        folder = Path(native_id, "request")
+        folder.mkdir(exist_ok=True)
+        (folder / "job").write_text(str(job.job_context.job_name))
+        (folder / "run").write_text(str(job.job_context.run_id))
+        (folder / "attempt").write_text(str(job.job_context.attempt))
+        (folder / "argv").write_text(shlex.join(self._argv(job)))
+        (folder / "cwd").write_text(f"{native_id}/work")
+        (folder / "queue").write_text("default")
+        (folder / "priority").write_text("0")
+        (folder / "time").write_text("0:10:00")
+        (folder / "memory").write_text("1Gi")
+        (folder / "cpus").write_text("1")
+        (folder / "gpus").write_text("0")
+        (folder / "nodes").write_text("1")
+        (folder / "partition").write_text("all")
+        (folder / "account").write_text("none")
+        (folder / "shell").write_text("/bin/sh")
+        (folder / "user").write_text(str(os.getuid()))
+        queued = folder / "queued"
+        if not queued.exists():
+            self.spawn(job)
+            queued.touch()
+        Path(native_id, "pid").touch()
+        return PidHandler(native_id)
+
+    def script(self, job):
+        return ByHand.script(self, job)
+
+
+class StartsWhatWaits(RightByHand):
+    """It looks whether a job runs or has ended, and not whether it waits; its queue starts all that it holds."""
+
+    def script(self, job):
+        return f"sleep 1; echo $$ > ../pid; {ByHand.script(self, job)}"
+
+    def submit_job(self, job):
+        native_id = job.job_context.native_id
+        Path(native_id, "queued").touch()
+        if not Path(native_id, "pid").exists():
+            self.spawn(job)
+        return PidHandler(native_id)
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        return af.Lookup.FOUND if Path(native_id, "queued").exists() else af.Lookup.NEVER_STARTED

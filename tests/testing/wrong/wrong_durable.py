@@ -286,3 +286,36 @@ class RunsAgainLater(RightDurable):
         command = ["/bin/sh", "-c", 'sleep 5; exec "$@"', "sh", *self._argv(job)]
         self.process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
         return handler
+
+
+class ForgetsWithCleanup(RightDurable):
+    """It takes its record of a job away with the job."""
+
+    def cleanup_job(self, job):
+        super().cleanup_job(job)
+        Path(job.job_context.native_id, "gone").touch()
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        gone = Path(native_id, "gone").exists()
+        return af.Lookup.NEVER_STARTED if gone else super().lookup(native_id)
+
+
+class ForgetsWithTheRun(RightDurable):
+    """It takes its records away with the run."""
+
+    folder: Path | None = None
+
+    def submit_job(self, job):
+        type(self).folder = Path(job.job_context.run_folder)
+        return super().submit_job(job)
+
+    @af.hookimpl
+    def cleanup_run(self, run):
+        if self.folder is not None:
+            (self.folder / "gone").touch()
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        gone = (attempts.run_folder(native_id) / "gone").exists()
+        return af.Lookup.NEVER_STARTED if gone else super().lookup(native_id)
