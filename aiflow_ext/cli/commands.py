@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aiflow_ext import __version__
 from aiflow_ext.cli.output import claim_stdout, print
 from aiflow_ext.model import errors
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.start import Run
 
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
@@ -22,6 +25,7 @@ _FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", 
                              "where its id leaves doubt.")  # fmt: skip
 _ON_INTERRUPT = click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to "
                              "running jobs [default: ask on a terminal, else leave].")  # fmt: skip
+_DETACH = click.option("--detach", is_flag=True, help="Leave a driver running in a session of its own, and return.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md says its shape).")
 
 
@@ -44,7 +48,7 @@ def program() -> None:
 
     PROJECT is a folder with a workflow.py and a workflow.yaml. Exit codes: 0 all is well, 1 a job failed, 2 usage,
     3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder cannot be
-    used, 7 stopped, 130 interrupted.
+    used, 7 stopped, 8 watched and not over, 130 interrupted.
     """
 
 
@@ -60,7 +64,7 @@ def program() -> None:
               "an earlier run.")  # fmt: skip
 @click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: the latest that has it].")
 @click.option("--firing-id", "firing", metavar="ID", help="Run only if no run has had this id: for cron.")
-@click.option("--detach", is_flag=True, help="Leave a driver running in a session of its own, and return.")
+@_DETACH
 @_ON_INTERRUPT
 @_JSON
 def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **options: Any) -> int:
@@ -75,9 +79,7 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
     if detach:
         from aiflow_ext.run.detach import detach as detached
 
-        run_id, pid = detached(project, **options)
-        print(json.dumps({"run": run_id, "driver": pid}) if as_json else f"run {run_id}: driven by pid {pid}")
-        return errors.OK
+        return _detached(*detached(project, **options), as_json=as_json)
     return follow(lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
 
 
@@ -88,14 +90,33 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
 @click.option("--from", "from_job", metavar="JOB", help="Give JOB and every job after it a new attempt.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: as it was "
               "started with].")  # fmt: skip
+@_DETACH
+@click.option("--ready", type=int, hidden=True, help="The descriptor on which whoever detached it is told.")
 @_ON_INTERRUPT
 @_JSON
-def resume(run: str, on_interrupt: str | None, as_json: bool, **options: Any) -> int:
+def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, ready: int | None, **options: Any) -> int:
     """Go on with RUN: follow what runs, start what has not been started, and wait for its end."""
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_resume
 
-    return follow(lambda **more: prepare_resume(run, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
+    if detach:
+        from aiflow_ext.run.detach import detach_resumed
+
+        return _detached(*detach_resumed(run, **options), as_json=as_json)
+
+    def prepare(**more: Any) -> Run:
+        if ready is None:
+            return prepare_resume(run, **options, **more)
+        from aiflow_ext.run.detach import announced
+
+        return announced(lambda: prepare_resume(run, **options, **more), ready)
+
+    return follow(prepare, on_interrupt=on_interrupt, as_json=as_json)
+
+
+def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
+    print(json.dumps({"run": run_id, "driver": pid}) if as_json else f"run {run_id}: driven by pid {pid}")
+    return errors.OK
 
 
 @program.command()

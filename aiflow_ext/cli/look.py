@@ -23,6 +23,7 @@ from aiflow_ext.supervise.clock import Clock
 
 CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
+_UNDRIVEN = "nobody drives it; go on with it: aiflow-ext resume "
 _VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
 
 
@@ -49,7 +50,8 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
 
 
 def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
-    """``aiflow-ext status``; returns the run's verdict as an exit code, 0 while it goes on."""
+    """``aiflow-ext status``; returns the run's verdict as an exit code. While it goes on that is 0, after a watch
+    NOT_OVER: nobody drives it."""
     observed = observe(run, project)
     observed.refresh()
     if watch and not as_json and stdout().isatty():
@@ -62,7 +64,9 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
         print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
     else:
         _print_record(record, observed.driver)
-    return _VERDICT.get(record.state, errors.OK) if record.ended_at is not None else errors.OK
+    if record.ended_at is None:
+        return errors.NOT_OVER if watch else errors.OK
+    return _VERDICT.get(record.state, errors.OK)
 
 
 def _looks(observed: Observed) -> Iterator[None]:
@@ -90,7 +94,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         stopped = f", which is stopped (SIGSTOP); wake it: kill -CONT {driver}" if is_stopped(driver) else ""
         said = f"driven by pid {driver}{stopped}"
     else:
-        said = f"nobody drives it; go on with it: aiflow-ext resume {record.run_id}"
+        said = f"{_UNDRIVEN}{record.run_id}"
     if stdout().isatty():
         print(f"run {record.run_id}: {said}")
         console().print(run_table(record, Clock(record.folder).now(), SHOWN))
@@ -134,6 +138,10 @@ def show_logs(
     else:
         width = max((len(name) for name in jobs or observed.record.jobs), default=0)
         _several(observed, jobs, stream, found, partial(_show_named, width), follow=follow, attempt=attempt)
+    record = observed.record
+    if follow and record.ended_at is None and not all(record.jobs[name].state.ended for name in jobs or record.jobs):
+        print(f"run {record.run_id}: {_UNDRIVEN}{record.run_id}", file=sys.stderr)
+        return errors.NOT_OVER
     return errors.OK
 
 

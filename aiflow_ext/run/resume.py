@@ -45,19 +45,24 @@ def take_up(
     Raises StateError where another process drives the run, ConfigError where there is no such run or job.
     """
     store, run_id = open_run(run, project)
-    home = Path(store.run(run_id).folder)
-    if not home.is_dir():
-        raise StateError(
-            f"the folder of run {run_id} is gone, with its logs and what its jobs run from",
-            where=str(home),
-            hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
-        )
-    lock = DriverLock(home)
+    lock = DriverLock(folder_of(store.run(run_id)))
     try:
         return _driven(store, run_id, lock, failed, from_job, jobs, listener)
     except BaseException:
         lock.release()
         raise
+
+
+def folder_of(record: RunRecord) -> Path:
+    """A run's folder. Raises StateError where it is gone."""
+    home = Path(record.folder)
+    if not home.is_dir():
+        raise StateError(
+            f"the folder of run {record.run_id} is gone, with its logs and what its jobs run from",
+            where=str(home),
+            hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
+        )
+    return home
 
 
 def _driven(

@@ -128,7 +128,10 @@ class Schedule:
             record = self.store.run(run_id)
             if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
                 _log.warning("run %s of %s was driven by nobody; it goes on", run_id, key)
-                drive(run_id, record.project, record.folder)
+                try:
+                    drive(run_id, record.project, record.folder)
+                except AiflowError as error:
+                    _log.error("run %s cannot be taken up: %s", run_id, error)
         return bool(unended)
 
     def _fire(self, name: str, key: str, moment: datetime) -> None:
