@@ -24,6 +24,7 @@ from aiflow_ext.model.graph import (
     JobSection,
     NodeOutput,
     OutputFile,
+    building,
 )
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -56,6 +57,7 @@ class Workflow:
         graph = AIGraph(self.name, self.where)
 
         def fill() -> None:
+            building.set(True)
             _graph.set(graph)
             _job.set(None)
             _taken.set({})

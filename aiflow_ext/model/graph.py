@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.jsonable import Jsonable
+
+# Set while a workflow's function runs: what it makes stands for values that are not there yet.
+building: ContextVar[bool] = ContextVar("aiflow_ext_building", default=False)
 
 
 class BaseNode(Jsonable):
@@ -36,8 +40,59 @@ class OutputFile(Jsonable):
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def __str__(self) -> str:
+        if building.get():
+            raise TypeError(
+                f"the output {self.path!r} was made a text (an f-string, str, format, print): give it a keyword in the "
+                'command: af.cmd("... > {out}", out=af.output("name"))'
+            )
+        return super().__str__()
 
-class AINode(BaseNode):
+
+class _Promise:
+    """Refuses, while the graph is built, what would take a node for the value that it stands for."""
+
+    def __str__(self) -> str:
+        self._refuse(
+            "was made a text (an f-string, str, format, print)",
+            'give a command the node itself: af.cmd("cat {x}", x=node), or make the text in a function that gets the '
+            "value; repr(node) shows what a node is",
+        )
+        return super().__str__()
+
+    def __bool__(self) -> bool:
+        self._refuse(
+            "was asked whether it is true (if, while, and, or, not)",
+            "decide in a function that gets the value; ``node is None`` tells whether there is a node",
+        )
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if self is not other:
+            self._refuse(
+                "was compared (==, !=, in)",
+                "compare in a function that gets the value; ``a is b`` tells whether two are the same node",
+            )
+        return self is other or super().__eq__(other)
+
+    __hash__ = object.__hash__
+
+    def __iter__(self) -> NoReturn:
+        # Without this, ``a, b = node`` would ask __getitem__ for ever.
+        raise TypeError(
+            f"{self._named()} stands for one value that is not there yet: take it apart in the function that reads "
+            'it, or say which of a command\'s outputs: node["out"]'
+        )
+
+    def _named(self) -> str:
+        raise NotImplementedError
+
+    def _refuse(self, what: str, hint: str) -> None:
+        if building.get():
+            raise TypeError(f"{self._named()} {what}, and its value is not there while the graph is built: {hint}")
+
+
+class AINode(_Promise, BaseNode):
     """One operation of an AI graph.
 
     Args:
@@ -62,28 +117,27 @@ class AINode(BaseNode):
         super().__init__(properties, name, instance_id)
         self.kind, self.job, self.where = kind, job, where
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or super().__eq__(other)
-
-    __hash__ = object.__hash__
-
-    def __iter__(self) -> NoReturn:
-        # Without this, ``a, b = node`` would ask __getitem__ for ever.
-        raise TypeError(
-            f"node {self.name!r} stands for one value that is not there yet: take it apart in the function that reads "
-            'it, or say which of a command\'s outputs: node["out"]'
-        )
-
     def __getitem__(self, output: str) -> NodeOutput:
         """One of a command's several output files, by the keyword that it has in the command."""
+        if not isinstance(output, str):
+            raise TypeError(
+                f"{self._named()} was indexed by {output!r}, and its value is not there while the graph is built: take "
+                'the part in the function that reads it, or say which of a command\'s outputs: node["out"]'
+            )
         return NodeOutput(self, output)
 
+    def _named(self) -> str:
+        return f"node {self.name!r}"
 
-class NodeOutput:
+
+class NodeOutput(_Promise):
     """One named output of a node, to be used as another node's input."""
 
     def __init__(self, node: AINode, output: str) -> None:
         self.node, self.output = node, output
+
+    def _named(self) -> str:
+        return f"output {self.output!r} of node {self.node.name!r}"
 
 
 class DataEdge(Jsonable):

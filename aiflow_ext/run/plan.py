@@ -20,6 +20,7 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import fill_in, generate_job
+from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
 from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import (
@@ -155,6 +156,7 @@ def make_plan(
         if config is not None:
             file = project.workflow_yaml.name if project.workflow_yaml else "workflow.yaml"
             wrong += check_jobs(graph, config.jobs, config.where, file)
+        wrong += check_calls(graph)
         wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     if wrong or config is None:
         raise ConfigError(problems=problems + wrong)

@@ -86,12 +86,23 @@ def check_streams(graph: AIGraph, modes: Mapping[str, ExecutionMode]) -> list[Pr
     return problems
 
 
+_ATTRIBUTES = vars(AINode()).keys()
+
+
 def _title(node: AINode) -> str:
     return f"node {node.name!r} ({node.kind})"
 
 
 def _check_node(node: AINode, problems: list[Problem]) -> None:
     """What af.python and af.cmd see to by themselves; af.node takes anything."""
+    if type(node) is AINode and (extra := vars(node).keys() - _ATTRIBUTES):
+        problems.append(
+            Problem(
+                f"{_title(node)} was given an attribute {min(extra)!r}, which nothing reads",
+                node.where,
+                "give the function an argument, or the job a key in workflow.yaml",
+            )
+        )
     if node.kind == "python" and not callable(node.properties.get("function")):
         hint = "make it with af.python(function, ...)"
         problems.append(Problem(f"{_title(node)} has no function to call", node.where, hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -136,7 +137,15 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
                 f"install what brings the module {error.name!r}, or add the folder that holds it to python_paths in "
                 "project.yaml"
             )
+        elif isinstance(error, (TypeError, AttributeError, ValueError)) and _STANDS_FOR.search(str(error)):
+            hint = (
+                "a node stands for a value that is not there while the graph is built: do this in a function that gets "
+                "it, af.python(function, node)"
+            )
         raise ProjectError(f"{what}: {words}", where=place, hint=hint) from error
+
+
+_STANDS_FOR = re.compile(r"\b(AINode|NodeOutput|OutputFile)\b")
 
 
 def _is_own(file: str, root: Path) -> bool:

@@ -104,6 +104,15 @@ def test_nodes_of_one_job_that_wait_for_each_other_are_named() -> None:
     assert "j/x -> j/y (w.py:y)" in str(problem.hint)
 
 
+def test_an_attribute_that_nothing_reads_is_named() -> None:
+    def body() -> None:
+        with af.job("a"):
+            af.cmd("true").retries = 3  # type: ignore[attr-defined]
+
+    (problem,) = check_graph(af.workflow(body).build())
+    assert problem.message == "node 'cmd' (cmd_line) was given an attribute 'retries', which nothing reads"
+
+
 def test_a_node_in_no_job_is_named() -> None:
     lines = []
 

@@ -56,6 +56,73 @@ def test_a_users_mistake_is_a_project_error_with_its_place(
     assert str(caught.value.problems[0].where).startswith(f"{tmp_path}/p/{where}")
 
 
+TAKEN_FOR_ITS_VALUE = [
+    ('f"cat {node}"', "node 'abs' was made a text", "af.cmd"),
+    ("f\"cat {made['o']}\"", "output 'o' of node 'cmd' was made a text", "af.cmd"),
+    ("f\"cat > {af.output('o')}\"", "the output 'o' was made a text", "out=af.output"),
+    ('"cat {}".format(node)', "made a text", "af.cmd"),
+    ('"cat %s" % node', "made a text", "af.cmd"),
+    ("str(node)", "made a text", "af.cmd"),
+    ("print(node)", "made a text", "repr(node)"),
+    ("1 if node else 2", "was asked whether it is true", "node is None"),
+    ("node and 1", "was asked whether it is true", "node is None"),
+    ("not made['o']", "was asked whether it is true", "node is None"),
+    ("any([node])", "was asked whether it is true", "node is None"),
+    ("node == 3", "was compared", "a is b"),
+    ("node != 'x'", "was compared", "a is b"),
+    ("3 == node", "was compared", "a is b"),
+    ("node == made", "was compared", "a is b"),
+    ("made['o'] == 'x'", "was compared", "a is b"),
+    ("[1, 2].count(node)", "was compared", "a is b"),
+    ("3 in node", "argument of type 'AINode' is not", "af.python(function, node)"),
+    ("list(made['o'])", "output 'o' of node 'cmd' stands for one value", "take it apart"),
+    ("node[0]", "was indexed by 0", "take the part"),
+    ("node[1:]", "was indexed by slice(1, None, None)", "take the part"),
+    ("node + 1", "unsupported operand type(s) for +: 'AINode' and 'int'", "af.python(function, node)"),
+    ("'a' + node", '"AINode") to str', "af.python(function, node)"),
+    ("-node", "bad operand type for unary -: 'AINode'", "af.python(function, node)"),
+    ("max(node, 3)", "'AINode'", "af.python(function, node)"),
+    ("node < 3", "'AINode'", "af.python(function, node)"),
+    ("len(node)", "'AINode' has no len()", "af.python(function, node)"),
+    ("int(node)", "not 'AINode'", "af.python(function, node)"),
+    ("float(made['o'])", "not 'NodeOutput'", "af.python(function, node)"),
+    ("node()", "'AINode' object is not callable", "af.python(function, node)"),
+    ("node.shape", "'AINode' object has no attribute 'shape'", "af.python(function, node)"),
+    ("open(node)", "not AINode", "af.python(function, node)"),
+    ("range(node)", "'AINode' object cannot be interpreted as an integer", "af.python(function, node)"),
+    ("__import__('json').dumps([node])", "AINode is not JSON serializable", "af.python(function, node)"),
+]
+
+
+@pytest.mark.parametrize(("expression", "words", "cure"), TAKEN_FOR_ITS_VALUE, ids=lambda each: str(each)[:40])
+def test_a_node_that_is_taken_for_its_value_is_refused_with_its_line(
+    tmp_path: Path, expression: str, words: str, cure: str
+) -> None:
+    text = GOOD + "    with af.job('k'):\n        node = af.python(abs, -1)\n"
+    text += f"        made = af.cmd('x > {{o}}', o=af.output('o'))\n        {expression}\n"
+    with pytest.raises(ProjectError) as caught:
+        load(tmp_path / "p", workflow=text)
+    (problem,) = caught.value.problems
+    assert words in problem.message
+    assert cure in f"{problem.message} {problem.hint}"
+    assert problem.where == f"{tmp_path}/p/workflow.py:8"
+
+
+def test_what_asks_nothing_of_a_nodes_value_is_fine(tmp_path: Path) -> None:
+    lines = ["node = af.python(abs, -1)", "made = af.cmd('x > {o}', o=af.output('o'))",
+             "assert node is not None and node is not made and node == node and hash(node)",
+             "assert {node: 1}[node] == 1 and node in {node, made} and node in [node]",
+             "assert 'abs' in repr(node) and f'{node!r}' and node.name == 'abs'",
+             "af.python(print, [node, {'k': made['o']}])"]  # fmt: skip
+    text = GOOD + "    with af.job('k'):\n" + "".join(f"        {line}\n" for line in lines)
+    graph = load(tmp_path / "p", workflow=text)
+    # Once the graph is built, plugins may look at nodes as at any other objects.
+    first = graph.nodes["k/abs"]
+    assert bool(first)
+    assert first != 3
+    assert "abs" in f"{first}"
+
+
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "workflow.py").write_bytes(b"x = '\xff'\n")
     with pytest.raises(ProjectError, match="SyntaxError") as caught:
