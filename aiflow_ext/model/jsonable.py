@@ -166,7 +166,38 @@ def encode(value: Any) -> Any:
         if TAG not in value and all(isinstance(key, str) for key in value):
             return {key: encode(item) for key, item in value.items()}
         return {TAG: "dict", "items": [[encode(key), encode(item)] for key, item in value.items()]}
-    raise TypeError(f"{type(value).__name__} {value!r} is not data: {type_name(type(value))} is no Jsonable")
+    words = f"{type(value).__name__} {value!r} is not data: {type_name(type(value))} is no Jsonable"
+    raise TypeError(words + _instead(value))
+
+
+def _instead(value: Any) -> str:
+    """What to keep in place of a value that is no data."""
+    if callable(getattr(value, "isoformat", None)):
+        return "; keep value.isoformat(), and make it anew where it is used"
+    if type(value).__module__.partition(".")[0] in ("decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"):
+        return "; keep str(value), and make it anew where it is used"
+    return "; keep what it is made of, as text, numbers, lists and mappings"
+
+
+def _place_of_no_data(value: Any) -> str:
+    """Where in ``value`` what is no data stands: ``SlurmHandler.limits['cpu']``; empty where it is ``value`` itself."""
+    if isinstance(value, Jsonable):
+        inner = [(f".{name}", item) for name, item in value.to_json().items()]
+    elif isinstance(value, Mapping):
+        inner = [(f"[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [(f"[{number}]", item) for number, item in enumerate(value)]
+    else:
+        return ""
+    for step, item in inner:
+        try:
+            encode(item)
+        except TypeError:
+            rest = _place_of_no_data(item)
+            if isinstance(item, Jsonable):
+                rest = rest.removeprefix(type(item).__qualname__)
+            return f"{type(value).__qualname__ if isinstance(value, Jsonable) else ''}{step}{rest}"
+    return ""
 
 
 def _registered_name(value: Any) -> str:
@@ -222,6 +253,9 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     try:
         data = encode(value)
         text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        place = _place_of_no_data(value)
+        raise TypeError(f"{f'{place}: ' if place else ''}{error}") from error
     except RecursionError as error:
         raise TypeError(f"a {type(value).__name__} that is nested too deeply, or holds itself, is not data") from error
     try:

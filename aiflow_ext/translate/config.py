@@ -130,8 +130,8 @@ class Structurer:
 
     def structure(self, config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
         """As :func:`structure_config`."""
-        # What an author's own __init__ makes of a job's name is not ours to know.
-        if config_type.__init__ is not BaseJobConfig.__init__:
+        # What an author's own __init__ makes of a job's name is not ours to know, nor what its attributes hold.
+        if config_type.__init__ is not BaseJobConfig.__init__ or signature_of(cast(Any, config_type)).attributes:
             return structure_config(config_type, layer, problems)
         said = config_type, repr(layer.value)
         first = self._made.get(said)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import collections
-import datetime
 import inspect
 import json
+import sys
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, MutableSet, Sequence, Set
 from enum import Enum
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.translate.forms import form_of
 from aiflow_ext.translate.signature import signature_of
 
 Place = tuple[Any, ...]
@@ -39,16 +40,52 @@ Item = tuple[Place, str, str | None]
 
 def fit(value: Any, kind: Any) -> Any:
     """``value`` as an object of type ``kind``. Raises Misfit with everything that does not fit."""
+    kind = _unwrapped(kind)
     if _is_anything(kind):
         return value
+    if not writable(kind):
+        raise Misfit(f"has the type {describe(kind)}, which a file cannot hold", INSTEAD)
+    if form_of(kind) is not None:
+        return _written(value, kind)
     try:
         return _converter().structure(value, kind)
     except Misfit:
         raise
     except Exception as error:
         if type(error).__name__ == "StructureHandlerNotFoundError":
-            raise Misfit(f"has the type {describe(kind)}, which a file cannot hold", "leave it out") from error
+            raise Misfit(f"has the type {describe(kind)}, which a file cannot hold", INSTEAD) from error
         raise Misfit(f"does not fit: {error}") from error
+
+
+INSTEAD = (
+    "leave it out; the author of the class annotates it with what a file holds (text, numbers, lists, mappings, "
+    "Jsonable, a class of its own) and makes the rest in __init__"
+)
+
+
+def writable(kind: Any) -> bool:
+    """Whether a file can hold a value of this type, in one form or another."""
+    kind = _unwrapped(kind)
+    if _is_anything(kind) or kind in _WORDS or kind in (None, type(None)) or form_of(kind) is not None:
+        return True
+    if _origin(kind) in _UNIONS:
+        return any(writable(each) for each in typing.get_args(kind) if each is not type(None))
+    if _origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return True
+    return _is_mapping(kind) or _is_collection(kind) or _is_class(kind) or _scalar_of(kind) is not None
+
+
+def _unwrapped(kind: Any) -> Any:
+    """The type that a NewType, an Annotated or an alias stands for."""
+    while True:
+        if isinstance(kind, typing.NewType):
+            kind = kind.__supertype__
+        elif _origin(kind) is Annotated:
+            kind = typing.get_args(kind)[0]
+        elif type(kind).__name__ == "TypeAliasType":  # type X = ..., of Python 3.12
+            kind = kind.__value__
+        else:
+            return kind
 
 
 @cache
@@ -56,12 +93,11 @@ def _converter() -> Any:
     import cattrs
 
     made = cattrs.Converter()
-    for kind in (str, bytes, int, float, Path):
+    for kind in (str, bytes, int, float):
         made.register_structure_hook(kind, _scalar)
     made.register_structure_hook(Enum, _enum)  # older cattrs asks by class first
     # The last one registered is asked first.
     made.register_structure_hook_func(_is_class, _class)
-    made.register_structure_hook_func(lambda kind: kind in _WRITTEN, _written)
     made.register_structure_hook_func(_is_collection, _collection)
     made.register_structure_hook_func(_is_mapping, _mapping)
     made.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
@@ -81,15 +117,17 @@ def _is_anything(kind: Any) -> bool:
 
 
 _UNIONS = (Union, types.UnionType)
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes", Path: "a path"}
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes"}
 
 
 def describe(kind: Any) -> str:
     """The type in the words of someone who writes YAML."""
+    kind = _unwrapped(kind)
     if kind in _WORDS:
         return _WORDS[kind]
-    if kind in _WRITTEN:
-        return _WRITTEN[kind][0]
+    form = form_of(kind)
+    if form is not None:
+        return form.words
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in (None, type(None)):
         return "nothing"
@@ -106,6 +144,8 @@ def describe(kind: Any) -> str:
     if _is_collection(kind):
         inner = [each for each in arguments if each is not Ellipsis]
         return f"a list of {describe(inner[0])}" if len(inner) == 1 and inner[0] is not Any else "a list"
+    if _scalar_of(kind) is not None:
+        return _WORDS[_scalar_of(kind)]
     if _is_class(kind):
         return "a mapping"
     return getattr(kind, "__name__", str(kind))
@@ -158,12 +198,10 @@ def _scalar(value: Any, kind: Any) -> Any:
         fits = type(value) is kind
     elif kind is float:
         fits = type(value) in (int, float)
-    elif kind is Path or kind is bytes:
-        fits = type(value) in (str, kind) or isinstance(value, kind)
-    elif issubclass(kind, Path):
-        fits = isinstance(value, (str, kind))
-    else:
-        return _class(value, kind)  # an author's own subclass of str or int
+    elif kind is bytes:
+        fits = isinstance(value, (str, bytes))
+    else:  # an author's own
+        return _own_scalar(value, kind)
     if not fits:
         raise mismatch(value, kind)
     if kind is bytes and isinstance(value, str):
@@ -172,6 +210,23 @@ def _scalar(value: Any, kind: Any) -> Any:
         return value if isinstance(value, kind) else kind(value)
     except (ValueError, OverflowError) as error:
         raise mismatch(value, kind) from error
+
+
+def _scalar_of(kind: Any) -> Any:
+    """Which of the scalars an author's own class is a kind of; None where it is no scalar."""
+    if not isinstance(kind, type) or issubclass(kind, Enum):
+        return None
+    return next((each for each in (str, int, float, bytes) if issubclass(kind, each)), None)
+
+
+def _own_scalar(value: Any, kind: Any) -> Any:
+    if isinstance(value, kind):
+        return value
+    plain = _scalar(value, _scalar_of(kind))
+    try:
+        return kind(plain)
+    except Exception as error:
+        raise Misfit(f"is refused by {kind.__name__}: {error}") from error
 
 
 def _nothing(value: Any, kind: Any) -> None:
@@ -244,6 +299,8 @@ def _is_collection(kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     if not isinstance(origin, type) or issubclass(origin, (str, bytes, Mapping)) or hasattr(origin, "_fields"):
         return False
+    if origin in (range, bytearray, memoryview) or origin.__module__ == "array":  # sequences of numbers alone
+        return False
     return origin in (Collection, Iterable) or issubclass(origin, (Sequence, Set, collections.deque))
 
 
@@ -267,8 +324,7 @@ def _mapping(value: Any, kind: Any) -> Any:
         raise Misfit(items=wrong)
     if origin is collections.defaultdict:
         return collections.defaultdict(None, made)
-    concrete = isinstance(origin, type) and issubclass(origin, dict) and origin is not dict
-    return origin(made) if concrete else made
+    return made if origin is dict or inspect.isabstract(origin) else _own_container(made, origin)
 
 
 def _collection(value: Any, kind: Any) -> Any:
@@ -289,42 +345,49 @@ def _collection(value: Any, kind: Any) -> Any:
             wrong += misfit.under(number)
     if wrong:
         raise Misfit(items=wrong)
-    if issubclass(origin, tuple):
-        return tuple(made)
     if issubclass(origin, Set):
         try:
-            return set(made) if origin is set else frozenset(made)
+            unique = set(made) if issubclass(origin, MutableSet) else frozenset(made)
         except TypeError as error:
             raise Misfit("must be a list of plain values", "no lists or mappings in it") from error
-    return collections.deque(made) if origin is collections.deque else made
+        return unique if inspect.isabstract(origin) or origin in (set, frozenset) else _own_container(unique, origin)
+    if origin is tuple:
+        return tuple(made)
+    return made if origin is list or inspect.isabstract(origin) else _own_container(made, origin)
 
 
-def _seconds(text: Any) -> datetime.timedelta:
-    from aiflow_ext.translate.common import seconds
-
-    return datetime.timedelta(seconds=seconds(text))
-
-
-_WRITTEN: dict[Any, tuple[str, Any]] = {
-    datetime.datetime: ("a time such as 2024-05-01T12:00:00", datetime.datetime.fromisoformat),
-    datetime.date: ("a date such as 2024-05-01", datetime.date.fromisoformat),
-    datetime.timedelta: ("a duration such as 30s, 10m or 2h", _seconds),
-}
+def _own_container(made: Any, kind: Any) -> Any:
+    """``made`` in the class that was asked for."""
+    try:
+        return kind(made)
+    except Exception as error:
+        raise Misfit(f"is refused by {kind.__name__}: {error}") from error
 
 
 def _written(value: Any, kind: Any) -> Any:
-    if isinstance(value, kind):
+    form, origin = form_of(kind), _origin(kind) or kind
+    assert form is not None
+    if isinstance(value, origin):
         return value
-    try:
-        return _WRITTEN[kind][1](value)
-    except (ValueError, TypeError, OverflowError, Misfit) as error:
-        raise mismatch(value, kind) from error
+    if isinstance(value, str) or (form.numbers and type(value) in (int, float)):
+        try:
+            return form.make(value, origin)
+        except Exception as error:
+            raise mismatch(value, kind) from error
+    raise mismatch(value, kind)
+
+
+def _is_standard(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_class(kind: Any) -> bool:
     """Whether objects of this type are made by a call with named arguments."""
     origin = typing.get_origin(kind) or kind
-    if not isinstance(origin, type) or origin.__module__ == "builtins" or origin in (Path, *_WRITTEN):
+    # What the standard library makes (a lock, a logger, an open file) is no data, whatever its __init__ takes.
+    if not isinstance(origin, type) or (_is_standard(origin) and origin is not types.SimpleNamespace):
+        return False
+    if issubclass(origin, (Enum, PurePath, BaseException)):
         return False
     if getattr(origin, "_is_protocol", False) or inspect.isabstract(origin):
         return False

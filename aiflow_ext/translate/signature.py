@@ -1,4 +1,4 @@
-"""What a class takes: the parameters of its ``__init__``, their types resolved."""
+"""What a class takes: the parameters of its ``__init__``, or its annotated attributes, their types resolved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 REQUIRED: Any = inspect.Parameter.empty
 
@@ -22,6 +22,8 @@ class Parameter(NamedTuple):
     positional: bool = False
     # Reached through **kwargs: the class in between may give it itself, so it is never missing.
     passed_on: bool = False
+    # An annotated attribute of a class that has no __init__ for it: set on the object, once that is made.
+    attribute: bool = False
 
     @property
     def required(self) -> bool:
@@ -35,19 +37,25 @@ class Signature(NamedTuple):
     parameters: Mapping[str, Parameter]
     free: bool
 
+    @property
+    def attributes(self) -> bool:
+        """Whether some are attributes, set on the object once it is made."""
+        return any(each.attribute for each in self.parameters.values())
+
 
 @lru_cache(maxsize=512)
 def signature_of(cls: Any) -> Signature:
     """What ``cls`` (a class, or a generic one with its arguments) takes.
 
-    ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order.
+    ``**kwargs`` stands for the parameters of the next ``__init__`` in the method resolution order. Where a class has
+    annotated attributes and no ``__init__``, these are parameters, too.
     Raises TypeError where the class does not tell.
     """
     origin = typing.get_origin(cls) or cls
     bound = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(cls), strict=False))
     if typing.is_typeddict(origin):
         return _typed_dict(origin)
-    found: dict[str, Parameter] = {}
+    found = {name: each._replace(type=_substituted(each.type, bound)) for name, each in _attributes(origin)}
     for depth, (owner, init) in enumerate(_initializers(origin)):
         try:
             parameters = list(_written(init).parameters.values())[1:]
@@ -70,6 +78,29 @@ def _written(function: Callable[..., Any]) -> inspect.Signature:
 
         return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
     return inspect.signature(function)
+
+
+def _attributes(cls: type) -> Iterator[tuple[str, Parameter]]:
+    """The annotated attributes of the classes before the first ``__init__`` (or ``__new__``), in the order written."""
+    first = next(_initializers(cls), (object, None))[0]
+    bases = cls.__mro__[: cls.__mro__.index(first)]
+    for base in reversed(bases):
+        for name, annotation in _annotations(base).items():
+            default = getattr(cls, name, REQUIRED)
+            if name.startswith("_") or callable(getattr(type(default), "__get__", None)):
+                continue
+            kind = _resolved(annotation, None, base, cls)
+            # What belongs to the class alone is no key.
+            if not {ClassVar, Final} & {kind, typing.get_origin(kind)}:
+                yield name, Parameter(name, kind, default, attribute=True)
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
 
 
 def _has_own_init(cls: type) -> bool:
@@ -98,12 +129,11 @@ def _typed_dict(cls: Any) -> Signature:
     return Signature({n: Parameter(n, kind, REQUIRED if n in needed else None) for n, kind in hints.items()}, False)
 
 
-def _resolved(annotation: Any, init: Callable[..., Any], owner: type, cls: type) -> Any:
+def _resolved(annotation: Any, init: Callable[..., Any] | None, owner: type, cls: type) -> Any:
     """The type that ``annotation`` means; Any where it names something that is not there when it runs."""
     if annotation is REQUIRED:
         return Any
-    function = inspect.unwrap(init)
-    namespaces = [getattr(function, "__globals__", {})]
+    namespaces = [] if init is None else [getattr(inspect.unwrap(init), "__globals__", {})]
     # attrs and dataclasses make __init__ in a namespace of their own; the words were written in a class's module.
     namespaces += [
         vars(sys.modules[base.__module__]) for base in (owner, *cls.__mro__) if base.__module__ in sys.modules
@@ -128,10 +158,10 @@ def _resolved(annotation: Any, init: Callable[..., Any], owner: type, cls: type)
 
 
 def _hint(annotation: Any, namespace: dict[str, Any], local: dict[str, Any]) -> Any:
-    def holder() -> None: ...
+    class Holder: ...  # not a function, of which no annotation may say ClassVar
 
-    holder.__annotations__ = {"it": annotation}
-    return typing.get_type_hints(holder, globalns=namespace, localns=local)["it"]
+    Holder.__annotations__ = {"it": annotation}
+    return typing.get_type_hints(Holder, globalns=namespace, localns=local)["it"]
 
 
 def _substituted(kind: Any, bound: Mapping[Any, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.translate.check import near
-from aiflow_ext.translate.fitting import Item, Misfit, describe, fit
+from aiflow_ext.translate.fitting import Item, Misfit, describe, fit, writable
 from aiflow_ext.translate.signature import Signature, signature_of
 
 T = TypeVar("T")
@@ -100,7 +101,10 @@ def arguments(
     for name, parameter in signature.parameters.items():
         if parameter.required and name not in data:
             kind = describe(parameter.type)
-            wrong.append(((), f"lacks the key {name!r} ({kind})", f"add {name}: with {kind}"))
+            hint = f"add {name}: with {kind}"
+            if not writable(parameter.type):
+                hint = f"no file can hold a {kind}: the author of the class gives it a default, or makes it in __init__"
+            wrong.append(((), f"lacks the key {name!r} ({kind})", hint))
     return values, wrong
 
 
@@ -121,13 +125,21 @@ def create(cls: Any, values: Mapping[str, Any], droppable: Collection[str] = ())
     """
     signature = signature_of(cls)
     named = dict(values)
+    later = {
+        name: named.pop(name, copy.deepcopy(each.default))
+        for name, each in signature.parameters.items()
+        if each.attribute
+    }
     while True:
         by_place = [named[p.name] for p in signature.parameters.values() if p.positional and p.name in named]
         rest = {
             n: v for n, v in named.items() if n not in signature.parameters or not signature.parameters[n].positional
         }
         try:
-            return cls(*by_place, **rest)
+            made = cls(*by_place, **rest)
+            for name, value in later.items():
+                object.__setattr__(made, name, value)
+            return made
         except Exception as error:
             twice = re.search(r"got multiple values for (?:keyword )?argument '(\w+)'", str(error))
             if isinstance(error, TypeError) and twice and twice[1] in droppable and twice[1] in named:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import functools
 import json
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -367,6 +370,27 @@ class Registered(Enum):
 def test_what_could_not_be_read_back_is_refused_when_written(value: Any) -> None:
     with pytest.raises(TypeError, match="is not data"):
         af.dumps(value)
+
+
+class LimitsHandler(af.AbstractJobHandler):
+    def __init__(self, limits: Any) -> None:
+        self.limits = limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "place", "instead"),
+    [
+        ({"cpu": [1, Decimal("1.5")]}, "LimitsHandler.limits['cpu'][1]: Decimal", "keep str(value)"),
+        (Path("a"), "LimitsHandler.limits: PosixPath", "keep str(value)"),
+        (datetime.date(2026, 1, 1), "LimitsHandler.limits: date", "keep value.isoformat()"),
+        (LimitsHandler(threading.Lock()), "LimitsHandler.limits.limits: lock", "keep what it is made of"),
+    ],
+)
+def test_where_what_is_not_data_stands_is_told_and_what_to_keep_instead(limits: Any, place: str, instead: str) -> None:
+    with pytest.raises(TypeError, match="is not data") as caught:
+        af.dumps(LimitsHandler(limits))
+    assert str(caught.value).startswith(place)
+    assert instead in str(caught.value)
 
 
 def test_an_enum_of_anything_comes_back_once_registered() -> None:

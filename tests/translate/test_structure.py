@@ -5,19 +5,30 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import decimal
 import enum
+import fractions
 import importlib.util
+import ipaddress
+import logging
+import os
+import re
 import sys
+import threading
+import types
 import typing
+import uuid
+import zoneinfo
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import aiflow_ext as af
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.translate.structure import structure
 
@@ -530,6 +541,169 @@ def test_what_stands_around_jsonable_is_still_checked(seeds_words: Any, key: str
 def test_fields_of_an_attrs_class_are_typed_with_jsonable_too(seeds_words: Any) -> None:
     found = made(seeds_words.Fields, {"bare": "a", "many": [1, {"a": "b"}], "outer": PLAIN})
     assert (found.bare, found.many, found.outer) == ("a", [1, {"a": "b"}], PLAIN)
+
+
+class Queue(str):
+    pass
+
+
+class Hosts(list):  # type: ignore[type-arg]
+    pass
+
+
+class Limits(dict):  # type: ignore[type-arg]
+    pass
+
+
+class Even(int):
+    def __new__(cls, value: int) -> Even:
+        if value % 2:
+            raise ValueError(f"{value} is odd")
+        return super().__new__(cls, value)
+
+
+class Sized(typing.Protocol):
+    def size(self) -> int: ...
+
+
+def takes(kind: Any, **default: Any) -> Any:
+    """A class whose argument ``it`` has this type."""
+
+    class Takes:
+        def __init__(self, it: Any = None) -> None:
+            self.it = it
+
+    class Needs:
+        def __init__(self, it: Any) -> None:
+            self.it = it
+
+    made = Needs if default.get("required") else Takes
+    made.__init__.__annotations__["it"] = kind
+    return made
+
+
+V4 = ipaddress.IPv4Address
+STANDARD = [
+    (decimal.Decimal, "1.10", decimal.Decimal("1.10")), (decimal.Decimal, 0.1, decimal.Decimal("0.1")),
+    (decimal.Decimal, 3, decimal.Decimal(3)), (decimal.Decimal | None, "1.5", decimal.Decimal("1.5")),
+    (list[decimal.Decimal], ["1.5"], [decimal.Decimal("1.5")]), (fractions.Fraction, "1/3", fractions.Fraction(1, 3)),
+    (complex, "1+2j", 1 + 2j), (datetime.time, "12:30", datetime.time(12, 30)),
+    (datetime.datetime, "2026-01-01T00:00:00Z", datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)),
+    (PurePosixPath, "/a", PurePosixPath("/a")), (Path, "a", Path("a")), (os.PathLike, "a", Path("a")),
+    (bytes, "a", b"a"), (bytearray, "a", bytearray(b"a")), (re.Pattern, "a+", re.compile("a+")),
+    (uuid.UUID, "12345678-1234-5678-1234-567812345678", uuid.UUID(int=0x12345678123456781234567812345678)),
+    (V4, "1.2.3.4", V4("1.2.3.4")), (zoneinfo.ZoneInfo, "UTC", zoneinfo.ZoneInfo("UTC")),
+    (Queue, "night", Queue("night")), (Even, 2, Even(2)), (Hosts, ["a"], Hosts(["a"])), (Limits, {"a": 1}, Limits(a=1)),
+    (frozenset, [1], frozenset({1})), (typing.MutableSet[int], [1], {1}), (JobId, 3, 3), (Annotated[int, "x"], 3, 3),
+    (collections.ChainMap, {"a": 1}, collections.ChainMap({"a": 1})), (T, [1], [1]),
+    (types.SimpleNamespace, {"a": 1}, types.SimpleNamespace(a=1)), (None, None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), STANDARD, ids=lambda value: str(value)[:40])
+def test_types_of_the_standard_library_and_of_an_authors_own_are_made(kind: Any, value: Any, expected: Any) -> None:
+    found = made(takes(kind), {"it": value}).it
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (decimal.Decimal, "1,10", "'it' must be a number, in quotes to keep every digit, not the text '1,10'"),
+        (decimal.Decimal, True, "not true"),
+        (decimal.Decimal, [1], "not a list"),
+        (datetime.time, "noon", "'it' must be a time of day such as 12:30"),
+        (uuid.UUID, "x", "'it' must be a UUID, not the text 'x'"),
+        (re.Pattern, "(", "'it' must be a regular expression"),
+        (zoneinfo.ZoneInfo, "Europe/Berln", "'it' must be a time zone such as Europe/Berlin"),
+        (V4, 3, "'it' must be an IPv4 address, not the number 3"),
+        (Queue, 3, "'it' must be text, not the number 3"),
+        (Even, 3, "'it' is refused by Even: 3 is odd"),
+        (JobId, "x", "'it' must be a whole number, not the text 'x'"),
+        (complex, "i", "'it' must be a number or text such as 1+2j"),
+    ],
+)
+def test_what_such_a_type_does_not_take_is_named_in_its_words(kind: Any, value: Any, words: str) -> None:
+    _, [problem] = tried(takes(kind), {"it": value})
+    assert words in problem.message
+    assert problem.where == "at it"
+
+
+UNWRITABLE = [
+    typing.Callable[[int], int], type, type[int], Sized, logging.Logger, typing.IO[str], threading.Event, range,
+    memoryview, collections.abc.Iterator, collections.abc.Hashable, Exception, datetime.tzinfo, slice,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNWRITABLE, ids=str)
+@pytest.mark.parametrize("value", ["x", 1, {}, [1]], ids=repr)
+def test_a_type_that_is_no_data_is_named_with_what_to_write_instead(kind: Any, value: Any) -> None:
+    _, [problem] = tried(takes(kind), {"it": value})
+    assert "which a file cannot hold" in problem.message
+    assert "the author of the class annotates it with" in str(problem.hint)
+    assert problem.where == "at it"
+    _, [problem] = tried(takes(kind, required=True), {})
+    assert "the author of the class gives it a default" in str(problem.hint)
+
+
+class Attributes(af.BaseJobConfig):
+    partition: str = "a"
+    nodes: int
+    tags: list[af.Jsonable] = []  # noqa: RUF012
+    retries: int = 3
+    limit: ClassVar[int] = 4
+    _private: int = 5
+    plain = 6
+
+    def method(self) -> None: ...
+
+
+class MoreAttributes(Attributes):
+    resources: Resources | None = None
+
+
+@attrs.frozen
+class Decorated(af.BaseJobConfig):
+    size: int = 0
+
+
+class Undecorated(Decorated):
+    more: int = 0
+
+
+class Record:
+    path: str
+    size: int = 1
+
+
+def test_annotated_attributes_stand_for_an_init() -> None:
+    found = made(MoreAttributes, {"nodes": 2, "partition": "b", "resources": {"cpu": 1}})
+    assert (found.nodes, found.partition, found.tags, found.resources) == (2, "b", [], Resources(1.0))
+    assert found.retries == 3
+    assert made(Attributes, {"nodes": 1}).tags is not Attributes.tags
+    found = made(Undecorated, {"size": 1, "more": 2})
+    assert (found.size, found.more) == (1, 2)
+    found = made(Record, {"path": "a"})
+    assert (found.path, found.size) == ("a", 1)
+    back = af.loads(af.dumps(made(Attributes, {"nodes": 2, "partition": "b"})))
+    assert (back.nodes, back.partition) == (2, "b")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "it lacks the key 'nodes' (a whole number)"),
+        ({"nodes": "x"}, "'nodes' must be a whole number"),
+        ({"nodes": 1, "partitoin": "b"}, "'partitoin' is not a key of it"),
+        ({"nodes": 1, "limit": 1}, "'limit' is not a key of it"),
+        ({"nodes": 1, "_private": 1}, "'_private' is not a key of it"),
+        ({"nodes": 1, "plain": 1}, "'plain' is not a key of it"),
+        ({"nodes": 1, "method": 1}, "'method' is not a key of it"),
+    ],
+)
+def test_annotated_attributes_are_checked_like_arguments(data: dict[str, Any], words: str) -> None:
+    _, [problem] = tried(Attributes, data)
+    assert words in problem.message
 
 
 class Unwritable:
