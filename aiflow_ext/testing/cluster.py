@@ -51,6 +51,10 @@ class ClusterConformance(JobPluginConformance):
         """Delete an attempt's object by the platform's own means, behind the plugin's back."""
         self._override("delete_native", "delete it as an administrator would")
 
+    def lose(self, native_id: str) -> bool:
+        """It is deleted, in a test of this level."""
+        return False
+
     def count_requests(self) -> AbstractContextManager[dict[str, int]]:
         """Inside it, requests are counted; afterwards the mapping says how many ``watches`` (or lists, or polls that
         were begun) and ``archives`` (uploads of the project) there were."""

@@ -5,27 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from aiflow_ext.testing import remains
 from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.events import Events
 from aiflow_ext.testing.levels import durable
 from aiflow_ext.testing.logs import Logs, numbered
-from aiflow_ext.testing.support import LONG
+from aiflow_ext.testing.support import LONG, unlike
 from aiflow_ext.testing.zygote import Client, Raised
 
 SIZES = {"big": 10 << 20, "empty": 0}
 SECRET = "CONFORMANCE_SECRET"
 # Names that become one and the same where what is odd in them is replaced, cut off or folded.
 ALIKE = ("with space", "with-space", "With space", "x" * 200, "x" * 199 + "y")
-WATCHED = 1.5  # seconds for which it is looked at what a wait costs and a watch tells
-BUSY = 0.8  # of the time: who waits, and even who looks often, leaves more of it to others
 
 
-class DurableLevel(Logs):
+class DurableLevel(Logs, Events):
     """What a plugin with ``lookup`` and ``attach`` must do besides."""
 
     secret: ClassVar[str] = f"env:{SECRET}"
@@ -110,55 +108,6 @@ class DurableLevel(Logs):
                 complain(f"{self.name}: {number.name} ends the job, and it is recorded as {attempt['state']} with exit "
                          f"code {attempt['exit_code']} and signal {attempt['signal']}",
                          "give AttemptEvent(signal=) its number", "true-ends")  # fmt: skip
-
-    @durable("watch")
-    def test_a_watch_tells_what_was_missed(self) -> None:
-        """A driver that comes late is told the end, from the beginning and from any cursor."""
-        client, native_id = self.started(self.jobs.prints_and_exits("hello", 5))
-        self.ended(client)
-        told = self.trial.other(native_id)("events", seconds=self.patience / 4)
-        if not told or told[-1]["state"] != "FAILED":
-            complain(f"{self.name}: the job has failed; a watch that begins now tells {told or 'nothing'}",
-                     "begin with what is so already, then tell what changes", "beyond-the-nine")  # fmt: skip
-        cursors = [event["cursor"] for event in told[:-1] if event["cursor"] is not None]
-        for cursor in cursors:
-            again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
-            if not again or again[-1]["state"] != "FAILED":
-                complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
-                         "a cursor belongs to the event that carries it", "beyond-the-nine")  # fmt: skip
-
-    @durable("watch")
-    def test_a_watch_tells_that_a_job_runs(self) -> None:
-        """RUNNING comes while the job runs: time-outs count from it, and other jobs may wait for it."""
-        _, native_id = self.started(self.jobs.counts(10), "half")
-        told = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
-        if not told or told[-1]["state"] != "RUNNING":
-            complain(f"{self.name}: the job runs; a watch that begins now tells {told or 'nothing'}",
-                     "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
-        told = self.trial.other(native_id)("events", seconds=WATCHED)
-        if any(event["state"] != "RUNNING" for event in told[-1:]):
-            complain(f"{self.name}: the job runs, and a watch tells {told}", "tell an end once the job has come to it, "
-                     "and not before", "beyond-the-nine")  # fmt: skip
-        self.trial.marks.put("go")
-
-    @durable()
-    def test_waiting_costs_nothing(self) -> None:
-        """While a job runs, the handler's wait and the watch leave the processor to others."""
-        client, native_id = self.started(self.jobs.counts(10), "half")
-        other = self.trial.other(native_id)
-        waits = {"the handler's wait": (client, "wait")}
-        if "watch" in self.zygote.facts["offers"]:
-            waits["the watch"] = (other, "events")
-        for what, (who, call) in waits.items():
-            who(call, seconds=0.1)  # what is imported and connected, is by now
-            who(call, seconds=WATCHED)
-            used, passed = who("occupied")
-            if used > BUSY * passed:
-                told = f"{what} kept a processor busy for {used:.1f} of {passed:.1f} s"
-                complain(f"{self.name}: the job runs, and {told}",
-                         "block until the platform has something to tell; where it must be asked, wait in between",
-                         "what-a-run-waits-for")  # fmt: skip
-        self.trial.marks.put("go")
 
     # -- stop -------------------------------------------------------------------------------------------------------
 
@@ -286,10 +235,10 @@ class DurableLevel(Logs):
         self.finished(client, "the job was submitted")
         self._lookup(self.trial.other(native_id), "FOUND", "the job was submitted and has ended")
         self._lookup_after_cleanup(client, native_id)
-        unknown = self.trial.other(_unlike(native_id), number=7)
+        unknown = self.trial.other(unlike(native_id), number=7)
         said = unknown("lookup")
         if said == "FOUND":
-            complain(f"{self.name}: lookup of {_unlike(native_id)!r}, an id that was never allocated, says FOUND",
+            complain(f"{self.name}: lookup of {unlike(native_id)!r}, an id that was never allocated, says FOUND",
                      "look for this very id", "submitted-once")  # fmt: skip
 
     def _lookup_after_cleanup(self, client: Client, native_id: str) -> None:
@@ -436,8 +385,3 @@ class DurableLevel(Logs):
 
 def _only(contents: list[bytes]) -> bytes:
     return contents[0] if contents else b""
-
-
-def _unlike(native_id: str) -> str:
-    """An id of the same kind that nobody has allocated."""
-    return re.sub(r"\d+$", "7", native_id) if re.search(r"\d$", native_id) else f"{native_id}7"

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from aiflow_ext.supervise import proc
@@ -71,6 +72,19 @@ def kill_stat(stat: bytes) -> None:
     if alive(stat):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(stat.split()[0]), signal.SIGKILL)
+
+
+def kill_line(pid: int, since: int, spared: Collection[int]) -> None:
+    """End a process and those that it descends from, as far as they began at ``since`` (clock ticks since boot) or
+    later, all at once: none of them sees another one's end."""
+    line: list[int] = []
+    while pid > 1 and pid not in spared and (stat := proc.read_stat(pid)) is not None and stat.start >= since:
+        line.append(pid)
+        pid = stat.ppid
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for each in reversed(line):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
 
 
 def files_below(*folders: Path) -> set[str]:

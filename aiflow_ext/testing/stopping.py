@@ -83,20 +83,17 @@ class Stopping(Support):
         self.begun(client, "kept", len(texts))
         client("stop_one", job=texts[0], grace=1.0)
         look, deadline = self.trial.client(), time.monotonic() + self.patience
-        while (states := self._states(look))[texts[0]] != "STOPPED" and time.monotonic() < deadline:
+        while (states := self.states(look))[texts[0]] != "STOPPED" and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(STANDS)  # no synchronisation: for as long the others must go on
         self.trial.marks.put("go")
         client("driven")
-        states = self._states(look)
+        states = self.states(look)
         wanted = {texts[0]: "STOPPED", **dict.fromkeys(texts[1:], "FINISHED")}
         if states != wanted:
             complain(f"{self.name}: of two jobs that run, the first one was stopped; they are recorded as {states}",
                      "let stop_job, or the handler's stop, end the one job that it is asked for",
                      "stopping-and-cleaning-up")  # fmt: skip
-
-    def _states(self, look: Client) -> dict[str, str]:
-        return {job["name"]: job["state"] for job in look("stands", run=self.trial.runs[-1])["jobs"]}
 
     @base
     def test_stop_comes_twice(self) -> None:

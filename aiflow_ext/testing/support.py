@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -111,6 +112,10 @@ class Support:
             return ""
         return "".join(f"\n    stderr: {line}" for line in text.splitlines()) if text else ""
 
+    def states(self, look: Client) -> dict[str, str]:
+        """How the jobs of the latest run are recorded, as another client sees it."""
+        return {job["name"]: job["state"] for job in look("stands", run=self.trial.runs[-1])["jobs"]}
+
     def raises(self, call: str, words: str, cure: str, anchor: str, function: Callable[[], Any]) -> Any:
         """What ``function`` returns; complains with ``words`` where it raises."""
         try:
@@ -134,3 +139,8 @@ class Support:
             if time.monotonic() > deadline:
                 complain(f"{self.name}: {words} within {self.patience:g} s", "see what the job printed", "logs")
             time.sleep(0.02)
+
+
+def unlike(native_id: str) -> str:
+    """An id of the same kind that nobody has allocated."""
+    return re.sub(r"\d+$", "7", native_id) if re.search(r"\d$", native_id) else f"{native_id}7"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.supervise import proc
 from aiflow_ext.testing import remains
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.marks import Marks
@@ -42,6 +43,7 @@ class Trial:
         self.project = root / "project"
         self.runs: list[str] = []
         self._clients: list[Client] = []
+        self._began = proc.ticks()
         for folder in (self.project, root / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -136,6 +138,14 @@ class Trial:
                 break
             time.sleep(0.02)
         return found
+
+    def lose(self, stat: bytes) -> bool:
+        """End the process that has this /proc/PID/stat, and what has started it since the trial began; False where it
+        is not of this machine."""
+        if not remains.alive(stat):
+            return False
+        remains.kill_line(int(stat.split()[0]), self._began, {client.pid for client in self._clients})
+        return True
 
     def files(self) -> set[str]:
         """What is in the trial's folder, but for our own state, logs and marks."""

@@ -27,6 +27,7 @@ OUTPUT = "test_standard_output_is_left_alone"
 WAITING = "test_waiting_costs_nothing"
 ELSEWHERE = "test_another_process_learns_of_a_failure"
 COPIED = "test_a_config_is_copied_whole"
+LOST = "test_what_is_lost_is_not_finished"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
@@ -123,6 +124,10 @@ WRONG = [
     ("wrong_by_hand", "NotesBeforeTheStart", KILLED, "begun 0 times"),
     ("wrong_by_hand", "QueuesAgain", KILLED, "begun 2 times"),
     ("wrong_by_hand", "StartsWhatWaits", TWICE, "executed 2 times"),
+    ("wrong_durable", "ServesItsFirst", "test_a_watch_follows_all_attempts", "'between': 'RUNNING'"),
+    ("wrong_durable", "TellsLostAsFinished", LOST, "the run records FINISHED"),
+    ("wrong_by_hand", "TakesAbsenceForSuccess", LOST, "the run records FINISHED"),
+    ("wrong_durable", "UnknownIsFinished", "test_what_is_not_known_is_not_finished", "an id that nobody was given"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.

@@ -13,7 +13,7 @@ from pathlib import Path
 from wrong_durable import RightDurable
 
 import aiflow_ext as af
-from aiflow_ext.supervise import attempts
+from aiflow_ext.supervise import attempts, proc
 from aiflow_ext.translate import secrets
 
 
@@ -25,9 +25,18 @@ class PidHandler(attempts.ProcessHandler):
             return int(Path(self.native_id, "code").read_text())
         return None
 
+    def is_gone(self):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            stat = proc.read_stat(int(Path(self.native_id, "pid").read_text()))
+            return stat is None or not stat.alive
+        return False
+
     def state(self):
+        gone = self.is_gone()  # before its code is read, which is there by then if it ever comes
         code = self.code()
-        return af.JobState.RUNNING if code is None else af.JobState.FAILED if code else af.JobState.FINISHED
+        if code is None:
+            return af.JobState.LOST if gone else af.JobState.RUNNING
+        return af.JobState.FAILED if code else af.JobState.FINISHED
 
     def wait(self, timeout=None):
         end = time.monotonic() + (1e9 if timeout is None else timeout)
@@ -179,3 +188,24 @@ class StartsWhatWaits(RightByHand):
     @af.hookimpl
     def lookup(self, native_id):
         return af.Lookup.FOUND if Path(native_id, "queued").exists() else af.Lookup.NEVER_STARTED
+
+
+class AbsentHandler(PidHandler):
+    """What is not there has ended, and it takes that for success."""
+
+    def state(self):
+        state = super().state()
+        return af.JobState.FINISHED if state is af.JobState.LOST else state
+
+
+class TakesAbsenceForSuccess(RightByHand):
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return AbsentHandler(native_id)
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for native_id in native_ids:
+            if Path(native_id, "pid").exists():
+                handler = AbsentHandler(native_id)
+                yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())

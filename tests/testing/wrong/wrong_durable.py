@@ -319,3 +319,35 @@ class ForgetsWithTheRun(RightDurable):
     def lookup(self, native_id):
         gone = (attempts.run_folder(native_id) / "gone").exists()
         return af.Lookup.NEVER_STARTED if gone else super().lookup(native_id)
+
+
+class ServesItsFirst(RightDurable):
+    """It follows one attempt after the other."""
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        first = next(iter(native_ids), None)
+        for event in attempts.watch([first] if first is not None else [], since):
+            yield event
+            if first not in native_ids:
+                return
+
+
+class TellsLostAsFinished(RightDurable):
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for event in attempts.watch(native_ids, since):
+            if event is not None and event.state is af.JobState.LOST:
+                event.state = af.JobState.FINISHED
+            yield event
+
+
+class UnknownIsFinished(RightDurable):
+    """What its platform does not know any more must have ended."""
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for native_id in list(native_ids):
+            if not attempts.supervisor_of(native_id).known(attempts.process_id(native_id)):
+                yield af.AttemptEvent(native_id, af.JobState.FINISHED, exit_code=0)
+        yield from attempts.watch(native_ids, since)

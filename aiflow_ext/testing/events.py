@@ -1,0 +1,143 @@
+"""Level durable: what a watch tells of a run's attempts, and what is told of one that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.levels import durable
+from aiflow_ext.testing.support import LONG, Support, unlike
+from aiflow_ext.testing.zygote import NO_ANSWER, Raised
+
+WATCHED = 1.5  # seconds for which it is looked at what a wait costs and a watch tells
+BUSY = 0.8  # of the time: who waits, and even who looks often, leaves more of it to others
+
+
+class Events(Support):
+    """What becomes of attempts is told, of all of them, as it is."""
+
+    @durable("watch")
+    def test_a_watch_tells_what_was_missed(self) -> None:
+        """A driver that comes late is told the end, from the beginning and from any cursor."""
+        client, native_id = self.started(self.jobs.prints_and_exits("hello", 5))
+        self.ended(client)
+        told = self.trial.other(native_id)("events", seconds=self.patience / 4)
+        if not told or told[-1]["state"] != "FAILED":
+            complain(f"{self.name}: the job has failed; a watch that begins now tells {told or 'nothing'}",
+                     "begin with what is so already, then tell what changes", "beyond-the-nine")  # fmt: skip
+        cursors = [event["cursor"] for event in told[:-1] if event["cursor"] is not None]
+        for cursor in cursors:
+            again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
+            if not again or again[-1]["state"] != "FAILED":
+                complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
+                         "a cursor belongs to the event that carries it", "beyond-the-nine")  # fmt: skip
+
+    @durable("watch")
+    def test_a_watch_tells_that_a_job_runs(self) -> None:
+        """RUNNING comes while the job runs: time-outs count from it, and other jobs may wait for it."""
+        _, native_id = self.started(self.jobs.counts(10), "half")
+        told = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
+        if not told or told[-1]["state"] != "RUNNING":
+            complain(f"{self.name}: the job runs; a watch that begins now tells {told or 'nothing'}",
+                     "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
+        told = self.trial.other(native_id)("events", seconds=WATCHED)
+        if any(event["state"] != "RUNNING" for event in told[-1:]):
+            complain(f"{self.name}: the job runs, and a watch tells {told}", "tell an end once the job has come to it, "
+                     "and not before", "beyond-the-nine")  # fmt: skip
+        self.trial.marks.put("go")
+
+    @durable()
+    def test_waiting_costs_nothing(self) -> None:
+        """While a job runs, the handler's wait and the watch leave the processor to others."""
+        client, native_id = self.started(self.jobs.counts(10), "half")
+        other = self.trial.other(native_id)
+        waits = {"the handler's wait": (client, "wait")}
+        if "watch" in self.zygote.facts["offers"]:
+            waits["the watch"] = (other, "events")
+        for what, (who, call) in waits.items():
+            who(call, seconds=0.1)  # what is imported and connected, is by now
+            who(call, seconds=WATCHED)
+            used, passed = who("occupied")
+            if used > BUSY * passed:
+                told = f"{what} kept a processor busy for {used:.1f} of {passed:.1f} s"
+                complain(f"{self.name}: the job runs, and {told}",
+                         "block until the platform has something to tell; where it must be asked, wait in between",
+                         "what-a-run-waits-for")  # fmt: skip
+        self.trial.marks.put("go")
+
+    @durable("watch")
+    def test_a_watch_follows_all_attempts(self) -> None:
+        """What one attempt does is told while others, before and after it, go on."""
+        texts = ("before", "after")[: self.at_once - 1]  # with one job at a time nothing can be told of another
+        works = {text: self.jobs.keeps_a_file(text) for text in texts}
+        short = self.jobs.prints_and_exits("hello", 0, "short")
+        names = dict.fromkeys([*texts[:1], "between", *texts[1:]])
+        client = self.trial.write({name: works.get(name, short) for name in names}).client()
+        self.trial.runs.append(client("prepare_run", jobs=3)["run"])
+        client("drive_aside")
+        self.begun(client, "kept", len(texts))
+        self.begun(client, "endshort")
+        wanted = {**dict.fromkeys(texts, "RUNNING"), "between": "FINISHED"}
+        look, deadline = self.trial.client(), time.monotonic() + self.patience / 2
+        while (states := self.states(look)) != wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.trial.marks.put("go")
+        if states != wanted:
+            complain(f"{self.name}: of {len(wanted)} jobs at once {' and '.join(texts)} run and 'between' has ended; "
+                     f"they are recorded as {states}",
+                     "let watch tell of each of its native_ids, however many there are, as soon as there is something "
+                     "to tell. A platform that runs fewer jobs at the same time: set at_once",
+                     "what-a-run-waits-for")  # fmt: skip
+        client("driven")
+
+    # -- gone -------------------------------------------------------------------------------------------------------
+
+    @durable("watch")
+    def test_what_is_not_known_is_not_finished(self) -> None:
+        """Of an id that the platform does not know nobody says that its job has come to an end of its own."""
+        _, native_id = self.trial.write({"job": self.jobs.sleeps(LONG)}).ready()
+        other = self.trial.other(unlike(native_id), number=7)
+        told = [event["state"] for event in other("events", seconds=0.5)]
+        with contextlib.suppress(Raised):  # that it is not there
+            other("attach")
+            told.append(other("state"))
+        self._not_finished(told, f"of {unlike(native_id)!r}, an id that nobody was given, it tells {told}")
+
+    @durable("watch")
+    def test_what_is_lost_is_not_finished(self) -> None:
+        """A job that is gone, with all that might have noted its end, is LOST, or FAILED: told, and no success."""
+        client = self.trial.write({"job": self.jobs.ignores_sigterm(LONG)}).client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        self.begun(client)
+        self.until(lambda: all(self.trial.marks.contents("start")), "the job wrote nothing")
+        native_id = client("native_id_of", job="job")
+        if not self.lose(native_id):
+            client("stop_run", grace=1.0)
+            return
+        words = "the job was killed, together with what has started it, so that nobody could note its end"
+        try:
+            client("driven")
+        except Raised as raised:
+            if raised.kind != NO_ANSWER:
+                raise
+            complain(f"{self.name}: {words}; after {self.patience:g} s it is recorded as "
+                     f"{self.states(self.trial.client())['job']}",
+                     "where a job was started, is not there, and has left no end, tell LOST", "true-ends")  # fmt: skip
+        other = self.trial.other(native_id)
+        other("attach")
+        told = [self.states(self.trial.client())["job"], self.ended(other)]
+        self._not_finished(told, f"{words}; the run records {told[0]}, and another process's handler says {told[1]}")
+
+    def lose(self, native_id: str) -> bool:
+        """Make the running attempt vanish, so that nobody can note its end; False where that cannot be done.
+
+        Here: SIGKILL for the job's process and for what has started it since the test began.
+        """
+        return self.trial.lose(self.trial.marks.contents("start")[0])
+
+    def _not_finished(self, told: list[str], words: str) -> None:
+        if {"FINISHED", "STOPPED"} & set(told):
+            complain(f"{self.name}: {words}", "tell FINISHED only where exit code 0, or the platform, says so: what is "
+                     "not there any more and has left no end is LOST", "true-ends")  # fmt: skip
