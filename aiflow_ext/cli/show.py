@@ -66,7 +66,8 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
     for number, request in enumerate(requests):
         if number:
             print()
-        print(f"# job {request['job']}: {request['platform']}.{request['engine']}")
+        defaults = f" ({' and '.join(request['defaults'])} by default)" if request["defaults"] else ""
+        print(f"# job {request['job']}: {request['platform']}.{request['engine']}{defaults}")
         for edge in request["waits_for"]:
             print(f"# after {edge['job']} is {edge['when'] or 'finished'}{' (reads its data)' if edge['data'] else ''}")
         content = request["content"]

@@ -95,41 +95,71 @@ class Explanation:
             self.cures.append(f"pip install --force-reinstall {record.distribution}")
 
     def _not_installed(self, name: str, records: Iterable[PluginRecord], pins: Mapping[str, str]) -> None:
-        from difflib import get_close_matches
-
-        plugins = sorted({record.name for record in records if record.kind == "job_plugin"})
-        platforms = {plugin.partition(".")[0] for plugin in plugins}
-        engines = sorted(plugin.partition(".")[2] for plugin in plugins if plugin.partition(".")[0] == self.platform)
-        if self.platform in platforms:
+        here: dict[str, list[str]] = {}
+        for record in records:
+            if record.kind == "job_plugin" and "." in record.name:
+                platform, _, engine = record.name.partition(".")
+                here.setdefault(platform, []).append(engine)
+        engines = sorted(set(here.get(self.platform, ())))
+        if engines:
             what = f"nothing installed runs engine {self.engine!r} on platform {self.platform!r}"
-            listed = f"its engines here are {_listed(engines)}"
+            self.sentences.append(f"{what}; its engines here are {_listed(engines)}")
+            self._near_engine(engines, here)
         else:
             what = f"nothing installed provides the platform {self.platform!r}"
-            listed = f"installed are {_listed(plugins)}" if plugins else "no job plugin is installed"
-        self.sentences.append(f"{what}; {listed}")
-        near = get_close_matches(name, plugins, 3, 0.7)
-        if not near:
-            near = [plugin for plugin in plugins if plugin.partition(".")[0] in
-                    get_close_matches(self.platform, platforms, 1, 0.6)]  # fmt: skip
-            near = get_close_matches(name, near, 3, 0.0)
-        if near:
-            self.cures.append(f"did you mean {' or '.join(near)}?")
-        wanted = self.platform
-        if wanted not in OURS and self.platform not in platforms:
-            wanted = (get_close_matches(wanted, OURS, 1, 0.75) or [""])[0]
-        if wanted in OURS and wanted not in platforms:
-            self.cures.append(f"pip install aiflow-ext-{wanted}")
-        elif self.platform in platforms and self.engine == "flink" and self.platform in OURS:
-            self.cures.append(f"pip install 'aiflow-ext-{self.platform}[flink]'")
+            listed = f"installed are {_listed(sorted(here))}" if here else "no job plugin is installed"
+            self.sentences.append(f"{what}; {listed}")
+            self._near_platform(here)
         if not self.cures:
             self.cures.append("install the distribution that provides it; aiflow-ext plugins lists what is installed")
         if name in pins:
             self.sentences.append(f"the pin {name}={pins[name]} changes nothing: it is not installed")
 
+    def _near_engine(self, engines: list[str], here: Mapping[str, list[str]]) -> None:
+        platform, dot, engine = self.engine.partition(".")
+        if dot and platform in here and engine in here[platform]:
+            self.cures.append(f"{self.engine!r} is a platform and an engine: write {engine!r} as engine")
+            return
+        if others := sorted(platform for platform, theirs in here.items() if self.engine in theirs):
+            self.cures.append(f"the engine {self.engine!r} is there on platform {_listed(others)}")
+        elif near := _near(self.engine, engines):
+            self.cures.append(f"did you mean {' or '.join(map(repr, near))}?")
+        if self.engine == "flink" and self.platform in OURS:
+            self.cures.append(f"pip install 'aiflow-ext-{self.platform}[flink]'")
+
+    def _near_platform(self, here: Mapping[str, list[str]]) -> None:
+        platform, dot, engine = self.platform.partition(".")
+        if dot and engine in here.get(platform, ()):
+            words = f"write {platform!r} as platform and {engine!r} as engine"
+            self.cures.append(f"{self.platform!r} is a platform and an engine: {words}")
+            return
+        near = _near(platform, here)
+        if near:
+            self.cures.append(f"did you mean {' or '.join(map(repr, near))}?")
+        # Nearer than what is installed: who has most of a long name right means that one.
+        ours = [one for one in _near(platform, OURS, 0.75) if one not in here]
+        if ours and not (near and _likeness(platform, near[0]) >= _likeness(platform, ours[0])):
+            written = "" if ours[0] == self.platform else f", and write {ours[0]!r} as platform"
+            self.cures.append(f"pip install aiflow-ext-{ours[0]}{written}")
+
 
 def install_hint(explanation: Explanation) -> str:
     """The cures of something that is not installed, in one line."""
     return "; ".join(explanation.cures)
+
+
+def _near(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Those of ``names`` that ``name`` may be a misspelling of, whatever the case of its letters; the nearest first."""
+    from difflib import get_close_matches
+
+    lowered = {one.lower(): one for one in names}
+    return [lowered[one] for one in get_close_matches(name.lower(), lowered, 3, cutoff)]
+
+
+def _likeness(one: str, other: str) -> float:
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _listed(names: list[str], most: int = 20) -> str:

@@ -58,6 +58,10 @@ class AiflowError(Exception):
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
 
+    def locate(self, where: str | None) -> None:
+        """Have every problem that names no place be at ``where``."""
+        self.problems = tuple(each if each.where else Problem(each.message, where, each.hint) for each in self.problems)
+
 
 class ProjectError(AiflowError):
     """A mistake in a project: its files, its config, its graph or its code."""

@@ -8,20 +8,21 @@ import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, SecretError
+from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError, SecretError
 from aiflow_ext.model.graph import AIGraph, AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import fill_in, generate_job
 from aiflow_ext.translate.calls import check_calls
-from aiflow_ext.translate.check import check_graph, check_jobs, check_streams
+from aiflow_ext.translate.check import check_graph, check_keys, check_streams
 from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import (
     Structurer,
@@ -29,8 +30,11 @@ from aiflow_ext.translate.config import (
     check_common,
     load_workflow_config,
 )
+from aiflow_ext.translate.defaults import defaulted
 from aiflow_ext.translate.functions import freeze
-from aiflow_ext.translate.load import built_graph, imported_workflow
+from aiflow_ext.translate.gather import gathered
+from aiflow_ext.translate.layers import Layer
+from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
 from aiflow_ext.translate.project import ExtensionSettings, Project, load_project
 from aiflow_ext.translate.secrets import is_secret, resolve
 from aiflow_ext.translate.split import JobEdge, split
@@ -48,14 +52,22 @@ class PlannedJob:
         resolved: ResolvedPlugin,
         edges: Sequence[JobEdge],
         settings: Mapping[str, Any],
+        defaults: Sequence[str] = (),
+        layer: Layer | None = None,
     ) -> None:
         self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
         self.settings = settings  # the config as it was written, before the plugin's type took it
+        self.defaults = tuple(defaults)  # which of platform and engine nobody has said
+        self._layer = layer  # None for a job that comes from a store
         self.made: BaseJob | None = None  # generated while planning, for the first who asks
 
     @property
     def config(self) -> BaseJobConfig:
         return self.sub_graph.config
+
+    def where(self, *path: Any) -> str | None:
+        """``file:line`` of what is at ``path`` in the job's config; None for a job that comes from a store."""
+        return self._layer.where(path) if self._layer is not None else None
 
 
 class Plan:
@@ -94,7 +106,9 @@ class Plan:
         for name, job in self.jobs.items():
             if name in only:
                 edges = [edge for edge in job.edges if edge.source in only]
-                jobs[name] = PlannedJob(name, job.sub_graph, job.resolved, edges, job.settings)
+                jobs[name] = PlannedJob(
+                    name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer
+                )
         return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions)
 
     def context(
@@ -147,21 +161,48 @@ def make_plan(
     project = load_project(folder, problems)
     config: WorkflowConfig | None = None
     try:
-        config = load_workflow_config(project.workflow_yaml, sets, params, problems)
-    except ConfigError as error:
-        problems += error.problems
-    with imported_workflow(project) as module, paused():
-        graph = built_graph(project, module, workflow)
-        wrong = check_graph(graph)
-        if config is not None:
-            file = project.workflow_yaml.name if project.workflow_yaml else "workflow.yaml"
-            wrong += check_jobs(graph, config.jobs, config.where, file)
-        wrong += check_calls(graph)
-        wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
+        with imported_workflow(project) as module, paused():
+            graph = built_graph(project, module, workflow)
+            wrong = check_graph(graph)
+            config = _configured(project, graph, sets, params, problems)
+            wrong += [] if config is None else _unused(config, module, graph)
+            wrong += check_calls(graph)
+            wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
+    except ProjectError as error:
+        if config is None:
+            _configured(project, None, (), (), problems)
+        if problems:
+            raise ConfigError(problems=gathered([*problems, *error.problems])) from error
+        raise
     if wrong or config is None:
-        raise ConfigError(problems=problems + wrong)
+        raise ConfigError(problems=gathered(problems + wrong))
     with paused():
         return _planned(project, config, graph, problems)
+
+
+def _configured(
+    project: Project, graph: AIGraph | None, sets: Sequence[str], params: Sequence[str], problems: list[Problem]
+) -> WorkflowConfig | None:
+    """The configs of the graph's jobs; None after it was noted why they cannot be read."""
+    places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
+    try:
+        return load_workflow_config(project.workflow_yaml, sets, params, problems, places)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _unused(config: WorkflowConfig, module: ModuleType, graph: AIGraph) -> list[Problem]:
+    """The config keys that fit no job of any workflow in workflow.py."""
+    others = jobs_of_others(module, graph) if config.unused else None
+    if others is None:
+        return []
+    return check_keys(config.fitting_none_of(others), [*graph.jobs, *others - graph.jobs.keys()], config.where)
+
+
+def _opened(graph: AIGraph, job: str) -> str | None:
+    """Where the workflow opens a job."""
+    return next(iter(graph.jobs[job].where), None)
 
 
 def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems: list[Problem]) -> Plan:
@@ -169,8 +210,15 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
     parts = split(graph)
     layers = {name: config.layered(name) for name in parts.sub_graphs}
     structurer = Structurer()
-    chosen = {name: structurer.platform_and_engine(layer, problems) for name, layer in layers.items()}
-    resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None})
+    chosen: dict[str, tuple[str, str] | None] = {}
+    defaults: dict[str, tuple[str, ...]] = {}
+    for name, layer in layers.items():
+        filled = defaulted(layer, parts.sub_graphs[name].nodes, _opened(graph, name), problems)
+        defaults[name] = filled or ()
+        if filled is None:
+            check_common(layer, problems)
+        chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
+    resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None}, layers)
     upstream = parts.upstream()
     jobs = {}
     for name, sub_graph in parts.sub_graphs.items():
@@ -178,13 +226,14 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
             typed = structurer.structure(resolved[name].config_type, layers[name], problems)
             if typed is not None:
                 sub_graph.config = typed
-                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value)
+                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value,
+                                        defaults[name], layers[name])  # fmt: skip
         elif chosen[name] is not None:
             check_common(layers[name], problems)
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
-    _try_generate(plan)
+    _try_generate(plan, graph)
     return plan
 
 
@@ -192,11 +241,10 @@ def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> N
     """Raise what was found: mistakes in the project first, and with them every plugin that cannot be had."""
     together = [*problems, *(problem for error in missing for problem in error.problems)]
     if problems:
-        raise ConfigError(problems=together)
-    if len(missing) == 1:
-        raise missing[0]
+        raise ConfigError(problems=gathered(together))
     if missing:
-        raise type(missing[0])(problems=together) from missing[0]
+        missing[0].problems = tuple(gathered(together))
+        raise missing[0]
 
 
 def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
@@ -207,25 +255,38 @@ def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
 
 
 def _resolve_all(
-    host: PluginHost, chosen: Mapping[str, tuple[str, str]]
+    host: PluginHost, chosen: Mapping[str, tuple[str, str]], layers: Mapping[str, Layer]
 ) -> tuple[dict[str, ResolvedPlugin], list[PluginError]]:
-    """The plugin of each job that has one, and one error for each platform and engine that has none."""
+    """The plugin of each job that has one, and one error for each platform and engine that has none.
+
+    An error has its problems once for each place where that platform or engine is asked for.
+    """
     found: dict[str, ResolvedPlugin] = {}
     errors: dict[tuple[str, str], PluginError] = {}
+    places: dict[tuple[str, str], dict[str, None]] = {}
+    here: set[str] = set()  # the platforms that there are
     for name, pair in chosen.items():
         try:
             if pair not in errors:
                 found[name] = host.resolve(*pair)
         except PluginError as error:
             errors[pair] = error
+        if pair in errors:
+            here = here or {record.name.partition(".")[0] for record in host.plugins() if record.kind == "job_plugin"}
+            place = layers[name].where(("engine" if pair[0] in here else "platform",))
+            places.setdefault(pair, {})[place] = None
     for remark in dict.fromkeys(remark for resolved in found.values() for remark in resolved.remarks):
         _log.warning("%s", remark)
+    for pair, refused in errors.items():
+        refused.problems = tuple(
+            Problem(each.message, each.where or place, each.hint) for place in places[pair] for each in refused.problems
+        )
     return found, list(errors.values())
 
 
-def _try_generate(plan: Plan) -> None:
+def _try_generate(plan: Plan, graph: AIGraph) -> None:
     """Generate every job once, so that what a plugin cannot run is told before anything starts."""
-    problems: list[Problem] = []
+    problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
     for job in plan.jobs.values():
         try:
@@ -233,25 +294,28 @@ def _try_generate(plan: Plan) -> None:
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
             _read_secrets(job)
         except AiflowError as error:
-            known = {str(problem) for problem in problems}
-            problems += [problem for problem in error.problems if str(problem) not in known]
+            # A plugin knows no lines: what it says of a config is about the job's key, all else about its nodes.
+            error.locate((job.where() if isinstance(error, ConfigError) else None) or _opened(graph, job.name))
+            for problem in error.problems:
+                problems.setdefault(str(problem), problem)
             failed = failed or type(error)
     if failed is not None:
-        raise failed(problems=problems)
+        raise failed(problems=gathered(problems.values()))
 
 
 def _read_secrets(job: PlannedJob) -> None:
     """Raise SecretError for a secret of the job that this machine should have and has not."""
-    here = {
-        name: value
-        for name, value in job.config.env.items()
-        if is_secret(value) and not str(value["secret"]).startswith("kubernetes:")
-    }
-    try:
-        resolve(here)
-    except SecretError as error:
-        problems = [Problem(f"job {job.name!r}: {each.message}", each.where, each.hint) for each in error.problems]
-        raise SecretError(problems=problems) from error
+    problems = []
+    for name, value in job.config.env.items():
+        if is_secret(value) and not str(value["secret"]).startswith("kubernetes:"):
+            try:
+                resolve({name: value})
+            except SecretError as error:
+                for each in error.problems:
+                    where = each.where or job.where("env", name)
+                    problems.append(Problem(f"job {job.name!r}: {each.message}", where, each.hint))
+    if problems:
+        raise SecretError(problems=problems)
 
 
 def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:

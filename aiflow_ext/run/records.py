@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiflow_ext.model.jsonable import Jsonable
@@ -53,10 +54,13 @@ class AttemptRecord(Jsonable):
 
 
 class JobRecord(Jsonable):
-    """A job of a run: its attempts, and the state they add up to."""
+    """A job of a run: its attempts, and the state they add up to.
 
-    def __init__(self, name: str, platform: str, engine: str) -> None:
-        self.name, self.platform, self.engine = name, platform, engine
+    ``defaults`` names which of ``platform`` and ``engine`` nobody has said.
+    """
+
+    def __init__(self, name: str, platform: str, engine: str, defaults: Sequence[str] = ()) -> None:
+        self.name, self.platform, self.engine, self.defaults = name, platform, engine, tuple(defaults)
         self.attempts: list[AttemptRecord] = []
         self.state = JobState.INIT
         self.reason: str | None = None
@@ -82,7 +86,8 @@ class RunRecord(Jsonable):
         jobs = []
         for job in self.jobs.values():
             shown: dict[str, Any] = {"name": job.name, "platform": job.platform, "engine": job.engine,
-                                     "state": str(job.state), "reason": job.reason}  # fmt: skip
+                                     "defaults": list(job.defaults)}  # fmt: skip
+            shown |= {"state": str(job.state), "reason": job.reason}
             shown["attempts"] = [_attempt(attempt) for attempt in job.attempts]
             jobs.append(shown)
         return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,

@@ -71,6 +71,7 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
                 "job": name,
                 "platform": planned.resolved.platform,
                 "engine": planned.resolved.engine,
+                "defaults": list(planned.defaults),
                 "waits_for": [
                     {"job": edge.source, "when": edge.when, "data": edge.data} for edge in planned.edges
                 ],

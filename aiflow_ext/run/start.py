@@ -77,7 +77,7 @@ def prepare(
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
     for name, job in plan.jobs.items():
-        record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine)
+        record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine, job.defaults)
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
     try:

@@ -144,7 +144,9 @@ class Store:
         """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
         with self._told("read"), paused():
             row = self._db.execute(
-                "select workflow, project, folder, started_at, ended_at, state from runs where run = ?", (run_id,)
+                "select workflow, project, folder, started_at, ended_at, state, "
+                "case when json_valid(plan) then json_extract(plan, '$.defaults') end from runs where run = ?",
+                (run_id,),
             ).fetchone()
             if row is None:
                 raise KeyError(run_id)
@@ -152,10 +154,11 @@ class Store:
             now = self._moved(project, folder)
             record = RunRecord(run_id, row[0], now(project), now(folder), row[3])
             record.ended_at, record.state = row[4], JobState(row[5])
+            defaults = json.loads(row[6] or "{}")
             for name, platform, engine, state, reason in self._db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
             ):
-                job = record.jobs[name] = JobRecord(name, platform, engine)
+                job = record.jobs[name] = JobRecord(name, platform, engine, defaults.get(name, ()))
                 job.state, job.reason = JobState(state), from_column(reason)
             for name, number, *values in self._db.execute(
                 f"select job, number, {', '.join(_ATTEMPT)} from attempts where run = ? order by job, number", (run_id,)

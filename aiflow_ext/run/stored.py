@@ -51,6 +51,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
             "require": list(plan.extensions.require),
             "timeout": plan.extensions.timeout.total_seconds(),
         },
+        "defaults": {name: list(job.defaults) for name, job in plan.jobs.items() if job.defaults},
         "jobs": jobs,
     }
 
@@ -131,9 +132,7 @@ class StoredPlan:
         if [resolved.record.distribution, resolved.record.version] != stored["plugin"]:
             _log.warning("job %r was started with %s %s; it goes on with %s %s", name, *stored["plugin"],
                          resolved.record.distribution, resolved.record.version)  # fmt: skip
-        layer = Layer(
-            decode(stored["settings"]), Mark("the run's own copy of workflow.yaml"), "workflow.yaml", name, None
-        )
+        layer = Layer(decode(stored["settings"]), Mark("the run's own copy of workflow.yaml"), "workflow.yaml", name)
         typed = self._structurer.structure(resolved.config_type, layer, problems)
         if typed is None:
             return None

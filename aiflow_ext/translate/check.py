@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
 from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.translate.patterns import is_pattern
 from aiflow_ext.translate.split import find_cycle
 
 MOST_CYCLES = 10  # told at once: each costs one more pass over the graph
+MOST_HINTS = 10  # near names looked for: each costs a comparison with every name
 WHEN = ("finished", "failed", "ended", "running")
 
 
@@ -19,6 +21,12 @@ def near(name: str, names: Iterable[str]) -> str | None:
     """A hint with the names nearest to ``name``, or None."""
     found = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(map(repr, found))}?" if found else None
+
+
+def listed(names: Collection[str], most: int = 10) -> str:
+    """The names, the first ``most`` of them where there are many."""
+    shown = ", ".join(islice(names, most))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def check_graph(graph: AIGraph) -> list[Problem]:
@@ -45,27 +53,14 @@ def check_graph(graph: AIGraph) -> list[Problem]:
     return problems
 
 
-def check_jobs(
-    graph: AIGraph, configured: Collection[str], where: Callable[[str], str], config_file: str
-) -> list[Problem]:
-    """Jobs without a config, and config keys that no job uses."""
-    problems = []
-    known = frozenset(configured)
-    for section in graph.jobs.values():
-        if section.name not in known:
-            hint = f"add a key {section.name!r} with its platform and engine"
-            close = near(section.name, (key for key in configured if key not in graph.jobs))
-            problems.append(
-                Problem(
-                    f"job {section.name!r} has no config in {config_file}",
-                    section.where[0] if section.where else None,
-                    f"{close} Or {hint}" if close else hint,
-                )
-            )
-    for key in configured:
-        if key not in graph.jobs:
-            hint = near(key, graph.jobs) or f"the workflow's jobs are {', '.join(map(repr, graph.jobs)) or 'none'}"
-            problems.append(Problem(f"no job of the workflow is called {key!r}", where(key), hint))
+def check_keys(unused: Collection[str], jobs: Collection[str], where: Callable[[str], str]) -> list[Problem]:
+    """Config keys that fit no job, where ``jobs`` are all that there are."""
+    problems: list[Problem] = []
+    known = f"the workflow's jobs are {listed([*map(repr, jobs)])}" if jobs else "the workflow has no jobs"
+    for key in unused:
+        verb = "fits" if is_pattern(key) else "is called"
+        hint = (near(key, jobs) or known) if len(problems) < MOST_HINTS else None
+        problems.append(Problem(f"no job of the workflow {verb} {key!r}", where(key), hint))
     return problems
 
 
@@ -174,7 +169,9 @@ def _check_control(graph: AIGraph, problems: list[Problem]) -> None:
     for edge in graph.control_edges:
         for name in (edge.source, edge.target):
             if name not in graph.jobs:
-                hint = near(str(name), graph.jobs) or f"the jobs are {', '.join(map(repr, graph.jobs)) or 'none'}"
+                hint = None
+                if len(problems) < MOST_HINTS:
+                    hint = near(str(name), graph.jobs) or f"the jobs are {listed([*map(repr, graph.jobs)]) or 'none'}"
                 problems.append(Problem(f"run_after names a job {name!r} that the workflow lacks", edge.where, hint))
         if edge.when is not None and edge.when not in WHEN:
             hint = near(str(edge.when), WHEN) or f"it is one of {', '.join(WHEN)}"

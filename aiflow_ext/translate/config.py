@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from typing import Any, cast
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.translate.check import near
+from aiflow_ext.translate.check import listed, near
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, checked, common_values, is_common
+from aiflow_ext.translate.defaults import meant_for
 from aiflow_ext.translate.fitting import Item, Misfit, fit, given
-from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, merge, read_param, read_set
+from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, Settings, assign, merge, read_param, read_set, said
+from aiflow_ext.translate.patterns import Patterns, exactness, is_pattern
 from aiflow_ext.translate.signature import Signature, signature_of
-from aiflow_ext.translate.structure import arguments, create, report
+from aiflow_ext.translate.structure import arguments, create, dotted, report
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
 
 # BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.
@@ -26,36 +29,73 @@ class WorkflowConfig:
 
     Attributes:
         file: workflow.yaml as shown in messages.
-        jobs: the jobs' keys, in the file's order; ``"*"`` is none.
+        jobs: the workflow's jobs; where they are not known, the file's keys that are names.
+        unused: the file's keys that fit none of the jobs.
     """
 
-    def __init__(self, source: Located, settings: Sequence[Setting] = ()) -> None:
-        self.file = source.file
-        self.jobs: tuple[str, ...] = tuple(key for key in source.value if key != EVERY_JOB)
-        self._known = frozenset(self.jobs)
-        self._source, self._settings = source, list(settings)
+    def __init__(self, source: Located, jobs: Mapping[str, str | None] | None = None) -> None:
+        keys = [key for key in source.value if key != EVERY_JOB]
+        self.file, self._source = source.file, source
+        self._places: Mapping[str, str | None] = jobs or {}
+        self.jobs: tuple[str, ...] = tuple(jobs if jobs is not None else (k for k in keys if not is_pattern(k)))
+        self._patterns = Patterns(key for key in keys if is_pattern(key))
+        self._fitting = {job: self._entries_of(job) for job in self.jobs}
+        used = {key for fitting in self._fitting.values() for key in fitting}
+        self.unused: tuple[str, ...] = tuple(key for key in keys if key not in used)
+        self._settings = Settings(())
         self._layers: dict[str, Layer] = {}
+
+    def fitting_none_of(self, jobs: Collection[str]) -> list[str]:
+        """The unused keys that fit none of these jobs either."""
+        patterns = Patterns(key for key in self.unused if is_pattern(key))
+        fitting = {key for job in jobs for key in patterns.fitting(job)}
+        return [key for key in self.unused if key not in fitting and key not in jobs]
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""
-        if not path or job not in self.jobs:
+        if not path or job not in self._fitting:
             return self._source.where((job, *path))
         return self.layered(job).where(path)
 
     def layered(self, job: str) -> Layer:
-        """Everything that is said of ``job``, merged. Raises ConfigError for a job that the file lacks."""
+        """Everything that is said of ``job``, merged."""
         if job not in self._layers:
-            if job not in self._known:
-                raise ConfigError(f"job {job!r} has no config", where=self.file, hint=near(job, self.jobs))
-            shared = self._source.at(EVERY_JOB) if EVERY_JOB in self._source.value else None
-            self._layers[job] = merge(job, shared, self._source.at(job), self._settings)
+            keys = self._fitting.get(job) or self._entries_of(job)
+            entries = [(key, self._source.at(key)) for key in (EVERY_JOB, *keys) if key in self._source.value]
+            place = entries[-1][1].where() if entries else self._places.get(job) or self.file
+            self._layers[job] = merge(job, entries, self._settings.of(job), place, self.file)
         return self._layers[job]
 
-    def add(self, settings: Sequence[Setting]) -> None:
-        """Lay further settings over what is there."""
-        if settings:
-            self._settings += settings
-            self._layers.clear()
+    def set(self, settings: Sequence[Setting]) -> None:
+        """Have these laid over what the file says."""
+        self._settings = Settings(settings)
+        self._layers.clear()
+
+    def ties(self) -> list[Problem]:
+        """Patterns that are equally exact and say different things of one job, of which nothing more exact says it."""
+        problems: list[Problem] = []
+        known: set[tuple[str, str]] = set()
+        for job, keys in self._fitting.items():
+            for one, other in combinations(keys, 2):
+                if (one, other) in known or exactness(one) != exactness(other) or other == job:
+                    continue
+                first, second = said(self._source.value[one]), said(self._source.value[other])
+                settled = {path for key in keys[keys.index(other) + 1 :] for path in said(self._source.value[key])}
+                differing = [path for path in first.keys() & second.keys() - settled if first[path] != second[path]]
+                if differing:
+                    known.add((one, other))
+                    named = ", ".join(repr(dotted(path)) for path in sorted(differing, key=str))
+                    message = f'"{one}" and "{other}" both fit job {job!r}, are equally exact, and differ in {named}'
+                    hint = f'"{one}" is at {self._source.where((one,))}: spell more out in one of the two, or say it '
+                    problems.append(Problem(message, self._source.where((other,)), f"{hint}under {job!r} itself"))
+        return problems
+
+    def _entries_of(self, job: str) -> list[str]:
+        """The keys but ``"*"`` that speak of a job, the most exact one last."""
+        keys = self._patterns.fitting(job)
+        if job in self._source.value:
+            keys = [*(key for key in keys if key != job), job]
+        return keys
 
 
 def load_workflow_config(
@@ -63,6 +103,7 @@ def load_workflow_config(
     sets: Sequence[str] = (),
     params: Sequence[str] = (),
     problems: list[Problem] | None = None,
+    jobs: Mapping[str, str | None] | None = None,
 ) -> WorkflowConfig:
     """Read workflow.yaml and lay the command line's settings over it.
 
@@ -71,14 +112,18 @@ def load_workflow_config(
         sets: the values of ``--set``: ``JOB.KEY=VALUE``.
         params: the values of ``-p``: ``NAME=VALUE``.
         problems: where given, mistakes that leave something readable are appended to it instead of raised.
+        jobs: ``file:line`` of each job of the workflow; None where they are not known: those that the file names.
 
     Raises ConfigError with everything that is wrong.
     """
     found: list[Problem] = []
     source = Located({}, Mark("workflow.yaml"), "workflow.yaml") if path is None else read_yaml(path, found)
-    config = WorkflowConfig(_entries(source, found))
-    settings = [read_set(text, config.jobs, source.file, found) for text in sets]
-    config.add([setting for setting in settings if setting is not None])
+    config = WorkflowConfig(_entries(source, found), jobs)
+    holder = source.file if jobs is None else "the workflow"
+    names = dict.fromkeys(config.jobs)
+    read = [read_set(text, names, holder, found) for text in sets]
+    config.set([setting for setting in read if setting is not None])
+    found += config.ties()
     for job in config.jobs:
         found += config.layered(job).conflicts
     _set_params(config, params, found)
@@ -101,9 +146,8 @@ def platform_and_engine(layer: Layer, problems: list[Problem]) -> tuple[str, str
         if name not in values and layer.value.get(name) is None:
             hint = f"add {name}: with its name, such as {example}"
             # Said here because the plugin that would call such a key unknown cannot be found.
-            meant = [key for key in layer.value if isinstance(key, str) and not is_common(key) and near(key, (name,))]
-            if meant:
-                hint = f"is {meant[0]!r} ({layer.where(meant)}) meant to be {name!r}? Or {hint}"
+            if meant := meant_for(layer, name):
+                hint = f"is {meant!r} ({layer.where((meant,))}) meant to be {name!r}? Or {hint}"
             problems.append(Problem(f"job {layer.job!r} lacks the key {name!r}", layer.where(), hint))
     if len(problems) == told and "platform" in values and "engine" in values:
         return values["platform"], values["engine"]
@@ -301,31 +345,29 @@ def _check_blocks(entry: Located, job: str, problems: list[Problem]) -> None:
 
 
 def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Problem]) -> None:
-    settings: list[Setting] = []
     for text in params:
         read = read_param(text, problems)
         if read is None:
             continue
         name, value, said = read
         names: dict[str, None] = {}
-        having: list[tuple[str, tuple[str, ...]]] = []
+        having: list[tuple[Layer, tuple[str, ...]]] = []
         for job in config.jobs:
-            properties = config.layered(job).value.get("properties")
+            layer = config.layered(job)
+            properties = layer.value.get("properties")
             if not isinstance(properties, dict):
                 continue
             names |= dict.fromkeys(key for key in properties if isinstance(key, str))
             path = _path_in(properties, name)
             if path is not None:
-                having.append((job, path))
+                having.append((layer, path))
         if not having:
-            known = (
-                f"the properties in {config.file} are {', '.join(names)}"
-                if names
-                else f"{config.file} has no properties"
-            )
+            known = f"{config.file} has no properties"
+            if names:
+                known = f"the properties in {config.file} are {listed(names)}"
             problems.append(Problem(f"no job has a property {name!r}", said, near(name, names) or known))
-        settings += [Setting(job, ("properties", *path), value, said) for job, path in having]
-    config.add(settings)
+        for layer, path in having:
+            assign(layer, Setting(layer.job, ("properties", *path), value, said))
 
 
 def _path_in(properties: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

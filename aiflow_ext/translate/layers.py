@@ -1,4 +1,4 @@
-"""One job's settings from all that speaks of it: ``"*"`` < job < ``--set`` < ``-p``."""
+"""One job's settings from all that speaks of it: ``"*"`` < patterns < job < ``--set`` < ``-p``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.translate.check import near
+from aiflow_ext.translate.check import listed, near
 from aiflow_ext.translate.common import ALIASES
 from aiflow_ext.translate.fitting import given
+from aiflow_ext.translate.patterns import Patterns, is_pattern
 from aiflow_ext.translate.yaml_source import Located, Mark, parse_yaml, plain_scalar
 
 EVERY_JOB = "*"
+DEFAULT_PLATFORM = "local"  # of a job of which nobody says one
 # These maps are joined key by key, as is the chosen platform's block; everything else replaces.
 JOINED = ("properties", "env")
 
 
 class Setting(NamedTuple):
-    """One ``--set`` or ``-p``: for which job (``*``: every one), which key, what value, and the words it came in."""
+    """One ``--set`` or ``-p``: for which job or pattern, which key, what value, and the words it came in."""
 
     job: str
     path: tuple[str, ...]
@@ -37,17 +39,21 @@ class Layer(Located):
 
     __slots__ = ("_shared", "conflicts", "job")
 
-    def __init__(self, value: dict[str, Any], mark: Mark, file: str, job: str, shared: Mark | None) -> None:
+    def __init__(
+        self, value: dict[str, Any], mark: Mark, file: str, job: str, shared: Sequence[tuple[str, Mark]] = ()
+    ) -> None:
         super().__init__(value, mark, file)
         self.job, self._shared = job, shared
         self.conflicts: list[Problem] = []
 
     def title(self, path: Iterable[Any] = ()) -> str:
-        """Whose mistake it is that stands at ``path``: the job's, or that of ``"*"``."""
+        """Whose mistake it is that stands at ``path``: the job's, or that of ``"*"`` or a pattern."""
         steps = tuple(path)
         mark = self.mark.nearest(steps)
-        if steps and mark is not self.mark and self._shared is not None and _holds(self._shared, mark):
-            return f'"{EVERY_JOB}"'
+        if steps and mark is not self.mark:
+            for key, outer in self._shared:
+                if _holds(outer, mark):
+                    return f'"{key}"'
         return f"job {self.job!r}"
 
 
@@ -55,26 +61,30 @@ def _holds(outer: Mark, wanted: Mark) -> bool:
     return outer is wanted or any(_holds(inner, wanted) for inner in outer.children.values())
 
 
-def merge(job: str, shared: Located | None, own: Located, settings: Collection[Setting]) -> Layer:
+def merge(
+    job: str, entries: Sequence[tuple[str, Located]], settings: Sequence[Setting], place: str, file: str
+) -> Layer:
     """The layer of ``job``.
 
     Args:
-        shared: what ``"*"`` holds.
-        own: the job's entry.
-        settings: of all jobs, in the order given, those of ``-p`` last.
+        entries: the keys that speak of it with what they hold, the most exact one last.
+        settings: in the order in which they are laid over the entries.
+        place: where the job itself stands, for what no key says.
+        file: workflow.yaml as shown in messages.
     """
-    ordered = [each for each in settings if each.job == EVERY_JOB] + [each for each in settings if each.job == job]
-    files = [each for each in (shared, own) if each is not None]
     platform: Any = None
-    for each in files:
+    for _, each in entries:
         platform = each.value.get("platform", platform)
-    for setting in ordered:
+    for setting in settings:
         platform = setting.value.value if setting.path == ("platform",) else platform
-    layer = Layer({}, Mark(own.where()), own.file, job, shared.mark if shared else None)
-    for each in files:
+    if platform is None:
+        platform = DEFAULT_PLATFORM
+    shared = [(key, each.mark) for key, each in entries if key != job]
+    layer = Layer({}, Mark(place), file, job, shared)
+    for _, each in entries:
         _overlay(layer, each, platform)
-    for setting in ordered:
-        _assign(layer, setting, platform)
+    for setting in settings:
+        assign(layer, setting, platform)
     return layer
 
 
@@ -91,6 +101,22 @@ def _overlay(layer: Layer, source: Located, platform: Any) -> None:
         if block is not None and isinstance(block.value, Mapping):
             for key in block.value:
                 _put(layer, key, block.at(key))
+
+
+def said(entry: Mapping[Any, Any]) -> dict[tuple[Any, ...], Any]:
+    """What an entry says, by the path of each key: one level into maps that are joined and into platforms' blocks."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for key, value in entry.items():
+        key = ALIASES.get(key, key) if isinstance(key, str) else key
+        if key == "platforms" and isinstance(value, Mapping):
+            for platform, block in value.items():
+                if isinstance(block, Mapping):
+                    found |= {(key, platform, *path): inner for path, inner in said(block).items()}
+        elif key in JOINED and isinstance(value, Mapping):
+            found |= {(key, inner): each for inner, each in value.items()}
+        else:
+            found[key,] = value
+    return found
 
 
 def _put(layer: Layer, key: Any, part: Located) -> None:
@@ -110,7 +136,8 @@ def _put(layer: Layer, key: Any, part: Located) -> None:
         layer.mark.children[key] = part.mark
 
 
-def _assign(layer: Layer, setting: Setting, platform: Any) -> None:
+def assign(layer: Layer, setting: Setting, platform: Any = None) -> None:
+    """Lay one setting over what is there; of ``platforms`` only the block of ``platform``."""
     path, part = setting.path, setting.value
     if path[0] == "platforms":
         if path[1:2] and path[1] != platform:
@@ -153,15 +180,19 @@ def _assign(layer: Layer, setting: Setting, platform: Any) -> None:
 
 
 def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem]) -> Setting | None:
-    """``JOB.KEY=VALUE`` as a setting; None after what is wrong was noted."""
+    """``JOB.KEY=VALUE`` as a setting; None after what is wrong was noted.
+
+    Args:
+        jobs: the names that JOB may be, or that it must fit as a pattern.
+        file: what is said to have these jobs.
+    """
     said = f"--set {text}"
     usage = "write it as --set JOB.KEY=VALUE, with * as JOB for every job"
     name, equals, words = text.partition("=")
     if not equals:
         problems.append(Problem("there is no = in it", said, usage))
         return None
-    known = [job for job in (EVERY_JOB, *jobs) if name == job or name.startswith(f"{job}.")]
-    job = max(known, key=len, default=None)
+    job = _job_of(name, jobs)
     keys = name[len(job) + 1 :] if job is not None else ""
     path = _split(keys)
     if job is None:
@@ -169,8 +200,8 @@ def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem
         if "." not in name:
             problems.append(Problem(f"it names no job: {name!r}", said, usage))
         else:
-            hint = near(first, jobs) or _listed(jobs, file)
-            problems.append(Problem(f"there is no job {first!r}", said, hint))
+            what = f"no job fits {first!r}" if is_pattern(first) else f"there is no job {first!r}"
+            problems.append(Problem(what, said, near(first, jobs) or _listed(jobs, file)))
         return None
     if not path:
         problems.append(Problem("it names no key" if not keys else f"{keys!r} is no key", said, usage))
@@ -182,6 +213,35 @@ def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem
             problems.append(Problem("platforms holds a mapping for each platform", said, hint))
         return None
     return Setting(job, tuple(path), value, said)
+
+
+def _job_of(name: str, jobs: Collection[str]) -> str | None:
+    """The job, or pattern of jobs, with which ``name`` begins: the longest, because the names of jobs may hold dots."""
+    heads = [name[:at] for at, char in enumerate(name) if char == "."] + [name]
+    for head in reversed(heads):
+        if head in jobs or head == EVERY_JOB:
+            return head
+    for head in reversed(heads):
+        if is_pattern(head) and any(map(Patterns([head]).fitting, jobs)):
+            return head
+    return None
+
+
+class Settings:
+    """The command line's settings, to be laid over the jobs that they speak of: ``*``, then patterns, then names."""
+
+    def __init__(self, settings: Iterable[Setting]) -> None:
+        self._by_key: dict[str, list[Setting]] = {}
+        for each in settings:
+            self._by_key.setdefault(each.job, []).append(each)
+        self._patterns = Patterns(key for key in self._by_key if is_pattern(key) and key != EVERY_JOB)
+
+    def of(self, job: str) -> list[Setting]:
+        """Those of one job, in the order in which they count; of equally exact ones the one given last counts."""
+        if not self._by_key:
+            return []
+        keys = [EVERY_JOB, *(key for key in self._patterns.fitting(job) if key != job), job]
+        return [each for key in keys for each in self._by_key.get(key, ())]
 
 
 def _fits_blocks(path: Sequence[str], value: Any) -> bool:
@@ -205,7 +265,7 @@ def read_param(text: str, problems: list[Problem]) -> tuple[str, Located, str] |
 
 
 def _listed(jobs: Collection[str], file: str) -> str:
-    return f"the jobs in {file} are {', '.join(jobs)}" if jobs else f"{file} has no jobs"
+    return f"the jobs in {file} are {listed(jobs)}" if jobs else f"{file} has no jobs"
 
 
 def _split(keys: str) -> list[str] | None:

@@ -94,21 +94,41 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
 
     Raises ProjectError where there is none, there are several and no name was given, or building it raised.
     """
-    found = {id(value): value for value in vars(module).values() if isinstance(value, Workflow)}
-    file, names = project.workflow_py.name, [workflow.name for workflow in found.values()]
+    found = _workflows(module)
+    file, names = project.workflow_py.name, [workflow.name for workflow in found]
     if not found:
         hint = "put @af.workflow on the function that builds the graph"
         raise ProjectError(f"{file} has no workflow", where=f"{project.workflow_py}:1", hint=hint)
     if name is not None and name not in names:
         hint = near(name, names) or f"it has {', '.join(map(repr, names))}"
         raise ProjectError(f"{file} has no workflow {name!r}", where=f"{project.workflow_py}:1", hint=hint)
-    chosen = [workflow for workflow in found.values() if name in (None, workflow.name)]
+    chosen = [workflow for workflow in found if name in (None, workflow.name)]
     if len(chosen) > 1:
         told = ", ".join(f"{workflow.name} ({workflow.where})" for workflow in chosen)
         hint = "choose one: --workflow NAME" if name is None else "give each a name of its own: @af.workflow(name=...)"
         raise ProjectError(f"{file} has several workflows: {told}", where=chosen[1].where, hint=hint)
     with _users_mistakes(project, f"building workflow {chosen[0].name!r} failed", chosen[0].where):
         return chosen[0].build()
+
+
+def jobs_of_others(module: ModuleType, graph: AIGraph) -> set[str] | None:
+    """The jobs of the module's other workflows than the one that built ``graph``; None where one cannot be built.
+
+    Whoever runs that one is told what is wrong with it.
+    """
+    found: set[str] = set()
+    for workflow in _workflows(module):
+        if (workflow.name, workflow.where) != (graph.name, graph.where):
+            try:
+                with redirect_stdout(sys.stderr):
+                    found |= workflow.build().jobs.keys()
+            except (Exception, SystemExit):
+                return None
+    return found
+
+
+def _workflows(module: ModuleType) -> list[Workflow]:
+    return list({id(value): value for value in vars(module).values() if isinstance(value, Workflow)}.values())
 
 
 @contextmanager

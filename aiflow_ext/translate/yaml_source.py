@@ -193,7 +193,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str, place: str | No
             hint = "put text that begins with such a character in quotes"
         elif "mapping values are not allowed" in words:
             hint = "put text that holds a colon in quotes, or check the indentation"
-        elif "undefined alias" in words:
+        elif "undefined alias" in words or "scanning an alias" in words:
             hint = "put text that begins with * in quotes"
         elif "another document" in words:
             hint = "keep one document in the file: take the line --- away"

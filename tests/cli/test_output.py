@@ -170,7 +170,6 @@ def test_every_mistake_of_a_project_is_told_at_once(project, cli):
     words = " ".join(problem["message"] for problem in said["problems"])
     assert "'c'" in words  # run_after an unknown job
     assert "no job" in words  # the command outside
-    assert "'b'" in words  # a job without config
     assert "'d'" in words  # a config without a job
     assert all(problem["where"] for problem in said["problems"])
 

@@ -205,7 +205,7 @@ def test_what_is_not_installed_says_what_is_and_what_is_near(here, source: Calla
         PluginHost().resolve("mooon", "rover")
     assert caught.value.exit_code == errors.NOT_INSTALLED
     assert "installed are" in str(caught.value)
-    assert "did you mean moon.rover?" in str(caught.value)
+    assert "did you mean 'moon'?" in str(caught.value)
     assert "moon_plugin" not in sys.modules
 
 

@@ -31,7 +31,13 @@ def test_what_can_be_resolved_is_0(here, source) -> None:
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (("mooon", "rover"), "did you mean moon.rover?"),
+        (("mooon", "rover"), "to do: did you mean 'moon'?"),
+        (("MOON", "rover"), "did you mean 'moon'?"),
+        (("moon.rover", "rover"), "to do: 'moon.rover' is a platform and an engine: write 'moon' as platform and"),
+        (("moon", "moon.rover"), "to do: 'moon.rover' is a platform and an engine: write 'rover' as engine"),
+        (("moon", "Rover"), "did you mean 'rover'?"),
+        (("moon", "probe"), "the engine 'probe' is there on platform mars"),
+        (("Saturn", "python"), "pip install aiflow-ext-saturn, and write 'saturn' as platform"),
         (("moon", "rovr"), "nothing installed runs engine 'rovr' on platform 'moon'; its engines here are rover"),
         (("saturn", "python"), "pip install aiflow-ext-saturn"),
         (("satrun", "python"), "pip install aiflow-ext-saturn"),
@@ -42,6 +48,8 @@ def test_what_is_not_installed(here, monkeypatch: pytest.MonkeyPatch, asked: tup
     # One of ours that is never installed here, as all of them may be.
     monkeypatch.setattr(explain, "OURS", (*explain.OURS, "saturn"))
     here.add("moon-dist", ROVER)
+    if asked[1] == "probe":
+        here.add("mars-dist", {"job_plugins": {"mars.probe": "mars_plugin:Plugin"}})
     text = why(PluginHost(), *asked)
     assert text.startswith(f"{NOT_INSTALLED}: ")
     assert expected in text

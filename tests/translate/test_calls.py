@@ -154,7 +154,7 @@ def test_the_inputs_of_a_node_made_by_hand_are_its_arguments() -> None:
 def test_the_run_names_it_together_with_other_mistakes(project, cli) -> None:
     project.jobs(
         'with af.job("a"): af.python(two)\nwith af.job("b"): af.cmd("true")',
-        "a: {platform: local, engine: python}\n",
+        "a: {platform: local, engine: python}\nzebra: {}\n",
         "def two(a, b): pass\n",
     )
     done = cli("render", project.root)
@@ -162,4 +162,4 @@ def test_the_run_names_it_together_with_other_mistakes(project, cli) -> None:
     assert (
         "workflow.py:6: two(a, b) cannot be called with the arguments of node 'two' in job 'a': missing" in done.stderr
     )
-    assert "job 'b' has no config" in done.stderr
+    assert "no job of the workflow is called 'zebra'" in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,113 @@ def test_without_a_file_there_are_no_jobs_and_settings_say_so() -> None:
     with pytest.raises(ConfigError) as error:
         load_workflow_config(None, ["a.b=1"], ["x=1"])
     assert len(error.value.problems) == 2
+
+
+# Keys that are patterns.
+
+SWEEP = """\
+"*": {retries: 1, env: {A: star}}
+"train-*": {retries: 2, timeout: 60, env: {A: all, B: all}}
+"train-b*": {retries: 3, platforms: {local: {python: py}, yarn: {python: no}}}
+train-big: {retries: 4}
+"""
+JOBS = {
+    "train-a": "workflow.py:5",
+    "train-b1": "workflow.py:6",
+    "train-big": "workflow.py:7",
+    "report": "workflow.py:8",
+}
+
+
+def of_jobs(text: str, jobs: Mapping[str, str | None], sets: Sequence[str] = (), params: Sequence[str] = ()) -> Any:
+    Path("workflow.yaml").write_text(textwrap.dedent(text))
+    return load_workflow_config(Path("workflow.yaml"), sets, params, None, jobs)
+
+
+def test_every_fitting_pattern_is_a_layer_and_of_each_key_the_most_exact_one_wins(load: Load) -> None:
+    config = of_jobs(SWEEP, JOBS)
+    assert {job: config.layered(job).value for job in JOBS} == {
+        "report": {"retries": 1, "env": {"A": "star"}},
+        "train-a": {"retries": 2, "timeout": 60, "env": {"A": "all", "B": "all"}},
+        "train-b1": {"retries": 3, "timeout": 60, "env": {"A": "all", "B": "all"}, "python": "py"},
+        "train-big": {"retries": 4, "timeout": 60, "env": {"A": "all", "B": "all"}, "python": "py"},
+    }
+    assert config.unused == ()
+
+
+def test_a_mistake_under_a_pattern_is_told_of_the_pattern_and_at_its_line(load: Load) -> None:
+    config = of_jobs('"train-*":\n  retries: x\n', {"train-1": None, "train-2": None})
+    problems: list[Problem] = []
+    for job in config.jobs:
+        check_common(config.layered(job), problems)
+    assert [f"{each.where}: {each.message}" for each in problems] == [
+        "workflow.yaml:2: \"train-*\": 'retries' must be a whole number, not the text 'x'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exact", "less"),
+    [("a-b*", "a-*"), ("a-?", "a-*"), ("a-[bc]", "a-?"), ("*-bc", "a-*"), ("a-bc", "a-b[c]"), ("a-*c", "**c")],
+)
+def test_what_makes_a_pattern_the_more_exact_one(load: Load, exact: str, less: str) -> None:
+    job = "a-b" if exact in ("a-?", "a-[bc]") else "a-bc"
+    for first, second in ((exact, less), (less, exact)):
+        text = "".join(f'"{key}": {{retries: {1 if key == exact else 2}}}\n' for key in (first, second))
+        assert of_jobs(text, {job: None}).layered(job).value == {"retries": 1}
+
+
+def test_two_patterns_that_are_equally_exact_and_differ_are_told_unless_something_more_exact_settles_it(
+    load: Load,
+) -> None:
+    text = '"*-big": {retries: 1, env: {A: 1}}\n"big-*": {retries: 2, env: {A: 1, B: 2}}\n'
+    with pytest.raises(ConfigError) as error:
+        of_jobs(text, {"big-big": None, "big-small": None})
+    (problem,) = error.value.problems
+    assert problem.where == "workflow.yaml:2"
+    assert "\"*-big\" and \"big-*\" both fit job 'big-big', are equally exact, and differ in 'retries'" in str(problem)
+    assert "workflow.yaml:1" in str(problem.hint)
+    settled = of_jobs(text + "big-big: {retries: 3}\n", {"big-big": None})
+    assert settled.layered("big-big").value == {"retries": 3, "env": {"A": 1, "B": 2}}
+
+
+def test_a_key_that_is_a_jobs_name_is_that_jobs_own_whatever_it_holds(load: Load) -> None:
+    config = of_jobs('"a[1]": {retries: 1}\n"a*": {retries: 3, timeout: 2}\n', {"a[1]": None, "a2": None})
+    assert config.layered("a[1]").value == {"retries": 1, "timeout": 2}
+    assert config.layered("a2").value == {"retries": 3, "timeout": 2}
+
+
+def test_a_key_that_fits_no_job_is_unused(load: Load) -> None:
+    config = of_jobs('"train-*": {}\n"tran-*": {}\nreport: {}\nnowhere: {}\n', JOBS)
+    assert config.unused == ("tran-*", "nowhere")
+    assert config.fitting_none_of(["tran-1"]) == ["nowhere"]
+
+
+def test_set_takes_a_pattern_between_the_star_and_a_name_whatever_the_order(load: Load) -> None:
+    sets = ["train-big.retries=9", "train-*.retries=7", "train-b*.retries=8", "*.retries=6", "*.timeout=1"]
+    config = of_jobs(SWEEP, JOBS, sets)
+    found = {job: config.layered(job).value["retries"] for job in JOBS}
+    assert found == {"report": 6, "train-a": 7, "train-b1": 8, "train-big": 9}
+    assert {config.layered(job).value["timeout"] for job in JOBS} == {1}
+
+
+def test_set_of_a_pattern_that_fits_no_job_is_told(load: Load) -> None:
+    with pytest.raises(ConfigError) as error:
+        of_jobs(SWEEP, JOBS, ["tain-*.retries=1"])
+    (problem,) = error.value.problems
+    assert (problem.where, problem.message) == ("--set tain-*.retries=1", "no job fits 'tain-*'")
+
+
+def test_set_and_param_reach_jobs_that_the_file_does_not_name(load: Load) -> None:
+    config = of_jobs('"*": {properties: {x: 1}}\n', {"a": None, "b.c": None}, ["b.c.retries=2"], ["x=5"])
+    assert config.layered("a").value == {"properties": {"x": 5}}
+    assert config.layered("b.c").value == {"properties": {"x": 5}, "retries": 2}
+
+
+def test_many_patterns_and_many_jobs_are_matched_by_how_they_begin(load: Load) -> None:
+    jobs = {f"fold-{fold}-seed-{seed}": None for fold in range(300) for seed in range(10)}
+    text = "".join(f'"fold-{fold}-*": {{retries: {fold}}}\n' for fold in range(300))
+    config = of_jobs(text, jobs)
+    assert all(config.layered(job).value == {"retries": int(job.split("-")[1])} for job in jobs)
 
 
 # What is wrong with the file as a whole.

@@ -1,0 +1,67 @@
+"""Mistakes of one kind, made of many jobs, told once: the first one whole, then how many more and a few names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+from aiflow_ext.model.errors import Problem
+
+FEW = 3  # as many of a kind are told one by one
+ALL = 10  # of as many more every name is told, of others a few
+_QUOTED = re.compile(r"'[^']*'")
+_NAMED = re.compile(r"\b(job|node|called|fits) '[^']*'")
+
+
+def gathered(problems: Iterable[Problem]) -> list[Problem]:
+    """``problems`` in their order, with more than a few of one kind as one.
+
+    Of one kind are those that differ in the name of a job or node alone, and those at one place that differ in any
+    names.
+    """
+    found = _folded([[each] for each in problems], _at_one_place)
+    return [_told(group) for group in _folded(found, _of_another_job)]
+
+
+def _at_one_place(problem: Problem) -> Hashable:
+    return (problem.where, _QUOTED.sub("'", problem.message)) if problem.where else problem.message
+
+
+def _of_another_job(problem: Problem) -> Hashable:
+    # Two at one place were told apart by what they say, or are one group already.
+    return _NAMED.sub(r"\1", problem.message)
+
+
+def _folded(groups: Sequence[list[Problem]], kind: Callable[[Problem], Hashable]) -> list[list[Problem]]:
+    """Groups whose first problems are of one kind put together, where they hold more than a few in all."""
+    by_kind: dict[Hashable, list[list[Problem]]] = {}
+    for group in groups:
+        by_kind.setdefault(kind(group[0]), []).append(group)
+    many = {key for key, alike in by_kind.items() if sum(map(len, alike)) > FEW}
+    made: list[list[Problem]] = []
+    for group in groups:
+        key = kind(group[0])
+        if key not in many:
+            made.append(group)
+        elif alike := by_kind.pop(key, None):
+            made.append([each for one in alike for each in one])
+    return made
+
+
+def _told(group: Sequence[Problem]) -> Problem:
+    first, others = group[0], group[1:]
+    if not others:
+        return first
+    shown = others if len(others) <= ALL else others[:FEW]
+    names = [name for each in shown if (name := _differing(first, each))]
+    listed = ", ".join(dict.fromkeys(names)) + (", ..." if len(shown) < len(others) else "")
+    words = f"(and {len(others)} more like this{f': {listed}' if names else ''})"
+    return Problem(f"{first.message} {words}", first.where, first.hint)
+
+
+def _differing(first: Problem, other: Problem) -> str:
+    """What tells ``other`` from ``first``: the name, with its place where that is another one."""
+    words = [b for a, b in zip(_QUOTED.findall(first.message), _QUOTED.findall(other.message), strict=False) if a != b]
+    name = words[0] if words else ""
+    place = other.where if other.where != first.where else None
+    return f"{name} ({place})" if name and place else name or place or ""

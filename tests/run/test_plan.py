@@ -1,0 +1,154 @@
+"""What a plan is made of where the project says little, and where each mistake of a project is said to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
+from aiflow_ext.run.plan import make_plan
+
+SWEEP = 'for number in range(1500):\n    with af.job(f"train-{number}"): af.cmd("true")'
+TWO = """\
+import aiflow_ext as af
+
+@af.workflow
+def one():
+    with af.job("a"): af.cmd("true")
+
+@af.workflow
+def two():
+    with af.job("b"): af.cmd("true")
+    {more}
+"""
+
+
+def refused(project, kind=ConfigError, **options):
+    """The problems of a project without the part of their places that is this test's own."""
+    with pytest.raises(kind) as error:
+        make_plan(project.root, **options)
+    return [(str(each.where).replace(f"{project.root}/", "").rpartition("/")[2], each.message, each.hint or "")
+            for each in error.value.problems]  # fmt: skip
+
+
+def test_a_folder_with_nothing_but_workflow_py_runs_on_local_with_the_engine_of_its_nodes(project):
+    project.jobs('with af.job("a"): x = af.python(len, "abc")\nwith af.job("b"): af.cmd("cat {x}", x=x)', "")
+    for text in (None, "", "# nothing\n", '"*": {retries: 1}\n', "a:\nb: {}\n", '"*": {platform: local}\n'):
+        (project.root / "workflow.yaml").unlink(missing_ok=True)
+        if text is not None:
+            (project.root / "workflow.yaml").write_text(text)
+        plan = make_plan(project.root)
+        assert [(job.resolved.platform, job.resolved.engine) for job in plan.jobs.values()] == [
+            ("local", "python"), ("local", "cmd_line"),
+        ]  # fmt: skip
+        assert {job.config.platform for job in plan.jobs.values()} == {"local"}
+        assert {job.defaults for job in plan.jobs.values()} == {
+            ("engine",) if text and "platform" in text else ("platform", "engine")
+        }
+
+
+def test_the_default_platforms_own_block_is_read(project):
+    project.jobs('with af.job("a"): af.cmd("true")', "a: {platforms: {local: {retries: 3}, yarn: {retries: 4}}}\n")
+    assert make_plan(project.root).jobs["a"].config.retries == 3
+
+
+def test_the_star_alone_configures_every_job_of_a_loop(project):
+    project.jobs(SWEEP, '"*": {platform: local, engine: cmd_line, retries: 2}\n"train-1*": {retries: 3}\n')
+    plan = make_plan(project.root, sets=["train-12.retries=4"])
+    assert len(plan.jobs) == 1500
+    assert [plan.jobs[f"train-{number}"].config.retries for number in (0, 1, 12, 1499)] == [2, 3, 4, 3]
+
+
+def test_an_engine_that_the_nodes_do_not_tell_is_named_with_where_the_job_is_opened(project):
+    project.jobs('with af.job("none"): pass\nwith af.job("both"):\n    af.cmd("true")\n    af.python(len, "")', "")
+    none, both = refused(project)
+    assert none[:2] == ("workflow.py:6", "job 'none' has no nodes, so that its engine cannot be told")
+    assert both[0] == "workflow.py:7"
+    assert "cmd_line ('cmd'" in both[1]
+    assert "workflow.py:9" in both[1]
+    assert "make a job of each kind" in both[2]
+
+
+@pytest.mark.parametrize("engine", ["python", "cmd_line"])
+def test_an_empty_job_of_a_named_engine_is_at_the_line_that_opens_it(project, engine):
+    project.jobs('\nwith af.job("a"):\n    pass', f"a: {{platform: local, engine: {engine}}}\n")
+    ((where, message, _),) = refused(project, AiflowError)
+    assert where == "workflow.py:6"
+    assert "'a'" in message
+
+
+def test_what_1500_jobs_have_wrong_is_told_once(project):
+    for config, words in (
+        (
+            "".join(f"train_{n}: {{}}\n" for n in range(1500)),
+            "no job of the workflow is called 'train_0' (and 1499 more",
+        ),
+        ("".join(f"train-{n}: {{retries: x}}\n" for n in range(1500)), "'retries' must be a whole number"),
+        ("".join(f"train-{n}: {{memry: 1}}\n" for n in range(1500)), "'memry' is not a key"),
+        ("".join(f"train-{n}: {{platform: lokal}}\n" for n in range(1500)), "platform 'lokal'"),
+        ('"*": {engine: python}\n', "whose engine is python (and 1499 more"),
+        ('"*": {env: {T: {secret: "env:AIFLOW_NOT_THERE"}}}\n', "the variable is not set (and 1499 more"),
+    ):
+        project.jobs(SWEEP, config)
+        ((where, message, _),) = refused(project, AiflowError)
+        assert words in message
+        assert ":" in where
+        assert len(message) < 400
+
+
+def test_a_key_must_fit_a_job_of_some_workflow_of_the_file(project):
+    project.write(workflow_py=TWO.format(more=""), workflow_yaml="a: {}\nb: {retries: 1}\n'c*': {}\nbb: {}\n")
+    for workflow in ("one", "two"):
+        assert refused(project, workflow=workflow) == [
+            ("workflow.yaml:3", "no job of the workflow fits 'c*'", "the workflow's jobs are 'a', 'b'"
+             if workflow == "one" else "the workflow's jobs are 'b', 'a'"),
+            ("workflow.yaml:4", "no job of the workflow is called 'bb'", "did you mean 'b'?"),
+        ]  # fmt: skip
+    project.write(workflow_yaml="a: {}\nb: {retries: 1}\n")
+    assert list(make_plan(project.root, workflow="one").jobs) == ["a"]
+    assert make_plan(project.root, workflow="two").jobs["b"].config.retries == 1
+
+
+def test_a_workflow_beside_that_cannot_be_built_stops_nobody(project):
+    project.write(workflow_py=TWO.format(more="raise SystemExit(3)"), workflow_yaml="a: {}\nb: {}\n")
+    assert list(make_plan(project.root, workflow="one").jobs) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("config", "sets", "where", "hint"),
+    [
+        ("a:\n  platform: lokal\n", [], "workflow.yaml:2", "did you mean 'local'?"),
+        ("a:\n  platform: LOCAL\n", [], "workflow.yaml:2", "did you mean 'local'?"),
+        ("a:\n  platform: local\n  engine: cmdline\n", [], "workflow.yaml:3", "did you mean 'cmd_line'?"),
+        ('"*":\n  platform: local\n  engine: local.cmd_line\n', [], "workflow.yaml:3", "write 'cmd_line' as engine"),
+        ("", ["a.platform=local.cmd_line"], "--set a.platform=local.cmd_line", "write 'local' as platform and"),
+        ("", ["a.engine=cmdline"], "--set a.engine=cmdline", "did you mean 'cmd_line'?"),
+        ("a:\n  platforms:\n    local:\n      engine: pyhton\n", [], "workflow.yaml:4", "did you mean 'python'?"),
+    ],
+)
+def test_a_platform_or_engine_that_nobody_provides_has_its_place_and_the_near_ones_of_its_kind(
+    project, config, sets, where, hint
+):
+    project.jobs('with af.job("a"): af.cmd("true")', config)
+    ((place, message, cure),) = refused(project, PluginNotInstalledError, sets=sets)
+    assert place == where
+    assert "nothing installed" in message
+    assert hint in cure
+
+
+def test_a_missing_secret_is_at_its_line_or_option(project, monkeypatch):
+    monkeypatch.delenv("AIFLOW_NOT_THERE", raising=False)
+    project.jobs('with af.job("a"): af.cmd("true")', 'a:\n  env:\n    T: {secret: "env:AIFLOW_NOT_THERE"}\n')
+    option = 'a.env.U={secret: "file:/nowhere"}'
+    found = refused(project, AiflowError, sets=[option])
+    assert [where for where, _, _ in found] == ["workflow.yaml:3", 'nowhere"}']
+
+
+def test_mistakes_of_the_config_are_told_together_with_a_workflow_that_cannot_be_built(project):
+    project.jobs("undefined_name", "a: [x]\n")
+    assert [where for where, _, _ in refused(project)] == ["workflow.yaml:1", "workflow.py:6"]
+
+
+def test_a_star_that_is_not_quoted_is_explained(project):
+    project.jobs('with af.job("a"): af.cmd("true")', "*: {retries: 1}\n")
+    ((where, _, hint),) = refused(project)
+    assert (where, hint) == ("workflow.yaml:1", "put text that begins with * in quotes")
