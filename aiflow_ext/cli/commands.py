@@ -270,12 +270,15 @@ def plugins(refresh: bool, as_json: bool) -> int:
 @program.command()
 @click.argument("platform")
 @click.argument("engine")
+@click.option("--no-load", is_flag=True, help="Say only what metadata tells: import no plugin.")
+@click.option("--limit", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
+              metavar="SECONDS", help="Time that loading the plugin may take.")  # fmt: skip
 @_JSON
-def why(platform: str, engine: str, as_json: bool) -> int:
-    """Say which job plugin runs jobs of ENGINE on PLATFORM, or why none does. Imports none of them."""
+def why(platform: str, engine: str, no_load: bool, limit: float, as_json: bool) -> int:
+    """Say which job plugin runs jobs of ENGINE on PLATFORM, or why none does. Loads it in a process of its own."""
     from aiflow_ext.host.host import PluginHost
 
-    explanation = PluginHost().why(platform, engine)
+    explanation = PluginHost().why(platform, engine, limit=None if no_load else limit)
     if as_json:
         print(json.dumps(explanation.to_dict(), indent=1))
     else:

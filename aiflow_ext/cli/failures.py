@@ -24,8 +24,9 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return errors.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        print("aiflow-ext: interrupted", file=sys.stderr)
+    except (click.Abort, KeyboardInterrupt) as error:
+        words = str(error.__cause__ or error)  # click raises Abort from a KeyboardInterrupt
+        print(f"aiflow-ext: interrupted{' ' * bool(words)}{words}", file=sys.stderr)
         return errors.INTERRUPTED
     except AiflowError as error:
         show(error, as_json="--json" in argv)

@@ -1,14 +1,17 @@
-"""Why a platform and engine can or cannot be resolved, found without importing any plugin."""
+"""Why a platform and engine can or cannot be resolved, as metadata tells, and as loading for trial does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.host.metadata import split_value
 from aiflow_ext.host.policy import ALLOW, DENY, PINS
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
 from aiflow_ext.model.errors import NOT_INSTALLED, OK, PLUGIN
+
+if TYPE_CHECKING:
+    from aiflow_ext.host.trial import Trial
 
 # The platforms that this project publishes a distribution for.
 OURS = ("local", "kubernetes", "yarn", "flink")
@@ -24,7 +27,8 @@ class Explanation:
         records: the job plugins advertised under this name, the most telling first.
         sentences: what is the case.
         cures: what to do about it, one command or setting each; empty where nothing need be done.
-        exit_code: 0 if it can be resolved as far as metadata tells, else the code that ``run`` would end with.
+        loaded: whether loading it for trial went well; None where that was not tried.
+        exit_code: 0 if it can be resolved as far as is known, else the code that ``run`` would end with.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Explanation:
         )
         self.sentences: list[str] = []
         self.cures: list[str] = []
+        self.loaded: bool | None = None
         if not self.records:
             self.exit_code = NOT_INSTALLED
             self._not_installed(name, records, pins or {})
@@ -49,6 +54,22 @@ class Explanation:
             self._say(record)
         if self.exit_code == OK and self.records[0].distribution != IN_PROCESS:
             self._look_for_module(self.records[0])
+
+    def add(self, trial: Trial) -> None:
+        """Take in how loading the plugin for trial went."""
+        record, *others = self.records
+        self.loaded = trial.problem is None
+        if trial.problem is None:
+            record = record.replace("loaded")
+            self.sentences[0] = f"{_named(record)} is loaded: it was imported and checked, in a process of its own"
+        else:
+            record = record.replace("broken", trial.problem, trial.error or "")
+            self.exit_code = trial.exit_code
+            self.sentences[0] = trial.problem
+            if trial.hint:
+                self.cures.append(trial.hint)
+        self.records = (record, *others)
+        self.sentences += trial.remarks
 
     def lines(self) -> list[str]:
         """The explanation for a person to read."""
@@ -60,6 +81,7 @@ class Explanation:
             "platform": self.platform,
             "engine": self.engine,
             "resolvable": self.exit_code == OK,
+            "loaded": self.loaded,
             "exit_code": self.exit_code,
             "records": [record.to_dict() for record in self.records],
             "sentences": list(self.sentences),
@@ -67,7 +89,7 @@ class Explanation:
         }
 
     def _say(self, record: PluginRecord) -> None:
-        what = f"job plugin {record.name!r} of {provider(record)} ({record.entry_point or 'no entry point'})"
+        what = _named(record)
         if record.status in ("available", "loaded"):
             self.sentences.append(f"{what} is {record.status}")
             return
@@ -141,6 +163,10 @@ class Explanation:
         if ours and not (near and _likeness(platform, near[0]) >= _likeness(platform, ours[0])):
             written = "" if ours[0] == self.platform else f", and write {ours[0]!r} as platform"
             self.cures.append(f"pip install aiflow-ext-{ours[0]}{written}")
+
+
+def _named(record: PluginRecord) -> str:
+    return f"job plugin {record.name!r} of {provider(record)} ({record.entry_point or 'no entry point'})"
 
 
 def install_hint(explanation: Explanation) -> str:

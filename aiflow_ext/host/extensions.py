@@ -7,9 +7,11 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from aiflow_ext.host.fit import DoesNotFit, fit
+from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import create_extension, describe, load, shown
 from aiflow_ext.host.manager import Hooks, marker, unknown
 from aiflow_ext.host.records import PluginRecord
@@ -144,7 +146,11 @@ class Extensions:
                     log.warning("%s is left out: it is %s: %s", describe(record), record.status, record.reason)
                 continue
             try:
-                loaded.append(_Extension(record))
+                where = describe(record)
+                extension, damage = guarded(where, partial(_Extension, record))
+                loaded.append(extension)
+                for each in damage:
+                    log.warning("importing %s %s, for all of this process", where, each)
                 found.append(record.replace("loaded"))
             except PluginError as error:
                 if record.name in required:

@@ -97,13 +97,25 @@ class PluginHost:
                 break
         return _once(records)
 
-    def why(self, platform: str, engine: str) -> Explanation:
-        """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin."""
+    def why(self, platform: str, engine: str, *, limit: float | None = None) -> Explanation:
+        """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin here.
+
+        Args:
+            limit: load the plugin for trial in a child process, for at most so many seconds; None: say only what
+                metadata tells.
+        """
         from aiflow_ext.host.explain import Explanation
 
         found = Explanation(platform, engine, self.plugins(), self.pins)
-        # Nobody is told "not installed", or anything else unpleasant, from the index.
-        return Explanation(platform, engine, self.plugins(refresh=True), self.pins) if found.exit_code else found
+        if found.exit_code:  # nobody is told "not installed", or anything else unpleasant, from the index
+            found = Explanation(platform, engine, self.plugins(refresh=True), self.pins)
+        if limit is not None and not found.exit_code and found.records[0].distribution != IN_PROCESS:
+            from aiflow_ext.host.loading import describe
+            from aiflow_ext.host.trial import try_loading
+
+            where = describe(found.records[0])
+            found.add(try_loading(where, platform, engine, self.policy, self.pins, limit))
+        return found
 
     def _records(self, refresh: bool = False) -> list[PluginRecord]:
         with self._lock:

@@ -8,6 +8,7 @@ import inspect
 import sys
 from typing import Any
 
+from aiflow_ext.host.guard import Ended
 from aiflow_ext.host.metadata import split_value
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
 from aiflow_ext.host.specs import NINE
@@ -78,6 +79,8 @@ def create_extension(found: Any, where: str) -> Any:
 def shown(error: BaseException) -> str:
     """An exception in one line."""
     text = str(error).strip().partition("\n")[0]
+    if isinstance(error, Ended):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

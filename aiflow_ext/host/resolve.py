@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.host.explain import Explanation, install_hint
+from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import describe, load, make
 from aiflow_ext.host.manager import Hooks, manager_of
 from aiflow_ext.host.records import PluginRecord
@@ -66,8 +67,12 @@ class ResolvedPlugin:
 
 def resolve(record: PluginRecord, platform: str, engine: str, registered: Any = None) -> ResolvedPlugin:
     """Import and check what ``record`` advertises (or take what was registered in this process)."""
-    plugin = registered if registered is not None else make(load(record), describe(record))
-    return ResolvedPlugin(record, plugin, platform, engine)
+    if registered is not None:
+        return ResolvedPlugin(record, registered, platform, engine)
+    where = describe(record)
+    found, damage = guarded(where, lambda: ResolvedPlugin(record, make(load(record), where), platform, engine))
+    found.remarks += tuple(f"importing {where} {each}, for all of this process" for each in damage)
+    return found
 
 
 def refusal(platform: str, engine: str, records: Iterable[PluginRecord], pins: dict[str, str]) -> PluginError:

@@ -21,6 +21,7 @@ from types import FrameType
 import pluggy
 
 import aiflow_ext
+from aiflow_ext.host.guard import FILE
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.model.job import BaseJob
@@ -220,7 +221,7 @@ def _print_traceback(error: BaseException) -> None:
     shown: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
     each = shown
     while each is not None:
-        theirs = [n for n, frame in enumerate(each.stack) if not frame.filename.startswith((*_OURS, "<string>"))]
+        theirs = [n for n, frame in enumerate(each.stack) if not frame.filename.startswith((*_OURS, "<string>", FILE))]
         last = theirs[-1] if theirs else -1
         kept = [frame for n, frame in enumerate(each.stack) if n in theirs or n > last]
         each.stack = traceback.StackSummary.from_list(kept)

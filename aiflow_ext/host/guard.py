@@ -1,0 +1,156 @@
+"""Importing code that strangers wrote: whatever ends, holds up or damages this process meanwhile names its plugin.
+
+What cannot be told here: a SIGKILL, and a C library that ends the process by itself. ``aiflow-ext why`` tells those,
+for it loads the plugin in a process of its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import builtins
+import faulthandler
+import os
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
+
+from aiflow_ext.model.errors import PLUGIN, PluginImportError
+
+T = TypeVar("T")
+SLOW = 5.0  # seconds until it is said that an import still goes on; twice as long until it is said again
+FILE = "<aiflow-ext importing"  # how the file of a frame is called that only names what is being imported
+
+_ENDS = ("_exit", "execv", "execve")  # of os: what ends this process at once, without any exception
+_real = {name: getattr(os, name) for name in _ENDS}
+_getpid, _write = os.getpid, os.write
+_lock = _thread.allocate_lock()
+_importing: dict[int, tuple[str, frozenset[int]]] = {}  # by thread: what, and the threads that there were before
+_process = 0
+_dumping = False
+
+
+class Ended(BaseException):
+    """Raised in place of the end that imported code wanted to give this process."""
+
+
+def guarded(where: str, function: Callable[[], T]) -> tuple[T, list[str]]:
+    """What ``function`` returns, which imports or makes what ``where`` describes; and what that has damaged.
+
+    Raises what it raises; Ended where it ended the process by ``os._exit`` or ``os.exec*``; a KeyboardInterrupt that
+    names the plugin; PluginImportError where it removes builtins, which are put back.
+    """
+    done = _thread.allocate_lock()
+    done.acquire()
+    before = _state()
+    outer = _begin(where)
+    try:
+        _thread.start_new_thread(_tell_while_slow, (where, done))
+        returned = _named(where)(function)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"while importing {where}") from error
+    finally:
+        done.release()
+        _end(outer)
+    removed = {name: value for name, value in before[0].items() if name not in vars(builtins)}
+    if removed:
+        vars(builtins).update(removed)
+        raise PluginImportError(
+            f"{where} cannot be used: importing it removes {', '.join(removed)} from the builtins",
+            hint="report it to its authors, or install another version of it",
+        )
+    return returned, _damage(before)
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    return function()
+
+
+def _named(where: str) -> Callable[[Callable[[], T]], T]:
+    """A function that calls another one, in a frame that names ``where``: a fatal signal prints the frames."""
+    code = _call.__code__.replace(co_filename=f"{FILE} {where}>", co_name="importing")
+    return FunctionType(code, {})
+
+
+def _begin(where: str) -> tuple[str, frozenset[int]] | None:
+    global _process, _dumping
+    with _lock:
+        if not _importing:
+            _process = _getpid()
+            os._exit = _ended("_exit")
+            os.execv, os.execve = _ended("execv"), _ended("execve")
+            if not faulthandler.is_enabled():
+                try:
+                    faulthandler.enable(2, all_threads=False)
+                    _dumping = True
+                except OSError:  # stderr is closed
+                    pass
+        thread = _thread.get_ident()
+        outer = _importing.get(thread)
+        _importing[thread] = where, frozenset(sys._current_frames())
+        return outer
+
+
+def _end(outer: tuple[str, frozenset[int]] | None) -> None:
+    global _dumping
+    with _lock:
+        if outer is not None:
+            _importing[_thread.get_ident()] = outer
+            return
+        del _importing[_thread.get_ident()]
+        if not _importing:
+            for name, real in _real.items():
+                setattr(os, name, real)
+            if _dumping:
+                faulthandler.disable()
+                _dumping = False
+
+
+def _ended(name: str) -> Any:
+    real = _real[name]
+
+    def end(*arguments: Any) -> Any:
+        if _getpid() != _process:  # in a child that was forked
+            return real(*arguments)
+        thread = _thread.get_ident()
+        called = f"os.{name}({arguments[0] if arguments else ''!r})"
+        if thread in _importing:
+            raise Ended(f"it called {called}, which ends the process")
+        for where, threads in list(_importing.values()):
+            if thread not in threads:
+                _write(2, f"aiflow-ext: while importing {where}: a thread of its called {called}\n".encode())
+                _real["_exit"](PLUGIN)
+        return real(*arguments)
+
+    return end
+
+
+def _tell_while_slow(where: str, done: _thread.LockType) -> None:
+    waited, pause = 0.0, SLOW
+    while not done.acquire(timeout=pause):
+        waited, pause = waited + pause, waited + pause
+        try:
+            _write(2, f"aiflow-ext: still importing {where} after {waited:.0f} s\n".encode())
+        except OSError:
+            return
+
+
+def _state() -> tuple[dict[str, Any], frozenset[str], str]:
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""
+    return dict(vars(builtins)), frozenset(sys.modules), folder
+
+
+def _damage(before: tuple[dict[str, Any], frozenset[str], str]) -> list[str]:
+    """What has been changed for everybody in this process, in words."""
+    names, modules, folder = before
+    now, modules_now, folder_now = _state()
+    found = [f"replaces the builtin {name!r}" for name, value in names.items() if now.get(name, value) is not value]
+    gone = sorted(name for name in modules - modules_now if name.partition(".")[0] in sys.stdlib_module_names)
+    if gone:
+        found.append(f"removes {', '.join(gone)} from sys.modules")
+    if folder_now != folder:
+        found.append(f"changes the current folder to {folder_now or 'one that is not there'}")
+    return found
