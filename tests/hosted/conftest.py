@@ -194,6 +194,12 @@ def write_project() -> Any:
 
 
 @pytest.fixture(scope="session")
+def build_wheel() -> Any:
+    """Makes a real wheel of some modules."""
+    return wheel
+
+
+@pytest.fixture(scope="session")
 def example() -> Path:
     """The folder of the example plugin."""
     return EXAMPLE
