@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
-                    "'*.KEY=VALUE' sets it for every job.")  # fmt: skip
+                    "JOB may be a pattern such as 'train-*', and '*' is every job.")  # fmt: skip
 _PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every "
                       "job that has it.")  # fmt: skip
 _WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
@@ -36,6 +36,9 @@ class _Command(click.Command):
         claim_stdout()
         return super().invoke(ctx)
 
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return super().get_short_help_str(10_000)  # the whole sentence: click wraps it
+
 
 class _Program(click.Group):
     command_class = _Command
@@ -46,9 +49,9 @@ class _Program(click.Group):
 def program() -> None:
     """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
 
-    PROJECT is a folder with a workflow.py and a workflow.yaml. Exit codes: 0 all is well, 1 a job failed, 2 usage,
-    3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder cannot be
-    used, 7 stopped, 8 watched and not over, 130 interrupted.
+    PROJECT is a folder with a workflow.py, and mostly a workflow.yaml. Exit codes: 0 all is well, 1 a job failed, 2
+    usage, 3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder
+    cannot be used, 7 stopped, 8 watched and not over, 130 interrupted.
     """
 
 

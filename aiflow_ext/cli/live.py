@@ -14,7 +14,7 @@ from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, duration, path_shown, run_table
+from aiflow_ext.cli.show import clock, counted, duration, path_shown, print_lines, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
@@ -22,6 +22,7 @@ from aiflow_ext.run.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.run.start import Run
 from aiflow_ext.supervise.clock import Clock
 
+MOST_TOLD = 10  # jobs whose ends are told at the end of a run
 REPEAT = 60.0  # seconds before the same job's waiting is worth another line
 
 
@@ -84,7 +85,7 @@ class _Plain(_Silent):
         self.away: set[str] = set()
 
     def __enter__(self) -> None:
-        self.outlet.line(f"run {self.record.run_id}: {len(self.record.jobs)} jobs")
+        self.outlet.line(f"run {self.record.run_id}: {counted(len(self.record.jobs), 'job')}")
 
     def close(self) -> None:
         self.outlet.close()
@@ -133,15 +134,18 @@ class _Table(_Silent):
         record, now = self.record, Clock(self.record.folder).now
 
         class Drawn:
-            def __rich__(self) -> Any:
-                return run_table(record, now())
+            def __rich_console__(self, console: Any, options: Any) -> Any:
+                return run_table(record, now(), options.max_width)
 
         print(f"run {self.record.run_id}")
         self.live = Live(Drawn(), console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 
     def __exit__(self, *_: object) -> None:
+        # What stays is printed anew: a table that is drawn again and again must break what is too long for a line.
+        self.live.transient = True
         self.live.stop()
+        print_lines(run_table(self.record, Clock(self.record.folder).now(), self.live.console.width))
 
     def pause(self) -> None:
         self.live.stop()
@@ -220,13 +224,15 @@ def _say_what_goes_on(record: RunRecord) -> None:
 
 def _say_how_it_ended(run: Run, record: RunRecord) -> None:
     bad = [job for job in record.jobs.values() if job.state in (JobState.FAILED, JobState.LOST)]
-    for job in bad:
+    for job in bad[:MOST_TOLD]:
         last = job.last
         print(f"\n{job.name} {job.state}: {last.reason if last else job.reason}")
         if last is not None:
             for line in _tail(os.path.join(last.folder, "stderr")):
                 print(f"    {line}")
             print(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr")
+    if len(bad) > MOST_TOLD:
+        print(f"\nand {counted(len(bad) - MOST_TOLD, 'more job')}: aiflow-ext status {record.run_id}")
     files = files_of(run.plan, record)
     for found in files:
         print(f"{found['job']} wrote {_nearer(found['path'])}")

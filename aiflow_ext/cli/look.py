@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, duration, path_shown, print_table, run_table
+from aiflow_ext.cli.show import clock, duration, kind_of, path_shown, print_lines, print_table, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.lock import FILE, is_stopped
@@ -79,12 +79,16 @@ def _looks(observed: Observed) -> Iterator[None]:
 
 def _watch(observed: Observed) -> None:
     """Show the run until it has ended or nobody drives it any more. The store is read, no platform is asked."""
+    from rich.console import Group
     from rich.live import Live
 
     now = Clock(observed.record.folder).now
-    with Live(console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False) as live:
+    screen = console()
+    with Live(
+        console=screen, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False, transient=True
+    ) as live:
         for _ in _looks(observed):
-            live.update(run_table(observed.record, now(), SHOWN))
+            live.update(Group(*run_table(observed.record, now(), screen.width, SHOWN)))
 
 
 def _print_record(record: RunRecord, driver: int | None) -> None:
@@ -97,14 +101,17 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"{_UNDRIVEN}{record.run_id}"
     if stdout().isatty():
         print(f"run {record.run_id}: {said}")
-        console().print(run_table(record, Clock(record.folder).now(), SHOWN))
+        print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
     else:
         print(f"run\t{record.run_id}\t{said}")
+        rows = []
         for job in record.jobs.values():
             last = job.last
-            words = ((last.reason if last else None) or job.reason or "").replace("\n", " ").replace("\t", " ")
+            words = (last.reason if last else None) or job.reason or ""
             took = duration(last.started_at, last.ended_at) if last else ""
-            print(f"{job.name}\t{job.state}\t{len(job.attempts)}\t{took}\t{words}")
+            where = kind_of(job.platform, job.engine, job.defaults)
+            rows.append((job.name, str(job.state), str(len(job.attempts)), took, words, where))
+        print_table(("job", "state", "attempts", "took", "reason", "where"), rows)
     counts = Counter(str(job.state) for job in record.jobs.values())
     if stdout().isatty() and len(record.jobs) > SHOWN:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aiflow_ext.cli import table
 from aiflow_ext.cli.output import console, print, stdout
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from aiflow_ext.host.records import PluginRecord
     from aiflow_ext.run.records import RunRecord
@@ -24,26 +25,38 @@ _COLOURS = {"FINISHED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yel
 _INTEREST = {"RUNNING": 0, "FAILED": 1, "LOST": 1, "SUBMITTING": 2, "QUEUED": 2, "STOPPED": 3, "SKIPPED": 4, "INIT": 5}
 
 
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: int | None = None) -> None:
-    """Print rows under heads: a table with colours on a terminal, tab-separated lines with no heads elsewhere.
+def print_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], coloured: int | None = None, *, prose: bool = False
+) -> None:
+    """Print rows under heads: a table with colours on a terminal, tab-separated lines elsewhere.
 
-    ``coloured`` is the column whose words have a colour.
+    Args:
+        coloured: the column whose words have a colour.
+        prose: whether the last column holds sentences.
     """
     if not stdout().isatty():
-        for row in rows:
-            print("\t".join(cell.replace("\n", " ").replace("\t", " ") for cell in row))
+        for row in (heads, *rows):
+            print("\t".join(map(one_line, row)))
         return
-    from rich.markup import escape
-    from rich.table import Table
+    screen = console()
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    print_lines(
+        table.lines(
+            heads, cells, screen.width, lambda n, cell: _COLOURS.get(cell, "") if n == coloured else "", prose=prose
+        )
+    )
 
-    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        cells = [escape(cell) for cell in row]
-        if coloured is not None and row[coloured] in _COLOURS:
-            colour = _COLOURS[row[coloured]]
-            cells[coloured] = f"[{colour}]{cells[coloured]}[/]"
-        table.add_row(*cells)
-    console().print(table)
+
+def print_lines(made: Iterable[Text]) -> None:
+    """Print lines of a table; one that is longer than the terminal is wide is the terminal's to wrap."""
+    screen = console()
+    for line in made:
+        screen.print(line, soft_wrap=True)
+
+
+def one_line(text: str) -> str:
+    """What a job or a server has said, as one line that no terminal takes for a command."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def print_plugins(records: Sequence[PluginRecord]) -> None:
@@ -56,7 +69,8 @@ def print_plugins(records: Sequence[PluginRecord]) -> None:
     if not rows and stdout().isatty():
         print("nothing is installed; the platform local comes with: pip install aiflow-ext-local")
         return
-    print_table(("kind", "name", "status", "distribution", "version", "entry point", "reason"), rows, coloured=2)
+    print_table(("kind", "name", "status", "distribution", "version", "entry point", "reason"), rows, coloured=2,
+                prose=True)  # fmt: skip
 
 
 def print_requests(requests: Sequence[dict[str, Any]]) -> None:
@@ -66,8 +80,7 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
     for number, request in enumerate(requests):
         if number:
             print()
-        defaults = f" ({' and '.join(request['defaults'])} by default)" if request["defaults"] else ""
-        print(f"# job {request['job']}: {request['platform']}.{request['engine']}{defaults}")
+        print(f"# job {request['job']}: {kind_of(request['platform'], request['engine'], request['defaults'])}")
         for edge in request["waits_for"]:
             print(f"# after {edge['job']} is {edge['when'] or 'finished'}{' (reads its data)' if edge['data'] else ''}")
         content = request["content"]
@@ -96,35 +109,52 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def run_table(record: RunRecord, now: float, limit: int = 60) -> Table:
-    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch).
+def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> list[Text]:
+    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch), for a terminal so wide.
 
     Of more than ``limit`` jobs those that run or went wrong come first; the rest is counted.
     """
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("job", "state", "try", "time", "where", "", box=None, header_style="bold", pad_edge=False)
     jobs = list(record.jobs.values())
     if len(jobs) > limit:
         jobs = sorted(jobs, key=lambda job: _INTEREST.get(str(job.state), 9))[:limit]
+    rows = []
     for job in jobs:
         state, last = str(job.state), job.last
-        colour = _COLOURS.get(state, "dim")
         words = (last.reason if last and last.reason else job.reason) or ""
         if last is not None and last.unreachable:
             words = f"unreachable: {words}"
-        table.add_row(
-            escape(job.name),
-            f"[{colour}]{'waiting' if state == 'INIT' else state}[/]",
-            str(last.number) if last is not None and last.number > 1 else "",
-            duration(last.started_at, last.ended_at or now) if last is not None else "",
-            f"[dim]{escape(job.platform)}.{escape(job.engine)}[/]",
-            escape(words),
+        tries = str(last.number) if last is not None and last.number > 1 else ""
+        took = duration(last.started_at, last.ended_at or now) if last is not None else ""
+        row = (
+            job.name,
+            "waiting" if state == "INIT" else state,
+            tries,
+            took,
+            kind_of(job.platform, job.engine, job.defaults),
+            words,
         )
+        rows.append([one_line(cell) for cell in row])
+
+    def style(column: int, cell: str) -> str:
+        return _COLOURS.get(cell, "dim") if column == 1 else "dim" if column == 4 else ""
+
+    made = table.lines(("job", "state", "try", "time", "where", ""), rows, width, style, prose=True)
     if len(record.jobs) > limit:
-        table.add_row(f"... {len(record.jobs) - limit} more")
-    return table
+        from rich.text import Text
+
+        made.append(Text(f"... {len(record.jobs) - limit} more"))
+    return made
+
+
+def kind_of(platform: str, engine: str, defaults: Sequence[str]) -> str:
+    """A job's platform and engine, and which of them nobody has chosen."""
+    which = "" if len(defaults) == 2 else f"{' and '.join(defaults)} "
+    return f"{platform}.{engine} ({which}by default)" if defaults else f"{platform}.{engine}"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def path_shown(path: str) -> str:

@@ -336,7 +336,7 @@ def _collection(value: Any, kind: Any) -> Any:
     if issubclass(origin, tuple) and arguments and arguments[-1] is not Ellipsis:
         kinds = [each for each in arguments if each != ()]
         if len(kinds) != len(items):
-            raise Misfit(f"must have {len(kinds)} items, not {len(items)}")
+            raise Misfit(f"must have {len(kinds)} item{'' if len(kinds) == 1 else 's'}, not {len(items)}")
     made, wrong = [], []
     for number, (item, item_kind) in enumerate(zip(items, kinds, strict=True)):
         try:

@@ -162,7 +162,7 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
     if job.bundle.needs_runner:
         archive = job.bundle.archive
         found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
-                            shown=f"the project archive: {len(archive.files)} files"))  # fmt: skip
+                            shown=f"the project archive; files: {len(archive.files)}"))  # fmt: skip
     for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
         for name, source in names.items():
             if "://" in source:

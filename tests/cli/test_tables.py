@@ -1,0 +1,149 @@
+"""Tables of the command line: on a terminal of any width, and in a pipe, whatever is copied is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+LONG = "train-" + "a-job-with-a-name-of-its-own-" * 2
+FAILING = (
+    f'with af.job("{LONG}"):\n    af.cmd("echo no >&2; exit 3")\nwith af.job("ok"): af.cmd("true")\n'
+    'with af.job("late"): af.cmd("true")\naf.run_after("late", "ok", when="failed")'
+)
+
+
+@pytest.fixture
+def terminal(cli_env, tmp_path):
+    """Runs a command on a terminal so many columns wide; its exit code and what the terminal was told, uncoloured."""
+    env = {**cli_env, "TERM": "xterm", "XDG_STATE_HOME": str(tmp_path / "state")}
+    env.pop("COLUMNS", None)
+
+    def call(width, *args):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        argv = [sys.executable, "-m", "aiflow_ext", *map(str, args)]
+        command = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True)
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+        os.close(master)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r\n", "\n")
+        return command.wait(60), text
+
+    call.env = env
+    return call
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_ids_names_and_paths_are_whole_on_a_terminal_of_any_width(project, cli, terminal, width):
+    project.jobs(FAILING, "")
+    assert cli("run", project.root, env=terminal.env).returncode == 1
+    record = json.loads(cli("status", "latest", "--json", env=terminal.env).stdout)
+    code, text = terminal(width, "runs")
+    assert code == 0
+    assert record["run"] in text
+    assert str(project.root) in text
+    assert "\u2026" not in text
+    _, text = terminal(width, "status", "latest")
+    assert record["run"] in text
+    assert {LONG, "ok", "late", "SKIPPED", "local.cmd_line (by default)"} <= set(re.split(r"\n *|  +", text))
+    _, text = terminal(width, "plugins")
+    assert "aiflow_ext_local.cmd_line:LocalCmdLineJobPlugin" in text
+
+
+def test_a_table_fills_the_terminal_and_goes_on_below_the_row_where_that_is_full(project, cli, terminal):
+    project.jobs('with af.job("a"): af.cmd("true")', "")
+    assert cli("run", project.root, env=terminal.env).returncode == 0
+    _, wide = terminal(300, "runs")
+    _, narrow = terminal(60, "runs")
+    assert len(wide.splitlines()) == 2
+    assert re.match(r"run +state +started +took +jobs +project$", wide.splitlines()[0])
+    heads, first = [line for line in narrow.splitlines() if not line.startswith("    ")]
+    assert re.match(r"run +state", heads)
+    assert re.match(r"tested-\S+ +FINISHED", first)
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_what_stays_on_the_terminal_after_a_run_is_whole(project, terminal, width):
+    project.jobs(FAILING, "")
+    code, text = terminal(width, "run", project.root)
+    assert code == 1
+    lines = text.split("\n")
+    assert LONG in (line.split("  ")[0] for line in lines)
+    (ending,) = [line for line in lines if "its folder is" in line]
+    assert os.path.isdir(ending.rpartition(" ")[2])
+
+
+def test_in_a_pipe_each_table_has_heads_and_a_line_a_row_with_tabs(project, cli, terminal):
+    project.jobs(FAILING, f'"{LONG}": {{platform: local}}\n"ok": {{platform: local, engine: cmd_line}}\n')
+    cli("run", project.root, env=terminal.env)
+    record = json.loads(cli("status", "latest", "--json", env=terminal.env).stdout)
+    assert [job["defaults"] for job in record["jobs"]] == [["engine"], [], ["platform", "engine"]]
+    head, heads, *rows = [line.split("\t") for line in cli("status", "latest", env=terminal.env).stdout.splitlines()]
+    assert head[:2] == ["run", record["run"]]
+    assert heads == ["job", "state", "attempts", "took", "reason", "where"]
+    assert [(row[0], row[1], row[2], row[5]) for row in rows] == [
+        (LONG, "FAILED", "1", "local.cmd_line (engine by default)"),
+        ("ok", "FINISHED", "1", "local.cmd_line"),
+        ("late", "SKIPPED", "0", "local.cmd_line (by default)"),
+    ]
+    heads, row = [line.split("\t") for line in cli("runs", env=terminal.env).stdout.splitlines()]
+    assert heads == ["run", "state", "started", "took", "jobs", "project"]
+    assert (row[0], row[5]) == (record["run"], str(project.root))
+    heads = cli("plugins").stdout.splitlines()[0].split("\t")
+    assert heads == ["kind", "name", "status", "distribution", "version", "entry point", "reason"]
+
+
+def test_render_says_what_is_a_default(project, cli):
+    project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("true")', "b: {platform: local}\n")
+    text = cli("render", project.root).stdout
+    assert "# job a: local.cmd_line (by default)\n" in text
+    assert "# job b: local.cmd_line (engine by default)\n" in text
+    found = json.loads(cli("render", project.root, "--json").stdout)
+    assert [job["defaults"] for job in found] == [["platform", "engine"], ["engine"]]
+
+
+def test_one_job_is_no_jobs(project, cli, terminal):
+    project.jobs('with af.job("a"): af.cmd("true")', "")
+    assert cli("run", project.root, env=terminal.env).stdout.splitlines()[0].endswith(": 1 job")
+
+
+def test_what_many_jobs_ended_with_is_told_of_the_first_few(project, cli, terminal):
+    project.jobs('for n in range(40):\n    with af.job(f"j{n}"): af.cmd("exit 3")', "")
+    done = cli("run", project.root, env=terminal.env)
+    assert done.returncode == 1
+    assert len(re.findall(r"^j\d+ FAILED: ", done.stdout, re.M)) == 10
+    assert "and 30 more jobs: aiflow-ext status tested-" in done.stdout
+
+
+@pytest.mark.parametrize("width", ["80", "50"])
+def test_no_help_is_cut(cli, cli_env, width):
+    from aiflow_ext.cli.commands import program
+
+    env = {**cli_env, "COLUMNS": width, "TERMINAL_WIDTH": width}
+    text = cli("--help", env=env).stdout
+    assert "..." not in text.replace("[ARGS]...", "")
+    flat = " ".join(text.split())
+    for name, command in program.commands.items():
+        sentence = " ".join(str(command.help).split()).partition(". ")[0].rstrip(".")
+        assert f"{name} {sentence}" in flat, name
+        told = " ".join(cli(name, "--help", env=env).stdout.split())
+        for option in command.params:
+            if getattr(option, "help", None) and not getattr(option, "hidden", False):
+                assert " ".join(option.help.split()) in told, (name, option.name)
