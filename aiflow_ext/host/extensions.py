@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from aiflow_ext.host.fit import DoesNotFit, fit
+from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import create_extension, describe, load, shown
 from aiflow_ext.host.manager import Hooks, marker, unknown
@@ -25,6 +25,7 @@ from aiflow_ext.model.errors import (
     PluginTypeError,
     Problem,
 )
+from aiflow_ext.model.signature import signature
 
 log = logging.getLogger("aiflow_ext.host")
 _HINT = "mark each hook with @aiflow_ext.hookimpl; python -m pydoc aiflow_ext.host.specs.ExtensionSpec tells which"
@@ -49,7 +50,7 @@ class _Extension:
         for name in (*NINE, *SECOND, *EXTENSION):
             mark = marker(made, name)
             if mark is not None:
-                reason = self._take(name, getattr(made, name), mark)
+                reason = self._take(made, name, mark)
                 wrong += [f"{name} {reason}"] if reason else []
         wrong += _unmarked(made)
         if not (wrong or self.hooks or self.wrappers):
@@ -57,8 +58,9 @@ class _Extension:
         if wrong:
             raise PluginTypeError(f"{self.where}: {'; '.join(wrong)}", hint=_HINT)
 
-    def _take(self, name: str, method: Callable[..., Any], mark: dict[str, Any]) -> str:
+    def _take(self, made: Any, name: str, mark: dict[str, Any]) -> str:
         """Note one marked hook; returns why it is refused, or ''."""
+        method = getattr(made, name)
         wraps = bool(mark.get("wrapper") or mark.get("hookwrapper"))
         if name in SECOND:
             return "is a job plugin's alone; an extension can neither implement nor wrap it"
@@ -71,7 +73,7 @@ class _Extension:
                 return "is async; a wrapper is a plain generator function with one yield"
             if not inspect.isgeneratorfunction(method):
                 return "is marked as a wrapper and must be a generator function with one yield"
-            extra = [item for item in inspect.signature(method).parameters if item not in NINE[name]]
+            extra = [item for item in signature(method).parameters if item not in NINE[name]]
             if extra:
                 return f"wants an argument {extra[0]!r}; the hook gives {', '.join(NINE[name]) or 'none'}"
             self.wrappers[name] = method, {**mark, "specname": None}
@@ -83,7 +85,7 @@ class _Extension:
         if inspect.isgeneratorfunction(_called(method)):
             return "yields, so that calling it runs none of it; only a wrapper of the nine yields"
         try:
-            self.hooks[name] = fit(method, EXTENSION[name]), mark
+            self.hooks[name] = hook_of(made, name, EXTENSION[name]), mark
         except DoesNotFit as error:
             return str(error)
         return ""

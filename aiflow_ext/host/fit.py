@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
+
+from aiflow_ext.model.signature import signature
 
 
 class DoesNotFit(Exception):
     """Why a method cannot take the hook's arguments, as the end of a sentence."""
+
+
+def hook_of(owner: Any, name: str, arguments: Sequence[str]) -> Callable[..., Any]:
+    """The method ``name`` of an author's object, fitted to the hook's arguments. Raises DoesNotFit."""
+    method = inspect.getattr_static(owner, name, None)
+    if not isinstance(method, partial) or name in getattr(owner, "__dict__", ()):
+        return fit(getattr(owner, name), arguments)
+    # Python binds a partial in a class body to the object from 3.14 on, and did not before. What it takes tells which
+    # of the two is meant, so that every Python reads it alike.
+    try:
+        return fit(method, arguments)
+    except DoesNotFit:
+        try:
+            return fit(MethodType(method, owner), arguments)
+        except DoesNotFit:
+            pass
+        raise
 
 
 def fit(method: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
@@ -20,7 +40,7 @@ def fit(method: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., A
     if _fits_as_it_is(method, arguments):
         return method
     try:
-        parameters = list(inspect.signature(method).parameters.values())
+        parameters = list(signature(method).parameters.values())
     except (TypeError, ValueError):  # a builtin that does not tell: by position, as it would be called
         return _caller(method, arguments, ", ".join(arguments))
     return _caller(method, arguments, _call(parameters, arguments))

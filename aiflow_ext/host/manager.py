@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from aiflow_ext.host.fit import DoesNotFit, fit
+from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.specs import NINE, PROJECT, SECOND, JobPluginSpec, SecondSpec
 from aiflow_ext.model.errors import PluginTypeError
 
@@ -72,7 +72,7 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
             wrong.append(f"{name} is async; hooks are plain functions")
         else:
             try:
-                hooks[name] = bindable(fit(method, _ARGUMENTS[name]), _ARGUMENTS[name]), _PLAIN
+                hooks[name] = bindable(hook_of(plugin, name, _ARGUMENTS[name]), _ARGUMENTS[name]), _PLAIN
             except DoesNotFit as error:
                 wrong.append(f"{name} {error}")
     wrong += [f"{name} is marked as a hook, but there is no such hook{near}" for name, near in unknown(plugin)]
@@ -121,7 +121,7 @@ def unmarked(plugin: Any) -> list[str]:
         if not inspect.isroutine(function) or marker(plugin, name) is not None:
             continue
         try:
-            fit(getattr(plugin, name), arguments)
+            hook_of(plugin, name, arguments)
         except DoesNotFit:  # something else of that name
             continue
         found.append(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.loading import shown
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import PluginTypeError
@@ -25,9 +26,12 @@ def types_of(plugin: Any, where: str) -> dict[str, type[Any]]:
     cause: BaseException | None = None
     for name, base in _BASES.items():
         try:
-            value = getattr(plugin, name)()
+            value = hook_of(plugin, name, ())()
         except KeyboardInterrupt:
             raise
+        except DoesNotFit as error:
+            wrong.append(f"{name} {error}")
+            continue
         except BaseException as error:
             wrong.append(f"{name}() raised {shown(error)}")
             cause = error

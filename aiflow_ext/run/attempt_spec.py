@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.machinery
-import inspect
 import json
 import os
 import sys
@@ -27,6 +26,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import Jsonable, decode, encode
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.signature import signature
 
 FILE = "attempt.json"
 CLEANED = "cleaned"  # the file that says that cleanup_job was called
@@ -135,7 +135,7 @@ def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType
         return _pickled(resolved.plugin, home), home
     except Exception as error:
         try:
-            inspect.signature(cls).bind()
+            signature(cls).bind()
             return _pickled(cls, home), home
         except Exception:
             pass

@@ -116,10 +116,10 @@ def _own(handler: Any, name: str) -> Callable[..., Any] | None:
 
 
 def _call(method: Callable[..., Any]) -> Any:
-    import inspect
+    from aiflow_ext.model.signature import signature
 
     try:
-        inspect.signature(method).bind()
+        signature(method).bind()
     except ValueError:
         pass
     except TypeError:

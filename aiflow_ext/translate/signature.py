@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
+from aiflow_ext.model.signature import annotations_of, signature
+
 REQUIRED: Any = inspect.Parameter.empty
 
 
@@ -58,7 +60,7 @@ def signature_of(cls: Any) -> Signature:
     found = {name: each._replace(type=_substituted(each.type, bound)) for name, each in _attributes(origin)}
     for depth, (owner, init) in enumerate(_initializers(origin)):
         try:
-            parameters = list(_written(init).parameters.values())[1:]
+            parameters = list(signature(init).parameters.values())[1:]
         except ValueError as error:
             raise TypeError(f"{origin.__name__} does not tell what it takes") from error
         for each in parameters:
@@ -71,21 +73,12 @@ def signature_of(cls: Any) -> Signature:
     return Signature(found, bool(found) or _has_own_init(origin))
 
 
-def _written(function: Callable[..., Any]) -> inspect.Signature:
-    """The function's signature, with annotations that cannot be evaluated as they were written."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(function)
-
-
 def _attributes(cls: type) -> Iterator[tuple[str, Parameter]]:
     """The annotated attributes of the classes before the first ``__init__`` (or ``__new__``), in the order written."""
     first = next(_initializers(cls), (object, None))[0]
     bases = cls.__mro__[: cls.__mro__.index(first)]
     for base in reversed(bases):
-        for name, annotation in _annotations(base).items():
+        for name, annotation in annotations_of(base).items():
             default = getattr(cls, name, REQUIRED)
             if name.startswith("_") or callable(getattr(type(default), "__get__", None)):
                 continue
@@ -93,14 +86,6 @@ def _attributes(cls: type) -> Iterator[tuple[str, Parameter]]:
             # What belongs to the class alone is no key.
             if not {ClassVar, Final} & {kind, typing.get_origin(kind)}:
                 yield name, Parameter(name, kind, default, attribute=True)
-
-
-def _annotations(cls: type) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return inspect.get_annotations(cls)
 
 
 def _has_own_init(cls: type) -> bool:
@@ -124,7 +109,7 @@ def _initializers(cls: type) -> Iterator[tuple[type, Callable[..., Any]]]:
 
 
 def _typed_dict(cls: Any) -> Signature:
-    hints = typing.get_type_hints(cls)
+    hints = {name: _resolved(each, None, cls, cls) for name, each in annotations_of(cls).items()}
     needed = cls.__required_keys__
     return Signature({n: Parameter(n, kind, REQUIRED if n in needed else None) for n, kind in hints.items()}, False)
 

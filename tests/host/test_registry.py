@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 import aiflow_ext as af
@@ -33,6 +35,20 @@ def test_an_instance_can_be_registered_and_is_the_one_that_is_called(here, sourc
     plugin = make(source)[2]()
     af.register_job_plugin(plugin)
     assert PluginHost().resolve("moon", "rover").plugin is plugin
+
+
+def test_a_plugin_whose_methods_are_partials_is_read_alike_on_every_python(here, source) -> None:
+    plugin = make(source)[2]
+    of_class = {"job_type": af.AbstractJob, "job_config_type": af.AbstractJobConfig}
+    for name, kind in of_class.items():
+        setattr(plugin, name, functools.partial(lambda kind: kind, kind))
+    plugin.submit_job = functools.partial(lambda self, job, word: (type(self), job, word), word="sent")
+    plugin.stop_job = functools.partial(lambda word, job: (word, job), "stopped")
+    af.register_job_plugin(plugin)
+    resolved = PluginHost().resolve("moon", "rover")
+    assert {name: getattr(resolved.hook, name)() for name in of_class} == of_class
+    assert resolved.hook.submit_job(job=1) == (plugin, 1, "sent")
+    assert resolved.hook.stop_job(job=2) == ("stopped", 2)
 
 
 def test_registering_again_replaces_as_a_notebook_cell_does(here, source) -> None:
