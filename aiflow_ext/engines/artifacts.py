@@ -65,8 +65,10 @@ def _save_value(url: str, value: Any) -> dict[str, Any]:
         return {"form": type(value).__name__, **_store(url, "value.bin", io.BytesIO(value))}
     import cloudpickle
 
+    from aiflow_ext.model.pickling import dumps
+
     try:
-        data = cloudpickle.dumps(value)
+        data = dumps(value)
     except Exception as error:
         raise ArtifactError(
             f"a value of type {type(value).__name__} cannot be stored: {type(error).__name__}: {error}"

@@ -25,6 +25,7 @@ from aiflow_ext.model.errors import CodeError, DataError, PluginNotInstalledErro
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import Jsonable, decode, encode
+from aiflow_ext.model.pickling import dumps
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.signature import signature
 
@@ -174,10 +175,8 @@ def _by_value(module: ModuleType | None) -> Iterator[None]:
 def _pickled(value: Any, by_value: ModuleType | None) -> dict[str, str]:
     from base64 import b64encode
 
-    import cloudpickle
-
     with _by_value(by_value):
-        data = cloudpickle.dumps(value)
+        data = dumps(value)
     return {"base64": b64encode(data).decode(), "sha256": hashlib.sha256(data).hexdigest()}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode
+from aiflow_ext.model.signature import signature
 from aiflow_ext.translate.check import near
 
 # By the function's id: many nodes of a graph call one function.
@@ -78,7 +79,7 @@ def _signature(function: Any) -> inspect.Signature | None:
     if isinstance(function, type) and "__signature__" in dir(function):
         return None
     try:
-        return inspect.signature(function, follow_wrapped=False)
+        return signature(function, follow_wrapped=False)
     except (ValueError, TypeError):  # of a builtin that tells none
         return None
     except Exception:  # of an object with attributes of its own

@@ -8,29 +8,25 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from aiflow_ext.model import pickling
 from aiflow_ext.model.graph import AINode, NodeOutput
 
 
 def dumps(value: Any) -> bytes:
     """``value`` as a pickle: code of the workflow's own by value. Raises whatever says why it cannot be one."""
-    import cloudpickle
+    return pickling.dumps(value, _refuse)
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        def reducer_override(self, obj: Any) -> Any:
-            # cloudpickle would read a whole text file into the pickle, and leave the job with a copy in memory.
-            if isinstance(obj, io.IOBase) and not isinstance(obj, (io.StringIO, io.BytesIO)) and not _is_standard(obj):
-                raise pickle.PicklingError(f"an open file ({getattr(obj, 'name', 'without a name')})")
-            if isinstance(obj, (AINode, NodeOutput)):
-                node = obj if isinstance(obj, AINode) else obj.node
-                raise pickle.PicklingError(
-                    f"it holds the node {node.name!r}: nodes are arguments of their own, or stand in lists, tuples "
-                    "and dicts of them"
-                )
-            return super().reducer_override(obj)
 
-    made = io.BytesIO()
-    Pickler(made).dump(value)
-    return made.getvalue()
+def _refuse(value: Any) -> None:
+    # cloudpickle would read a whole text file into the pickle, and leave the job with a copy in memory.
+    if isinstance(value, io.IOBase) and not isinstance(value, (io.StringIO, io.BytesIO)) and not _is_standard(value):
+        raise pickle.PicklingError(f"an open file ({getattr(value, 'name', 'without a name')})")
+    if isinstance(value, (AINode, NodeOutput)):
+        node = value if isinstance(value, AINode) else value.node
+        raise pickle.PicklingError(
+            f"it holds the node {node.name!r}: nodes are arguments of their own, or stand in lists, tuples and dicts "
+            "of them"
+        )
 
 
 def _is_standard(file: Any) -> bool:

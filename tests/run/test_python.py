@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 import pytest
@@ -55,3 +56,28 @@ def test_a_run_leaves_no_descriptor_and_no_thread_in_its_process(two, way):
     once()
     once()
     assert held() == before
+
+
+def test_annotations_may_name_what_only_a_type_checker_imports(project):
+    # From Python 3.14 on they are evaluated when somebody asks for them; before that, such a file needs the import.
+    later = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+    steps = later + (
+        "from typing import TYPE_CHECKING, TypedDict\n"
+        "if TYPE_CHECKING: from nowhere import Frame\n"
+        "def adder(number):\n"
+        "    class Box:\n"
+        "        inside: Frame\n"
+        "    def add(value: Frame, more: list[Frame] = ()) -> Frame:\n"
+        "        box = Box(); box.inside = value + number\n"
+        "        return box.inside\n"
+        "    return add\n"
+        "def made(value: Frame) -> Frame: return adder(value)\n"
+        "def use(function: Frame) -> Frame: return print(function(1))\n"
+    )
+    body = """
+    with af.job("make"): function = af.python(made, af.python(adder(1), 2))
+    with af.job("use"): af.python(use, function)
+    """
+    config = '"*": {platform: local, engine: python}\nmake: {}\nuse: {}\n'
+    assert str(af.run_project(project.jobs(body, config, steps).root).state) == "FINISHED"
+    assert project.log("use") == b"4\n"

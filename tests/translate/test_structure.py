@@ -423,6 +423,64 @@ def test_annotations_of_an_inherited_class_are_read_in_its_own_module(
     assert [problem.where for problem in problems] == ["at word", "at size"]
 
 
+LATE_WORDS = """
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+import attrs
+import aiflow_ext as af
+
+if TYPE_CHECKING:
+    from somewhere import Gone
+
+
+class Base(TypedDict, total=False):
+    gone: Gone
+
+
+class Typed(Base, total=False):
+    size: int
+
+
+class Named(NamedTuple):
+    size: int
+    gone: Gone = None
+
+
+@dataclasses.dataclass
+class Data:
+    size: int
+    gone: list[Gone] | None = None
+
+
+@attrs.define
+class Slotted:
+    size: int
+    gone: Gone = None
+
+
+class Late(af.BaseJobConfig):
+    gone: Gone = None
+
+    def __init__(self, typed: Typed, named: Named, data: Data, slotted: Slotted, raw: Gone = None, **common) -> None:
+        super().__init__(**common)
+        self.sizes = [typed["size"], named.size, data.size, slotted.size]
+        self.raw = raw
+"""
+
+
+def test_an_annotation_may_name_what_only_a_type_checker_imports(tmp_path, monkeypatch) -> None:
+    # From Python 3.14 on they are evaluated when somebody asks for them; before that, they are text with the import.
+    later = "" if sys.version_info >= (3, 14) else "from __future__ import annotations\n"
+    (tmp_path / "late_words.py").write_text(later + LATE_WORDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    late = importlib.import_module("late_words").Late
+    parts = {name: {"size": number, "gone": [1]} for number, name in enumerate(("typed", "named", "data", "slotted"))}
+    config = made(late, {**parts, "raw": {"any": "thing"}})
+    assert (config.sizes, config.raw) == ([0, 1, 2, 3], {"any": "thing"})
+    _, problems = tried(late, {**parts, "typed": {"size": "x"}})
+    assert [problem.where for problem in problems] == ["at typed/size"]
+
+
 SEEDS_WORDS = """
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Text, Tuple, Union
 import attrs

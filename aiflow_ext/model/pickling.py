@@ -1,0 +1,42 @@
+"""Values as pickles that carry the code that cannot be imported elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from aiflow_ext.model.signature import annotations_of
+
+
+def dumps(value: Any, refuse: Callable[[Any], None] | None = None) -> bytes:
+    """``value`` as a pickle that ``pickle.loads`` opens where cloudpickle is installed.
+
+    Args:
+        refuse: sees every object on the way, and raises pickle.PicklingError for one that may not travel.
+
+    Raises whatever says why it cannot be one.
+    """
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if refuse is not None:
+                refuse(obj)
+            if sys.version_info >= (3, 14) and isinstance(obj, FunctionType):
+                _evaluate_annotations(obj)
+            return super().reducer_override(obj)
+
+    made = io.BytesIO()
+    Pickler(made).dump(value)
+    return made.getvalue()
+
+
+def _evaluate_annotations(function: FunctionType) -> None:
+    # cloudpickle takes them with it, and one may name what only a type checker imports: it goes as it was written.
+    try:
+        function.__annotations__  # noqa: B018
+    except Exception:
+        function.__annotations__ = annotations_of(function, written=True)
