@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from aiflow_ext.host.registry import register_platform as register_platform
     from aiflow_ext.host.specs import hookimpl as hookimpl
     from aiflow_ext.model.attempt import AttemptEvent as AttemptEvent
+    from aiflow_ext.model.attempt import EndedAttempt as EndedAttempt
     from aiflow_ext.model.attempt import Lookup as Lookup
     from aiflow_ext.model.attempt import Request as Request
+    from aiflow_ext.model.attempt import Transition as Transition
     from aiflow_ext.model.authoring import cmd as cmd
     from aiflow_ext.model.authoring import job as job
     from aiflow_ext.model.authoring import node as node
@@ -61,7 +63,7 @@ _HOMES = {
     "aiflow_ext.host.host": ("PluginHost", "plugins"),
     "aiflow_ext.host.registry": ("register_engine", "register_job_plugin", "register_platform"),
     "aiflow_ext.host.specs": ("hookimpl",),
-    "aiflow_ext.model.attempt": ("AttemptEvent", "Lookup", "Request"),
+    "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
     "aiflow_ext.model.authoring": ("cmd", "job", "node", "output", "python", "run_after", "workflow"),
     "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig"),
     "aiflow_ext.model.current": ("current_job",),

@@ -46,7 +46,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
             record = run.driver.run()
     finally:
         screen.close()
-    if interrupts.left:
+    if interrupts.left and not record.state.ended:
         if as_json:
             print(json.dumps(record.summary(), indent=1))
         _say_what_goes_on(record)
@@ -54,7 +54,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     if as_json:
         print(json.dumps({**record.summary(), "files": files_of(run.plan, record)}, indent=1))
     else:
-        _say_how_it_ended(run, record)
+        _say_how_it_ended(run, record, screen.ended if isinstance(screen, _Plain) else set())
     if record.state is JobState.FAILED:
         return errors.JOB_FAILED
     return errors.STOPPED if record.state is JobState.STOPPED else errors.OK
@@ -83,6 +83,7 @@ class _Plain(_Silent):
         self.record, self.outlet = record, Outlet()
         self.said: dict[str, float] = {}  # when it was last said why a job waits; by platform, that it is away
         self.away: set[str] = set()
+        self.ended: set[str] = set()  # jobs whose end was told
 
     def __enter__(self) -> None:
         self.outlet.line(f"run {self.record.run_id}: {counted(len(self.record.jobs), 'job')}")
@@ -95,6 +96,8 @@ class _Plain(_Silent):
             if transition.reason and transition.attempt is not None:
                 self.waits(self.record.jobs[transition.job].attempts[transition.attempt - 1])
             return
+        if transition.state.ended:
+            self.ended.add(transition.job)
         number = f" (attempt {transition.attempt})" if (transition.attempt or 1) > 1 else ""
         took = ""
         if transition.attempt is not None and transition.state.ended:
@@ -222,12 +225,16 @@ def _say_what_goes_on(record: RunRecord) -> None:
     print(f"go on with it: aiflow-ext resume {record.run_id}", file=sys.stderr)
 
 
-def _say_how_it_ended(run: Run, record: RunRecord) -> None:
+def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
+    """``told``: jobs whose end was told in a line, which of a job without logs says all there is to say."""
     bad = [job for job in record.jobs.values() if job.state in (JobState.FAILED, JobState.LOST)]
     for job in bad[:MOST_TOLD]:
         last = job.last
+        has_logs = last is not None and os.path.exists(os.path.join(last.folder, "stdout"))
+        if not has_logs and job.name in told:
+            continue
         print(f"\n{job.name} {job.state}: {last.reason if last else job.reason}")
-        if last is not None:
+        if last is not None and has_logs:
             for line in _tail(os.path.join(last.folder, "stderr")):
                 print(f"    {line}")
             print(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr")

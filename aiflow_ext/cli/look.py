@@ -99,11 +99,18 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"driven by pid {driver}{stopped}"
     else:
         said = f"{_UNDRIVEN}{record.run_id}"
+    behind = [
+        (told, f"told {told.seq} of {told.of}")
+        for told in record.told
+        if told.problem or (record.ended_at is not None and told.seq < told.of)
+    ]
     if stdout().isatty():
         print(f"run {record.run_id}: {said}")
         print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
     else:
         print(f"run\t{record.run_id}\t{said}")
+        for told, words in behind:
+            print(f"extension\t{told.extension}\t{words}\t{told.problem or ''}")
         rows = []
         for job in record.jobs.values():
             last = job.last

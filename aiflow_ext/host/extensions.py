@@ -1,4 +1,4 @@
-"""The extensions of a run: what they are told and asked, and the wrappers that they put around the nine."""
+"""The extensions of a run, checked: their hooks, and the wrappers that they put around the nine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import difflib
 import functools
 import inspect
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from pathlib import PurePath
+from typing import Any, NamedTuple
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.guard import guarded
@@ -31,11 +33,29 @@ log = logging.getLogger("aiflow_ext.host")
 _HINT = "mark each hook with @aiflow_ext.hookimpl; python -m pydoc aiflow_ext.host.specs.ExtensionSpec tells which"
 _PROJECT = "project.yaml requires an extension (extensions.require)"
 _MEANT = 0.88  # of difflib: on_transitions is meant as on_transition, a helper called should_retry_job as nothing
+# Exceptions by which a hook's author says nothing to anybody.
+_MISTAKES = (AttributeError, NameError, TypeError, LookupError, AssertionError, ArithmeticError, ImportError)
 _REFUSALS: dict[str, type[PluginError]] = {
     "incompatible": PluginIncompatibleError,
     "conflicted": PluginConflictError,
     "disabled": PluginDisabledError,
 }
+
+
+class Hook(NamedTuple):
+    """A hook of an extension.
+
+    Attributes:
+        name: the hook's: ``before_submit``, ``on_transition`` or ``should_retry``.
+        extension: the extension's name.
+        where: the extension for a sentence, with its distribution and version.
+        function: what is called, with the hook's arguments by position.
+    """
+
+    name: str
+    extension: str
+    where: str
+    function: Callable[..., Any]
 
 
 class _Extension:
@@ -166,46 +186,29 @@ class Extensions:
         self.wrappers: tuple[tuple[str, Hooks], ...] = tuple(
             (extension.where, extension.wrappers) for extension in loaded if extension.wrappers
         )
-        self._calls = {name: _in_order(name, loaded) for name in EXTENSION}
+        self._hooks = {name: _in_order(name, loaded) for name in EXTENSION}
 
-    def before_submit(self, job: Any) -> None:
-        """Ask every extension; the first that refuses ``job`` ends it with a PluginError that names it."""
-        for where, call in self._calls["before_submit"]:
-            try:
-                call(job)
-            except (Exception, SystemExit) as error:
-                raise PluginError(f"{where} refuses the job: {shown(error)}", hint=_ask(error)) from error
+    def hooks(self, name: str) -> tuple[Hook, ...]:
+        """The hooks of this name, in the order in which they are called."""
+        return self._hooks[name]
 
-    @property
-    def listening(self) -> bool:
-        """Whether anybody wants to be told of transitions."""
-        return bool(self._calls["on_transition"])
 
-    def on_transition(self, event: Any) -> list[tuple[str, BaseException]]:
-        """Tell every extension; an error is logged and returned with the extension it came from, never raised."""
-        errors: list[tuple[str, BaseException]] = []
-        for where, call in self._calls["on_transition"]:
-            try:
-                call(event)
-            except (Exception, SystemExit) as error:
-                log.warning("%s: on_transition raised %s", where, shown(error), exc_info=error)
-                errors.append((where, error))
-        return errors
+def call(hook: Hook, *arguments: Any) -> Any:
+    """What a hook returns. Raises what it raises, and TypeError where it returns what would have to be awaited."""
+    answer = hook.function(*arguments)
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise TypeError(f"{hook.name} returned an awaitable; hooks are plain functions")
+    return answer
 
-    def should_retry(self, attempt: Any, outcome: Any) -> float | None:
-        """The delay in seconds that the first extension with an opinion gives; None: no extension has one."""
-        for where, call in self._calls["should_retry"]:
-            try:
-                delay = call(attempt, outcome)
-            except (Exception, SystemExit) as error:
-                log.warning("%s: should_retry raised %s", where, shown(error), exc_info=error)
-                continue
-            if delay is None:
-                continue
-            if isinstance(delay, (int, float)) and not isinstance(delay, bool) and 0 <= delay < float("inf"):
-                return float(delay)
-            log.warning("%s: should_retry returned %r, which is no number of seconds", where, delay)
-        return None
+
+def words_of(error: BaseException) -> str:
+    """An exception that a hook raised, in one line; with its place where it looks like a mistake of the hook's."""
+    trace = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, _MISTAKES) or not trace:
+        return shown(error)
+    return f"{shown(error)} (raised in {PurePath(trace[-1].filename).name}:{trace[-1].lineno})"
 
 
 def check_required(records: Sequence[PluginRecord], required: Sequence[str]) -> None:
@@ -243,16 +246,14 @@ def _needed(missing: Sequence[PluginError], why: str) -> PluginError:
     return found
 
 
-def _in_order(name: str, extensions: list[_Extension]) -> list[tuple[str, Callable[..., Any]]]:
+def _in_order(name: str, extensions: list[_Extension]) -> tuple[Hook, ...]:
     having = [extension for extension in extensions if name in extension.hooks]
 
     def rank(extension: _Extension) -> tuple[bool, bool]:
         mark = extension.hooks[name][1]
         return not mark.get("tryfirst"), bool(mark.get("trylast"))
 
-    return [(extension.where, extension.hooks[name][0]) for extension in sorted(having, key=rank)]
-
-
-def _ask(error: BaseException) -> str | None:
-    problems = getattr(error, "problems", None)
-    return problems[0].hint if problems else None
+    return tuple(
+        Hook(name, extension.record.name, extension.where, extension.hooks[name][0])
+        for extension in sorted(having, key=rank)
+    )

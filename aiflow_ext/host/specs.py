@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 if TYPE_CHECKING:
-    from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
+    from aiflow_ext.model.attempt import AttemptEvent, EndedAttempt, Lookup, Request, Transition
     from aiflow_ext.model.config import BaseJobConfig
     from aiflow_ext.model.errors import Problem
     from aiflow_ext.model.graph import AISubGraph
     from aiflow_ext.model.job import AbstractJobHandler, BaseJob
     from aiflow_ext.model.plugin import AbstractEngine, AbstractPlatform
     from aiflow_ext.model.project import ProjectDesc
+    from aiflow_ext.model.states import JobState
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -236,32 +237,39 @@ class ExtensionSpec:
     def before_submit(self, job: BaseJob) -> None:
         """Look at a job before it is submitted, and possibly refuse it.
 
-        When: for each attempt, after generate, before its intent is recorded.
+        When: for each attempt, after generate, before its intent is recorded. In a thread of its own, for several jobs
+        at once; one extension after the other, until the first refusal.
 
         :param job: as the plugin generated it, its context filled in except for the native id.
-        Raising: refuses the job; it fails with that reason and nothing has been recorded or sent.
+        Raising, whatever it is, or not answering within the project's ``extensions.timeout``: refuses the job. It is
+        FAILED with that reason, for good: nothing was sent, no retry follows, should_retry is not asked.
         """
 
     @hookspec
-    def on_transition(self, event: Any) -> None:
-        """Learn that an attempt's state has changed.
+    def on_transition(self, event: Transition) -> None:
+        """Learn that the state of a job, or of an attempt of it, has changed.
 
-        When: after the change is recorded; at least once for each, in order, with the run's sequence number.
+        When: after the change is recorded; at least once for each, in order, with the run's sequence number. Beside the
+        run, in one thread for each extension: it does not wait. Only the run's end waits for extensions that are
+        behind, for ``extensions.timeout`` at most; the next driver of the run (``resume``) tells them of the rest.
 
-        :param event: the record of the change.
+        :param event: the record of the change, frozen.
         Raising: logged; it never fails a job, and the other extensions are told all the same.
         """
 
     @_spec
-    def should_retry(self, attempt: Any, outcome: Any) -> float | None:
+    def should_retry(self, attempt: EndedAttempt, outcome: JobState) -> float | None:
         """Decide that an ended attempt is tried again.
 
-        When: an attempt has ended without success and its config gives it no further attempt.
+        When: an attempt has ended as FAILED or LOST, before its config's own retries are looked at; not where the
+        platform disrupted it, an extension refused it, or somebody stopped it. In a thread of its own, for several
+        attempts at once.
 
-        :param attempt: the record of the attempt.
-        :param outcome: how it ended.
-        :return: seconds to wait before the next attempt; None leaves it to others. The first number given counts.
-        Raising: logged, and taken as None.
+        :param attempt: the attempt as it ended, frozen.
+        :param outcome: FAILED or LOST.
+        :return: seconds to wait before the next attempt; None leaves it to others, and at last to the config's
+            retries. The first number given counts.
+        Raising, or not answering within ``extensions.timeout``: logged, and taken as None.
         """
 
 

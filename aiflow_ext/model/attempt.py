@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiflow_ext.model.jsonable import Jsonable, register_type
 from aiflow_ext.model.states import JobState
@@ -35,6 +35,65 @@ class Lookup(str, Enum):
     UNKNOWN = "UNKNOWN"
 
     __str__ = str.__str__
+
+
+class Transition(NamedTuple):
+    """A job, or an attempt of it, has come to another state: what an extension's ``on_transition`` is told. Frozen.
+
+    Attributes:
+        seq: number of the transition in its run, from 1 and without gaps; the same number again is the same transition.
+        run_id, job: the run's id and the job's key.
+        attempt: number of the attempt, from 1; None where the job itself changed (SKIPPED).
+        state, previous: the new state and the one before.
+        time: seconds since the epoch.
+        native_id: the attempt's name on its platform; None before it has one.
+        exit_code, signal: of the job's own process, once it has ended and where the platform tells them.
+        reason: in words, where there is more to say.
+    """
+
+    seq: int
+    run_id: str
+    job: str
+    attempt: int | None
+    state: JobState
+    previous: JobState
+    time: float
+    native_id: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+
+
+class EndedAttempt(NamedTuple):
+    """An attempt that has ended as FAILED or LOST: what an extension's ``should_retry`` is asked about. Frozen.
+
+    Attributes:
+        run_id, job: the run's id and the job's key.
+        number: number of the attempt, from 1.
+        state: FAILED or LOST.
+        native_id: the attempt's name on its platform; None where it never got one.
+        exit_code, signal: of the job's own process, where the platform tells them.
+        reason: in words, where there is more to say.
+        timed_out: whether it ran into its timeout.
+        submitted_at, started_at, ended_at: seconds since the epoch; None where that did not happen.
+        restarts: how often the platform itself has started it again.
+        folder: its folder on this machine, with the files stdout and stderr once it has been cleaned up.
+    """
+
+    run_id: str
+    job: str
+    number: int
+    state: JobState
+    native_id: str | None
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    timed_out: bool
+    submitted_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    restarts: int
+    folder: str
 
 
 class AttemptEvent(Jsonable):

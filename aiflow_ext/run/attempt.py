@@ -21,6 +21,7 @@ class Attempt:
         behind: whether it has no turn yet: another one has to end first.
         held: whether the platform has it already, and starts it then.
         parked: whether it is to be submitted then.
+        asking: whether extensions are being asked if it may be submitted.
         stopping, grace: whether it is to end, and in how many seconds.
         stops: calls that are ending it and have not returned.
         stands: whether its end is that of a run that had ended: nothing follows from it any more.
@@ -34,6 +35,7 @@ class Attempt:
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
         self.prepared = self.behind = self.held = self.parked = self.stopping = self.stands = False
+        self.asking = False
         self.grace = GRACE
         self.stops = 0
         self.pause = 0.25

@@ -19,6 +19,7 @@ from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.ahead import AHEAD, Ahead
 from aiflow_ext.run.attempt import GRACE, Attempt
+from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
@@ -38,6 +39,7 @@ from aiflow_ext.translate.collector import long_lived
 _log = logging.getLogger("aiflow_ext")
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
 BEHIND = 16  # attempts at most that a platform may hold, to start each when another one has ended
+HURRY = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
 BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
 
 
@@ -80,14 +82,17 @@ class Driver:
         self.extensions = extensions
         self.had_ended = had_ended
         self.ledger = Ledger(record, store)
-        self.teller = Teller(self.ledger, extensions, listener)
-        self._retries = Retries(extensions)
+        hooks = extensions.hooks("on_transition") if extensions is not None else ()
+        limit_of_hooks = plan.extensions.timeout.total_seconds()
+        self.teller = Teller(record, store, hooks, limit_of_hooks, listener, lambda: self.post(_nothing))
+        self._retries = Retries()
         self._home = _identity(record.folder)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
         self._threads: dict[object, PlatformThread | InlinePlatform] = {}
         self._inbox = Inbox()
+        self._hurried = 0  # how often somebody has asked it to stop or to let go
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
         self._turns = Turns(plan.jobs, self._streams, limit, self._live)
@@ -117,12 +122,15 @@ class Driver:
             with long_lived():
                 return self._run()
         finally:
+            self.teller.close(ended=self.record.ended_at is not None)
             self._inbox.close()
 
     def _run(self) -> RunRecord:
         self._thread = threading.get_ident()
-        self.teller.catch_up()
+        self.teller.start()
+        self._look_after_extensions()
         if self.record.state.ended:  # and nothing was reopened
+            self._await_extensions()
             return self.record
         self._check_platforms()
         try:
@@ -139,11 +147,12 @@ class Driver:
         if self._broken is not None:
             raise self._broken
         if self._leaving:
-            self.ledger.note_told()
+            self.teller.part()
         else:
             for launcher in self._one_a_plugin():
                 self._quietly(launcher.cleanup_run, self.record.run_id)
             self.ledger.close(held=self._held)
+            self._await_extensions()
             if _identity(self.record.folder) != self._home:
                 raise self._gone()
         return self.record
@@ -191,6 +200,20 @@ class Driver:
         if task is not None:
             task()
 
+    def _look_after_extensions(self) -> None:
+        if self.teller.pace is not None:
+            self.teller.look()
+            self._inbox.later(self.teller.pace, self._look_after_extensions)
+
+    def _await_extensions(self) -> None:
+        """Wait for the extensions that have not been told of everything, but not for long, and not against a signal."""
+        seconds = min(self.teller.limit, HURRY) if self._hurried else self.teller.limit
+        deadline, hurried = time.monotonic() + seconds, self._hurried
+        while self._hurried == hurried and (until := self.teller.awaited(deadline)) is not None:
+            task = self._inbox.get(until)
+            if task is not None:
+                task()
+
     def _look_at(self, names: Iterable[str]) -> None:
         """See whether these waiting jobs may start now, or never will; and then those that wait for the latter."""
         names = list(names)
@@ -210,7 +233,6 @@ class Driver:
         self._waiting.discard(name)
         self._settled[name] = True
         self.ledger.skip(self.record.jobs[name], reason)
-        self._changed()
 
     def _start_ready(self) -> None:
         turns = self._turns
@@ -388,13 +410,27 @@ class Driver:
             return
         try:
             attempt.job = self._generate(self.record.jobs[record.job], record.number)
-            if self.extensions is not None:
-                self.extensions.before_submit(attempt.job)
         except Exception as error:
             words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
             self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}")
             return
-        attempt.thread.call(lambda: self._submit(attempt))
+        hooks = self.extensions.hooks("before_submit") if self.extensions is not None else ()
+        if hooks:
+            attempt.asking = True
+            ask_before_submit(hooks, attempt.job, limit=self.teller.limit, inbox=self._inbox,
+                              done=partial(self._permitted, attempt))  # fmt: skip
+        else:
+            attempt.thread.call(lambda: self._submit(attempt))
+
+    def _permitted(self, attempt: Attempt, refusal: str | None) -> None:
+        """The extensions have decided: it is submitted, or was refused in these words."""
+        if not attempt.asking:
+            return  # it was stopped meanwhile
+        attempt.asking = False
+        if refusal is None:
+            attempt.thread.call(lambda: self._submit(attempt))
+        else:
+            self._ended(attempt, attempt.record.folder, JobState.FAILED, reason=refusal, refused=True)
 
     def _submit(self, attempt: Attempt) -> None:
         """The write-ahead steps, in the platform's thread: id, intent, resources, start, acknowledgement."""
@@ -498,7 +534,7 @@ class Driver:
             return False
         self._live[native_id] = self._live.pop(attempt.record.folder)
         self.ledger.move(attempt.record, JobState.SUBMITTING, native_id=native_id)
-        if attempt.launcher.answers_at_once and not self.teller.one_by_one:
+        if attempt.launcher.answers_at_once:
             return True  # all that is made before the next flush is in the attempt's own folder
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
@@ -601,14 +637,41 @@ class Driver:
         """Clean up after an attempt that has ended, and see whether another follows."""
         name = attempt.planned.name
         stays = attempt.record.stop_requested or self._held or attempt.stands
-        again = None if stays else self._retries.delay(self.record.jobs[name], attempt.record, attempt.planned.config)
-        self._settled[name] = again is None
+        hooks = self.extensions.hooks("should_retry") if self.extensions is not None else ()
+        asks = bool(hooks) and not stays and self._retries.open(attempt.record)
+        again = None
+        if not stays and not asks:
+            again = self._retries.delay(self.record.jobs[name], attempt.record, attempt.planned.config)
+        self._settled[name] = again is None and not asks
         if attempt.job is not None and attempt.record.native_id is not None and not attempt.record.cleaned:
             self._clean_up(attempt)
-        if again is not None:
+        if asks:
+            self._retrying.add(name)
+            ask_should_retry(hooks, self.record.run_id, attempt.record, limit=self.teller.limit, inbox=self._inbox,
+                             done=partial(self._retry_decided, attempt))  # fmt: skip
+        elif again is not None:
             self._retrying.add(name)
             self._inbox.later(again, lambda: self._retry(name))
-            return
+        else:
+            self._after_last(attempt, state)
+
+    def _retry_decided(self, attempt: Attempt, again: float | None) -> None:
+        """The extensions have said when another attempt follows, or have left it to the job's config."""
+        name = attempt.planned.name
+        if name not in self._retrying:
+            return  # the run has been stopped meanwhile
+        if again is None:
+            again = self._retries.delay(self.record.jobs[name], attempt.record, attempt.planned.config)
+        if again is not None:
+            self._inbox.later(again, lambda: self._retry(name))
+        else:
+            self._retrying.discard(name)
+            self._settled[name] = True
+            self._after_last(attempt, attempt.record.state)
+
+    def _after_last(self, attempt: Attempt, state: JobState) -> None:
+        """A job has come to its last state: see what follows from it."""
+        name = attempt.planned.name
         if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not (self._held or attempt.stands):
             self._hold(f"{name} is {state}, and the run was to start nothing after that")
         self._look_at(self._downstream[name])
@@ -652,6 +715,7 @@ class Driver:
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def _stop_all(self, grace: float) -> None:
+        self._hurried += 1
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
@@ -689,8 +753,9 @@ class Driver:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self.ledger.note(attempt.record, stop_requested=True)
         attempt.stopping, attempt.grace = True, grace
-        if attempt.parked:
-            key = str(attempt.record.native_id)
+        if attempt.parked or attempt.asking:
+            attempt.asking = False
+            key = attempt.record.native_id or attempt.record.folder
             self._ended(attempt, key, JobState.STOPPED, reason="stopped before it started")
             return
         if attempt.handler is None or attempt.record.state.ended:
@@ -728,18 +793,13 @@ class Driver:
             self._after_end(attempt, attempt.record.state)
 
     def _leave(self) -> None:
+        self._hurried += 1
         self._leaving = True
 
     # -- records ----------------------------------------------------------------------------------------------------
 
     def _move(self, attempt: Attempt, state: JobState, at: float | None = None, **facts: Any) -> None:
-        if self.ledger.move(attempt.record, state, at, **facts):
-            self._changed()
-
-    def _changed(self) -> None:
-        """A job has come to another state. It waits for the next flush, except where every one is to be told alone."""
-        if self.teller.one_by_one:
-            self._flush()
+        self.ledger.move(attempt.record, state, at, **facts)
 
     def _flush(self, *, durable: bool = False) -> bool:
         """Write down what has changed and tell of it; False where it cannot be written. Then the driver lets go: what
@@ -797,6 +857,10 @@ class Driver:
             function(argument)
         except Exception as error:
             _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+
+
+def _nothing() -> None:
+    """What is posted to have the driver look again at what it waits for."""
 
 
 def _checked(launcher: Launcher) -> list[Problem]:

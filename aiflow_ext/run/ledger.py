@@ -19,15 +19,10 @@ class Ledger:
     """The records of one run that is being driven.
 
     What changes between two flushes goes into the store in one transaction, each record once.
-
-    Attributes:
-        told: the number of the last transition that every extension has been told of; noted with the next flush, so
-            that a kill makes at most the last one repeat. None where nobody listens.
     """
 
     def __init__(self, record: RunRecord, store: Store) -> None:
         self.record, self.store = record, store
-        self.told: int | None = None
         self._clock = Clock(record.folder)
         self._seq = store.last_seq(record.run_id)
         self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
@@ -53,7 +48,7 @@ class Ledger:
         """
         attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
         with self.store.durable() if durable else _NOTHING:
-            self.store.write(self.record.run_id, attempts, jobs, transitions, self._promises, self.told)
+            self.store.write(self.record.run_id, attempts, jobs, transitions, self._promises)
         self._promised.update((job, number) for job, (number, _) in self._promises.items())
         self._attempts, self._jobs, self._transitions, self._promises = {}, {}, [], {}
         return transitions
@@ -130,14 +125,8 @@ class Ledger:
         self.record.state, self.record.ended_at = JobState.RUNNING, None
         self.store.end_run(self.record, jobs)
 
-    def note_told(self) -> None:
-        """Write down which transitions have been told."""
-        if self.told is not None:
-            self.store.set_told(self.record.run_id, self.told)
-
     def close(self, *, held: bool = False) -> None:
         """The run has ended; flushed by then. ``held``: nothing more was to start in it."""
-        self.note_told()
         self.record.state, self.record.ended_at = self._verdict(held), max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
 

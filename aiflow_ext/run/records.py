@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from aiflow_ext.model.attempt import Transition as Transition
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.states import JobState
 
@@ -26,6 +27,7 @@ class AttemptRecord(Jsonable):
         restarts: how often the platform itself has started it again.
         folder: its folder on this machine, with the logs.
         cleaned: whether its platform has been cleaned up after it.
+        refused: whether an extension refused it: no other attempt follows by itself.
     """
 
     def __init__(self, job: str, number: int, folder: str) -> None:
@@ -45,6 +47,7 @@ class AttemptRecord(Jsonable):
         self.unreachable = False
         self.restarts = 0
         self.cleaned = False
+        self.refused = False
 
     def learn(self, **facts: Any) -> None:
         """Note what is known now; None says nothing."""
@@ -71,6 +74,22 @@ class JobRecord(Jsonable):
         return self.attempts[-1] if self.attempts else None
 
 
+class Told(NamedTuple):
+    """How far an extension has been told of a run's transitions.
+
+    Attributes:
+        extension: its name.
+        seq: number of the last transition that it was told of.
+        of: number of the run's last transition.
+        problem: in words, what went wrong there; None where nothing did.
+    """
+
+    extension: str
+    seq: int
+    of: int
+    problem: str | None
+
+
 class RunRecord(Jsonable):
     """One execution of a workflow. ``state`` is RUNNING until every job has ended."""
 
@@ -80,6 +99,7 @@ class RunRecord(Jsonable):
         self.ended_at: float | None = None
         self.state = JobState.RUNNING
         self.jobs: dict[str, JobRecord] = {}
+        self.told: list[Told] = []  # of the extensions that are told of transitions; as it was when this was read
 
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, in the shape that docs/json.md describes."""
@@ -92,42 +112,13 @@ class RunRecord(Jsonable):
             jobs.append(shown)
         return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,
                 "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
-                "jobs": jobs}  # fmt: skip
+                "jobs": jobs, "extensions": [
+                    {"name": each.extension, "told": each.seq, "of": each.of, "problem": each.problem}
+                    for each in self.told
+                ]}  # fmt: skip
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
     keys = ("number", "native_id", "state", "submitted_at", "started_at", "ended_at", "exit_code", "signal", "reason",
-            "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "folder")  # fmt: skip
+            "stop_requested", "timed_out", "disruption", "unreachable", "refused", "restarts", "folder")  # fmt: skip
     return {key: str(getattr(attempt, key)) if key == "state" else getattr(attempt, key) for key in keys}
-
-
-class Transition(Jsonable):
-    """A job or an attempt has come to a new state.
-
-    Attributes:
-        seq: number of the transition in its run, from 1; the same number again means the same transition.
-        run_id, job: where it happened.
-        attempt: number of the attempt; None where the job itself changed (SKIPPED).
-        state, previous: the new state and the one before.
-        time: seconds since the epoch.
-        native_id, exit_code, signal, reason: as in the attempt's record.
-    """
-
-    def __init__(
-        self,
-        seq: int,
-        run_id: str,
-        job: str,
-        attempt: int | None,
-        state: JobState,
-        previous: JobState,
-        time: float,
-        *,
-        native_id: str | None = None,
-        exit_code: int | None = None,
-        signal: int | None = None,
-        reason: str | None = None,
-    ) -> None:
-        self.seq, self.run_id, self.job, self.attempt = seq, run_id, job, attempt
-        self.state, self.previous, self.time = state, previous, time
-        self.native_id, self.exit_code, self.signal, self.reason = native_id, exit_code, signal, reason

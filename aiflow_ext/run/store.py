@@ -19,11 +19,11 @@ from typing import Any
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.filesystem import refuse_network_folder
-from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Told, Transition
 from aiflow_ext.translate.collector import paused
 
 FILE = "state.db"
-VERSION = 3
+VERSION = 4
 _SCHEMA = """
 create table runs (
     run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
@@ -36,7 +36,7 @@ create table jobs (
 create table attempts (
     run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
     started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
-    timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer,
+    timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
     primary key (run, job, number)
 ) without rowid;
 create table transitions (
@@ -46,7 +46,9 @@ create table transitions (
 ) without rowid;
 create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
 create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid;
-create table told (run text primary key, seq integer) without rowid;
+create table told (
+    run text, extension text, seq integer, problem text, primary key (run, extension)
+) without rowid;
 create table fired (key text primary key, last real) without rowid;
 create table asked (id integer primary key, run text, job text, what text, grace real, time real, done integer);
 """
@@ -59,9 +61,19 @@ insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs
     cross join json_each(runs.plan, '$.jobs') as each
     cross join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
 update runs set plan = json_remove(plan, '$.jobs') where json_valid(plan)""",
+    # Until then all extensions of a run were told together: theirs is the row without a name.
+    3: """
+alter table attempts add column refused integer default 0;
+alter table told rename to told_together;
+create table told (
+    run text, extension text, seq integer, problem text, primary key (run, extension)
+) without rowid;
+insert into told select run, '', seq, null from told_together;
+drop table told_together""",
 }
 _ATTEMPT = ("native_id", "folder", "state", "step", "submitted_at", "started_at", "ended_at", "exit_code", "signal",
-            "reason", "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "cleaned")  # fmt: skip
+            "reason", "stop_requested", "timed_out", "disruption", "unreachable", "restarts", "cleaned",
+            "refused")  # fmt: skip
 _PUT_ATTEMPT = (
     f"insert or replace into attempts (run, job, number, {', '.join(_ATTEMPT)}) "
     f"values ({','.join('?' * (len(_ATTEMPT) + 3))})"
@@ -71,7 +83,7 @@ _STATE = _ATTEMPT.index("state")
 _TEXTS = [_ATTEMPT.index(name) for name in ("native_id", "folder", "reason")]
 _PUT_TRANSITION = "insert into transitions values (?,?,?,?,?,?,?,?,?,?,?)"
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
-_FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned")
+_FLAGS = ("stop_requested", "timed_out", "disruption", "unreachable", "cleaned", "refused")
 
 
 class Store:
@@ -171,6 +183,7 @@ class Store:
                 attempt.folder, attempt.reason = now(from_column(attempt.folder)), from_column(attempt.reason)
                 attempt.native_id = None if attempt.native_id is None else now(from_column(attempt.native_id))
                 record.jobs[name].attempts.append(attempt)
+            record.told = self.all_told(run_id)
             return record
 
     def plan(self, run_id: str) -> tuple[Any, dict[str, Any]]:
@@ -324,16 +337,12 @@ class Store:
         jobs: Sequence[JobRecord],
         transitions: Sequence[Transition],
         promises: Mapping[str, tuple[int, str]],
-        told: int | None = None,
     ) -> None:
         """Attempts and jobs as they are now, and the transitions that led there, in one transaction.
 
-        ``promises``: by job, number and native id of the attempt that may be started next. ``told``: the number of the
-        last transition that every extension has been told of by now.
+        ``promises``: by job, number and native id of the attempt that may be started next.
         """
         with self.writing() as db:
-            if told is not None:
-                db.execute("insert or replace into told values (?, ?)", (run_id, told))
             db.executemany(_PUT_ATTEMPT, [(run_id, each.job, each.number, *_values(each)) for each in attempts])
             db.executemany("update jobs set state = ?, reason = ? where run = ? and name = ?",
                            [(job.state.value, to_column(job.reason), run_id, job.name) for job in jobs])  # fmt: skip
@@ -368,10 +377,11 @@ class Store:
             return int(self._db.execute("select ifnull(max(seq), 0) from transitions where run = ?",
                                         (run_id,)).fetchone()[0])  # fmt: skip
 
-    def transitions(self, run_id: str, after: int = 0) -> list[Transition]:
-        """A run's transitions after number ``after``, in order."""
+    def transitions(self, run_id: str, after: int = 0, most: int = -1) -> list[Transition]:
+        """A run's transitions after number ``after``, in order: all, or ``most`` at most."""
         with self._told("read"):
-            rows = self._db.execute("select * from transitions where run = ? and seq > ? order by seq", (run_id, after))
+            rows = self._db.execute("select * from transitions where run = ? and seq > ? order by seq limit ?",
+                                    (run_id, after, most))  # fmt: skip
             return [
                 Transition(seq, run, job, attempt, JobState(state), JobState(previous), moment,
                            native_id=from_column(native_id), exit_code=exit_code, signal=signal,
@@ -379,16 +389,27 @@ class Store:
                 for run, seq, job, attempt, state, previous, moment, native_id, exit_code, signal, reason in rows
             ]  # fmt: skip
 
-    def told(self, run_id: str) -> int:
-        """The number of the last transition that every extension has been told of."""
+    def told(self, run_id: str, extension: str) -> int:
+        """The number of the last transition that an extension has been told of."""
         with self._told("read"):
-            row = self._db.execute("select seq from told where run = ?", (run_id,)).fetchone()
-        return int(row[0]) if row else 0
+            rows = dict(self._db.execute("select extension, seq from told where run = ? and extension in (?, '')",
+                                         (run_id, extension)))  # fmt: skip
+        return int(rows.get(extension, rows.get("", 0)))
 
-    def set_told(self, run_id: str, seq: int) -> None:
-        """Note that every extension has been told of a transition."""
+    def set_told(self, run_id: str, extension: str, seq: int, problem: str | None = None) -> None:
+        """Note that an extension has been told of a transition, and what is wrong with it."""
         with self.writing() as db:
-            db.execute("insert or replace into told values (?, ?)", (run_id, seq))
+            db.execute("insert or replace into told values (?, ?, ?, ?)", (run_id, extension, seq, problem))
+
+    def all_told(self, run_id: str) -> list[Told]:
+        """How far each extension that is told of a run's transitions has been told."""
+        with self._told("read"):
+            rows = self._db.execute(
+                "select extension, seq, (select ifnull(max(seq), 0) from transitions where run = told.run), problem "
+                "from told where run = ? and extension != '' order by extension",
+                (run_id,),
+            )
+            return [Told(*row) for row in rows]
 
     # -- what others ask of a driver --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aiflow_ext.host.extensions import Extensions
+from aiflow_ext.host.extensions import Extensions, call
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.model import errors
@@ -92,53 +92,39 @@ def test_a_bad_extension_is_recorded_and_logged_and_stops_nobody(here, caplog, t
     assert reason in (bad.reason or "")
     assert bad.error
     assert reason in caplog.text
-    extensions.before_submit("job")
+    (hook,) = extensions.hooks("before_submit")
+    call(hook, "job")
     assert sys.modules["watch_ext"].seen == ["job"]
 
 
-def test_before_submit_refuses_with_the_extensions_name_and_the_cause(here) -> None:
-    extend(here, "watch", hooks("def before_submit(self, job): raise ValueError('over budget')"))
-    with pytest.raises(errors.PluginError, match=r"watch-dist 1\.0.* refuses .*: ValueError: over budget") as caught:
-        PluginHost().extensions().before_submit("job")
-    assert isinstance(caught.value.__cause__, ValueError)
-
-
-def test_an_error_in_on_transition_is_returned_and_logged_and_the_others_are_told(here, caplog) -> None:
-    extend(here, "a", hooks("def on_transition(self, event): raise OSError('mail server')"))
-    extend(here, "b", hooks("def on_transition(self, event): raise SystemExit"))
-    extend(here, "c", hooks("def on_transition(self, event): seen.append(event)"))
-    problems = PluginHost().extensions().on_transition("event")
-    assert [type(error) for _, error in problems] == [OSError, SystemExit]
-    assert sys.modules["c_ext"].seen == ["event"]
-    assert "mail server" in caplog.text
-
-
-def test_the_first_number_of_seconds_counts_and_nonsense_is_passed_over(here) -> None:
-    answers = {"a": "None", "b": "'soon'", "c": "1/0", "d": "-1", "e": "True", "f": "7", "g": "9"}
-    for name, answer in answers.items():
-        extend(here, name, hooks(f"def should_retry(self, attempt, outcome): return {answer}"))
-    assert PluginHost().extensions().should_retry("attempt", "outcome") == 7.0
-
-
-def test_tryfirst_and_trylast_are_heard(here) -> None:
-    for name, answer, mark in (("a", 1, "(trylast=True)"), ("b", 2, ""), ("c", 3, "(tryfirst=True)")):
-        extend(here, name, hooks(f"def should_retry(self, attempt, outcome): return {answer}", f"@af.hookimpl{mark}"))
-    assert PluginHost().extensions().should_retry(1, 2) == 3.0
-
-
-def test_without_extensions_nothing_is_refused_and_nothing_retried(here) -> None:
+def test_hooks_come_in_the_order_of_names_but_for_tryfirst_and_trylast(here) -> None:
+    for name, mark in (("a", "(trylast=True)"), ("b", ""), ("c", "(tryfirst=True)"), ("d", "")):
+        extend(here, name, hooks("def should_retry(self, attempt, outcome): pass", f"@af.hookimpl{mark}"))
     extensions = PluginHost().extensions()
-    extensions.before_submit("job")
-    assert extensions.on_transition("event") == []
-    assert extensions.should_retry(1, 2) is None
-    assert extensions.wrappers == ()
+    assert [hook.extension for hook in extensions.hooks("should_retry")] == ["c", "b", "d", "a"]
+    assert extensions.hooks("on_transition") == ()
+
+
+def test_a_hook_that_returns_what_would_have_to_be_awaited_is_a_mistake(here) -> None:
+    extend(
+        here,
+        "watch",
+        hooks("def before_submit(self, job): return self.ask(job)")
+        + """
+    async def ask(self, job): raise PermissionError
+""",
+    )
+    (hook,) = PluginHost().extensions().hooks("before_submit")
+    with pytest.raises(TypeError, match="returned an awaitable"):
+        call(hook, "job")
 
 
 def test_a_module_can_be_an_extension(here) -> None:
     extend(here, "watch", "import aiflow_ext as af\n@af.hookimpl\ndef should_retry(attempt): return attempt\n", "")
     info = here.folder / "watch_dist-1.0.dist-info"
     (info / "entry_points.txt").write_text("[aiflow_ext.extensions]\nw = watch_ext\n")
-    assert PluginHost().extensions().should_retry(4, "outcome") == 4.0
+    (hook,) = PluginHost().extensions().hooks("should_retry")
+    assert call(hook, 4, "outcome") == 4
 
 
 def test_what_is_like_a_hook_and_none_is_left_alone(here) -> None:

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
+import time
 
 import pytest
+
+from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
 
+def until(holds) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def extended(tmp_path, cli_env):
-    """Advertises an extension module with this source; returns the environment that has it."""
+    """Advertises an extension module with this source (and others by name); returns the environment that has it."""
 
-    def make(source: str) -> dict[str, str]:
+    def make(source: str, **others: str) -> dict[str, str]:
         site = tmp_path / "site"
-        info = site / "tested_extension-1.0.dist-info"
-        info.mkdir(parents=True)
-        (site / "tested_extension.py").write_text("import aiflow_ext as af\n" + textwrap.dedent(source))
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tested-extension\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[aiflow_ext.extensions]\ntested = tested_extension\n")
+        for name, text in {"tested": source, **others}.items():
+            info = site / f"{name}_extension-1.0.dist-info"
+            info.mkdir(parents=True)
+            (site / f"{name}_extension.py").write_text("import aiflow_ext as af\n" + textwrap.dedent(text))
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-extension\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[aiflow_ext.extensions]\n{name} = {name}_extension\n")
         return {**cli_env, "PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
 
     return make
@@ -196,3 +209,213 @@ def test_an_extension_that_is_left_out_is_told_of_and_the_run_goes_on(project, c
     assert done.returncode == 0
     assert "before_submit is async" in done.stderr
     assert "the run goes on without it" in done.stderr
+
+
+HANGS = "import time\n@af.hookimpl\ndef {hook}({arguments}): time.sleep(1000)\n"
+WRITES = """
+import os
+@af.hookimpl
+def on_transition(event):
+    with open(os.environ["SEEN"], "a") as file:
+        file.write(f"{event.seq} ")
+"""
+QUICK = "extensions: {timeout: 0.3}\n"
+
+
+def test_an_extension_that_hangs_when_told_holds_up_neither_the_run_nor_another_extension(
+    project, cli, run_json, extended, tmp_path
+):
+    env = extended(HANGS.format(hook="on_transition", arguments="event"), writes=WRITES)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n").write(project_yaml=QUICK)
+    record = run_json(project, env=env)
+    assert record["exit"] == 0
+    numbers = [int(number) for number in (tmp_path / "seen").read_text().split()]
+    assert numbers == list(range(1, numbers[-1] + 1))
+    tested, writes = record["extensions"]
+    assert (tested["name"], tested["told"], tested["of"]) == ("tested", 0, numbers[-1])
+    assert "on_transition has not returned for more than 0.3 s (number 1: a SUBMITTING)" in tested["problem"]
+    assert (writes["told"], writes["problem"]) == (numbers[-1], None)
+    shown = cli("status", "latest", "--project", project.root, env=env)
+    assert f"extension\ttested\ttold 0 of {numbers[-1]}\t{tested['problem']}" in shown.stdout
+
+
+def test_what_an_extension_was_not_told_when_its_run_ended_it_is_told_by_resume(project, cli, extended, tmp_path):
+    env = extended("""
+        import os, time
+        @af.hookimpl
+        def on_transition(event):
+            if event.seq == 2 and "HANG" in os.environ:
+                time.sleep(1000)
+            with open(os.environ["SEEN"], "a") as file:
+                file.write(f"{event.seq} ")
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n").write(project_yaml=QUICK)
+    done = cli("run", project.root, env={**env, "HANG": ""})
+    assert done.returncode == 0
+    assert "it was told of 1 of the run's" in done.stderr
+    assert "to have it told of the others: aiflow-ext resume" in done.stderr
+    assert (tmp_path / "seen").read_text() == "1 "
+    assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
+    numbers = [int(number) for number in (tmp_path / "seen").read_text().split()]
+    assert len(numbers) > 2
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_runs_end_waits_for_an_extension_that_is_behind(project, run_json, extended):
+    env = extended("import time\n@af.hookimpl\ndef on_transition(event): time.sleep(0.1)\n")
+    project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("true")', CMD + "a: {}\nb: {}\n")
+    (told,) = run_json(project, env=env)["extensions"]
+    assert told["told"] == told["of"] >= 4
+
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "AttributeError('bug')", "GeneratorExit"])
+def test_whatever_an_extension_raises_when_told_it_is_told_of_the_rest(project, run_json, extended, tmp_path, error):
+    env = extended(WRITES + f"    raise {error}\n")
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    record = run_json(project, env=env)
+    assert record["exit"] == 0
+    (told,) = record["extensions"]
+    assert len((tmp_path / "seen").read_text().split()) == told["told"] == told["of"]
+    assert f"on_transition raised {error.partition('(')[0]}" in told["problem"]
+
+
+def test_what_an_extension_is_told_cannot_be_changed(project, run_json, extended):
+    env = extended("""
+        import aiflow_ext
+        @af.hookimpl
+        def on_transition(event):
+            assert isinstance(event, aiflow_ext.Transition)
+            event.state = aiflow_ext.JobState.FAILED
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    record = run_json(project, env=env)
+    assert record["jobs"]["a"]["state"] == "FINISHED"
+    assert "on_transition raised AttributeError" in record["extensions"][0]["problem"]
+
+
+@pytest.mark.parametrize("way", ["leave", "stop"])
+@pytest.mark.parametrize("hook", ["before_submit(job)", "on_transition(event)", "should_retry(attempt, outcome)"])
+def test_signals_work_while_an_extension_hangs(project, cli_env, extended, tmp_path, hook, way):
+    name, _, arguments = hook.rstrip(")").partition("(")
+    env = extended(f"""
+        import os, time
+        @af.hookimpl
+        def {name}({arguments}):
+            open(os.environ["SEEN"], "w").close()
+            time.sleep(1000)
+        """)
+    project.jobs('with af.job("a"): af.cmd("exit 3")', CMD + "a: {}\n")
+    with subprocess.Popen([sys.executable, "-m", "aiflow_ext", "run", project.root, "--on-interrupt", way], env=env,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as driver:  # fmt: skip
+        try:
+            until((tmp_path / "seen").exists)
+            driver.terminate()
+            code = driver.wait(20)
+        finally:
+            driver.kill()
+    assert code in {"leave": (130, 1), "stop": (7, 1)}[way]  # 1: the job had failed, and with it the run
+
+
+def test_a_job_whose_extension_gives_no_answer_is_refused_and_the_others_go_on(project, run_json, extended):
+    env = extended("""
+        import time
+        @af.hookimpl
+        def before_submit(job):
+            if job.job_context.job_name == "bad":
+                time.sleep(1000)
+        """)
+    project.jobs('with af.job("bad"): af.cmd("true")\nwith af.job("good"): af.cmd("true")',
+                 CMD + "bad: {retries: 2}\ngood: {}\n").write(project_yaml=QUICK)  # fmt: skip
+    record = run_json(project, "--jobs", "2", env=env)
+    (attempt,) = record["jobs"]["bad"]["attempts"]
+    assert (attempt["state"], attempt["refused"], attempt["native_id"]) == ("FAILED", True, None)
+    assert "refused by extension 'tested' of tested-extension 1.0" in attempt["reason"]
+    assert "has not answered within 0.3 s" in attempt["reason"]
+    assert record["jobs"]["good"]["state"] == "FINISHED"
+
+
+def test_a_job_whose_extension_gives_no_answer_can_be_stopped(project, cli, extended, tmp_path):
+    env = extended("""
+        import os, time
+        @af.hookimpl
+        def before_submit(job):
+            open(os.environ["SEEN"], "w").close()
+            time.sleep(1000)
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    with subprocess.Popen([sys.executable, "-m", "aiflow_ext", "run", project.root], env=env) as driver:
+        try:
+            until((tmp_path / "seen").exists)
+            assert cli("stop", "latest", "a", "--project", project.root, env=env).returncode in (0, 7)
+            assert driver.wait(20) == 7
+        finally:
+            driver.kill()
+
+
+@pytest.mark.parametrize("body", ["time.sleep(1000)", "raise SystemExit", "return 'soon'", "return -1.0"])
+def test_a_job_is_retried_by_its_config_where_an_extension_says_nothing_of_use(project, run_json, extended, body):
+    env = extended(f"import time\n@af.hookimpl\ndef should_retry(attempt, outcome): {body}\n")
+    project.jobs('with af.job("a"): af.cmd("exit 1")', CMD + "a: {retries: 1}\n").write(project_yaml=QUICK)
+    assert len(run_json(project, env=env)["jobs"]["a"]["attempts"]) == 2
+
+
+def test_a_refusal_is_final_and_told_once(project, cli, extended, tmp_path):
+    env = extended("""
+        import os
+        @af.hookimpl
+        def before_submit(job):
+            with open(os.environ["SEEN"], "a") as file:
+                file.write("asked ")
+            if "ALLOWED" not in os.environ:
+                raise PermissionError("over budget")
+        @af.hookimpl
+        def should_retry(attempt, outcome):
+            with open(os.environ["SEEN"], "a") as file:
+                file.write("retry? ")
+        """)
+    seen = tmp_path / "seen"
+    project.jobs(
+        'with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("true")\naf.run_after("b", "a")',
+        CMD + "a: {retries: 2}\nb: {}\n",
+    )
+    done = cli("run", project.root, env=env)
+    assert done.returncode == 1
+    assert seen.read_text() == "asked "
+    words = "refused by extension 'tested' of tested-extension 1.0 (tested_extension): PermissionError: over budget"
+    assert (done.stdout + done.stderr).count(words) == 1
+    assert "logs:" not in done.stdout
+    assert "b SKIPPED: waits for a to be finished; it is FAILED" in done.stdout
+    with project.database() as db:  # as if the driver had been killed just after that
+        db.execute("update runs set ended_at = null, state = 'RUNNING'")
+        db.execute("update jobs set state = 'INIT', reason = null where name = 'b'")
+    again = cli("resume", "latest", "--project", project.root, env=env)
+    assert again.returncode == 1
+    assert seen.read_text() == "asked "
+    assert words in again.stdout
+    assert cli("resume", "latest", "--failed", "--project", project.root, env={**env, "ALLOWED": ""}).returncode == 0
+    assert seen.read_text() == "asked asked asked "
+
+
+def test_a_mistake_in_before_submit_refuses_the_job_and_says_where_it_is(project, run_json, extended):
+    env = extended("@af.hookimpl\ndef before_submit(job): job.job_config.no_such_key\n")
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    (attempt,) = run_json(project, env=env)["jobs"]["a"]["attempts"]
+    assert "AttributeError" in attempt["reason"]
+    assert "(raised in tested_extension.py:3)" in attempt["reason"]
+
+
+def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_path):
+    folder = tmp_path / "state"
+    store = Store(folder)
+    with store.writing() as db:  # as version 3 had it
+        db.execute("drop table told")
+        db.execute("create table told (run text primary key, seq integer) without rowid")
+        db.execute("insert into told values ('r', 7)")
+        db.execute("alter table attempts drop column refused")
+        db.execute("pragma user_version = 3")
+    store.close()
+    store = Store(folder)
+    assert (store.told("r", "tested"), store.told("other", "tested")) == (7, 0)
+    store.set_told("r", "tested", 8)
+    assert store.told("r", "tested") == 8
+    store.close()
