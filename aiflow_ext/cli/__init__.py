@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from aiflow_ext.model.errors import INTERRUPTED
 
+LINGER = 10.0  # seconds at most for which a command that is done waits for threads that others have started
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code (docs/exit-codes.md)."""
@@ -26,4 +28,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = INTERRUPTED
     except BrokenPipeError:  # the reader has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
+    if "threading" in sys.modules:
+        _wait_for_threads(code)
     sys.exit(code)
+
+
+def _wait_for_threads(code: int) -> None:
+    """Wait for threads that a plugin or an extension has left running, as Python would, but not for ever."""
+    import threading
+    import time
+
+    deadline = time.monotonic() + LINGER
+    for thread in threading.enumerate():
+        if thread is threading.main_thread() or thread.daemon:
+            continue
+        try:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            pass
+        if thread.is_alive():
+            words = (
+                f"the thread {thread.name!r}, which a plugin or an extension started, does not end; it is left behind"
+            )
+            print(f"aiflow-ext: {words}", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(code)

@@ -106,6 +106,8 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
     ]
     if stdout().isatty():
         print(f"run {record.run_id}: {said}")
+        for told, words in behind:
+            print(f"extension {told.extension}: {words}{f'; {told.problem}' if told.problem else ''}")
         print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
     else:
         print(f"run\t{record.run_id}\t{said}")

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
-from aiflow_ext.host.guard import guarded
+from aiflow_ext.host.guard import guarded, unending
 from aiflow_ext.host.loading import create_extension, describe, load, shown
 from aiflow_ext.host.manager import Hooks, marker, unknown
 from aiflow_ext.host.records import PluginRecord
@@ -194,8 +194,12 @@ class Extensions:
 
 
 def call(hook: Hook, *arguments: Any) -> Any:
-    """What a hook returns. Raises what it raises, and TypeError where it returns what would have to be awaited."""
-    answer = hook.function(*arguments)
+    """What a hook returns.
+
+    Raises what it raises, guard.Ended where it would have ended this process, and TypeError where it returns what would
+    have to be awaited.
+    """
+    answer = unending(hook.function, *arguments)
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()

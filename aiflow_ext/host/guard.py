@@ -1,4 +1,4 @@
-"""Importing code that strangers wrote: whatever ends, holds up or damages this process meanwhile names its plugin.
+"""Running code that strangers wrote: whatever ends, holds up or damages this process while it is imported names it.
 
 What cannot be told here: a SIGKILL, and a C library that ends the process by itself. ``aiflow-ext why`` tells those,
 for it loads the plugin in a process of its own.
@@ -26,6 +26,7 @@ _real = {name: getattr(os, name) for name in _ENDS}
 _getpid, _write = os.getpid, os.write
 _lock = _thread.allocate_lock()
 _importing: dict[int, tuple[str, frozenset[int]]] = {}  # by thread: what, and the threads that there were before
+_calling: set[int] = set()  # threads in which code runs that must not end the process
 _process = 0
 _dumping = False
 
@@ -62,6 +63,20 @@ def guarded(where: str, function: Callable[[], T]) -> tuple[T, list[str]]:
     return returned, _damage(before)
 
 
+def unending(function: Callable[..., T], *arguments: Any) -> T:
+    """What ``function`` returns; raises Ended where it calls ``os._exit`` or ``os.exec*``, which end this process."""
+    thread = _thread.get_ident()
+    with _lock:
+        _watch_ends()
+        _calling.add(thread)
+    try:
+        return function(*arguments)
+    finally:
+        with _lock:
+            _calling.discard(thread)
+            _leave_ends()
+
+
 def _call(function: Callable[[], Any]) -> Any:
     return function()
 
@@ -73,18 +88,15 @@ def _named(where: str) -> Callable[[Callable[[], T]], T]:
 
 
 def _begin(where: str) -> tuple[str, frozenset[int]] | None:
-    global _process, _dumping
+    global _dumping
     with _lock:
-        if not _importing:
-            _process = _getpid()
-            os._exit = _ended("_exit")
-            os.execv, os.execve = _ended("execv"), _ended("execve")
-            if not faulthandler.is_enabled():
-                try:
-                    faulthandler.enable(2, all_threads=False)
-                    _dumping = True
-                except OSError:  # stderr is closed
-                    pass
+        _watch_ends()
+        if not _importing and not faulthandler.is_enabled():
+            try:
+                faulthandler.enable(2, all_threads=False)
+                _dumping = True
+            except OSError:  # stderr is closed
+                pass
         thread = _thread.get_ident()
         outer = _importing.get(thread)
         _importing[thread] = where, frozenset(sys._current_frames())
@@ -98,12 +110,26 @@ def _end(outer: tuple[str, frozenset[int]] | None) -> None:
             _importing[_thread.get_ident()] = outer
             return
         del _importing[_thread.get_ident()]
-        if not _importing:
-            for name, real in _real.items():
-                setattr(os, name, real)
-            if _dumping:
-                faulthandler.disable()
-                _dumping = False
+        if not _importing and _dumping:
+            faulthandler.disable()
+            _dumping = False
+        _leave_ends()
+
+
+def _watch_ends() -> None:
+    """Have what would end this process at once answered by us; under the lock."""
+    global _process
+    if not _importing and not _calling:
+        _process = _getpid()
+        os._exit = _ended("_exit")
+        os.execv, os.execve = _ended("execv"), _ended("execve")
+
+
+def _leave_ends() -> None:
+    """The same as before again, once nobody's code runs; under the lock."""
+    if not _importing and not _calling:
+        for name, real in _real.items():
+            setattr(os, name, real)
 
 
 def _ended(name: str) -> Any:
@@ -114,7 +140,7 @@ def _ended(name: str) -> Any:
             return real(*arguments)
         thread = _thread.get_ident()
         called = f"os.{name}({arguments[0] if arguments else ''!r})"
-        if thread in _importing:
+        if thread in _importing or thread in _calling:
             raise Ended(f"it called {called}, which ends the process")
         for where, threads in list(_importing.values()):
             if thread not in threads:

@@ -268,6 +268,31 @@ def test_a_runs_end_waits_for_an_extension_that_is_behind(project, run_json, ext
     assert told["told"] == told["of"] >= 4
 
 
+@pytest.mark.parametrize("hook", ["before_submit(job)", "on_transition(event)", "should_retry(attempt, outcome)"])
+def test_an_extension_that_would_end_the_process_does_not(project, run_json, extended, hook):
+    env = extended(f"import os\n@af.hookimpl\ndef {hook}: os._exit(0)\n")
+    project.jobs('with af.job("a"): af.cmd("exit 3")', CMD + "a: {}\n")
+    record = run_json(project, env=env)
+    assert (record["exit"], record["state"]) == (1, "FAILED")
+    told = [record["jobs"]["a"]["attempts"][0]["reason"], *(each["problem"] for each in record["extensions"])]
+    assert "os._exit(0), which ends the process" in str(told) or hook.startswith("should_retry")
+
+
+@pytest.mark.slow
+def test_a_thread_that_an_extension_leaves_running_keeps_no_command_from_ending(project, cli, extended):
+    env = extended("""
+        import threading, time
+        @af.hookimpl
+        def on_transition(event):
+            if event.seq == 1:
+                threading.Thread(target=time.sleep, args=(1000,), daemon=False, name="mail").start()
+        """)
+    project.jobs('with af.job("a"): af.cmd("exit 3")', CMD + "a: {}\n")
+    done = cli("run", project.root, env=env)
+    assert done.returncode == 1
+    assert "the thread 'mail'" in done.stderr
+
+
 @pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "AttributeError('bug')", "GeneratorExit"])
 def test_whatever_an_extension_raises_when_told_it_is_told_of_the_rest(project, run_json, extended, tmp_path, error):
     env = extended(WRITES + f"    raise {error}\n")
