@@ -12,7 +12,7 @@ from aiflow_ext.run.find import LATEST, ambiguous
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
-from aiflow_ext.translate.check import near
+from aiflow_ext.translate.check import listed, near
 
 
 def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None) -> Plan:
@@ -30,8 +30,8 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
     problems: list[Problem] = []
     for name in only:
         if name not in plan.jobs:
-            hint = near(name, plan.jobs) or f"its jobs are {', '.join(plan.jobs)}"
-            problems.append(Problem(f"the workflow has no job {name!r}", hint=hint))
+            hint = near(name, plan.jobs) or f"its jobs are {listed(plan.jobs)}"
+            problems.append(Problem(f"the workflow has no job {name!r}", f"--only {name}", hint))
     if problems:
         raise ConfigError(problems=problems)
     earlier = _runs(store, plan.workflow, from_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.generate import fill_in, generate_job
+from aiflow_ext.translate.blocks import check_blocks
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
 from aiflow_ext.translate.collector import paused
@@ -42,6 +44,10 @@ from aiflow_ext.translate.split import JobEdge, split
 _log = logging.getLogger("aiflow_ext")
 
 
+# Keys whose names are said for other reasons than to speak of them.
+_TOO_COMMON = ("platform", "engine", "python", "properties", "env", "job_name")
+
+
 class PlannedJob:
     """One job of a plan: its subgraph with its typed config, the plugin that runs it, and what it waits for."""
 
@@ -54,11 +60,13 @@ class PlannedJob:
         settings: Mapping[str, Any],
         defaults: Sequence[str] = (),
         layer: Layer | None = None,
+        opened: str | None = None,
     ) -> None:
         self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
         self.settings = settings  # the config as it was written, before the plugin's type took it
         self.defaults = tuple(defaults)  # which of platform and engine nobody has said
-        self._layer = layer  # None for a job that comes from a store
+        # Where the job's keys stand, and where the workflow opens it; None for a job that comes from a store.
+        self._layer, self._opened = layer, opened
         self.made: BaseJob | None = None  # generated while planning, for the first who asks
 
     @property
@@ -68,6 +76,24 @@ class PlannedJob:
     def where(self, *path: Any) -> str | None:
         """``file:line`` of what is at ``path`` in the job's config; None for a job that comes from a store."""
         return self._layer.where(path) if self._layer is not None else None
+
+    def locate(self, error: AiflowError) -> None:
+        """Have every problem of ``error`` that names no place be where the job, or its key that is spoken of, stands.
+
+        A plugin knows no lines: what it says of a config is about a key, all else about the job's nodes.
+        """
+        error.problems = tuple(
+            Problem(each.message, self._place(each.message, error), each.hint) if each.where is None else each
+            for each in error.problems
+        )
+
+    def _place(self, message: str, error: AiflowError) -> str | None:
+        if self._layer is None or not isinstance(error, ConfigError):
+            return self._opened
+        words = set(re.findall(r"\w+", message))
+        paths: list[tuple[str, ...]] = [(key,) for key in self._layer.value if key in words and key not in _TOO_COMMON]
+        paths += [("env", name) for name in self.config.env if name in words]
+        return self.where(*paths[0] if len(paths) == 1 else ())
 
 
 class Plan:
@@ -107,7 +133,7 @@ class Plan:
             if name in only:
                 edges = [edge for edge in job.edges if edge.source in only]
                 jobs[name] = PlannedJob(
-                    name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer
+                    name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer, job._opened
                 )
         return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions)
 
@@ -218,6 +244,8 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
         if filled is None:
             check_common(layer, problems)
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
+    on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
+    problems += check_blocks(config, on, lambda: _platforms(host))
     resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None}, layers)
     upstream = parts.upstream()
     jobs = {}
@@ -227,13 +255,13 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
             if typed is not None:
                 sub_graph.config = typed
                 jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value,
-                                        defaults[name], layers[name])  # fmt: skip
+                                        defaults[name], layers[name], _opened(graph, name))  # fmt: skip
         elif chosen[name] is not None:
             check_common(layers[name], problems)
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
-    _try_generate(plan, graph)
+    _try_generate(plan)
     return plan
 
 
@@ -272,7 +300,7 @@ def _resolve_all(
         except PluginError as error:
             errors[pair] = error
         if pair in errors:
-            here = here or {record.name.partition(".")[0] for record in host.plugins() if record.kind == "job_plugin"}
+            here = here or _platforms(host)
             place = layers[name].where(("engine" if pair[0] in here else "platform",))
             places.setdefault(pair, {})[place] = None
     for remark in dict.fromkeys(remark for resolved in found.values() for remark in resolved.remarks):
@@ -284,7 +312,12 @@ def _resolve_all(
     return found, list(errors.values())
 
 
-def _try_generate(plan: Plan, graph: AIGraph) -> None:
+def _platforms(host: PluginHost) -> set[str]:
+    """The platforms that something installed runs jobs on."""
+    return {record.name.partition(".")[0] for record in host.plugins() if record.kind == "job_plugin"}
+
+
+def _try_generate(plan: Plan) -> None:
     """Generate every job once, so that what a plugin cannot run is told before anything starts."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
@@ -294,8 +327,7 @@ def _try_generate(plan: Plan, graph: AIGraph) -> None:
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
             _read_secrets(job)
         except AiflowError as error:
-            # A plugin knows no lines: what it says of a config is about the job's key, all else about its nodes.
-            error.locate((job.where() if isinstance(error, ConfigError) else None) or _opened(graph, job.name))
+            job.locate(error)
             for problem in error.problems:
                 problems.setdefault(str(problem), problem)
             failed = failed or type(error)

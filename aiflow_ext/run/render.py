@@ -7,13 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from aiflow_ext.model.errors import ConfigError, Problem, SecretError
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, SecretError
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.plan import Plan, generate, make_plan
-from aiflow_ext.translate.check import near
+from aiflow_ext.translate.check import listed, near
+from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.secrets import is_secret, read
 from aiflow_ext.translate.state import state_folder
 
@@ -30,7 +31,7 @@ def render(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
     for name in only:
         if name not in plan.jobs:
-            hint = near(name, plan.jobs) or f"the jobs are {', '.join(plan.jobs)}"
+            hint = near(name, plan.jobs) or f"the jobs are {listed(plan.jobs)}"
             raise ConfigError(f"the workflow has no job {name!r}", hint=hint)
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
@@ -61,11 +62,15 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
     shown = []
     for name, planned in plan.jobs.items():
         context = plan.context(name, "${run}", home)
-        job = generate(plan, planned, context)
-        launcher = launcher_for(planned, plan.desc)
-        context = job.job_context or context
-        context.native_id = launcher.offline_id(job)
-        request = launcher.render(job)
+        try:
+            job = generate(plan, planned, context)
+            launcher = launcher_for(planned, plan.desc)
+            context = job.job_context or context
+            context.native_id = launcher.offline_id(job)
+            request = launcher.render(job)
+        except AiflowError as error:
+            planned.locate(error)
+            raise
         shown.append(
             {
                 "job": name,
@@ -90,25 +95,27 @@ def check_secrets(plan: Plan) -> None:
 
 def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
     """Raise SecretError where a secret's value stands in a request: it would be printed and stored."""
-    values = {}
+    values: dict[str, tuple[str, str | None]] = {}
     for name, job in plan.jobs.items():
         for variable, value in job.config.env.items():
             if is_secret(value):
                 try:
-                    values[read(str(value["secret"]))] = f"{name}.env.{variable} ({value['secret']})"
+                    what = f"{name}.env.{variable} ({value['secret']})"
+                    values[read(str(value["secret"]))] = what, job.where("env", variable)
                 except SecretError:
                     continue  # of another platform; a missing one was named before
     problems = []
     for request in shown:
         text = json.dumps(request, ensure_ascii=False)
-        for value, what in values.items():
+        for value, (what, where) in values.items():
             if len(value) >= 4 and json.dumps(value, ensure_ascii=False)[1:-1] in text:
                 problems.append(
                     Problem(
                         f"the value of the secret {what} stands in what job {request['job']!r} sends, and would be "
                         "printed and stored",
-                        hint="let the job read the variable, and take the value out of its command and properties",
+                        where,
+                        "let the job read the variable, and take the value out of its command and properties",
                     )
                 )
     if problems:
-        raise SecretError(problems=problems)
+        raise SecretError(problems=gathered(problems))

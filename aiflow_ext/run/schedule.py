@@ -91,7 +91,10 @@ class Schedule:
             try:
                 previous_and_next(periodic, datetime.now(timezone.utc))
             except ConfigError as error:
-                problems += [Problem(f"job {name!r}: {each.message}", each.where, each.hint) for each in error.problems]
+                where = plan.jobs[name].where("periodic")
+                problems += [
+                    Problem(f"job {name!r}: {each.message}", each.where or where, each.hint) for each in error.problems
+                ]
         if problems:
             raise ConfigError(problems=problems)
         self.store = Store(state_folder(self.root))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, cast
 
@@ -50,6 +50,15 @@ class WorkflowConfig:
         patterns = Patterns(key for key in self.unused if is_pattern(key))
         fitting = {key for job in jobs for key in patterns.fitting(job)}
         return [key for key in self.unused if key not in fitting and key not in jobs]
+
+    def entries(self) -> Iterator[tuple[str, Located, list[str]]]:
+        """Each key of the file, what it holds, and the jobs that it speaks of."""
+        jobs: dict[str, list[str]] = {EVERY_JOB: list(self.jobs)}
+        for job, keys in self._fitting.items():
+            for key in keys:
+                jobs.setdefault(key, []).append(job)
+        for key in self._source.value:
+            yield key, self._source.at(key), jobs.get(key, [])
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""

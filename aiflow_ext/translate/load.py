@@ -140,16 +140,15 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except AiflowError:
+    except AiflowError as error:
+        error.locate(_innermost(project, error) or otherwise)
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SyntaxError) and error.filename:
             place: str | None = f"{error.filename}:{error.lineno}" if error.lineno else error.filename
             words = f"{type(error).__name__}: {error.msg}"
         else:
-            root = Path(project.desc.root).resolve()
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, root)]
-            place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else otherwise or f"{project.workflow_py}:1"
+            place = _innermost(project, error) or otherwise or f"{project.workflow_py}:1"
             words = f"{type(error).__name__}: {error}"
         hint = None
         if isinstance(error, ModuleNotFoundError):
@@ -163,6 +162,13 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
                 "it, af.python(function, node)"
             )
         raise ProjectError(f"{what}: {words}", where=place, hint=hint) from error
+
+
+def _innermost(project: Project, error: BaseException) -> str | None:
+    """The innermost line of the project that led to ``error``."""
+    root = Path(project.desc.root).resolve()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, root)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
 
 
 _STANDS_FOR = re.compile(r"\b(AINode|NodeOutput|OutputFile)\b")

@@ -6,6 +6,7 @@ import pytest
 
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
 from aiflow_ext.run.plan import make_plan
+from aiflow_ext.run.render import render
 
 SWEEP = 'for number in range(1500):\n    with af.job(f"train-{number}"): af.cmd("true")'
 TWO = """\
@@ -141,6 +142,57 @@ def test_a_missing_secret_is_at_its_line_or_option(project, monkeypatch):
     option = 'a.env.U={secret: "file:/nowhere"}'
     found = refused(project, AiflowError, sets=[option])
     assert [where for where, _, _ in found] == ["workflow.yaml:3", 'nowhere"}']
+
+
+def test_what_a_plugin_says_of_a_key_is_at_that_key_and_all_else_where_the_job_is_opened(project):
+    project.jobs(
+        'with af.job("a"): af.cmd("true")\nwith af.job("b"):\n    af.python(len, "")',
+        'a:\n  retries: 1\n  env:\n    S: x\n    T: {secret: "kubernetes:name/key"}\nb: {engine: cmd_line}\n',
+    )
+    found = refused(project, AiflowError)
+    assert [(where, message.partition(":")[0]) for where, message, _ in found] == [
+        ("workflow.yaml:5", "job 'a'"),
+        ("workflow.py:8", "node 'len' of kind 'python' is in job 'b', whose engine is cmd_line"),
+    ]
+
+
+def test_a_secret_that_would_be_printed_is_at_its_line(project, monkeypatch):
+    monkeypatch.setenv("AIFLOW_TEST_SECRET", "do-not-print")
+    project.jobs(
+        'with af.job("a"): af.cmd("echo do-not-print")', 'a:\n  env: {T: {secret: "env:AIFLOW_TEST_SECRET"}}\n'
+    )
+    with pytest.raises(AiflowError) as error:
+        render(project.root)
+    (problem,) = error.value.problems
+    assert str(problem.where).endswith("workflow.yaml:2")
+
+
+def test_a_word_of_ours_that_is_used_wrongly_while_the_graph_is_built_has_its_line(project):
+    project.jobs("af.current_job()", "")
+    ((where, message, _),) = refused(project, AiflowError)
+    assert (where, "outside a job" in message) == ("workflow.py:6", True)
+
+
+@pytest.mark.parametrize(
+    ("config", "where"),
+    [
+        ("a: {platforms: {Local: {retries: 1}}}\n", "workflow.yaml:1"),
+        ('"*":\n  platforms:\n    lokal: {retries: 1}\n', "workflow.yaml:3"),
+        ("'?':\n  platforms:\n    nohup: {}\n    locl: {}\n", "workflow.yaml:4"),
+    ],
+)
+def test_the_block_of_a_misspelled_platform_is_told(project, config, where):
+    project.jobs('with af.job("a"): af.cmd("true")', config)
+    ((place, message, hint),) = refused(project)
+    assert place == where
+    assert "is read for no job" in message
+    assert hint == "did you mean 'local'?"
+
+
+def test_the_block_of_a_platform_that_is_not_here_can_stay(project):
+    blocks = "{local: {}, locals: {x: 1}, nohup: {nice: 10}, slurm: {}}"
+    project.jobs('with af.job("a"): af.cmd("true")', f"a: {{platforms: {blocks}}}\n")
+    assert list(make_plan(project.root).jobs) == ["a"]
 
 
 def test_mistakes_of_the_config_are_told_together_with_a_workflow_that_cannot_be_built(project):
