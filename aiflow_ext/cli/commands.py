@@ -65,7 +65,8 @@ def program() -> None:
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
 @click.option("--only", multiple=True, metavar="JOB", help="Run these jobs alone; what they read of others comes from "
               "an earlier run.")  # fmt: skip
-@click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: the latest that has it].")
+@click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: of each job the latest "
+              "that has finished it].")  # fmt: skip
 @click.option("--firing-id", "firing", metavar="ID", help="Run only if no run has had this id: for cron.")
 @_DETACH
 @_ON_INTERRUPT

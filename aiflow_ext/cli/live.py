@@ -14,7 +14,7 @@ from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, counted, duration, path_shown, print_lines, run_table
+from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, path_shown, print_lines, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
@@ -87,6 +87,8 @@ class _Plain(_Silent):
 
     def __enter__(self) -> None:
         self.outlet.line(f"run {self.record.run_id}: {counted(len(self.record.jobs), 'job')}")
+        for words in inputs_shown(self.record):
+            self.outlet.line(words)
 
     def close(self) -> None:
         self.outlet.close()
@@ -141,6 +143,8 @@ class _Table(_Silent):
                 return run_table(record, now(), options.max_width)
 
         print(f"run {self.record.run_id}")
+        for words in inputs_shown(self.record):
+            print(words)
         self.live = Live(Drawn(), console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 

@@ -12,7 +12,16 @@ from functools import partial
 from typing import Any
 
 from aiflow_ext.cli.output import console, print, stdout
-from aiflow_ext.cli.show import clock, duration, kind_of, path_shown, print_lines, print_table, run_table
+from aiflow_ext.cli.show import (
+    clock,
+    duration,
+    inputs_shown,
+    kind_of,
+    path_shown,
+    print_lines,
+    print_table,
+    run_table,
+)
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.lock import FILE, is_stopped
@@ -99,6 +108,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"driven by pid {driver}{stopped}"
     else:
         said = f"{_UNDRIVEN}{record.run_id}"
+    said = "; ".join([said, *inputs_shown(record)])
     behind = [
         (told, f"told {told.seq} of {told.of}")
         for told in record.told

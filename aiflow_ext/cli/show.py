@@ -157,6 +157,15 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def inputs_shown(record: RunRecord) -> list[str]:
+    """What each job reads of earlier runs, in sentences."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in record.inputs:
+        attempt = f" (attempt {each.source.attempt})" if each.source.attempt > 1 else ""
+        found.setdefault((each.job, each.source.run), []).append(f"{each.source.job}{attempt}")
+    return [f"{job} reads {', '.join(sources)} of run {run}" for (job, run), sources in found.items()]
+
+
 def path_shown(path: str) -> str:
     """A path as it is; one that a terminal or a line cannot show, quoted so that a shell takes it."""
     if path.isprintable():

@@ -37,7 +37,8 @@ def run_project(
         jobs: how many jobs run at once; as many as there are processors by default.
         fail_fast: after the first FAILED or LOST job nothing new is started.
         only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
-        from_run: the run whose artifacts ``only`` reads; the latest that has them by default.
+        from_run: the run whose artifacts ``only`` reads; by default the latest one that has finished the job. What was
+            not made from the same is refused (ConfigError).
         firing: an id that no second run gets; for whoever starts runs by a clock.
         listener: called with every Transition, in order.
 

@@ -30,12 +30,15 @@ def collect(
         keep: keep so many of each project's newest runs.
         dry_run: only say what would be removed.
 
-    Returns the runs that were (or would be) removed. A run that has not ended, or that somebody drives, stays.
+    Returns the runs that were (or would be) removed. A run that has not ended, that somebody drives, or whose artifacts
+    a run that has not ended reads, stays.
     """
     removed = []
     for store in stores(project):
-        for place, run in enumerate(store.runs()):
-            if run["ended_at"] is None or holder(Path(run["folder"])) is not None:
+        runs = store.runs()
+        needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
+        for place, run in enumerate(runs):
+            if run["ended_at"] is None or run["run"] in needed or holder(Path(run["folder"])) is not None:
                 continue
             if keep is not None and place < keep:
                 continue

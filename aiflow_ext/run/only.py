@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.model.graph import DataEdge
 from aiflow_ext.model.names import artifact_key, artifact_url
-from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import LATEST, ambiguous
+from aiflow_ext.run.lineage import behind, conflicts, made, made_or_read
 from aiflow_ext.run.plan import Plan
-from aiflow_ext.run.records import RunRecord
+from aiflow_ext.run.records import Input, RunRecord, Source
 from aiflow_ext.run.store import Store
 from aiflow_ext.translate.check import listed, near
 
 
-def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None) -> Plan:
-    """The plan with these jobs alone.
+def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None) -> tuple[Plan, list[Input]]:
+    """The plan with these jobs alone, and what they read of earlier runs.
 
     Args:
         plan: the whole workflow's plan.
         only: the jobs' keys.
         store: where earlier runs are looked for.
-        from_run: the run, by its id, the beginning of one or ``latest``, whose artifacts are read; None for the latest
-            run of the same workflow in which the job that is needed has finished.
+        from_run: the run, by its id, the beginning of one or ``latest``, whose artifacts are read, and those that it
+            has read itself; None for the latest run of the same workflow that has finished the job that is needed.
 
-    Raises ConfigError for a job that the workflow lacks, and where no earlier run has what a job reads.
+    Raises ConfigError for a job that the workflow lacks, where no earlier run has what a job reads, and where what it
+    reads was not made from the same.
     """
     problems: list[Problem] = []
     for name in only:
@@ -34,54 +36,86 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
             problems.append(Problem(f"the workflow has no job {name!r}", f"--only {name}", hint))
     if problems:
         raise ConfigError(problems=problems)
-    earlier = _runs(store, plan.workflow, from_run)
-    given: dict[str, str] = {}
+    only = [name for name in plan.jobs if name in only]
+    needed: dict[str, list[DataEdge]] = {}
     for name in only:
         for edge in plan.jobs[name].sub_graph.inputs:
-            upstream, node = plan.source(edge.source)
-            if upstream in only:
+            upstream, _ = plan.source(edge.source)
+            if upstream not in only:
+                needed.setdefault(upstream, []).append(edge)
+    sources = _sources(plan, needed, _runs(store, plan.workflow, from_run), named=from_run is not None)
+    given: dict[str, str] = {}
+    inputs: dict[tuple[str, str], Input] = {}
+    for upstream, edges in needed.items():
+        source = sources.get(upstream)
+        for edge in edges:
+            reader, _ = plan.source(edge.target)
+            if source is not None:
+                given[artifact_key(edge.source, edge.output)] = _url(plan, source, edge)
+                inputs.setdefault((reader, upstream), Input(reader, source, behind(store, source)))
                 continue
-            url = _found(plan, earlier, upstream, node, edge.output)
-            if url is None:
-                where = f"run {from_run!r}" if from_run else "any earlier run of this workflow"
-                problems.append(
-                    Problem(
-                        f"job {name!r} reads {edge.source!r}, and job {upstream!r} has not finished in {where}, "
-                        "or what it made there is gone",
-                        hint="run the whole workflow first, name a run with --from-run, or add the job to --only",
-                    )
+            where = f"run {from_run!r}" if from_run else "any earlier run of this workflow"
+            problems.append(
+                Problem(
+                    f"job {reader!r} reads {edge.source!r}, and job {upstream!r} has not finished in {where}, "
+                    "or what it made there is gone",
+                    hint="run the whole workflow first, name a run with --from-run, or add the job to --only",
                 )
-            else:
-                given[artifact_key(edge.source, edge.output)] = url
+            )
+    problems = problems or conflicts(store, plan, list(inputs.values()), only)
+    if problems and given:
+        whole = _whole(plan, needed, _runs(store, plan.workflow, None))
+        for each in problems if whole is not None else ():
+            each.hint = f"{each.hint}; or read all from one run: --from-run {whole}"
     if problems:
         raise ConfigError(problems=problems)
-    return plan.restricted(only, given)
+    return plan.restricted(only, given), list(inputs.values())
 
 
-def _runs(store: Store, workflow: str, from_run: str | None) -> list[RunRecord]:
+def _runs(store: Store, workflow: str, from_run: str | None) -> Iterator[RunRecord]:
     """The runs to look in, the latest first."""
-    found = [run for run in store.runs() if run["workflow"] == workflow]
+    found = [run["run"] for run in store.runs() if run["workflow"] == workflow]
     if from_run is not None:
         if from_run == LATEST:
             found = found[:1]
         else:
-            begin = [run for run in found if run["run"].startswith(from_run)]
-            found = [run for run in begin if run["run"] == from_run] or begin
+            begin = [run for run in found if run.startswith(from_run)]
+            found = [run for run in begin if run == from_run] or begin
         if not found:
             raise ConfigError(f"this project has no run {from_run!r} of workflow {workflow!r}",
                               hint="aiflow-ext runs lists them")  # fmt: skip
         if len(found) > 1:
-            raise ambiguous(from_run, [run["run"] for run in found], "give more of the id")
-    return [store.run(run["run"]) for run in found]
+            raise ambiguous(from_run, found, "give more of the id")
+    return map(store.run, found)
 
 
-def _found(plan: Plan, runs: Sequence[RunRecord], job: str, node: str, output: str | None) -> str | None:
-    base = plan.desc.artifacts.rstrip("/")
+def _sources(
+    plan: Plan, needed: dict[str, list[DataEdge]], runs: Iterator[RunRecord], *, named: bool
+) -> dict[str, Source]:
+    """By job, the attempt whose artifacts are read: of the first run that has made all that is needed of that job; of a
+    run that was ``named``, also what it has read itself."""
+    found: dict[str, Source] = {}
+    while len(found) < len(needed) and (record := next(runs, None)) is not None:
+        for job in needed.keys() - found.keys():
+            for source in made_or_read(record, job) if named else made(record, job):
+                if all(_is_there(_url(plan, source, edge)) for edge in needed[job]):
+                    found[job] = source
+                    break
+    return found
+
+
+def _whole(plan: Plan, needed: dict[str, list[DataEdge]], runs: Iterator[RunRecord]) -> str | None:
+    """The latest run that has, or has read, all that is needed."""
     for record in runs:
-        upstream = record.jobs.get(job)
-        if upstream is None or upstream.state is not JobState.FINISHED or upstream.last is None:
-            continue
-        url = artifact_url(f"{base}/{record.run_id}", job, upstream.last.number, node, output)
-        if "://" in url or Path(f"{url}.json").exists():
-            return url
+        if len(_sources(plan, needed, iter([record]), named=True)) == len(needed):
+            return record.run_id
     return None
+
+
+def _url(plan: Plan, source: Source, edge: DataEdge) -> str:
+    base, (_, node) = plan.desc.artifacts.rstrip("/"), plan.source(edge.source)
+    return artifact_url(f"{base}/{source.run}", source.job, source.attempt, node, edge.output)
+
+
+def _is_there(url: str) -> bool:
+    return "://" in url or Path(f"{url}.json").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.attempt import Transition as Transition
@@ -90,8 +90,40 @@ class Told(NamedTuple):
     problem: str | None
 
 
+class Source(NamedTuple):
+    """An attempt that has made artifacts."""
+
+    job: str
+    run: str
+    attempt: int
+
+
+class Input(NamedTuple):
+    """What a job of a run reads of an earlier run.
+
+    Attributes:
+        job: who reads it.
+        source: the attempt that has made it.
+        behind: the attempts, of whatever run, from whose artifacts that one was made.
+    """
+
+    job: str
+    source: Source
+    behind: tuple[Source, ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {"job": self.job, "source": list(self.source), "behind": [list(each) for each in self.behind]}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Input:
+        """What :meth:`to_data` has made."""
+        return cls(data["job"], Source(*data["source"]), tuple(Source(*each) for each in data["behind"]))
+
+
 class RunRecord(Jsonable):
-    """One execution of a workflow. ``state`` is RUNNING until every job has ended."""
+    """One execution of a workflow. ``state`` is RUNNING until every job has ended; ``inputs`` is what its jobs read of
+    earlier runs."""
 
     def __init__(self, run_id: str, workflow: str, project: str, folder: str, started_at: float) -> None:
         self.run_id, self.workflow, self.project, self.folder = run_id, workflow, project, folder
@@ -100,6 +132,7 @@ class RunRecord(Jsonable):
         self.state = JobState.RUNNING
         self.jobs: dict[str, JobRecord] = {}
         self.told: list[Told] = []  # of the extensions that are told of transitions; as it was when this was read
+        self.inputs: list[Input] = []
 
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, in the shape that docs/json.md describes."""
@@ -112,6 +145,8 @@ class RunRecord(Jsonable):
             jobs.append(shown)
         return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,
                 "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
+                "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
+                            "attempt": each.source.attempt} for each in self.inputs],
                 "jobs": jobs, "extensions": [
                     {"name": each.extension, "told": each.seq, "of": each.of, "problem": each.problem}
                     for each in self.told

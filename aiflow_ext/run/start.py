@@ -19,7 +19,7 @@ from aiflow_ext.run.launch import is_here
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
 from aiflow_ext.run.plan import Plan, make_plan, new_run_id
-from aiflow_ext.run.records import JobRecord, RunRecord, Transition
+from aiflow_ext.run.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.snapshot import keep_files
 from aiflow_ext.run.store import Store
@@ -71,13 +71,15 @@ def prepare(
     state = state_folder(root)
     store = Store(state)
     remember_state(state)
+    inputs: list[Input] = []
     if only:
-        plan = restrict(plan, only, store, from_run)
+        plan, inputs = restrict(plan, only, store, from_run)
     home = state / "runs" / run_id
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
     for name, job in plan.jobs.items():
         record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine, job.defaults)
+    record.inputs = inputs
     options = {"jobs": jobs, "fail_fast": fail_fast}
     lock = DriverLock(home)
     try:

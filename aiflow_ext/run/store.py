@@ -19,7 +19,7 @@ from typing import Any
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.filesystem import refuse_network_folder
-from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Told, Transition
+from aiflow_ext.run.records import AttemptRecord, Input, JobRecord, RunRecord, Told, Transition
 from aiflow_ext.translate.collector import paused
 
 FILE = "state.db"
@@ -133,6 +133,7 @@ class Store:
         Raises sqlite3.IntegrityError where the firing has had its run.
         """
         own = {key: value for key, value in plan.items() if key != "jobs"}
+        own["inputs"] = [each.to_data() for each in record.inputs]
         with self.writing() as db:
             db.execute(
                 "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
@@ -157,7 +158,8 @@ class Store:
         with self._told("read"), paused():
             row = self._db.execute(
                 "select workflow, project, folder, started_at, ended_at, state, "
-                "case when json_valid(plan) then json_extract(plan, '$.defaults') end from runs where run = ?",
+                "case when json_valid(plan) then json_extract(plan, '$.defaults') end, "
+                "case when json_valid(plan) then json_extract(plan, '$.inputs') end from runs where run = ?",
                 (run_id,),
             ).fetchone()
             if row is None:
@@ -167,6 +169,7 @@ class Store:
             record = RunRecord(run_id, row[0], now(project), now(folder), row[3])
             record.ended_at, record.state = row[4], JobState(row[5])
             defaults = json.loads(row[6] or "{}")
+            record.inputs = [Input.from_data(each) for each in json.loads(row[7] or "[]")]
             for name, platform, engine, state, reason in self._db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
             ):
@@ -196,6 +199,7 @@ class Store:
             desc = data["project"]
             desc.update({key: now(desc[key]) for key in ("root", "artifacts")})
             desc["resources"] = {name: now(path) for name, path in desc["resources"].items()}
+            data.update(given={key: now(url) for key, url in data.get("given", {}).items()})
             return data, json.loads(options)
 
     def planned(self, run_id: str, jobs: Iterable[str] | None = None) -> dict[str, Any]:
