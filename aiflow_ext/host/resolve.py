@@ -42,6 +42,7 @@ class ResolvedPlugin:
         config_type, job_type: the classes of its configs and jobs.
         offers: names of the hooks of the second specification that it implements.
         durable: it offers both ``lookup`` and ``attach``.
+        wrapped: an extension is around it, whose code may take any time.
         remarks: sentences on what its author may not have meant, such as a hook's method without a marker.
     """
 
@@ -54,12 +55,14 @@ class ResolvedPlugin:
         self.hook: Any = self._manager.hook
         self.config_type: type[BaseJobConfig] = types["job_config_type"]
         self.job_type: type[BaseJob] = types["job_type"]
+        self.wrapped = False
         self.durable = {"lookup", "attach"} <= self.offers
 
     def wrap(self, wrappers: Iterable[tuple[str, Hooks]]) -> None:
         """Put extensions' wrappers around the nine."""
         for name, hooks in wrappers:
             self._manager.add(hooks, name)
+            self.wrapped = True
 
     def __repr__(self) -> str:
         return f"<ResolvedPlugin {self.platform}.{self.engine} of {self.record.distribution}>"

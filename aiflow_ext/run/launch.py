@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -100,7 +101,8 @@ class DirectLauncher:
         self.resolved = resolved
         self.key = resolved.plugin.platform()
         self.outlives_power_loss = bool(getattr(self.key, "outlives_power_loss", True))
-        self.answers_at_once = bool(getattr(self.key, "answers_at_once", False)) and "watch" in resolved.offers
+        quick = bool(getattr(self.key, "answers_at_once", False)) and "watch" in resolved.offers
+        self.answers_at_once = quick and not resolved.wrapped
 
     def allocate(self, job: BaseJob) -> str:
         if "allocate_id" in self.resolved.offers:
@@ -115,6 +117,10 @@ class DirectLauncher:
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         handler: AbstractJobHandler | None = _called(self.resolved.hook.submit_job, job=job)
+        if handler is None:  # the platform is asked then what became of it
+            raise PlatformError("submit_job returned no handler" + (
+                "; a wrapper around it must return what its yield gave" if self.resolved.wrapped else ""
+            ))  # fmt: skip
         return handler
 
     def lookup(self, job: BaseJob) -> Lookup:
@@ -288,6 +294,10 @@ def _called(hook: Any, **arguments: Any) -> Any:
         return hook(**arguments)
     except SystemExit as error:
         raise PlatformError(f"{hook.name} called sys.exit({error.code!r})") from error
+    except KeyboardInterrupt as error:
+        if threading.current_thread() is threading.main_thread():  # somebody's Ctrl-C
+            raise
+        raise PlatformError(f"{hook.name} raised KeyboardInterrupt") from error
 
 
 def _context(job: BaseJob) -> JobContext:

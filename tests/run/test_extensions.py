@@ -444,3 +444,47 @@ def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_p
     store.set_told("r", "tested", 8)
     assert store.told("r", "tested") == 8
     store.close()
+
+
+def wrapping(body: str) -> str:
+    return "import time\n@af.hookimpl(wrapper=True)\ndef submit_job(job):\n" + textwrap.indent(body, "    ")
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "attempts", "words"),
+    [
+        ("raise RuntimeError('no')\nyield", "FAILED", 2, "RuntimeError: no"),
+        ("raise KeyboardInterrupt\nyield", "FAILED", 2, "KeyboardInterrupt"),
+        ("return None\nyield", "FAILED", 2, "did not yield"),
+        ("handler = yield\nraise RuntimeError('late')", "FINISHED", 1, ""),
+        ("yield", "FINISHED", 1, ""),
+        ("try:\n    return (yield)\nexcept Exception:\n    return None", "FINISHED", 1, ""),
+    ],
+)
+def test_whatever_a_wrapper_of_submit_job_does_the_platform_says_whether_the_job_runs(
+    project, run_json, extended, tmp_path, body, state, attempts, words
+):
+    project.jobs('with af.job("a"): af.cmd("echo ran >> $RAN")', CMD + "a: {retries: 1}\n")
+    record = run_json(project, env={**extended(wrapping(body)), "RAN": str(tmp_path / "ran")})
+    job = record["jobs"]["a"]
+    assert (job["state"], len(job["attempts"])) == (state, attempts)
+    assert words in (job["attempts"][-1]["reason"] or "")
+    ran = (tmp_path / "ran").read_text() if (tmp_path / "ran").exists() else ""
+    assert ran == ("ran\n" if state == "FINISHED" else "")
+
+
+@pytest.mark.parametrize(("way", "times"), [("leave", 1), ("stop", 3)])
+def test_signals_work_while_a_wrapper_hangs(project, extended, tmp_path, way, times):
+    env = extended(wrapping("import os\nopen(os.environ['SEEN'], 'w').close()\ntime.sleep(1000)\nyield"))
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    with subprocess.Popen([sys.executable, "-m", "aiflow_ext", "run", project.root, "--on-interrupt", way], env=env,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as driver:  # fmt: skip
+        try:
+            until((tmp_path / "seen").exists)
+            for _ in range(times):
+                driver.terminate()
+                if driver.stderr is not None and way == "stop":
+                    assert driver.stderr.readline()  # each is answered before the next
+            assert driver.wait(30) == 130
+        finally:
+            driver.kill()
