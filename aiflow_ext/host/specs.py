@@ -76,7 +76,8 @@ class JobPluginSpec:
         :return: the job's handler. Without ``lookup`` and ``attach`` it may be None or an AbstractJobHandler that
             overrides nothing, and this may block until the job has ended: returning then means FINISHED.
         Raising: without ``lookup`` and ``attach``, FAILED. With them, the platform is asked by ``lookup`` whether the
-        job started all the same; FAILED where it did not.
+        job started all the same; FAILED where it did not. UnreachableError: called again later, so that what may have
+        been sent must not start a second job.
         """
 
     @_spec

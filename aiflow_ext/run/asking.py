@@ -15,6 +15,7 @@ from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.plan import generate
 from aiflow_ext.run.promises import keep_promises, open_promises
 from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.run.silence import Silent
 from aiflow_ext.run.stored import StoredPlan
 from aiflow_ext.translate.collector import paused
 
@@ -104,6 +105,8 @@ def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
     for event in events:
         if event is None:
             return
+        if isinstance(event, Silent):
+            continue
         if event.native_id in missing:
             if event.state.ended:
                 missing.discard(event.native_id)

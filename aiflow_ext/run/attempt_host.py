@@ -1,7 +1,8 @@
 """The child process in which a nine-methods plugin runs one attempt, from its resources to its cleanup.
 
 Returning from ``submit_job`` means FINISHED, raising means FAILED, unless the handler can tell more (``outcome``).
-SIGTERM makes it call ``stop_job`` with the same job on the same plugin; a second one breaks off what the plugin is in.
+SIGTERM makes it call ``stop_job`` with the same job on the same plugin, and then the handler's ``stop`` where its
+author wrote one; a second one breaks off what the plugin is in. What raises UnreachableError is called again.
 Its exit code is the attempt's outcome, its ``reason`` file the words to it, and its ``cleaned`` file says that
 ``cleanup_job`` was called.
 """
@@ -15,20 +16,26 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 import pluggy
 
 import aiflow_ext
 from aiflow_ext.host.guard import FILE
 from aiflow_ext.host.resolve import ResolvedPlugin
-from aiflow_ext.model.errors import AiflowError
-from aiflow_ext.model.job import BaseJob
-from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, AttemptSpec
+from aiflow_ext.model.errors import AiflowError, UnreachableError
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, CLEANUP_PATIENCE, UNCLEAN, AttemptSpec, stop_grace
 from aiflow_ext.run.generate import generate_job
-from aiflow_ext.run.outcome import Outcome, failure, outcome_of, running
+from aiflow_ext.run.handler_logs import HandlerLogs
+from aiflow_ext.run.outcome import Outcome, failure, outcome_of, own, running
+from aiflow_ext.run.silence import Silence
 
+T = TypeVar("T")
 STOPPED = 143
 
 
@@ -49,6 +56,8 @@ def main(folder: str, *, only_cleanup: bool = False) -> int:
     try:
         return host.cleanup_alone() if only_cleanup else host.run()
     except AiflowError as error:
+        if only_cleanup:
+            raise
         outcome = Outcome(1, str(error))
     except _BrokenOff:
         outcome = Outcome(STOPPED)
@@ -65,7 +74,11 @@ class _AttemptHost:
         self.folder = folder
         self.plugin: ResolvedPlugin | None = None
         self.job: BaseJob | None = None
+        self.handler: Any = None
         self.stopping = threading.Event()
+        self._over = threading.Event()  # there is nothing left to stop
+        self._silence = Silence(folder)
+        self._unanswered: set[str] = set()  # steps that got no answer at least once
         self._pid = os.getpid()
         self._told = 0
         self._submitting = False
@@ -82,8 +95,7 @@ class _AttemptHost:
         return code
 
     def cleanup_alone(self) -> int:
-        self._cleanup(*self._make())
-        return 0
+        return 0 if self._cleanup(*self._make(), patience=0.0) else UNCLEAN
 
     def note(self, outcome: Outcome) -> int:
         """Write the outcome's words down and return its code."""
@@ -95,24 +107,32 @@ class _AttemptHost:
     def _make(self) -> tuple[ResolvedPlugin, BaseJob]:
         spec = AttemptSpec(self.folder)
         plugin = self.plugin = spec.resolve()
-        job = self.job = generate_job(plugin, spec.sub_graph(), spec.project(), spec.context())
+        sub_graph, project, context = spec.sub_graph(), spec.project(), spec.context()
+        job = self.job = self._ask("generate", lambda: generate_job(plugin, sub_graph, project, context))
         return plugin, job
 
     def _attempt(self, plugin: ResolvedPlugin, job: BaseJob) -> Outcome:
         step = "generate_job_resource"
         try:
-            plugin.hook.generate_job_resource(job=job)
+            self._ask(step, lambda: plugin.hook.generate_job_resource(job=job))
             before = running(plugin.plugin, job)
             with self._changing:
                 if self.stopping.is_set():
                     return Outcome(STOPPED)
                 self._submitting = True
             step = "submit_job"
-            handler = plugin.hook.submit_job(job=job)
+            handler = self.handler = self._ask(step, lambda: plugin.hook.submit_job(job=job))
             self._leave_fork(None)
             step = "the handler"
             started = [each for each in running(plugin.plugin, job, handler) if each not in before]
-            outcome = outcome_of(handler, started, self.stopping, self._stop_again)
+            logs = HandlerLogs(handler)
+            try:
+                outcome = outcome_of(handler, started, self.stopping, self._stop_again, self._silence)
+            except _BrokenOff:
+                logs.finish(1.0)
+                raise
+            finally:
+                logs.finish()
         except _BrokenOff:
             outcome = Outcome(STOPPED)
         except BaseException as error:
@@ -120,18 +140,42 @@ class _AttemptHost:
             if not self.stopping.is_set() and not (isinstance(error, SystemExit) and error.code in (None, 0)):
                 _print_traceback(error)
             outcome = failure(step, error)
-        with self._changing:
-            self._submitting = False
-        if self.stopping.is_set():
-            with contextlib.suppress(_BrokenOff):
+            # What has been started, or may have been by a call that got no answer, is not left alone.
+            doubt = step == "the handler" or (step == "submit_job" and step in self._unanswered)
+            outcome = outcome._replace(open=doubt and outcome.code != 0)
+        with contextlib.suppress(_BrokenOff):
+            if outcome.open and not self.stopping.is_set():
+                self._stop_what_failed()
+            if not outcome.open:
+                self._over.set()
+            with self._changing:
+                self._submitting = False
+            if self.stopping.is_set():
                 self._stopper.join()  # cleanup_job must not overtake a stop_job
+        self._over.set()
         return outcome
 
-    def _cleanup(self, plugin: ResolvedPlugin, job: BaseJob) -> None:
+    def _ask(self, step: str, call: Callable[[], T]) -> T:
+        """What a call returns that comes again, while the platform is silent, until the attempt is to be stopped."""
+
+        def once() -> T:
+            try:
+                return call()
+            except UnreachableError as error:
+                self._leave_fork(error)
+                self._unanswered.add(step)
+                raise
+
+        return self._silence.ask(step, once, self.stopping)
+
+    def _cleanup(self, plugin: ResolvedPlugin, job: BaseJob, patience: float = CLEANUP_PATIENCE) -> bool:
+        """Call ``cleanup_job``; False where the platform gives no answer: then the driver has it called again."""
         signal.signal(signal.SIGALRM, _break_off)
         signal.alarm(CLEANUP_LIMIT)
         try:
-            plugin.hook.cleanup_job(job=job)
+            self._silence.ask("cleanup_job", lambda: plugin.hook.cleanup_job(job=job), threading.Event(), patience)
+        except UnreachableError:
+            return False
         except _BrokenOff:
             print(f"aiflow-ext: cleanup_job was broken off after {CLEANUP_LIMIT} s", file=sys.stderr)
         except (Exception, SystemExit) as error:  # the outcome stands; what cleanup could not do is in the log
@@ -140,6 +184,7 @@ class _AttemptHost:
         finally:
             signal.alarm(0)
         self.mark_cleaned()
+        return True
 
     def mark_cleaned(self) -> None:
         """Note that there is nothing left for a cleanup_job."""
@@ -186,12 +231,33 @@ class _AttemptHost:
             self._stop_again()
 
     def _stop_again(self) -> None:
+        """End what ``submit_job`` has started; what a silent platform is asked for again, until nothing is left."""
+        for step, stop in self._stops():
+            try:
+                self._silence.ask(step, stop, self._over)
+            except UnreachableError:
+                return
+            except (Exception, SystemExit) as error:
+                print(f"aiflow-ext: {step} raised:", file=sys.stderr)
+                _print_traceback(error)
+
+    def _stop_what_failed(self) -> None:
+        """The attempt has failed, and what it has started may be running: nobody would stop that later."""
+        for step, stop in self._stops():
+            try:
+                self._silence.ask(step, stop, self.stopping)
+            except UnreachableError:  # from now on the one who was told to stop does it
+                return
+            except (Exception, SystemExit) as error:  # what failed is in the log; this must not hide it
+                print(f"aiflow-ext: {step}, after that, raised {type(error).__name__}: {error}", file=sys.stderr)
+
+    def _stops(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         assert self.plugin is not None
-        try:
-            self.plugin.hook.stop_job(job=self.job)
-        except (Exception, SystemExit) as error:
-            print("aiflow-ext: stop_job raised:", file=sys.stderr)
-            _print_traceback(error)
+        hook, job = self.plugin.hook, self.job
+        yield "stop_job", lambda: hook.stop_job(job=job)
+        stop = own(self.handler, "stop") if isinstance(self.handler, AbstractJobHandler) else None
+        if stop is not None:
+            yield "the handler's stop()", partial(stop, stop_grace(self.folder))
 
 
 def _break_off(number: int, frame: FrameType | None) -> None:

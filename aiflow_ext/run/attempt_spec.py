@@ -32,6 +32,9 @@ from aiflow_ext.model.signature import signature
 FILE = "attempt.json"
 CLEANED = "cleaned"  # the file that says that cleanup_job was called
 _AROUND = "the job's driver has an extension around its plugin, and its attempt has not"
+STOP = "stop"  # the file that says that the attempt is to be stopped, and with how many seconds of grace
+UNCLEAN = 75  # exit code of a cleanup alone whose platform gave no answer
+CLEANUP_PATIENCE = 5  # seconds for which a silent platform is asked to clean up before the driver does it
 CLEANUP_LIMIT = 60  # seconds: the outcome stands, and a cleanup that hangs must not keep it from being told
 
 
@@ -61,6 +64,14 @@ def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps({**packed, "context": encode(context)}), encoding="utf-8")
     temporary.replace(folder / FILE)
+
+
+def stop_grace(folder: Path) -> float:
+    """The seconds that the attempt has, between being asked to stop and its end."""
+    try:
+        return float((folder / STOP).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 10.0
 
 
 class AttemptSpec:

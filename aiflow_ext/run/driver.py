@@ -113,6 +113,7 @@ class Driver:
         self._thread = 0
         self._held = False
         self._leaving = False
+        self._at_once = False  # whether all is to end now: a silent platform is not waited for
         self._broken: StateError | None = None
 
     def run(self) -> RunRecord:
@@ -703,6 +704,9 @@ class Driver:
         self.post(lambda: self._cleaned(attempt))
 
     def _clean_later(self, attempt: Attempt, words: str) -> None:
+        if self._at_once:  # the next driver tries again, and gc
+            self._cleaned(attempt, done=False)
+            return
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
         self._later(attempt, lambda: attempt.thread.call(partial(self._clean, attempt)))
@@ -719,6 +723,7 @@ class Driver:
         for name in self._retrying:
             if (last := self.record.jobs[name].last) is not None:  # a later driver must not retry it either
                 self.ledger.note(last, stop_requested=True)
+        self._at_once = self._at_once or grace <= 0
         self._hold(STOPPED_BEFORE)
         for thread in self._threads.values():
             if isinstance(thread, InlinePlatform):

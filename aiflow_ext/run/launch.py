@@ -15,18 +15,20 @@ from typing import Any, Protocol
 
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run import attempt_spec
+from aiflow_ext.run import attempt_spec, silence
 from aiflow_ext.run.plan import PlannedJob
+from aiflow_ext.run.silence import Silent, words_of
 from aiflow_ext.supervise import ProcessSpec, attempts
+from aiflow_ext.supervise.records import ProcessRecord
 from aiflow_ext.translate import secrets
 
-Events = Iterator["AttemptEvent | None"]
+Events = Iterator["AttemptEvent | Silent | None"]
 BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its end
 
 
@@ -72,7 +74,8 @@ class Launcher(Protocol):
         """Remove what the job left on the platform."""
 
     def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
-        """The platform's events, or None where it has none and handlers are asked."""
+        """The platform's events and, as far as they come from an attempt host, whether it gets answers; or None where
+        there are none, and handlers are asked."""
 
     def render(self, job: BaseJob) -> Request | None:
         """What would be sent, or None where the plugin does not say."""
@@ -219,7 +222,7 @@ class HostedLauncher:
         return attempts.lookup(str(_context(job).native_id))
 
     def attach(self, job: BaseJob) -> AbstractJobHandler | None:
-        return attempts.ProcessHandler(str(_context(job).native_id))
+        return _HostHandler(str(_context(job).native_id))
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
         """Ask the host to call ``stop_job`` on the plugin it holds, then end its whole tree."""
@@ -227,12 +230,17 @@ class HostedLauncher:
         supervisor, name = attempts.supervisor_of(native_id), attempts.process_id(native_id)
         record = supervisor.record(name)
         if record is not None and record.state == "running" and record.pid:
+            asked = Path(native_id, attempt_spec.STOP)
             try:
-                os.kill(record.pid, signal.SIGTERM)
+                if not (asked.exists() and words_of(native_id)):  # else it is trying still, and a second would end that
+                    asked.write_text(f"{grace:g}", encoding="ascii")
+                    os.kill(record.pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
             else:
                 supervisor.wait(name, grace)
+                if grace > 0 and (words := words_of(native_id)) and not _has_ended(supervisor.record(name)):
+                    raise UnreachableError(words)
         # A second SIGTERM, for all of the tree: the host breaks off what the plugin is in, and cleans up.
         supervisor.stop(name, grace=BREAK_OFF)
 
@@ -243,20 +251,27 @@ class HostedLauncher:
         record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
         if record is not None and record.pid is not None and spec.exists() and not cleaned.exists():
             self._clean_anew(job)
-        spec.unlink(missing_ok=True)
-        cleaned.unlink(missing_ok=True)
+        for file in (spec, cleaned, Path(native_id, attempt_spec.STOP), Path(native_id, silence.FILE)):
+            file.unlink(missing_ok=True)
 
     def _clean_anew(self, job: BaseJob) -> None:
         process = self.process(job)
         with open(process.stdout, "ab") as stdout, open(process.stderr, "ab") as stderr:
-            subprocess.run(
+            done = subprocess.run(
                 [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
                 cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
                 timeout=attempt_spec.CLEANUP_LIMIT + 10,
             )  # fmt: skip
+        if done.returncode == attempt_spec.UNCLEAN:
+            raise UnreachableError(words_of(str(_context(job).native_id)) or "no answer")
 
     def watch(self, native_ids: Collection[str], since: str | None) -> Events:
+        silent: dict[str, str] = {}
         for event in attempts.watch(native_ids, since):
+            if event is None:
+                yield from silence.news(native_ids, silent)
+            elif event.state.ended:
+                silent.pop(event.native_id, None)
             if event is not None and event.state is JobState.FINISHED:
                 event.reason = _words(event.native_id)
             yield event
@@ -276,6 +291,21 @@ class HostedLauncher:
 
     def check(self) -> list[Any]:
         return self._direct.check()
+
+
+class _HostHandler(attempts.ProcessHandler):
+    """The handler of an attempt host."""
+
+    def state(self) -> JobState | None:
+        """Its state. Raises UnreachableError while the platform behind it gives it no answer."""
+        state = super().state()
+        if state is JobState.RUNNING and (words := words_of(self.native_id)):
+            raise UnreachableError(words)
+        return state
+
+
+def _has_ended(record: ProcessRecord | None) -> bool:
+    return record is None or record.state != "running"
 
 
 # A script and no module of a package: it puts sys.path in order before it imports one.

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.silence import Silence
 
 CANNOT_TELL = "submit_job returned; its handler cannot tell more"
 KEPT = "submit_job returned and its process ended; its handler cannot tell more"
+_HANDLER = "the handler"
 # Errors of this machine's own files are mistakes; any other OSError is a platform that does not answer.
 _MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -25,6 +28,7 @@ class Outcome(NamedTuple):
 
     code: int
     words: str | None = None
+    open: bool = False  # whether what submit_job has started may still be running
 
 
 def outcome_of(
@@ -32,6 +36,7 @@ def outcome_of(
     processes: Sequence[subprocess.Popen[Any]],
     stopping: threading.Event,
     stop_again: Callable[[], None],
+    silence: Silence,
 ) -> Outcome:
     """Wait for the end of what ``submit_job`` returned ``handler`` for.
 
@@ -42,8 +47,13 @@ def outcome_of(
         processes: those processes.
         stopping: set once the job is to be stopped.
         stop_again: called where it runs on although it was stopped while it was being submitted.
+        silence: told while the handler gets no answer.
     """
-    return _told(handler, stopping, stop_again) or _kept(processes, stopping, stop_again) or Outcome(0, CANNOT_TELL)
+    return (
+        _told(handler, stopping, stop_again, silence)
+        or _kept(processes, stopping, stop_again)
+        or Outcome(0, CANNOT_TELL)
+    )
 
 
 def failure(step: str, error: BaseException) -> Outcome:
@@ -59,13 +69,14 @@ def failure(step: str, error: BaseException) -> Outcome:
     return Outcome(_exit_code(code), words)
 
 
-def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None]) -> Outcome | None:
-    wait, state = _own(handler, "wait"), _own(handler, "state")
+def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None], silence: Silence) -> Outcome | None:
+    wait, state = own(handler, "wait"), own(handler, "state")
     if wait is None and state is None:
         return None
     again = stopping.is_set()
-    pause, silent = 0.05, False
+    pause = 0.05
     while True:
+        silent = False
         try:
             said = _call(wait) if wait is not None and not again else None
             said = _call(state) if said is None and state is not None else said
@@ -73,12 +84,11 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
                 stop_again()
                 again = False
                 continue
-            silent = False
-        except OSError as error:
+            silence.note(_HANDLER, None)
+        except (OSError, UnreachableError) as error:
             if isinstance(error, _MISTAKES):
                 raise
-            if not silent:  # no answer is no end; it is asked again, and told once
-                print(f"aiflow-ext: the handler cannot tell just now: {error}", file=sys.stderr, flush=True)
+            silence.note(_HANDLER, error)  # no answer is no end; it is asked again
             said, silent = JobState.RUNNING, True
         if said is None or isinstance(said, bool):
             return None
@@ -89,7 +99,7 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
             stop_again()
             again = False
         # A plugin's own poll: it has no way to tell us. Once it is being stopped, its end is near.
-        time.sleep(0.1) if stopping.is_set() else stopping.wait(pause)
+        time.sleep(pause if silent else 0.1) if stopping.is_set() else stopping.wait(pause)
         pause = min(pause * 1.5, 5.0)
 
 
@@ -101,13 +111,13 @@ def _meaning(said: Any) -> Outcome | None:
     state = JobState.__members__.get(word.upper()) if isinstance(word, str) else None
     if state is None:
         known = ", ".join(state for state in JobState)
-        return Outcome(1, f"its handler says {said!r}, which is no JobState; the states are {known}")
+        return Outcome(1, f"its handler says {said!r}, which is no JobState; the states are {known}", open=True)
     if not state.ended:
         return None
     return Outcome(0) if state is JobState.FINISHED else Outcome(1, f"its handler says {state}")
 
 
-def _own(handler: Any, name: str) -> Callable[..., Any] | None:
+def own(handler: Any, name: str) -> Callable[..., Any] | None:
     """The handler's method where its author wrote one."""
     method = getattr(handler, name, None)
     if isinstance(handler, type) or not callable(method):

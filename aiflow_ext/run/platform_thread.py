@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.run.silence import Silent
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler
@@ -99,7 +100,9 @@ class PlatformThread:
                         silent = False
                         for native_id in self.live:
                             self.post((native_id, False, ""))
-                    if event is not None:
+                    if isinstance(event, Silent):
+                        self.post((event.native_id, event.words is not None, event.words or ""))
+                    elif event is not None:
                         since, pause = event.cursor or since, 0.2
                         self.post(event)
             except Exception as error:

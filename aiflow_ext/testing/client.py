@@ -19,6 +19,7 @@ from typing import Any
 import aiflow_ext as af
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
 from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
@@ -153,7 +154,7 @@ class ClientSide:
             since = cursor
             while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
                 for event in self.launcher.watch([native_id], since) or ():
-                    if event is not None and event.native_id == native_id:
+                    if isinstance(event, AttemptEvent) and event.native_id == native_id:
                         since = event.cursor or since
                         told.append({"state": _word(event.state), "exit_code": event.exit_code,
                                      "signal": event.signal, "cursor": event.cursor})  # fmt: skip
