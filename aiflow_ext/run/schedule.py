@@ -1,7 +1,4 @@
-"""Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them.
-
-Cron's arithmetic, in the job's time zone, is cronsim's (https://github.com/cuu508/cronsim).
-"""
+"""Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them."""
 
 from __future__ import annotations
 
@@ -9,13 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
 from aiflow_ext.run.detach import detach, drive
+from aiflow_ext.run.due import previous_and_next
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.plan import Plan, make_plan
 from aiflow_ext.run.start import AlreadyFiredError
@@ -23,39 +19,6 @@ from aiflow_ext.run.store import Store
 from aiflow_ext.translate.state import state_folder
 
 _log = logging.getLogger("aiflow_ext")
-_EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
-
-
-def previous_and_next(periodic: PeriodicConfig, now: datetime) -> tuple[datetime, datetime]:
-    """The last moment at or before ``now`` at which a job was due, and the next one after it, in UTC.
-
-    Intervals are counted from 2000-01-01T00:00Z, so that every process counts alike. Raises ConfigError for what is no
-    cron expression or time zone.
-    """
-    if periodic.interval is not None:
-        step = timedelta(seconds=periodic.interval)
-        last = _EPOCH + step * ((now - _EPOCH) // step)
-        return last, last + step
-    from cronsim import CronSim, CronSimError
-
-    try:
-        zone = ZoneInfo(periodic.time_zone)
-        # CronSim goes by the hands of a clock, which near a change of its time show some moments twice: come from afar.
-        near = timedelta(hours=3)
-        steady = len({(now + step).astimezone(zone).utcoffset() for step in (-near, timedelta(0), near)}) == 1
-        forward = CronSim(str(periodic.cron), (now if steady else now - near).astimezone(zone))
-        back = CronSim(str(periodic.cron), (now + (timedelta(seconds=60) if steady else near)).astimezone(zone), True)
-        following, before = next(forward), next(back)
-        while following.astimezone(timezone.utc) <= now:
-            following = next(forward)
-        while before.astimezone(timezone.utc) > now:
-            before = next(back)
-    except ZoneInfoNotFoundError as error:
-        hint = "write a name such as Europe/Berlin"
-        raise ConfigError(f"there is no time zone {periodic.time_zone!r}", hint=hint) from error
-    except (CronSimError, StopIteration) as error:
-        raise ConfigError(f"{periodic.cron!r} is no cron expression that ever comes due: {error}") from error
-    return before.astimezone(timezone.utc), following.astimezone(timezone.utc)
 
 
 class Schedule:

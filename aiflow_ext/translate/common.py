@@ -25,8 +25,12 @@ ATTRIBUTES = {"periodic": "periodic_config"}
 
 RETRY_ON = ("failed", "timeout", "lost")
 SECRET_SOURCES = ("env", "file", "kubernetes")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # the greatest first
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+# Each unit at most once, and the greater before the smaller: 1h30m.
+_DURATION = re.compile(
+    r"\s*".join(["", *(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS), ""]), re.IGNORECASE | re.ASCII
+)
 
 
 def is_common(key: Any) -> bool:
@@ -56,18 +60,21 @@ def checked(key: str, value: Any) -> Any:
 
 
 def seconds(value: Any) -> float:
-    """A duration in seconds, from a number or a text such as 30s, 10m, 2h, 1d. Raises Misfit for anything else."""
+    """A duration in seconds, from a number or a text such as 30s, 500ms, 10m, 1h30m, 1d. Raises Misfit for others."""
     number: float | None = None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
         except OverflowError:
             pass
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        unit = _UNITS.get(match[2].lower() or "s")
-        number = float(match[1]) * unit if unit else None
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip(), re.ASCII):
+        number = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)) and any(match.groups()):
+        parts = zip(match.groups(), _UNITS.values(), strict=True)
+        number = math.fsum(float(part) * unit for part, unit in parts if part)
     if number is None or not math.isfinite(number) or number < 0:
-        raise Misfit(f"must be a duration, not {given(value)}", "write seconds, or a text such as 30s, 10m, 2h or 1d")
+        hint = "write seconds, or a text such as 30s, 500ms, 10m, 1h30m, 2h, 1d or 1w"
+        raise Misfit(f"must be a duration, not {given(value)}", hint)
     return number
 
 
@@ -217,35 +224,48 @@ def _periodic(part: Located) -> PeriodicConfig:
     return PeriodicConfig(**values)
 
 
-def _cron(value: Any) -> str:
-    text = str(fit(value, str))
-    # AI Flow writes seconds first and a year last; which fields a platform can do is its plugin's word.
-    if not 5 <= len(text.split()) <= 7:
-        raise Misfit(
-            f"must be a cron expression of five fields, not {given(value)}", 'such as "0 3 * * *": every day at 3'
-        )
-    if len(text.split()) == 5:
-        from cronsim import CronSim, CronSimError
+def checked_cron(value: Any) -> str:
+    """A cron expression of five fields that comes due some time. Raises Misfit."""
+    from cronsim import CronSim, CronSimError
 
-        try:
-            CronSim(text, datetime.now(timezone.utc))
-        except CronSimError as error:
-            raise Misfit(f"is no cron expression: {given(value)}: {error}", 'such as "0 3 * * *": every day at 3')
+    text = str(fit(value, str))
+    fields = text.split()
+    if len(fields) != 5:
+        hint = 'such as "0 3 * * *": every day at 3'
+        if len(fields) in (6, 7):  # AI Flow's, and Quartz's: seconds first, and a year last
+            hint = f"leave out the seconds{' and the year' if len(fields) == 7 else ''}: {' '.join(fields[1:6])!r}"
+        raise Misfit(
+            f"must be a cron expression of five fields (minute, hour, day, month, weekday), not {given(value)}", hint
+        )
+    try:
+        next(CronSim(text, datetime.now(timezone.utc)))
+    except CronSimError as error:
+        raise Misfit(
+            f"is no cron expression: {given(value)}: {error}", 'such as "0 3 * * *": every day at 3'
+        ) from error
+    except StopIteration:
+        raise Misfit(f"never comes due: {given(value)}", "look at its day of the month and its month") from None
     return text
 
 
-def _interval(value: Any) -> float:
+# Each firing is a run of its own, with a driver; and nobody waits for one that is due in a hundred years.
+_SHORTEST, _LONGEST = 1.0, 3650 * 86400.0
+
+
+def checked_interval(value: Any) -> float:
+    """Seconds between two firings. Raises Misfit for what is too short or too long to be meant."""
     # AI Flow's form: days, hours, minutes, seconds.
     if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+){3}\s*", value):
         days, hours, minutes, rest = (float(each) for each in value.split(","))
         value = ((days * 24 + hours) * 60 + minutes) * 60 + rest
     number = seconds(value)
-    if not number:
-        raise Misfit("must be longer than 0", "such as 10m")
+    if not _SHORTEST <= number <= _LONGEST:
+        raise Misfit(f"must be from 1s to 3650d, not {given(value)}", "such as 10m")
     return number
 
 
-def _time_zone(value: Any) -> str:
+def checked_time_zone(value: Any) -> str:
+    """The IANA name of a time zone. Raises Misfit for one that this machine does not know."""
     import zoneinfo
 
     name = str(fit(value, str))
@@ -259,7 +279,11 @@ def _time_zone(value: Any) -> str:
     return name
 
 
-_PERIOD: dict[str, Callable[[Any], Any]] = {"cron": _cron, "interval": _interval, "time_zone": _time_zone}
+_PERIOD: dict[str, Callable[[Any], Any]] = {
+    "cron": checked_cron,
+    "interval": checked_interval,
+    "time_zone": checked_time_zone,
+}
 _CHECKS: dict[str, Callable[[Located], Any]] = {
     "platform": _text,
     "engine": _text,

@@ -120,6 +120,9 @@ _UNIONS = (Union, types.UnionType)
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", bytes: "bytes"}
 
 
+_SAID = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
+
+
 def describe(kind: Any) -> str:
     """The type in the words of someone who writes YAML."""
     kind = _unwrapped(kind)
@@ -170,17 +173,15 @@ def mismatch(value: Any, kind: Any) -> Misfit:
     hint = None
     if kind in (int, float) and isinstance(value, str):
         try:
-            kind(value)
+            hint = f"write {kind(value)!r} without quotes"
         except ValueError:
             pass
-        else:
-            hint = f"write {value} without quotes"
     elif kind is str and isinstance(value, bool):
         hint = "YAML reads this word as true or false: put it in quotes"
     elif kind is str and isinstance(value, (int, float)):
         hint = "put it in quotes"
-    elif kind is bool and isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
-        hint = f"write {value} without quotes"
+    elif kind is bool and isinstance(value, str) and value.lower() in _SAID:
+        hint = f"write {_SAID[value.lower()]} without quotes"
     elif _is_collection(kind) and isinstance(value, (str, int, float)):
         hint = f"write a list: [{value}]"
     return Misfit(f"must be {describe(kind)}, not {given(value)}", hint)

@@ -19,8 +19,18 @@ MAX_DEPTH = 100
 MAX_REPEATED = 100_000
 
 _CORE = "tag:yaml.org,2002:"
-# YAML 1.1 as PyYAML reads it takes 1e-3 for text, which nobody who writes a learning rate means.
-_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
+# What an unquoted scalar is: YAML 1.2's core schema, and << of 1.1. PyYAML's own is YAML 1.1, where 012 is ten, no is
+# false, 12:30:45 is 45045 and 1e-3 is text. By tag: the first characters, and the whole.
+_PLAIN = {
+    "null": ("~nN", r"~|null|Null|NULL|"),
+    "bool": ("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    "int": ("-+0123456789", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": (
+        "-+.0123456789",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+    "merge": ("<", r"<<"),
+}
 
 
 class Mark:
@@ -138,8 +148,8 @@ def parse_yaml(text: str, file: str, problems: list[Problem], place: str | None 
 
 
 def plain_scalar(text: str, place: str) -> Located:
-    """``text`` as YAML reads it where it stands alone and unquoted: ``0.2`` is a number, ``yes`` is true."""
-    node = yaml.ScalarNode(cast(Any, _resolver()).resolve(yaml.ScalarNode, text.strip(), (True, False)), text.strip())
+    """``text`` as YAML reads it where it stands alone and unquoted: ``0.2`` is a number, ``true`` is true."""
+    node = yaml.ScalarNode(cast(Any, _resolver()()).resolve(yaml.ScalarNode, text.strip(), (True, False)), text.strip())
     node.start_mark = None
     try:
         value = _scalar(node)
@@ -154,6 +164,7 @@ def _loader() -> Any:
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class BoundedLoader(base):  # type: ignore[misc]
+        yaml_implicit_resolvers = _resolver().yaml_implicit_resolvers
         depth = 0
 
         def descend_resolver(self, parent: Any, index: Any) -> None:
@@ -170,8 +181,13 @@ def _loader() -> Any:
 
 
 @cache
-def _resolver() -> yaml.resolver.Resolver:
-    return yaml.resolver.Resolver()
+def _resolver() -> type[yaml.resolver.BaseResolver]:
+    class CoreResolver(yaml.resolver.BaseResolver): ...
+
+    for kind, (first, whole) in _PLAIN.items():
+        characters = [*first, ""] if kind == "null" else [*first]
+        cast(Any, CoreResolver).add_implicit_resolver(f"{_CORE}{kind}", re.compile(rf"(?:{whole})\Z"), characters)
+    return CoreResolver
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str, place: str | None) -> Problem:
@@ -301,51 +317,36 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     make = _SCALARS.get(node.tag)
     if make is None:
         raise ValueError(node.tag)
-    if node.tag == f"{_CORE}str" and not node.style and _NUMBER.fullmatch(text):
-        number = float(text)
-        return number if abs(number) != float("inf") else text
     return make(text)
 
 
-def _integer(text: str) -> int | str:
-    digits = text.replace("_", "").lower()
-    if ":" in digits:
-        return text  # base sixty in YAML 1.1; whoever writes 12:30 means the text
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+-")
-    if len(digits) > 1000:
+def _integer(text: str) -> int:
+    if len(text) > 1000:
         raise ValueError(text)  # Python would refuse to print it again
-    if digits.startswith(("0b", "0x")):
-        return sign * int(digits, 0)
-    return sign * int(digits, 8 if len(digits) > 1 and digits[0] == "0" else 10)
+    # Digits that begin with 0 are decimal, and octal ones begin with 0o.
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
 def _float(text: str) -> float | str:
-    digits = text.replace("_", "").lower()
-    if ":" in digits:
-        return text
-    return float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+    number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    # 1e999 is no number that anything could hold.
+    return text if abs(number) == float("inf") and "inf" not in text.lower() else number
 
 
 def _boolean(text: str) -> bool:
-    return {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}[text.lower()]
-
-
-def _strict_boolean(text: str) -> bool:
     try:
-        return _boolean(text)
+        return {"true": True, "false": False}[text.lower()]
     except KeyError:
         raise ValueError(text) from None
 
 
 _SCALARS: dict[str, Any] = {
     f"{_CORE}null": lambda text: None,
-    f"{_CORE}bool": _strict_boolean,
+    f"{_CORE}bool": _boolean,
     f"{_CORE}int": _integer,
     f"{_CORE}float": _float,
     f"{_CORE}str": str,
-    f"{_CORE}value": str,
-    f"{_CORE}timestamp": str,  # a date stays as it was written: JSON has none
+    f"{_CORE}timestamp": str,  # where a tag says so: JSON has no dates
 }
 
 

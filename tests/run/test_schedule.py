@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import select
 import subprocess
 import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from aiflow_ext.model import errors
 from aiflow_ext.model.config import PeriodicConfig
-from aiflow_ext.run.schedule import Schedule, previous_and_next
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.run.due import previous_and_next
+from aiflow_ext.run.schedule import Schedule
 from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -69,6 +74,79 @@ def test_where_the_clock_is_changed_moments_follow_each_other_and_none_is_due_in
         assert {after - before for before, after in itertools.pairwise(fired)} == {
             timedelta(minutes=30 if cron[0] == "*" else 60)
         } or zone == "Australia/Lord_Howe"
+
+
+def clock(zone, start, hours, cron):
+    """What the hands show each time a job is due in the hours after ``start``, with the offset from UTC."""
+    given, there = PeriodicConfig(cron=cron, time_zone=zone), ZoneInfo(zone)
+    now = datetime.fromisoformat(start).replace(tzinfo=there).astimezone(timezone.utc)
+    end, shown = now + timedelta(hours=hours), []
+    while (moment := previous_and_next(given, now)[1]) <= end:
+        assert previous_and_next(given, moment)[0] == moment
+        assert previous_and_next(given, moment - timedelta(microseconds=1))[1] == moment
+        shown.append(moment.astimezone(there).strftime("%H:%M%z")[:-2])
+        now = moment
+    return " ".join(shown)
+
+
+SPRING, AUTUMN = ("Europe/Berlin", "2026-03-28T23:00", 8), ("Europe/Berlin", "2026-10-24T23:00", 8)
+HALF_ON, HALF_BACK = ("Australia/Lord_Howe", "2026-10-03T23:00", 6), ("Australia/Lord_Howe", "2026-04-04T23:00", 6)
+MIDNIGHT = ("America/Santiago", "2026-09-05T22:00", 6)
+
+
+@pytest.mark.parametrize(
+    ("where", "cron", "due"),
+    [
+        (SPRING, "15 */2 * * *", "00:15+01 03:00+02 04:15+02 06:15+02"),
+        (AUTUMN, "15 */2 * * *", "00:15+02 02:15+02 04:15+01"),
+        (SPRING, "30 2 * * *", "03:00+02"),
+        (AUTUMN, "30 2 * * *", "02:30+02"),
+        (SPRING, "0 3 * * *", "03:00+02"),
+        (SPRING, "0 2,3 * * *", "03:00+02"),
+        (SPRING, "*/20 2 * * *", "03:00+02"),
+        (AUTUMN, "*/20 2 * * *", "02:00+02 02:20+02 02:40+02"),
+        (SPRING, "15 * * * *", "23:15+01 00:15+01 01:15+01 03:15+02 04:15+02 05:15+02 06:15+02 07:15+02"),
+        (AUTUMN, "15 0-23 * * *", "23:15+02 00:15+02 01:15+02 02:15+02 02:15+01 03:15+01 04:15+01 05:15+01"),
+        (HALF_ON, "15 */2 * * *", "00:15+10 02:30+11 04:15+11"),
+        (HALF_BACK, "45 1 * * *", "01:45+11"),
+        (HALF_ON, "15 * * * *", "23:15+10 00:15+10 01:15+10 02:45+11 03:15+11 04:15+11 05:15+11"),
+        (MIDNIGHT, "0 0 * * *", "01:00-03"),
+        (MIDNIGHT, "30 0 * * 0", "01:00-03"),
+        (("Pacific/Apia", "2011-12-29T13:00", 40), "0 12 * * *", "00:00+14 12:00+14"),  # 30 December was left out
+    ],
+)
+def test_a_moment_that_the_clock_skips_is_due_at_the_change_and_one_that_comes_twice_once(where, cron, due):
+    assert clock(*where, cron) == due
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"cron": "0 0 3 * * *"}, "must be a cron expression of five fields"),
+        ({"cron": "0 0 3 * * * *"}, "must be a cron expression of five fields"),
+        ({"cron": "0 0 30 2 *"}, "is no cron expression"),
+        ({"interval": 0.0}, "must be from 1s to 3650d"),
+        ({"interval": -1.0}, "must be a duration"),
+        ({"interval": 1e-9}, "must be from 1s to 3650d"),
+        ({"interval": 1e300}, "must be from 1s to 3650d"),
+        ({"interval": float("nan")}, "must be a duration"),
+        ({"cron": "0 0 * * *", "time_zone": "Europe/Berln"}, "must be a time zone"),
+    ],
+)
+def test_a_period_that_a_plugin_has_made_is_named_too(given, words):
+    with pytest.raises(ConfigError, match=words):
+        previous_and_next(PeriodicConfig(**given), at("2026-03-01T10:05:00"))
+
+
+def test_a_period_that_no_scheduler_could_keep_is_named_by_run_with_its_line(project, cli):
+    periods = ["{cron: '0 0 3 * * * *'}", "{interval: 1e300}", "{interval: 0}"]
+    jobs = "".join(f"job{n}:\n  periodic: {each}\n" for n, each in enumerate(periods))
+    body = "".join(f'with af.job("job{n}"): af.cmd("true")\n' for n in range(len(periods)))
+    done = cli("run", project.jobs(body, CMD + jobs).root)
+    assert done.returncode == errors.PROJECT
+    for line, words in ((3, "five fields"), (5, "from 1s to 3650d"), (7, "from 1s to 3650d")):
+        assert re.search(rf"workflow\.yaml:{line}: .*{words}", done.stderr)
+    assert not (project.root / ".aiflow").exists()
 
 
 def firings(root):

@@ -134,7 +134,7 @@ def test_properties_env_and_the_block_merge_key_by_key_and_the_rest_replaces(loa
           engine: python
           properties: {b: 2, deep: {x: 2}}
           env: {B: b}
-          labels: {own: yes}
+          labels: {own: true}
           platforms: {local: {two: 2, env: {C: c}}}
         """
     value = load(text).layered("train").value
@@ -425,7 +425,7 @@ def test_a_job_without_platform_and_engine_is_told_with_what_was_meant(load: Loa
     assert problems[0].where == "workflow.yaml:1"
 
 
-@pytest.mark.parametrize("value", ["3", "[a]", "yes", '""', "{a: 1}"])
+@pytest.mark.parametrize("value", ["3", "[a]", "true", '""', "{a: 1}"])
 def test_a_platform_that_is_no_name_is_told(load: Load, value: str) -> None:
     problems: list[Problem] = []
     layer = load(f"train: {{platform: {value}, engine: python}}\n").layered("train")
@@ -444,6 +444,26 @@ def test_a_platform_that_is_no_name_is_told(load: Load, value: str) -> None:
         ("retry_delay", "1.5", 1.5),
         ("retry_delay", "30s", 30.0),
         ("timeout", "10m", 600.0),
+        *(
+            ("timeout", text, value)
+            for text, value in {
+                "500ms": 0.5,
+                "0.5s": 0.5,
+                ".5s": 0.5,
+                "1h30m": 5400.0,
+                "1h 30m": 5400.0,
+                "1.5h": 5400.0,
+                "1H30M": 5400.0,
+                "1w": 604800.0,
+                "2d12h": 216000.0,
+                "1m30s500ms": 90.5,
+                "90": 90.0,
+                "'90'": 90.0,
+                "1e3": 1000.0,
+                "5 m": 300.0,
+                "010": 10.0,
+            }.items()
+        ),
         ("timeout", "2h", 7200.0),
         ("timeout", "1d", 86400.0),
         ("timeout", "1.5 H", 5400.0),
@@ -476,7 +496,8 @@ def test_a_common_key_is_read(load: Load, key: str, text: str, value: Any) -> No
         ('{cron: "0 3 * * *"}', "0 3 * * *", None, "UTC"),
         ('{cron: "0 3 * * *", time_zone: Europe/Berlin}', "0 3 * * *", None, "Europe/Berlin"),
         ("{interval: 10m}", None, 600.0, "UTC"),
-        ('{cron_config: "0 */1 * * * * *"}', "0 */1 * * * * *", None, "UTC"),
+        ('{cron_config: "*/10 * * * *"}', "*/10 * * * *", None, "UTC"),
+        ("{interval: 3650d}", None, 3650 * 86400.0, "UTC"),
         ('{interval_config: "1,0,0,30"}', None, 86430.0, "UTC"),
     ],
 )
@@ -496,7 +517,28 @@ def test_periodic_is_read(load: Load, key: str, text: str, cron: Any, interval: 
         ("retries", "true", "retries"),
         ("retry_delay", "-1", "retry_delay"),
         ("timeout", "0", "timeout"),
-        ("timeout", "10 weeks", "timeout"),
+        *(
+            ("timeout", text, "timeout")
+            for text in (
+                "10 weeks",
+                "30m1h",
+                "1h1h",
+                "1h30",
+                "-5m",
+                "5us",
+                "1y",
+                "m",
+                "''",
+                "h1",
+                "1:30:00",
+                "0x10s",
+                "1_000s",
+                "1..5s",
+                "٣s",
+                "PT1H",
+                "0ms",
+            )
+        ),
         ("timeout", "true", "timeout"),
         ("timeout", ".inf", "timeout"),
         ("timeout", ".nan", "timeout"),
@@ -525,7 +567,15 @@ def test_periodic_is_read(load: Load, key: str, text: str, cron: Any, interval: 
         ("periodic", "{}", "periodic"),
         ("periodic", "{interval: 1m, cron: '* * * * *'}", "periodic"),
         ("periodic", "{interval: 0}", "periodic.interval"),
+        *(
+            ("periodic", f"{{interval: {text}}}", "periodic.interval")
+            for text in ("-1", "1e300", "1e-9", "500ms", "200000d", "5300w", ".nan", ".inf", "'0,0,0,0'", "1ns")
+        ),
         ("periodic", "{cron: '* *'}", "periodic.cron"),
+        ("periodic", "{cron: '0 0 3 * * *'}", "periodic.cron"),
+        ("periodic", "{cron: '0 */1 * * * * *'}", "periodic.cron"),
+        ("periodic", "{cron: '0 0 30 2 *'}", "periodic.cron"),
+        ("periodic", "{cron: '@daily'}", "periodic.cron"),
         ("periodic", "{cron: '61 * * * *'}", "periodic.cron"),
         ("periodic", "{cron: '* * * * *', time_zone: Europe/Berlni}", "periodic.time_zone"),
         ("periodic", "{interval: 1m, zone: UTC}", "periodic.zone"),
@@ -539,6 +589,12 @@ def test_a_common_key_that_is_wrong_is_named(load: Load, key: str, text: str, pa
     problems: list[Problem] = []
     check_common(config.layered("train"), problems)
     assert [f"{each.where}: {each.message}" for each in problems] == [problem]
+
+
+def test_a_cron_expression_with_seconds_and_a_year_is_told_without_them(load: Load) -> None:
+    problems: list[Problem] = []
+    check_common(load(job(periodic="{cron: '30 0 3 * * 1 *'}")).layered("train"), problems)
+    assert problems[0].hint == "leave out the seconds and the year: '0 3 * * 1'"
 
 
 @pytest.mark.parametrize(

@@ -53,26 +53,38 @@ def test_an_empty_file_is_an_empty_mapping(yaml: Callable[[str], Located], text:
     assert yaml(text).value == {}
 
 
+# YAML 1.2's core schema, wherever a value is read: in a file, by -p and by --set.
+SCALARS = {
+    "012": 12, "007": 7, "0o12": 10, "0x1F": 31, "+3": 3, "-3": -3, "0": 0, "1e3": 1000.0, "1e-3": 0.001,
+    "2.5E+3": 2500.0, ".5": 0.5, "5.": 5.0, "-.5": -0.5, "0.10": 0.1, "01.5": 1.5, ".inf": float("inf"), "true": True, "False": False,
+    "null": None, "~": None,
+    **{text: text for text in (
+        "yes", "no", "on", "off", "Yes", "NO", "y", "n", "1_000", "0b11", "0o8", "08x", "1e999", "12:30", "12:30:45",
+        "1:30:00.5", "2024-05-01", "2024-05-01 10:00:00", "1.2.3", "1e", ".", "tRue", "nan", "inf", "=", "-0x1F", "0x",
+    )},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
+def test_an_unquoted_scalar_is_what_yaml_1_2_says(yaml: Callable[[str], Located], text: str, value: Any) -> None:
+    block, flow = yaml(f"k: {text}").value["k"], yaml(f"k: [{text}]").value["k"][0]
+    for read in (block, flow, plain_scalar(text, "-p").value):
+        assert (read, type(read)) == (value, type(value))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1e-3", 0.001),
-        ("2.5E+3", 2500.0),
-        ("1e999", "1e999"),
-        ("12:30", "12:30"),
-        ("1:30:00.5", "1:30:00.5"),
-        ("2024-05-01", "2024-05-01"),
-        ("0x1F", 31),
-        ("1_000", 1000),
-        (".5", 0.5),
-        ("yes", True),
-        ("=", "="),
+        ("'012'", "012"),
         ("'1e-3'", "1e-3"),
         ("!!str 3", "3"),
+        ("!!str 012", "012"),
         ('!!int "3"', 3),
+        ('!!int "012"', 12),
+        ("!!float 1", 1.0),
     ],
 )
-def test_a_scalar_is_what_its_writer_means(yaml: Callable[[str], Located], text: str, value: Any) -> None:
+def test_quotes_and_tags_say_what_a_scalar_is(yaml: Callable[[str], Located], text: str, value: Any) -> None:
     read = yaml(f"k: {text}").value["k"]
     assert (read, type(read)) == (value, type(value))
 

@@ -1,0 +1,89 @@
+"""When a periodic job was due last, and is due next: intervals, and cron expressions where the clock is changed.
+
+Cron's arithmetic on the hands of a clock is cronsim's (https://github.com/cuu508/cronsim); which moment they show is
+told here. What is due every hour goes by the hands alone: a moment that comes twice is due twice, and one that is
+skipped is due when it would have come. Anything else is due once: at the change where it is skipped, and the first time
+where it comes twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.translate.common import checked_cron, checked_interval, checked_time_zone
+from aiflow_ext.translate.fitting import Misfit
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
+_NEAR = timedelta(hours=25)  # no zone has ever changed its clock by more than a day
+_MINUTE = timedelta(minutes=1)
+
+
+def previous_and_next(periodic: PeriodicConfig, now: datetime) -> tuple[datetime, datetime]:
+    """The last moment at or before ``now`` at which a job was due, and the next one after it, in UTC.
+
+    Intervals are counted from 2000-01-01T00:00Z, so that every process counts alike. Raises ConfigError for what is no
+    cron expression, interval or time zone, or never comes due.
+    """
+    try:
+        if periodic.interval is not None:
+            step = timedelta(seconds=checked_interval(periodic.interval))
+            last = _EPOCH + step * ((now - _EPOCH) // step)
+            return last, last + step
+        cron, zone = checked_cron(periodic.cron), ZoneInfo(checked_time_zone(periodic.time_zone))
+    except Misfit as misfit:
+        _, message, hint = misfit.items[0]
+        what = "interval" if periodic.interval is not None else "period"
+        raise ConfigError(f"its {what} {message}", hint=hint) from misfit
+    except ZoneInfoNotFoundError as error:
+        raise ConfigError(
+            f"there is no time zone {periodic.time_zone!r} on this machine", hint="install the tz database, or tzdata"
+        ) from error
+    before, following = _nearest(cron, zone, now, False), _nearest(cron, zone, now, True)
+    if before is None or following is None:
+        raise ConfigError(f"{cron!r} never comes due", hint="look at its day of the month and its month")
+    return before, following
+
+
+def _nearest(cron: str, zone: ZoneInfo, now: datetime, forward: bool) -> datetime | None:
+    """The first moment after ``now``, or the last one at or before it; None where there is none."""
+    from cronsim import CronSim
+
+    hourly = len(CronSim(cron, _EPOCH).hours) == 24
+    offsets = [(now + step).astimezone(zone).utcoffset() or timedelta(0) for step in (-_NEAR, timedelta(0), _NEAR)]
+    # Near a change of the clock its hands may be as far from now as they are moved: begin and end so much further off.
+    margin = max(offsets) - min(offsets)
+    # The hands, as if they were UTC's: cronsim then leaves the clock alone.
+    hands = now.astimezone(zone).replace(tzinfo=timezone.utc)
+    begin, end = (hands - margin - _MINUTE, hands + margin) if forward else (hands + margin + _MINUTE, hands - margin)
+    nearest: datetime | None = None
+    for shown in CronSim(cron, begin, reverse=not forward):
+        if nearest is not None and (shown > end if forward else shown < end):
+            break
+        for moment in _moments(shown.replace(tzinfo=zone), hourly):
+            if (moment > now) == forward and (nearest is None or (moment < nearest) == forward):
+                nearest = moment
+    return nearest
+
+
+def _moments(shown: datetime, hourly: bool) -> list[datetime]:
+    """When a job is due for which a clock must show this."""
+    first, second = (shown.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
+    if first == second:
+        return [first]
+    if first < second:  # it comes twice
+        return [first, second] if hourly else [first]
+    if hourly:
+        return [first]
+    # It is skipped. To read it as before the change leads behind that, and as after it before that.
+    low, high = second, first
+    offset = low.astimezone(shown.tzinfo).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) / 2
+        if middle.astimezone(shown.tzinfo).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return [high.replace(microsecond=0)]
