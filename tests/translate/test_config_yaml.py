@@ -56,8 +56,8 @@ def test_an_empty_file_is_an_empty_mapping(yaml: Callable[[str], Located], text:
 # YAML 1.2's core schema, wherever a value is read: in a file, by -p and by --set.
 SCALARS = {
     "012": 12, "007": 7, "0o12": 10, "0x1F": 31, "+3": 3, "-3": -3, "0": 0, "1e3": 1000.0, "1e-3": 0.001,
-    "2.5E+3": 2500.0, ".5": 0.5, "5.": 5.0, "-.5": -0.5, "0.10": 0.1, "01.5": 1.5, ".inf": float("inf"), "true": True, "False": False,
-    "null": None, "~": None,
+    "2.5E+3": 2500.0, ".5": 0.5, "5.": 5.0, "-.5": -0.5, "0.10": 0.1, "01.5": 1.5, ".inf": float("inf"), "true": True,
+    "False": False, "null": None, "~": None,
     **{text: text for text in (
         "yes", "no", "on", "off", "Yes", "NO", "y", "n", "1_000", "0b11", "0o8", "08x", "1e999", "12:30", "12:30:45",
         "1:30:00.5", "2024-05-01", "2024-05-01 10:00:00", "1.2.3", "1e", ".", "tRue", "nan", "inf", "=", "-0x1F", "0x",
