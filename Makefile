@@ -1,4 +1,4 @@
-# Everything that the README names, on a fresh Linux machine with Python 3.10 or newer, make and pip.
+# Everything that the README names, on a fresh Linux machine with Python 3.10 to 3.14, make and pip.
 #
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster; ARGS="-k name" chooses some
@@ -106,11 +106,16 @@ $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("aiflow-ext needs Python 3.10 or newer; this is \
 	%d.%d. Say which to use: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
-	@# Some distributions of Linux ship venv without the pip that goes into it; then the interpreter's own puts it there.
+	@# Some interpreters have venv without the pip that goes into it; then a pip that is on this machine puts it there.
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { \
 	    $(PYTHON) -m venv --clear --without-pip $(VENV) && \
-	    PYTHONPATH="$$($(PYTHON) -c 'import os, pip; print(os.path.dirname(os.path.dirname(pip.__file__)))')" \
-	    $(PIP) --ignore-installed pip; }
+	    for other in $(PYTHON) python3 python "$$HOME"/.pyenv/versions/*/bin/python; do \
+	        there=$$($$other -c 'import os, pip; print(os.path.dirname(os.path.dirname(pip.__file__)))' 2>/dev/null) && \
+	        PYTHONPATH=$$there $(PIP) --ignore-installed pip 2>/dev/null && break; \
+	    done; \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1 || uv pip install --quiet --python $(BIN)/python pip || { \
+	        echo "$(PYTHON) has no pip, and neither has any other Python on the PATH: install uv, or a Python with pip"; \
+	        exit 1; }; }
 	@touch $@
 
 $(VENV)/core: $(VENV)/made $(DISTRIBUTIONS:%=%/pyproject.toml)
