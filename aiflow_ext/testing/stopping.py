@@ -12,6 +12,7 @@ from aiflow_ext.testing.support import LONG, Support
 from aiflow_ext.testing.works import Work
 from aiflow_ext.testing.zygote import Client
 
+BEGINS = 5.0  # seconds that a job may take from RUNNING to its first act
 STANDS = 1.0  # seconds after a job was stopped in which no other one may be
 
 
@@ -94,6 +95,71 @@ class Stopping(Support):
             complain(f"{self.name}: of two jobs that run, the first one was stopped; they are recorded as {states}",
                      "let stop_job, or the handler's stop, end the one job that it is asked for",
                      "stopping-and-cleaning-up")  # fmt: skip
+        for text in texts[1:]:
+            found = self.trial.marks.contents(f"told{text}")
+            if found != [text.encode()]:
+                complain(f"{self.name}: of two jobs that run, the first one was stopped and cleaned up; the other had "
+                         f"written {text!r} into a file of its folder, and found {found[0] if found else None!r} there",
+                         "remove in cleanup_job only what is the attempt's own",
+                         "stopping-and-cleaning-up")  # fmt: skip
+
+    @base
+    def test_a_job_that_waits_can_be_stopped(self) -> None:
+        """A job that is stopped as soon as it is submitted, perhaps in a queue, is not executed later.
+
+        One at once, and while none has begun others a little later: an attempt host must begin itself.
+        """
+        texts = [f"side{number}" for number in range(max(2, self.at_once))]
+        client = self.trial.write({text: self.jobs.keeps_a_file(text) for text in texts}).client()
+        self.trial.runs.append(client("prepare_run", jobs=len(texts))["run"])
+        client("drive_aside")
+        look, began, pause = self.trial.client(), time.monotonic(), 0.5
+        self._recorded(look, texts[-1:], ("QUEUED", "RUNNING"), f"{len(texts)} jobs were to be submitted at once")
+        stopped = texts[:0]
+        while not stopped or (not self.trial.marks.count("kept") and len(stopped) < len(texts) - 1):
+            stopped.append(texts[-1 - len(stopped)])
+            client("stop_one", job=stopped[-1], grace=1.0)
+            deadline, pause = time.monotonic() + pause, pause * 2
+            while not self.trial.marks.count("kept") and time.monotonic() < deadline:
+                time.sleep(0.01)
+        words = f"of {len(texts)} jobs {', '.join(stopped)} were stopped as soon as they had been submitted"
+        self._recorded(look, stopped, ("STOPPED",), words)
+        self.begun(client, "kept")
+        # no synchronisation: for as long nothing may begin that was stopped
+        time.sleep(min(self.patience, max(STANDS, 2 * (time.monotonic() - began))))
+        if "watch" in self.zygote.facts["offers"]:
+            self._running_have_begun(look)
+        self.trial.marks.put("go")
+        client("driven")
+        time.sleep(STANDS)
+        states = {job: state for job, state in self.states(look).items() if job in stopped}
+        if any(self.trial.marks.count(f"told{job}") for job in stopped) or set(states.values()) != {"STOPPED"}:
+            complain(f"{self.name}: {words}, and one was executed later all the same; they are recorded as {states}",
+                     "let stop_job, and the handler's stop, take a job that waits out of the platform's queue",
+                     "stopping-and-cleaning-up")  # fmt: skip
+
+    def _running_have_begun(self, look: Client) -> None:
+        deadline = time.monotonic() + BEGINS
+        while True:
+            states, begun = self.states(look), self.trial.marks.count("kept")
+            running = sum(state == "RUNNING" for state in states.values())
+            if running <= begun:
+                return
+            if time.monotonic() > deadline:
+                complain(f"{self.name}: of {len(states)} jobs {begun} have begun, {running} are recorded as RUNNING: "
+                         f"{states}", "tell RUNNING when the job itself runs, and until then QUEUED, or nothing",
+                         "true-ends")  # fmt: skip
+            time.sleep(0.1)
+
+    def _recorded(self, look: Client, jobs: list[str], wanted: tuple[str, ...], words: str) -> None:
+        deadline = time.monotonic() + self.patience
+        while {(states := self.states(look))[job] for job in jobs} - set(wanted):
+            if time.monotonic() > deadline:
+                complain(f"{self.name}: {words}; after {self.patience:g} s the record says {states}",
+                         "let submit_job return, or start its job, while others run; and let stop_job, or the "
+                         "handler's stop, end also a job that has not begun, and watch tell that it has ended",
+                         "stopping-and-cleaning-up")  # fmt: skip
+            time.sleep(0.05)
 
     @base
     def test_stop_comes_twice(self) -> None:
@@ -104,6 +170,13 @@ class Stopping(Support):
         self._bare_call(client, "stop_job", "raises while the job runs")
         self._bare_call(client, "stop_job", "raises when it comes a second time")
         client("bare_submitted", seconds=self.patience / 2)
+        if "attach" in self.zygote.facts["offers"]:
+            client("attach")
+            state = client("wait", seconds=self.patience / 2)
+            if state not in ("FAILED", "STOPPED", "LOST"):
+                complain(f"{self.name}: stop_job was called while the job ran, and its handler says {state} afterwards",
+                         "let stop_job end the job by the native id, as the handler's stop does: it comes where a "
+                         "client has no handler", "stopping-and-cleaning-up")  # fmt: skip
 
     @base
     def test_stop_comes_before_the_start(self) -> None:

@@ -28,6 +28,7 @@ WAITING = "test_waiting_costs_nothing"
 ELSEWHERE = "test_another_process_learns_of_a_failure"
 COPIED = "test_a_config_is_copied_whole"
 LOST = "test_what_is_lost_is_not_finished"
+WAITS = "test_a_job_that_waits_can_be_stopped"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
@@ -128,11 +129,16 @@ WRONG = [
     ("wrong_durable", "TellsLostAsFinished", LOST, "the run records FINISHED"),
     ("wrong_by_hand", "TakesAbsenceForSuccess", LOST, "the run records FINISHED"),
     ("wrong_durable", "UnknownIsFinished", "test_what_is_not_known_is_not_finished", "an id that nobody was given"),
+    ("wrong_by_hand", "StopsNothingThatWaits", WAITS, "'side3': 'QUEUED'"),
+    ("wrong_base", "AgentGoesOn", WAITS, "executed later all the same"),
+    ("wrong_by_hand", "SaysItRuns", WAITS, "are recorded as RUNNING"),
+    ("wrong_by_hand", "StopJobDoesNothing", "test_stop_comes_twice", "its handler says RUNNING afterwards"),
+    ("wrong_base", "CleansEveryFolder", "test_a_stop_is_one_job_s", "recorded as"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.
 HANGING = ("WaitsForEver", "FillsAPipe", "OneAtATime", "WatchesTheFirst", "LogsAtTheEnd", "SubmitsAndWaits",
-           "WaitsInStop", "NotesBeforeTheStart")  # fmt: skip
+           "WaitsInStop", "NotesBeforeTheStart", "StopsNothingThatWaits", "StopJobDoesNothing")  # fmt: skip
 RIGHT = [("wrong_base", "RightBase"), ("wrong_base", "RightSlotted"), ("wrong_durable", "RightDurable"),
          ("wrong_by_hand", "RightByHand"), ("wrong_durable", "RightSlowly")]  # fmt: skip
 
@@ -159,6 +165,7 @@ def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     asked += [f"TestRightSlotted::{test}" for test in (COPIED, REPEATABLE, "test_odd_environment")]
     asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
     asked += [f"TestRight{name}::{test}" for name in ("ByHand", "Slowly") for test in (KILLED, LOOKUP, MANY, HANDLER)]
+    asked += [f"TestRightQueue::{test}" for test in (WAITS, "test_stop_comes_twice", TWICE, LOST)]
     return kit_runner(
         tmp_path_factory.mktemp("kit"),
         sorted(HERE.glob("wrong/*.py")),

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -352,3 +353,50 @@ class WaitsInStop(RightBase):
     def stop_job(self, job):
         if self.process is not None:
             self.process.wait()
+
+
+AGENT = """
+import glob, os, subprocess, sys, time
+runs, known, end = sys.argv[1] + "/.aiflow/runs", set(), time.monotonic() + 60
+while os.path.exists(sys.argv[1]) and time.monotonic() < end:
+    for path in set(glob.glob(runs + "/*/jobs/*/*/queued")) - known:
+        known.add(path)
+        folder = os.path.dirname(path)
+        command = "sleep 2; echo $$ > pid.part; mv pid.part pid; cd work; sh -c \\"$0\\"; echo $? > ../code.part; "
+        command += "mv ../code.part ../code"
+        subprocess.Popen(["sh", "-c", command, open(path).read()], cwd=folder, start_new_session=True)
+    time.sleep(0.05)
+"""
+
+
+class AgentGoesOn(RightBase):
+    """An agent that is nobody's child starts what was queued two seconds later; what waits cannot be stopped."""
+
+    agent: subprocess.Popen[bytes] | None = None
+
+    def generate(self, sub_graph, project_desc):
+        if self.agent is None and "AIFLOW_MARK" not in os.environ:  # in the client: as if it had been there before
+            type(self).agent = subprocess.Popen([sys.executable, "-c", AGENT, project_desc.root],
+                                                start_new_session=True, stdout=subprocess.DEVNULL)  # fmt: skip
+        return super().generate(sub_graph, project_desc)
+
+    def submit_job(self, job):
+        folder = Path(job.job_context.work_folder)
+        (folder / "part").write_text(job.script)
+        (folder / "part").rename(folder / "queued")
+        while not (folder / "code").exists():
+            time.sleep(0.02)
+        if code := int((folder / "code").read_text()):
+            raise subprocess.CalledProcessError(code, "job")
+
+    def stop_job(self, job):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.killpg(int(Path(job.job_context.work_folder, "pid").read_text()), signal.SIGTERM)
+
+
+class CleansEveryFolder(RightBase):
+    """Its pattern fits the folders of all attempts."""
+
+    def cleanup_job(self, job):
+        for folder in Path(job.job_context.run_folder).glob("jobs/*/*/work/*"):
+            folder.unlink()

@@ -209,3 +209,89 @@ class TakesAbsenceForSuccess(RightByHand):
             if Path(native_id, "pid").exists():
                 handler = AbsentHandler(native_id)
                 yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
+
+
+class QueueHandler(GroupHandler):
+    """Who creates the pid file decides: the job, which writes its pid, or somebody who stops it before it begins."""
+
+    def pid(self):
+        with contextlib.suppress(FileNotFoundError):
+            return Path(self.native_id, "pid").read_text()
+        return None
+
+    def state(self):
+        pid = self.pid()
+        return af.JobState.QUEUED if pid is None else af.JobState.STOPPED if pid == "none" else super().state()
+
+    def stop(self, grace=10.0):
+        try:
+            with open(f"{self.native_id}/pid", "x") as file:
+                file.write("none")
+        except FileExistsError:
+            return self.pid() == "none" or super().stop(grace)
+        return True
+
+
+class RightQueue(RightByHand):
+    """Its queue looks at what it holds after a second, and runs one job after the other."""
+
+    handler = QueueHandler
+
+    def script(self, job):
+        slot = f"{job.job_context.run_folder}/slot"
+        wait = f"sleep 1; until mkdir {slot}; do sleep 0.05; done 2> /dev/null"
+        return f"{wait}; ({super().script(job)}); rmdir {slot}"
+
+    def submit_job(self, job):
+        queued = Path(job.job_context.native_id, "queued")
+        if not queued.exists():
+            self.spawn(job)
+            queued.touch()
+        return self.handler(job.job_context.native_id)
+
+    def stop_job(self, job):
+        self.handler(job.job_context.native_id).stop()
+
+    @af.hookimpl
+    def lookup(self, native_id):
+        return af.Lookup.FOUND if Path(native_id, "queued").exists() else af.Lookup.NEVER_STARTED
+
+    @af.hookimpl
+    def attach(self, job, native_id):
+        return self.handler(native_id)
+
+    @af.hookimpl
+    def watch(self, native_ids, since):
+        for native_id in native_ids:
+            handler = self.handler(native_id)
+            yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
+
+
+class WaitingHandler(QueueHandler):
+    """What waits has no pid, and without one there is nothing to stop."""
+
+    def stop(self, grace=10.0):
+        return super().stop(grace) if self.pid() is not None else True
+
+
+class StopsNothingThatWaits(RightQueue):
+    handler = WaitingHandler
+
+
+class EagerHandler(QueueHandler):
+    def state(self):
+        state = super().state()
+        return af.JobState.RUNNING if state is af.JobState.QUEUED else state
+
+
+class SaysItRuns(RightQueue):
+    """It tells RUNNING as soon as it has queued a job."""
+
+    handler = EagerHandler
+
+
+class StopJobDoesNothing(RightQueue):
+    """Its handler can stop, and it leaves all to that."""
+
+    def stop_job(self, job):
+        pass
