@@ -75,16 +75,24 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
     """Run PROJECT's workflow and wait for its end."""
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_run
+    from aiflow_ext.run.start import AlreadyFiredError
 
     if options["from_run"] is not None and not options["only"]:
         raise click.UsageError("--from-run says what --only JOB reads from: name the jobs with --only")
     if options["firing"] == "":
         raise click.BadParameter("it is empty; each firing has an id of its own", param_hint="--firing-id")
-    if detach:
-        from aiflow_ext.run.detach import detach as detached
+    try:
+        if detach:
+            from aiflow_ext.run.detach import detach as detached
 
-        return _detached(*detached(project, **options), as_json=as_json)
-    return follow(lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json)
+            return _detached(*detached(project, **options), as_json=as_json)
+        return follow(
+            lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json
+        )
+    except AlreadyFiredError as error:
+        from aiflow_ext.cli.look import show_fired
+
+        return show_fired(error, project, as_json=as_json)
 
 
 @program.command()

@@ -251,7 +251,7 @@ def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
         print(f"\nand {counted(len(bad) - MOST_TOLD, 'more job')}: aiflow-ext status {record.run_id}")
     files = files_of(run.plan, record)
     for found in files:
-        print(f"{found['job']} wrote {_nearer(found['path'])}")
+        print(f"{found['job']} wrote {_nearer(found['path'])}{' (a folder)' if found['form'] == 'folder' else ''}")
     took = duration(record.started_at, record.ended_at)
     print(f"run {record.run_id} {record.state} in {took}; its folder is {_nearer(record.folder)}")
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.output import console, print, stdout
 from aiflow_ext.cli.show import (
@@ -29,6 +29,9 @@ from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
 from aiflow_ext.run.observe import Observed, list_runs, observe
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.supervise.clock import Clock
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.start import AlreadyFiredError
 
 CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
@@ -76,6 +79,25 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     if record.ended_at is None:
         return errors.NOT_OVER if watch else errors.OK
     return _VERDICT.get(record.state, errors.OK)
+
+
+def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int:
+    """``aiflow-ext run --firing-id``, asked again: the run that the firing has had, and its verdict."""
+    print(firing.message, file=sys.stderr)
+    observed = observe(firing.run_id, project)
+    observed.refresh()
+    record, driver = observed.record, observed.driver
+    if as_json:
+        from aiflow_ext.run.outputs import files_of
+
+        files = files_of(observed.plan, record) if record.ended_at is not None else []
+        print(json.dumps({**record.summary(), "driver": driver, "files": files}, indent=1))
+    if record.ended_at is not None:
+        return _VERDICT.get(record.state, errors.OK)
+    if driver is not None:
+        return errors.OK
+    print(f"run {record.run_id}: {_UNDRIVEN}{record.run_id}", file=sys.stderr)
+    return errors.NOT_OVER
 
 
 def _looks(observed: Observed) -> Iterator[None]:

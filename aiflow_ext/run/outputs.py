@@ -12,9 +12,12 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import RunRecord
 
+_FORMS = {"path": "file", "folder": "folder"}
+
 
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
-    """Each file that a finished job keeps as an artifact: job, node, path, size. Empty for a remote artifacts URL."""
+    """Each file or folder that a finished job keeps as an artifact: job, node, path, size, and its form, ``file`` or
+    ``folder`` (the path is then a tar's). Empty for a remote artifacts URL."""
     base = plan.desc.artifacts.rstrip("/")
     if "://" in base and not base.startswith("file://"):
         return []
@@ -33,7 +36,7 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
                     artifact = json.loads(Path(f"{url}.json").read_bytes())
                 except (OSError, ValueError):
                     continue
-                if artifact["form"] == "path":
-                    path = str(Path(url) / artifact["file"])
-                    found.append({"job": name, "node": node.name, "path": path, "size": artifact["size"]})
+                if artifact["form"] in _FORMS:
+                    path, form = str(Path(url) / artifact["file"]), _FORMS[artifact["form"]]
+                    found.append({"job": name, "node": node.name, "path": path, "size": artifact["size"], "form": form})
     return found

@@ -325,7 +325,7 @@ def _try_generate(plan: Plan) -> None:
         try:
             made = generate(plan, job)
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
-            _read_secrets(job)
+            read_secrets(job)
         except AiflowError as error:
             job.locate(error)
             for problem in error.problems:
@@ -335,7 +335,7 @@ def _try_generate(plan: Plan) -> None:
         raise failed(problems=gathered(problems.values()))
 
 
-def _read_secrets(job: PlannedJob) -> None:
+def read_secrets(job: PlannedJob) -> None:
     """Raise SecretError for a secret of the job that this machine should have and has not."""
     problems = []
     for name, value in job.config.env.items():

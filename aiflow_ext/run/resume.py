@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from aiflow_ext.model.errors import ConfigError, DataError, StateError
+from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, SecretError, StateError
+from aiflow_ext.model.names import artifact_key
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.plan import Plan, generate, read_secrets
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
@@ -94,6 +96,7 @@ def _driven(
             generate(plan, planned)
     verdict = record.state if record.state.ended else None
     again = _again(plan, record, failed=failed, from_job=from_job)
+    _check_inputs(plan, record, again)
     if again or verdict is None:
         Ledger(record, store).reopen(again)
     else:
@@ -101,6 +104,30 @@ def _driven(
                      "--from JOB gives a job and all after it a new attempt" if verdict is JobState.FINISHED else
                      "--failed gives what did not finish a new attempt, --from JOB a job and all after it")  # fmt: skip
     return driven(plan, record, store, lock, options, listener, had_ended=verdict is not None)
+
+
+def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> None:
+    """Raise SecretError or ConfigError for a secret, or what a job reads of an earlier run, that is not there: no
+    attempt is spent on that. A job that may be running has what it needs."""
+    problems: list[Problem] = []
+    kind: type[AiflowError] = ConfigError
+    for name, planned in plan.jobs.items():
+        job = record.jobs[name]
+        begins = job in again or not (job.state.ended or (job.last is not None and job.last.step is not None))
+        if not begins:
+            continue
+        try:
+            read_secrets(planned)
+        except SecretError as error:
+            kind = SecretError
+            problems += error.problems
+        keys = [artifact_key(edge.source, edge.output) for edge in planned.sub_graph.inputs]
+        for url in [plan.given[key] for key in keys if key in plan.given]:
+            if "://" not in url and not os.path.exists(f"{url}.json"):
+                hint = "start a run anew: aiflow-ext run PROJECT --only JOB"
+                problems.append(Problem(f"what job {name!r} reads of an earlier run is gone", url, hint))
+    if problems:
+        raise kind(problems=problems)
 
 
 def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None) -> list[JobRecord]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import OK, ConfigError, StateError
+from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
+from aiflow_ext.model.states import JobState
 from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.filesystem import spread
@@ -29,9 +30,16 @@ from aiflow_ext.translate.state import state_folder
 
 
 class AlreadyFiredError(StateError):
-    """A firing has had its run; no firing has two."""
+    """A firing has had its run; no firing has two.
 
-    exit_code = OK
+    Attributes:
+        run_id: the run that it has had; ``exit_code`` is as that has ended, 0 while it has not.
+    """
+
+    def __init__(self, firing: str, record: RunRecord) -> None:
+        super().__init__(f"firing {firing!r} has had its run: {record.run_id} {record.state}")
+        self.run_id = record.run_id
+        self.exit_code = {JobState.FAILED: JOB_FAILED, JobState.STOPPED: STOPPED}.get(record.state, OK)
 
 
 class Run:
@@ -71,6 +79,7 @@ def prepare(
     state = state_folder(root)
     store = Store(state)
     remember_state(state)
+    _refuse_second(store, firing)
     inputs: list[Input] = []
     if only:
         plan, inputs = restrict(plan, only, store, from_run)
@@ -93,7 +102,7 @@ def prepare(
         if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record
             shutil.rmtree(home, ignore_errors=True)
         if isinstance(error, sqlite3.IntegrityError):
-            raise AlreadyFiredError(f"firing {firing!r} has had its run") from error
+            _refuse_second(store, firing)
         raise
     try:
         return driven(plan, record, store, lock, options, listener)
@@ -101,6 +110,13 @@ def prepare(
         attempts.hang_up(str(home))
         lock.release()
         raise
+
+
+def _refuse_second(store: Store, firing: str | None) -> None:
+    """Raise AlreadyFiredError where a firing has had its run."""
+    had = store.fired(firing) if firing is not None else None
+    if firing is not None and had is not None:
+        raise AlreadyFiredError(firing, store.run(had))
 
 
 def driven(

@@ -290,6 +290,12 @@ class Store:
             for table in ("runs", "jobs", "planned", "attempts", "transitions", "promised", "told", "asked"):
                 db.execute(f"delete from {table} where run = ?", (run_id,))
 
+    def fired(self, firing: str) -> str | None:
+        """The run that a firing has had; None where it has had none."""
+        with self._told("read"):
+            row = self._db.execute("select run from runs where firing = ?", (to_column(firing),)).fetchone()
+        return row[0] if row else None
+
     def last_firing(self, key: str) -> float | None:
         """The moment of a periodic job's last firing; None where it has had none."""
         with self._told("read"):

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 
+from aiflow_ext.run import detach
 from aiflow_ext.run.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -80,7 +81,25 @@ def test_a_firing_that_has_had_its_run_is_no_error(project, cli):
     assert cli(*again).returncode == 0
     done = cli(*again)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "firing 'once' has had its run\n"
+    assert done.stderr.startswith("firing 'once' has had its run: tested-")
+    assert done.stderr.endswith(" FINISHED\n")
+
+
+def test_a_firing_that_is_asked_for_again_ends_as_its_run_has_ended(project, cli):
+    body = 'with af.job("a"): af.cmd("echo > {out}; exit 3", out=af.output("o"))\nwith af.job("b"): af.cmd("true")'
+    project.jobs(body, CMD + "a: {}\nb: {}\n")
+    first = cli("run", project.root, "--firing-id", "once", "--json")
+    assert first.returncode == 1
+    for more in ([], ["--detach"], ["--only", "b"]):
+        again = cli("run", project.root, "--firing-id", "once", "--json", *more)
+        assert again.returncode == 1
+        assert json.loads(again.stdout) == {**json.loads(first.stdout), "driver": None}
+        assert f"has had its run: {json.loads(first.stdout)['run']} FAILED" in again.stderr
+    left = detach.prepare(project.root, firing="left")
+    left.close()
+    again = cli("run", project.root, "--firing-id", "left", "--json")
+    assert (again.returncode, json.loads(again.stdout)["state"]) == (8, "RUNNING")
+    assert f"nobody drives it; go on with it: aiflow-ext resume {left.record.run_id}" in again.stderr
 
 
 def test_a_terminal_gets_a_live_table(project, cli_env):

@@ -9,6 +9,7 @@ import pytest
 
 import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.run import prepare_run
 
 STEPS = """
     def seed(): return af.current_job().properties["seed"]
@@ -139,8 +140,6 @@ def test_what_a_run_was_made_from_is_known_after_that_is_gone(seeds, cli):
 
 
 def test_gc_keeps_what_a_run_that_has_not_ended_reads(seeds, cli):
-    from aiflow_ext.run import prepare_run
-
     whole = run(seeds)
     waits = prepare_run(seeds.root, only=["evaluate"])
     waits.close()
@@ -150,11 +149,20 @@ def test_gc_keeps_what_a_run_that_has_not_ended_reads(seeds, cli):
 
 
 def test_a_project_that_was_moved_still_finds_what_its_run_reads(seeds, cli, tmp_path):
-    from aiflow_ext.run import prepare_run
-
     run(seeds)
     waits = prepare_run(seeds.root, only=["evaluate"])
     waits.close()
     seeds.root.rename(tmp_path / "moved")
     done = cli("resume", waits.record.run_id, "--project", tmp_path / "moved")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_is_not_resumed_where_what_it_reads_of_an_earlier_one_is_gone(seeds, cli):
+    whole = run(seeds)
+    waits = prepare_run(seeds.root, only=["evaluate"])
+    waits.close()
+    shutil.rmtree(seeds.root / ".aiflow" / "artifacts" / whole.run_id)
+    done = cli("resume", waits.record.run_id)
+    assert done.returncode == 3
+    assert "what job 'evaluate' reads of an earlier run is gone" in done.stderr
+    assert json.loads(cli("status", "latest", "--json").stdout)["jobs"][0]["attempts"] == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +84,29 @@ def test_annotations_may_name_what_only_a_type_checker_imports(project):
     config = '"*": {platform: local, engine: python}\nmake: {}\nuse: {}\n'
     assert str(af.run_project(project.jobs(body, config, steps).root).state) == "FINISHED"
     assert project.log("use") == b"4\n"
+
+
+def test_files_and_folders_that_jobs_keep_are_listed_at_the_end(project, cli):
+    project.jobs(
+        """
+        with af.job("made"): af.python(folder)
+        with af.job("written"): af.cmd("echo 1 > {out}", out=af.output("o.txt"))
+        """,
+        '"*": {platform: local}\nmade: {engine: python}\nwritten: {engine: cmd_line}\n',
+        """
+        from pathlib import Path
+
+        def folder():
+            Path("model").mkdir()
+            Path("model", "weights").write_text("1")
+            return Path("model")
+        """,
+    )
+    done = cli("run", project.root, "--json")
+    files = {each["job"]: each for each in json.loads(done.stdout)["files"]}
+    assert {job: each["form"] for job, each in files.items()} == {"made": "folder", "written": "file"}
+    with tarfile.open(files["made"]["path"]) as tar:
+        assert "model/weights" in tar.getnames()
+    assert files["made"]["size"] == Path(files["made"]["path"]).stat().st_size
+    said = cli("resume", "latest", "--project", project.root).stdout
+    assert "made/1/folder/model.tar (a folder)\n" in said

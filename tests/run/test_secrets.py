@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 VALUE = "tops3cret-value-that-nobody-prints"
 CONFIG = '"*": {platform: local, engine: cmd_line}\njob: {env: {TOKEN: {secret: "env:THE_TOKEN"}}}\n'
 
@@ -61,3 +65,39 @@ def test_a_secret_that_this_platform_cannot_read_is_told_before_anything_runs(pr
     assert done.returncode == 3
     assert "kubernetes:name/key" in done.stderr
     assert "env:NAME" in done.stderr
+
+
+def test_a_run_is_not_resumed_without_a_secret_that_a_job_of_it_needs(project, cli, cli_env):
+    body = """
+        with af.job("first"): af.cmd("true")
+        with af.job("job"): af.cmd("true")
+        with af.job("last"): af.cmd("false")
+        af.run_after("job", "first")
+        af.run_after("last", "job")
+    """
+    project.jobs(body, CONFIG + "first: {}\nlast: {}\n")
+    with_it = {**cli_env, "THE_TOKEN": VALUE}
+    without = {key: value for key, value in cli_env.items() if key != "THE_TOKEN"}
+    assert cli("run", project.root, env=with_it).returncode == 1
+    assert cli("resume", "latest", "--failed", "--project", project.root, env=without).returncode == 1  # only last
+    for more in (["--from", "first"], ["--from", "job"], ["--from", "job", "--detach"]):
+        done = cli("resume", "latest", "--project", project.root, *more, env=without)
+        assert done.returncode == 3
+        assert "job 'job': variable TOKEN: secret 'env:THE_TOKEN': the variable is not set" in done.stderr
+    record = json.loads(cli("status", "latest", "--project", project.root, "--json", env=without).stdout)
+    assert [len(job["attempts"]) for job in record["jobs"]] == [1, 1, 2]
+    assert (record["state"], record["jobs"][1]["state"]) == ("FAILED", "FINISHED")
+    assert cli("resume", "latest", "--from", "job", "--project", project.root, env=with_it).returncode == 1
+
+
+def test_a_run_whose_driver_died_is_not_taken_up_without_the_secret_of_a_job_that_is_left(project, cli, cli_env):
+    project.jobs('with af.job("job"): af.cmd("true")', CONFIG)
+    (project.root / "prepare.py").write_text(
+        "import sys\nfrom aiflow_ext.run import prepare_run\nprepare_run(sys.argv[1]).close()\n"
+    )
+    argv = [sys.executable, str(project.root / "prepare.py"), str(project.root)]
+    subprocess.run(argv, env={**cli_env, "THE_TOKEN": VALUE}, check=True)
+    without = {key: value for key, value in cli_env.items() if key != "THE_TOKEN"}
+    assert cli("resume", "latest", "--project", project.root, env=without).returncode == 3
+    done = cli("resume", "latest", "--project", project.root, "--json", env={**cli_env, "THE_TOKEN": VALUE})
+    assert [len(job["attempts"]) for job in json.loads(done.stdout)["jobs"]] == [1]
