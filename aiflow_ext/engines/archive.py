@@ -13,6 +13,7 @@ from typing import IO
 import aiflow_ext
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.files import files_of, mode_of
+from aiflow_ext.translate.workflow_name import WORKFLOW, WORKFLOW_ELSEWHERE
 
 _BOOTSTRAP = """\
 \"\"\"Starts a python job: by the installed aiflow_ext where it is the sender's version, else by the one sent.\"\"\"
@@ -38,6 +39,14 @@ if __name__ == "__main__":  # a child that multiprocessing spawns imports this f
         sys.path.insert(0, here)
     from aiflow_ext.engines.runner import main
     main(sys.argv[1])
+"""
+
+# What is imported in a job as the module of workflow.py; in the processes that a job starts by multiprocessing, too.
+_WORKFLOW = """\
+import os
+from aiflow_ext.engines.workflow_module import load
+home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+load(__name__, os.path.join(home, "project", "workflow.py"), globals())
 """
 
 
@@ -70,7 +79,7 @@ class ProjectArchive:
         return folder / self.sha256[:16]
 
     def _digest(self) -> str:
-        whole = hashlib.sha256(_bootstrap().encode())
+        whole = hashlib.sha256("\0".join(_texts().values()).encode())
         for name, path in self.files:
             content = self._project.digest(name, path)
             whole.update(f"{name}\0{mode_of(path):o}\0{content}\n".encode("utf-8", "surrogateescape"))
@@ -99,7 +108,9 @@ class ProjectArchive:
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 (made / name).symlink_to(to)
             (made / "project").mkdir(exist_ok=True)
-            (made / "runtime" / "run_job.py").write_text(_bootstrap())
+            for name, text in _texts().items():
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                (made / name).write_text(text)
             try:
                 made.rename(home)
             except OSError:
@@ -132,13 +143,18 @@ class ProjectArchive:
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = tarfile.SYMTYPE, target
                 tar.addfile(info)
-            info, text = tarfile.TarInfo("runtime/run_job.py"), _bootstrap().encode()
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text))
+            for name, text in _texts().items():
+                info, content = tarfile.TarInfo(name), text.encode()
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
 
 
-def _bootstrap() -> str:
-    return _BOOTSTRAP.format(version=aiflow_ext.__version__)
+def _texts() -> dict[str, str]:
+    """The files that are made for jobs alone. That for workflow.py is in a folder of its name, first on the path."""
+    return {
+        "runtime/run_job.py": _BOOTSTRAP.format(version=aiflow_ext.__version__),
+        **{f"runtime/{name}/{name}.py": _WORKFLOW for name in (WORKFLOW, WORKFLOW_ELSEWHERE)},
+    }
 
 
 def _runtime_files() -> list[tuple[str, Path]]:
@@ -148,7 +164,7 @@ def _runtime_files() -> list[tuple[str, Path]]:
     ours = Path(aiflow_ext.__file__).parent
     found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
              ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
-             ours / "engines/folders.py", ours / "engines/moved.py"]  # fmt: skip
+             ours / "engines/folders.py", ours / "engines/moved.py", ours / "engines/workflow_module.py"]  # fmt: skip
     files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]
     theirs = Path(cloudpickle.__file__).parent
     return files + [(f"runtime/cloudpickle/{path.name}", path) for path in theirs.glob("*.py")]

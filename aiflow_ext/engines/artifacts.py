@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
 from aiflow_ext.engines import folders, moved
@@ -65,16 +66,23 @@ def _save_value(url: str, value: Any) -> dict[str, Any]:
         return {"form": type(value).__name__, **_store(url, "value.bin", io.BytesIO(value))}
     import cloudpickle
 
+    from aiflow_ext.model.by_module import reduction
     from aiflow_ext.model.pickling import dumps
 
     try:
-        data = dumps(value)
+        data = dumps(value, lambda each: reduction(each, _is_own))
     except Exception as error:
         raise ArtifactError(
             f"a value of type {type(value).__name__} cannot be stored: {type(error).__name__}: {error}"
         ) from error
     versions = {"python": python_version(), "cloudpickle": cloudpickle.__version__}
     return {"form": "pickle", **versions, **_store(url, "value.pkl", io.BytesIO(data))}
+
+
+def _is_own(module: ModuleType) -> bool:
+    """Whether a module is one of the project's files."""
+    project, file = os.environ.get("AIFLOW_PROJECT_FOLDER"), getattr(module, "__file__", None)
+    return bool(project and file) and str(file).startswith(f"{project}{os.sep}")
 
 
 def load(url: str, folder: Path) -> Any:

@@ -12,14 +12,16 @@ from weakref import WeakKeyDictionary
 from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
 from aiflow_ext.engines.environment import properties_text
-from aiflow_ext.model.code import FunctionRef
+from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import dumps
 from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.pickles import modules_named
 from aiflow_ext.translate.split import find_cycle
+from aiflow_ext.translate.workflow_name import workflow_name
 
 # One scan a project as it was loaded: a later load of the same folder, after an edit, is scanned anew.
 _archives: WeakKeyDictionary[ProjectDesc, ProjectArchive] = WeakKeyDictionary()
@@ -71,6 +73,7 @@ class Bundle:
             {
                 "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
                 "python_paths": list(self.project.python_paths),
+                "workflow": workflow_name(self.project.root, self.project.python_paths),
                 "properties": dict(config.properties),
                 "steps": steps,
             }
@@ -150,8 +153,16 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
 def _left_out(bundle: Bundle) -> Iterator[Problem]:
     """Functions of the project whose own file the archive leaves out."""
     root, sent = Path(bundle.project.root), {name for name, _ in bundle.archive.files}
+    workflow = workflow_name(root, bundle.project.python_paths)
     for node in bundle.steps:
         function = node.properties.get("function")
+        if "project/workflow.py" not in sent and any(_names(each, workflow) for each in _codes(node.properties)):
+            yield Problem(
+                f"node {node.name!r} in job {node.job!r} uses code of workflow.py, which does not travel",
+                node.where,
+                "take it out of exclude in project.yaml",
+            )
+            continue
         if not isinstance(function, FunctionRef):
             continue
         for folder in bundle.project.python_paths:
@@ -164,6 +175,19 @@ def _left_out(bundle: Bundle) -> Iterator[Problem]:
                         node.where,
                         "take it out of exclude in project.yaml",
                     )
+
+
+def _codes(item: Any) -> Iterator[FunctionRef | Pickled]:
+    """The functions and pickled values in a node's properties."""
+    if isinstance(item, (FunctionRef, Pickled)):
+        yield item
+    elif isinstance(item, (list, tuple, dict)):
+        for each in item.values() if isinstance(item, dict) else item:
+            yield from _codes(each)
+
+
+def _names(code: FunctionRef | Pickled, module: str) -> bool:
+    return code.module == module if isinstance(code, FunctionRef) else module in modules_named(code.data)
 
 
 def unpack(bundle: Bundle, folder: Path) -> Path:

@@ -37,11 +37,18 @@ def main(payload_file: str) -> NoReturn:
         payload = loads(Path(payload_file).read_bytes())
         project = os.environ.get("AIFLOW_PROJECT_FOLDER")
         if project:
-            sys.path[:0] = [os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]]
+            # workflow.py is imported by way of a file of ours; in the processes of multiprocessing too.
+            workflow = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), payload["workflow"])
+            sys.path[:0] = [
+                workflow,
+                *(os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]),
+            ]
         job = _Job(payload)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))
     except (ArtifactError, DataError) as error:
+        if error.__cause__ is not None and _is_of_project(error.__cause__):
+            _fail_as_user_code(error.__cause__)
         _fail(str(error))
     except OSError as error:
         _fail(f"{type(error).__name__}: {error}")
@@ -53,6 +60,9 @@ def main(payload_file: str) -> NoReturn:
     os._exit = _really_exit
     _note("")
     sys.exit(0)
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class _Job:
@@ -191,6 +201,13 @@ class _Job:
         return item
 
 
+def _is_of_project(error: BaseException) -> bool:
+    """Whether it was raised in code of the project: a module that was imported to open a pickle, a ``__setstate__``."""
+    project = os.environ.get("AIFLOW_PROJECT_FOLDER")
+    frames = traceback.extract_tb(error.__traceback__) if project else ()
+    return any(frame.filename.startswith(f"{project}{os.sep}") for frame in frames)
+
+
 def _end_by(number: int) -> NoReturn:
     """End by the signal that ended a command, so that the platform records it."""
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
@@ -241,9 +258,10 @@ def _fail(words: str, code: int = 1) -> NoReturn:
 
 def _fail_as_user_code(error: BaseException) -> NoReturn:
     """The user's traceback without our own frames, as their script would print it."""
-    ours = (os.path.dirname(os.path.abspath(__file__)), os.path.dirname(importlib.__file__), "<frozen importlib")
+    ours = [_PACKAGE, os.path.dirname(os.path.abspath(sys.argv[0])), os.path.dirname(importlib.__file__)]
+    ours += [os.path.dirname(str(sys.modules[name].__file__)) for name in ("cloudpickle",) if name in sys.modules]
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*ours, "<frozen importlib")):
         trace = trace.tb_next
     sys.stdout.flush()
     traceback.print_exception(type(error), error, trace)

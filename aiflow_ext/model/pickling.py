@@ -11,11 +11,12 @@ from typing import Any
 from aiflow_ext.model.signature import annotations_of
 
 
-def dumps(value: Any, refuse: Callable[[Any], None] | None = None) -> bytes:
+def dumps(value: Any, override: Callable[[Any], Any] | None = None) -> bytes:
     """``value`` as a pickle that ``pickle.loads`` opens where cloudpickle is installed.
 
     Args:
-        refuse: sees every object on the way, and raises pickle.PicklingError for one that may not travel.
+        override: sees every object on the way. It returns what ``__reduce_ex__`` might, or None for the usual way, and
+            raises pickle.PicklingError for an object that may not travel.
 
     Raises whatever says why it cannot be one.
     """
@@ -23,8 +24,9 @@ def dumps(value: Any, refuse: Callable[[Any], None] | None = None) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            if refuse is not None:
-                refuse(obj)
+            reduced = override(obj) if override is not None else None
+            if reduced is not None:
+                return reduced
             if sys.version_info >= (3, 14) and isinstance(obj, FunctionType):
                 _evaluate_annotations(obj)
             return super().reducer_override(obj)

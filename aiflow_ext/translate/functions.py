@@ -7,19 +7,21 @@ import inspect
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from aiflow_ext.model.by_module import other_name
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile
 from aiflow_ext.translate.modules import Modules
-from aiflow_ext.translate.pickles import blame, dumps, modules_named
+from aiflow_ext.translate.pickles import Named, blame, dumps, is_open_file, named
+from aiflow_ext.translate.references import Reach, References, changed_globals
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
+_MAKE_IT_THERE = "make it inside the function, or pass what it is made from (a path, a name, a number)"
 PICKLE_LIMIT = 64 * 2**20  # bytes of one pickled value; it is sent with every attempt, and shown by render
 
 
@@ -28,8 +30,8 @@ def freeze(
 ) -> list[Problem]:
     """Replace every live function and argument in ``graph`` by data, in place. Returns what cannot travel.
 
-    Functions that a job can import (from the project, or installed) become a :class:`FunctionRef`; those of the
-    workflow's own file, lambdas and closures become a :class:`Pickled`.
+    Functions that a job can import (from the project, workflow.py included, or installed) become a
+    :class:`FunctionRef`; lambdas and closures become a :class:`Pickled`.
 
     Args:
         graph: what the workflow has built.
@@ -40,21 +42,21 @@ def freeze(
     if python_paths is None:
         python_paths = [path for path in sys.path if Path(path).resolve().is_relative_to(root.resolve())]
     inputs = Counter(edge.target for edge in graph.data_edges)
-    freezer = _Freezer(Modules(root, python_paths), workflow, inputs)
-    with _by_value(workflow):
-        for node in graph.nodes:
-            if node.kind == "python":
-                freezer.python(node)
-            elif node.kind == "cmd_line":
-                freezer.command(node)
-            else:
-                node.properties = freezer.value(node, dict(node.properties), "its properties")
+    freezer = _Freezer(Modules(root, python_paths, workflow.__name__), workflow, inputs)
+    for node in graph.nodes:
+        if node.kind == "python":
+            freezer.python(node)
+        elif node.kind == "cmd_line":
+            freezer.command(node)
+        else:
+            node.properties = freezer.value(node, dict(node.properties), "its properties")
     return freezer.problems
 
 
 class _Freezer:
     def __init__(self, modules: Modules, workflow: ModuleType, inputs: Mapping[str, int]) -> None:
         self.modules, self.workflow, self.inputs = modules, workflow, inputs
+        self.references = References(workflow)
         self.problems: list[Problem] = []
 
     def python(self, node: AINode) -> None:
@@ -83,14 +85,39 @@ class _Freezer:
         if inspect.iscoroutinefunction(function):
             self.refuse(node, what, "is async: nobody awaits it", "call it in a plain function: asyncio.run(...)")
             return None
-        if module in (None, self.workflow) or name == "__main__" or _find(module, qualname) is not function:
+        if module is not None and _find(module, qualname) is not function:
+            qualname = other_name(function, module) or ""
+        if module is None or name == "__main__" or not qualname:
             return self.pickle(node, function, what)
-        assert module is not None
-        missing = self.modules.missing(module.__name__)
-        if missing is not None:
-            self.refuse(node, what, *missing)
+        if module is self.workflow:
+            wrong = self.lacking({Named(module.__name__, qualname)}, [])
+        else:
+            wrong = self.modules.missing(module.__name__)
+        if wrong is not None:
+            self.refuse(node, what, *wrong)
             return None
         return FunctionRef(module.__name__, qualname)
+
+    def lacking(self, named: Set[Named], functions: Iterable[FunctionType]) -> tuple[str, str] | None:
+        """What a job will lack, and what mends it, of what it is told by name and of what these functions use."""
+        own = self.workflow.__name__
+        reach = Reach(frozenset(each.module for each in named if each.module != own))
+        for each in named:
+            if each.module == own and each.name is not None:
+                reach |= self.references.of_global(each.name)
+        for function in functions:
+            reach |= self.references.of_function(function)
+        for name in sorted(reach.modules):
+            if name in sys.modules and (missing := self.modules.missing(name)):
+                return missing
+        values = vars(self.workflow)
+        for name in sorted(reach.globals):
+            if is_open_file(values[name]):
+                return f"cannot travel: it reads an open file (its variable {name!r})", _MAKE_IT_THERE
+        for name in changed_globals(self.workflow, sorted(reach.globals)):
+            words = f"reads the global {name!r} of workflow.py, which has changed since workflow.py was imported"
+            return f"{words}: the job imports it anew and does not see that", "pass the value as an argument"
+        return None
 
     def value(self, node: AINode, value: Any, what: str) -> Any:
         """``value`` as data: containers stay, plain values stay, everything else is pickled."""
@@ -122,20 +149,21 @@ class _Freezer:
     def pickle(self, node: AINode, value: Any, what: str) -> Pickled | None:
         import cloudpickle
 
+        functions: list[FunctionType] = []
         try:
-            data = dumps(value)
+            data = dumps(value, self.modules.is_own, functions)
         except Exception as error:
-            hint = "make it inside the function, or pass what it is made from (a path, a name, a number)"
-            self.refuse(node, what, f"cannot travel: {type(error).__name__}: {error}{blame(value)}", hint)
+            blamed = blame(value, self.modules.is_own)
+            self.refuse(node, what, f"cannot travel: {type(error).__name__}: {error}{blamed}", _MAKE_IT_THERE)
             return None
         if len(data) > PICKLE_LIMIT:
             words = f"is {len(data) / 2**20:.0f} MB; what is sent with a job may be {PICKLE_LIMIT // 2**20} MB"
             self.refuse(node, what, words, "keep it in a file and pass the path, or make it in a job of its own")
             return None
-        for name in sorted(modules_named(data)):
-            if name in sys.modules and name != self.workflow.__name__ and (missing := self.modules.missing(name)):
-                self.refuse(node, what, *missing)
-                return None
+        wrong = self.lacking(named(data), functions)
+        if wrong is not None:
+            self.refuse(node, what, *wrong)
+            return None
         return Pickled(
             data,
             f"{what} of node {node.name!r}",
@@ -157,14 +185,3 @@ def _find(module: ModuleType, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part, None)
     return found
-
-
-@contextmanager
-def _by_value(module: ModuleType) -> Iterator[None]:
-    import cloudpickle
-
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)

@@ -18,12 +18,11 @@ from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.translate.check import near
 from aiflow_ext.translate.modules import file_of, is_installed
+from aiflow_ext.translate.references import note_globals
+from aiflow_ext.translate.workflow_name import workflow_name
 
 if TYPE_CHECKING:
     from aiflow_ext.translate.project import Project
-
-# The name under which workflow.py is imported; functions of this module travel by value.
-WORKFLOW_MODULE = "aiflow_workflow"
 
 
 @contextmanager
@@ -36,21 +35,23 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
     """
     root = Path(project.desc.root).resolve()
     paths = [str(root / folder) for folder in project.desc.python_paths]
-    with _process_restored(root, paths):
-        spec = importlib.util.spec_from_file_location(WORKFLOW_MODULE, project.workflow_py)
+    name = workflow_name(root, project.desc.python_paths)
+    with _process_restored(root, paths, name):
+        spec = importlib.util.spec_from_file_location(name, project.workflow_py)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[WORKFLOW_MODULE] = module
+        sys.modules[name] = module
         with _users_mistakes(project, f"{project.workflow_py.name} cannot be imported"):
             spec.loader.exec_module(module)
+        note_globals(module)
         yield module
 
 
 @contextmanager
-def _process_restored(root: Path, paths: list[str]) -> Iterator[None]:
+def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[None]:
     path, folder, written = list(sys.path), os.getcwd(), sys.dont_write_bytecode
-    hidden = {name: sys.modules.pop(name) for name in _shadowed(paths)}
+    hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow)}
     modules = set(sys.modules)
     sys.path[:0] = paths
     sys.dont_write_bytecode = True  # a project folder may be read-only, and is the user's
@@ -63,7 +64,7 @@ def _process_restored(root: Path, paths: list[str]) -> Iterator[None]:
         sys.dont_write_bytecode = written
         files = {name: file_of(sys.modules[name]) for name in set(sys.modules) - modules}
         for name, file in files.items():
-            if name == WORKFLOW_MODULE or (
+            if name == workflow or (
                 file and not is_installed(file) and any(Path(file).resolve().is_relative_to(each) for each in own)
             ):
                 del sys.modules[name]
@@ -72,9 +73,9 @@ def _process_restored(root: Path, paths: list[str]) -> Iterator[None]:
             os.chdir(folder)
 
 
-def _shadowed(paths: list[str]) -> list[str]:
+def _shadowed(paths: list[str], workflow: str) -> list[str]:
     """Loaded modules that the project has modules of the same name for; in a job the project's come first."""
-    own = {WORKFLOW_MODULE}
+    own = {workflow}
     for path in paths:
         for found in Path(path).glob("*"):
             if found.suffix == ".py" or (found / "__init__.py").is_file():
@@ -86,7 +87,7 @@ def _shadowed(paths: list[str]) -> list[str]:
         file = file_of(sys.modules[name])
         return bool(file) and any(Path(str(file)).resolve().is_relative_to(folder) for folder in folders)
 
-    return [name for name in sys.modules if name.partition(".")[0] in own and not is_theirs(name)]
+    return [name for name in sys.modules if name == workflow or (name.partition(".")[0] in own and not is_theirs(name))]
 
 
 def built_graph(project: Project, module: ModuleType, name: str | None = None) -> AIGraph:

@@ -21,10 +21,11 @@ class Modules:
     Args:
         root: the project's folder.
         python_paths: what jobs put first on ``sys.path``, relative to ``root``.
+        workflow: the name of the module of workflow.py, which jobs have in any case, whatever it imports.
     """
 
-    def __init__(self, root: Path, python_paths: Sequence[str]) -> None:
-        self.root = root.resolve()
+    def __init__(self, root: Path, python_paths: Sequence[str], workflow: str | None = None) -> None:
+        self.root, self.workflow = root.resolve(), workflow
         self.paths = [Path(os.path.normpath(self.root / path)) for path in python_paths]
         self._told: dict[str, tuple[str, str] | None] = {}
 
@@ -37,9 +38,14 @@ class Modules:
             self._told[name] = self._look(name)
         return self._told[name]
 
+    def is_own(self, module: ModuleType) -> bool:
+        """Whether a loaded module is one of the project's."""
+        file = file_of(module)
+        return file is not None and not is_installed(file) and Path(file).resolve().is_relative_to(self.root)
+
     def _look(self, name: str) -> tuple[str, str] | None:
         for each in self._with_imports(name):
-            module = sys.modules.get(each)
+            module = sys.modules.get(each) if each != self.workflow else None
             told = self._missing(module) if module is not None else None
             if told is not None:
                 by = "" if each == name else f" (module {name!r} needs it)"
@@ -83,7 +89,7 @@ class Modules:
             while each and each not in seen:
                 seen.add(each)
                 yield each
-                file = file_of(sys.modules.get(each))
+                file = file_of(sys.modules.get(each)) if each != self.workflow else None
                 if file and file.endswith(".py") and Path(file).resolve().is_relative_to(self.root):
                     queue += _imports(file, each, os.path.basename(file) == "__init__.py")
                 each = each.rpartition(".")[0]

@@ -59,10 +59,10 @@ class Jobs:
         self.change_payload: Callable[[dict[str, Any]], None] = lambda payload: None
         self.parts = JobGraph()
 
-    def write(self, body: str, steps: str = "", above: str = "", **files: str) -> Jobs:
-        """The body of the workflow's function, steps.py, and what stands above it in workflow.py."""
+    def write(self, body: str, steps: str = "", above: str = "", first: str = "", **files: str) -> Jobs:
+        """The body of the workflow's function, steps.py, and what stands above it, and first of all, in workflow.py."""
         self.root.mkdir(exist_ok=True)
-        head = "import aiflow_ext as af\nfrom steps import *\n"
+        head = first + "import aiflow_ext as af\nfrom steps import *\n"
         text = head + textwrap.dedent(above) + "\n@af.workflow\ndef w():\n"
         (self.root / "workflow.py").write_text(text + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n")
         (self.root / "steps.py").write_text(textwrap.dedent(steps))

@@ -103,6 +103,30 @@ def test_a_python_job_fails_with_the_users_own_words_and_traceback(project, run_
     assert "aiflow_ext" not in log.replace(str(project.root), "")
 
 
+def test_a_resumed_run_goes_on_with_the_workflow_py_that_it_was_started_with(project, run_json, cli):
+    text = """
+        import os
+        import aiflow_ext as af
+
+        def say():
+            print("old")
+            assert os.path.exists(GATE)
+
+        GATE = {gate!r}
+
+        @af.workflow
+        def w():
+            with af.job("a"): af.python(say)
+    """.format(gate=str(project.root.parent / "gate"))
+    project.write(workflow_py=text, workflow_yaml=PY + "a: {}\n")
+    assert run_json(project)["exit"] == 1
+    project.write(workflow_py=text.replace('"old"', '"new"'))
+    (project.root.parent / "gate").touch()
+    done = cli("resume", "latest", "--project", project.root, "--failed")
+    assert done.returncode == 0, done.stderr
+    assert project.log("a", attempt=2) == b"old\n"
+
+
 @pytest.mark.parametrize("statement", ["os._exit(0)", "os.execv('/bin/true', ['true'])"])
 def test_a_job_whose_process_ends_well_before_its_last_step_has_failed_and_what_waits_for_it_is_skipped(
     project, run_json, cli, statement

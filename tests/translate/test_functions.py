@@ -81,23 +81,40 @@ def function_of(frozen: Frozen) -> object:
         ("__import__('attrs').asdict", "attr._next_gen", "asdict"),
         ("len", "builtins", "len"),
         ("__import__('pack.deep.mod').deep.mod.go", "pack.deep.mod", "go"),
+        ("mine", "workflow", "mine"),
+        ("cached", "workflow", "cached"),
+        ("also_cached", "workflow", "also_cached"),
+        ("square", "workflow", "square"),
+        ("Mine", "workflow", "Mine"),
+        ("Mine.Inner.help", "workflow", "Mine.Inner.help"),
     ],
 )
 def test_what_a_job_can_import_travels_by_reference(
     frozen: Freeze, expression: str, module: str, qualname: str
 ) -> None:
+    above = """
+        def mine(): pass
+        @functools.lru_cache
+        def cached(): pass
+        also_cached = functools.lru_cache(mine)
+        square = lambda x: x * x
+        class Mine:
+            class Inner:
+                @staticmethod
+                def help(): pass
+    """
     files = {"pack/__init__.py": "", "pack/deep/mod.py": "def go(): pass"}
-    assert function_of(frozen(f"af.python({expression})", files=files)) == FunctionRef(module, qualname)
+    assert function_of(frozen(f"af.python({expression})", above, files=files)) == FunctionRef(module, qualname)
 
 
 @pytest.mark.parametrize(
     "expression",
     [
-        "mine", "lambda: N", "closure(3)", "Model(4).train", "Model.load", "functools.partial(fit, 1)", "Model(2)",
+        "lambda: N", "closure(3)", "Model(4).train", "Model.load", "functools.partial(fit, 1)", "Model(2)",
         "Mine()", "Mine().go",
     ],
 )  # fmt: skip
-def test_what_only_the_workflow_has_travels_by_value(frozen: Freeze, expression: str) -> None:
+def test_what_has_no_name_in_a_module_travels_by_value(frozen: Freeze, expression: str) -> None:
     above = """
         N = 5
         def mine(): return fit(N)
@@ -109,13 +126,14 @@ def test_what_only_the_workflow_has_travels_by_value(frozen: Freeze, expression:
     made = function_of(frozen(f"af.python({expression})", above))
     assert isinstance(made, Pickled)
     assert made.python == f"{sys.version_info[0]}.{sys.version_info[1]}"
-    assert "aiflow_workflow" not in modules_named(made.data)
 
 
 def test_the_projects_own_modules_are_referred_to_from_a_value_and_never_copied_into_it(frozen: Freeze) -> None:
-    made = function_of(frozen("af.python(lambda: fit(Model))"))
+    body = "from steps import Model as Other\naf.python(lambda: fit(Other, BIG))"
+    made = function_of(frozen(body, f"BIG = {'x' * 10_000!r}"))
     assert isinstance(made, Pickled)
-    assert "steps" in modules_named(made.data)
+    assert {"steps", "workflow"} <= modules_named(made.data)
+    assert len(made.data) < 5_000
 
 
 def test_arguments_stay_data_where_they_are_data(frozen: Freeze) -> None:
@@ -215,6 +233,71 @@ def test_a_module_that_only_the_client_has_is_named_wherever_it_is_used(
     assert f"needs the module 'client_lib' ({client}/client_lib.py)" in problem.message
     assert "neither in the project nor installed" in problem.message
     assert "python_paths" in str(problem.hint)
+
+
+OWN = """
+    import functools
+    def near(): return client_lib.helper()
+    def far(): return near()
+    class Base:
+        def go(self): return far()
+    class Thing(Base):
+        pass
+    cached = functools.lru_cache(far)
+    later = functools.partial(far)
+    def other(): return fit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["near", "far", "cached", "later", "Thing", "Thing().go", "lambda: far()", "lambda: [cached for _ in ()]",
+     "(lambda f: lambda: f())(far)", "functools.partial(fit, far)", "fit, Thing()"],
+)  # fmt: skip
+def test_what_a_function_of_the_workflow_reaches_is_looked_at_and_nothing_else(
+    frozen: Freeze, tmp_path: Path, expression: str
+) -> None:
+    client = tmp_path / "client"
+    client.mkdir()
+    for name in ("client_lib", "client_other"):
+        (client / f"{name}.py").write_text("def helper(*a): pass\n")
+    above = CLIENT_ONLY.format(client=str(client)) + OWN
+    _, (problem,) = frozen(f"af.python({expression})", above)
+    assert f"needs the module 'client_lib' ({client}/client_lib.py)" in problem.message
+    assert function_of(frozen("af.python(other)", above)) == FunctionRef("workflow", "other")
+    assert isinstance(function_of(frozen("af.python(lambda: other())", above)), Pickled)
+
+
+CHANGED = """
+    N, NAMES, KNOWN, LOG, UNTOUCHED = 1, ["a"], {"a": 1}, [], []
+    def change():
+        global N
+        N = 2
+        NAMES.append("b")
+        KNOWN["a"] = 2
+        LOG.append(1)
+    def n(): return N
+    def names(): return [NAMES for _ in ()]
+    def known(): return known_too()
+    def known_too(): return KNOWN
+    def untouched(): return UNTOUCHED
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "name"),
+    [("n", "N"), ("names", "NAMES"), ("known", "KNOWN"), ("lambda: N", "N"), ("lambda: known()", "KNOWN")],
+)
+def test_a_global_that_was_changed_while_the_graph_was_built_is_named_where_a_job_would_not_see_it(
+    frozen: Freeze, expression: str, name: str
+) -> None:
+    _, (problem,) = frozen(f"change()\naf.python({expression})", CHANGED)
+    assert (
+        f"reads the global {name!r} of workflow.py, which has changed since workflow.py was imported" in problem.message
+    )
+    assert problem.hint == "pass the value as an argument"
+    assert frozen(f"af.python({expression})", CHANGED)[1] == []
+    assert frozen("change()\naf.python(untouched)\naf.python(fit, N, NAMES)", CHANGED)[1] == []
 
 
 def test_the_second_client_module_of_a_function_is_seen_too(frozen: Freeze, tmp_path: Path) -> None:

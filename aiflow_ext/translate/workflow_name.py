@@ -1,0 +1,21 @@
+"""The name under which a project's workflow.py is imported, on the client and in its jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+WORKFLOW = "workflow"
+WORKFLOW_ELSEWHERE = "aiflow_workflow"
+
+
+def workflow_name(root: str | os.PathLike[str], python_paths: Iterable[str]) -> str:
+    """``workflow``, where ``import workflow`` leads to the file; else a name that leads to nothing else."""
+    for folder in python_paths:
+        home = Path(os.path.normpath(Path(root, folder)))
+        if (home / WORKFLOW / "__init__.py").is_file():
+            return WORKFLOW_ELSEWHERE
+        if (home / f"{WORKFLOW}.py").is_file():
+            return WORKFLOW if home == Path(os.path.normpath(root)) else WORKFLOW_ELSEWHERE
+    return WORKFLOW_ELSEWHERE
