@@ -15,14 +15,16 @@ from aiflow_ext.testing import probe
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import LONG, Support
+from aiflow_ext.translate.secrets import plain
 
 # Also such as become one and the same where what is odd in them is replaced, cut off or folded, or one begins another.
 NAMES = ("with space", "with-space", "With space", "a/b", "a_b", "x" * 200, "x" * 199 + "y", "../up", "-rf", "with",
          'it\'s "q" `id` $HOME', "🙂 ü")  # fmt: skip
 ARGUMENTS = ("a  b", "$HOME", "`id`", "it's", '"', "*", "\\", "\\n", "new\nline", "", "-n", "a;b", "&&", "%s", "{x}",
              "~", "#", "é🙂", "\t", "!", "${HOME:-x}", "<in", "a=b")  # fmt: skip
-VARIABLES = {"KIT_QUOTES": "it's \"q\" `id` $HOME \\ %s", "KIT_LINES": "one\ntwo\n", "KIT_EMPTY": "",
-             "KIT_SPACES": "  a  b ", "KIT_UNICODE": "é🙂", "KIT_PERCENT": "%d {x} ${HOME} $$ !"}  # fmt: skip
+VARIABLES: dict[str, Any] = {"KIT_QUOTES": "it's \"q\" `id` $HOME \\ %s", "KIT_LINES": "one\ntwo\n", "KIT_EMPTY": "",
+             "KIT_SPACES": "  a  b ", "KIT_UNICODE": "é🙂", "KIT_PERCENT": "%d {x} ${HOME} $$ !",
+             "KIT_NUMBER": 7, "KIT_TRUE": True}  # fmt: skip
 
 
 MANY_LINES = 20_000  # of each stream: more than any pipe holds
@@ -246,8 +248,9 @@ class BaseLevel(Support):
     def test_odd_environment(self) -> None:
         """The variables under ``env:`` are in the job's environment, character by character."""
         record = self.trial.write({"job": self.jobs.tells_variables(list(VARIABLES))}, env=VARIABLES).run()
-        self._told(record, [value.encode() for value in VARIABLES.values()], list(VARIABLES), "the variable",
-                   "put job.job_config.env into the job's environment as it is")  # fmt: skip
+        wanted = [plain(value).encode() for value in VARIABLES.values()]
+        cure = "put aiflow_ext.translate.secrets.resolve(job.job_config.env) into the job's environment"
+        self._told(record, wanted, list(VARIABLES), "the variable", cure)
 
     def _told(self, record: dict[str, Any], wanted: list[bytes], names: list[str], what: str, cure: str) -> None:
         self.must_be(record, "FINISHED", "the job tells what it was given", cure, "the-nine-methods")

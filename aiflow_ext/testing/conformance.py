@@ -12,6 +12,7 @@ import pytest
 from aiflow_ext.testing.base import BaseLevel
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.durable import SECRET, DurableLevel
+from aiflow_ext.testing.given import Given
 from aiflow_ext.testing.killing import KillLoop
 from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.report import LEVELS, PROPERTY
@@ -25,7 +26,9 @@ _ASKED_FOR = ("attach", "lookup", "render", "watch")
 _DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
 
 
-class JobPluginConformance(KillLoop, DurableLevel, Stopping, BaseLevel):  # pytest runs those of the last one first
+class JobPluginConformance(
+    KillLoop, DurableLevel, Stopping, Given, BaseLevel
+):  # pytest runs those of the last one first
     """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
 
     Attributes:

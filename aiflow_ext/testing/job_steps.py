@@ -97,6 +97,22 @@ def tells_variables(names: list[str]) -> None:
     mark("told", b"".join(os.environb.get(name.encode(), b"(unset)") + b"\0" for name in names))
 
 
+def fails_telling(names: list[str]) -> None:
+    there, here = os.path.realpath(os.environ.get("AIFLOW_WORK_FOLDER", "")), os.path.realpath(os.getcwd())
+    left = Path("kit.left")
+    values = [*(os.environ.get(name, "(unset)") for name in names), there, here, "old" if left.exists() else "new"]
+    left.touch()
+    mark("told", b"".join(os.fsencode(value) + b"\0" for value in values))
+    sys.exit(1)
+
+
+def tells_properties(names: list[str]) -> None:
+    import aiflow_ext as af
+
+    properties = af.current_job().properties
+    mark("told", b"".join(str(properties[name]).encode() + b"\0" for name in names))
+
+
 def tells_itself() -> None:
     mark("cmdline", Path("/proc/self/cmdline").read_bytes())
     mark("environ", Path("/proc/self/environ").read_bytes())

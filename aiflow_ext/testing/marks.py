@@ -80,6 +80,16 @@ class Marks:
         """The text of a module with ``mark(kind, content=b"")`` and ``wait_for(kind)``."""
         return _MODULE.format(where=str(self.folder))
 
+    def interpreter(self, python: str) -> str | None:
+        """The path of an interpreter that leaves a mark ``python`` and goes on as this one, where it is there, else as
+        python3; None where jobs see no path of the client's."""
+        path = self.folder / "interpreter"
+        lines = ("#!/bin/sh", self.shell("python"), 'if command -v "$0" > /dev/null; then exec "$0" "$@"; fi',
+                 'exec python3 "$@"')  # fmt: skip
+        path.write_text("\n".join(lines).replace('"$0"', shlex.quote(python)) + "\n", encoding="utf-8")
+        path.chmod(0o755)
+        return str(path)
+
     # -- what tests do ---------------------------------------------------------------------------------------------
 
     def count(self, kind: str) -> int:
@@ -142,6 +152,9 @@ class UrlMarks(Marks):
         more = ", sys.stdin.buffer.read()" if what == "mark" else ""
         code = f"{self.python_module()}\n{what}({kind!r}{more})\n"
         return f"{self.python} -c {shlex.quote(code)}"
+
+    def interpreter(self, python: str) -> str | None:
+        return None
 
     def python_module(self) -> str:
         return _URL_MODULE.format(url=self.url, options=self.options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +32,10 @@ class Work:
     body: str
     config: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+
+    def under(self, **config: Any) -> Work:
+        """The same with these keys in its job config besides."""
+        return replace(self, config={**self.config, **config})
 
 
 class Works:
@@ -89,6 +93,16 @@ class Works:
     def tells_variables(self, names: Sequence[str]) -> Work:
         """Leaves ``told`` with the values of these variables of its environment, a NUL after each."""
         self._leave_out("tells_variables")
+
+    def fails_telling(self, names: Sequence[str]) -> Work:
+        """Leaves ``told`` with the values of these variables (``(unset)`` for one that is not there), the folder that
+        AIFLOW_WORK_FOLDER leads to, the folder that it is in (both without symbolic links), and ``new``, or ``old``
+        where a file ``kit.left`` is in it, a NUL after each; makes that file, and exits with 1."""
+        self._leave_out("fails_telling")
+
+    def tells_properties(self, names: Sequence[str]) -> Work:
+        """Leaves ``told`` with these properties of its job config, a NUL after each."""
+        self._leave_out("tells_properties")
 
     def tells_itself(self) -> Work:
         """Leaves ``cmdline`` and ``environ`` from its /proc/PID, and ``cwd``."""
@@ -161,6 +175,18 @@ class CommandWorks(Works):
         values = " ".join(f'"${{{name}-(unset)}}"' for name in names)
         return self._script(self.marks.shell("told", f'printf "%s\\0" {values}'))
 
+    def fails_telling(self, names: Sequence[str]) -> Work:
+        values = " ".join(f'"${{{name}-(unset)}}"' for name in names)
+        tells = f'printf "%s\\0" {values} "$there" "$here" "$left"'
+        return self._script(
+            'here=$(pwd -P); there=$(cd "$AIFLOW_WORK_FOLDER" && pwd -P); left=new; [ ! -e kit.left ] || left=old',
+            ": > kit.left", self.marks.shell("told", tells), "exit 1",
+        )  # fmt: skip
+
+    def tells_properties(self, names: Sequence[str]) -> Work:
+        values = " ".join(f"{{properties.{name}}}" for name in names)
+        return self._script(self.marks.shell("told", f'printf "%s\\0" {values}'))
+
     def tells_itself(self) -> Work:
         return self._script(
             self.marks.shell("cmdline", "cat /proc/$$/cmdline"),
@@ -214,6 +240,12 @@ class PythonWorks(Works):
 
     def tells_variables(self, names: Sequence[str]) -> Work:
         return self._call("tells_variables", list(names))
+
+    def fails_telling(self, names: Sequence[str]) -> Work:
+        return self._call("fails_telling", list(names))
+
+    def tells_properties(self, names: Sequence[str]) -> Work:
+        return self._call("tells_properties", list(names))
 
     def tells_itself(self) -> Work:
         return self._call("tells_itself")

@@ -28,6 +28,7 @@ WAITING = "test_waiting_costs_nothing"
 ELSEWHERE = "test_another_process_learns_of_a_failure"
 COPIED = "test_a_config_is_copied_whole"
 LOST = "test_what_is_lost_is_not_finished"
+WHO = "test_a_job_sees_who_it_is"
 WAITS = "test_a_job_that_waits_can_be_stopped"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
@@ -134,6 +135,12 @@ WRONG = [
     ("wrong_by_hand", "SaysItRuns", WAITS, "are recorded as RUNNING"),
     ("wrong_by_hand", "StopJobDoesNothing", "test_stop_comes_twice", "its handler says RUNNING afterwards"),
     ("wrong_base", "CleansEveryFolder", "test_a_stop_is_one_job_s", "recorded as"),
+    ("wrong_base", "HidesWhoItIs", WHO, "see as AIFLOW_JOB and AIFLOW_ATTEMPT"),
+    ("wrong_durable", "TellsNobody", WHO, "see as AIFLOW_JOB and AIFLOW_ATTEMPT"),
+    ("wrong_base", "OneFolderForRetries", WHO, "a file that an earlier attempt"),
+    ("wrong_base", "CheckpointsForEachAttempt", WHO, "one for all attempts of a job"),
+    ("wrong_base", "TakesCommandsAsTheyAre", "test_a_job_gets_its_properties", "and the job sees"),
+    ("wrong_durable", "IgnoresPython", "test_python_is_the_one_asked_for", "was not run by it"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.

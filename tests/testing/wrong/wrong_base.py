@@ -400,3 +400,32 @@ class CleansEveryFolder(RightBase):
     def cleanup_job(self, job):
         for folder in Path(job.job_context.run_folder).glob("jobs/*/*/work/*"):
             folder.unlink()
+
+
+class HidesWhoItIs(RightBase):
+    """What is configured, and no more."""
+
+    def run(self, job, **options):
+        env = {name: value for name, value in os.environ.items() if not name.startswith("AIFLOW_")}
+        return super().run(job, env=env)
+
+
+class OneFolderForRetries(RightBase):
+    def run(self, job, **options):
+        folder = Path(job.job_context.work_folder).parent / "shared"
+        folder.mkdir(exist_ok=True)
+        return super().run(job, cwd=folder, env={**os.environ, "AIFLOW_WORK_FOLDER": str(folder)})
+
+
+class CheckpointsForEachAttempt(RightBase):
+    def run(self, job, **options):
+        return super().run(job, env={**os.environ, "AIFLOW_CHECKPOINT_DIR": os.environ["AIFLOW_WORK_FOLDER"]})
+
+
+class TakesCommandsAsTheyAre(RightBase):
+    """What stands in braces is not filled in."""
+
+    def generate(self, sub_graph, project_desc):
+        commands = [node.properties["command"] for node in sub_graph.nodes]
+        lines = [command if isinstance(command, str) else self.joined(command) for command in commands]
+        return Job(sub_graph.config, "\n".join(lines) + "\n")

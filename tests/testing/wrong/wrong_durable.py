@@ -8,6 +8,7 @@ import random
 import re
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -351,3 +352,14 @@ class UnknownIsFinished(RightDurable):
             if not attempts.supervisor_of(native_id).known(attempts.process_id(native_id)):
                 yield af.AttemptEvent(native_id, af.JobState.FINISHED, exit_code=0)
         yield from attempts.watch(native_ids, since)
+
+
+class TellsNobody(RightDurable):
+    def _variables(self, job):
+        return {"PWD": super()._variables(job)["PWD"]}
+
+
+class IgnoresPython(RightDurable):
+    def _argv(self, job):
+        argv = super()._argv(job)
+        return [sys.executable, *argv[1:]] if job.bundle.needs_runner else argv
