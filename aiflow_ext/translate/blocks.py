@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.translate.config import WorkflowConfig
-from aiflow_ext.translate.layers import EVERY_JOB
 
 ALIKE = 0.8  # of difflib: less is another name
 
@@ -26,18 +25,13 @@ def check_blocks(
     """
     problems = []
     installed: Collection[str] | None = None
-    for key, entry, jobs in config.entries():
-        blocks = entry.value.get("platforms")
-        if not isinstance(blocks, dict):
-            continue
+    for title, blocks, jobs in config.blocks():
         installed = known() if installed is None else installed
         unknown = [name for name in blocks if isinstance(name, str) and name not in installed]
         used = {platforms[job].lower(): platforms[job] for job in jobs if job in platforms}
         for name in unknown:
             near = difflib.get_close_matches(name.lower(), used, 1, ALIKE)
             if near and used[near[0]] not in blocks:
-                title = f'"{EVERY_JOB}"' if key == EVERY_JOB else f"{key!r}"
                 message = f"the block {name!r} in 'platforms' of {title} is read for no job: there is no such platform"
-                where = entry.at("platforms").where((name,))
-                problems.append(Problem(message, where, f"did you mean {used[near[0]]!r}?"))
+                problems.append(Problem(message, blocks[name], f"did you mean {used[near[0]]!r}?"))
     return problems

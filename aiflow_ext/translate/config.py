@@ -51,14 +51,26 @@ class WorkflowConfig:
         fitting = {key for job in jobs for key in patterns.fitting(job)}
         return [key for key in self.unused if key not in fitting and key not in jobs]
 
-    def entries(self) -> Iterator[tuple[str, Located, list[str]]]:
-        """Each key of the file, what it holds, and the jobs that it speaks of."""
+    def blocks(self) -> Iterator[tuple[str, dict[Any, str], list[str]]]:
+        """All that holds blocks of platforms: what it is called, where each block stands, and the jobs it speaks of."""
         jobs: dict[str, list[str]] = {EVERY_JOB: list(self.jobs)}
         for job, keys in self._fitting.items():
             for key in keys:
                 jobs.setdefault(key, []).append(job)
-        for key in self._source.value:
-            yield key, self._source.at(key), jobs.get(key, [])
+        for key, entry in self._source.value.items():
+            blocks = entry.get("platforms")
+            if isinstance(blocks, dict):
+                part = self._source.at(key).at("platforms")
+                yield (
+                    f'"{key}"' if is_pattern(key) else repr(key),
+                    {name: part.where((name,)) for name in blocks},
+                    jobs.get(key, []),
+                )
+        for setting in self._settings.given:
+            if setting.path[0] == "platforms":
+                names = setting.path[1:2] or setting.value.value or ()
+                told = [job for job in self.jobs if setting in self._settings.of(job)]
+                yield "the option", dict.fromkeys(names, setting.said), told
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""
@@ -314,8 +326,11 @@ def _entries(source: Located, problems: list[Problem]) -> Located:
     mark = Mark(source.mark.place)
     for key, entry in source.value.items():
         where = source.where((key,))
-        if not isinstance(key, str) or not key:
-            problems.append(Problem(f"a job's name is text, not {key!r}", where, "put it in quotes"))
+        if not isinstance(key, str):
+            hint = "put it in quotes: YAML reads it as something else"
+            problems.append(Problem(f"a job's name is text, not {given(key)}", where, hint))
+        elif not key:
+            problems.append(Problem("a job's name must not be empty", where, "write its name, or a pattern"))
         elif entry is None or isinstance(entry, dict):
             value[key], mark.children[key] = entry or {}, source.mark.children[key]
             _check_blocks(Located(value[key], mark.children[key], source.file), key, problems)
@@ -323,7 +338,8 @@ def _entries(source: Located, problems: list[Problem]) -> Located:
             hint = "write its keys under it: platform, engine, ..."
             if is_common(key):
                 hint = f'{key} belongs under a job\'s name, or under "*" for every job'
-            problems.append(Problem(f"job {key!r} must be a mapping, not {given(entry)}", where, hint))
+            title = f'"{key}"' if is_pattern(key) else f"job {key!r}"
+            problems.append(Problem(f"{title} must be a mapping, not {given(entry)}", where, hint))
     return Located(value, mark, source.file)
 
 
@@ -331,7 +347,7 @@ def _check_blocks(entry: Located, job: str, problems: list[Problem]) -> None:
     if entry.value.get("platforms") is None:
         return
     blocks = entry.at("platforms")
-    title = f'"{EVERY_JOB}"' if job == EVERY_JOB else f"job {job!r}"
+    title = f'"{job}"' if is_pattern(job) else f"job {job!r}"
     hint = "write platforms: {kubernetes: {image: ...}}"
     if not isinstance(blocks.value, dict):
         problems.append(Problem(f"{title}: 'platforms' must be a mapping of platforms", blocks.where(), hint))

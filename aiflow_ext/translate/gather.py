@@ -19,7 +19,8 @@ def gathered(problems: Iterable[Problem]) -> list[Problem]:
     Of one kind are those that differ in the name of a job or node alone, and those at one place that differ in any
     names.
     """
-    found = _folded([[each] for each in problems], _at_one_place)
+    different = {(each.message, each.where): each for each in problems}
+    found = _folded([[each] for each in different.values()], _at_one_place)
     return [_told(group) for group in _folded(found, _of_another_job)]
 
 

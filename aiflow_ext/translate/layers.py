@@ -231,8 +231,9 @@ class Settings:
     """The command line's settings, to be laid over the jobs that they speak of: ``*``, then patterns, then names."""
 
     def __init__(self, settings: Iterable[Setting]) -> None:
+        self.given = tuple(settings)
         self._by_key: dict[str, list[Setting]] = {}
-        for each in settings:
+        for each in self.given:
             self._by_key.setdefault(each.job, []).append(each)
         self._patterns = Patterns(key for key in self._by_key if is_pattern(key) and key != EVERY_JOB)
 

@@ -17,6 +17,7 @@ from aiflow_ext.translate.signature import Signature, signature_of
 T = TypeVar("T")
 Path = Sequence[Any]
 TELLS = " is not a key of "
+LATEST = 100  # problems
 
 
 def structure(
@@ -46,7 +47,8 @@ def report(
     items: Iterable[Item], what: Callable[[Path], str], where: Callable[[Path], str], problems: list[Problem]
 ) -> None:
     """Append the mistakes to ``problems``, each with its place; what several jobs share is told once."""
-    known = {(each.message.partition(TELLS)[0], each.where) for each in problems}
+    # The latest alone: what jobs share each of them would tell again, and ten thousand jobs may each have their own.
+    known = {(each.message.partition(TELLS)[0], each.where) for each in problems[-LATEST:]}
     for path, message, hint in items:
         subject = f"{what(path)}: {dotted(path)!r}" if path else what(path)
         problem = Problem(f"{subject} {message}", where(path), hint)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
 from aiflow_ext.run.plan import make_plan
 from aiflow_ext.run.render import render
+from aiflow_ext.run.stored import StoredPlan, plan_to_data
 
 SWEEP = 'for number in range(1500):\n    with af.job(f"train-{number}"): af.cmd("true")'
 TWO = """\
@@ -187,6 +190,27 @@ def test_the_block_of_a_misspelled_platform_is_told(project, config, where):
     assert place == where
     assert "is read for no job" in message
     assert hint == "did you mean 'local'?"
+
+
+def test_the_block_of_a_misspelled_platform_in_an_option_is_told(project):
+    project.jobs('with af.job("a"): af.cmd("true")', "a: {}\n")
+    option = "a.platforms.locl.retries=1"
+    assert [(where, hint) for where, _, hint in refused(project, sets=[option])] == [
+        (f"--set {option}", "did you mean 'local'?")
+    ]
+    assert list(make_plan(project.root, sets=["a.platforms.slurm.retries=1"]).jobs) == ["a"]
+
+
+def test_what_was_a_default_is_as_fixed_for_a_stored_run_as_what_was_said(project):
+    project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.python(len, "")', "b: {platform: local}\n")
+    data = plan_to_data(make_plan(project.root))
+    stored = json.loads(json.dumps({key: value for key, value in data.items() if key != "jobs"}))
+    jobs = json.loads(json.dumps(data["jobs"]))
+    plan = StoredPlan(stored, lambda names: jobs if names is None else {name: jobs[name] for name in names}).whole()
+    assert [(job.config.platform, job.config.engine) for job in plan.jobs.values()] == [
+        ("local", "cmd_line"), ("local", "python"),
+    ]  # fmt: skip
+    assert stored["defaults"] == {"a": ["platform", "engine"], "b": ["engine"]}
 
 
 def test_the_block_of_a_platform_that_is_not_here_can_stay(project):

@@ -274,16 +274,20 @@ def test_every_mistake_is_told_at_once() -> None:
 
 
 def test_config_keys_that_fit_no_job_are_named_with_their_neighbours() -> None:
-    problems = check_keys(["trian", "zebra", "trian-*"], ["train", "report"], lambda key: f"w.yaml:{len(key)}")
+    problems = check_keys(
+        ["trian", "zebra", "trian-*", "REPORT"], ["train", "report"], lambda key: f"w.yaml:{len(key)}"
+    )
     assert [(p.message, p.where) for p in problems] == [
         ("no job of the workflow is called 'trian'", "w.yaml:5"),
         ("no job of the workflow is called 'zebra'", "w.yaml:5"),
         ("no job of the workflow fits 'trian-*'", "w.yaml:7"),
+        ("no job of the workflow is called 'REPORT'", "w.yaml:6"),
     ]
     assert [problem.hint for problem in problems] == [
         "did you mean 'train'?",
         "the workflow's jobs are 'train', 'report'",
         "did you mean 'train'?",
+        "did you mean 'report'?",
     ]
 
 

@@ -404,6 +404,18 @@ def test_everything_wrong_in_the_file_and_on_the_command_line_is_told_at_once(lo
     assert "under a job's name" in problems[3]
 
 
+def test_a_key_that_is_no_name_is_told_in_yamls_words(load: Load) -> None:
+    problems = refused(load, '2: {}\ntrue: {}\n~: {}\n"": {}\n"a*": [x]\n"*": 3\n')
+    assert [problem.split("\n")[0] for problem in problems] == [
+        "workflow.yaml:1: a job's name is text, not the number 2",
+        "workflow.yaml:2: a job's name is text, not true",
+        "workflow.yaml:3: a job's name is text, not nothing",
+        "workflow.yaml:4: a job's name must not be empty",
+        'workflow.yaml:5: "a*" must be a mapping, not a list',
+        'workflow.yaml:6: "*" must be a mapping, not the number 3',
+    ]
+
+
 def test_problems_can_be_gathered_with_those_of_others(load: Load, tmp_path: Path) -> None:
     (tmp_path / "workflow.yaml").write_text("a: 3\nb: {}\n")
     problems: list[Problem] = []
