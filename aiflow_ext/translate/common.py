@@ -200,6 +200,8 @@ _PERIODIC_KEYS = {
 
 
 def _periodic(part: Located) -> PeriodicConfig:
+    if isinstance(part.value, PeriodicConfig):  # a plugin's own default
+        part = Located(part.value.to_json(), part.mark, part.file)
     if not isinstance(part.value, Mapping):
         raise Misfit(f"must be a mapping, not {given(part.value)}", 'write {cron: "0 3 * * *"} or {interval: 10m}')
     values: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, cast
 
-from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.translate.check import listed, near
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, checked, common_values, is_common
@@ -195,8 +195,7 @@ class Structurer:
 
     def structure(self, config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
         """As :func:`structure_config`."""
-        # What an author's own __init__ makes of a job's name is not ours to know, nor what its attributes hold.
-        if config_type.__init__ is not BaseJobConfig.__init__ or signature_of(cast(Any, config_type)).attributes:
+        if not _made_by_the_host(config_type):
             return structure_config(config_type, layer, problems)
         said = config_type, repr(layer.value)
         first = self._made.get(said)
@@ -210,6 +209,16 @@ class Structurer:
             made.job_name = layer.job
         made.properties, made.env = copy.deepcopy(first.properties), copy.deepcopy(first.env)
         return made
+
+
+def _made_by_the_host(config_type: type[Any]) -> bool:
+    """Whether all that a config holds is known here: neither an author's own ``__init__`` nor attributes of theirs."""
+    if config_type.__init__ is not BaseJobConfig.__init__:
+        return False
+    try:
+        return not signature_of(cast(Any, config_type)).attributes
+    except TypeError:  # told where it is structured
+        return False
 
 
 def check_common(layer: Layer, problems: list[Problem]) -> None:
@@ -296,7 +305,11 @@ def _set_common(made: Any, values: Mapping[str, Any]) -> list[Item]:
     wrong: list[Item] = []
     for name in NAMES:
         there = getattr(made, name, None)
-        value = values[name] if name in values else _default(name, there)
+        try:
+            value = values[name] if name in values else _default(name, there)
+        except Misfit as misfit:
+            wrong += misfit.under(_key_of(name))
+            continue
         if isinstance(value, Mapping):
             # What an author added of their own to a map stays.
             value = {**there, **value} if isinstance(there, Mapping) else dict(value)
@@ -311,12 +324,17 @@ def _set_common(made: Any, values: Mapping[str, Any]) -> list[Item]:
 
 
 def _default(name: str, there: Any) -> Any:
-    """A common value that nobody gave: the author's own, in the type that the host relies on."""
+    """A common value that nobody gave: the author's own, in the type that the host relies on.
+
+    Raises Misfit for a period that no scheduler could keep.
+    """
     if there is None:
         return getattr(BaseJobConfig, name)
     try:
         return checked(_key_of(name), there)
     except Misfit:
+        if isinstance(there, PeriodicConfig):
+            raise
         return there
 
 

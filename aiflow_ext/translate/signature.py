@@ -82,6 +82,12 @@ def _attributes(cls: type) -> Iterator[tuple[str, Parameter]]:
             default = getattr(cls, name, REQUIRED)
             if name.startswith("_") or callable(getattr(type(default), "__get__", None)):
                 continue
+            maker = type(default).__module__.partition(".")[0]
+            if type(default).__name__ in ("_CountingAttr", "Field") and maker in ("attr", "dataclasses"):
+                decorator = "@attrs.define" if maker == "attr" else "@dataclasses.dataclass"
+                raise TypeError(
+                    f"{base.__name__}.{name} is a field of a class that is not decorated: write {decorator}"
+                )
             kind = _resolved(annotation, None, base, cls)
             # What belongs to the class alone is no key.
             if not {ClassVar, Final} & {kind, typing.get_origin(kind)}:

@@ -17,6 +17,7 @@ from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.jsonable import dumps, loads
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.config import (
+    Structurer,
     WorkflowConfig,
     check_common,
     load_workflow_config,
@@ -601,6 +602,32 @@ def test_a_common_key_that_is_wrong_is_named(load: Load, key: str, text: str, pa
     problems: list[Problem] = []
     check_common(config.layered("train"), problems)
     assert [f"{each.where}: {each.message}" for each in problems] == [problem]
+
+
+class Nightly(BaseJobConfig):
+    def __init__(self, cron: str = "0 3 * * *") -> None:
+        self.periodic_config = PeriodicConfig(cron)
+
+
+class Forgotten(BaseJobConfig):
+    tags: list[str] = attrs.field(factory=list)
+
+
+def test_a_plugins_own_period_is_checked_too(load: Load) -> None:
+    assert typed(load(job()), kind=Nightly).periodic_config == PeriodicConfig("0 3 * * *")
+    [problem] = wrong(load(job(cron="0 0 3 * * *")), kind=Nightly)
+    assert "'periodic.cron' must be a cron expression of five fields" in problem
+
+
+def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
+    [problem] = wrong(load(job()), kind=Forgotten)
+    made = Structurer()
+    problems: list[Problem] = []
+    assert made.structure(Forgotten, load(job()).layered("train"), problems) is None
+    assert f"{problems[0].where}: {problems[0].message}" == problem
+    assert problem == (
+        "workflow.yaml:1: job 'train': Forgotten.tags is a field of a class that is not decorated: write @attrs.define"
+    )
 
 
 def test_a_cron_expression_with_seconds_and_a_year_is_told_without_them(load: Load) -> None:

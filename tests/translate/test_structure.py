@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 import aiflow_ext as af
 from aiflow_ext.model.errors import Problem
+from aiflow_ext.translate.signature import signature_of
 from aiflow_ext.translate.structure import structure
 
 if typing.TYPE_CHECKING:
@@ -762,6 +763,22 @@ def test_annotated_attributes_stand_for_an_init() -> None:
 def test_annotated_attributes_are_checked_like_arguments(data: dict[str, Any], words: str) -> None:
     _, [problem] = tried(Attributes, data)
     assert words in problem.message
+
+
+class ForgotAttrs(af.BaseJobConfig):
+    tags: list[str] = attrs.field(factory=list)
+
+
+class ForgotDataclass(af.BaseJobConfig):
+    tags: list[str] = dataclasses.field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("cls", "decorator"), [(ForgotAttrs, "@attrs.define"), (ForgotDataclass, "@dataclasses.dataclass")]
+)
+def test_a_field_of_a_class_that_nobody_decorated_is_named(cls: Any, decorator: str) -> None:
+    with pytest.raises(TypeError, match=rf"{cls.__name__}\.tags is a field .* write {decorator}"):
+        signature_of(cls)
 
 
 class Unwritable:
