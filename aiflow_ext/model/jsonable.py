@@ -90,24 +90,31 @@ class Jsonable:
         return f"{type(self).__name__}({shown})"
 
 
-def _attributes(value: Jsonable) -> dict[str, Any]:
+def _attributes(value: Any) -> dict[str, Any]:
     """Everything that is set on the object itself: in its ``__dict__`` and in its slots."""
     found = dict(getattr(value, "__dict__", {}))
-    for base in type(value).__mro__:
+    for name, slot in _slots(type(value)):
+        try:
+            found.setdefault(name, slot.__get__(value))  # not by getattr, which may compute what is not there
+        except AttributeError:  # not set
+            continue
+    if "_attrs_cached_hash" in found:
+        found["_attrs_cached_hash"] = None  # the hash of a text is another one in the next process
+    return found
+
+
+@cache
+def _slots(cls: Any) -> list[tuple[str, MemberDescriptorType]]:
+    """The slots of a class and its bases, by the names that attributes have on the object."""
+    found = []
+    for base in cls.__mro__:
         slots = base.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if name in ("__dict__", "__weakref__"):
-                continue
             if name.startswith("__") and not name.endswith("__"):  # private: kept under its mangled name
                 name = f"_{base.__name__.lstrip('_')}{name}"
             slot = base.__dict__.get(name)
-            if isinstance(slot, MemberDescriptorType):  # not by getattr, which may compute what is not there
-                try:
-                    found.setdefault(name, slot.__get__(value))
-                except AttributeError:  # not set
-                    continue
-    if "_attrs_cached_hash" in found:
-        found["_attrs_cached_hash"] = None  # the hash of a text is another one in the next process
+            if isinstance(slot, MemberDescriptorType):
+                found.append((name, slot))
     return found
 
 

@@ -8,9 +8,9 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, MutableSet, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableSet, Sequence, Set
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -40,21 +40,39 @@ Item = tuple[Place, str, str | None]
 
 def fit(value: Any, kind: Any) -> Any:
     """``value`` as an object of type ``kind``. Raises Misfit with everything that does not fit."""
-    kind = _unwrapped(kind)
-    if _is_anything(kind):
-        return value
-    if not writable(kind):
-        raise Misfit(f"has the type {describe(kind)}, which a file cannot hold", INSTEAD)
-    if form_of(kind) is not None:
-        return _written(value, kind)
     try:
-        return _converter().structure(value, kind)
+        how, bare = _how(kind)
+    except TypeError:  # what cannot be hashed: Annotated with a list
+        how, bare = _how.__wrapped__(kind)
+    try:
+        return how(value, bare)
     except Misfit:
         raise
     except Exception as error:
         if type(error).__name__ == "StructureHandlerNotFoundError":
-            raise Misfit(f"has the type {describe(kind)}, which a file cannot hold", INSTEAD) from error
+            raise Misfit(*_refusal(kind)) from error
         raise Misfit(f"does not fit: {error}") from error
+
+
+@lru_cache(maxsize=512)
+def _how(kind: Any) -> tuple[Callable[[Any, Any], Any], Any]:
+    """What fits a value to ``kind``, and the type that is given to it."""
+    bare = _unwrapped(kind)
+    if _is_anything(bare):
+        return (lambda value, _: value), bare
+    if not writable(bare):
+        return _refuse, bare
+    if form_of(bare) is not None:
+        return _written, bare
+    return _converter().get_structure_hook(bare), bare
+
+
+def _refuse(value: Any, kind: Any) -> Any:
+    raise Misfit(*_refusal(kind))
+
+
+def _refusal(kind: Any) -> tuple[str, str]:
+    return f"has the type {describe(kind)}, which a file cannot hold", INSTEAD
 
 
 INSTEAD = (
