@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cache
 from math import inf, isfinite, nan
 from types import MemberDescriptorType
-from typing import Any, ClassVar, SupportsIndex, TypeVar
+from typing import Any, ClassVar, SupportsIndex, TypeVar, cast
 
 from aiflow_ext.model.errors import DataError
 
@@ -92,8 +92,8 @@ class Jsonable:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Everything that is set on the object itself: in its ``__dict__`` and in its slots."""
-    found = dict(getattr(value, "__dict__", {}))
-    for name, slot in _slots(type(value)):
+    found, cls = dict(getattr(value, "__dict__", {})), cast(Any, type(value))
+    for name, slot in _slots(cls):
         try:
             found.setdefault(name, slot.__get__(value))  # not by getattr, which may compute what is not there
         except AttributeError:  # not set
