@@ -2,7 +2,8 @@
 
 For plugin authors: ``bundle.build_bundle`` (project archive and payload), ``command.plan_command`` (a command with its
 names put in), ``environment.job_environment`` (what a job can see), ``exit_script.exit_script`` (a shell script that
-records an exit code). ``runner`` is what runs inside the job.
+records an exit code); for an engine of one's own ``edges`` (where inputs and outputs are) and ``artifacts`` (read and
+write them). ``runner`` is what runs inside the job.
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from weakref import WeakKeyDictionary
 
 from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
+from aiflow_ext.engines.edges import inputs_of, output_url
 from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import dumps
-from aiflow_ext.model.names import artifact_key, artifact_url
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.pickles import modules_named
 from aiflow_ext.translate.split import find_cycle
@@ -55,16 +55,14 @@ class Bundle:
     def payload(self, context: JobContext) -> bytes:
         """What the runner is given: the steps, where their inputs are and where their outputs go. JSON."""
         graph = self.sub_graph
-        sources = {(edge.target, edge.input): edge for edge in (*graph.edges, *graph.inputs)}
+        given = inputs_of(graph, context)
         leaving = set(graph.outputs)
         steps = []
         for node in self.steps:
-            inputs: list[dict[str, Any]] = []
-            while (edge := sources.get((str(node.instance_id), len(inputs)))) is not None:
-                if edge.source in graph.nodes:
-                    inputs.append({"node": edge.source, "output": edge.output})
-                else:
-                    inputs.append({"url": context.inputs.get(artifact_key(edge.source, edge.output), "${upstream}")})
+            inputs = [
+                {"url": each.url} if each.node is None else {"node": each.node, "output": each.output}
+                for each in given[str(node.instance_id)]
+            ]
             steps.append({"id": node.instance_id, "kind": node.kind, "inputs": inputs, "properties": node.properties,
                           "saves": self._saves(node, context),
                           "read": node.kind == "cmd_line" or node.instance_id in leaving})  # fmt: skip
@@ -84,11 +82,10 @@ class Bundle:
 
         A python value that no job reads is kept only where it is a file: the run's results.
         """
-        base, job, attempt = context.artifacts_url or "", context.job_name or "", context.attempt or 1
         if node.kind != "cmd_line":
-            return {"value": artifact_url(base, job, attempt, str(node.name))}
+            return {"value": output_url(node, context)}
         outputs = [name for name, value in node.properties.get("names", {}).items() if isinstance(value, OutputFile)]
-        return {name: artifact_url(base, job, attempt, str(node.name), name) for name in outputs}
+        return {name: output_url(node, context, name) for name in outputs}
 
     def command(self) -> list[list[str]]:
         """The argument vectors of a cmd_line job that needs no runner, one a node, to be run one after the other."""

@@ -1,0 +1,49 @@
+"""What docs/plugins.md shows authors: an engine of one's own, and how marked processes are ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import aiflow_ext as af
+
+DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
+
+
+def shown(beginning: str) -> str:
+    """The code of docs/plugins.md that begins so."""
+    (block,) = [
+        text for text in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S) if text.startswith(beginning)
+    ]
+    return block
+
+
+def test_the_engine_that_the_docs_show_reads_and_writes_artifacts(project, run_json, cli_env, tmp_path):
+    site = tmp_path / "site"
+    info = site / "aiflow_ext_sqlite-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "aiflow_ext_sqlite.py").write_text(shown("# aiflow_ext_sqlite.py"))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aiflow-ext-sqlite\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[aiflow_ext.job_plugins]\nlocal.sqlite = aiflow_ext_sqlite:SqliteJobPlugin\n"
+    )
+    python = "{platform: local, engine: python}"
+    config = f"fetch: {python}\nsum: {{platform: local, engine: sqlite}}\nshow: {python}\n"
+    project.write(workflow_py=shown("# workflow.py"), workflow_yaml=config)
+    record = run_json(project, env={**cli_env, "PYTHONPATH": str(site)})
+    assert record["exit"] == 0, record
+    assert project.log("show") == b"[(8,)]\n"
+
+
+def test_the_lines_of_the_docs_end_what_carries_an_attempts_mark(tmp_path):
+    context = af.JobContext(run_id="run", native_id=str(tmp_path))
+    env = {**os.environ, "AIFLOW_MARK": f"run:{tmp_path}"}
+    with subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True) as process:
+        try:
+            exec(shown("from aiflow_ext.engines.environment import"), {"job": SimpleNamespace(job_context=context)})
+            assert process.wait(10) < 0
+        finally:
+            process.kill()
