@@ -88,7 +88,10 @@ class JobPluginSpec:
         after the end; all of these are fine.
 
         :param job: as in submit_job.
+        Order: in an attempt host this comes first, and the handler's own ``stop`` follows; of a durable plugin the
+        handler's ``stop`` comes first, and this follows where that cannot stop the job.
         Raising: logged; the handler's own ``stop`` and, for a supervised job, the end of its process tree follow.
+        UnreachableError: called again later.
         """
 
     @_spec

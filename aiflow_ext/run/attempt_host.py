@@ -32,7 +32,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, CLEANUP_PATIENCE, UNCLEAN, AttemptSpec, stop_grace
 from aiflow_ext.run.generate import generate_job
 from aiflow_ext.run.handler_logs import HandlerLogs
-from aiflow_ext.run.outcome import Outcome, failure, outcome_of, own, running
+from aiflow_ext.run.outcome import Outcome, failure, outcome_of, own, running, takes
 from aiflow_ext.run.silence import Silence
 
 T = TypeVar("T")
@@ -257,7 +257,8 @@ class _AttemptHost:
         yield "stop_job", lambda: hook.stop_job(job=job)
         stop = own(self.handler, "stop") if isinstance(self.handler, AbstractJobHandler) else None
         if stop is not None:
-            yield "the handler's stop()", partial(stop, stop_grace(self.folder))
+            grace = stop_grace(self.folder)
+            yield "the handler's stop()", partial(stop, grace) if takes(stop, grace) else stop
 
 
 def _break_off(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 import sys
 import threading
@@ -12,7 +11,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler
-from aiflow_ext.run.outcome import own
+from aiflow_ext.run.outcome import own, takes
 
 STREAMS = {"stdout": 1, "stderr": 2}
 PAUSE = 0.5  # seconds between two looks at them
@@ -35,7 +34,7 @@ class HandlerLogs:
         self._last = LAST
         self._thread: threading.Thread | None = None
         if self._logs is not None:
-            self._whole = not _takes_offset(self._logs)
+            self._whole = not takes(self._logs, "stdout", 0)
             self._thread = threading.Thread(target=self._follow, daemon=True, name="aiflow-logs")
             self._thread.start()
 
@@ -100,13 +99,3 @@ class HandlerLogs:
 def _say(words: str) -> None:
     with contextlib.suppress(OSError):
         print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
-
-
-def _takes_offset(logs: Any) -> bool:
-    try:
-        inspect.signature(logs).bind("stdout", 0)
-    except TypeError:
-        return False
-    except ValueError:
-        pass
-    return True

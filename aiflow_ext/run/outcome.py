@@ -125,16 +125,21 @@ def own(handler: Any, name: str) -> Callable[..., Any] | None:
     return None if getattr(method, "__func__", None) is getattr(AbstractJobHandler, name) else method
 
 
-def _call(method: Callable[..., Any]) -> Any:
-    from aiflow_ext.model.signature import signature
+def takes(method: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether an author's method can be called with these arguments; it counts as yes where that cannot be told."""
+    import inspect
 
     try:
-        signature(method).bind()
+        inspect.signature(method).bind(*arguments)
+    except TypeError:
+        return False
     except ValueError:
         pass
-    except TypeError:
-        return method(None)  # an author's wait(timeout) without a default
-    return method()
+    return True
+
+
+def _call(method: Callable[..., Any]) -> Any:
+    return method() if takes(method) else method(None)  # an author's wait(timeout) without a default
 
 
 def _kept(
