@@ -847,7 +847,7 @@ class Driver:
             return
         problems: dict[str, Problem] = {}
         for launcher in self._one_a_plugin():
-            for found in _checked(launcher):
+            for found in map(self.plan.located, _checked(launcher)):
                 problems.setdefault(str(found), found)
         if problems:
             raise PlatformError(problems=list(problems.values()))

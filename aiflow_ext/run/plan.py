@@ -83,12 +83,14 @@ class PlannedJob:
         A plugin knows no lines: what it says of a config is about a key, all else about the job's nodes.
         """
         error.problems = tuple(
-            Problem(each.message, self._place(each.message, error), each.hint) if each.where is None else each
+            Problem(each.message, self._place(each.message, isinstance(error, ConfigError)), each.hint)
+            if each.where is None
+            else each
             for each in error.problems
         )
 
-    def _place(self, message: str, error: AiflowError) -> str | None:
-        if self._layer is None or not isinstance(error, ConfigError):
+    def _place(self, message: str, of_config: bool) -> str | None:
+        if self._layer is None or not of_config:
             return self._opened
         words = set(re.findall(r"\w+", message))
         paths: list[tuple[str, ...]] = [(key,) for key in self._layer.value if key in words and key not in _TOO_COMMON]
@@ -125,6 +127,12 @@ class Plan:
     def source(self, node_id: str) -> tuple[str, str]:
         """The job that holds a node, and the node's name in it."""
         return self._source[node_id]
+
+    def located(self, problem: Problem) -> Problem:
+        """What a platform says of a job (``job 'train' asks for ...``) with the place of the key that it speaks of."""
+        named = re.search(r"\bjob '([^']*)'", problem.message)
+        job = self.jobs.get(named[1]) if named and problem.where is None else None
+        return problem if job is None else Problem(problem.message, job._place(problem.message, True), problem.hint)
 
     def restricted(self, only: Collection[str], given: Mapping[str, str]) -> Plan:
         """The plan with these jobs alone, whose other inputs are ``given``."""
@@ -267,7 +275,9 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
 
 def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> None:
     """Raise what was found: mistakes in the project first, and with them every plugin that cannot be had."""
-    together = [*problems, *(problem for error in missing for problem in error.problems)]
+    # That a platform is missing is said of each of its engines, in the same words.
+    lacking = {str(problem): problem for error in missing for problem in error.problems}
+    together = [*problems, *lacking.values()]
     if problems:
         raise ConfigError(problems=gathered(together))
     if missing:

@@ -70,7 +70,7 @@ class WorkflowConfig:
             if setting.path[0] == "platforms":
                 names = setting.path[1:2] or setting.value.value or ()
                 told = [job for job in self.jobs if setting in self._settings.of(job)]
-                yield "the option", dict.fromkeys(names, setting.said), told
+                yield "this option", dict.fromkeys(names, setting.said), told
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""

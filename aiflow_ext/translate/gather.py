@@ -14,13 +14,15 @@ _NAMED = re.compile(r"\b(job|node|called|fits) '[^']*'")
 
 
 def gathered(problems: Iterable[Problem]) -> list[Problem]:
-    """``problems`` in their order, with more than a few of one kind as one.
+    """``problems`` in their order, with more than a few of one kind as one, and any that say the same of one place.
 
     Of one kind are those that differ in the name of a job or node alone, and those at one place that differ in any
     names.
     """
-    different = {(each.message, each.where): each for each in problems}
-    found = _folded([[each] for each in different.values()], _at_one_place)
+    same: dict[Hashable, list[Problem]] = {}
+    for each in problems:
+        same.setdefault((each.message, each.where), []).append(each)
+    found = _folded(list(same.values()), _at_one_place)
     return [_told(group) for group in _folded(found, _of_another_job)]
 
 

@@ -32,6 +32,8 @@ PLUGIN = """
 
         @af.hookimpl
         def check_platform(self):
+            if os.environ.get("CHECK") == "timeout":
+                return [af.model.errors.Problem("job 'job' asks for a timeout that the queue never allows")]
             if "CHECK" in os.environ:
                 raise ConnectionError("nobody there")
             return []
@@ -88,3 +90,10 @@ def test_a_check_of_the_platform_that_raises_is_a_problem_of_the_platform(projec
     assert done.returncode == 6
     assert "the platform's check failed: ConnectionError: nobody there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_platform_says_of_a_job_has_the_place_of_the_key_it_speaks_of(project, cli, cli_env, busy):
+    project.jobs('with af.job("job"): af.cmd("true")', "job:\n  platform: busy\n  timeout: 100d\n")
+    done = cli("run", project.root, env={**cli_env, "CHECK": "timeout"})
+    assert done.returncode == 6
+    assert "workflow.yaml:3: job 'job' asks for a timeout" in done.stderr

@@ -39,6 +39,13 @@ def test_one_line_that_makes_many_nodes_is_told_once() -> None:
     assert len(told(*nodes)) == 1
 
 
+def test_the_same_words_of_the_same_line_are_told_once_with_how_often() -> None:
+    assert told(*[("outputs 'q' and 'r' of node 'cmd' are both called 'a'", "w.py:3")] * 2, ("other", "w.py:3")) == [
+        "w.py:3: outputs 'q' and 'r' of node 'cmd' are both called 'a' (and 1 more like this)",
+        "w.py:3: other",
+    ]
+
+
 def test_one_mistake_at_many_places_names_some_of_the_places() -> None:
     places = [("nothing provides the platform 'lokal'", f"w.yaml:{line}") for line in range(1, 41)]
     (only,) = told(*places)
