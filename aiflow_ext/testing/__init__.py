@@ -10,7 +10,7 @@ Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks;
 room. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
-    base, given, stopping the tests of the level base
+    base, given, stopping, cleaning the tests of the level base
     durable, logs, events  those of the level durable
     cluster        ClusterConformance: the same with the level cluster
     killing        the tests that kill the client, and the counting of executions

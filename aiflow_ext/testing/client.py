@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -31,7 +32,7 @@ from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place
-from aiflow_ext.testing.watching import Watching
+from aiflow_ext.testing.watching import Made, Watching
 from aiflow_ext.translate.state import state_folder
 
 _plugin: ResolvedPlugin | None = None
@@ -76,6 +77,7 @@ class ClientSide:
         self._thread: threading.Thread | None = None
         self._raised: BaseException | None = None
         self._occupied = 0.0, 0.0
+        self._made: Made | None = None
         temporary = root / "tmp"
         os.environ["TMPDIR"] = str(temporary)
         tempfile.tempdir = None
@@ -278,6 +280,20 @@ class ClientSide:
         if self._thread.is_alive():
             raise TimeoutError(f"submit_job has not returned within {seconds:g} s")
         return None if self._raised is None else f"{type(self._raised).__name__}: {self._raised}"
+
+    def do_heed_files(self) -> None:
+        """From now on know which files this process makes."""
+        if self._made is None:
+            self._made = Made()
+
+    def do_left(self) -> dict[str, Any]:
+        """The files that it has made, outside of the runs' folders, and that are there; and what it holds."""
+        assert self._made is not None
+        gc.collect()
+        runs = f"{state_folder(self.project)}{os.sep}"
+        made = sorted(path for path in self._made.paths if not path.startswith(runs) and os.path.lexists(path))
+        descriptors = len(os.listdir("/proc/self/fd"))
+        return {"files": made, "descriptors": descriptors, "threads": threading.active_count()}
 
     # -- generate and render ----------------------------------------------------------------------------------------
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import pytest
 
 from aiflow_ext.testing.base import BaseLevel
+from aiflow_ext.testing.cleaning import Cleaning
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.durable import SECRET, DurableLevel
 from aiflow_ext.testing.given import Given
 from aiflow_ext.testing.killing import KillLoop
 from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.report import LEVELS, PROPERTY
-from aiflow_ext.testing.stopping import Stopping
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
 from aiflow_ext.testing.zygote import Nursery, Zygote
@@ -27,7 +27,7 @@ _DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
 
 
 class JobPluginConformance(
-    KillLoop, DurableLevel, Stopping, Given, BaseLevel
+    KillLoop, DurableLevel, Cleaning, Given, BaseLevel
 ):  # pytest runs those of the last one first
     """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
 

@@ -95,3 +95,38 @@ def files_below(*folders: Path) -> set[str]:
             if "__pycache__" not in path.parts:
                 found.add(str(path))
     return found
+
+
+PLACES = ("/tmp", "/var/tmp", "/dev/shm", "~", "~/.cache")
+SMALL = 1 << 20  # bytes of a file that is looked into
+
+
+def entries() -> set[str]:
+    """What is in the folders where programs leave files behind, whatever TMPDIR says."""
+    found = set()
+    for place in PLACES:
+        with contextlib.suppress(OSError):
+            found |= {entry.path for entry in os.scandir(os.path.expanduser(place))}
+    return found
+
+
+def named(paths: Collection[str], words: Collection[str], root: Path) -> list[str]:
+    """Which of these have one of these words in their names or in them: others leave files there too."""
+    found = []
+    for path in sorted(paths):
+        if root.is_relative_to(path) or path.startswith(f"{root}/"):
+            continue
+        files = [path]
+        for folder, _, names in os.walk(path):
+            files += [os.path.join(folder, name) for name in names][:100]
+        if any(word in file for word in words for file in files) or any(_holds(file, words) for file in files):
+            found.append(path)
+    return found
+
+
+def _holds(path: str, words: Collection[str]) -> bool:
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path) and os.path.getsize(path) <= SMALL:
+            text = Path(path).read_bytes()
+            return any(os.fsencode(word) in text for word in words)
+    return False

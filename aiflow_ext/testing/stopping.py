@@ -1,9 +1,8 @@
-"""Level base: stopping and cleaning up."""
+"""Level base: stopping."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from aiflow_ext.testing import remains
 from aiflow_ext.testing.complaint import complain
@@ -17,25 +16,25 @@ STANDS = 1.0  # seconds after a job was stopped in which no other one may be
 
 
 class Stopping(Support):
-    """What every job plugin must do when somebody stops a job, and after its end."""
+    """What every job plugin must do when somebody stops a job."""
 
     # -- stop -------------------------------------------------------------------------------------------------------
 
     @base
     def test_a_running_job_can_be_stopped(self) -> None:
         """A run that is stopped ends its job, and the record says STOPPED."""
-        self._stopped_run(self.jobs.sleeps(LONG), 10.0)
+        self.stopped_run(self.jobs.sleeps(LONG), 10.0)
 
     @base
     def test_a_job_that_ignores_the_signal_is_ended(self) -> None:
         """After the grace period, what has not gone is killed."""
-        self._stopped_run(self.jobs.ignores_sigterm(LONG), 0.3)
+        self.stopped_run(self.jobs.ignores_sigterm(LONG), 0.3)
         self._gone("start", "ignores SIGTERM, and goes on after it was stopped", "after the grace period send SIGKILL")
 
     @base
     def test_what_a_job_has_started_ends_with_it(self) -> None:
         """Stop means gone: also what has left the job's session."""
-        self._stopped_run(self.jobs.forks(LONG), 1.0, "child")
+        self.stopped_run(self.jobs.forks(LONG), 1.0, "child")
         self._gone("child", "has started a process in a session of its own, which goes on after the run was stopped",
                    "end the job's cgroup or pod, or every process whose environment carries its AIFLOW_MARK; and let "
                    "the job have that variable")  # fmt: skip
@@ -43,7 +42,7 @@ class Stopping(Support):
     @base
     def test_a_job_may_put_its_things_in_order(self) -> None:
         """A run that is stopped sends its job SIGTERM, and gives it time to act upon it."""
-        self._stopped_run(self.jobs.ends_on_sigterm(LONG), self.patience / 4)
+        self.stopped_run(self.jobs.ends_on_sigterm(LONG), self.patience / 4)
         if not self.trial.marks.count("asked"):
             complain(f"{self.name}: the run was stopped, and its job has received no SIGTERM that it could act upon",
                      "let stop_job send SIGTERM to the job's own process, and leave SIGKILL to the end of the grace "
@@ -56,7 +55,7 @@ class Stopping(Support):
                 remains.kill_stat(stat)
                 complain(f"{self.name}: the job {words}", cure, "stopping-and-cleaning-up")
 
-    def _stopped_run(self, work: Work, grace: float, mark: str = "start") -> None:
+    def stopped_run(self, work: Work, grace: float, mark: str = "start") -> None:
         client = self.trial.write({"job": work}).client()
         self.trial.runs.append(client("prepare_run")["run"])
         client("drive_aside")
@@ -72,7 +71,7 @@ class Stopping(Support):
         if self.trial.marks.count("end"):
             complain(f"{self.name}: the job was stopped, and ran to its end", "let stop_job end the job",
                      "stopping-and-cleaning-up")  # fmt: skip
-        self._nothing_left("the job was stopped")
+        self.nothing_left("the job was stopped")
 
     @base
     def test_a_stop_is_one_job_s(self) -> None:
@@ -164,11 +163,11 @@ class Stopping(Support):
     @base
     def test_stop_comes_twice(self) -> None:
         """The second stop_job finds the job ended, or ending."""
-        client = self._bare(self.jobs.sleeps(LONG))
+        client = self.bare(self.jobs.sleeps(LONG))
         client("bare_submit")
         self.begun(client)
-        self._bare_call(client, "stop_job", "raises while the job runs")
-        self._bare_call(client, "stop_job", "raises when it comes a second time")
+        self.bare_call(client, "stop_job", "raises while the job runs")
+        self.bare_call(client, "stop_job", "raises when it comes a second time")
         client("bare_submitted", seconds=self.patience / 2)
         if "attach" in self.zygote.facts["offers"]:
             client("attach")
@@ -181,30 +180,30 @@ class Stopping(Support):
     @base
     def test_stop_comes_before_the_start(self) -> None:
         """Somebody stops a job of which nothing is there yet, or only its resources."""
-        client = self._bare(self.jobs.sleeps(LONG), resources=False)
-        self._bare_call(client, "stop_job", "raises before generate_job_resource")
-        client = self._bare(self.jobs.sleeps(LONG))
-        self._bare_call(client, "stop_job", "raises between generate_job_resource and submit_job")
+        client = self.bare(self.jobs.sleeps(LONG), resources=False)
+        self.bare_call(client, "stop_job", "raises before generate_job_resource")
+        client = self.bare(self.jobs.sleeps(LONG))
+        self.bare_call(client, "stop_job", "raises between generate_job_resource and submit_job")
 
     @base
     def test_stop_comes_after_the_end(self) -> None:
         """A stop that was under way when the job ended."""
-        client = self._ended_bare()
-        self._bare_call(client, "stop_job", "raises when the job has ended")
-        self._bare_call(client, "cleanup_job", "raises after a stop that came too late")
-        self._bare_call(client, "stop_job", "raises when the job has been cleaned up")
+        client = self.ended_bare()
+        self.bare_call(client, "stop_job", "raises when the job has ended")
+        self.bare_call(client, "cleanup_job", "raises after a stop that came too late")
+        self.bare_call(client, "stop_job", "raises when the job has been cleaned up")
 
-    def _bare(self, work: Work, *, resources: bool = True) -> Client:
+    def bare(self, work: Work, *, resources: bool = True) -> Client:
         """A client that calls the nine methods themselves."""
         client = self.trial.write({"job": work}).attempt()
         client("enter")
         if resources:
-            self._bare_call(client, "generate_job_resource", "raises")
-            self._bare_call(client, "generate_job_resource", "raises when it comes a second time, as after a crash")
+            self.bare_call(client, "generate_job_resource", "raises")
+            self.bare_call(client, "generate_job_resource", "raises when it comes a second time, as after a crash")
         return client
 
-    def _ended_bare(self) -> Client:
-        client = self._bare(self.jobs.prints_and_exits("hello", 0))
+    def ended_bare(self) -> Client:
+        client = self.bare(self.jobs.prints_and_exits("hello", 0))
         client("bare_submit")
         self.begun(client, "end")
         raised = client("bare_submitted", seconds=self.patience / 2)
@@ -223,46 +222,12 @@ class Stopping(Support):
             self.ended(client)
         return client
 
-    def _bare_call(self, client: Client, method: str, words: str) -> None:
+    def bare_call(self, client: Client, method: str, words: str) -> None:
         anchor = "the-nine-methods" if method == "generate_job_resource" else "stopping-and-cleaning-up"
         self.raises(method, words, f"let {method} do nothing where there is nothing to do", anchor,
                     lambda: client("bare", method=method))  # fmt: skip
 
-    # -- cleanup ----------------------------------------------------------------------------------------------------
-
-    @base
-    def test_cleanup_leaves_nothing(self) -> None:
-        """After the end there is no process of the job, and no file but below the run's folder."""
-        self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)})
-        before = self.trial.files()
-        record = self.trial.run()
-        self._nothing_left(f"the job is {record['jobs']['job']['state']} and cleaned up")
-        new = sorted(self.trial.files() - before)
-        if new:
-            complain(
-                f"{self.name}: the job has ended and been cleaned up, and these files are left: {', '.join(new[:10])}",
-                "write below job.job_context.work_folder, and remove in cleanup_job what you put elsewhere",
-                "stopping-and-cleaning-up",
-            )
-        folder = Path(self.attempt_of(record)["folder"])
-        gone = [name for name in ("stdout", "stderr") if not (folder / name).exists()]
-        if gone and not self.zygote.facts["durable"]:  # a durable plugin's are looked at in test_logs_stay
-            complain(
-                f"{self.name}: the job has ended and been cleaned up, and its attempt's {' and '.join(gone)} with it",
-                "remove in cleanup_job only what the plugin has made: what is below job.job_context.work_folder may "
-                "stay, and the logs there must", "stopping-and-cleaning-up",
-            )  # fmt: skip
-
-    @base
-    def test_cleanup_comes_twice(self) -> None:
-        """It comes at least once: again after a kill, and by gc; and for what never started."""
-        client = self._bare(self.jobs.sleeps(LONG))
-        self._bare_call(client, "cleanup_job", "raises for a job that was never submitted")
-        client = self._ended_bare()
-        self._bare_call(client, "cleanup_job", "raises")
-        self._bare_call(client, "cleanup_job", "raises when it comes a second time")
-
-    def _nothing_left(self, when: str) -> None:
+    def nothing_left(self, when: str) -> None:
         left = self.trial.marked(5.0)  # what was killed is not gone at once
         if left:
             shown = ", ".join(f"{pid} ({command.strip()[:60]})" for pid, command in left.items())

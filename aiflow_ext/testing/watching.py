@@ -78,6 +78,29 @@ class Watching:
         return None
 
 
+class Made:
+    """The files and folders that the code of this process makes from now on.
+
+    Attributes:
+        paths: those, whether they are still there or not.
+    """
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            made = path if isinstance(flags, int) and flags & os.O_CREAT else None
+        else:
+            made = arguments[_MADE[event]] if event in _MADE else None
+        if isinstance(made, (str, bytes)) and not _is_cache(made):
+            self.paths.add(os.path.abspath(os.fsdecode(made)))
+
+
+# The events that make something, and which of their arguments says where.
+_MADE = {"os.mkdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1, "tempfile.mkstemp": 0, "tempfile.mkdtemp": 0}
 # Where the interpreter and its libraries look things up: the local time, host names, types of files.
 _ALWAYS = (sys.prefix, sys.base_prefix, "/usr", "/lib", "/proc", "/dev", "/etc/localtime", "/etc/mime.types")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,11 @@ WRONG = [
     ("wrong_base", "CheckpointsForEachAttempt", WHO, "one for all attempts of a job"),
     ("wrong_base", "TakesCommandsAsTheyAre", "test_a_job_gets_its_properties", "and the job sees"),
     ("wrong_durable", "IgnoresPython", "test_python_is_the_one_asked_for", "was not run by it"),
+    ("wrong_base", "LeavesAFileInTmp", "test_no_attempt_leaves_more", "/tmp/kit-left-over-"),
+    ("wrong_base", "LeavesAFileOfFailures", "test_cleanup_leaves_nothing_of_other_ends", "left-over-"),
+    ("wrong_base", "LeavesAnotherS", "test_cleanup_leaves_nothing", "/dev/shm/kit-left-over"),
+    ("wrong_durable", "KeepsFilesOpen", "test_no_attempt_leaves_more", "has open files or sockets left of each"),
+    ("wrong_durable", "KeepsThreads", "test_no_attempt_leaves_more", "has threads left of each"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.
@@ -155,7 +161,7 @@ def kebab(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """What the kit says of every plugin here."""
     plugins = [(module, name) for module, name, *_ in WRONG] + RIGHT
     classes = ["from aiflow_ext.testing import JobPluginConformance\n"]
@@ -173,13 +179,15 @@ def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
     asked += [f"TestRight{name}::{test}" for name in ("ByHand", "Slowly") for test in (KILLED, LOOKUP, MANY, HANDLER)]
     asked += [f"TestRightQueue::{test}" for test in (WAITS, "test_stop_comes_twice", TWICE, LOST)]
-    return kit_runner(
+    yield kit_runner(
         tmp_path_factory.mktemp("kit"),
         sorted(HERE.glob("wrong/*.py")),
         {f"{kebab(name)}.cmd_line": f"{module}:{name}" for module, name in plugins},
         "\n".join(classes),
         [f"test_all.py::{test}" for test in asked],
     )
+    for left in [*Path("/tmp").glob("kit-left-over-*"), *Path("/dev/shm").glob("kit-left-over-*")]:
+        left.rmdir() if left.is_dir() else left.unlink()
 
 
 @pytest.mark.parametrize(("name", "test", "words"), [case[1:] for case in WRONG], ids=[case[1] for case in WRONG])

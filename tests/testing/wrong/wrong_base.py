@@ -429,3 +429,29 @@ class TakesCommandsAsTheyAre(RightBase):
         commands = [node.properties["command"] for node in sub_graph.nodes]
         lines = [command if isinstance(command, str) else self.joined(command) for command in commands]
         return Job(sub_graph.config, "\n".join(lines) + "\n")
+
+
+class LeavesAFileInTmp(RightBase):
+    """Whatever TMPDIR says, and without a word of whose it is."""
+
+    def submit_job(self, job):
+        os.close(tempfile.mkstemp(prefix="kit-left-over-", dir="/tmp")[0])
+        super().submit_job(job)
+
+
+class LeavesAFileOfFailures(RightBase):
+    """It does not come to the line that removes it."""
+
+    def submit_job(self, job):
+        path = tempfile.mkstemp(prefix="left-over-")[1]
+        super().submit_job(job)
+        os.unlink(path)
+
+
+class LeavesAnotherS(RightBase):
+    """A program that it calls leaves the file, in a place of its own."""
+
+    def submit_job(self, job):
+        name = job.job_context.native_id.replace("/", "-")
+        subprocess.run(["mkdir", f"/dev/shm/kit-left-over{name}"], check=False)
+        super().submit_job(job)

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -363,3 +364,15 @@ class IgnoresPython(RightDurable):
     def _argv(self, job):
         argv = super()._argv(job)
         return [sys.executable, *argv[1:]] if job.bundle.needs_runner else argv
+
+
+class KeepsFilesOpen(RightDurable):
+    def submit_job(self, job):
+        os.dup(0)
+        return super().submit_job(job)
+
+
+class KeepsThreads(RightDurable):
+    def submit_job(self, job):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        return super().submit_job(job)
