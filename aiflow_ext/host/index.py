@@ -142,7 +142,13 @@ def stamp_at(path: str) -> str:
 
 def only_standard_finders() -> bool:
     """Whether distributions come from ``sys.path`` alone; what another finder brings has no stamp."""
-    return all(finder is PathFinder or not hasattr(finder, "find_distributions") for finder in sys.meta_path)
+    return all(
+        finder is PathFinder
+        or not hasattr(finder, "find_distributions")
+        # importlib_metadata's takes the place of Python's own wherever it has been imported.
+        or (type(finder).__module__, type(finder).__name__) == ("importlib_metadata", "MetadataPathFinder")
+        for finder in sys.meta_path
+    )
 
 
 def key() -> str:
@@ -151,7 +157,7 @@ def key() -> str:
 
 
 def _path_entries() -> list[str]:
-    """``sys.path`` as importlib.metadata reads it.
+    """``sys.path`` as importlib_metadata reads it.
 
     A relative entry ('' is the working folder) stays relative, so that one index serves every working folder in which
     no distribution is installed; in one that holds some, its stamp tells it from any other.
@@ -170,7 +176,7 @@ def _names(path: str) -> list[str] | None:
 
 
 def _holds_metadata(path: str, names: list[str] | None) -> bool:
-    """Whether importlib.metadata could find a distribution in the path entry ``path``."""
+    """Whether importlib_metadata could find a distribution in the path entry ``path``."""
     if names is None:
         return True
     return any(name.lower().endswith(_METADATA) for name in names) or (

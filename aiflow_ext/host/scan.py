@@ -1,13 +1,18 @@
-"""The truth: what importlib.metadata finds on ``sys.path``, with the stamps that tell later whether it still holds."""
+"""The truth: what importlib_metadata finds on ``sys.path``, with the stamps that tell later whether it still holds.
+
+The package rather than the standard library's module, so that every Python finds the same.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import time
-from importlib.metadata import Distribution
+from collections.abc import Iterable
 from typing import Any
+
+import importlib_metadata
+from importlib_metadata import Distribution
 
 import aiflow_ext
 from aiflow_ext.host.index import Snapshot, begin, only_standard_finders, stamp_at, stamp_of
@@ -18,12 +23,8 @@ from aiflow_ext.host.window import outside_window, unmet
 
 def scan() -> Snapshot:
     """Read the metadata of every distribution on ``sys.path``; import none of them."""
-    # A distribution installed a moment ago, while this process runs, must be seen (importlib caches folders by a
-    # float mtime), and 3.10 and 3.11 do not clear that cache in invalidate_caches.
+    # A distribution installed a moment ago, while this process runs, must be seen: folders are cached by a float mtime.
     importlib.invalidate_caches()
-    forget: Any = getattr(importlib.metadata, "FastPath", None)
-    if hasattr(forget, "__new__") and hasattr(forget.__new__, "cache_clear"):
-        forget.__new__.cache_clear()
     # Everything is stamped before it is read: a change while we read then differs from its stamp.
     snapshot = begin(time.time_ns())
     records: list[PluginRecord] = []
@@ -50,14 +51,15 @@ def scan() -> Snapshot:
 
 
 def _first_of_each_name() -> list[Distribution]:
-    """One distribution for each name: the first on ``sys.path``, as importlib.metadata has it.
+    """One distribution for each name: the first on ``sys.path``, as importlib_metadata has it.
 
     Except that a folder without METADATA (left by a broken removal) never hides a real one behind it
     (importlib_metadata#534).
     """
     found: dict[str, Distribution] = {}
     doubles: dict[str, list[Distribution]] = {}
-    for distribution in importlib.metadata.distributions():
+    every: Iterable[Any] = importlib_metadata.distributions()
+    for distribution in every:
         name = _name(distribution)
         if name in found:
             doubles.setdefault(name, [found[name]]).append(distribution)
@@ -93,7 +95,7 @@ def _folder(distribution: Distribution) -> str | None:
 
 def _in_archive(distribution: Distribution) -> bool:
     # What is in an archive on sys.path cannot change without the archive's own stamp.
-    return type(distribution).__module__.startswith("importlib.metadata") and _path(distribution) is not None
+    return isinstance(distribution, importlib_metadata.PathDistribution) and _path(distribution) is not None
 
 
 def _has_metadata(distribution: Distribution) -> bool:
@@ -133,7 +135,7 @@ def _header(distribution: Distribution, folder: str | None, snapshot: Snapshot) 
             header = read_header(text)
             header.reason = reason or header.reason
             if folder is not None and folder.endswith(".egg-info") and not header.requires:
-                # An old setuptools wrote requirements only into requires.txt, which importlib.metadata reads.
+                # An old setuptools wrote requirements only into requires.txt, which importlib_metadata reads.
                 snapshot.files[os.path.join(folder, "requires.txt")] = _read(distribution, folder, "requires.txt")[1]
                 header.requires = distribution.requires or []
             break

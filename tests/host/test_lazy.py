@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-HEAVY = ["pluggy", "attrs", "attr", "cattrs", "json", "importlib.metadata", "packaging", "typing", "dataclasses",
-         "click", "rich", "yaml", "inspect", "logging"]  # fmt: skip
+HEAVY = ["pluggy", "attrs", "attr", "cattrs", "json", "importlib.metadata", "importlib_metadata", "packaging",
+         "typing", "dataclasses", "click", "rich", "yaml", "inspect", "logging"]  # fmt: skip
 
 
 def modules_after(site, code: str) -> set[str]:
@@ -58,6 +58,18 @@ def test_resolving_imports_the_one_and_no_extension(three, indexed: bool) -> Non
     answer = three.ask("moon rover")
     assert answer["resolved"]["status"] == "loaded"
     assert set(answer["modules"]) & OURS == {"moon_plugin"}
+
+
+@pytest.mark.parametrize("what", ["plugins", "moon rover", "why moon rover"])
+def test_with_an_index_nothing_reads_metadata_through_a_library(three, what: str) -> None:
+    three.settle()
+    assert not {"importlib.metadata", "importlib_metadata"} & set(three.ask(what)["modules"])
+
+
+def test_an_index_serves_also_where_somebody_else_has_imported_importlib_metadata(three) -> None:
+    three.settle()
+    code = "import importlib_metadata, aiflow_ext as af\nassert len(af.plugins()) >= 9"
+    assert "aiflow_ext.host.scan" not in modules_after(three, code)
 
 
 def test_a_miss_imports_no_plugin(three) -> None:

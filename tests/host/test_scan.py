@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import zipfile
 
+import importlib_metadata
 import pytest
 
 from aiflow_ext.host.host import PluginHost
@@ -106,22 +106,23 @@ def test_a_stale_folder_without_metadata_does_not_hide_the_real_one(here, tmp_pa
     assert (only("moon-dist").version, only("moon-dist").status) == ("2.0", "available")
 
 
-def test_the_first_on_sys_path_wins_as_importlib_has_it(here, tmp_path, monkeypatch) -> None:
+def test_the_first_on_sys_path_wins_as_python_has_it(here, tmp_path, monkeypatch) -> None:
     here.add("moon-dist", MOON, version="2.0")
     early = type(here)(tmp_path / "early", here.cache)
     early.add("Moon.Dist", MOON, version="1.0")
     monkeypatch.syspath_prepend(str(early.folder))
     (record,) = [one for one in PluginHost().plugins() if one.name == "moon"]
-    assert record.version == importlib.metadata.version("moon-dist") == "1.0"
+    assert record.version == importlib_metadata.version("moon-dist") == "1.0"
 
 
-def test_a_distribution_in_a_zip_is_listed_and_resolved(here, tmp_path, monkeypatch, source) -> None:
-    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+@pytest.mark.parametrize("name", ["zipped.zip", "zip_dist-1.0-py3-none-any.whl"])
+def test_a_distribution_in_an_archive_is_listed_and_resolved(here, tmp_path, monkeypatch, source, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
         info = "zip_dist-1.0.dist-info"
         archive.writestr(f"{info}/METADATA", "Name: zip-dist\nVersion: 1.0\n")
         archive.writestr(f"{info}/entry_points.txt", "[aiflow_ext.job_plugins]\nzip.rover = zipped:Plugin\n")
         archive.writestr("zipped.py", source("zip"))
-    monkeypatch.syspath_prepend(str(tmp_path / "zipped.zip"))
+    monkeypatch.syspath_prepend(str(tmp_path / name))
     host = PluginHost()
     assert host.resolve("zip", "rover").record.distribution == "zip-dist"
 
@@ -139,7 +140,7 @@ def test_an_old_egg_info_is_read_with_its_requirements(here) -> None:
 def test_the_listing_agrees_with_importlib_metadata(here) -> None:
     text = "[ console_scripts ]\nx = y:z\n\n# comment\n[aiflow_ext.platforms]\n moon = m:P [extra]\nsun=s : P\n"
     here.add("moon-dist", text)
-    theirs = {(one.name, one.value) for one in importlib.metadata.distribution("moon-dist").entry_points
+    theirs = {(one.name, one.value) for one in importlib_metadata.distribution("moon-dist").entry_points
               if one.group == "aiflow_ext.platforms"}  # fmt: skip
     assert {(one.name, one.entry_point) for one in listed("moon-dist")} == theirs
 
