@@ -21,7 +21,7 @@ room. What each module is for:
     client         what such a process does: the attempt, the run
     crash          ends a client at the k-th line that it executes
     watching       what a call opens, writes, starts and connects to
-    probe          a fresh interpreter that lists and resolves
+    probe, origin  fresh interpreters: one lists and resolves, one tells which files are installed
     likeness, remains, complaint, report    comparing jobs; what is left; words of failure; the summary
     pytest_plugin  what pytest loads
 """

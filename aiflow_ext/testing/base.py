@@ -73,12 +73,34 @@ class BaseLevel(Support):
                     "declaring-it",
                 )
 
+    @base
+    def test_the_installed_files_are_tested(self) -> None:
+        """What is imported here is what whoever runs aiflow-ext gets, and not a copy in the folder of the tests."""
+        module, file = self.zygote.facts["module"], self.zygote.facts["file"]
+        if not file:
+            return
+        found = self._fresh("origin.py", module, str(self.zygote.facts["distribution"]))
+        origin, listed = found["origin"], found["listed"]
+        other = next((path for path in [origin, *listed] if path is None or not _same_file(path, file)), file)
+        if other != file:
+            where = f"from {other}" if other is not None else "from nowhere: it is not installed"
+            complain(
+                f"{self.name}: the tests have imported {module} from {file}; whoever runs aiflow-ext gets it {where}",
+                "pip install --editable the folder of the sources, so that both are one; or keep the sources in a "
+                "folder src, where tests do not import them from, and install them anew after each change. PYTHONPATH "
+                "should lead to no other copy",
+                "prove-it-right",
+            )
+
     def _probe(self) -> dict[str, Any]:
-        script = str(Path(__file__).with_name("probe.py"))
-        asked = json.dumps([sys.path, self.platform, self.engine])
+        return self._fresh("probe.py", json.dumps([sys.path, self.platform, self.engine]))
+
+    def _fresh(self, script: str, *asked: str) -> dict[str, Any]:
+        """What a script of this folder tells in a fresh interpreter, which is started in another folder."""
+        command = [sys.executable, str(Path(__file__).with_name(script)), *asked]
         try:
-            done = subprocess.run([sys.executable, script, asked], env=self.zygote.env, cwd=self.root,
-                                  capture_output=True, text=True, timeout=self.patience)  # fmt: skip
+            done = subprocess.run(command, env=self.zygote.env, cwd=self.root, capture_output=True, text=True,
+                                  timeout=self.patience)  # fmt: skip
         except subprocess.TimeoutExpired:
             done = None
         cure = "a plugin's module must print nothing, end nothing, and leave no thread behind when it is imported"
@@ -315,3 +337,10 @@ def _cure_of(error: str) -> str:
 
 def _shown(value: bytes | None) -> str:
     return "nothing" if value is None else repr(value.decode("utf-8", "replace"))
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

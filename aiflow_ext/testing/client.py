@@ -48,8 +48,11 @@ def hello(platform: str, engine: str) -> dict[str, Any]:
     except BaseException as error:
         return {"error": f"{type(error).__name__}: {error}{_trace(error)}", "facts": {}}
     record = found.record
+    module = record.entry_point.partition(":")[0]
+    file = getattr(sys.modules.get(module), "__file__", None)
     facts = {"offers": sorted(found.offers), "durable": found.durable, "files": crash.files_of(found.plugin),
-             "distribution": record.distribution, "version": record.version}  # fmt: skip
+             "distribution": record.distribution, "version": record.version, "module": module,
+             "file": file and os.path.abspath(file)}  # fmt: skip
     return {"error": None, "facts": facts}
 
 

@@ -80,6 +80,7 @@ class JobPluginConformance(
         told: dict[str, Any] = {
             "plugin": f"{self.platform}.{self.engine}",
             "distribution": " ".join(filter(None, (facts.get("distribution"), facts.get("version")))),
+            "file": facts.get("file"),
             "level": level,
             "test": request.function.__name__,
             "tests": _tests_of(type(self)),

@@ -56,6 +56,8 @@ class Tested:
         """What the summary says."""
         home = self.facts.get("distribution") or "not loaded"
         found = [f"{self.facts['plugin']} ({home}; {name}): level {self.level()}"]
+        if self.facts.get("file"):
+            found.append(f"    tested: {self.facts['file']}")
         for words in (NOT_OFFERED, LEFT_OUT):
             tests = [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == words]
             if words == NOT_OFFERED and self.facts.get("missing"):
