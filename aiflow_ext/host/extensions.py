@@ -8,7 +8,6 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -169,7 +168,7 @@ class Extensions:
                 continue
             try:
                 where = describe(record)
-                extension, damage = guarded(where, partial(_Extension, record))
+                extension, damage = guarded(where, functools.partial(_Extension, record))
                 loaded.append(extension)
                 for each in damage:
                     log.warning("importing %s %s, for all of this process", where, each)

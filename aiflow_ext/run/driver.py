@@ -15,7 +15,7 @@ from typing import Any
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
-from aiflow_ext.model.job import BaseJob
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.ahead import AHEAD, Ahead
 from aiflow_ext.run.attempt import GRACE, Attempt
@@ -26,7 +26,7 @@ from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, me
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder, generate
 from aiflow_ext.run.platform_inline import InlinePlatform
-from aiflow_ext.run.platform_thread import PlatformThread
+from aiflow_ext.run.platform_thread import PlatformThread, Untold
 from aiflow_ext.run.promises import keep_promises
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.retries import Retries
@@ -327,7 +327,7 @@ class Driver:
         try:
             found = attempt.launcher.lookup(attempt.job)
             if found is Lookup.FOUND:
-                attempt.handler = attempt.launcher.attach(attempt.job)
+                attempt.handler = attempt.launcher.attach(attempt.job) or AbstractJobHandler()
         except Exception as error:
             _log.debug("no answer", exc_info=True)
             words = f"no answer from the platform: {type(error).__name__}: {error}"
@@ -477,9 +477,14 @@ class Driver:
                 return
             self.post(lambda: self._ended(attempt, record.native_id or record.folder, JobState.FAILED, reason=words))
             return
+        if handler is None:
+            try:
+                handler = launcher.attach(job) or AbstractJobHandler()
+            except Exception:
+                self._find_again(attempt)
+                return
         attempt.handler = handler
-        if handler is not None:
-            attempt.thread.handlers[native_id] = handler
+        attempt.thread.handlers[native_id] = handler
         if attempt.held:
             self._move(attempt, JobState.QUEUED)
         elif not launcher.answers_at_once:  # else the first event acknowledges it
@@ -563,7 +568,11 @@ class Driver:
     def _event_posted(self, event: Any) -> None:
         self.post(lambda: self._event(event))
 
-    def _event(self, event: AttemptEvent | tuple[str, bool, str]) -> None:
+    def _event(self, event: AttemptEvent | tuple[str, bool, str] | Untold) -> None:
+        if isinstance(event, Untold):
+            if (attempt := self._live.get(event.native_id)) is not None:
+                self._give_up(attempt, event.words)
+            return
         if isinstance(event, tuple):
             attempt = self._live.get(event[0])
             if attempt is not None:
@@ -593,6 +602,17 @@ class Driver:
             self._arm(attempt)
         if event.state is JobState.RUNNING:
             self._look_at(self._downstream[attempt.planned.name])
+
+    def _give_up(self, attempt: Attempt, words: str) -> None:
+        """An attempt whose end nobody will tell fails; what runs of it is stopped before that."""
+        key = str(attempt.record.native_id)
+
+        def stop() -> None:
+            self._stop_job(attempt, GRACE)
+            self.post(lambda: self._ended(attempt, key, JobState.FAILED, reason=words))
+
+        attempt.stops += 1
+        threading.Thread(target=stop, daemon=True, name="aiflow-stop").start()
 
     def _reason(self, attempt: Attempt, words: str | None) -> None:
         """Other words for the state that an attempt is in: what its platform says of its waiting."""

@@ -78,8 +78,8 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
     while True:
         silent = False
         try:
-            said = _call(wait) if wait is not None and not again else None
-            said = _call(state) if said is None and state is not None else said
+            said = call(wait) if wait is not None and not again else None
+            said = call(state) if said is None and state is not None else said
             if said is None and again and wait is not None:
                 stop_again()
                 again = False
@@ -138,7 +138,8 @@ def takes(method: Callable[..., Any], *arguments: Any) -> bool:
     return True
 
 
-def _call(method: Callable[..., Any]) -> Any:
+def call(method: Callable[..., Any]) -> Any:
+    """What an author's ``state`` or ``wait`` returns, without a limit of time."""
     return method() if takes(method) else method(None)  # an author's wait(timeout) without a default
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.outcome import call, own
 from aiflow_ext.run.silence import Silent
 
 if TYPE_CHECKING:
@@ -17,6 +21,16 @@ if TYPE_CHECKING:
     from aiflow_ext.run.launch import Launcher
 
 _log = logging.getLogger("aiflow_ext")
+PATIENCE = 10.0  # seconds for which a handler without a watch may not know its job's state until that is told
+_SILENT = "its handler's state() returns None, which is: cannot tell; and its plugin has no watch"
+_NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): nobody can tell when it ends"
+
+
+class Untold(NamedTuple):
+    """An attempt whose end nobody will ever tell, and why."""
+
+    native_id: str
+    words: str
 
 
 class LiveIds:
@@ -46,7 +60,8 @@ class PlatformThread:
 
     Args:
         launcher: any of the platform's launchers; its watch serves all of them.
-        post: called with each AttemptEvent, and with ``(native_id, unreachable, words)`` where there is no answer.
+        post: called with each AttemptEvent, with ``(native_id, unreachable, words)`` where there is no answer, and with
+            an Untold.
         fail: called with what a call raised, which none may: nobody would notice otherwise, and wait for ever.
     """
 
@@ -117,18 +132,73 @@ class PlatformThread:
     def _poll(self) -> None:
         """Ask the handlers of a platform that has no watch, less often while nothing changes."""
         pause = 0.2
+        asked: dict[str, _Asked] = {}
         while not self._ending.wait(pause):
             pause = min(pause * 1.3, 5.0)
+            asked = {native_id: asked[native_id] for native_id in self.live if native_id in asked}
             for native_id in self.live:
                 handler = self.handlers.get(native_id)
                 if handler is None:
                     continue
+                each = asked.get(native_id)
+                if each is None or each.handler is not handler:
+                    each = asked[native_id] = _Asked(handler)
+                    if each.wait is not None:
+                        threading.Thread(
+                            target=self._wait, args=(native_id, each.wait), daemon=True, name="aiflow-wait"
+                        ).start()
+                    elif each.state is None:
+                        self.post(Untold(native_id, _NEVER))
+                if each.state is None:
+                    continue
                 try:
-                    state = handler.state()
+                    state = _known(each.state())
                 except Exception as error:
                     self.post((native_id, True, f"{type(error).__name__}: {error}"))
                     continue
                 if state is not None:
+                    each.silent_since = None
                     if state.ended:
                         pause = 0.2
                     self.post(AttemptEvent(native_id, state))
+                elif each.wait is None and each.has_been_silent():
+                    self.post((native_id, True, _SILENT))
+
+    def _wait(self, native_id: str, wait: Callable[[], Any]) -> None:
+        """Wait for the end of one whose handler can do that, and perhaps nothing else."""
+        pause = 0.2
+        while native_id in self.live and not self._ending.is_set():
+            try:
+                state = _known(wait())
+                if state is not None:
+                    self.post(AttemptEvent(native_id, state))
+                    if state.ended:
+                        return
+                else:
+                    self.post((native_id, True, "its handler's wait() returned None, which is: cannot tell"))
+            except Exception as error:
+                self.post((native_id, True, f"{type(error).__name__}: {error}"))
+            self._ending.wait(pause)
+            pause = min(pause * 2, 10.0)
+
+
+def _known(state: Any) -> JobState | None:
+    """A handler's answer as a state. Raises ValueError for what is none."""
+    return None if state is None else JobState(state)
+
+
+class _Asked:
+    """A handler that is asked for want of a watch: the methods that its author wrote."""
+
+    def __init__(self, handler: AbstractJobHandler) -> None:
+        self.handler = handler
+        self.state = handler.state if own(handler, "state") else None
+        self.wait = partial(call, handler.wait) if own(handler, "wait") else None
+        self.silent_since: float | None = None
+
+    def has_been_silent(self) -> bool:
+        """Whether its state() has told nothing for longer than can be put up with."""
+        now = time.monotonic()
+        if self.silent_since is None:
+            self.silent_since = now
+        return now - self.silent_since >= PATIENCE

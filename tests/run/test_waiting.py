@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -97,3 +99,103 @@ def test_what_a_platform_says_of_a_job_has_the_place_of_the_key_it_speaks_of(pro
     done = cli("run", project.root, env={**cli_env, "CHECK": "timeout"})
     assert done.returncode == 6
     assert "workflow.yaml:3: job 'job' asks for a timeout" in done.stderr
+
+
+MUTE = """
+    import os
+    import aiflow_ext as af
+    from aiflow_ext.supervise import attempts
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Mute(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "mute"
+
+    class Handler(af.AbstractJobHandler):
+        def __init__(self, native_id):
+            self.native_id = native_id
+
+    class State(Handler):
+        def state(self):
+            return attempts.ProcessHandler(self.native_id).state()
+
+    class Text(State):
+        def state(self):
+            return str(super().state())
+
+    class Wait(Handler):
+        def wait(self, timeout):
+            return attempts.ProcessHandler(self.native_id).wait(timeout)
+
+    class Silent(State):
+        def state(self):
+            return super().state() if os.path.exists(os.environ["SEEN"]) else None
+
+    class SilentButWaits(Wait):
+        def state(self):
+            return None
+
+    KINDS = {"nothing": lambda native_id: None, "plain": lambda native_id: af.AbstractJobHandler()}
+    make = KINDS.get(os.environ["KIND"]) or globals()[os.environ["KIND"]]
+
+    class Plugin(LocalCmdLineJobPlugin):
+        watch = None
+
+        def platform(self):
+            return Mute
+
+        @af.hookimpl
+        def attach(self, job, native_id):
+            return make(native_id)
+
+        def submit_job(self, job):
+            super().submit_job(job)
+            return make(job.job_context.native_id)
+"""
+ASKED = "from aiflow_ext.run import platform_thread as p; p.PATIENCE = 0.0; from aiflow_ext.cli import main; main()"
+
+
+@pytest.fixture
+def mute(project, tmp_path, cli_env):
+    """A durable platform without a watch; one job on it. Runs it with a kind of handler."""
+    site = tmp_path / "site"
+    info = site / "mute-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "mute_plugin.py").write_text(textwrap.dedent(MUTE))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mute\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nmute.cmd_line = mute_plugin:Plugin\n")
+    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
+
+    def start(kind, command):
+        project.jobs(f'with af.job("job"): af.cmd({command!r})', "job: {platform: mute, engine: cmd_line}\n")
+        argv = [sys.executable, "-c", f"import sys; sys.argv[1:] = ['run', {str(project.root)!r}]; {ASKED}"]
+        return subprocess.Popen(argv, env={**cli_env, "KIND": kind}, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.mark.parametrize("kind", ["State", "Text", "Wait", "SilentButWaits"])
+def test_without_a_watch_a_handler_is_asked_by_what_it_has(mute, kind):
+    with mute(kind, "true") as run:
+        out, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, out
+
+
+@pytest.mark.parametrize("kind", ["nothing", "plain"])
+def test_a_job_whose_end_nobody_can_tell_is_stopped_and_failed(mute, nothing_left, kind):
+    with mute(kind, "sleep 600") as run:
+        out, _ = run.communicate(timeout=60)
+    assert run.returncode == 1, out
+    assert "job FAILED" in out
+    assert "its handler has neither state() nor wait(): nobody can tell when it ends" in out
+    nothing_left()
+
+
+def test_a_handler_that_cannot_tell_is_told_of_and_asked_on(mute, tmp_path):
+    with mute("Silent", "true") as run:
+        line = next(line for line in run.stdout if "does not answer" in line)
+        assert "its handler's state() returns None, which is: cannot tell; and its plugin has no watch" in line
+        (tmp_path / "seen").touch()
+        out, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, out
