@@ -122,6 +122,7 @@ def test_it_is_shown_as_unreachable_with_and_without_a_driver(environment, silen
     assert job["state"] == "RUNNING"
     assert job["attempts"][0]["unreachable"]
     assert "the handler: the moon is down" in job["attempts"][0]["reason"]
+    assert "unreachable: the handler: the moon is down" in environment.call(*status[:-1]).stdout
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     told = json.loads(environment.call(*status).stdout)
