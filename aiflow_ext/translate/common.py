@@ -226,6 +226,12 @@ def _periodic(part: Located) -> PeriodicConfig:
     return PeriodicConfig(**values)
 
 
+_NICKNAMES = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+
+
 def checked_cron(value: Any) -> str:
     """A cron expression of five fields that comes due some time. Raises Misfit."""
     from cronsim import CronSim, CronSimError
@@ -234,6 +240,8 @@ def checked_cron(value: Any) -> str:
     fields = text.split()
     if len(fields) != 5:
         hint = 'such as "0 3 * * *": every day at 3'
+        if text.strip().lower() in _NICKNAMES:
+            hint = f"write {_NICKNAMES[text.strip().lower()]!r}"
         if len(fields) in (6, 7):  # AI Flow's, and Quartz's: seconds first, and a year last
             hint = f"leave out the seconds{' and the year' if len(fields) == 7 else ''}: {' '.join(fields[1:6])!r}"
         raise Misfit(

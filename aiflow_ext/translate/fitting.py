@@ -131,7 +131,8 @@ def _origin(kind: Any) -> Any:
 
 def _is_anything(kind: Any) -> bool:
     """Whether a value of any type fits. ``Jsonable`` itself, and not a subclass, means any plain data."""
-    return kind is Any or kind is object or kind is Jsonable or isinstance(kind, TypeVar)
+    # A name inside its own definition (Json = Union[List["Json"], str]) is left as a reference.
+    return kind is Any or kind is object or kind is Jsonable or isinstance(kind, (TypeVar, typing.ForwardRef))
 
 
 _UNIONS = (Union, types.UnionType)
@@ -164,7 +165,8 @@ def describe(kind: Any) -> str:
         return "a mapping"
     if _is_collection(kind):
         inner = [each for each in arguments if each is not Ellipsis]
-        return f"a list of {describe(inner[0])}" if len(inner) == 1 and inner[0] is not Any else "a list"
+        named = len(inner) == 1 and inner[0] is not Any and type(inner[0]).__name__ != "TypeAliasType"
+        return f"a list of {describe(inner[0])}" if named else "a list"
     if _scalar_of(kind) is not None:
         return _WORDS[_scalar_of(kind)]
     if _is_class(kind):

@@ -630,10 +630,18 @@ def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
     )
 
 
-def test_a_cron_expression_with_seconds_and_a_year_is_told_without_them(load: Load) -> None:
+@pytest.mark.parametrize(
+    ("cron", "hint"),
+    [
+        ("30 0 3 * * 1 *", "leave out the seconds and the year: '0 3 * * 1'"),
+        ("30 0 3 * * 1", "leave out the seconds: '0 3 * * 1'"),
+        ("@daily", "write '0 0 * * *'"),
+    ],
+)
+def test_a_cron_expression_of_another_kind_is_told_with_the_one_to_write(load: Load, cron: str, hint: str) -> None:
     problems: list[Problem] = []
-    check_common(load(job(periodic="{cron: '30 0 3 * * 1 *'}")).layered("train"), problems)
-    assert problems[0].hint == "leave out the seconds and the year: '0 3 * * 1'"
+    check_common(load(job(periodic=f"{{cron: '{cron}'}}")).layered("train"), problems)
+    assert problems[0].hint == hint
 
 
 @pytest.mark.parametrize(

@@ -765,6 +765,16 @@ def test_annotated_attributes_are_checked_like_arguments(data: dict[str, Any], w
     assert words in problem.message
 
 
+Json = Union[dict[str, "Json"], list["Json"], str, int, None]  # type: ignore[misc]  # noqa: UP007
+
+
+@pytest.mark.parametrize("value", [{"x": [1, "y", {"z": None}]}, [1, [2]], "a", None], ids=repr)
+def test_a_type_that_is_defined_by_itself_is_taken(value: Any) -> None:
+    assert made(takes(Json), {"it": value}).it == value
+    _, [problem] = tried(takes(Json), {"it": 1.5})
+    assert "'it' must be a mapping or a list" in problem.message
+
+
 class ForgotAttrs(af.BaseJobConfig):
     tags: list[str] = attrs.field(factory=list)
 
