@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.supervise import kernel
 from kubernetes_bed.errors import BedError
 
 
@@ -38,11 +39,11 @@ def kill_all(folder: Path) -> None:
     """Kill process 1, and with it every process of the bed; returns once all are dead. The bed must be up."""
     init = init_pid(folder)
     # Its parent, unshare, waits for it.
-    descriptors = [os.pidfd_open(pid) for pid in (init, _parent(init))]
+    descriptors = [kernel.pidfd_open(pid) for pid in (init, _parent(init))]
     try:
         # Its lock is gone at the beginning of its end, and its descriptor ready at the end: after all others have died.
         if is_up(folder):  # so that the descriptor is still its own
-            signal.pidfd_send_signal(descriptors[0], signal.SIGKILL)
+            kernel.pidfd_send_signal(descriptors[0], signal.SIGKILL)
         for descriptor in descriptors:
             select.select([descriptor], [], [])
     finally:
