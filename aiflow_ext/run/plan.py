@@ -254,7 +254,8 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
     on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
     problems += check_blocks(config, on, lambda: _platforms(host))
-    resolved, missing = _resolve_all(host, {name: pair for name, pair in chosen.items() if pair is not None}, layers)
+    wanted = {name: pair for name, pair in chosen.items() if pair is not None}
+    resolved, missing = _resolve_all(host, wanted, layers, defaults)
     upstream = parts.upstream()
     jobs = {}
     for name, sub_graph in parts.sub_graphs.items():
@@ -293,7 +294,10 @@ def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
 
 
 def _resolve_all(
-    host: PluginHost, chosen: Mapping[str, tuple[str, str]], layers: Mapping[str, Layer]
+    host: PluginHost,
+    chosen: Mapping[str, tuple[str, str]],
+    layers: Mapping[str, Layer],
+    defaults: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, ResolvedPlugin], list[PluginError]]:
     """The plugin of each job that has one, and one error for each platform and engine that has none.
 
@@ -301,8 +305,8 @@ def _resolve_all(
     """
     found: dict[str, ResolvedPlugin] = {}
     errors: dict[tuple[str, str], PluginError] = {}
-    places: dict[tuple[str, str], dict[str, None]] = {}
-    here: set[str] = set()  # the platforms that there are
+    places: dict[tuple[str, str], dict[str, str]] = {}  # with what is to be said there beside the hint
+    here: set[str] | None = None  # the platforms that there are
     for name, pair in chosen.items():
         try:
             if pair not in errors:
@@ -310,14 +314,17 @@ def _resolve_all(
         except PluginError as error:
             errors[pair] = error
         if pair in errors:
-            here = here or _platforms(host)
+            here = _platforms(host) if here is None else here
             place = layers[name].where(("engine" if pair[0] in here else "platform",))
-            places.setdefault(pair, {})[place] = None
+            words = f"{pair[0]} is the default: platform: NAME in workflow.yaml says another one"
+            places.setdefault(pair, {})[place] = words if "platform" in defaults[name] else ""
     for remark in dict.fromkeys(remark for resolved in found.values() for remark in resolved.remarks):
         _log.warning("%s", remark)
     for pair, refused in errors.items():
         refused.problems = tuple(
-            Problem(each.message, each.where or place, each.hint) for place in places[pair] for each in refused.problems
+            Problem(each.message, each.where or place, "\n    ".join(filter(None, (each.hint, words))) or None)
+            for place, words in places[pair].items()
+            for each in refused.problems
         )
     return found, list(errors.values())
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from aiflow_ext.host import index, scan
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
 from aiflow_ext.run.plan import make_plan
 from aiflow_ext.run.render import render
@@ -137,6 +138,24 @@ def test_a_platform_or_engine_that_nobody_provides_has_its_place_and_the_near_on
     assert place == where
     assert "nothing installed" in message
     assert hint in cure
+
+
+def test_of_a_default_platform_that_cannot_run_a_job_it_is_said_that_it_is_one(project):
+    project.jobs('with af.job("a"): af.node("spark")', "")
+    ((where, message, hint),) = refused(project, PluginNotInstalledError)
+    assert (where, "engine 'spark' on platform 'local'" in message) == ("workflow.py:6", True)
+    assert "local is the default: platform: NAME in workflow.yaml says another one" in hint
+
+
+def test_where_the_default_platform_is_not_installed_its_pip_command_is_told(project, monkeypatch):
+    project.jobs('with af.job("a"): af.cmd("true")', "")
+    # An environment without plugins: the one that runs this test has them, and its index is to stay as it is.
+    monkeypatch.setattr(index, "load", lambda: None)
+    monkeypatch.setattr(index, "save", lambda found: None)
+    monkeypatch.setattr(scan, "scan", lambda: index.Snapshot(index.key(), 0))
+    ((where, message, hint),) = refused(project, PluginNotInstalledError)
+    assert (where, "no job plugin is installed" in message) == ("workflow.py:6", True)
+    assert "pip install aiflow-ext-local" in hint
 
 
 def test_a_missing_secret_is_at_its_line_or_option(project, monkeypatch):
