@@ -9,6 +9,7 @@ import traceback
 from pathlib import PurePath
 from typing import TypeVar
 
+from aiflow_ext.host.guard import Ended
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError
@@ -32,7 +33,7 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
             job = resolved.hook.generate(sub_graph=sub_graph, project_desc=project)
     except AiflowError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Ended) as error:
         raise GraphError(
             f"job {name!r}: the job plugin {label} ({resolved.record.distribution}) cannot run it: "
             f"{type(error).__name__}: {error}{_raised_at(error)}",

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+from aiflow_ext.host.guard import Ended, unending
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.errors import PlatformError, UnreachableError
@@ -159,7 +160,7 @@ class DirectLauncher:
     def check(self) -> list[Any]:
         if "check_platform" not in self.resolved.offers:
             return []
-        return list(_called(self.resolved.hook.check_platform) or ())
+        return list(unending(_called, self.resolved.hook.check_platform) or ())
 
 
 class HostedLauncher:
@@ -319,11 +320,13 @@ def default_id(context: JobContext | None) -> str:
 
 
 def _called(hook: Any, **arguments: Any) -> Any:
-    """What a hook returns. A SystemExit would end the thread that called it, and nobody would know."""
+    """What a hook returns. What it raises to end more than itself, nobody would know of: the thread, or the process."""
     try:
         return hook(**arguments)
     except SystemExit as error:
         raise PlatformError(f"{hook.name} called sys.exit({error.code!r})") from error
+    except Ended as error:
+        raise PlatformError(f"{hook.name}: {error}") from error
     except KeyboardInterrupt as error:
         if threading.current_thread() is threading.main_thread():  # somebody's Ctrl-C
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
@@ -270,7 +271,7 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
-    _try_generate(plan)
+    unending(_try_generate, plan)
     return plan
 
 

@@ -65,6 +65,21 @@ def test_a_command_whose_plugin_ends_the_process_fails_and_names_it(moon, case: 
     assert "defect" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("hook", "code", "words"),
+    [
+        ("generate(self, sub_graph, project_desc)", 3, "the job plugin moon.rover (moon-dist) cannot run it"),
+        ("check_platform(self)", 6, "check_platform: "),
+    ],
+)
+def test_a_hook_that_ends_the_process_fails_by_name(moon, hook: str, code: int, words: str) -> None:
+    marked = "@af.hookimpl" if hook.startswith("check") else ""
+    done = moon(f"import os\nclass Plugin(Plugin):\n    {marked}\n    def {hook}:\n        os._exit(0)", "run")
+    assert done.returncode == code
+    assert "it called os._exit(0)" in done.stderr
+    assert words in done.stderr
+
+
 def test_render_names_it_too(moon) -> None:
     done = moon("import os; os._exit(0)", "render", "--json")
     assert done.returncode == 5
