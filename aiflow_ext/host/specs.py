@@ -244,7 +244,7 @@ class ExtensionSpec:
         When: for each attempt, after generate, before its intent is recorded. In a thread of its own, for several jobs
         at once; one extension after the other, until the first refusal.
 
-        :param job: as the plugin generated it, its context filled in except for the native id.
+        :param job: as the plugin generated it, its context filled in except for the native id. Change nothing of it.
         Raising, whatever it is, or not answering within the project's ``extensions.timeout``: refuses the job. It is
         FAILED with that reason, for good: nothing was sent, no retry follows, should_retry is not asked.
         """

@@ -413,7 +413,8 @@ class Driver:
             attempt.job = self._generate(self.record.jobs[record.job], record.number)
         except Exception as error:
             words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
-            self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}")
+            final = not isinstance(error, UnreachableError)  # generated again, it would say the same
+            self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}", refused=final or None)
             return
         hooks = self.extensions.hooks("before_submit") if self.extensions is not None else ()
         if hooks:

@@ -27,7 +27,7 @@ class AttemptRecord(Jsonable):
         restarts: how often the platform itself has started it again.
         folder: its folder on this machine, with the logs.
         cleaned: whether its platform has been cleaned up after it.
-        refused: whether an extension refused it: no other attempt follows by itself.
+        refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
     """
 
     def __init__(self, job: str, number: int, folder: str) -> None:

@@ -446,6 +446,42 @@ def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_p
     store.close()
 
 
+def test_a_job_that_its_plugin_refuses_to_generate_again_is_not_tried_again(project, run_json, cli_env, tmp_path):
+    info = tmp_path / "site" / "fickle-1.0.dist-info"
+    info.mkdir(parents=True)
+    (tmp_path / "site" / "fickle.py").write_text(
+        textwrap.dedent("""
+        import aiflow_ext as af
+        from aiflow_ext.engines import CmdLineEngine
+        class Platform(af.AbstractPlatform):
+            @staticmethod
+            def platform(): return "fickle"
+        class Plugin(af.AbstractJobPlugin):
+            generated = 0
+            def generate(self, sub_graph, project_desc):
+                self.generated += 1
+                if self.generated > 1:
+                    raise ValueError("not twice")
+                return af.AbstractJob(af.JobContext(), sub_graph.config)
+            def generate_job_resource(self, job): pass
+            def submit_job(self, job): pass
+            def stop_job(self, job): pass
+            def cleanup_job(self, job): pass
+            def job_type(self): return af.AbstractJob
+            def job_config_type(self): return af.AbstractJobConfig
+            def platform(self): return Platform
+            def engine(self): return CmdLineEngine
+        """)
+    )
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fickle\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nfickle.cmd_line = fickle:Plugin\n")
+    project.jobs('with af.job("a"): af.cmd("true")', "a: {platform: fickle, engine: cmd_line, retries: 2}\n")
+    record = run_json(project, env={**cli_env, "PYTHONPATH": str(tmp_path / "site")})
+    (attempt,) = record["jobs"]["a"]["attempts"]
+    assert (attempt["state"], attempt["refused"]) == ("FAILED", True)
+    assert "not twice" in attempt["reason"]
+
+
 def wrapping(body: str) -> str:
     return "import time\n@af.hookimpl(wrapper=True)\ndef submit_job(job):\n" + textwrap.indent(body, "    ")
 
