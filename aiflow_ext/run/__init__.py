@@ -27,7 +27,7 @@ def run_project(
     firing: str | None = None,
     listener: Callable[[Transition], None] | None = None,
 ) -> RunRecord:
-    """Run a project's workflow to its end, as ``aiflow-ext run`` does.
+    """Run a project's workflow to its end, as ``aiflow-ext run`` does. Any thread may call it, several at once, too.
 
     Args:
         folder: the project's folder.

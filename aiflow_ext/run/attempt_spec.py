@@ -28,6 +28,7 @@ from aiflow_ext.model.jsonable import Jsonable, decode, encode
 from aiflow_ext.model.pickling import dumps
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.signature import signature
+from aiflow_ext.translate.shared import importing
 
 FILE = "attempt.json"
 CLEANED = "cleaned"  # the file that says that cleanup_job was called
@@ -40,10 +41,12 @@ CLEANUP_LIMIT = 60  # seconds: the outcome stands, and a cleanup that hangs must
 
 def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) -> dict[str, Any]:
     """What all attempts of a job have in common. Raises CodeError for what cannot travel to another process."""
+    with importing:  # else another thread's project may be on the path
+        path = [os.path.abspath(entry) for entry in sys.path]
     packed: dict[str, Any] = {
         "platform": resolved.platform,
         "engine": resolved.engine,
-        "path": [os.path.abspath(entry) for entry in sys.path],
+        "path": path,
         "pins": {f"{resolved.platform}.{resolved.engine}": resolved.record.distribution},
         "project": encode(project),
         "wrappers": sorted({each.plugin_name for name in NINE for each in getattr(resolved.hook, name).get_hookimpls()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import sys
 import traceback
 from pathlib import PurePath
 from typing import TypeVar
@@ -18,6 +17,7 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.config import NAMES
+from aiflow_ext.translate.shared import prints_on_stderr
 
 T = TypeVar("T")
 
@@ -28,8 +28,7 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
     if not resolved.durable:
         sub_graph, project = _copied(sub_graph), _copied(project)
     try:
-        # Standard output belongs to the command: with --json it is read by a program.
-        with contextlib.redirect_stdout(sys.stderr):
+        with prints_on_stderr():
             job = resolved.hook.generate(sub_graph=sub_graph, project_desc=project)
     except AiflowError:
         raise

@@ -83,7 +83,8 @@ def prepare(
     inputs: list[Input] = []
     if only:
         plan, inputs = restrict(plan, only, store, from_run)
-    home = state / "runs" / run_id
+    while (home := state / "runs" / run_id).exists():  # of many runs that are started in one second
+        run_id = new_run_id(plan.workflow)
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
     for name, job in plan.jobs.items():

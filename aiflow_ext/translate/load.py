@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.translate.check import near
 from aiflow_ext.translate.modules import file_of, is_installed
 from aiflow_ext.translate.references import note_globals
+from aiflow_ext.translate.shared import importing, prints_on_stderr
 from aiflow_ext.translate.workflow_name import workflow_name
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
     """The project's workflow.py as a module, with the project's python paths first on ``sys.path``.
 
     Afterwards the modules that it brought in from its own folders are forgotten again, and those whose names they took
-    are back, so that one process can load several projects. Raises ProjectError for whatever goes wrong in the user's
-    code, with its place.
+    are back, so that one process can load several projects; threads do so one after the other. Raises ProjectError for
+    whatever goes wrong in the user's code, with its place.
     """
     root = Path(project.desc.root).resolve()
     paths = [str(root / folder) for folder in project.desc.python_paths]
     name = workflow_name(root, project.desc.python_paths)
-    with _process_restored(root, paths, name):
+    with importing, _process_restored(root, paths, name):
         spec = importlib.util.spec_from_file_location(name, project.workflow_py)
         assert spec is not None
         assert spec.loader is not None
@@ -50,7 +51,7 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
 
 @contextmanager
 def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[None]:
-    path, folder, written = list(sys.path), os.getcwd(), sys.dont_write_bytecode
+    path, folder, written = list(sys.path), _current_folder(), sys.dont_write_bytecode
     hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow)}
     modules = set(sys.modules)
     sys.path[:0] = paths
@@ -69,8 +70,15 @@ def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[N
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
-        if os.getcwd() != folder:
+        if folder is not None and _current_folder() != folder:
             os.chdir(folder)
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return None
 
 
 def _shadowed(paths: list[str], workflow: str) -> list[str]:
@@ -87,7 +95,11 @@ def _shadowed(paths: list[str], workflow: str) -> list[str]:
         file = file_of(sys.modules[name])
         return bool(file) and any(Path(str(file)).resolve().is_relative_to(folder) for folder in folders)
 
-    return [name for name in sys.modules if name == workflow or (name.partition(".")[0] in own and not is_theirs(name))]
+    return [
+        name
+        for name in list(sys.modules)
+        if name == workflow or (name.partition(".")[0] in own and not is_theirs(name))
+    ]
 
 
 def built_graph(project: Project, module: ModuleType, name: str | None = None) -> AIGraph:
@@ -121,7 +133,7 @@ def jobs_of_others(module: ModuleType, graph: AIGraph) -> set[str] | None:
     for workflow in _workflows(module):
         if (workflow.name, workflow.where) != (graph.name, graph.where):
             try:
-                with redirect_stdout(sys.stderr):
+                with prints_on_stderr():
                     found |= workflow.build().jobs.keys()
             except (Exception, SystemExit):
                 return None
@@ -139,7 +151,7 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
     What it prints goes to stderr: stdout is for what was asked of the command, which may be JSON.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with prints_on_stderr():
             yield
     except AiflowError as error:
         error.locate(_innermost(project, error) or otherwise)

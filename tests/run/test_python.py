@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
 from aiflow_ext.run import prepare_run, resume_run
 from aiflow_ext.run.detach import detach
+from tests.conftest import Project
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -110,3 +113,69 @@ def test_files_and_folders_that_jobs_keep_are_listed_at_the_end(project, cli):
     assert files["made"]["size"] == Path(files["made"]["path"]).stat().st_size
     said = cli("resume", "latest", "--project", project.root).stdout
     assert "made/1/folder/model.tar (a folder)\n" in said
+
+
+@pytest.fixture
+def projects(tmp_path):
+    """Four projects whose modules have the same names and are not the same; what they print is for nobody."""
+    made = []
+    for number in range(4):
+        root = tmp_path / f"project-{number}"
+        root.mkdir()
+        made.append(
+            Project(root).jobs(
+                f"""
+                print("not for stdout")
+                with af.job("make"): one = af.python(make)
+                with af.job("add-{number}"): af.python(add, one)
+                """,
+                '"*": {platform: local, engine: python}\nmake: {}\n' + f"add-{number}: {{}}\n",
+                f"import os, helper\nos.chdir('/')\ndef make(): return {number}\n"
+                f"def add(one): print(one, helper.NUMBER, {number})\n",
+            )
+        )
+        (root / "helper.py").write_text(f"NUMBER = {number}\n")
+    return made
+
+
+def test_threads_may_run_projects_at_once_the_same_and_others(projects, capfd):
+    stdout, folder, path, modules = sys.stdout, os.getcwd(), list(sys.path), dict(sys.modules)
+    turns = [*range(4), 0, 0, 1, 1]
+    with ThreadPoolExecutor(len(turns)) as pool:
+        records = list(pool.map(lambda number: af.run_project(projects[number].root, jobs=1), turns))
+    assert [str(record.state) for record in records] == ["FINISHED"] * len(turns)
+    for number, record in zip(turns, records, strict=True):
+        assert list(record.jobs) == ["make", f"add-{number}"]
+        log = Path(record.jobs[f"add-{number}"].last.folder, "stdout").read_text()
+        assert log == f"{number} {number} {number}\n"
+    assert (sys.stdout, os.getcwd(), sys.path) == (stdout, folder, path)
+    assert not {"steps", "helper", "aiflow_workflow"} & (sys.modules.keys() - modules.keys())
+    assert "not for stdout" not in capfd.readouterr().out
+
+
+def test_an_event_loop_may_leave_runs_and_renders_to_its_executor(projects):
+    async def all_of_them():
+        loop = asyncio.get_running_loop()
+        renders = [loop.run_in_executor(None, af.render_project, project.root) for project in projects]
+        runs = [loop.run_in_executor(None, af.run_project, project.root) for project in projects[:2]]
+        return await asyncio.gather(*renders), await asyncio.gather(*runs)
+
+    rendered, records = asyncio.run(all_of_them())
+    assert [[job["job"] for job in each] for each in rendered] == [["make", f"add-{number}"] for number in range(4)]
+    assert [str(record.state) for record in records] == ["FINISHED"] * 2
+
+
+def test_a_mistake_in_one_project_is_told_of_no_other(projects):
+    (projects[1].root / "steps.py").write_text("raise RuntimeError('of one alone')\n")
+
+    def outcome(project):
+        try:
+            return str(af.run_project(project.root).state)
+        except af.AiflowError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(outcome, projects))
+    assert [each == "FINISHED" for each in said] == [True, False, True, True]
+    assert "project-1/steps.py:1" in said[1]
+    assert "of one alone" in said[1]
