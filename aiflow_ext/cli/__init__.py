@@ -17,17 +17,16 @@ LINGER = 10.0  # seconds at most for which a command that is done waits for thre
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code (docs/exit-codes.md)."""
     try:
+        from aiflow_ext.cli.output import finish, guard_streams
+
+        guard_streams()
         from aiflow_ext.cli.commands import program
         from aiflow_ext.cli.failures import run_guarded
-        from aiflow_ext.cli.output import stdout
 
-        code = run_guarded(program, list(sys.argv[1:] if argv is None else argv))
-        stdout().flush()
+        code = finish(run_guarded(program, list(sys.argv[1:] if argv is None else argv)))
     except KeyboardInterrupt:  # while it was still being loaded, or just at the end
         print("aiflow-ext: interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
     if "threading" in sys.modules:
         _wait_for_threads(code)
     sys.exit(code)

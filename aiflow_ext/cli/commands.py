@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiflow_ext import __version__
-from aiflow_ext.cli.output import claim_stdout, print
+from aiflow_ext.cli.output import claim_stdout, let_verdict_stand, print
 from aiflow_ext.model import errors
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, read
 
 
 def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
+    let_verdict_stand()
     print(json.dumps({"run": run_id, "driver": pid}) if as_json else f"run {run_id}: driven by pid {pid}")
     return errors.OK
 

@@ -9,7 +9,7 @@ import traceback
 
 import click
 
-from aiflow_ext.cli.output import print
+from aiflow_ext.cli.output import OutputLost, print
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError
 
@@ -31,7 +31,7 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
     except AiflowError as error:
         show(error, as_json="--json" in argv)
         return error.exit_code
-    except BrokenPipeError:
+    except OutputLost:  # nobody reads on, or there is no room: ``finish`` tells
         return errors.OK
     except Exception as error:
         # Not a user's mistake but ours: say so, with all that a report needs.

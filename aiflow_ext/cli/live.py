@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -13,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
-from aiflow_ext.cli.output import console, print, stdout
+from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
 from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, path_shown, print_lines, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.states import JobState
@@ -28,6 +29,7 @@ REPEAT = 60.0  # seconds before the same job's waiting is worth another line
 
 def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
     """Drive the run that ``prepare(listener=...)`` makes ready, show it, and return the exit code."""
+    let_verdict_stand()
     screen: _Plain | _Table | _Silent | None = None
 
     def listener(transition: Transition) -> None:
@@ -212,7 +214,8 @@ class _Interrupts:
         signal.signal(signal.SIGINT, lambda *_: None)
         before = signal.set_wakeup_fd(wake)
         try:
-            os.write(sys.stderr.fileno(), b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
+            with contextlib.suppress(OSError):
+                os.write(sys.stderr.fileno(), b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
             ready, _, _ = select.select([told, sys.stdin], [], [])
             answer = b"s" if told in ready else os.read(sys.stdin.fileno(), 100) or b"l"
         finally:
@@ -224,7 +227,8 @@ class _Interrupts:
         return {b"s": "stop", b"l": "leave"}.get(answer.strip()[:1].lower(), "continue")
 
     def _say(self, words: str) -> None:
-        os.write(sys.stderr.fileno(), f"{words}\n".encode())  # print is not re-entrant, and a handler may interrupt it
+        with contextlib.suppress(OSError):  # print is not re-entrant, and a handler may interrupt it
+            os.write(sys.stderr.fileno(), f"{words}\n".encode())
 
 
 def _say_what_goes_on(record: RunRecord) -> None:

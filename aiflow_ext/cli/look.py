@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiflow_ext.cli.output import console, print, stdout
+from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
 from aiflow_ext.cli.show import (
     clock,
     duration,
@@ -64,6 +64,7 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
 def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
     """``aiflow-ext status``; returns the run's verdict as an exit code. While it goes on that is 0, after a watch
     NOT_OVER: nobody drives it."""
+    let_verdict_stand()
     observed = observe(run, project)
     observed.refresh()
     if watch and not as_json and stdout().isatty():
@@ -83,6 +84,7 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
 
 def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int:
     """``aiflow-ext run --firing-id``, asked again: the run that the firing has had, and its verdict."""
+    let_verdict_stand()
     print(firing.message, file=sys.stderr)
     observed = observe(firing.run_id, project)
     observed.refresh()
@@ -311,6 +313,7 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
     from aiflow_ext.run.stop import stop
 
+    let_verdict_stand()
     observed = observe(run, project)
     stop(observed, job, grace)
     names = [job] if job is not None else list(observed.record.jobs)

@@ -7,7 +7,7 @@ import queue
 import select
 import threading
 
-from aiflow_ext.cli.output import print, stdout
+from aiflow_ext.cli.output import lose_stdout, print, stdout
 
 _AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting where it is writable at all
 
@@ -36,7 +36,7 @@ class Outlet:
         if self._stdout is None:
             print(text, flush=True)
             return
-        data = text.encode("utf-8", "replace") + b"\n"
+        data = f"{text}\n".encode(stdout().encoding, "backslashreplace")
         if self._writer is None and len(data) <= _AT_ONCE and self._poll.poll(0):
             self._write(data)
             return
@@ -50,10 +50,6 @@ class Outlet:
         if self._writer is not None:
             self._behind.put(None)
             self._writer.join()
-        if self._gone:  # nor is what the command says afterwards to fail
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stdout().fileno())
-            os.close(nothing)
 
     def _catch_up(self) -> None:
         while (data := self._behind.get()) is not None:
@@ -62,8 +58,12 @@ class Outlet:
 
     def _write(self, data: bytes) -> None:
         assert self._stdout is not None
-        try:
-            while data:
+        while data:
+            try:
                 data = data[os.write(self._stdout, data) :]
-        except OSError:  # EPIPE: the reader has left; the run is recorded all the same
-            self._gone = True
+            except BlockingIOError:  # whoever started the command left it so
+                self._poll.poll()
+            except OSError as error:  # the reader has left, or there is no room; the run is recorded all the same
+                self._gone = True
+                lose_stdout(error)
+                return

@@ -3,16 +3,118 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import fcntl
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
+
+from aiflow_ext.model import errors
+from aiflow_ext.run.descriptors import hold_standard
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _own: TextIO | None = None  # the command's stream, once it is claimed
+_verdict_stands = False
+
+
+class OutputLost(Exception):
+    """Stdout takes nothing any more. Told once; what is written afterwards is dropped."""
+
+
+class _Descriptor(io.RawIOBase):
+    """A descriptor that is written to as far as that goes: what it does not take is dropped.
+
+    Attributes:
+        lost: why something was dropped.
+    """
+
+    def __init__(self, number: int, *, quiet: bool = False) -> None:
+        self._number, self._quiet = number, quiet
+        self.lost: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def write(self, data: Any) -> int:
+        """Write some of it, or drop all. Raises OutputLost the first time that this makes the command pointless."""
+        while self.lost is None:
+            try:
+                return os.write(self._number, data)
+            except BlockingIOError:  # whoever started the command left it so
+                poll = select.poll()
+                poll.register(self._number, select.POLLOUT)
+                poll.poll()
+            except OSError as error:
+                self.lost = error
+                if not (self._quiet or _verdict_stands):
+                    raise OutputLost from error
+        return len(data)
+
+
+def _stream(number: int, before: Any, *, quiet: bool = False) -> io.TextIOWrapper:
+    encoding = getattr(before, "encoding", None) or "utf-8"
+    raw = io.BufferedWriter(_Descriptor(number, quiet=quiet))
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=quiet or os.isatty(number))
+
+
+def guard_streams() -> None:
+    """Have nothing that is printed fail, whatever the standard streams are: closed, full, or left by their reader.
+
+    A character that the encoding of a stream does not have is written as an escape.
+    """
+    hold_standard()
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = sys.__stdout__ = _stream(1, sys.stdout)  # type: ignore[misc]
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = sys.__stderr__ = _stream(2, sys.stderr, quiet=True)  # type: ignore[misc]
+
+
+def let_verdict_stand() -> None:
+    """The exit code of this command is not about what it prints: where stdout takes nothing any more, it goes on."""
+    global _verdict_stands
+    _verdict_stands = True
+
+
+def lose_stdout(error: OSError) -> None:
+    """Note that stdout takes nothing any more."""
+    raw = _raw(stdout())
+    if raw is not None:
+        raw.lost = raw.lost or error
+
+
+def _raw(stream: Any) -> _Descriptor | None:
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw if isinstance(raw, _Descriptor) else None
+
+
+def finish(code: int) -> int:
+    """Write what is left; returns ``code``, or another exit code where what was asked for could not be written.
+
+    That somebody has stopped reading, as ``| head`` does, is not told.
+    """
+    streams = [sys.stdout] if _own is None else [_own, sys.stdout]
+    for stream in streams:
+        try:
+            stream.flush()
+        except (OutputLost, BrokenPipeError):
+            pass
+    raw = _raw(stdout())
+    if raw is None or raw.lost is None or raw.lost.errno == errno.EPIPE:
+        return code
+    print(f"aiflow-ext: not all could be written to stdout: {raw.lost.strerror}", file=sys.stderr)
+    return code if _verdict_stands or code != errors.OK else errors.PLATFORM
 
 
 def claim_stdout() -> None:
@@ -37,8 +139,7 @@ def claim_stdout() -> None:
         nothing = _nowhere()
         os.dup2(nothing, 1)
         os.close(nothing)
-    encoding, errors = getattr(before, "encoding", None) or "utf-8", getattr(before, "errors", None)
-    _own = open(private, "w", encoding=encoding, errors=errors)  # noqa: SIM115
+    _own = _stream(private, before)
     if isinstance(before, io.TextIOWrapper):
         before.reconfigure(line_buffering=True)  # in order with what is written to stderr
     elif before is None:  # plugins may write to it all the same

@@ -11,6 +11,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, SecretError, StateError
 from aiflow_ext.model.names import artifact_key
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
@@ -46,6 +47,7 @@ def take_up(
 
     Raises StateError where another process drives the run, ConfigError where there is no such run or job.
     """
+    hold_standard()
     store, run_id = open_run(run, project)
     lock = DriverLock(folder_of(store.run(run_id)))
     try:

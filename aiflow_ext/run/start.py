@@ -13,6 +13,7 @@ from typing import Any
 from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.control import Doorbell
+from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.filesystem import spread
 from aiflow_ext.run.find import remember_state
@@ -69,6 +70,7 @@ def prepare(
     listener: Callable[[Transition], None] | None = None,
 ) -> Run:
     """Plan a project's workflow and make its run's folder; options as ``run.run_project``'s."""
+    hold_standard()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow)

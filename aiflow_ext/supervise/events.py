@@ -251,7 +251,10 @@ def portable(spec: dict[str, Any]) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, str):
-            return os.fsencode(value).decode("utf-8", "surrogateescape")
+            try:
+                return os.fsencode(value).decode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:  # it came from no name of this locale, but from a UTF-8 file
+                return value.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
         if isinstance(value, dict):
             return {plain(key): plain(item) for key, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, list) else value

@@ -206,13 +206,13 @@ def _artifacts(root: Path, given: str | None) -> str:
         return str(state_folder(root) / "artifacts")
     if "://" in given or "::" in given:
         return given
-    return str(Path(os.path.abspath(root / Path(given).expanduser())))
+    return str(Path(os.path.abspath(root / os.path.expanduser(given))))
 
 
 def _resources(root: Path, given: Mapping[str, str], source: Located, problems: list[Problem]) -> dict[str, str]:
     made = {}
     for name, each in given.items():
-        path = Path(os.path.abspath(root / Path(each).expanduser()))
+        path = Path(os.path.abspath(root / os.path.expanduser(each)))
         if not path.exists():
             title = f"{PROJECT_YAML}: resource {name!r}"
             problems.append(

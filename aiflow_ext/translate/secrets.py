@@ -48,7 +48,7 @@ def read(reference: str) -> str:
         return os.environ[name]
     if source == "file":
         try:
-            return Path(name).expanduser().read_text(encoding="utf-8").rstrip("\n")
+            return Path(os.path.expanduser(name)).read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             words = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SecretError(f"secret {reference!r}: {words}", hint="create the file, or name another one") from error
