@@ -53,11 +53,7 @@ class DriverLock:
             return journal.lock(self._file)
         except OSError as error:
             os.close(self._file)
-            raise StateError(
-                f"a run cannot be locked here: {error.strerror}",
-                where=str(run_folder),
-                hint="keep state on a local disk (AIFLOW_STATE=/path), on a machine with Linux 5.4 or newer",
-            ) from error
+            raise _no_locks(run_folder, error) from error
 
     def release(self) -> None:
         """Let another driver have the run."""
@@ -73,6 +69,14 @@ def unwritable(path: Path, error: OSError) -> StateError:
     )
 
 
+def _no_locks(run_folder: Path, error: OSError) -> StateError:
+    return StateError(
+        f"whether anybody drives this run cannot be told here: {error.strerror}",
+        where=str(run_folder),
+        hint="keep state on a local disk (AIFLOW_STATE=/path), on a machine with Linux 5.4 or newer",
+    )
+
+
 def holder(run_folder: Path) -> int | None:
     """The pid of the run's driver, or None where nobody drives it. Asking never stands in a driver's way."""
     try:
@@ -84,6 +88,8 @@ def holder(run_folder: Path) -> int | None:
             return None
         pid, looks = _signature(file)
         return None if looks else pid
+    except OSError as error:
+        raise _no_locks(run_folder, error) from error
     finally:
         os.close(file)
 

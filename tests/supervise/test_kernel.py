@@ -133,10 +133,14 @@ def test_a_sandbox_without_pidfds_runs_jobs(project: Any, cli_env: dict[str, str
     assert project.log("only") == b"done\n"
 
 
-def test_a_sandbox_without_locks_of_open_files_is_told(project: Any, cli_env: dict[str, str]) -> None:
+def test_a_sandbox_without_locks_of_open_files_is_told(project: Any, cli: Any, cli_env: dict[str, str]) -> None:
     project.write(workflow_py=JOB, workflow_yaml="only: {platform: local, engine: cmd_line}\n")
+    assert cli("run", project.root).returncode == 0
+    with project.database() as db:  # as if its driver had been killed
+        db.execute("update runs set ended_at = null, state = 'RUNNING'")
     refused = [(FCNTL, kernel.F_OFD_SETLK, EINVAL), (FCNTL, kernel.F_OFD_GETLK, EINVAL)]
-    done = under(refused, "-m", "aiflow_ext", "run", str(project.root), env=cli_env)
-    assert done.returncode == 6, (done.returncode, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert "no locks of open files (F_OFD_SETLK): Invalid argument" in done.stderr
+    for command in (("run", str(project.root)), ("runs", "--project", str(project.root))):
+        done = under(refused, "-m", "aiflow_ext", *command, env=cli_env)
+        assert done.returncode == 6, (done.returncode, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "no locks of open files (F_OFD_SETLK): Invalid argument" in done.stderr
