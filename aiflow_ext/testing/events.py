@@ -104,6 +104,22 @@ class Events(Support):
             told.append(other("state"))
         self._not_finished(told, f"of {unlike(native_id)!r}, an id that nobody was given, it tells {told}")
 
+    @durable()
+    def test_asking_starts_nothing(self) -> None:
+        """Who looks up, attaches to, watches and asks an attempt that was not submitted yet, finds it so afterwards."""
+        _, native_id = self.trial.write({"job": self.jobs.sleeps(LONG)}).ready()
+        other = self.trial.other(native_id)
+        for call, arguments in (("lookup", {}), ("attach", {}), ("state", {}), ("wait", {"seconds": 0.1}), ("logs", {}),
+                                ("events", {"seconds": 0.5})):  # fmt: skip
+            if call != "events" or "watch" in self.zygote.facts["offers"]:
+                with contextlib.suppress(Raised):  # that it is not there
+                    other(call, **arguments)
+        if self.trial.marks.count("start") or (said := self.trial.other(native_id)("lookup")) == "FOUND":
+            told = "it has begun" if self.trial.marks.count("start") else f"lookup says {said}"
+            complain(f"{self.name}: an attempt was not submitted, and was asked for by lookup, attach, its handler and "
+                     f"watch; afterwards {told}", "start the job in submit_job, and nowhere else",
+                     "submitted-once")  # fmt: skip
+
     @durable("watch")
     def test_what_is_lost_is_not_finished(self) -> None:
         """A job that is gone, with all that might have noted its end, is LOST, or FAILED: told, and no success."""

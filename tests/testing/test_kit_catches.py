@@ -147,6 +147,9 @@ WRONG = [
     ("wrong_base", "LeavesAnotherS", "test_cleanup_leaves_nothing", "/dev/shm/kit-left-over"),
     ("wrong_durable", "KeepsFilesOpen", "test_no_attempt_leaves_more", "has open files or sockets left of each"),
     ("wrong_durable", "KeepsThreads", "test_no_attempt_leaves_more", "has threads left of each"),
+    ("wrong_durable", "AttachStarts", "test_asking_starts_nothing", "it has begun"),
+    ("wrong_handlers", "MergesStreams", LOGS, "they part at byte"),
+    ("wrong_handlers", "TakesATimeoutForAnEnd", FOLLOWED, "wait(0.2) returns FAILED"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.

@@ -6,10 +6,10 @@ from aiflow_ext.testing import JobPluginConformance
 class TestLocalPython(JobPluginConformance):
     platform = "local"
     engine = "python"
-    kills = 20
+    kills = 10  # and all of the plugin's own lines from submit on
 
 
 class TestLocalCommand(JobPluginConformance):
     platform = "local"
     engine = "cmd_line"
-    kills = 20
+    kills = 10  # and all of the plugin's own lines from submit on

@@ -376,3 +376,12 @@ class KeepsThreads(RightDurable):
     def submit_job(self, job):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
         return super().submit_job(job)
+
+
+class AttachStarts(RightDurable):
+    """What it cannot find to attach to it submits."""
+
+    @af.hookimpl
+    def attach(self, job, native_id):
+        job.job_context.native_id = native_id
+        return self.submit_job(job)

@@ -248,3 +248,25 @@ class KnowsTheEndedOnly(RightDurable):
         record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
         runs = record is not None and record.state == "running"
         return af.Lookup.UNKNOWN if runs else super().lookup(native_id)
+
+
+class MergingHandler(attempts.ProcessHandler):
+    def logs(self, stream="stdout", offset=0):
+        both = b"".join(attempts.ProcessHandler.logs(self, each) for each in ("stdout", "stderr"))
+        return both[offset:] if stream == "stdout" else b""
+
+
+class MergesStreams(WithHandler):
+    handler = MergingHandler
+
+
+class OtherEndHandler(attempts.ProcessHandler):
+    """Its wait asks nobody: a time-out is an end to it."""
+
+    def wait(self, timeout=None):
+        state = super().wait(timeout)
+        return state if state.ended else af.JobState.FAILED
+
+
+class TakesATimeoutForAnEnd(WithHandler):
+    handler = OtherEndHandler
