@@ -33,7 +33,7 @@ from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, CLEANUP_PATIENCE
 from aiflow_ext.run.generate import generate_job
 from aiflow_ext.run.handler_logs import HandlerLogs
 from aiflow_ext.run.outcome import Outcome, failure, outcome_of, own, running, takes
-from aiflow_ext.run.silence import Silence
+from aiflow_ext.run.silence import STOPS, Silence
 
 T = TypeVar("T")
 STOPPED = 143
@@ -254,11 +254,11 @@ class _AttemptHost:
     def _stops(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         assert self.plugin is not None
         hook, job = self.plugin.hook, self.job
-        yield "stop_job", lambda: hook.stop_job(job=job)
+        yield STOPS[0], lambda: hook.stop_job(job=job)
         stop = own(self.handler, "stop") if isinstance(self.handler, AbstractJobHandler) else None
         if stop is not None:
             grace = stop_grace(self.folder)
-            yield "the handler's stop()", partial(stop, grace) if takes(stop, grace) else stop
+            yield STOPS[1], partial(stop, grace) if takes(stop, grace) else stop
 
 
 def _break_off(number: int, frame: FrameType | None) -> None:

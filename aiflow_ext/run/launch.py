@@ -24,7 +24,7 @@ from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import attempt_spec, silence
 from aiflow_ext.run.plan import PlannedJob
-from aiflow_ext.run.silence import Silent, words_of
+from aiflow_ext.run.silence import Silent, stop_is_silent, words_of
 from aiflow_ext.supervise import ProcessSpec, attempts
 from aiflow_ext.supervise.records import ProcessRecord
 from aiflow_ext.translate import secrets
@@ -233,14 +233,16 @@ class HostedLauncher:
         if record is not None and record.state == "running" and record.pid:
             asked = Path(native_id, attempt_spec.STOP)
             try:
-                if not (asked.exists() and words_of(native_id)):  # else it is trying still, and a second would end that
+                if not (
+                    asked.exists() and stop_is_silent(native_id)
+                ):  # else it is trying still, and a second would end that
                     asked.write_text(f"{grace:g}", encoding="ascii")
                     os.kill(record.pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
             else:
                 supervisor.wait(name, grace)
-                if grace > 0 and (words := words_of(native_id)) and not _has_ended(supervisor.record(name)):
+                if grace > 0 and (words := stop_is_silent(native_id)) and not _has_ended(supervisor.record(name)):
                     raise UnreachableError(words)
         # A second SIGTERM, for all of the tree: the host breaks off what the plugin is in, and cleans up.
         supervisor.stop(name, grace=BREAK_OFF)

@@ -19,6 +19,7 @@ from aiflow_ext.model.errors import AiflowError, UnreachableError
 
 T = TypeVar("T")
 FILE = "unreachable"
+STOPS = ("stop_job", "the handler's stop()")  # the steps that end what runs; of several that are silent, told first
 FIRST, MOST = 0.25, 10.0  # seconds until it is asked again: at first, and at most
 
 
@@ -74,7 +75,8 @@ class Silence:
             if not self._steps:
                 self._file.unlink(missing_ok=True)
                 return
-            step, words = next(iter(self._steps.items()))
+            step = min(self._steps, key=lambda each: each not in STOPS)
+            words = self._steps[step]
             text = f"{step}: {words}"[:2000]
             part = self._file.with_name(f"{FILE}.part")
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -88,6 +90,12 @@ def words_of(native_id: str) -> str | None:
             return file.read(2000)
     except OSError:
         return None
+
+
+def stop_is_silent(native_id: str) -> str | None:
+    """The words of :func:`words_of` where it is a stop that gets no answer; None: it has had one, or was not asked."""
+    words = words_of(native_id)
+    return words if words is not None and words.startswith(STOPS) else None
 
 
 def news(native_ids: Collection[str], known: dict[str, str]) -> Iterator[Silent]:

@@ -152,6 +152,16 @@ def test_a_silent_start_can_be_stopped(environment, silent, step):
     assert ran.file("one", "stdout") == ("" if step == "generate_job_resource" else "stopped\n")
 
 
+def test_a_stop_that_is_answered_ends_what_can_tell_no_state(environment, silent):
+    root, process = silent(submit_job=STATE, stop_job="print('stopped')")
+    stop = ["-m", "aiflow_ext", "stop", "latest", "--project", root, "--grace", "0.5"]
+    assert environment.call(*stop).returncode == 0
+    out, err = process.communicate(timeout=60)
+    ran = environment.ran(root, process.returncode, out, err)
+    assert (ran.exit, ran.jobs["one"]["state"]) == (7, "STOPPED")
+    assert ran.file("one", "stdout") == "stopped\n"
+
+
 @pytest.mark.slow
 def test_a_stop_that_gets_no_answer_comes_again_until_it_has_one(environment, silent):
     body = f"{STATE}".replace("'FINISHED'", "'STOPPED' if os.path.exists(go + 'ne') else 'RUNNING'")
