@@ -269,12 +269,12 @@ class HostedLauncher:
             raise UnreachableError(words_of(str(_context(job).native_id)) or "no answer")
 
     def watch(self, native_ids: Collection[str], since: str | None) -> Events:
-        silent: dict[str, str] = {}
+        silent: set[str] = set()
         for event in attempts.watch(native_ids, since):
             if event is None:
                 yield from silence.news(native_ids, silent)
             elif event.state.ended:
-                silent.pop(event.native_id, None)
+                silent.discard(event.native_id)
             if event is not None and event.state is JobState.FINISHED:
                 event.reason = _words(event.native_id)
             yield event

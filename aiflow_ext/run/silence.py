@@ -98,14 +98,14 @@ def stop_is_silent(native_id: str) -> str | None:
     return words if words is not None and words.startswith(STOPS) else None
 
 
-def news(native_ids: Collection[str], known: dict[str, str]) -> Iterator[Silent]:
-    """What has changed since ``known``, which is brought up to date."""
+def news(native_ids: Collection[str], known: set[str]) -> Iterator[Silent]:
+    """Which of these are silent, each time; and which of ``known``, which is brought up to date, are so no more."""
     for native_id in native_ids:
         words = words_of(native_id)
-        if words == known.get(native_id):
-            continue
-        if words is None:
-            del known[native_id]
+        if words is not None:
+            known.add(native_id)
+        elif native_id in known:
+            known.discard(native_id)
         else:
-            known[native_id] = words
+            continue
         yield Silent(native_id, words)

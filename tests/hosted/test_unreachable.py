@@ -106,11 +106,13 @@ def silent(environment, act_config, write_project, tmp_path):
     def call(**steps):
         root = write_project(tmp_path / "project", {"one": act_config(**steps)})
         process = environment.popen("-m", "aiflow_ext", "run", root, "--on-interrupt", "stop")
+        lines = []
         for line in process.stdout:
+            lines.append(line)
             if "platform act does not answer" in line:
                 assert "the moon is down" in line
                 return root, process
-        raise AssertionError(process.communicate())
+        raise AssertionError(lines, process.communicate())
 
     return call
 
