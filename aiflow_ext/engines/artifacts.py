@@ -20,6 +20,8 @@ from types import ModuleType
 from typing import IO, Any
 
 from aiflow_ext.engines import folders, moved
+from aiflow_ext.engines.held_files import bring, opened, paths_in
+from aiflow_ext.model.own_imports import without_project
 
 
 class ArtifactError(Exception):
@@ -29,8 +31,9 @@ class ArtifactError(Exception):
 def save(url: str, value: Any) -> dict[str, Any]:
     """Store ``value`` at ``url`` and return its record: file, form, size, sha256, and versions for a pickle.
 
-    A Path is stored as the file it is (a folder as a tar), str as UTF-8, bytes raw, anything else as ``.pkl``. The
-    record is written last: an artifact without it is not there. Raises ArtifactError.
+    A Path is stored as the file it is (a folder as a tar), str as UTF-8, bytes raw, anything else as ``.pkl``, with
+    the files that it holds beside it. The record is written last: an artifact without it is not there. Raises
+    ArtifactError.
     """
     try:
         record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
@@ -64,19 +67,31 @@ def _save_value(url: str, value: Any) -> dict[str, Any]:
         return {"form": "str", **_store(url, "value.txt", io.BytesIO(value.encode("utf-8", "surrogatepass")))}
     if type(value) in (bytes, bytearray):
         return {"form": type(value).__name__, **_store(url, "value.bin", io.BytesIO(value))}
-    import cloudpickle
+    with without_project():
+        import cloudpickle
 
-    from aiflow_ext.model.by_module import reduction
-    from aiflow_ext.model.pickling import dumps
+        from aiflow_ext.model.by_module import reduction
+        from aiflow_ext.model.pickling import dumps
+
+    numbers: dict[str, int] = {}
+    held = {id(path): (path, numbers.setdefault(os.path.abspath(path), len(numbers))) for path in paths_in(value)}
+
+    def override(each: Any) -> Any:
+        if id(each) in held:
+            return opened, (held[id(each)][1],)
+        return reduction(each, _is_own)
 
     try:
-        data = dumps(value, lambda each: reduction(each, _is_own))
+        data = dumps(value, override)
     except Exception as error:
         raise ArtifactError(
             f"a value of type {type(value).__name__} cannot be stored: {type(error).__name__}: {error}"
         ) from error
+    for path, number in numbers.items():
+        save(f"{url}/files/{number}", Path(path))
     versions = {"python": python_version(), "cloudpickle": cloudpickle.__version__}
-    return {"form": "pickle", **versions, **_store(url, "value.pkl", io.BytesIO(data))}
+    files = {"files": len(numbers)} if numbers else {}
+    return {"form": "pickle", **versions, **files, **_store(url, "value.pkl", io.BytesIO(data))}
 
 
 def _is_own(module: ModuleType) -> bool:
@@ -107,6 +122,7 @@ def value_of(url: str, path: Path, record: dict[str, Any], folder: Path) -> Any:
     if form != "pickle":
         raise ArtifactError(f"the artifact {url} has the form {form!r}, which this version does not know")
     check_versions(url, data, str(record.get("python")), str(record.get("cloudpickle")))
+    bring([load(f"{url}/files/{number}", folder) for number in range(int(record.get("files", 0)))])
     return open_pickle(data, url)
 
 
@@ -120,7 +136,8 @@ def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> Non
     if b"cloudpickle" not in data:
         return
     try:
-        import cloudpickle as installed
+        with without_project():
+            import cloudpickle as installed
     except ImportError as error:
         raise ArtifactError(f"{what} needs the package cloudpickle in the job's python") from error
     if installed.__version__.partition(".")[0] != cloudpickle.partition(".")[0]:
@@ -242,11 +259,13 @@ def _path(url: str) -> Path | None:
 
 def _remote(url: str) -> tuple[Any, str]:
     try:
-        from fsspec.core import url_to_fs
+        with without_project():
+            from fsspec.core import url_to_fs
     except ImportError as error:
         raise ArtifactError(f"{url} needs the package fsspec in the job's python") from error
     try:
-        fs, path = url_to_fs(url)
+        with without_project():
+            fs, path = url_to_fs(url)
     except ImportError as error:
         raise ArtifactError(f"{url} needs another package in the job's python: {error}") from error
     except ValueError as error:

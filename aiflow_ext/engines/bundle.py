@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -149,11 +149,12 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
 
 def _left_out(bundle: Bundle) -> Iterator[Problem]:
     """Functions of the project whose own file the archive leaves out."""
-    root, sent = Path(bundle.project.root), {name for name, _ in bundle.archive.files}
+    root, sent = Path(bundle.project.root).resolve(), {name for name, _ in bundle.archive.files}
     workflow = workflow_name(root, bundle.project.python_paths)
+    has_workflow = _is_sent(root / "workflow.py", root, sent)
     for node in bundle.steps:
         function = node.properties.get("function")
-        if "project/workflow.py" not in sent and any(_names(each, workflow) for each in _codes(node.properties)):
+        if not has_workflow and any(_names(each, workflow) for each in _codes(node.properties)):
             yield Problem(
                 f"node {node.name!r} in job {node.job!r} uses code of workflow.py, which does not travel",
                 node.where,
@@ -165,13 +166,19 @@ def _left_out(bundle: Bundle) -> Iterator[Problem]:
         for folder in bundle.project.python_paths:
             stem = os.path.normpath(os.path.join(folder, *function.module.split(".")))
             for name in (f"{stem}.py", f"{stem}/__init__.py"):
-                if (root / name).is_file() and f"project/{name}" not in sent:
+                if (root / name).is_file() and not _is_sent(root / name, root, sent):
                     yield Problem(
                         f"function {function.qualname} of node {node.name!r} in job {node.job!r} is in {name}, which "
                         "does not travel",
                         node.where,
                         "take it out of exclude in project.yaml",
                     )
+
+
+def _is_sent(file: Path, root: Path, sent: Set[str]) -> bool:
+    """Whether a file of the project travels; a link does where what it leads to does."""
+    target = file.resolve()
+    return target.is_relative_to(root) and f"project/{target.relative_to(root).as_posix()}" in sent
 
 
 def _codes(item: Any) -> Iterator[FunctionRef | Pickled]:

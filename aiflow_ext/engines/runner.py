@@ -17,12 +17,14 @@ from typing import Any, NoReturn
 
 from aiflow_ext.engines import artifacts, moved
 from aiflow_ext.engines.artifacts import ArtifactError
+from aiflow_ext.engines.held_files import is_kept
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
 from aiflow_ext.model.names import safe_name
+from aiflow_ext.model.own_imports import put_first, without_project
 
 
 def main(payload_file: str) -> NoReturn:
@@ -39,10 +41,7 @@ def main(payload_file: str) -> NoReturn:
         if project:
             # workflow.py is imported by way of a file of ours; in the processes of multiprocessing too.
             workflow = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), payload["workflow"])
-            sys.path[:0] = [
-                workflow,
-                *(os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"]),
-            ]
+            put_first([workflow, *(os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"])])
         job = _Job(payload)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))
@@ -113,11 +112,12 @@ class _Job:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
             os._exit(1)  # else it would run the rest of the job a second time
         self.values[step["id"], None] = value
-        if step["read"] or isinstance(value, os.PathLike):
+        if step["read"] or is_kept(value):
             artifacts.save(step["saves"]["value"], value)
 
     def cmd_line(self, step: dict[str, Any]) -> None:
-        from aiflow_ext.engines.command import plan_command, text_of
+        with without_project():
+            from aiflow_ext.engines.command import plan_command, text_of
 
         names: dict[str, str] = {}
         node = AINode("cmd_line", step["properties"], step["id"])
@@ -204,8 +204,8 @@ class _Job:
 def _is_of_project(error: BaseException) -> bool:
     """Whether it was raised in code of the project: a module that was imported to open a pickle, a ``__setstate__``."""
     project = os.environ.get("AIFLOW_PROJECT_FOLDER")
-    frames = traceback.extract_tb(error.__traceback__) if project else ()
-    return any(frame.filename.startswith(f"{project}{os.sep}") for frame in frames)
+    frames = traceback.walk_tb(error.__traceback__) if project else ()
+    return any(frame.f_code.co_filename.startswith(f"{project}{os.sep}") for frame, _ in frames)
 
 
 def _end_by(number: int) -> NoReturn:
@@ -264,7 +264,8 @@ def _fail_as_user_code(error: BaseException) -> NoReturn:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*ours, "<frozen importlib")):
         trace = trace.tb_next
     sys.stdout.flush()
-    traceback.print_exception(type(error), error, trace)
+    with without_project():  # it imports what it needs for marking the place
+        traceback.print_exception(type(error), error, trace)
     sys.stderr.flush()
     _note(f"{type(error).__name__}: {error}")
     sys.exit(1)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.model.signature import annotations_of
 
 
@@ -20,7 +21,8 @@ def dumps(value: Any, override: Callable[[Any], Any] | None = None) -> bytes:
 
     Raises whatever says why it cannot be one.
     """
-    import cloudpickle
+    with without_project():
+        import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,17 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
                     artifact = json.loads(Path(f"{url}.json").read_bytes())
                 except (OSError, ValueError):
                     continue
-                if artifact["form"] in _FORMS:
-                    path, form = str(Path(url) / artifact["file"]), _FORMS[artifact["form"]]
-                    found.append({"job": name, "node": node.name, "path": path, "size": artifact["size"], "form": form})
+                for each, kept in ((url, artifact), *_held(url, artifact)):
+                    if kept["form"] in _FORMS:
+                        path, form = str(Path(each) / kept["file"]), _FORMS[kept["form"]]
+                        found.append({"job": name, "node": node.name, "path": path, "size": kept["size"], "form": form})
     return found
+
+
+def _held(url: str, artifact: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The files that a value holds: their URLs and records."""
+    for number in range(int(artifact.get("files", 0))):
+        try:
+            yield f"{url}/files/{number}", json.loads(Path(f"{url}/files/{number}.json").read_bytes())
+        except (OSError, ValueError):
+            continue

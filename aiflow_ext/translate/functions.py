@@ -16,6 +16,7 @@ from aiflow_ext.model.by_module import other_name
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile
+from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.translate.modules import Modules
 from aiflow_ext.translate.pickles import Named, blame, dumps, is_open_file, named
 from aiflow_ext.translate.references import Reach, References, changed_globals
@@ -147,7 +148,8 @@ class _Freezer:
         return None
 
     def pickle(self, node: AINode, value: Any, what: str) -> Pickled | None:
-        import cloudpickle
+        with without_project():
+            import cloudpickle
 
         functions: list[FunctionType] = []
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiflow_ext.model.authoring import Workflow
 from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
+from aiflow_ext.model.own_imports import put_first, without_project
 from aiflow_ext.translate.check import near
 from aiflow_ext.translate.modules import file_of, is_installed
 from aiflow_ext.translate.references import note_globals
@@ -54,7 +55,7 @@ def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[N
     path, folder, written = list(sys.path), _current_folder(), sys.dont_write_bytecode
     hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow)}
     modules = set(sys.modules)
-    sys.path[:0] = paths
+    put_first(paths)
     sys.dont_write_bytecode = True  # a project folder may be read-only, and is the user's
     importlib.invalidate_caches()
     try:
@@ -180,7 +181,9 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
 def _innermost(project: Project, error: BaseException) -> str | None:
     """The innermost line of the project that led to ``error``."""
     root = Path(project.desc.root).resolve()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, root)]
+    with without_project():
+        trace = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in trace if _is_own(frame.filename, root)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
 
 

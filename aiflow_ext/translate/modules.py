@@ -56,7 +56,10 @@ class Modules:
         file, name = file_of(module), module.__name__
         if file is None or is_installed(file) or name.partition(".")[0] in _SENT_ALONG:
             return None  # built in, or made by what is installed, or part of every bundle
-        path = Path(file).resolve()
+        # By the path that it was imported by: a file or folder that is a link has two names, and both are right.
+        path = Path(os.path.normpath(file))
+        if not path.is_relative_to(self.root):
+            path = path.resolve()
         if not path.is_relative_to(self.root):
             if _found_afresh(name.partition(".")[0], path):
                 return None

@@ -215,6 +215,159 @@ def test_jobs_and_nodes_of_any_name_find_each_others_artifacts(jobs: Jobs) -> No
     assert jobs.fine("a/b c", "d").out == "((1, 2), {})\n"
 
 
+HOLDERS = """
+    import collections, dataclasses, json, typing
+    from pathlib import Path
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        train: Path
+        limit: int = 0
+    @dataclasses.dataclass(slots=True)
+    class Slotted:
+        inner: Frozen
+        rest: list
+    class Pair(typing.NamedTuple):
+        left: Path
+        right: object
+    class Attrs:  # as attrs makes them
+        __slots__ = ("train",)
+        __attrs_attrs__ = (type("Attribute", (), {"name": "train"}),)
+        def __init__(self, train): self.train = train
+        def __getstate__(self): return (self.train,)
+        def __setstate__(self, state): (self.train,) = state
+    class Opaque:
+        def __init__(self, path): self.path = path
+
+    def write(*names):
+        for name in names: Path(name).write_text(name)
+        return [Path(name) for name in names]
+    def folder():
+        home = Path("model"); home.mkdir(); (home / "weights").write_text("weights")
+        return home
+    def texts(value):
+        if isinstance(value, Path):
+            return value.read_text() if value.is_file() else sorted(each.name for each in value.iterdir())
+        if isinstance(value, dict): return {key: texts(item) for key, item in value.items()}
+        if isinstance(value, (set, frozenset)): return sorted(texts(item) for item in value)
+        if isinstance(value, (list, tuple, collections.deque)): return [texts(item) for item in value]
+        if dataclasses.is_dataclass(value):
+            return [texts(getattr(value, each.name)) for each in dataclasses.fields(value)]
+        return texts(value.train) if isinstance(value, Attrs) else value
+    def show(value): print(type(value).__name__, json.dumps(texts(value)))
+"""
+HELD = [
+    ("{'train': write('a.csv')[0], 'n': 1}", 'dict {"train": "a.csv", "n": 1}'),
+    ("write('a', 'b')", 'list ["a", "b"]'),
+    ("[{'deep': (write('a')[0], None)}]", 'list [{"deep": ["a", null]}]'),
+    ("Slotted(Frozen(write('a')[0], 3), [folder()])", 'Slotted [["a", 3], [["weights"]]]'),
+    ("Pair(write('a')[0], {1: write('b')})", 'Pair ["a", {"1": ["b"]}]'),
+    ("Attrs(write('a')[0])", 'Attrs "a"'),
+    ("set(write('a', 'b'))", 'set ["a", "b"]'),
+    ("collections.OrderedDict(x=write('a')[0].resolve())", 'OrderedDict {"x": "a"}'),
+    ("collections.defaultdict(list, x=write('a'))", 'defaultdict {"x": ["a"]}'),
+]
+
+
+@pytest.mark.parametrize(("expression", "shown"), HELD, ids=[each[0] for each in HELD])
+def test_every_path_in_a_value_travels_as_the_file_that_it_names(jobs: Jobs, expression: str, shown: str) -> None:
+    steps = HOLDERS + f"    def made(): return {expression}\n"
+    jobs.write(
+        """
+        with af.job("a"):
+            x = af.python(made)
+            af.python(show, x)
+        with af.job("b"): y = af.python(lambda x: x, x)
+        with af.job("c"): af.python(show, y)
+        """,
+        steps,
+    )
+    assert jobs.run("a").out == f"{shown}\n"
+    shutil.rmtree(jobs.folder / "work" / "a")  # a job's folder does not outlive it
+    jobs.fine("b")
+    assert jobs.fine("c").out == f"{shown}\n"
+
+
+def test_one_file_in_a_value_twice_is_stored_once_and_a_missing_one_is_named(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(lambda: [write("a")[0], Path("a"), {"same": Path("a").resolve()}])
+        with af.job("b"): af.python(lambda x: print(len({x[0], x[1], x[2]["same"]}), x[1].read_text()), x)
+        with af.job("c"): z = af.python(lambda: {"train": Path("nowhere.csv")})
+        with af.job("d"): af.python(print, z)
+        with af.job("e"): af.python(lambda: {"later": Path("nowhere.csv")})
+        with af.job("f"): af.python(lambda: [write("kept")])
+        """,
+        HOLDERS,
+    )
+    assert jobs.fine("a", "b").out == "1 a\n"
+    assert jobs.run("c").reason.endswith("nowhere.csv was returned as a file but is not there")
+    jobs.fine("e", "f")  # what no job reads is kept where its files are there
+    kept = Path(jobs.artifacts, "run-1", "f", "1", "lambda", "files", "0", "kept")
+    assert kept.read_text() == "kept"
+
+
+def test_a_path_in_an_object_that_is_not_looked_into_stays_a_name(jobs: Jobs) -> None:
+    jobs.write(
+        """
+        with af.job("a"): x = af.python(lambda: Opaque(Path("nowhere.csv")))
+        with af.job("b"): af.python(lambda x: print(x.path), x)
+        """,
+        HOLDERS,
+    )
+    assert jobs.fine("a", "b").out == "nowhere.csv\n"
+
+
+SHADOWS = ["logging", "dis", "inspect", "ast", "tokenize", "opcode", "weakref", "tarfile", "fsspec", "cloudpickle",
+           "typing", "platform", "uuid", "json", "linecache", "threading", "annotationlib", "attr", "yaml"]  # fmt: skip
+
+
+def test_unused_files_of_a_project_that_are_called_as_modules_of_others_are_in_nobodys_way(jobs: Jobs) -> None:
+    files = {f"{name}.py": "raise RuntimeError(__file__)\n" for name in SHADOWS if name != "json"}
+    (jobs.root / "json").mkdir(parents=True)
+    jobs.write(
+        """
+        with af.job("a"):
+            made = af.python(lambda: {1, 2})
+            af.python(show, made)
+        with af.job("b"): af.python(show, made, key={3})
+        with af.job("c"): af.cmd("cat {x} > {y}", x=made, y=af.output("y"))
+        with af.job("d"): af.python(lambda: [1 / 0])
+        """,
+        STEPS,
+        **files,
+        **{"json/__init__.py": "raise RuntimeError(__file__)\n"},
+    )
+    assert jobs.fine("a", "b", "c").code == 0
+    ended = jobs.run("d")
+    assert ended.reason == "ZeroDivisionError: division by zero"
+    assert "RuntimeError" not in ended.err
+
+
+def test_modules_and_packages_that_are_links_inside_the_project_are_modules_of_it(jobs: Jobs) -> None:
+    (jobs.root / "lib" / "real").mkdir(parents=True)
+    (jobs.root / "lib" / "flow.py").write_text("")
+    (jobs.root / "lib" / "one.py").write_text("def one(): return __name__\n")
+    (jobs.root / "lib" / "real" / "__init__.py").write_text("")
+    (jobs.root / "lib" / "real" / "two.py").write_text("def two(): return __name__\n")
+    (jobs.root / "linked.py").symlink_to("lib/one.py")
+    (jobs.root / "again.py").symlink_to("linked.py")
+    (jobs.root / "absolute.py").symlink_to(jobs.root / "lib" / "one.py")
+    (jobs.root / "package").symlink_to("lib/real")
+    (jobs.root / "workflow.py").symlink_to("lib/flow.py")
+    jobs.write(
+        """
+        with af.job("a"):
+            for function in (linked.one, again.one, absolute.one, package.two.two, lib.one.one, own, lambda: __name__):
+                af.python(print, af.python(function))
+        """,
+        above="import linked, again, absolute, package.two, lib.one\ndef own(): return __name__",
+    )
+    names = ["linked", "again", "absolute", "package.two", "lib.one", "workflow", "workflow"]
+    assert (jobs.root / "workflow.py").is_symlink()
+    assert jobs.fine("a").out.split() == names
+
+
 # -- how jobs end ---------------------------------------------------------------------------------------------------
 
 
