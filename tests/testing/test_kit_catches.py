@@ -156,7 +156,8 @@ WRONG = [
 HANGING = ("WaitsForEver", "FillsAPipe", "OneAtATime", "WatchesTheFirst", "LogsAtTheEnd", "SubmitsAndWaits",
            "WaitsInStop", "NotesBeforeTheStart", "StopsNothingThatWaits", "StopJobDoesNothing")  # fmt: skip
 RIGHT = [("wrong_base", "RightBase"), ("wrong_base", "RightSlotted"), ("wrong_durable", "RightDurable"),
-         ("wrong_by_hand", "RightByHand"), ("wrong_durable", "RightSlowly")]  # fmt: skip
+         ("wrong_by_hand", "RightByHand"), ("wrong_by_hand", "RightQueue"),
+         ("wrong_durable", "RightSlowly")]  # fmt: skip
 
 
 def kebab(name: str) -> str:
