@@ -131,7 +131,8 @@ def test_no_file_of_a_run_becomes_a_standard_stream(failing, cli, cli_env, tmp_p
         "open(sys.argv[2], 'w').write(' '.join(seen))\n"
     )
     subprocess.run([sys.executable, str(script), str(failing.root), str(tmp_path / "seen")], env=cli_env)
-    assert (tmp_path / "seen").read_text() == os.devnull
+    # A standalone Python opens /dev/urandom, for want of getrandom(2).
+    assert set((tmp_path / "seen").read_text().split()) <= {os.devnull, "/dev/urandom"}
     record = json.loads(cli("status", "latest", "--json").stdout)
     assert (record["state"], len(record["jobs"])) == ("FAILED", 2)
     assert cli("resume", "latest", "--failed").returncode == 1
