@@ -127,7 +127,7 @@ WRONG = [
     ("wrong_by_hand", "NotesBeforeTheStart", KILLED, "begun 0 times"),
     ("wrong_by_hand", "QueuesAgain", KILLED, "begun 2 times"),
     ("wrong_by_hand", "StartsWhatWaits", TWICE, "executed 2 times"),
-    ("wrong_durable", "ServesItsFirst", "test_a_watch_follows_all_attempts", "'between': 'RUNNING'"),
+    ("wrong_durable", "ServesItsFirst", "test_a_watch_follows_all_attempts", "'between' has ended; they are"),
     ("wrong_durable", "TellsLostAsFinished", LOST, "the run records FINISHED"),
     ("wrong_by_hand", "TakesAbsenceForSuccess", LOST, "the run records FINISHED"),
     ("wrong_durable", "UnknownIsFinished", "test_what_is_not_known_is_not_finished", "an id that nobody was given"),

@@ -119,12 +119,12 @@ class GroupHandler(PidHandler):
     """It ends the process group that it has started."""
 
     def stop(self, grace=10.0):
+        if self.code() is None:
+            Path(self.native_id, "code").write_text("143")
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(int(Path(self.native_id, "pid").read_text()), number)
             time.sleep(0.1)
-        if self.code() is None:
-            Path(self.native_id, "code").write_text("143")
         return True
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -336,10 +337,12 @@ class ServesItsFirst(RightDurable):
 
 
 class TellsLostAsFinished(RightDurable):
+    """Of a killed job and a killed supervisor, it depends on the moment whether the end is LOST or SIGKILL."""
+
     @af.hookimpl
     def watch(self, native_ids, since):
         for event in attempts.watch(native_ids, since):
-            if event is not None and event.state is af.JobState.LOST:
+            if event is not None and (event.state is af.JobState.LOST or event.signal == signal.SIGKILL):
                 event.state = af.JobState.FINISHED
             yield event
 
