@@ -159,7 +159,7 @@ def runs(project: str | None, as_json: bool) -> int:
 @click.option("--watch", is_flag=True, help="Show it until it ends.")
 @_JSON
 def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
-    """Show the state of RUN's jobs. RUN is an id, the beginning of one, or 'latest'."""
+    """Show the state of RUN's jobs. RUN is an id, the beginning of one, or 'latest' (in a project's folder, of it)."""
     from aiflow_ext.cli.look import show_status
 
     return show_status(run, project, watch=watch, as_json=as_json)

@@ -68,15 +68,18 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
     Args:
         run: the run's id, the beginning of it, or ``latest``.
-        project: the project's folder, where its id alone leaves doubt.
+        project: the project's folder, where its id alone leaves doubt. Without it ``latest`` is a run of the project
+            that the current folder is in, and where that is in none, of any project of this user.
 
     Raises ConfigError where there is no such run or several.
     """
     if not run:
         raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
+    here = _current_project() if run == LATEST and project is None else None
+    folders = _folders(project) if here is None else [state_folder(here)]
     found: list[tuple[Store, str, float]] = []
     unread: list[Problem] = []
-    for folder in _folders(project):
+    for folder in folders:
         try:
             store = Store(folder, create=False)
             runs = store.runs()
@@ -96,12 +99,15 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         return chosen[0][0], chosen[0][1]
     if not chosen and unread:
         raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
-    if not chosen and (lost := _unrecorded(run, project)):
+    if not chosen and (lost := _unrecorded(run, folders)):
         raise StateError(
             f"there is no run {run!r} on record, but a folder of one", where=str(lost),
             hint="its driver was killed before anything started (aiflow-ext gc removes it in time), or the store has "
             "lost its latest records: was state.db-wal removed? Its logs are in that folder",
         )  # fmt: skip
+    if not chosen and here is not None:
+        raise ConfigError("no run of this project is on record", where=str(here),
+                          hint="aiflow-ext runs lists those of all your projects; name one by its id")  # fmt: skip
     if not chosen and project is None and (gone := _gone_states()):
         raise ConfigError(
             f"there is no run {run!r}; folders that are not there any more may have had it: {', '.join(gone[:5])}",
@@ -118,10 +124,10 @@ def ambiguous(run: str, ids: Sequence[str], hint: str) -> ConfigError:
     return ConfigError(f"{run!r} fits {len(ids)} runs: {names}", hint=hint)
 
 
-def _unrecorded(run: str, project: str | None) -> Path | None:
+def _unrecorded(run: str, states: Sequence[Path]) -> Path | None:
     """The latest folder of such a run where the store has no record of any."""
     begins = "" if run == LATEST else run
-    found = [path for state in _folders(project) for path in state.glob("runs/*") if path.name.startswith(begins)]
+    found = [path for state in states for path in state.glob("runs/*") if path.name.startswith(begins)]
     found = [path for path in found if holder(path) is None]  # else it is just being made
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
@@ -152,6 +158,21 @@ def _folders(project: str | None) -> list[Path]:
             status = os.stat(folder)
             found.setdefault((status.st_dev, status.st_ino), folder)
     return list(found.values())
+
+
+def _current_project() -> Path | None:
+    """The folder of the project that the current folder is in; None where it is in none."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the current folder was removed
+        return None
+    found: Path | None = None
+    for folder in (here, *here.parents):
+        if folder.name == ".aiflow":
+            found = None  # what is below it are copies of a project
+        elif found is None and (folder / "workflow.py").is_file():
+            found = folder
+    return found
 
 
 def _here() -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiflow_ext.run.store import Store
+from tests.conftest import Project
 from tests.run.test_interrupts import start, until
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -340,3 +341,40 @@ def test_what_only_reads_comes_from_the_latest_run_and_from_no_run_that_is_in_do
     done = cli("run", project.root, "--only", "b", "--from-run", "tested-")
     assert done.returncode == 3
     assert "'tested-' fits 2 runs" in done.stderr
+
+
+@pytest.mark.parametrize("below", ["", "data/raw", ".aiflow/copies"])
+def test_latest_in_a_projects_folder_is_never_a_run_of_another_project(project, cli, tmp_path, below):
+    other = Project(tmp_path / "other")
+    other.root.mkdir()
+    for each in (project, other):  # the other one's run is the later one
+        each.jobs('with af.job("a"): af.cmd("true")', CMD)
+        assert cli("run", each.root).returncode == 0
+    here = project.root / below
+    here.mkdir(parents=True, exist_ok=True)
+    if below.startswith(".aiflow"):  # a job's copy of the project is not a project
+        (here / "workflow.py").write_text("")
+
+    def latest(command, *more, cwd):
+        done = cli(command, "latest", *more, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert latest("status", "--json", cwd=here)["run"] == project.run_folder.name
+    assert latest("resume", "--json", cwd=here)["run"] == project.run_folder.name
+    assert latest("status", "--json", "--project", other.root, cwd=here)["run"] == other.run_folder.name
+    assert latest("status", "--json", cwd=tmp_path)["run"] == other.run_folder.name
+
+
+def test_latest_in_a_project_that_has_no_run_is_refused_and_stops_nothing(gated, cli, cli_env, tmp_path):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    unused = tmp_path / "unused"
+    unused.mkdir()
+    (unused / "workflow.py").write_text("")
+    (unused / "project.yaml").write_text("nonsense: [")  # a mistake in it is no matter here
+    done = cli("stop", "latest", cwd=unused)
+    assert done.returncode == 3
+    assert "no run of this project" in done.stderr
+    open_gate(gated)
+    assert run.wait() == 0
