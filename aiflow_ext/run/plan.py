@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -180,6 +180,7 @@ def make_plan(
     sets: Sequence[str] = (),
     params: Sequence[str] = (),
     workflow: str | None = None,
+    sent: Callable[[PlannedJob], object] = lambda job: True,
 ) -> Plan:
     """Plan the workflow of a project.
 
@@ -188,6 +189,7 @@ def make_plan(
         sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
         params: ``NAME=VALUE``, as the command line's ``-p``.
         workflow: which workflow, where workflow.py has several.
+        sent: whether a job is to be sent: the secrets of others are not asked for. All by default.
 
     Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
     missing or broken.
@@ -212,7 +214,7 @@ def make_plan(
     if wrong or config is None:
         raise ConfigError(problems=gathered(problems + wrong))
     with paused():
-        return _planned(project, config, graph, problems)
+        return _planned(project, config, graph, problems, sent)
 
 
 def _configured(
@@ -240,7 +242,13 @@ def _opened(graph: AIGraph, job: str) -> str | None:
     return next(iter(graph.jobs[job].where), None)
 
 
-def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems: list[Problem]) -> Plan:
+def _planned(
+    project: Project,
+    config: WorkflowConfig,
+    graph: AIGraph,
+    problems: list[Problem],
+    sent: Callable[[PlannedJob], object],
+) -> Plan:
     host = PluginHost(*_policy(project))
     parts = split(graph)
     layers = {name: config.layered(name) for name in parts.sub_graphs}
@@ -271,7 +279,7 @@ def _planned(project: Project, config: WorkflowConfig, graph: AIGraph, problems:
     problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
-    unending(_try_generate, plan)
+    unending(_try_generate, plan, sent)
     return plan
 
 
@@ -335,15 +343,17 @@ def _platforms(host: PluginHost) -> set[str]:
     return {record.name.partition(".")[0] for record in host.plugins() if record.kind == "job_plugin"}
 
 
-def _try_generate(plan: Plan) -> None:
-    """Generate every job once, so that what a plugin cannot run is told before anything starts."""
+def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
+    """Generate every job once, so that what a plugin cannot run is told before anything starts, as are the secrets
+    that those which are to be ``sent`` lack."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
     for job in plan.jobs.values():
         try:
             made = generate(plan, job)
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
-            read_secrets(job)
+            if sent(job):
+                read_secrets(job)
         except AiflowError as error:
             job.locate(error)
             for problem in error.problems:

@@ -28,7 +28,7 @@ def render(
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """One record a job: job, platform, engine, kind and content of its request."""
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
     for name in only:
         if name not in plan.jobs:
             hint = near(name, plan.jobs) or f"the jobs are {listed(plan.jobs)}"
@@ -47,7 +47,7 @@ def permissions(
     only: Sequence[str] = (),
 ) -> dict[str, str]:
     """What each platform's administrator must allow for a run, in the platform's own words; by platform. Offline."""
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
     by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
     for name, planned in plan.jobs.items():
         if not only or name in only:

@@ -40,7 +40,7 @@ class Schedule:
         fired: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.folder, self.overlap, self.fired = folder, overlap, fired
-        plan: Plan = make_plan(folder, workflow=workflow)
+        plan: Plan = make_plan(folder, workflow=workflow, sent=lambda job: job.config.periodic_config)
         plan.host.check_extensions(plan.extensions.require)  # a firing that cannot run is told before it is due
         self.workflow, self.root = plan.workflow, plan.desc.root
         self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}

@@ -73,7 +73,7 @@ def prepare(
     hold_standard()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow)
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
     run_id = new_run_id(plan.workflow)

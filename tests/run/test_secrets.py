@@ -6,6 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from aiflow_ext.model.errors import SecretError
+from aiflow_ext.run.schedule import Schedule
+
 VALUE = "tops3cret-value-that-nobody-prints"
 CONFIG = '"*": {platform: local, engine: cmd_line}\njob: {env: {TOKEN: {secret: "env:THE_TOKEN"}}}\n'
 
@@ -101,3 +106,23 @@ def test_a_run_whose_driver_died_is_not_taken_up_without_the_secret_of_a_job_tha
     assert cli("resume", "latest", "--project", project.root, env=without).returncode == 3
     done = cli("resume", "latest", "--project", project.root, "--json", env={**cli_env, "THE_TOKEN": VALUE})
     assert [len(job["attempts"]) for job in json.loads(done.stdout)["jobs"]] == [1]
+
+
+def test_a_job_alone_asks_for_its_own_secrets(project, cli, cli_env):
+    project.jobs('with af.job("job"): af.cmd("true")\nwith af.job("other"): af.cmd("true")', CONFIG + "other: {}\n")
+    env = {key: value for key, value in cli_env.items() if key != "THE_TOKEN"}
+    for job, code in ("job", 3), ("other", 0):
+        for command in (["render", project.root, job], ["run", project.root, "--only", job]):
+            done = cli(*command, env=env)
+            assert done.returncode == code, done.stderr
+            assert ("env:THE_TOKEN" in done.stderr) == bool(code)
+
+
+def test_a_schedule_asks_for_the_secrets_of_the_jobs_that_it_fires(project, monkeypatch):
+    monkeypatch.delenv("THE_TOKEN", raising=False)
+    body = 'with af.job("job"): af.cmd("true")\nwith af.job("other"): af.cmd("true")'
+    project.jobs(body, CONFIG + "other: {periodic: {interval: 1h}}\n")
+    assert list(Schedule(str(project.root)).jobs) == ["other"]
+    project.jobs(body, CONFIG.replace("job: {", "job: {periodic: {interval: 1h}, ") + "other: {}\n")
+    with pytest.raises(SecretError, match="env:THE_TOKEN"):
+        Schedule(str(project.root))
