@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from types import CodeType, FrameType
@@ -116,7 +116,11 @@ def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode
     passed as it is.
     """
     if not callable(function):
-        raise GraphError(f"af.python takes a function first, not {function!r}", where=_where())
+        raise GraphError(
+            f"af.python takes a function first, not {_shown(function)}",
+            where=_where(),
+            hint="give it the function itself, and then its arguments: af.python(fit, data)",
+        )
     inputs: list[AINode | NodeOutput] = []
     properties = {"function": function, "args": [_refer(item, inputs) for item in args],
                   "kwargs": {key: _refer(item, inputs) for key, item in kwargs.items()}}  # fmt: skip
@@ -134,15 +138,33 @@ def cmd(command: str | Sequence[Any], /, **names: Any) -> AINode:
     ``alpha``. Every other brace is left as it is.
     """
     inputs: list[AINode | NodeOutput] = []
-    line = command if isinstance(command, str) else list(command)
-    if not line or not (
-        isinstance(line, str) or all(isinstance(part, (str, os.PathLike, int, float)) for part in line)
-    ):
-        raise GraphError(f"a command is a string or a list of strings, not {command!r}", where=_where())
-    if not isinstance(line, str):
-        line = [str(part) for part in line]
+    line = _words(command)
+    if not line:
+        hint = (
+            "what it uses is given by keyword: af.cmd(['cat', '{data}'], data=node)" if _holds_node(command) else None
+        )
+        raise GraphError(
+            f"a command is a string or a list of strings, not {_shown(command)}", where=_where(), hint=hint
+        )
     properties = {"command": line, "names": {key: _refer(item, inputs) for key, item in names.items()}}
     return _add("cmd_line", "cmd", properties, inputs)
+
+
+def _words(command: Any) -> str | list[str] | None:
+    """The command as it is kept; empty or None where it is none."""
+    if isinstance(command, str):
+        return command
+    if isinstance(command, (bytes, bytearray, memoryview, Mapping, Set)) or not isinstance(command, Iterable):
+        return None
+    parts = list(command)
+    fit = all(isinstance(part, (str, os.PathLike, int, float)) for part in parts)
+    return [str(part) for part in parts] if fit else None
+
+
+def _holds_node(value: Any) -> bool:
+    return isinstance(value, (AINode, NodeOutput)) or (
+        isinstance(value, (list, tuple)) and any(map(_holds_node, value))
+    )
 
 
 def output(path: str) -> OutputFile:
@@ -162,11 +184,10 @@ def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) 
     graph, where = _current("af.run_after"), _where()
     if isinstance(upstream, (str, AINode)):
         upstream = [upstream]  # type: ignore[list-item]
-    names = [job, *upstream]
+    names = [job, *upstream] if isinstance(upstream, Iterable) else [job, upstream]
     for name in names:
         if not isinstance(name, str):
-            shown = f"node {name.name!r}" if isinstance(name, AINode) else repr(name)
-            raise GraphError(f"af.run_after takes the names of jobs, not {shown}", where=where)
+            raise GraphError(f"af.run_after takes the names of jobs, not {_shown(name)}", where=where)
     for name in names[1:]:
         graph.add_edge(ControlEdge(source=name, target=job, when=when, where=where))
 
@@ -191,7 +212,7 @@ def _add(kind: str, name: str, properties: dict[str, Any], inputs: Iterable[AINo
     for position, item in enumerate(inputs):
         source, named = (item.node, item.output) if isinstance(item, NodeOutput) else (item, None)
         if not isinstance(source, AINode):
-            raise GraphError(f"an input is a node, not {item!r}", where=made.where)
+            raise GraphError(f"an input is a node, not {_shown(item)}", where=made.where)
         if graph.nodes.get(str(source.instance_id)) is not source:
             # Kept as an edge from nowhere, so that translate names it together with every other mistake.
             graph.add_edge(DataEdge(f"{source.instance_id} (of another graph, {source.where})", instance_id, position))
@@ -210,6 +231,17 @@ def _refer(value: Any, inputs: list[AINode | NodeOutput]) -> Any:
     if type(value) is dict:
         return {key: _refer(item, inputs) for key, item in value.items()}
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value for a sentence; a node by its name."""
+    if isinstance(value, AINode):
+        return f"node {value.name!r}"
+    if isinstance(value, NodeOutput):
+        return f"output {value.output!r} of node {value.node.name!r}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_shown, value))}]"
+    return repr(value)
 
 
 def _where() -> str:

@@ -43,7 +43,7 @@ def freeze(
     if python_paths is None:
         python_paths = [path for path in sys.path if Path(path).resolve().is_relative_to(root.resolve())]
     inputs = Counter(edge.target for edge in graph.data_edges)
-    freezer = _Freezer(Modules(root, python_paths, workflow.__name__), workflow, inputs)
+    freezer = _Freezer(Modules(root, python_paths, workflow.__name__), workflow, inputs, _readers(graph))
     for node in graph.nodes:
         if node.kind == "python":
             freezer.python(node)
@@ -54,9 +54,21 @@ def freeze(
     return freezer.problems
 
 
+def _readers(graph: AIGraph) -> dict[str, str]:
+    """Of each node whose value another job reads, by its id: one of these jobs."""
+    found: dict[str, str] = {}
+    for edge in graph.data_edges:
+        source, target = graph.nodes.get(edge.source), graph.nodes.get(edge.target)
+        if source is not None and target is not None and source.job != target.job:
+            found[edge.source] = str(target.job)
+    return found
+
+
 class _Freezer:
-    def __init__(self, modules: Modules, workflow: ModuleType, inputs: Mapping[str, int]) -> None:
-        self.modules, self.workflow, self.inputs = modules, workflow, inputs
+    def __init__(
+        self, modules: Modules, workflow: ModuleType, inputs: Mapping[str, int], readers: Mapping[str, str]
+    ) -> None:
+        self.modules, self.workflow, self.inputs, self.readers = modules, workflow, inputs, readers
         self.references = References(workflow)
         self.problems: list[Problem] = []
 
@@ -85,6 +97,11 @@ class _Freezer:
         what = f"function {qualname or repr(function)}"
         if inspect.iscoroutinefunction(function):
             self.refuse(node, what, "is async: nobody awaits it", "call it in a plain function: asyncio.run(...)")
+            return None
+        reader = self.readers.get(str(node.instance_id))
+        if reader is not None and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+            words = f"is a generator, and no other job can read what it gives; job {reader!r} does"
+            self.refuse(node, what, words, "return a list, or read it in a function of the same job")
             return None
         if module is not None and _find(module, qualname) is not function:
             qualname = other_name(function, module) or ""

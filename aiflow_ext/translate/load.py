@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.model.own_imports import put_first, without_project
 from aiflow_ext.translate.check import near
+from aiflow_ext.translate.cures import cure
 from aiflow_ext.translate.modules import file_of, is_installed
 from aiflow_ext.translate.references import note_globals
 from aiflow_ext.translate.shared import importing, prints_on_stderr
@@ -164,18 +164,7 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
         else:
             place = _innermost(project, error) or otherwise or f"{project.workflow_py}:1"
             words = f"{type(error).__name__}: {error}"
-        hint = None
-        if isinstance(error, ModuleNotFoundError):
-            hint = (
-                f"install what brings the module {error.name!r}, or add the folder that holds it to python_paths in "
-                "project.yaml"
-            )
-        elif isinstance(error, (TypeError, AttributeError, ValueError)) and _STANDS_FOR.search(str(error)):
-            hint = (
-                "a node stands for a value that is not there while the graph is built: do this in a function that gets "
-                "it, af.python(function, node)"
-            )
-        raise ProjectError(f"{what}: {words}", where=place, hint=hint) from error
+        raise ProjectError(f"{what}: {words}", where=place, hint=cure(error, project)) from error
 
 
 def _innermost(project: Project, error: BaseException) -> str | None:
@@ -185,9 +174,6 @@ def _innermost(project: Project, error: BaseException) -> str | None:
         trace = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in trace if _is_own(frame.filename, root)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
-
-
-_STANDS_FOR = re.compile(r"\b(AINode|NodeOutput|OutputFile)\b")
 
 
 def _is_own(file: str, root: Path) -> bool:

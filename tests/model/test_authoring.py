@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,11 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
     ("af.python takes a function first, not 'fit'", lambda: af.python("fit")),  # type: ignore[arg-type]
     ("a command is a string or a list of strings", lambda: af.cmd("")),
     ("a command is a string or a list of strings", lambda: af.cmd(["ls", object()])),
+    ("give it the function itself", lambda: af.python(af.python(len))),  # type: ignore[arg-type]
+    ("a command is a string or a list of strings, not 3", lambda: af.cmd(3)),  # type: ignore[arg-type]
+    ("a command is a string or a list of strings, not b'ls'", lambda: af.cmd(b"ls")),
+    ("a command is a string or a list of strings, not PosixPath", lambda: af.cmd(Path("ls"))),  # type: ignore[arg-type]
+    ("what it uses is given by keyword", lambda: af.cmd(["cat", af.python(len)])),
     ("a file name without folders, not 'a/b'", lambda: af.output("a/b")),
     ("a file name without folders, not '..'", lambda: af.output("..")),
     ("a file name without folders", lambda: af.output("x" * 300)),
@@ -130,6 +136,7 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
     ("a node's name is a non-empty string without slashes", lambda: af.node("x", name="a/b")),
     ("an input is a node, not 'a'", lambda: af.node("x", "a")),  # type: ignore[arg-type]
     ("takes the names of jobs, not node 'len'", lambda: af.run_after("a", af.python(len))),  # type: ignore[arg-type]
+    ("takes the names of jobs, not 3", lambda: af.run_after("a", 3)),  # type: ignore[arg-type]
     ("takes the names of jobs, not None", lambda: af.run_after(None, "a")),  # type: ignore[arg-type]
 ]
 

@@ -208,6 +208,20 @@ def test_what_cannot_travel_is_named_with_its_node_and_line(frozen: Freeze, body
     assert problem.hint
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_generator_is_named_where_another_job_reads_it_and_nowhere_else(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "workflow.py").write_text(
+        f"import aiflow_ext as af\n{kind} rows(): yield 1\n@af.workflow\ndef w():\n"
+        "    with af.job('a'): af.python(sum, af.python(rows)); read = af.python(rows)\n"
+        "    with af.job('b'): af.python(sum, read)\n"
+    )
+    project = load_project(tmp_path)
+    with imported_workflow(project) as module:
+        (problem,) = freeze(built_graph(project, module), project.root, module, project.desc.python_paths)
+    assert "function rows of node 'rows-2' in job 'a' is a generator" in problem.message
+    assert "job 'b' does" in problem.message
+
+
 CLIENT_ONLY = """
     import sys
     sys.path.insert(0, {client!r})

@@ -136,6 +136,24 @@ def test_a_missing_module_comes_with_its_cure(tmp_path: Path) -> None:
     assert "install what brings the module 'no_such_module_x'" in str(caught.value.problems[0].hint)
 
 
+MISSPELT = [
+    ("a word of ours", "af.jbo('k')", "did you mean 'job'?"),
+    ("a variable", "lenght = 3; print(lenghth)", "did you mean 'lenght'"),
+    ("a built-in", "pritn(1)", "did you mean 'print'"),
+    ("a function of a module", "import steps; steps.fecth()", "did you mean 'fetch'?"),
+    ("a name that is imported", "from steps import fecth", "did you mean 'fetch'?"),
+    ("a module", "import stpes", "did you mean 'steps'? Otherwise install"),
+    ("a command's input", "af.cmd('cat {x}', 1)", "given by keyword"),
+]
+
+
+@pytest.mark.parametrize(("words", "hint"), [each[1:] for each in MISSPELT], ids=[each[0] for each in MISSPELT])
+def test_a_misspelt_name_comes_with_what_is_near(tmp_path: Path, words: str, hint: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(tmp_path, workflow=GOOD + f"    {words}\n", steps="def fetch(): pass\n")
+    assert hint in str(caught.value.problems[0].hint)
+
+
 def test_the_place_is_told_in_a_project_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
