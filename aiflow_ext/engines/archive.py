@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import aiflow_ext
+from aiflow_ext.engines.spawned import MARK
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.files import files_of, mode_of
 from aiflow_ext.translate.workflow_name import WORKFLOW, WORKFLOW_ELSEWHERE
@@ -39,6 +40,9 @@ if __name__ == "__main__":  # a child that multiprocessing spawns imports this f
         sys.path.insert(0, here)
     from aiflow_ext.engines.runner import main
     main(sys.argv[1])
+elif {mark!r} in sys.path:
+    from aiflow_ext.engines.spawned import restore
+    restore()
 """
 
 # What is imported in a job as the module of workflow.py; in the processes that a job starts by multiprocessing, too.
@@ -152,7 +156,7 @@ class ProjectArchive:
 def _texts() -> dict[str, str]:
     """The files that are made for jobs alone. That for workflow.py is in a folder of its name, first on the path."""
     return {
-        "runtime/run_job.py": _BOOTSTRAP.format(version=aiflow_ext.__version__),
+        "runtime/run_job.py": _BOOTSTRAP.format(version=aiflow_ext.__version__, mark=MARK),
         **{f"runtime/{name}/{name}.py": _WORKFLOW for name in (WORKFLOW, WORKFLOW_ELSEWHERE)},
     }
 
@@ -165,7 +169,7 @@ def _runtime_files() -> list[tuple[str, Path]]:
     found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
              ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
              ours / "engines/folders.py", ours / "engines/moved.py", ours / "engines/workflow_module.py",
-             ours / "engines/held_files.py"]  # fmt: skip
+             ours / "engines/held_files.py", ours / "engines/spawned.py"]  # fmt: skip
     files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]
     theirs = Path(cloudpickle.__file__).parent
     return files + [(f"runtime/cloudpickle/{path.name}", path) for path in theirs.glob("*.py")]

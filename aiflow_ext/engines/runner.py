@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 from aiflow_ext.engines import artifacts, moved
 from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.engines.held_files import is_kept
+from aiflow_ext.engines.spawned import put_project_first
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
 from aiflow_ext.model.names import safe_name
-from aiflow_ext.model.own_imports import put_first, without_project
+from aiflow_ext.model.own_imports import without_project
 
 
 def main(payload_file: str) -> NoReturn:
@@ -41,7 +42,8 @@ def main(payload_file: str) -> NoReturn:
         if project:
             # workflow.py is imported by way of a file of ours; in the processes of multiprocessing too.
             workflow = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), payload["workflow"])
-            put_first([workflow, *(os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"])])
+            folders = (os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"])
+            put_project_first([workflow, *folders])
         job = _Job(payload)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))

@@ -559,6 +559,36 @@ def test_processes_that_a_function_spawns_do_not_run_the_job_again(jobs: Jobs) -
     assert jobs.write('with af.job("a"): af.python(go)', steps).fine("a").out == "[2, 4]\n"
 
 
+STANDARD = ["typing", "logging", "bisect", "queue", "random", "tempfile", "heapq", "secrets", "json/__init__"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_a_function_spawns_live_beside_files_called_as_standard_modules(jobs: Jobs, method: str) -> None:
+    steps = """
+        import multiprocessing, queue, sys
+        def own(x):
+            import logging
+            return logging.OWN, queue.OWN, 2 * x
+        def nested(x):
+            process = multiprocessing.get_context("spawn").Process(target=own, args=[x])
+            process.start()
+            process.join()
+            return process.exitcode
+        def go(method):
+            context = multiprocessing.get_context(method)
+            with context.Pool(1) as pool: print(pool.map(own, [1, 2]))
+            process = context.Process(target=exits, args=[nested])
+            process.start()
+            process.join()
+            print(process.exitcode)
+        def exits(nested): sys.exit(nested(1))
+    """
+    (jobs.root / "json").mkdir(parents=True)
+    files = {f"{name}.py": "OWN = 'own'\n" for name in STANDARD}
+    jobs.write(f'with af.job("a"): af.python(go, "{method}")', steps, **files)
+    assert jobs.fine("a").out == "[('own', 'own', 2), ('own', 'own', 4)]\n0\n"
+
+
 # -- what is refused ------------------------------------------------------------------------------------------------
 
 TWO = """
