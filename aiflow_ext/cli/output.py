@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import fcntl
 import io
@@ -104,12 +105,12 @@ def finish(code: int) -> int:
 
     That somebody has stopped reading, as ``| head`` does, is not told.
     """
-    streams = [sys.stdout] if _own is None else [_own, sys.stdout]
-    for stream in streams:
-        try:
-            stream.flush()
-        except (OutputLost, BrokenPipeError):
-            pass
+    with contextlib.suppress(OutputLost, BrokenPipeError):
+        stdout().flush()
+    if _own is not None:
+        with contextlib.suppress(Exception):  # strangers may have closed it, or put anything in its place
+            sys.stdout.flush()
+        sys.stdout = sys.__stdout__  # the interpreter flushes it as well, and ends with 120 where that fails
     raw = _raw(stdout())
     if raw is None or raw.lost is None or raw.lost.errno == errno.EPIPE:
         return code

@@ -129,10 +129,10 @@ def _unmarked(extension: Any) -> list[str]:
         method = getattr(method, "__func__", method)  # of a static or a class method
         if isinstance(method, functools.partial):
             method = method.func
-        if not inspect.isroutine(method):
-            continue
-        if name in EXTENSION:
+        if name in EXTENSION and (callable(method) or hasattr(type(method), "__get__")):
             found.append(f"{name} is not marked with @aiflow_ext.hookimpl")
+        elif not inspect.isroutine(method):
+            continue
         elif name in NINE:
             if inspect.isgeneratorfunction(method):
                 found.append(f"{name} is not marked with @aiflow_ext.hookimpl(wrapper=True)")
@@ -140,6 +140,15 @@ def _unmarked(extension: Any) -> list[str]:
             near = difflib.get_close_matches(name, EXTENSION, 1, _MEANT)
             found += [f"there is no hook {name}; did you mean {near[0]}? It is not marked either"] if near else []
     return found
+
+
+def _made(record: PluginRecord) -> _Extension:
+    try:
+        return _Extension(record)
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # its own __dir__ or __getattr__, for example
+        raise PluginTypeError(f"{describe(record)}: looking for its hooks raised {shown(error)}", hint=_HINT) from error
 
 
 class Extensions:
@@ -168,7 +177,7 @@ class Extensions:
                 continue
             try:
                 where = describe(record)
-                extension, damage = guarded(where, functools.partial(_Extension, record))
+                extension, damage = guarded(where, functools.partial(_made, record))
                 loaded.append(extension)
                 for each in damage:
                     log.warning("importing %s %s, for all of this process", where, each)

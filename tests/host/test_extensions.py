@@ -63,6 +63,20 @@ def test_wrappers_wrap_every_plugin_whichever_was_loaded_first(here, source, fir
             "before_submit is not marked",
         ),
         (
+            hooks("def on_transition(self, event): pass")
+            + "    @property\n    def before_submit(self): return print\n",
+            "before_submit is not marked",
+        ),
+        (
+            hooks("def on_transition(self, event): pass")
+            + "    before_submit = type('C', (), {'__call__': print})()\n",
+            "before_submit is not marked",
+        ),
+        (
+            hooks("def on_transition(self, event): pass") + "    def __dir__(self): raise OSError('no names')\n",
+            "looking for its hooks raised OSError: no names",
+        ),
+        (
             hooks("def on_transition(self, event): pass") + "    def submit_job(self, job): yield\n",
             "submit_job is not marked with @aiflow_ext.hookimpl(wrapper=True)",
         ),
