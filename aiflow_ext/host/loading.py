@@ -18,6 +18,7 @@ from aiflow_ext.model.errors import (
     PluginError,
     PluginImportError,
     PluginTypeError,
+    text_of,
 )
 
 
@@ -78,7 +79,7 @@ def create_extension(found: Any, where: str) -> Any:
 
 def shown(error: BaseException) -> str:
     """An exception in one line."""
-    text = str(error).strip().partition("\n")[0]
+    text = text_of(error).strip().partition("\n")[0]
     if isinstance(error, Ended):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

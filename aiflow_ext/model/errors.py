@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # One table of exit codes for the whole product; docs/exit-codes.md says the same in prose.
 OK = 0
@@ -35,6 +39,19 @@ class Problem:
         return f"Problem({self.message!r}, where={self.where!r}, hint={self.hint!r})"
 
 
+def text_of(thing: object) -> str:
+    """``str(thing)``, also of a stranger's object whose ``__str__`` raises or returns no text."""
+    try:
+        return str(thing)
+    except Exception as error:
+        return f"(no words: its __str__ raised {type(error).__name__})"
+
+
+def named(error: BaseException) -> str:
+    """An exception with the name of its type."""
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
 class AiflowError(Exception):
     """Base of every error of this product: a sentence, where it is, and what to do.
 
@@ -42,6 +59,15 @@ class AiflowError(Exception):
     """
 
     exit_code = INTERNAL
+    problems: tuple[Problem, ...]
+    message: str
+
+    def __new__(cls, *arguments: object, **more: object) -> Self:
+        """What a subclass is that has an ``__init__`` of its own and does not call this one."""
+        made = super().__new__(cls, *arguments)
+        made.message = ", ".join(map(text_of, arguments)) or cls.__name__
+        made.problems = (Problem(made.message),)
+        return made
 
     def __init__(
         self,
@@ -51,7 +77,7 @@ class AiflowError(Exception):
         hint: str | None = None,
         problems: Sequence[Problem] | None = None,
     ) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems) if problems else (Problem(message, where, hint),)
+        self.problems = tuple(problems) if problems else (Problem(message, where, hint),)
         self.message = message or self.problems[0].message
         super().__init__(self.message)
 

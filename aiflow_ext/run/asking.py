@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.errors import AiflowError, StateError
+from aiflow_ext.model.errors import AiflowError, StateError, named
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger, meaning
@@ -42,7 +42,7 @@ def bring_up_to_date(observed: Observed) -> None:
             handler = launcher.attach(job)
             state = handler.state() if handler is not None else None
         except Exception as error:
-            attempt.unreachable, attempt.reason = True, f"no answer: {type(error).__name__}: {error}"
+            attempt.unreachable, attempt.reason = True, f"no answer: {named(error)}"
             continue
         if state is None:
             continue

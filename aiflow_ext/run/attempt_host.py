@@ -27,7 +27,7 @@ import pluggy
 import aiflow_ext
 from aiflow_ext.host.guard import FILE
 from aiflow_ext.host.resolve import ResolvedPlugin
-from aiflow_ext.model.errors import AiflowError, UnreachableError
+from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.attempt_spec import CLEANED, CLEANUP_LIMIT, CLEANUP_PATIENCE, UNCLEAN, AttemptSpec, stop_grace
 from aiflow_ext.run.generate import generate_job
@@ -58,7 +58,7 @@ def main(folder: str, *, only_cleanup: bool = False) -> int:
     except AiflowError as error:
         if only_cleanup:
             raise
-        outcome = Outcome(1, str(error))
+        outcome = Outcome(1, text_of(error))
     except _BrokenOff:
         outcome = Outcome(STOPPED)
     except (Exception, SystemExit) as error:
@@ -249,7 +249,7 @@ class _AttemptHost:
             except UnreachableError:  # from now on the one who was told to stop does it
                 return
             except (Exception, SystemExit) as error:  # what failed is in the log; this must not hide it
-                print(f"aiflow-ext: {step}, after that, raised {type(error).__name__}: {error}", file=sys.stderr)
+                print(f"aiflow-ext: {step}, after that, raised {named(error)}", file=sys.stderr)
 
     def _stops(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         assert self.plugin is not None

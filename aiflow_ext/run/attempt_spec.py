@@ -21,7 +21,7 @@ from aiflow_ext.host.records import IN_PROCESS
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.host.specs import NINE
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import CodeError, DataError, PluginNotInstalledError
+from aiflow_ext.model.errors import CodeError, DataError, PluginNotInstalledError, named
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import Jsonable, decode, encode
@@ -132,7 +132,7 @@ def _packed_graph(sub_graph: AISubGraph, home: ModuleType | None) -> dict[str, A
     except Exception as error:
         raise CodeError(
             f"job {sub_graph.name!r}: its config or its nodes hold what cannot travel to the process that runs it: "
-            f"{type(error).__name__}: {error}",
+            f"{named(error)}",
             hint="let the config keep plain values, and make the rest in generate()",
         ) from error
 
@@ -156,7 +156,7 @@ def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType
             pass
         raise CodeError(
             f"the job plugin {resolved.platform}.{resolved.engine} was registered in this process, and cannot travel "
-            f"to the one that runs its jobs: {type(error).__name__}: {error}",
+            f"to the one that runs its jobs: {named(error)}",
             hint="make in generate_job_resource() what cannot be pickled, or install the plugin as a distribution",
         ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.plan import Plan, generate
@@ -36,7 +36,7 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
                 except UnreachableError:
                     raise
                 except Exception as error:
-                    _log.warning("cleaning up after %s: %s: %s", attempt.native_id, type(error).__name__, error)
+                    _log.warning("cleaning up after %s: %s", attempt.native_id, named(error))
                 else:
                     ledger.note(attempt, cleaned=True)
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.ahead import AHEAD, Ahead
@@ -330,7 +330,7 @@ class Driver:
                 attempt.handler = attempt.launcher.attach(attempt.job) or AbstractJobHandler()
         except Exception as error:
             _log.debug("no answer", exc_info=True)
-            words = f"no answer from the platform: {type(error).__name__}: {error}"
+            words = f"no answer from the platform: {named(error)}"
             self.post(lambda: self._ask_again(attempt, words, failure))
             return
         if failure is not None and found is not Lookup.FOUND:
@@ -412,7 +412,7 @@ class Driver:
         try:
             attempt.job = self._generate(self.record.jobs[record.job], record.number)
         except Exception as error:
-            words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
+            words = text_of(error) if isinstance(error, AiflowError) else named(error)
             final = not isinstance(error, UnreachableError)  # generated again, it would say the same
             self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}", refused=final or None)
             return
@@ -468,7 +468,7 @@ class Driver:
             handler = launcher.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
-            words = f"{step}: {type(error).__name__}: {error}" if not isinstance(error, AiflowError) else str(error)
+            words = f"{step}: {named(error)}" if not isinstance(error, AiflowError) else text_of(error)
             unreachable = isinstance(error, UnreachableError)
             if step == "submit_job":  # it may have been started all the same
                 self._find_again(attempt, None if unreachable else words)
@@ -715,11 +715,11 @@ class Driver:
         try:
             attempt.launcher.cleanup(attempt.job)
         except UnreachableError as error:
-            words = str(error)
+            words = text_of(error)
             self.post(lambda: self._clean_later(attempt, words))
             return
         except Exception as error:  # the next driver tries again, and gc
-            _log.warning("cleaning up after %s: %s: %s", attempt.record.native_id, type(error).__name__, error)
+            _log.warning("cleaning up after %s: %s", attempt.record.native_id, named(error))
             self.post(lambda: self._cleaned(attempt, done=False))
             return
         self.post(lambda: self._cleaned(attempt))
@@ -796,7 +796,7 @@ class Driver:
             attempt.launcher.stop(attempt.job, attempt.handler, grace)
         except Exception as error:
             _log.debug("stop failed", exc_info=True)
-            words = f"stopping failed: {type(error).__name__}: {error}"
+            words = f"stopping failed: {named(error)}"
             self.post(lambda: setattr(attempt.record, "reason", words))
             if isinstance(error, UnreachableError):
                 self.post(lambda: self._stop_later(attempt, grace))
@@ -882,7 +882,7 @@ class Driver:
         try:
             function(argument)
         except Exception as error:
-            _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+            _log.warning("cleaning up: %s", named(error))
 
 
 def _nothing() -> None:
@@ -896,4 +896,4 @@ def _checked(launcher: Launcher) -> list[Problem]:
     except AiflowError as error:
         return list(error.problems)
     except Exception as error:
-        return [Problem(f"the platform's check failed: {type(error).__name__}: {error}")]
+        return [Problem(f"the platform's check failed: {named(error)}")]

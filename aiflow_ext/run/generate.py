@@ -11,7 +11,7 @@ from typing import TypeVar
 from aiflow_ext.host.guard import Ended
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError
+from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError, named
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
@@ -35,7 +35,7 @@ def generate_job(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: Proje
     except (Exception, SystemExit, Ended) as error:
         raise GraphError(
             f"job {name!r}: the job plugin {label} ({resolved.record.distribution}) cannot run it: "
-            f"{type(error).__name__}: {error}{_raised_at(error)}",
+            f"{named(error)}{_raised_at(error)}",
             hint="change the job, or its platform and engine in workflow.yaml",
         ) from error
     if not isinstance(job, resolved.job_type):

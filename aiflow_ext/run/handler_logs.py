@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.run.outcome import own, takes
 
@@ -81,7 +81,7 @@ class HandlerLogs:
             self._silent = error.message
             return 0
         except BaseException as error:  # a SystemExit too: in a thread nobody would know
-            _say(f"the handler's logs() raised {type(error).__name__}: {error}")
+            _say(f"the handler's logs() raised {named(error)}")
             self._wanted.remove(stream)
             return 0
         left = memoryview(data)[offset if self._whole else 0 :]

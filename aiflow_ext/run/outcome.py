@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import UnreachableError, text_of
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.silence import Silence
@@ -58,7 +58,7 @@ def outcome_of(
 
 def failure(step: str, error: BaseException) -> Outcome:
     """What an exception out of one of the author's methods means."""
-    text = str(error).strip()
+    text = text_of(error).strip()
     words = f"{step}: {type(error).__name__}: {text}" if text else f"{step}: {type(error).__name__}"
     code = getattr(error, "returncode", 1) if isinstance(error, subprocess.CalledProcessError) else 1
     if isinstance(error, SystemExit):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aiflow_ext.model.errors import named
 from aiflow_ext.run.platform_thread import LiveIds
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class InlinePlatform:
                 self._tell(event)
         except Exception as error:
             _log.debug("watch broke off", exc_info=True)
-            words = f"{type(error).__name__}: {error}"
+            words = named(error)
             for native_id in self.live:
                 self._tell((native_id, True, words))
         # It has broken off or come to an end; the next beat opens another.

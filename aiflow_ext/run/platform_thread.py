@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.errors import AiflowError, named, text_of
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outcome import call, own
 from aiflow_ext.run.silence import Silent
@@ -123,7 +123,7 @@ class PlatformThread:
             except Exception as error:
                 _log.debug("watch broke off", exc_info=True)
                 silent = True
-                words = str(error) if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
+                words = text_of(error) if isinstance(error, AiflowError) else named(error)
                 for native_id in self.live:
                     self.post((native_id, True, words))
             self._ending.wait(pause)  # a watch that ends at once must not spin
@@ -154,7 +154,7 @@ class PlatformThread:
                 try:
                     state = _known(each.state())
                 except Exception as error:
-                    self.post((native_id, True, f"{type(error).__name__}: {error}"))
+                    self.post((native_id, True, named(error)))
                     continue
                 if state is not None:
                     each.silent_since = None
@@ -177,7 +177,7 @@ class PlatformThread:
                 else:
                     self.post((native_id, True, "its handler's wait() returned None, which is: cannot tell"))
             except Exception as error:
-                self.post((native_id, True, f"{type(error).__name__}: {error}"))
+                self.post((native_id, True, named(error)))
             self._ending.wait(pause)
             pause = min(pause * 2, 10.0)
 

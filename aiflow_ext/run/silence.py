@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from aiflow_ext.model.errors import AiflowError, UnreachableError
+from aiflow_ext.model.errors import AiflowError, UnreachableError, named
 
 T = TypeVar("T")
 FILE = "unreachable"
@@ -45,7 +45,7 @@ class Silence:
                 if self._steps.pop(step, None) is None:
                     return
             else:
-                words = error.message if isinstance(error, AiflowError) else f"{type(error).__name__}: {error}"
+                words = error.message if isinstance(error, AiflowError) else named(error)
                 if step not in self._steps:
                     print(f"aiflow-ext: {step}: no answer, asking again: {words}", file=sys.stderr, flush=True)
                 self._steps[step] = words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from aiflow_ext.model.errors import ConfigError, PlatformError, Problem
+from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.asking import attached, note_ends
 from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
@@ -82,7 +82,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
             ledger.close(held=True)
             clean_up(plan, record, observed.store)
     except Exception as error:  # the next driver does it again, and gc
-        _log.warning("cleaning up: %s: %s", type(error).__name__, error)
+        _log.warning("cleaning up: %s", named(error))
     if problems:
         raise PlatformError(problems=problems)
 
@@ -93,5 +93,5 @@ def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> tuple
         launcher, job, handler = attached(observed, attempt)
         launcher.stop(job, handler, grace)
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, named(error)
     return launcher, None

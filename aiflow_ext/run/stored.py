@@ -10,7 +10,7 @@ from typing import Any
 
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
-from aiflow_ext.model.errors import ConfigError, DataError, PluginError, Problem
+from aiflow_ext.model.errors import ConfigError, DataError, PluginError, Problem, named
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
@@ -150,4 +150,4 @@ def _damage() -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"the run's stored plan is damaged: {type(error).__name__}: {error}") from error
+        raise DataError(f"the run's stored plan is damaged: {named(error)}") from error

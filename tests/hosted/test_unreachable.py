@@ -19,6 +19,12 @@ SILENT = (
     + ASKED
     + "        if self.calls < 3: raise UnreachableError('no route')\n        return 'FINISHED'\nreturn Asked()"
 )
+# Raises a subclass of UnreachableError that does not call the __init__ of its base.
+AWAY = (
+    DOWN
+    + "class Away(UnreachableError):\n    def __init__(self, host): self.host = host\n"
+    + "n = self.__dict__.setdefault('calls', []); n.append(1)\nif len(n) < 3: raise Away('no route')\n"
+)
 JOBS = {
     "generate": {
         "generate": DOWN + "flag = os.environ.get('AIFLOW_WORK_FOLDER', '') + '/flag'\n"
@@ -27,6 +33,7 @@ JOBS = {
     },
     "resource": {"generate_job_resource": TWICE},
     "submit": {"submit_job": TWICE},
+    "submit_away": {"submit_job": AWAY},
     "state": {"submit_job": SILENT.format("state")},
     "wait": {"submit_job": SILENT.format("wait")},
     "cleanup": {"cleanup_job": TWICE},
@@ -57,7 +64,7 @@ def ran(environment, act_config, write_project, tmp_path_factory):
     return environment.run(write_project(tmp_path_factory.mktemp("unreachable"), jobs), "--jobs", "6")
 
 
-@pytest.mark.parametrize("job", ["generate", "resource", "submit", "state", "wait", "cleanup"])
+@pytest.mark.parametrize("job", ["generate", "resource", "submit", "submit_away", "state", "wait", "cleanup"])
 def test_a_call_that_gets_no_answer_comes_again_and_costs_nothing(ran, job):
     assert ran.jobs[job]["state"] == "FINISHED", ran.file(job, "stderr")
     assert len(ran.jobs[job]["attempts"]) == 1

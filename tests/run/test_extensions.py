@@ -429,6 +429,39 @@ def test_a_mistake_in_before_submit_refuses_the_job_and_says_where_it_is(project
     assert "(raised in tested_extension.py:3)" in attempt["reason"]
 
 
+BAD_WORDS = """
+class Wordless(Exception):
+    def __str__(self): raise RuntimeError("no words")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        ("@af.hookimpl\ndef before_submit(job): raise Wordless", "FAILED"),
+        ("@af.hookimpl\ndef on_transition(event): raise Wordless", "FINISHED"),
+        ("@af.hookimpl\ndef should_retry(attempt, outcome): raise Wordless", "FINISHED"),
+        ("raise Wordless", "FINISHED"),
+    ],
+)
+def test_an_exception_whose_own_words_raise_is_told_by_its_type(project, cli, extended, body, state):
+    env = extended(BAD_WORDS + body)
+    project.jobs('with af.job("a"): af.cmd("test $AIFLOW_ATTEMPT = 2")', CMD + "a: {retries: 1}\n")
+    done = cli("run", project.root, "--json", env=env)
+    record = json.loads(done.stdout)
+    assert record["state"] == state, done.stderr
+    assert "Wordless: (no words: its __str__ raised RuntimeError)" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", ["sys.stdout.close()", "sys.stdout = None", "sys.stdout = object()"])
+def test_an_extension_that_closes_or_replaces_stdout_spoils_neither_output_nor_exit_code(project, cli, extended, line):
+    env = extended(f"import sys\n@af.hookimpl\ndef on_transition(event): {line}\n")
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    done = cli("run", project.root, "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "FINISHED"
+
+
 def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_path):
     folder = tmp_path / "state"
     store = Store(folder)
