@@ -11,7 +11,7 @@ import click
 
 from aiflow_ext.cli.output import OutputLost, print
 from aiflow_ext.model import errors
-from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.errors import AiflowError, ProjectError
 
 
 def run_guarded(program: click.Command, argv: list[str]) -> int:
@@ -34,6 +34,11 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
     except OutputLost:  # nobody reads on, or there is no room: ``finish`` tells
         return errors.OK
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None and _is_current_folder_gone():
+            words = "the current folder was deleted, and a path below or beside it cannot be found from there"
+            told = ProjectError(words, hint="change to a folder that is there, or give whole paths")
+            show(told, as_json="--json" in argv)
+            return told.exit_code
         # Not a user's mistake but ours: say so, with all that a report needs.
         traceback.print_exc()
         print(f"aiflow-ext: this is a defect of aiflow-ext: {type(error).__name__}: {error}", file=sys.stderr)
@@ -54,6 +59,14 @@ def show(error: AiflowError, *, as_json: bool = False) -> None:
         print(f"{kind}{where}{problem.message}{hint}", file=sys.stderr)
     if os.environ.get("AIFLOW_DEBUG"):
         traceback.print_exception(error)
+
+
+def _is_current_folder_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _shorter(where: str) -> str:

@@ -94,7 +94,8 @@ def test_the_current_folder_may_be_gone(failing, shell, tmp_path, cli_env):
     gone = tmp_path / "gone"
     aiflow = f"{shlex.quote(sys.executable)} -m aiflow_ext"
     for words, code in ((f"run {failing.root}", 1), ("status latest", 1), ("runs", 0), (f"render {failing.root}", 0),
-                        ("logs latest", 0), (f"run {failing.root} --detach", 0), ("run .", 3)):  # fmt: skip
+                        ("logs latest", 0), (f"run {failing.root} --detach", 0), ("run .", 3),
+                        ("run ../project", 3), ("status latest --project ../project", 3)):  # fmt: skip
         gone.mkdir()
         script = f"cd {gone}; rmdir {gone}; exec {aiflow} {words}"
         done = subprocess.run(["sh", "-c", script], env=cli_env, capture_output=True, text=True)
