@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, MutableSet,
 from enum import Enum
 from functools import cache, lru_cache
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Final, Literal, TypeVar, Union
 
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.translate.forms import form_of
@@ -94,11 +94,13 @@ def writable(kind: Any) -> bool:
 
 
 def _unwrapped(kind: Any) -> Any:
-    """The type that a NewType, an Annotated or an alias stands for."""
+    """The type that a NewType, an Annotated, a Final (a field that is not set again) or an alias stands for."""
     while True:
         if isinstance(kind, typing.NewType):
             kind = kind.__supertype__
-        elif _origin(kind) is Annotated:
+        elif kind is Final:
+            return Any
+        elif _origin(kind) in (Annotated, Final):
             kind = typing.get_args(kind)[0]
         elif type(kind).__name__ == "TypeAliasType":  # type X = ..., of Python 3.12
             kind = kind.__value__

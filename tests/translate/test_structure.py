@@ -21,7 +21,20 @@ import uuid
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    Optional,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import attrs
 import pytest
@@ -663,6 +676,26 @@ STANDARD = [
 def test_types_of_the_standard_library_and_of_an_authors_own_are_made(kind: Any, value: Any, expected: Any) -> None:
     found = made(takes(kind), {"it": value}).it
     assert (found, type(found)) == (expected, type(expected))
+
+
+def test_a_field_that_is_not_set_again_is_a_key() -> None:
+    @dataclasses.dataclass
+    class Data(af.BaseJobConfig):
+        rate: Final[float] = 0.5
+        tags: Final[list[af.Jsonable]] = dataclasses.field(default_factory=list)
+        rest: Final = None
+
+    @attrs.define
+    class Slotted(af.BaseJobConfig):
+        rate: Final[float] = 0.5
+        tags: Final[list[af.Jsonable]] = attrs.field(factory=list)
+        rest: Final = attrs.field(default=None)
+
+    for kind in (Data, Slotted):
+        config = made(kind, {"rate": 1, "tags": [{"a": 1}], "rest": {"b": 2}})
+        assert (config.rate, config.tags, config.rest) == (1.0, [{"a": 1}], {"b": 2})
+        _, [problem] = tried(kind, {"rate": "fast"})
+        assert "'rate' must be a number, not the text 'fast'" in problem.message
 
 
 @pytest.mark.parametrize(
