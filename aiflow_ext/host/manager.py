@@ -146,7 +146,11 @@ def unknown(plugin: Any) -> list[tuple[str, str]]:
 
     hooks = [*NINE, *SECOND, *EXTENSION]
     found = []
-    for name in dir(plugin):
+    try:
+        names = dir(plugin)
+    except Exception:  # a __dir__ of its author's
+        names = list(object.__dir__(plugin))
+    for name in names:
         if name not in hooks and marker(plugin, name) is not None:
             near = get_close_matches(name, hooks, 2)
             found.append((name, f"; did you mean {' or '.join(near)}?" if near else ""))

@@ -163,6 +163,12 @@ def test_what_is_no_job_plugin_is_told_exactly_what_is_wrong(
     assert expected in str(refused(here, errors.PluginTypeError, source(more=more), value))
 
 
+def test_a_dir_method_that_raises_keeps_no_plugin_from_being_used(here, source: Callable[..., str]) -> None:
+    more = "class Plugin(Plugin):\n    def __dir__(self): raise RuntimeError('no names')"
+    here.add("moon-dist", {"job_plugins": {"moon.rover": "moon_plugin:Plugin"}}, {"moon_plugin.py": source(more=more)})
+    assert PluginHost().resolve("moon", "rover").platform == "moon"
+
+
 def test_several_wrong_types_are_named_at_once(here, source: Callable[..., str]) -> None:
     more = "class Plugin(Plugin):\n    def platform(self): return 'moon'\n    def engine(self): raise ValueError('x')"
     message = str(refused(here, errors.PluginTypeError, source(more=more)))
