@@ -18,7 +18,7 @@ _NETWORK = frozenset(
 )  # fmt: skip
 
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")  # as mountinfo writes space, tab, newline and backslash
+_OCTAL = rb"\\([0-7]{3})"  # as mountinfo writes space, tab, newline and backslash
 
 
 def file_system_of(folder: Path) -> str:
@@ -29,7 +29,7 @@ def file_system_of(folder: Path) -> str:
         with open("/proc/self/mountinfo", "rb") as mounts:
             for line in mounts:
                 before, _, after = line.partition(b" - ")
-                point = _OCTAL.sub(lambda escape: bytes([int(escape[1], 8)]), before.split(b" ")[4])
+                point = re.sub(_OCTAL, lambda escape: bytes([int(escape[1], 8)]), before.split(b" ")[4])
                 inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
                 if inside and len(point) >= depth:
                     found, depth = os.fsdecode(after.split(b" ")[0]), len(point)

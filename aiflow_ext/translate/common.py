@@ -28,9 +28,7 @@ SECRET_SOURCES = ("env", "file", "kubernetes")
 _UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # the greatest first
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 # Each unit at most once, and the greater before the smaller: 1h30m.
-_DURATION = re.compile(
-    r"\s*".join(["", *(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS), ""]), re.IGNORECASE | re.ASCII
-)
+_DURATION = r"(?ai)" + r"\s*".join(["", *(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS), ""])
 
 
 def is_common(key: Any) -> bool:
@@ -69,7 +67,7 @@ def seconds(value: Any) -> float:
             pass
     elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip(), re.ASCII):
         number = float(value)
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)) and any(match.groups()):
+    elif isinstance(value, str) and (match := re.fullmatch(_DURATION, value)) and any(match.groups()):
         parts = zip(match.groups(), _UNITS.values(), strict=True)
         number = math.fsum(float(part) * unit for part, unit in parts if part)
     if number is None or not math.isfinite(number) or number < 0:

@@ -9,8 +9,8 @@ from aiflow_ext.model.errors import Problem
 
 FEW = 3  # as many of a kind are told one by one
 ALL = 10  # of as many more every name is told, of others a few
-_QUOTED = re.compile(r"'[^']*'")
-_NAMED = re.compile(r"\b(job|node|called|fits) '[^']*'")
+_QUOTED = r"'[^']*'"  # only a mistake needs these: re compiles them, and keeps them, where they are used
+_NAMED = r"\b(job|node|called|fits) '[^']*'"
 
 
 def gathered(problems: Iterable[Problem]) -> list[Problem]:
@@ -27,12 +27,12 @@ def gathered(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _at_one_place(problem: Problem) -> Hashable:
-    return (problem.where, _QUOTED.sub("'", problem.message)) if problem.where else problem.message
+    return (problem.where, re.sub(_QUOTED, "'", problem.message)) if problem.where else problem.message
 
 
 def _of_another_job(problem: Problem) -> Hashable:
     # Two at one place were told apart by what they say, or are one group already.
-    return _NAMED.sub(r"\1", problem.message)
+    return re.sub(_NAMED, r"\1", problem.message)
 
 
 def _folded(groups: Sequence[list[Problem]], kind: Callable[[Problem], Hashable]) -> list[list[Problem]]:
@@ -64,7 +64,11 @@ def _told(group: Sequence[Problem]) -> Problem:
 
 def _differing(first: Problem, other: Problem) -> str:
     """What tells ``other`` from ``first``: the name, with its place where that is another one."""
-    words = [b for a, b in zip(_QUOTED.findall(first.message), _QUOTED.findall(other.message), strict=False) if a != b]
+    words = [
+        b
+        for a, b in zip(re.findall(_QUOTED, first.message), re.findall(_QUOTED, other.message), strict=False)
+        if a != b
+    ]
     name = words[0] if words else ""
     place = other.where if other.where != first.where else None
     return f"{name} ({place})" if name and place else name or place or ""
