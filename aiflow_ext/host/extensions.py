@@ -6,14 +6,12 @@ import difflib
 import functools
 import inspect
 import logging
-import traceback
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.guard import guarded, unending
-from aiflow_ext.host.loading import create_extension, describe, load, shown
+from aiflow_ext.host.loading import create_extension, describe, load, raised_at, shown
 from aiflow_ext.host.manager import Hooks, marker, unknown
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.specs import EXTENSION, NINE, SECOND
@@ -33,7 +31,6 @@ _HINT = "mark each hook with @aiflow_ext.hookimpl; python -m pydoc aiflow_ext.ho
 _PROJECT = "project.yaml requires an extension (extensions.require)"
 _MEANT = 0.88  # of difflib: on_transitions is meant as on_transition, a helper called should_retry_job as nothing
 # Exceptions by which a hook's author says nothing to anybody.
-_MISTAKES = (AttributeError, NameError, TypeError, LookupError, AssertionError, ArithmeticError, ImportError)
 _REFUSALS: dict[str, type[PluginError]] = {
     "incompatible": PluginIncompatibleError,
     "conflicted": PluginConflictError,
@@ -217,10 +214,7 @@ def call(hook: Hook, *arguments: Any) -> Any:
 
 def words_of(error: BaseException) -> str:
     """An exception that a hook raised, in one line; with its place where it looks like a mistake of the hook's."""
-    trace = traceback.extract_tb(error.__traceback__)
-    if not isinstance(error, _MISTAKES) or not trace:
-        return shown(error)
-    return f"{shown(error)} (raised in {PurePath(trace[-1].filename).name}:{trace[-1].lineno})"
+    return shown(error) + raised_at(error)
 
 
 def check_required(records: Sequence[PluginRecord], required: Sequence[str]) -> None:

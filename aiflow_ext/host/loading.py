@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
+import traceback
+from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any
 
 from aiflow_ext.host.guard import Ended
@@ -45,7 +49,8 @@ def load(record: PluginRecord) -> Any:
         raise _not_found(where, record, module_name, error) from error
     except BaseException as error:  # SystemExit too: a plugin must not end its host by being imported
         raise PluginImportError(
-            f"{where} cannot be imported: {shown(error)}", hint=_reinstall(record, "report it to its authors, or")
+            f"{where} cannot be imported: {shown(error)}{raised_at(error)}",
+            hint=_reinstall(record, "report it to its authors, or"),
         ) from error
     return found
 
@@ -85,6 +90,22 @@ def shown(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def raised_at(error: BaseException) -> str:
+    """Where an exception that looks like a mistake in the code was raised, as the end of a sentence; else nothing."""
+    return raised_in(error) if isinstance(error, _MISTAKES) else ""
+
+
+def raised_in(error: BaseException) -> str:
+    """The author's innermost line that led to an exception, as the end of a sentence; nothing where there is none."""
+    trace = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in trace if not frame.filename.startswith(("<frozen ", _OURS))]
+    return f" (raised in {PurePath(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
+
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_MISTAKES = (AttributeError, NameError, TypeError, LookupError, AssertionError, ArithmeticError, ImportError)
+
+
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
@@ -119,8 +140,6 @@ def _not_found(where: str, record: PluginRecord, module: str, error: ModuleNotFo
 
 
 def _no_attribute(where: str, record: PluginRecord, holder: Any, name: str) -> PluginAttributeError:
-    from difflib import get_close_matches
-
     near = get_close_matches(name, [item for item in dir(holder) if not item.startswith("_")], 3)
     what = f"{holder.__name__!r}" if hasattr(holder, "__name__") else repr(holder)
     meant = f"it has {' and '.join(map(repr, near))}; " if near else ""
@@ -149,9 +168,9 @@ def _create(factory: Any, where: str) -> Any:
                 f"{where} cannot be created without arguments: {error}",
                 hint="a job plugin's class, or a factory of one, is called without arguments",
             ) from error
-        raise PluginImportError(f"{where}: creating it raised {shown(error)}", hint=_ASK) from error
+        raise PluginImportError(f"{where}: creating it raised {shown(error)}{raised_at(error)}", hint=_ASK) from error
     except BaseException as error:
-        raise PluginImportError(f"{where}: creating it raised {shown(error)}", hint=_ASK) from error
+        raise PluginImportError(f"{where}: creating it raised {shown(error)}{raised_at(error)}", hint=_ASK) from error
 
 
 _ASK = "the exception above is the plugin's own; correct what it asks for, or install another version of it"
@@ -167,7 +186,12 @@ def _lacking(where: str, found: Any, missing: list[str]) -> PluginTypeError:
             what = f"is {word}, not a job plugin"
     if len(missing) < len(NINE) - 1:
         what = "is not a whole job plugin"
+    hint = "a job plugin has nine methods; aiflow_ext.AbstractJobPlugin names them"
+    others = [name for name in dir(cls) if name not in NINE and not name.startswith("_")]
+    meant = [(near[0], name) for name in missing if (near := get_close_matches(name, others, 1, 0.8))]
+    if meant:
+        hint = " ".join([*(f"is {other!r} meant to be {name!r}?" for other, name in meant), hint])
     return PluginTypeError(
         f"{where} {what}: {cls.__qualname__} lacks the method{'s' * (len(missing) > 1)} {', '.join(missing)}",
-        hint="a job plugin has nine methods; aiflow_ext.AbstractJobPlugin names them",
+        hint=hint,
     )

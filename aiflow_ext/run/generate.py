@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import traceback
-from pathlib import PurePath
 from typing import TypeVar
 
 from aiflow_ext.host.guard import Ended
+from aiflow_ext.host.loading import raised_in
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, GraphError, PluginTypeError, named
@@ -91,10 +90,7 @@ def _complete(config: object, whole: BaseJobConfig) -> None:
 
 def _raised_at(error: BaseException) -> str:
     """Where it was raised, for what looks like a mistake of the plugin's author and no refusal."""
-    trace = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, (ValueError, SystemExit)) or not trace:
-        return ""
-    return f" (raised in {PurePath(trace[-1].filename).name}:{trace[-1].lineno})"
+    return "" if isinstance(error, (ValueError, SystemExit)) else raised_in(error)
 
 
 def _copied(value: T) -> T:

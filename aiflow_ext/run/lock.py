@@ -37,10 +37,11 @@ class DriverLock:
                 continue
             os.close(self._file)
             stopped = pid is not None and is_stopped(pid)
+            follow = f"follow it: aiflow-ext status {run_folder.name} --watch"
             raise StateError(
                 f"another process drives this run: pid {pid}" + (", which is stopped (SIGSTOP)" if stopped else ""),
                 where=str(run_folder),
-                hint=f"wake it: kill -CONT {pid}" if stopped else "follow it: aiflow-ext status RUN --watch",
+                hint=f"wake it: kill -CONT {pid}" if stopped else follow,
             )
         try:  # in one write, so that nobody reads half of it
             os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)

@@ -174,6 +174,17 @@ def attempt_folder(run_folder: str, job: str, attempt: int) -> str:
     return f"{run_folder}/jobs/{safe_name(job)}/{attempt}"
 
 
+_LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "only": "['train']"}
+
+
+def check_lists(**given: Sequence[str]) -> None:
+    """Raises ConfigError where an option that is a list of texts is given as something else: each of its letters, or of
+    its keys, would be taken for one."""
+    for name, value in given.items():
+        if isinstance(value, (str, bytes, Mapping)) or not all(isinstance(each, str) for each in value):
+            raise ConfigError(f"{name} is a list of texts, not {value!r}", hint=f"write it as {name}={_LISTS[name]}")
+
+
 def make_plan(
     folder: str | os.PathLike[str],
     *,
@@ -194,6 +205,7 @@ def make_plan(
     Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
     missing or broken.
     """
+    check_lists(sets=sets, params=params)
     problems: list[Problem] = []
     project = load_project(folder, problems)
     config: WorkflowConfig | None = None

@@ -12,7 +12,7 @@ from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.run.launch import launcher_for
-from aiflow_ext.run.plan import Plan, generate, make_plan
+from aiflow_ext.run.plan import Plan, check_lists, generate, make_plan
 from aiflow_ext.translate.check import listed, near
 from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.secrets import is_secret, read
@@ -28,6 +28,7 @@ def render(
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """One record a job: job, platform, engine, kind and content of its request."""
+    check_lists(only=only)
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
     for name in only:
         if name not in plan.jobs:

@@ -20,7 +20,7 @@ from aiflow_ext.run.find import remember_state
 from aiflow_ext.run.launch import is_here
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
-from aiflow_ext.run.plan import Plan, make_plan, new_run_id
+from aiflow_ext.run.plan import Plan, check_lists, make_plan, new_run_id
 from aiflow_ext.run.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.snapshot import keep_files
@@ -73,6 +73,7 @@ def prepare(
     hold_standard()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
+    check_lists(only=only)
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written

@@ -103,10 +103,10 @@ def arguments(
     for name, parameter in signature.parameters.items():
         if parameter.required and name not in data:
             kind = describe(parameter.type)
-            hint = f"add {name}: with {kind}"
+            hint = f"add {name}: with {'its value' if kind == 'anything' else kind}"
             if not writable(parameter.type):
                 hint = f"no file can hold a {kind}: the author of the class gives it a default, or makes it in __init__"
-            wrong.append(((), f"lacks the key {name!r} ({kind})", hint))
+            wrong.append(((), f"lacks the key {name!r}" + ("" if kind == "anything" else f" ({kind})"), hint))
     return values, wrong
 
 

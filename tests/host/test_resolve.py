@@ -126,12 +126,21 @@ def test_a_constructor_that_wants_arguments_is_a_type_error(here, source: Callab
     assert "without arguments" in str(refused(here, errors.PluginTypeError, source(more=more)))
 
 
+@pytest.mark.parametrize("line", ["x = af.AbstractJobPlugins", "from aiflow_ext import Jsonabel", "1 / 0"])
+def test_an_import_that_fails_names_the_authors_line(here, source: Callable[..., str], line: str) -> None:
+    text = source(more=line)
+    number = text.splitlines().index(line) + 1
+    assert f"(raised in moon_plugin.py:{number})" in str(refused(here, errors.PluginImportError, text))
+
+
 @pytest.mark.parametrize(
     ("more", "value", "expected"),
     [
         ("thing = 42", "moon_plugin:thing", "is no job plugin: int lacks the methods generate, "),
         ("", "moon_plugin:Platform", "is a platform, not a job plugin"),
         ("class Plugin(Plugin):\n    stop_job = None", "moon_plugin:Plugin", "lacks the method stop_job"),
+        ("class Plugin(Plugin):\n    stop_job = None\n    def stopp_job(self, job): pass", "moon_plugin:Plugin",
+         "is 'stopp_job' meant to be 'stop_job'?"),
         ("class Abstract(af.AbstractJobPlugin):\n    def generate(self, sub_graph, project_desc): pass",
          "moon_plugin:Abstract", "lacks the methods generate_job_resource, submit_job"),
         ("class Plugin(Plugin):\n    def job_type(self): return af.AbstractJob()", "moon_plugin:Plugin",

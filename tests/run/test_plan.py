@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import aiflow_ext as af
 from aiflow_ext.host import index, scan
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
 from aiflow_ext.run.plan import make_plan
@@ -33,6 +34,23 @@ def refused(project, kind=ConfigError, **options):
         make_plan(project.root, **options)
     return [(str(each.where).replace(f"{project.root}/", "").rpartition("/")[2], each.message, each.hint or "")
             for each in error.value.problems]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"params": {"alpha": 1}}, "params is a list of texts, not {'alpha': 1}\n    write it as params=['alpha=0.2']"),
+        ({"params": [("alpha", 1)]}, "params is a list of texts, not [('alpha', 1)]"),
+        ({"sets": "a.retries=1"}, "sets is a list of texts, not 'a.retries=1'"),
+        ({"only": "ab"}, "only is a list of texts, not 'ab'"),
+    ],
+)
+def test_from_python_an_option_that_is_no_list_is_told_whole(project, options, words):
+    project.jobs('with af.job("ab"): af.cmd("true")', "")
+    for call in (af.run_project, af.render_project):
+        with pytest.raises(ConfigError) as caught:
+            call(project.root, **options)
+        assert words in str(caught.value)
 
 
 def test_a_folder_with_nothing_but_workflow_py_runs_on_local_with_the_engine_of_its_nodes(project):

@@ -781,6 +781,14 @@ def test_annotated_attributes_stand_for_an_init() -> None:
     assert (back.nodes, back.partition) == (2, "b")
 
 
+def test_a_missing_key_of_which_the_class_says_no_type_is_asked_for_in_words() -> None:
+    class Plain:
+        def __init__(self, nice): pass  # type: ignore[no-untyped-def]  # fmt: skip
+
+    _, [problem] = tried(Plain, {})
+    assert (problem.message, problem.hint) == ("it lacks the key 'nice'", "add nice: with its value")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
