@@ -240,8 +240,16 @@ def checked_cron(value: Any) -> str:
         hint = 'such as "0 3 * * *": every day at 3'
         if text.strip().lower() in _NICKNAMES:
             hint = f"write {_NICKNAMES[text.strip().lower()]!r}"
-        if len(fields) in (6, 7):  # AI Flow's, and Quartz's: seconds first, and a year last
-            hint = f"leave out the seconds{' and the year' if len(fields) == 7 else ''}: {' '.join(fields[1:6])!r}"
+        if len(fields) in (
+            6,
+            7,
+        ):  # AI Flow's, and Quartz's: seconds first, and a year last; cron's of some systems: a year last
+            shorter, extra = fields[1:6], "the seconds and the year" if len(fields) == 7 else "the seconds"
+            if (
+                len(fields) == 6 and len(fields[5]) >= 4 and fields[5][:4].isdecimal()
+            ):  # a number of four digits is no day of the week
+                shorter, extra = fields[:5], "the year"
+            hint = f"leave out {extra}: {' '.join(shorter).replace('?', '*')!r}"
         raise Misfit(
             f"must be a cron expression of five fields (minute, hour, day, month, weekday), not {given(value)}", hint
         )

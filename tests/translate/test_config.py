@@ -635,6 +635,9 @@ def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
     [
         ("30 0 3 * * 1 *", "leave out the seconds and the year: '0 3 * * 1'"),
         ("30 0 3 * * 1", "leave out the seconds: '0 3 * * 1'"),
+        ("0 0 12 ? * MON", "leave out the seconds: '0 12 * * MON'"),
+        ("0 3 1 1 * 2026", "leave out the year: '0 3 1 1 *'"),
+        ("0 3 1 1 * 2026-2030", "leave out the year: '0 3 1 1 *'"),
         ("@daily", "write '0 0 * * *'"),
     ],
 )
