@@ -47,8 +47,9 @@ def _shadowing(paths: Iterable[str]) -> set[str]:
         with contextlib.suppress(OSError):
             for entry in os.listdir(folder):
                 stem, _, suffix = entry.partition(".")
-                is_module = suffix == "py" or os.path.exists(os.path.join(folder, entry, "__init__.py"))
-                if stem in sys.stdlib_module_names and is_module:
+                if stem not in sys.stdlib_module_names:
+                    continue
+                if suffix == "py" or os.path.exists(os.path.join(folder, entry, "__init__.py")):
                     found.add(stem)
     return found
 
