@@ -76,7 +76,7 @@ class HandlerLogs:
         offset = self._offsets[stream]
         try:
             data = self._logs(stream) if self._whole else self._logs(stream, offset)
-            data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(data or b"")
+            data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(memoryview(data or b""))
         except UnreachableError as error:
             self._silent = error.message
             return 0

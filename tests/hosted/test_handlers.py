@@ -23,7 +23,8 @@ LOGS = {
     "none": ("stream, offset):\n        return None", b"", b""),
     "raises": ("stream, offset):\n        raise ValueError('no such pod')", b"", b"no such pod"),
     "exits": ("stream, offset):\n        raise SystemExit(3)", b"", b"SystemExit: 3"),
-    "number": ("stream, offset):\n        return ['line']", b"", b"TypeError"),
+    "lines": ("stream, offset):\n        return ['line']", b"", b"TypeError"),
+    "number": ("stream, offset):\n        return 5", b"", b"TypeError"),
     "unreachable": (
         ("stream, offset):\n        self.calls += 1\n        if self.calls < 6: raise UnreachableError('no route')\n"
         "        return b'late\\n'[offset:]"),
