@@ -56,6 +56,8 @@ def print_lines(made: Iterable[Text]) -> None:
 
 def one_line(text: str) -> str:
     """What a job or a server has said, as one line that no terminal takes for a command."""
+    if text.isprintable():  # nearly always, and a table of thousands asks for each cell
+        return text
     return "".join(char if char.isprintable() else " " for char in text)
 
 

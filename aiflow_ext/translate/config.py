@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from typing import Any, cast
 
@@ -195,7 +196,7 @@ class Structurer:
 
     def structure(self, config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
         """As :func:`structure_config`."""
-        if not _made_by_the_host(config_type):
+        if not _made_by_the_host(cast(Any, config_type)):
             return structure_config(config_type, layer, problems)
         said = config_type, repr(layer.value)
         first = self._made.get(said)
@@ -211,6 +212,7 @@ class Structurer:
         return made
 
 
+@cache
 def _made_by_the_host(config_type: type[Any]) -> bool:
     """Whether all that a config holds is known here: neither an author's own ``__init__`` nor attributes of theirs."""
     if config_type.__init__ is not BaseJobConfig.__init__:
