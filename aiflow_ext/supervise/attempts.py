@@ -5,6 +5,7 @@ The native id of such an attempt is the path of its folder, ``<run folder>/jobs/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Collection
@@ -191,11 +192,10 @@ class ProcessHandler(AbstractJobHandler):
 
 def _reason(native_id: str, record: ProcessRecord) -> str | None:
     """Why an attempt that has ended did not end well; None where it did."""
-    try:
-        with open(f"{native_id}/{REASON_FILE}", encoding="utf-8", errors="replace") as file:
+    path, words = f"{native_id}/{REASON_FILE}", ""
+    if os.access(path, os.F_OK):  # a plain command has none, and an open that fails costs ten times as much
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
             words = file.read().strip()
-    except OSError:
-        words = ""
     if record.exit_code == 0:
         return words if words == UNFINISHED else None
     if words == UNFINISHED:
