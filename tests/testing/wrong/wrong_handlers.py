@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -66,7 +67,8 @@ class ShallowHandler(attempts.ProcessHandler):
         # Else it would end the others soon, as what a process has left behind.
         pid = int(Path(supervisor.folder, "supervisor.lock").read_text().split()[0])
         os.kill(pid, signal.SIGSTOP)
-        threading.Timer(2.0, os.kill, (pid, signal.SIGCONT)).start()
+        # By a process of its own: the client may be gone by then, and the supervisor would stand still for ever.
+        subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {pid}"], start_new_session=True)
         os.kill(record.pid, signal.SIGKILL)
         return True
 
