@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import pty
-import re
 import select
 import shutil
 import signal
@@ -539,7 +538,7 @@ def test_a_second_driver_is_told_the_first_ones_pid_and_whether_it_is_stopped(be
     code, said = bench.resume()
     assert code == 6
     assert f"another process drives this run: pid {driver.pid}\n" in said
-    assert re.search(r"follow it: aiflow-ext status w-[0-9a-f-]+ --watch\n", said)
+    assert f"follow it: aiflow-ext status {bench.record.run_id} --watch\n" in said
     driver.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, driver.pid, os.WSTOPPED)
     code, said = bench.resume()
