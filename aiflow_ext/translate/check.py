@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from itertools import islice, pairwise
+from typing import cast
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
@@ -13,6 +14,7 @@ from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.patterns import is_pattern
 from aiflow_ext.translate.split import find_cycle
 
+_REPRS = ("AINode(properties=", "NodeOutput object at ", "OutputFile(path=")  # how repr begins, and nobody else
 MOST_CYCLES = 10  # told at once: each costs one more pass over the graph
 MOST_HINTS = 10  # near names looked for: each costs a comparison with every name
 WHEN = ("finished", "failed", "ended", "running")
@@ -108,6 +110,14 @@ def _check_node(node: AINode, problems: list[Problem]) -> None:
                 "give the function an argument, or the job a key in workflow.yaml",
             )
         )
+    if _holds_repr(node.properties):
+        problems.append(
+            Problem(
+                f"{_title(node)} is given a text with the repr of a node in it (by repr, !r, or a list in an f-string)",
+                node.where,
+                'give it the node itself: af.python(function, node), af.cmd("cat {x}", x=node)',
+            )
+        )
     if node.kind == "python" and not callable(node.properties.get("function")):
         hint = "make it with af.python(function, ...)"
         problems.append(Problem(f"{_title(node)} has no function to call", node.where, hint))
@@ -126,6 +136,15 @@ def _check_node(node: AINode, problems: list[Problem]) -> None:
                     "give each output a file name of its own",
                 )
             )
+
+
+def _holds_repr(value: object) -> bool:
+    """Whether a text in ``value`` holds what ``repr`` says of a node or an output, which is never what was meant."""
+    if isinstance(value, str):
+        return any(words in value for words in _REPRS)
+    if type(value) in (list, tuple):
+        return any(map(_holds_repr, cast("Iterable[object]", value)))
+    return type(value) is dict and any(map(_holds_repr, value.values()))
 
 
 def _check_data(graph: AIGraph, problems: list[Problem]) -> None:

@@ -113,6 +113,31 @@ def test_an_attribute_that_nothing_reads_is_named() -> None:
     assert problem.message == "node 'cmd' (cmd_line) was given an attribute 'retries', which nothing reads"
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda node, made: af.python(print, f"of {node!r}"),
+        lambda node, made: af.python(print, {"text": [f"{[node]}"]}),
+        lambda node, made: af.python(print, text=f"{made['o']!r}"),
+        lambda node, made: af.cmd(f"cat {[node]}"),
+        lambda node, made: af.cmd(["cat", f"{af.output('o')!r}"]),
+        lambda node, made: af.cmd("cat {x}", x=repr(node)),
+        lambda node, made: af.node("sql", text=f"select {node!r}"),
+    ],
+)
+def test_a_text_with_the_repr_of_a_node_in_it_is_named(use: Callable[[Any, Any], Any]) -> None:
+    def body() -> None:
+        with af.job("a"):
+            node, made = af.python(len, ()), af.cmd("x > {o}", o=af.output("o"))
+        with af.job("b"):
+            use(node, made)
+
+    problem = only(check(body))
+    assert "repr of a node" in problem.message
+    assert problem.where is not None
+    assert problem.where.startswith(f"{__file__}:")
+
+
 def test_a_node_in_no_job_is_named() -> None:
     lines = []
 
