@@ -186,8 +186,19 @@ def _resolver() -> type[yaml.resolver.BaseResolver]:
 
     for kind, (first, whole) in _PLAIN.items():
         characters = [*first, ""] if kind == "null" else [*first]
-        cast(Any, CoreResolver).add_implicit_resolver(f"{_CORE}{kind}", re.compile(rf"(?:{whole})\Z"), characters)
+        cast(Any, CoreResolver).add_implicit_resolver(f"{_CORE}{kind}", _Whole(whole), characters)
     return CoreResolver
+
+
+class _Whole:
+    """A regular expression for a whole scalar, as PyYAML asks it: by ``match``. Compiled once a scalar may fit it: most
+    files have none that begins like a number, and each command reads one."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def match(self, scalar: str) -> re.Match[str] | None:
+        return re.fullmatch(self._pattern, scalar)
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str, place: str | None) -> Problem:
