@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aiflow_ext.cli import table
 from aiflow_ext.cli.output import console, print, stdout
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ def print_table(
         for row in (heads, *rows):
             print("\t".join(map(one_line, row)))
         return
+    from aiflow_ext.cli import table
+
     screen = console()
     cells = [[one_line(cell) for cell in row] for row in rows]
     print_lines(
@@ -116,6 +117,8 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
 
     Of more than ``limit`` jobs those that run or went wrong come first; the rest is counted.
     """
+    from aiflow_ext.cli import table
+
     jobs = list(record.jobs.values())
     if len(jobs) > limit:
         jobs = sorted(jobs, key=lambda job: _INTEREST.get(str(job.state), 9))[:limit]
