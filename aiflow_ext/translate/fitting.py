@@ -133,8 +133,9 @@ def _origin(kind: Any) -> Any:
 
 def _is_anything(kind: Any) -> bool:
     """Whether a value of any type fits. ``Jsonable`` itself, and not a subclass, means any plain data."""
-    # A name inside its own definition (Json = Union[List["Json"], str]) is left as a reference.
-    return kind is Any or kind is object or kind is Jsonable or isinstance(kind, (TypeVar, typing.ForwardRef))
+    # A name inside its own definition (Json = Union[List["Json"], str]) is left as a reference, or, in list["Json"] on
+    # Python 3.10, as text.
+    return kind is Any or kind is object or kind is Jsonable or isinstance(kind, (TypeVar, typing.ForwardRef, str))
 
 
 _UNIONS = (Union, types.UnionType)
