@@ -104,7 +104,7 @@ def test_a_read_only_cache_folder_is_no_error_for_an_ordinary_user(site) -> None
         ordinary.cache.mkdir()
         os.chmod(ordinary.cache, 0o555)
         child = """
-import os, time
+import importlib.metadata, os, time
 now = time.time_ns
 time.time_ns = lambda: now() + 60 * 10**9
 import aiflow_ext.host.host, aiflow_ext.host.scan, fnmatch, packaging.requirements, packaging.markers, difflib

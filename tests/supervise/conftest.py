@@ -112,8 +112,8 @@ class Kit:
 
     @staticmethod
     def bare_interpreter() -> int:
-        """The kB of memory that this interpreter has by itself; a standalone one has more than most."""
-        tell = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
+        """The kB of memory that this interpreter has for itself, without the pages of files, which all share."""
+        tell = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('RssAnon')))"
         return int(subprocess.check_output([sys.executable, "-I", "-S", "-c", tell]))
 
     @staticmethod
