@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import AiflowError, StateError, named
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.run.attempt_job import job_again
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger, meaning
 from aiflow_ext.run.observe import Observed
-from aiflow_ext.run.plan import generate
 from aiflow_ext.run.promises import keep_promises, open_promises
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.run.silence import Silent
@@ -71,10 +71,7 @@ def _look_up(observed: Observed, attempt: AttemptRecord) -> Lookup:
 
 def _generated(observed: Observed, attempt: AttemptRecord) -> tuple[Launcher, BaseJob]:
     plan = observed.stored.holding([attempt.job])
-    planned = plan.jobs[attempt.job]
-    context = plan.context(attempt.job, observed.run_id, observed.folder, attempt.number)
-    context.native_id = attempt.native_id
-    return launcher_for(planned, plan.desc), generate(plan, planned, context)
+    return launcher_for(plan.jobs[attempt.job], plan.desc), job_again(plan, observed.record, attempt)
 
 
 def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[tuple[Launcher, AttemptRecord]]) -> None:

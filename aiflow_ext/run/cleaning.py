@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from aiflow_ext.model.errors import UnreachableError, named
+from aiflow_ext.run.attempt_job import job_again
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.plan import Plan, generate
@@ -28,11 +29,8 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
         for name, job in record.jobs.items():
             left = [each for each in job.attempts if each.native_id is not None and each.state.ended]
             for attempt in [each for each in left if not each.cleaned]:
-                planned = plan.jobs[name]
-                context = plan.context(name, record.run_id, Path(record.folder), attempt.number)
-                context.native_id = attempt.native_id
                 try:
-                    launcher_for(planned, plan.desc).cleanup(generate(plan, planned, context))
+                    launcher_for(plan.jobs[name], plan.desc).cleanup(job_again(plan, record, attempt))
                 except UnreachableError:
                     raise
                 except Exception as error:

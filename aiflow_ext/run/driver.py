@@ -19,12 +19,13 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.ahead import AHEAD, Ahead
 from aiflow_ext.run.attempt import GRACE, Attempt
+from aiflow_ext.run.attempt_job import attempt_job, job_again
 from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
-from aiflow_ext.run.plan import Plan, attempt_folder, generate
+from aiflow_ext.run.plan import Plan, attempt_folder
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread, Untold
 from aiflow_ext.run.promises import keep_promises
@@ -302,7 +303,7 @@ class Driver:
 
     def _look_up(self, record: AttemptRecord) -> Lookup:
         """What the platform knows of an attempt. Raises what the platform raises."""
-        return self._launchers[record.job].lookup(self._generate_again(record))
+        return self._launchers[record.job].lookup(job_again(self.plan, self.record, record))
 
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
@@ -314,7 +315,7 @@ class Driver:
             if record.native_id is not None:
                 attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
-            attempt.job = self._generate_again(record)
+            attempt.job = job_again(self.plan, self.record, record)
         return attempt
 
     def _find_again(self, attempt: Attempt, failure: str | None = None) -> None:
@@ -389,17 +390,9 @@ class Driver:
             self._threads[launcher.key] = thread
         return Attempt(record, self.plan.jobs[job.name], launcher, thread)
 
-    def _generate(self, job: JobRecord, number: int, native_id: str | None = None) -> BaseJob:
-        """A job of an attempt, with its context. Raises what its plugin raises, as an AiflowError."""
-        upstream = [self.record.jobs[edge.source] for edge in self.plan.jobs[job.name].edges]
-        finished = {each.name: each.last.number for each in upstream if each.last is not None}
-        context = self.plan.context(job.name, self.record.run_id, self.record.folder, number, finished)
-        context.native_id = native_id
-        return generate(self.plan, self.plan.jobs[job.name], context)
-
-    def _generate_again(self, record: AttemptRecord) -> BaseJob:
-        """The job of an attempt of an earlier driver, from the stored plan."""
-        return self._generate(self.record.jobs[record.job], record.number, record.native_id)
+    def _generate(self, job: JobRecord, number: int) -> BaseJob:
+        """A job of a new attempt. Raises what its plugin raises, as an AiflowError."""
+        return attempt_job(self.plan, self.record, job.name, number)
 
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""

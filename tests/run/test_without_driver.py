@@ -1,0 +1,96 @@
+"""A run whose driver was killed, acted upon from outside: what its platform tells is what a driver would have heard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.run.test_interrupts import start
+from tests.run.test_observe import gate_of
+
+PLUGIN = """
+    import json
+    import os
+    import aiflow_ext as af
+    from aiflow_ext.model.errors import UnreachableError
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Noting(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "noting"
+
+    def note(hook, job):
+        with open(os.environ["SEEN"], "a") as file:
+            print(json.dumps([hook, job.job_context.job_name, *job.job_context.inputs.values()]), file=file)
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Noting
+
+        @af.hookimpl
+        def attach(self, job):
+            note("attach", job)
+            return super().attach(job, job.job_context.native_id)
+
+        def cleanup_job(self, job):
+            note("cleanup_job", job)
+            if os.path.exists(os.environ["SEEN"] + ".away"):
+                raise UnreachableError("nobody answers")
+            super().cleanup_job(job)
+"""
+
+
+@pytest.fixture
+def noting(tmp_path, cli_env):
+    """The platform ``noting``, which writes into a file what its hooks are called with; the file."""
+    site = tmp_path / "site"
+    info = site / "noting-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "noting_plugin.py").write_text(textwrap.dedent(PLUGIN))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: noting\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nnoting.cmd_line = noting_plugin:Plugin\n")
+    seen = tmp_path / "seen"
+    seen.touch()
+    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return seen
+
+
+def heard_of_use(seen: Path) -> list[tuple[str, str]]:
+    """Which hooks were called with the job ``use``, and with which input; forgotten then."""
+    lines = [json.loads(line) for line in seen.read_text().splitlines()]
+    seen.write_text("")
+    return [(hook, source) for hook, job, *inputs in lines if job == "use" for source in inputs]
+
+
+def test_a_job_that_is_generated_again_reads_of_the_attempt_that_has_made_its_input(project, cli, cli_env, noting):
+    project.jobs(
+        'with af.job("make"): x = af.cmd("echo $AIFLOW_ATTEMPT > {out}; test $AIFLOW_ATTEMPT = 2", '
+        'out=af.output("x.txt"))\n'
+        'with af.job("use"): af.cmd("cat {x}; cd $AIFLOW_CHECKPOINT_DIR; mkfifo gate; read x < gate", x=x)\n',
+        '"*": {platform: noting, engine: cmd_line, retries: 1}\nmake: {}\nuse: {}\n',
+    )
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    gate_of(project, "use")
+    run.kill()
+    run.wait()
+    noting.write_text("")
+    made = str(project.root / ".aiflow" / "artifacts" / project.run_folder.name / "make" / "2")
+
+    def outside(*args: str | os.PathLike[str]) -> set[tuple[str, bool]]:
+        done = cli(*args, "--project", project.root)
+        assert done.returncode == 0, done.stderr
+        return {(hook, source.startswith(f"{made}/")) for hook, source in heard_of_use(noting)}
+
+    assert outside("status", "latest") == {("attach", True)}
+    (project.run_folder / "jobs" / "use" / "1" / "stdout").unlink()  # else the log is read from there
+    assert outside("logs", "latest", "use") == {("attach", True)}
+    Path(f"{noting}.away").touch()
+    assert outside("stop", "latest", "--grace", "0") == {("attach", True), ("cleanup_job", True)}
+    Path(f"{noting}.away").unlink()
+    assert outside("gc", "--keep", "0") == {("cleanup_job", True)}
