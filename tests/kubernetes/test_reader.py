@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from aiflow_ext.model.errors import UnreachableError
-from aiflow_ext_kubernetes import logs
+from aiflow_ext_kubernetes import objects
+from aiflow_ext_kubernetes.logs import lag, merge
+from aiflow_ext_kubernetes.logs import reader as reading
+from aiflow_ext_kubernetes.logs.buffers import STREAMS
+from aiflow_ext_kubernetes.logs.follow import Follower
+from aiflow_ext_kubernetes.logs.keep import is_kept, keep
+from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Stream
 from aiflow_ext_kubernetes.shell import tag_of
@@ -32,9 +38,11 @@ class Kubelet:
         self.running: SimpleQueue[str] | None = None  # what the container goes on to say; "" is its end
         self.is_there = True
         self.asked = 0
+        self.since = ""  # from when on the log was asked for last
 
     def stream(self, path: str, **query: Any) -> Stream:
         self.asked += 1
+        self.since = str(query.get("sinceTime"))
         if not self.is_there:
             raise ApiError(404, "NotFound", "no such pod")
         if self.instead:
@@ -76,8 +84,9 @@ class _Response:
 @pytest.fixture
 def kubelet(monkeypatch: pytest.MonkeyPatch) -> Kubelet:
     made = Kubelet()
-    monkeypatch.setattr(logs, "server_of", lambda place: made)
-    monkeypatch.setattr(logs, "namespace_of", lambda place: "n")
+    for module in (reading, objects):
+        monkeypatch.setattr(module, "server_of", lambda place: made)
+        monkeypatch.setattr(module, "namespace_of", lambda place: "n")
     return made
 
 
@@ -85,7 +94,7 @@ def at(second: int, nanos: int = 0) -> str:
     return f"2026-01-01T00:{second // 60:02}:{second % 60:02}.{nanos:09}Z"
 
 
-def whole(reader: logs.Reader, stream: str = "stdout") -> bytes:
+def whole(reader: Reader, stream: str = "stdout") -> bytes:
     found = b""
     for _ in range(100):
         if not (piece := reader.read(stream, len(found))):
@@ -94,8 +103,8 @@ def whole(reader: logs.Reader, stream: str = "stdout") -> bytes:
     raise AssertionError(f"it has no end: {found[-500:]!r}")
 
 
-def reader() -> logs.Reader:
-    return logs.Reader(Place(), ID, "pod")
+def reader() -> Reader:
+    return Reader(Place(), ID, "pod")
 
 
 def test_what_was_read_is_not_repeated(kubelet: Kubelet) -> None:
@@ -150,7 +159,7 @@ def test_a_rotation_between_two_reads_says_so_and_repeats_nothing(kubelet: Kubel
 
 
 def test_more_lines_than_are_remembered_are_read_once(kubelet: Kubelet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "LATEST", 5)
+    monkeypatch.setattr(merge, "LATEST", 5)
     kubelet.lines.append((at(0), f"{TAG}+"))
     read, wanted = reader(), ""
     for part in range(4):
@@ -169,23 +178,23 @@ def test_a_rotation_that_leaves_known_lines_loses_and_repeats_nothing(kubelet: K
 
 
 def test_a_jump_is_only_one_where_we_are_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = logs._seconds(at(0)) + 100.0  # the node's clock is slow
-    clock = logs.Clock()
-    monkeypatch.setattr(logs.time, "time", lambda: now)
-    assert not clock.jumps(at(0))
+    now = lag.seconds_of(at(0)) + 100.0  # the node's clock is slow
+    monitor = lag.LagMonitor()
+    monkeypatch.setattr(lag.time, "time", lambda: now)
+    assert not monitor.jumps(at(0))
     now += 30
-    assert not clock.jumps(at(30))  # it has said nothing for so long
+    assert not monitor.jumps(at(30))  # it has said nothing for so long
     now += 10
-    assert not clock.jumps(at(31))  # and now it says much: nine seconds behind
-    assert not clock.jumps(at(32))
-    assert clock.jumps(at(39))
+    assert not monitor.jumps(at(31))  # and now it says much: nine seconds behind
+    assert not monitor.jumps(at(32))
+    assert monitor.jumps(at(39))
 
 
 def test_nodes_write_their_own_time_zone(kubelet: Kubelet) -> None:
     read = reader()
     kubelet.lines = [("2026-01-01T02:00:00.000000000+02:00", f"{TAG}+"), ("2026-01-01T02:00:01.000000000+02:00", "a")]
     assert whole(read) == b"a\n"
-    assert read._since() == 1767225599  # two seconds before the last line
+    assert kubelet.since == "2025-12-31T23:59:59Z"  # two seconds before the last line
 
 
 def test_it_is_kept_whole(kubelet: Kubelet, tmp_path: Path) -> None:
@@ -193,8 +202,8 @@ def test_it_is_kept_whole(kubelet: Kubelet, tmp_path: Path) -> None:
     read = reader()
     read.catch_up()
     read.write(tmp_path)
-    assert [(tmp_path / stream).read_bytes() for stream in logs.STREAMS] == [b"a\n", b"b"]
-    assert logs.is_kept(str(tmp_path))
+    assert [(tmp_path / stream).read_bytes() for stream in STREAMS] == [b"a\n", b"b"]
+    assert is_kept(str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -207,13 +216,13 @@ def said(kubelet: Kubelet, *lines: str) -> None:
     kubelet.lines = [(at(0), f"{TAG}+"), *((at(number), line) for number, line in enumerate(lines, 1))]
 
 
-def kept(read: logs.Reader, folder: Path, leaving: float | None = None) -> list[bytes]:
-    logs._readers[(Place(), ID)] = read
+def kept(read: Reader, folder: Path, ends_within: float | None = None) -> list[bytes]:
+    reading._readers[(Place(), ID)] = read
     try:
-        logs.keep(Place(), ID, str(folder), "pod", leaving=leaving)
+        keep(Place(), ID, str(folder), "pod", ends_within=ends_within)
     finally:
-        logs.forget(Place(), ID)
-    return [(folder / stream).read_bytes() for stream in logs.STREAMS]
+        forget(Place(), ID)
+    return [(folder / stream).read_bytes() for stream in STREAMS]
 
 
 def test_what_a_kubelet_says_for_a_log_is_no_log(kubelet: Kubelet) -> None:
@@ -245,7 +254,7 @@ def test_a_kubelets_words_behind_a_line_without_an_end_are_told_from_it(kubelet:
     read = reader()
     said(kubelet, "hello")
     kubelet.cut, kubelet.breaks_off = f"{at(2)} no end", "something went wrong"
-    assert kept(read, tmp_path, leaving=1.0) == [b"hello\nno end", b""]
+    assert kept(read, tmp_path, ends_within=1.0) == [b"hello\nno end", b""]
 
 
 def test_a_line_without_an_end_is_kept_where_it_is_told_once(kubelet: Kubelet, tmp_path: Path) -> None:
@@ -267,42 +276,42 @@ def test_a_runtime_that_is_away_is_asked_again(kubelet: Kubelet, tmp_path: Path)
 
 
 def test_what_could_not_be_kept_is_said(kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "PATIENCE", -1.0)
+    monkeypatch.setattr(reading, "PATIENCE", -1.0)
     read = reader()
     said(kubelet, "hello")
     assert whole(read) == b"hello\n"
     kubelet.instead = [NONE]
-    assert kept(read, tmp_path) == [b"hello\n", logs.CUT]
+    assert kept(read, tmp_path) == [b"hello\n", CUT]
 
 
 def test_a_log_that_nobody_could_read_is_said(
     kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "PATIENCE", -1.0)
+    monkeypatch.setattr(reading, "PATIENCE", -1.0)
     kubelet.instead = [NONE]
-    assert kept(reader(), tmp_path) == [b"", logs.GONE]
+    assert kept(reader(), tmp_path) == [b"", GONE]
 
 
 @pytest.mark.parametrize("is_followed", [True, False])
-def test_a_job_that_is_stopped_is_heard_to_its_end(kubelet: Kubelet, tmp_path: Path, is_followed: bool) -> None:
+def test_the_log_of_a_job_that_is_stopped_is_read_to_eof(kubelet: Kubelet, tmp_path: Path, is_followed: bool) -> None:
     said(kubelet, "hello")
     kubelet.running = SimpleQueue()
-    read, follower = reader(), logs.Follower()
+    read, follower = reader(), Follower()
     if is_followed:
-        logs._readers[(Place(), ID)] = read
+        reading._readers[(Place(), ID)] = read
         follower.follow(Place(), ID, "pod", str(tmp_path))
         while read.read("stdout", 0) != b"hello\n":
             pass
         kubelet.instead = [NONE] * 9  # to whoever asks from now on
     keeping = threading.Thread(target=kept, args=(read, tmp_path, 30.0))
     keeping.start()
-    keeping.join(2 * logs.QUIET)  # the container says nothing for longer than a log is waited for that is at its end
-    assert not logs.is_kept(str(tmp_path))
+    keeping.join(2 * QUIET)  # the container says nothing for longer than a log is waited for that is at its end
+    assert not is_kept(str(tmp_path))
     kubelet.running.put(f"{at(5)} saved")
     kubelet.running.put("")
     keeping.join(30)
     follower.close()
-    assert [(tmp_path / stream).read_bytes() for stream in logs.STREAMS] == [b"hello\nsaved\n", b""]
+    assert [(tmp_path / stream).read_bytes() for stream in STREAMS] == [b"hello\nsaved\n", b""]
 
 
 def test_each_line_is_told_as_it_comes(kubelet: Kubelet) -> None:

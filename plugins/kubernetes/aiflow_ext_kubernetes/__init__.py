@@ -16,7 +16,8 @@ Nothing of this is imported by listing, resolving, ``generate`` or ``render``; `
     archive                       the project's archive: one Secret a run, or a file under the artifacts URL
     jobs                          the nine methods and the second specification
     places, server                where: cluster and namespace; one connection each
-    ends, watch, handler          what Jobs and pods say of an attempt; one list and watch a run and kind
+    objects, handler              the Job and the pods of an attempt on the server
+    ends, watch                   what Jobs and pods say of an attempt; one list and watch a run and kind
     streams, logs                 stdout and stderr taken apart again; read by byte offset; kept at the end
     checks, access                what keeps the platform from being used; the smallest Role
 """

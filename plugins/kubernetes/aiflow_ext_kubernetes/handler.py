@@ -12,12 +12,16 @@ from typing import Any
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
-from aiflow_ext_kubernetes import ends, logs, manifest
+from aiflow_ext_kubernetes import ends, manifest
+from aiflow_ext_kubernetes.logs.buffers import PIECE, STREAMS
+from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
+from aiflow_ext_kubernetes.logs.reader import reader_of
+from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
 from aiflow_ext_kubernetes.places import Place
-from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, ApiError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
 
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
-LEAVING = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
+EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
 
 
@@ -48,7 +52,7 @@ class KubernetesHandler(AbstractJobHandler):
 
     def state(self) -> JobState | None:
         job = job_at(self.place, self.native_id)
-        pods = logs.pods_of(self.place, self.native_id)
+        pods = pods_of(self.place, self.native_id)
         if job is None:
             return ends.orphaned(self.native_id, None, pods, self.native_id in server_of(self.place).stopping).state
         return ends.seen(self.native_id, job, pods).event.state
@@ -63,17 +67,17 @@ class KubernetesHandler(AbstractJobHandler):
             self._await_change(min(left, LOOK))
 
     def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
-        if stream not in logs.STREAMS:
+        if stream not in STREAMS:
             raise ValueError(f"stream is stdout or stderr, not {stream!r}")
-        if logs.is_kept(self.folder):
+        if is_kept(self.folder):
             with open(Path(str(self.folder), stream), "rb") as file:
                 file.seek(offset)
-                return file.read(logs.PIECE)
-        return logs.reader_of(self.place, self.native_id).read(stream, offset)
+                return file.read(PIECE)
+        return reader_of(self.place, self.native_id).read(stream, offset)
 
     def stop(self, grace: float = 10.0) -> bool | None:
         """Delete the Job and its pod, and return once the pod is gone. Raises PlatformError where it does not go."""
-        job, pods = job_at(self.place, self.native_id), logs.pods_of(self.place, self.native_id)
+        job, pods = job_at(self.place, self.native_id), pods_of(self.place, self.native_id)
         if job is None and not pods:
             return True
         if job is not None and (
@@ -85,29 +89,29 @@ class KubernetesHandler(AbstractJobHandler):
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
         # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
-        heard = [self._end_pod(pod, grace) for pod in pods]
+        keeping = [self._end_pod(pod, grace) for pod in pods]
         delete_job(self.place, self.native_id, foreground=True)
-        if not heard:  # it may have come just now
-            heard = [self._end_pod(pod, grace) for pod in logs.pods_of(self.place, self.native_id)]
-        for thread in heard:
+        if not keeping:  # it may have come just now
+            keeping = [self._end_pod(pod, grace) for pod in pods_of(self.place, self.native_id)]
+        for thread in keeping:
             thread.join()
         self._confirm(grace)
         return True
 
     def _end_pod(self, pod: Mapping[str, Any], grace: float) -> threading.Thread:
-        """Delete it, and return who keeps its log, which goes with it."""
+        """Delete a pod, and return the thread that keeps its log, which goes with it."""
         name = str(pod["metadata"]["name"])
-        hears, heard = logs.hear(self.place, self.native_id, self.folder, name, grace + LEAVING)
-        heard.wait(READ)
-        path = f"/api/v1/namespaces/{namespace_of(self.place)}/pods/{name}"
+        keeping, answered = keep_to_eof(self.place, self.native_id, self.folder, name, grace + EOF_WITHIN)
+        answered.wait(READ)
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
-        send_if_there(server_of(self.place), "DELETE", path, {"gracePeriodSeconds": max(1, math.ceil(grace))})
-        return hears
+        how = {"gracePeriodSeconds": max(1, math.ceil(grace))}
+        send_if_there(server_of(self.place), "DELETE", pod_path(self.place, name), how)
+        return keeping
 
     def _confirm(self, grace: float) -> None:
         """Wait until the pods are gone."""
         deadline = time.monotonic() + grace + PATIENCE
-        while pods := logs.pods_of(self.place, self.native_id):
+        while pods := pods_of(self.place, self.native_id):
             left = deadline - time.monotonic()
             if left <= 0:
                 nodes = ", ".join(sorted({str((pod.get("spec") or {}).get("nodeName")) for pod in pods}))
@@ -128,40 +132,3 @@ class KubernetesHandler(AbstractJobHandler):
             next(iter(stream.lines()), None)
         finally:
             stream.close()
-
-
-def job_path(place: Place, native_id: str) -> str:
-    """Where a Job is in the API."""
-    return f"/apis/batch/v1/namespaces/{namespace_of(place)}/jobs/{native_id}"
-
-
-def job_at(place: Place, native_id: str) -> dict[str, Any] | None:
-    """The Job of an attempt, or None where it is not there."""
-    found: dict[str, Any] | None = send_if_there(server_of(place), "GET", job_path(place, native_id))
-    return found
-
-
-def delete_job(place: Place, native_id: str, *, foreground: bool = False) -> bool:
-    """Delete an attempt's Job with all that it owns; False where it is not there."""
-    # Said each time: without it the API leaves the pods behind.
-    how = {"propagationPolicy": "Foreground" if foreground else "Background"}
-    return send_if_there(server_of(place), "DELETE", job_path(place, native_id), how) is not None
-
-
-def remove(place: Place, native_id: str) -> None:
-    """Delete an attempt's Job, and pods that somebody's deletion of it has left behind."""
-    if delete_job(place, native_id):
-        return
-    for pod in logs.pods_of(place, native_id):
-        path = f"/api/v1/namespaces/{namespace_of(place)}/pods/{pod['metadata']['name']}"
-        send_if_there(server_of(place), "DELETE", path)
-
-
-def send_if_there(server: Server, method: str, path: str, body: Any = None, **more: Any) -> Any:
-    """What the server answers; None where there is no such object."""
-    try:
-        return server.send(method, path, body, **more)
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise

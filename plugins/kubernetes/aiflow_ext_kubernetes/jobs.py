@@ -87,17 +87,19 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         _handler(str(_context(job).native_id), known).stop(_config(job).grace)
 
     def cleanup_job(self, job: af.BaseJob) -> None:
-        from aiflow_ext_kubernetes import handler, logs
+        from aiflow_ext_kubernetes.logs.keep import keep
+        from aiflow_ext_kubernetes.logs.reader import forget
+        from aiflow_ext_kubernetes.objects import job_at, remove
 
         known, native_id = places.note(job), str(_context(job).native_id)
         if known.is_ours is None:  # another process made it, or found that the name was taken
-            there = handler.job_at(known.place, native_id)
+            there = job_at(known.place, native_id)
             known.is_ours = there is None or manifest.is_of(there, _context(job))
         if known.is_ours:
             may_lack = known.pod is None or known.has_run
-            logs.keep(known.place, native_id, known.folder, known.pod, may_lack=may_lack)
-            handler.remove(known.place, native_id)
-        logs.forget(known.place, native_id)
+            keep(known.place, native_id, known.folder, known.pod, may_lack=may_lack)
+            remove(known.place, native_id)
+        forget(known.place, native_id)
         places.attempts.pop(native_id, None)
 
     def job_type(self) -> type[af.BaseJob]:
@@ -133,13 +135,14 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def lookup(self, native_id: str) -> af.Lookup:
-        from aiflow_ext_kubernetes import ends, handler, logs
+        from aiflow_ext_kubernetes import ends
+        from aiflow_ext_kubernetes.objects import job_at, pods_of
 
         for place in self._places(native_id):
-            job = handler.job_at(place, native_id)
+            job = job_at(place, native_id)
             if job is not None and manifest.is_ours(job):
                 return af.Lookup.NEVER_STARTED if ends.is_new(job) else af.Lookup.FOUND
-            if job is None and logs.pods_of(place, native_id):
+            if job is None and pods_of(place, native_id):
                 return af.Lookup.FOUND
         return af.Lookup.UNKNOWN
 
@@ -204,14 +207,14 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _locate(self, native_id: str) -> Known | None:
         """What is known of an attempt; asked of every place where nothing is. None: it is in none of them."""
-        from aiflow_ext_kubernetes import handler, logs
+        from aiflow_ext_kubernetes.objects import job_at, pods_of
 
         known = places.attempts.get(native_id)
         if known is not None:
             return known
         for place in self._places(native_id):
-            job = handler.job_at(place, native_id)
-            for thing in [job] if job is not None else logs.pods_of(place, native_id):
+            job = job_at(place, native_id)
+            for thing in [job] if job is not None else pods_of(place, native_id):
                 if (run := manifest.run_of(thing)) is not None:
                     found = places.attempts[native_id] = Known(place, run)
                     return found

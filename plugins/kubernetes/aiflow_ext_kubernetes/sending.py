@@ -8,7 +8,7 @@ from typing import Any
 from aiflow_ext.engines.bundle import Bundle
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import archive, manifest
-from aiflow_ext_kubernetes.handler import job_at, job_path, send_if_there
+from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
 

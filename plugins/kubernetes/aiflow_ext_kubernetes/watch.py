@@ -19,8 +19,11 @@ from typing import Any, NamedTuple
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.states import JobState
-from aiflow_ext_kubernetes import ends, logs, manifest
-from aiflow_ext_kubernetes.handler import LEAVING, delete_job, job_at
+from aiflow_ext_kubernetes import ends, manifest
+from aiflow_ext_kubernetes.handler import EOF_WITHIN
+from aiflow_ext_kubernetes.logs.follow import Follower
+from aiflow_ext_kubernetes.logs.keep import keep_to_eof
+from aiflow_ext_kubernetes.objects import delete_job, job_at, pods_of
 from aiflow_ext_kubernetes.places import Known, Place, attempts
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
 
@@ -254,7 +257,7 @@ class Watcher:
         self._since: dict[str, float] = {}  # when an attempt was first found to be stuck, or missing
         self._kept: set[str] = set()
         self._running: dict[str, float] = {}  # since when, as far as this watcher has seen
-        self._follower = logs.Follower()
+        self._follower = Follower()
 
     def events(self) -> Iterator[AttemptEvent | None]:
         """The events; None at least once a second in between."""
@@ -300,7 +303,7 @@ class Watcher:
                 self._follow(native_id, view, now)
             if native_id not in self._signatures and found is not None:
                 yield from self._tell(native_id)
-        self._follower.let_go_all_but(self._ids)
+        self._follower.release_all_but(self._ids)
         for view in self._views.values():
             if view.complete:
                 mine = [each for each in self._ids if self._where.get(each) is view]
@@ -336,7 +339,7 @@ class Watcher:
             native_id, now) < FOLLOW_AFTER:  # fmt: skip
             return
         if native_id in self._kept or native_id in server_of(view.place).stopping:
-            self._follower.let_go(native_id)
+            self._follower.release(native_id)
         else:
             self._follower.follow(known.place, native_id, known.pod, known.folder)
 
@@ -352,15 +355,15 @@ class Watcher:
         deleted = pod["metadata"].get("deletionTimestamp")
         if deleted and native_id not in self._kept and native_id not in server_of(view.place).stopping:
             self._kept.add(native_id)
-            self._follower.let_go(native_id)
-            leaving = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + LEAVING
-            logs.hear(known.place, native_id, known.folder, name, leaving)
+            self._follower.release(native_id)
+            ends_within = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + EOF_WITHIN
+            keep_to_eof(known.place, native_id, known.folder, name, ends_within)
 
     def _missing(self, native_id: str, view: View, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
         if now - self._since.setdefault(native_id, now) < MISSING:
             return
-        if job_at(view.place, native_id) is None and not logs.pods_of(view.place, native_id):
+        if job_at(view.place, native_id) is None and not pods_of(view.place, native_id):
             yield ends.gone(native_id, None, native_id in server_of(view.place).stopping)
         else:
             self._since[native_id] = now

@@ -1,0 +1,72 @@
+"""What has been read of stdout and stderr: in memory while it is short, in temporary files beyond that."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO
+
+STREAMS = ("stdout", "stderr")
+IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
+TOGETHER = 500  # lines that are written together, or as soon as somebody reads
+PIECE = 1 << 20  # bytes that one call gives at most
+
+
+class StreamBuffers:
+    """The bytes of both streams. Safe to use from any thread.
+
+    Args:
+        folder: where what does not fit into memory is put; the system's folder for temporary files by default.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        home = folder if folder is not None and os.path.isdir(folder) else None
+        self._lock = threading.Lock()
+        self._files: dict[str, IO[bytes]] = {
+            stream: tempfile.SpooledTemporaryFile(IN_MEMORY, dir=home)  # noqa: SIM115 (open for as long as this is)
+            for stream in STREAMS
+        }
+        self._pending: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
+
+    def append(self, stream: str, data: bytes) -> None:
+        """Add to the end of a stream."""
+        if data:
+            with self._lock:
+                pending = self._pending[stream]
+                pending.append(data)
+                if len(pending) >= TOGETHER:
+                    self._flush(stream)
+
+    def read(self, stream: str, offset: int) -> bytes:
+        """At most ``PIECE`` bytes of a stream from byte ``offset`` on."""
+        with self._lock:
+            self._flush(stream)
+            file = self._files[stream]
+            file.seek(offset)
+            return file.read(PIECE)
+
+    def write(self, folder: Path) -> None:
+        """Write each stream as a file into ``folder``: whole or not at all."""
+        with self._lock:
+            for stream in STREAMS:
+                self._flush(stream)
+                source = self._files[stream]
+                source.seek(0)
+                part = folder / f".{stream}.{os.getpid()}.part"
+                try:
+                    with open(part, "wb") as target:
+                        while data := source.read(PIECE):
+                            target.write(data)
+                    part.replace(folder / stream)
+                finally:
+                    part.unlink(missing_ok=True)
+
+    def _flush(self, stream: str) -> None:
+        """Write what waits to be written; for whoever holds the lock."""
+        if pending := self._pending[stream]:
+            file = self._files[stream]
+            file.seek(0, os.SEEK_END)
+            file.write(b"".join(pending))
+            pending.clear()

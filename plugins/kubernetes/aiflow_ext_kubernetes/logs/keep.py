@@ -1,0 +1,80 @@
+"""The whole log of an attempt put into its folder, once: what the node has of it goes with the pod."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from aiflow_ext.model.errors import PlatformError
+from aiflow_ext_kubernetes.logs.buffers import STREAMS
+from aiflow_ext_kubernetes.logs.reader import reader_of
+from aiflow_ext_kubernetes.places import Place
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def is_kept(folder: str | None) -> bool:
+    """Whether an attempt's log is in its folder."""
+    return folder is not None and all(Path(folder, stream).exists() for stream in STREAMS)
+
+
+def keep(
+    place: Place,
+    native_id: str,
+    folder: str | None,
+    pod: str | None,
+    *,
+    ends_within: float | None = None,
+    on_answer: Callable[[], None] = lambda: None,
+    may_lack: bool = True,
+) -> None:
+    """Put an attempt's log into its folder, once. Raises what the server raises.
+
+    Args:
+        place: where the attempt is.
+        native_id: the name of its Job.
+        folder: its folder on this machine; nothing is kept where there is none.
+        pod: the name of its pod; it is asked for where it is not known.
+        ends_within: seconds in which the container ends, where its pod is being deleted.
+        on_answer: called once the node has begun to give its log.
+        may_lack: whether there is anything to be said of a log that is not there: the container has run.
+    """
+    if folder is None or is_kept(folder):
+        return
+    reader = reader_of(place, native_id, pod, folder)
+    if not reader.is_complete:
+        reader.catch_up(ends_within, on_answer)
+    if is_kept(folder):
+        return
+    if reader.pod is None:
+        return  # it never had one
+    if may_lack and (words := reader.lacks) is not None:
+        reader.add_note(words)
+    with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
+        reader.write(Path(folder))
+
+
+def keep_to_eof(
+    place: Place, native_id: str, folder: str | None, pod: str, ends_within: float
+) -> tuple[threading.Thread, threading.Event]:
+    """Begin to read the log of a pod that is being deleted to EOF, and keep it, as :func:`keep` does.
+
+    Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
+    before anybody could ask for it, so whoever deletes a pod waits for that.
+    """
+    answered = threading.Event()
+
+    def run() -> None:
+        try:
+            keep(place, native_id, folder, pod, ends_within=ends_within, on_answer=answered.set)
+        except (PlatformError, OSError) as error:  # stopping matters more; cleaning up tries again
+            _log.debug("the log of %s cannot be kept yet: %s", native_id, error)
+        finally:
+            answered.set()
+
+    thread = threading.Thread(target=run, daemon=True, name="aiflow-log")
+    thread.start()
+    return thread, answered

@@ -1,0 +1,36 @@
+"""The times that a node gives the lines of a log, and how far reading is behind them."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import datetime
+
+GAP = 3  # seconds between two lines that are suspicious where reading is as far behind
+
+
+def seconds_of(timestamp: str) -> int:
+    """A line's time in whole seconds since the epoch; nodes write their own time zone."""
+    zone = timestamp[-6:] if timestamp[-6:-5] in ("+", "-") else "+00:00"
+    return math.floor(datetime.fromisoformat(timestamp[:19] + zone).timestamp())
+
+
+class LagMonitor:
+    """Notices where a kubelet goes on with the newest file of a log, having rotated files away that were not read."""
+
+    def __init__(self) -> None:
+        self._text, self._second = "", 0
+        self._least = math.inf  # seconds between a line's time on its node and its arrival, where reading keeps up
+        self._behind = 0.0
+
+    def jumps(self, timestamp: str) -> bool:
+        """Whether lines may be missing before the one of this time."""
+        if timestamp[:19] == self._text:
+            return False
+        second = seconds_of(timestamp)
+        took = time.time() - second
+        found = bool(self._text) and min(self._behind, second - self._second) >= GAP
+        self._text, self._second = timestamp[:19], second
+        self._least = min(self._least, took)
+        self._behind = took - self._least
+        return found

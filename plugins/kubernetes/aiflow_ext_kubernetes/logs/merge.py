@@ -1,0 +1,162 @@
+"""The lines of one answer after another put together: each line once, in the order of the node's file.
+
+The kubelet gives a log by whole files and by ``sinceTime`` in whole seconds. So what is read on is asked for from some
+seconds before the last line, and the lines that are known already are skipped: the file's order is fixed, the times in
+it are not quite (each stream is stamped on its own). The last line may still grow.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
+from aiflow_ext_kubernetes.logs.lag import LagMonitor, seconds_of
+from aiflow_ext_kubernetes.streams import ROTATED, Splitter
+
+MARGIN = 2  # seconds before the last known line that are read again
+LATEST = 20_000  # lines that are remembered to be skipped: of how many seconds they are, the job decides
+_STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
+# The kubelet's words behind a line that had no end: looked for only where no second answer tells them apart.
+_WORDS = re.compile(
+    rb"(?:unable to retrieve container logs for |rpc error: code = |failed to |context cancell?ed).*", re.S
+)
+
+
+class LineMerger:
+    """Takes the answers of a kubelet, and appends to the streams what is new in them. For one thread at a time.
+
+    Args:
+        tag: what marks our shell's own lines in the log.
+        buffers: where the streams go.
+
+    Attributes:
+        has_lines: whether there was ever a line to read.
+        last_arrival: when a line came last, or an answer began (``time.monotonic``).
+    """
+
+    def __init__(self, tag: str, buffers: StreamBuffers) -> None:
+        self._splitter, self._buffers = Splitter(tag), buffers
+        self._known: deque[tuple[str, int]] = deque()  # timestamp and length of the lines of the last seconds
+        self._newest = 0  # the latest second of a known line
+        self._cut = False  # whether some of those lines were too many to be remembered
+        self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
+        self._begin_is_missing = False  # and that has been said
+        self._tail: tuple[str, bytes] | None = None  # what stood last, without a newline, in an answer that followed
+        self._lag = LagMonitor()
+        self.has_lines = False
+        self.last_arrival = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all has been read that the job has written."""
+        return self._splitter.is_ended
+
+    def since(self) -> int | None:
+        """The second (since the epoch) from which on to ask again; None: from the beginning."""
+        if not self._known:
+            return None
+        since = self._newest - MARGIN
+        while len(self._known) > 1 and seconds_of(self._known[0][0]) < since:
+            self._known.popleft()
+            self._cut = False
+        return since
+
+    def begin_answer(self) -> None:
+        """An answer begins: its first lines are old, and not because reading is slow."""
+        self.last_arrival = time.monotonic()
+        self._lag = LagMonitor()
+
+    def take(self, pieces: Iterable[tuple[bytes, bool]], since: int | None, *, follows: bool) -> bytes | None:
+        """Append what is new in an answer.
+
+        Args:
+            pieces: its lines without their newline, each with whether it had one.
+            since: the second from which on it was asked for.
+            follows: whether the answer lasts until the container has ended.
+
+        Returns the kubelet's words where it gave no log, or broke it off.
+        """
+        awaited = deque(known for known in self._known if since is None or seconds_of(known[0]) >= since)
+        first = True
+        for line, ended in pieces:
+            if _STAMPED.match(line) is None:
+                return line
+            self.has_lines = True
+            moment, _, text = line.partition(b" ")
+            timestamp = moment.decode("ascii")
+            if not ended and follows:
+                self._tail = timestamp, text
+                break
+            if first and self._cut and awaited and seconds_of(timestamp) <= seconds_of(awaited[0][0]) and (
+                timestamp, len(text)) != awaited[0]:  # fmt: skip
+                continue  # one of those that were too many
+            if first and awaited and awaited[0][0] != timestamp:  # the file begins later than it did
+                while awaited and awaited[0] != (timestamp, len(text)):
+                    awaited.popleft()
+                if not awaited:
+                    self._note_rotation()
+            first = False
+            self.last_arrival = time.monotonic()
+            if self._lag.jumps(timestamp) and not awaited and follows:
+                self._buffers.append("stdout", ROTATED)
+            if awaited:
+                self._add_known(awaited.popleft(), bool(awaited), timestamp, text, ended)
+            else:
+                self._add_new(text, ended, timestamp)
+        if not follows:
+            self._tail = None  # it is here too, if it was a line
+        return None
+
+    def take_tail(self) -> None:
+        """Take the last line of an answer that followed, where no other can be had that has it too."""
+        if self._tail is None:
+            return
+        (timestamp, text), self._tail = self._tail, None
+        text = _WORDS.sub(b"", text)
+        if self._open and self._known and self._known[-1][0] == timestamp:
+            if len(text) > self._known[-1][1]:
+                self._extend_last(text[self._known[-1][1] :], False, timestamp, len(text))
+        elif text:
+            self._add_new(text, False, timestamp)
+
+    def _remember(self, timestamp: str, length: int) -> None:
+        if not self._known or timestamp[:19] != self._known[-1][0][:19]:
+            self._newest = max(self._newest, seconds_of(timestamp))
+        self._known.append((timestamp, length))
+        if len(self._known) > 2 * LATEST:
+            self.since()  # drops what is too old to be asked for again
+            while len(self._known) > LATEST:
+                self._known.popleft()
+                self._cut = True
+
+    def _add_known(self, known: tuple[str, int], more: bool, timestamp: str, text: bytes, ended: bool) -> None:
+        """A line that is known already: only the last one may have grown, or got its end."""
+        if not more and self._open and timestamp == known[0] and (ended or len(text) > known[1]):
+            self._extend_last(text[known[1] :], ended, timestamp, len(text))
+
+    def _add_new(self, text: bytes, ended: bool, timestamp: str) -> None:
+        if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which it always ends
+            return
+        out, err = self._splitter.line(text + b"\n" if ended else text)
+        if out and not self._splitter.begun and not self._begin_is_missing:
+            self._begin_is_missing = True
+            self._buffers.append("stdout", ROTATED)
+        self._buffers.append("stdout", out)
+        self._buffers.append("stderr", err)
+        self._remember(timestamp, len(text))
+        self._open = 0 if ended else len(text)
+
+    def _extend_last(self, more: bytes, ended: bool, timestamp: str, length: int) -> None:
+        out, err = self._splitter.line(more + b"\n" if ended else more)
+        self._buffers.append("stdout", out)
+        self._buffers.append("stderr", err)
+        self._known[-1] = (timestamp, length)
+        self._open = 0 if ended else length
+
+    def _note_rotation(self) -> None:
+        self._buffers.append("stdout", ROTATED)
+        self._known.clear()
+        self._open, self._cut = 0, False

@@ -1,0 +1,208 @@
+"""What a kubelet answers when it is asked for the log of one attempt.
+
+What a kubelet has to say instead of a log, or in the middle of one, it writes into the answer as plain text with no
+newline (measured; getContainerLogs of pkg/kubelet/server: status 200 has gone out before the runtime is asked). So a
+line counts only with the timestamp that each line of a log has; and the last one of an answer that follows, where it
+has no newline, only once an answer that does not follow has it too.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext_kubernetes import shell
+from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
+from aiflow_ext_kubernetes.logs.merge import LineMerger
+from aiflow_ext_kubernetes.objects import pod_of, pods_of
+from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.template import CONTAINER
+
+QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
+IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
+PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be starting anew
+GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
+CUT = b"[aiflow-ext: the pod was gone before the end of its log could be kept; lines may be missing]\n"
+
+
+class Reader:
+    """Reads the log of one attempt. Safe to use from any thread.
+
+    Args:
+        place: where the attempt is.
+        native_id: the name of its Job.
+        pod: the name of its pod; it is asked for where it is not known.
+        folder: where what does not fit into memory is put; the system's folder for temporary files by default.
+    """
+
+    def __init__(self, place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
+        self._place, self._native_id = place, native_id
+        self.pod = pod
+        self._buffers = StreamBuffers(folder)
+        self._lines = LineMerger(shell.tag_of(native_id), self._buffers)
+        self._fetching = threading.Lock()  # held while the log is fetched: by one at a time
+        self._answered = False  # whether a kubelet ever had an answer other than that there is no log
+        self._refused: str | None = None  # the kubelet's words, where the last answer was none or ended in them
+        self._refused_since = 0.0  # the first of such answers one after another
+        self._at_eof = False  # whether an answer that followed the log has come to its end, and nothing broke off since
+        self._followed: Stream | None = None
+
+    def read(self, stream: str, offset: int) -> bytes:
+        """A piece of a stream from byte ``offset`` on, as far as it is there now."""
+        found = self._buffers.read(stream, offset)
+        if not found and self._followed is None and not self.is_complete:  # who follows it brings what is new
+            with self._fetching:
+                self._fetch()
+            found = self._buffers.read(stream, offset)
+        return found
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all has been read that the job has written, so that there is nothing more to ask for."""
+        return self._lines.is_complete
+
+    def follow(self) -> None:
+        """Read until the container has ended, or the answer has."""
+        with self._fetching:
+            self._fetch(follow=IDLE)
+
+    def catch_up(self, ends_within: float | None = None, on_answer: Callable[[], None] = lambda: None) -> None:
+        """Read what is there.
+
+        Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
+        be in a file that the node has rotated away.
+
+        Args:
+            ends_within: seconds in which the container is about to end: its log is read to EOF. None: it has ended.
+            on_answer: called once the node has begun to give its log, or gives none.
+
+        Raises UnreachableError also where the node has no log to give now, and may have one later.
+        """
+        deadline = time.monotonic() + (ends_within or 0.0)
+        if self._followed is not None:
+            on_answer()
+        while self._followed is not None:
+            left = max(deadline, self._lines.last_arrival + QUIET) - time.monotonic()
+            if left <= 0:
+                break
+            if self._fetching.acquire(timeout=left):
+                self._fetching.release()
+        self.break_off()
+        if ends_within is not None:
+            with self._fetching:
+                self._fetch(follow=max(QUIET, deadline - time.monotonic()), on_answer=on_answer)
+        with self._fetching:
+            self._fetch()
+            if self._is_refused and self._may_be_back():
+                raise UnreachableError(f"the node cannot give the log of pod {self.pod}: {self._refused}",
+                                       hint="it is asked again")  # fmt: skip
+            self._lines.take_tail()
+
+    def break_off(self) -> None:
+        """End what follows the log in another thread."""
+        if (followed := self._followed) is not None:
+            followed.close()
+
+    def write(self, folder: Path) -> None:
+        """Write both streams into ``folder``: each whole or not at all."""
+        self._buffers.write(folder)
+
+    def add_note(self, words: bytes) -> None:
+        """Put a line of ours at the end of stderr."""
+        self._buffers.append("stderr", words)
+
+    @property
+    def lacks(self) -> bytes | None:
+        """What is to be said of lines that there was no way to read; None where all is well."""
+        if not (self._answered or self._lines.has_lines):
+            return GONE
+        return CUT if self._is_refused else None
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._refused is not None and not self._at_eof and not self.is_complete
+
+    def _fetch(self, follow: float | None = None, on_answer: Callable[[], None] = lambda: None) -> None:
+        """Ask, and take what is new.
+
+        Args:
+            follow: until the container has ended; seconds without a byte after which that is given up.
+            on_answer: called once there is an answer.
+        """
+        server, namespace = server_of(self._place), namespace_of(self._place)
+        if self.pod is None:
+            self.pod = pod_of(self._place, self._native_id)
+            if self.pod is None:
+                return
+        query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
+        if follow is not None:
+            query["follow"] = "true"
+        since = self._lines.since()
+        if since is not None:
+            query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
+        try:
+            stream = server.stream(path, silence=READ if follow is None else follow, **query)
+        except ApiError as error:
+            if error.status not in (400, 404):
+                raise
+            if error.status == 400 and "waiting to start" in str(error):  # there is nothing to read yet
+                self._answered = True
+                self._note_refused(None)
+            else:
+                self._note_refused(str(error))
+            return
+        except UnreachableError:
+            self._at_eof = False
+            raise
+        self._followed = stream if follow is not None else None
+        on_answer()
+        self._lines.begin_answer()
+        at_eof, self._at_eof = self._at_eof, False
+        try:
+            words = self._lines.take(stream.pieces(), since, follows=follow is not None)
+        finally:
+            self._followed = None
+            stream.close()
+        self._answered = self._answered or words is None
+        self._note_refused(None if words is None else words.decode("utf-8", "replace"))
+        # Who follows is told of a container that is gone where the file was read to its end (waitLogs in cri-client).
+        if follow is not None and (words is None or b"code = NotFound" in words):
+            at_eof = True
+        self._at_eof = at_eof
+
+    def _note_refused(self, words: str | None) -> None:
+        if words is not None and self._refused is None:
+            self._refused_since = time.monotonic()
+        self._refused = words
+
+    def _may_be_back(self) -> bool:
+        """Whether a node that has no log to give may yet have one: its pod is there, and it was not asked for long."""
+        if time.monotonic() - self._refused_since > PATIENCE:
+            return False
+        return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._place, self._native_id))
+
+
+_readers: dict[tuple[Place, str], Reader] = {}
+_readers_lock = threading.Lock()
+
+
+def reader_of(place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> Reader:
+    """The reader of an attempt; one a process, so that what was read once is not fetched again."""
+    key = (place, native_id)
+    with _readers_lock:
+        if key not in _readers:
+            _readers[key] = Reader(place, native_id, pod, folder)
+        return _readers[key]
+
+
+def forget(place: Place, native_id: str) -> None:
+    """Let go of what was read."""
+    _readers.pop((place, native_id), None)
