@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from aiflow_ext.model.errors import ConfigError
+from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
-from aiflow_ext_yarn.connection import connection_of
 
 
 def test_a_plain_cluster(hadoop) -> None:
     hadoop.write(core={"fs.defaultFS": "hdfs://nn.example:8020"}, yarn={"yarn.resourcemanager.hostname": "rm.example"})
-    found = connection_of(YarnJobConfig())
+    found = cluster_of(YarnJobConfig())
     assert found.resource_managers == ["http://rm.example:8088"]
     assert found.schedulers == ["rm.example:8030"]
     assert found.namenodes == ["http://nn.example:9870/webhdfs/v1"]
@@ -40,7 +40,7 @@ def test_high_availability(hadoop) -> None:
             "yarn.log.server.web-service.url": "http://jhs.example:19888/ws/v1/history",
         },
     )
-    found = connection_of(YarnJobConfig())
+    found = cluster_of(YarnJobConfig())
     assert found.resource_managers == ["http://one.example:8088", "http://two.example:18088"]
     assert found.schedulers == ["one.example:8030", "two.example:8030"]
     assert found.namenodes == ["http://nn1.example:50070/webhdfs/v1", "http://nn2.example:9870/webhdfs/v1"]
@@ -60,7 +60,7 @@ def test_https_references_and_kerberos(hadoop) -> None:
             "yarn.resourcemanager.principal": "rmuser/_HOST@EXAMPLE",
         },
     )
-    found = connection_of(YarnJobConfig())
+    found = cluster_of(YarnJobConfig())
     assert found.resource_managers == ["https://rm.example:8190"]
     assert found.namenodes == ["https://nn.example:9871/webhdfs/v1"]
     assert (found.kerberos, found.renewer) == (True, "rmuser/rm.example@EXAMPLE")
@@ -72,7 +72,7 @@ def test_an_address_that_a_server_binds_to_is_none(hadoop) -> None:
         hdfs={"dfs.namenode.http-address": "0.0.0.0:19870"},
         yarn={"yarn.resourcemanager.webapp.address": "0.0.0.0:8088", "yarn.resourcemanager.hostname": "rm.example"},
     )
-    found = connection_of(YarnJobConfig())
+    found = cluster_of(YarnJobConfig())
     assert found.namenodes == ["http://nn.example:19870/webhdfs/v1"]
     assert found.resource_managers == ["http://rm.example:8088"]
 
@@ -92,7 +92,7 @@ def test_files_as_operators_write_them(hadoop, monkeypatch) -> None:
     hadoop.write(
         yarn={"yarn.resourcemanager.hostname": "${env.RM_HOST}", "yarn.resourcemanager.address": "${env.NONE}"}
     )
-    found = connection_of(YarnJobConfig())
+    found = cluster_of(YarnJobConfig())
     assert (found.file_system, found.namenodes) == ("hdfs://nn.example:9000", ["http://nn.example:9870/webhdfs/v1"])
     assert found.resource_managers == ["http://rm.example:8088"]
 
@@ -102,7 +102,7 @@ def test_an_included_file_that_is_not_there_is_named(hadoop) -> None:
         '<configuration xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="gone.xml"/></configuration>'
     )
     with pytest.raises(ConfigError, match=r"gone\.xml"):
-        connection_of(YarnJobConfig())
+        cluster_of(YarnJobConfig())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_an_included_file_that_is_not_there_is_named(hadoop) -> None:
 def test_history_by_its_web_pages_alone(hadoop, given: str, found: str | None) -> None:
     hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"},
                  yarn={"yarn.resourcemanager.hostname": "rm", "yarn.log.server.url": given})  # fmt: skip
-    assert connection_of(YarnJobConfig()).history == found
+    assert cluster_of(YarnJobConfig()).history == found
 
 
 def test_the_config_wins(hadoop) -> None:
@@ -123,7 +123,7 @@ def test_the_config_wins(hadoop) -> None:
                  mapred={"mapreduce.jobhistory.webapp.address": "jhs:19888"})  # fmt: skip
     config = YarnJobConfig(resource_manager=["a:8088", "https://b:8090"], webhdfs="httpfs:14000", user="bob",
                            history="http://other:19888")  # fmt: skip
-    found = connection_of(config)
+    found = cluster_of(config)
     assert found.resource_managers == ["http://a:8088", "https://b:8090"]
     assert found.schedulers == ["a:8030", "b:8030"]
     assert found.namenodes == ["http://httpfs:14000/webhdfs/v1"]
@@ -134,7 +134,7 @@ def test_the_config_wins(hadoop) -> None:
 
 def test_what_is_missing_is_named_together(hadoop) -> None:
     with pytest.raises(ConfigError) as caught:
-        connection_of(YarnJobConfig())
+        cluster_of(YarnJobConfig())
     words = str(caught.value)
     assert f"no address of a ResourceManager: HADOOP_CONF_DIR ({hadoop.folder}) does not say it" in words
     assert "no address of WebHDFS" in words
@@ -143,13 +143,13 @@ def test_what_is_missing_is_named_together(hadoop) -> None:
 def test_another_file_system_than_hdfs(hadoop) -> None:
     hadoop.write(core={"fs.defaultFS": "s3a://bucket"}, yarn={"yarn.resourcemanager.hostname": "rm"})
     with pytest.raises(ConfigError, match=r"its fs\.defaultFS, s3a://bucket, is no HDFS"):
-        connection_of(YarnJobConfig())
+        cluster_of(YarnJobConfig())
 
 
 def test_a_damaged_file_is_named(hadoop, tmp_path: Path) -> None:
     (hadoop.folder / "core-site.xml").write_text("<configuration><prop")
     with pytest.raises(ConfigError) as caught:
-        connection_of(YarnJobConfig())
+        cluster_of(YarnJobConfig())
     assert str(hadoop.folder / "core-site.xml") in str(caught.value)
 
 

@@ -31,7 +31,7 @@ class Kept:
 
     def __init__(self, folder: Path, script: str, grace: float = 5.0) -> None:
         self.folder = folder
-        call = [sys.executable, str(Path(__file__).with_name("keeping.py")), str(folder), str(grace), script]
+        call = [sys.executable, str(Path(__file__).with_name("run_keeper.py")), str(folder), str(grace), script]
         self.master = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
         self.keeper = int(self.said()["pid"])
 

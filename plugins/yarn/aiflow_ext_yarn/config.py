@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import aiflow_ext as af
+from aiflow_ext_yarn.layout import RESERVED
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[kmgt])(i?)b?", re.IGNORECASE)
 _MIB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
@@ -176,9 +177,3 @@ def _named(given: Mapping[str, str] | None, key: str) -> dict[str, str]:
         if not source:
             raise ValueError(f"{key} says nothing for {name!r}: give a local path or a URI")
     return found
-
-
-# Names in the container's folder that are ours, or YARN's.
-RESERVED = frozenset({"aiflow-am.pyz", "bundle", "payload.json", "spec.json", "ca.pem", "work", "reason", "tmp",
-                      "launch_container.sh", "container_tokens", "default_container_executor.sh",
-                      "default_container_executor_session.sh"})  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
-from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.cluster import Cluster
 
 if TYPE_CHECKING:
     import urllib3
@@ -50,7 +50,7 @@ class Answer:
         except ValueError as error:
             kind = self.headers.get("content-type", "nothing it names").partition(";")[0]
             raise PlatformError(
-                f"{place(self.url)} answers with {kind} where Hadoop's web service answers with JSON "
+                f"{origin(self.url)} answers with {kind} where Hadoop's web service answers with JSON "
                 f"(status {self.status})",
                 hint="is it the right address and port? The ResourceManager's web port is 8088, the NameNode's 9870, "
                 "HttpFS's 14000, the history server's 19888",
@@ -66,10 +66,10 @@ class Answer:
 
 
 class Http:
-    """Requests with one connection's authentication and trust. Safe from several threads."""
+    """Requests with one cluster's authentication and trust. Safe from several threads."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
 
     def request(
         self,
@@ -101,7 +101,7 @@ class Http:
         sent = {"Accept": "application/json", **(headers or {})}
         answer = self._once(method, target, body, sent, read, limit, sink)
         challenge = answer.headers.get("www-authenticate", "").lower()
-        if answer.status == 401 and self.connection.kerberos and "negotiate" in challenge:
+        if answer.status == 401 and self.cluster.kerberos and "negotiate" in challenge:
             sent["Authorization"] = f"Negotiate {_negotiate(target)}"
             if hasattr(body, "seek"):
                 body.seek(0)
@@ -122,8 +122,8 @@ class Http:
     ) -> Answer:
         import urllib3
 
-        host = place(url)
-        cookie = _cookies.get((os.getpid(), host)) if self.connection.kerberos else None
+        host = origin(url)
+        cookie = _cookies.get((os.getpid(), host)) if self.cluster.kerberos else None
         sent = {**headers, **({"Cookie": cookie} if cookie else {})}
         timeout = urllib3.Timeout(connect=CONNECT, read=read)
         # A request that was never heard may be sent again; what was heard and not answered, only where it changes
@@ -150,26 +150,26 @@ class Http:
         except urllib3.exceptions.HTTPError as error:
             raise _failure(url, error) from error
         kept = response.headers.get("set-cookie", "")
-        if kept.startswith("hadoop.auth=") and self.connection.kerberos and len(kept.partition(";")[0]) > 14:
+        if kept.startswith("hadoop.auth=") and self.cluster.kerberos and len(kept.partition(";")[0]) > 14:
             _cookies[os.getpid(), host] = kept.partition(";")[0]
         return Answer(url, response.status, response.headers, data)
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
-        if not self.connection.kerberos:
-            given["user.name"] = self.connection.user
+        if not self.cluster.kerberos:
+            given["user.name"] = self.cluster.user
         query = "&".join(f"{quote(name, safe='.')}={quote(str(value), safe='')}" for name, value in given.items())
         return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
     def _pool(self) -> urllib3.PoolManager:
         import urllib3
 
-        key = (os.getpid(), self.connection.ca, self.connection.verify)
+        key = (os.getpid(), self.cluster.ca, self.cluster.verify)
         if key not in _pools:
-            options: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED" if self.connection.verify else "CERT_NONE"}
-            if self.connection.ca:
-                options["ca_certs"] = self.connection.ca
-            if not self.connection.verify:
+            options: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED" if self.cluster.verify else "CERT_NONE"}
+            if self.cluster.ca:
+                options["ca_certs"] = self.cluster.ca
+            if not self.cluster.verify:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
         return _pools[key]
@@ -178,21 +178,21 @@ class Http:
         words = _text(answer.body)
         if answer.status == 401:
             negotiate = "negotiate" in answer.headers.get("www-authenticate", "").lower()
-            if self.connection.kerberos:
+            if self.cluster.kerberos:
                 hint = "run kinit; klist shows what you have"
             elif negotiate:
                 extra = "pip install 'aiflow-ext-yarn[kerberos]'"
                 hint = f"the cluster asks for Kerberos: give authentication: kerberos, and {extra}"
             else:
-                hint = f"is {self.connection.user!r} the right user? user: says another one"
-            return Refused(f"{place(answer.url)} does not know who asks (401){_said(words)}", hint=hint)
+                hint = f"is {self.cluster.user!r} the right user? user: says another one"
+            return Refused(f"{origin(answer.url)} does not know who asks (401){_said(words)}", hint=hint)
         return Refused(
-            f"{place(answer.url)} forbids user {self.connection.user!r} to do that (403){_said(words)}",
+            f"{origin(answer.url)} forbids user {self.cluster.user!r} to do that (403){_said(words)}",
             hint="ask whoever runs the cluster, or act as another user: user: NAME",
         )
 
 
-def place(url: str) -> str:
+def origin(url: str) -> str:
     """``scheme://host:port`` of a URL: what a message names."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
@@ -227,17 +227,17 @@ def _failure(url: str, error: Exception) -> PlatformError:
     if any(isinstance(each, ssl.SSLCertVerificationError) for each in chain):
         why = next(str(each.verify_message) for each in chain if isinstance(each, ssl.SSLCertVerificationError))
         return PlatformError(
-            f"{place(url)}: its certificate is not trusted: {why}",
+            f"{origin(url)}: its certificate is not trusted: {why}",
             hint="give the authority's certificate: ca: /path/ca.pem (or, knowing what that means, tls_verify: false)",
         )
     if any(isinstance(each, ssl.SSLError) for each in chain):
-        return PlatformError(f"{place(url)} does not speak TLS as it should: {chain[-1]}",
+        return PlatformError(f"{origin(url)} does not speak TLS as it should: {chain[-1]}",
                              hint="is it https:// there, and not http://?")  # fmt: skip
     if any(isinstance(each, http.client.BadStatusLine) for each in chain) and not any(
         isinstance(each, http.client.RemoteDisconnected) for each in chain
     ):
         return PlatformError(
-            f"{place(url)} does not answer in HTTP",
+            f"{origin(url)} does not answer in HTTP",
             hint="is it a port of Hadoop's RPC? The ResourceManager's web port is 8088, the NameNode's 9870, HttpFS's "
             "14000, the history server's 19888",
         )
@@ -250,7 +250,7 @@ def _failure(url: str, error: Exception) -> PlatformError:
     else:
         words = f"{type(chain[-1]).__name__}: {chain[-1]}"
     return Unreachable(
-        f"{place(url)} cannot be reached: {words}",
+        f"{origin(url)} cannot be reached: {words}",
         hint="is the service up, and the address right? A firewall between here and there shows like that too",
     )
 
@@ -267,6 +267,6 @@ def _negotiate(url: str) -> str:
         token = client.step()
     except Exception as error:
         raise Refused(
-            f"no Kerberos ticket for {place(url)}: {error}", hint="run kinit; klist shows what you have"
+            f"no Kerberos ticket for {origin(url)}: {error}", hint="run kinit; klist shows what you have"
         ) from error
     return base64.b64encode(token or b"").decode()

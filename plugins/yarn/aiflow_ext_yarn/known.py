@@ -10,11 +10,11 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
-from aiflow_ext_yarn.connection import Connection, connection_of
 
 if TYPE_CHECKING:
-    from aiflow_ext_yarn.jobs import YarnJob
+    from aiflow_ext_yarn.job import YarnJob
 
 _configs: dict[int, weakref.ref[YarnJobConfig]] = {}
 _jobs: dict[int, weakref.ref[YarnJob]] = {}
@@ -49,14 +49,14 @@ def configs() -> list[YarnJobConfig]:
     return _alive(_configs)
 
 
-def connections() -> Iterator[Connection]:
+def clusters() -> Iterator[Cluster]:
     """The clusters of those jobs; where there are none, the one of HADOOP_CONF_DIR. Raises ConfigError."""
     seen = set()
     for config in configs() or [YarnJobConfig()]:
-        connection = connection_of(config)
-        if connection.key not in seen:
-            seen.add(connection.key)
-            yield connection
+        cluster = cluster_of(config)
+        if cluster.key not in seen:
+            seen.add(cluster.key)
+            yield cluster
 
 
 def job_of(native_id: str) -> YarnJob | None:

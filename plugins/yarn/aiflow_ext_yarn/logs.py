@@ -14,7 +14,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Answer, Http, Unreachable
 
 STREAMS = ("stdout", "stderr")
@@ -62,8 +62,8 @@ def container_of(app: dict[str, object]) -> Container | None:
 class Logs:
     """Reads logs of one cluster."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection, self.http = connection, Http(connection)
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.http = cluster, Http(cluster)
 
     def read(self, container: Container, stream: str, offset: int, *, ended: bool) -> bytes | None:
         """The bytes of a log from ``offset`` on, at most a MiB; None where nobody has the log (any more, or yet)."""
@@ -115,8 +115,8 @@ class Logs:
 
     def _sources(self, container: Container, stream: str, ended: bool) -> list[str]:
         found = [f"{container.node}/ws/v1/node/containers/{container.id}/logs/{stream}"]
-        if ended and self.connection.history is not None:
-            found.append(f"{self.connection.history}/containerlogs/{container.id}/{stream}")
+        if ended and self.cluster.history is not None:
+            found.append(f"{self.cluster.history}/containerlogs/{container.id}/{stream}")
         return found
 
     def _from(self, url: str, offset: int) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiflow_ext import AbstractEngine
 from aiflow_ext.engines import PythonEngine
-from aiflow_ext_yarn.jobs import YarnJobPlugin
+from aiflow_ext_yarn.plugin import YarnJobPlugin
 
 
 class YarnPythonJobPlugin(YarnJobPlugin):

@@ -11,39 +11,26 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext.engines.environment import attempt_mark, job_environment
 from aiflow_ext.model.current import UNFINISHED
-from aiflow_ext.model.errors import ConfigError
 from aiflow_ext.translate.secrets import is_secret, plain
 from aiflow_ext_yarn import master
+from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, REASON, SPEC_FILE, WORK
 from aiflow_ext_yarn.webhdfs import FileStatus
-
-if TYPE_CHECKING:
-    from aiflow_ext_yarn.jobs import YarnJob
 
 Json = dict[str, Any]
 APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
-MASTER, BUNDLE, PAYLOAD, SPEC_FILE, REASON = "aiflow-am.pyz", "bundle", "payload.json", "spec.json", "reason"
-CA = "ca.pem"
 INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
 TYPE = "AIFLOW"
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
-ARCHIVES = (
-    ".tar.gz",
-    ".tgz",
-    ".zip",
-    ".tar",
-    ".jar",
-)  # what a NodeManager unpacks: org.apache.hadoop.yarn.util.FSDownload
 
 
 class Staged:
@@ -79,37 +66,19 @@ def run_tag(run: str | None) -> str:
     return f"aiflow-{run}".lower()[:100]
 
 
-def python_of(job: YarnJob) -> str:
-    """The interpreter on the nodes, as a shell's word. Raises ConfigError for what no shell takes as it is."""
-    python = job.config.python or "python3"
-    if not _PLAIN_PATH.fullmatch(python):
-        raise ConfigError(
-            f"job {job.name!r}: python {python!r} cannot be: a path on the nodes has letters, digits and _./+@:,=-",
-            hint="give an absolute path on the nodes, or a path in an archive: env/bin/python3",
-        )
-    first = python.partition("/")[0]
-    if "/" in python and not python.startswith("/") and first not in job.config.archives:
-        have = ", ".join(job.config.archives) or "none"
-        raise ConfigError(
-            f"job {job.name!r}: python {python!r} is a path in an archive; archives has no {first!r}: it has {have}",
-            hint=f"give an absolute path on the nodes, or add archives: {{{first}: PATH OR URI}}",
-        )
-    return python
-
-
 def content(job: YarnJob) -> Json:
     """The whole request of a job whose context is filled in."""
     native_id = job.context.native_id or APPLICATION_ID
     spec = _spec(job, native_id)
     staged = files(job, native_id)
     environment: list[Json] = []
-    command = f"exec {python_of(job)} -S -E {MASTER}"
+    command = f"exec {job.python()} -S -E {MASTER}"
     inline = len(_encoded(spec)) <= INLINE
     if inline:
         environment.append({"key": "AIFLOW_AM_SPEC", "value": SPEC})
     else:
         command += f" --spec {SPEC_FILE}"
-    connection, config = job.connection, job.config
+    cluster, config = job.cluster, job.config
     resource: Json = {"memory": config.memory_mib, "vCores": config.vcores}
     if config.resources:
         resource["resourceInformations"] = {
@@ -143,10 +112,10 @@ def content(job: YarnJob) -> Json:
     if not inline:
         shown[f"{job.folder(native_id)}/{SPEC_FILE}"] = "the spec"
     return {
-        "resource_manager": list(connection.resource_managers),
-        "webhdfs": list(connection.namenodes),
-        "user": connection.user,
-        **({"rpc": list(connection.rpc)} if config.resources else {}),
+        "resource_manager": list(cluster.resource_managers),
+        "webhdfs": list(cluster.namenodes),
+        "user": cluster.user,
+        **({"rpc": list(cluster.rpc)} if config.resources else {}),
         "files": shown,
         "submission": submission,
         "spec": spec,
@@ -156,7 +125,7 @@ def content(job: YarnJob) -> Json:
 
 def files(job: YarnJob, native_id: str) -> list[Staged]:
     """The files of a job, those that are sent once a run first."""
-    run, own = job.connection.run_folder(str(job.context.run_id)), job.folder(native_id)
+    run, own = job.cluster.run_folder(str(job.context.run_id)), job.folder(native_id)
     found = [Staged(MASTER, f"{run}/{MASTER.replace('.pyz', '')}-{master_digest()}.pyz", once=True,
                     shown=f"the application master, version {master.SPEC_VERSION}")]  # fmt: skip
     if job.bundle.needs_runner:
@@ -185,7 +154,7 @@ def master_digest() -> str:
 
 
 def _local_resource(job: YarnJob, staged: Staged) -> Json:
-    uri = staged.uri if staged.path is None else job.connection.uri(staged.path)
+    uri = staged.uri if staged.path is None else job.cluster.uri(staged.path)
     value = {
         "resource": uri,
         "type": "ARCHIVE" if staged.archive else "FILE",
@@ -198,40 +167,40 @@ def _local_resource(job: YarnJob, staged: Staged) -> Json:
 
 def _spec(job: YarnJob, native_id: str) -> Json:
     """What the application master is told: its interface, version 1."""
-    connection, context = job.connection, job.context
+    cluster, context = job.cluster, job.context
     kept, context.native_id = context.native_id, native_id
     try:
         mark = attempt_mark(context)
-        variables = job_environment(job, work_folder="work", checkpoint_dir=job.checkpoints)
+        variables = job_environment(job, work_folder=WORK, checkpoint_dir=job.checkpoints)
     finally:
         context.native_id = kept
     env: Json = _fsspec(job)
     for name, value in job.config.env.items():
         env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
-    env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": "work"}, "PYTHONUNBUFFERED": "1"}
+    env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": WORK}, "PYTHONUNBUFFERED": "1"}
     if job.bundle.needs_runner:
         env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
     folder = quote(job.folder(native_id), safe="/${}:")
-    staging: Json = {"urls": [f"{url}{folder}" for url in connection.namenodes], "user": connection.user}
-    if connection.kerberos:
+    staging: Json = {"urls": [f"{url}{folder}" for url in cluster.namenodes], "user": cluster.user}
+    if cluster.kerberos:
         staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
-    if not connection.verify:
+    if not cluster.verify:
         staging["verify"] = False
-    elif connection.ca is not None:
+    elif cluster.ca is not None:
         staging["ca"] = {"path": CA}
     # What is small needs no file of its own: each costs a job four requests and its node a download.
     own: Json = {}
     if job.bundle.needs_runner:
         own[PAYLOAD] = {"text": job.payload().decode()}
     if "ca" in staging:
-        own[CA] = {"text": Path(str(connection.ca)).read_text(encoding="utf-8")}
+        own[CA] = {"text": Path(str(cluster.ca)).read_text(encoding="utf-8")}
     return {
         **({"files": own} if own else {}),
         "version": master.SPEC_VERSION,
-        "scheduler": list(connection.schedulers),
+        "scheduler": list(cluster.schedulers),
         "argv": job.argv(),
         "env": env,
-        "cwd": "work",
+        "cwd": WORK,
         "mark": mark,
         "reason_file": REASON,
         **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
@@ -242,17 +211,17 @@ def _spec(job: YarnJob, native_id: str) -> Json:
 
 def _fsspec(job: YarnJob) -> Json:
     """What fsspec's WebHDFS needs to be told besides a URL, as variables that fsspec reads."""
-    connection = job.connection
+    cluster = job.cluster
     if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
         return {}
     found: Json = {}
-    if connection.kerberos:
+    if cluster.kerberos:
         found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
-    if connection.namenodes[0].startswith("https:"):
+    if cluster.namenodes[0].startswith("https:"):
         found["FSSPEC_WEBHDFS_USE_HTTPS"] = "true"
-        if not connection.verify:
+        if not cluster.verify:
             found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = "false"
-        elif connection.ca is not None:
+        elif cluster.ca is not None:
             found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = {"path": CA}
     return found
 
@@ -265,7 +234,7 @@ def _credentials(job: YarnJob) -> Json:
         if is_secret(value)
     ]
     found: Json = {"secrets": {"entry": entries}}
-    if job.connection.kerberos:
+    if job.cluster.kerberos:
         entries.append({"key": "aiflow.delegation", "value": DELEGATION})
         found["tokens"] = {"entry": [{"key": "aiflow.file_system", "value": FILE_SYSTEM}]}
     return found

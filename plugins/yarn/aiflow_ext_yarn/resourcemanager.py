@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_yarn.connection import Connection
-from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, place
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, origin
 
 Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
@@ -32,9 +32,9 @@ _ID = re.compile(r"application_\d+_(\d{4}|[1-9]\d{4,})")
 class ResourceManager:
     """Calls to the active ResourceManager. Each raises Unreachable where none is active now."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection, self.http = connection, Http(connection)
-        self._key = tuple(connection.resource_managers)
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.http = cluster, Http(cluster)
+        self._key = tuple(cluster.resource_managers)
 
     # -- which one --------------------------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class ResourceManager:
 
     def _bases(self) -> list[str]:
         first = _preferred.get(self._key)
-        rest = [base for base in self.connection.resource_managers if base != first]
+        rest = [base for base in self.cluster.resource_managers if base != first]
         return [first, *rest] if first is not None else rest
 
     def _prefer(self, base: str) -> None:
@@ -91,7 +91,7 @@ class ResourceManager:
             if 300 <= answer.status < 400 or answer.body.startswith(b"This is standby RM"):
                 location = answer.headers.get("location") or answer.headers.get("refresh", "").partition("url=")[2]
                 if location:
-                    waiting.insert(0, place(location))
+                    waiting.insert(0, origin(location))
                 failures.append(Unreachable(f"the ResourceManager at {base} is on standby"))
                 continue
             if answer.status in (502, 503, 504) and not answer.remote()[0]:
@@ -125,9 +125,9 @@ class ResourceManager:
         """
         base, _ = self.active()
         if "resourceInformations" in application["resource"]:
-            from aiflow_ext_yarn import submission
+            from aiflow_ext_yarn import rpc_submission
 
-            submission.submit(self.connection, application, self._delegation() if self.connection.kerberos else None)
+            rpc_submission.submit(self.cluster, application, self._delegation() if self.cluster.kerberos else None)
             return
         answer = self._request(base, "POST", "/apps", None, application)
         if 300 <= answer.status < 400:
@@ -144,7 +144,7 @@ class ResourceManager:
 
     def _delegation(self) -> str:
         """A delegation token of the ResourceManager's own, for its RPC."""
-        answer = self.call("POST", "/delegation-token", body={"renewer": self.connection.renewer})
+        answer = self.call("POST", "/delegation-token", body={"renewer": self.cluster.renewer})
         return str(self._json(answer, "asking for a delegation token").get("token", ""))
 
     def app(self, application: str) -> Json | None:
@@ -166,7 +166,7 @@ class ResourceManager:
 
     def _app(self, answer: Answer) -> Json | None:
         if 300 <= answer.status < 400:
-            raise Unreachable(f"the ResourceManager at {place(answer.url)} is on standby")
+            raise Unreachable(f"the ResourceManager at {origin(answer.url)} is on standby")
         if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
             return None
         found: Json = self._json(answer, "asking for an application").get("app") or {}
@@ -234,7 +234,7 @@ class ResourceManager:
 
     def may_submit(self, queue: str) -> str | None:
         """Why this user may not submit to a queue; None where it may, or the ResourceManager does not tell."""
-        params = {"user": self.connection.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}
+        params = {"user": self.cluster.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}
         try:
             answer = self.call("GET", f"/queues/{quote(queue)}/access", params)
         except Refused:
@@ -284,15 +284,15 @@ class ResourceManager:
         if answer.status >= 400:
             kind, words = answer.remote()
             if kind in ("ForbiddenException", "AccessControlException", "AuthorizationException"):
-                raise Refused(f"the ResourceManager forbids user {self.connection.user!r} {what}: {_short(words)}",
+                raise Refused(f"the ResourceManager forbids user {self.cluster.user!r} {what}: {_short(words)}",
                               hint="ask whoever runs the cluster, or act as another user: user: NAME")  # fmt: skip
             if kind:
                 raise PlatformError(f"the ResourceManager refuses {what}: {_short(words)}", hint=_cure(words))
             if answer.status >= 500:
-                raise Unreachable(f"{place(answer.url)} answers with status {answer.status} ({what}): {words}")
+                raise Unreachable(f"{origin(answer.url)} answers with status {answer.status} ({what}): {words}")
         found = answer.json()
         if not isinstance(found, dict):
-            raise PlatformError(f"{place(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
+            raise PlatformError(f"{origin(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return found
 

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_yarn.connection import Connection
-from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, place
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, origin
 
 _preferred: dict[tuple[str, ...], str] = {}
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
@@ -38,9 +38,9 @@ class WebHdfs:
     PlatformError for what is wrong otherwise.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection, self.http = connection, Http(connection)
-        self._key = tuple(connection.namenodes)
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.http = cluster, Http(cluster)
+        self._key = tuple(cluster.namenodes)
 
     def status(self, path: str) -> FileStatus | None:
         """A file's status; None where there is none."""
@@ -66,7 +66,7 @@ class WebHdfs:
         if location is None and answer.body:
             location = answer.json().get("Location")
         if not location:
-            raise PlatformError(f"{place(answer.url)} does not say where to send {path} (status {answer.status})",
+            raise PlatformError(f"{origin(answer.url)} does not say where to send {path} (status {answer.status})",
                                 hint="is it WebHDFS or HttpFS there?")  # fmt: skip
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         try:
@@ -123,7 +123,7 @@ class WebHdfs:
         """The NameNode's answer; None for a file that is not there, where ``missing`` is fine."""
         failures: list[Unreachable] = []
         first = _preferred.get(self._key)
-        bases = sorted(self.connection.namenodes, key=lambda base: base != first)
+        bases = sorted(self.cluster.namenodes, key=lambda base: base != first)
         for base in bases:
             url = f"{base}{quote(path, safe='/')}"
             try:
@@ -146,7 +146,7 @@ class WebHdfs:
     def _found(self, answer: Answer, key: str) -> Any:
         found = answer.json()
         if not isinstance(found, dict) or key not in found:
-            raise PlatformError(f"{place(answer.url)} is no WebHDFS: its answer has no {key}",
+            raise PlatformError(f"{origin(answer.url)} is no WebHDFS: its answer has no {key}",
                                 hint="is it the right address and port? WebHDFS is at the NameNode's web port, 9870; "
                                 "HttpFS at 14000")  # fmt: skip
         return found[key]
@@ -161,7 +161,7 @@ class WebHdfs:
     def _raise(self, answer: Answer, path: str, what: str) -> None:
         kind, words = answer.remote()
         sentence = words.splitlines()[0][:400] if words else f"status {answer.status}"
-        where, what = place(answer.url), _WORDS.get(what, what)
+        where, what = origin(answer.url), _WORDS.get(what, what)
         if kind in _LATER or "safe mode" in words or "still not started" in words or "not yet started" in words:
             mode = "it is in safe mode" if "safe mode" in words else sentence
             raise Unreachable(
@@ -170,7 +170,7 @@ class WebHdfs:
             )
         if kind in ("AccessControlException", "SecurityException", "AuthorizationException") or answer.status == 401:
             raise Refused(
-                f"user {self.connection.user!r} may not {what} {path} on the cluster's file system: {sentence}",
+                f"user {self.cluster.user!r} may not {what} {path} on the cluster's file system: {sentence}",
                 hint="name a folder that this user may write to (staging: /path), or act as another user (user: NAME)",
             )
         if kind in ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededException"):

@@ -57,7 +57,7 @@ class Client:
         self.token, self._user = token, user
         self._addresses, self._protocol = list(addresses), protocol
         self._id = os.urandom(16)
-        self._connection: Connection | None = None
+        self._connection: RpcConnection | None = None
 
     def call(self, method: str, request: bytes) -> Message:
         """Call a method; each server is tried once.
@@ -70,7 +70,7 @@ class Client:
             address = self._addresses[0]
             try:
                 if self._connection is None:
-                    self._connection = Connection(address, self._protocol, self.token, self._id, self._user)
+                    self._connection = RpcConnection(address, self._protocol, self.token, self._id, self._user)
                 return self._connection.call(method, request)
             except RemoteError as error:
                 if error.fatal:
@@ -96,7 +96,7 @@ class Client:
             self._connection = None
 
 
-class Connection:
+class RpcConnection:
     """One authenticated connection. Raises OSError, WireError, SaslError and RemoteError; it is of no use after that,
     except after a RemoteError of a call."""
 

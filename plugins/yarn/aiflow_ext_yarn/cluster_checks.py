@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem
 from aiflow_ext_yarn import known
+from aiflow_ext_yarn.capacity import too_large
+from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
-from aiflow_ext_yarn.connection import Connection, connection_of
 from aiflow_ext_yarn.resourcemanager import ResourceManager
-from aiflow_ext_yarn.sending import too_large
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 SKEW = 300.0  # seconds: what Kerberos allows by default, and half of a container token's life
@@ -22,16 +22,16 @@ OLDEST = (2, 8)  # signal, tags and timeouts over REST; log endpoints of the Nod
 def check() -> list[Problem]:
     """The problems of every cluster that this process has jobs for; of the one in HADOOP_CONF_DIR where it has none."""
     found: list[Problem] = []
-    by_cluster: dict[tuple[str, ...], tuple[Connection, list[YarnJobConfig]]] = {}
+    by_cluster: dict[tuple[str, ...], tuple[Cluster, list[YarnJobConfig]]] = {}
     try:
         jobs = known.configs()
         for config in jobs or [YarnJobConfig()]:
-            connection = connection_of(config)
-            by_cluster.setdefault(connection.key, (connection, []))[1].extend([config] if jobs else [])
+            cluster = cluster_of(config)
+            by_cluster.setdefault(cluster.key, (cluster, []))[1].extend([config] if jobs else [])
     except AiflowError as error:
         return list(error.problems)
-    for connection, configs in by_cluster.values():
-        rm = ResourceManager(connection)
+    for cluster, configs in by_cluster.values():
+        rm = ResourceManager(cluster)
         try:
             _, info = rm.active()
         except PlatformError as error:
@@ -67,7 +67,7 @@ def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Proble
 def _scheduler(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     """Whether application masters are told the port at which they are awaited; hosts may have several names."""
     said = rm.setting("yarn.resourcemanager.scheduler.address") or ""
-    port, ours = said.rpartition(":")[2], rm.connection.schedulers
+    port, ours = said.rpartition(":")[2], rm.cluster.schedulers
     if port.isdigit() and all(each.rpartition(":")[2] != port for each in ours):
         yield Problem(
             f"application masters would look for the ResourceManager at {', '.join(ours)}; it awaits them at port "
@@ -129,16 +129,16 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
         why = rm.may_submit(name)
         if why is not None:
             yield Problem(
-                f"user {rm.connection.user!r} may not submit to the queue {name!r}: {why}",
+                f"user {rm.cluster.user!r} may not submit to the queue {name!r}: {why}",
                 hint="name another queue (queue: NAME), act as another user (user: NAME), or ask for access",
             )
 
 
 def _staging(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     """Whether a file can be written below the staging folder."""
-    connection, files = rm.connection, WebHdfs(rm.connection)
-    trial = f"{connection.staging}/.check-{uuid.uuid4().hex}"
-    files.mkdirs(connection.staging)
+    cluster, files = rm.cluster, WebHdfs(rm.cluster)
+    trial = f"{cluster.staging}/.check-{uuid.uuid4().hex}"
+    files.mkdirs(cluster.staging)
     try:
         files.put(trial, b"x", 1)
     finally:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 FIRST, LONGEST = 0.2, 5.0  # seconds between two questions
 
 
-def patiently(function: Callable[[], T], seconds: float) -> T:
+def retry(function: Callable[[], T], seconds: float) -> T:
     """What ``function`` returns; while it raises Unreachable it is called again, for at most ``seconds``.
 
     Raises the last Unreachable, with the time that was waited, and whatever else ``function`` raises.

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.states import JobState
-from aiflow_ext_yarn import known, news
-from aiflow_ext_yarn.attempt import Attempt
-from aiflow_ext_yarn.keeping import keep_soon
+from aiflow_ext_yarn import known, poll_hints
+from aiflow_ext_yarn.application import Application
+from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.request import run_tag
 
 SOONEST, LATEST = 0.15, 5.0  # seconds between two polls
@@ -19,13 +19,13 @@ SHARE = 0.1  # of the time since the last change
 class _Group:
     """The attempts of one run on one cluster."""
 
-    def __init__(self, first: Attempt) -> None:
+    def __init__(self, first: Application) -> None:
         self.first, self.tag = first, run_tag(first.run)
         self.told: dict[str, tuple[JobState, str | None]] = {}
         self.seen: set[str] = set()  # known to the ResourceManager at some time
         self.again: dict[str, tuple[float, float]] = {}  # of those it never knew: when to ask, and the pause after that
 
-    def events(self, attempts: dict[str, Attempt]) -> Iterator[AttemptEvent]:
+    def events(self, attempts: dict[str, Application]) -> Iterator[AttemptEvent]:
         """What has changed of these attempts. Raises Unreachable."""
         live = {app["id"]: app for app in self.first.rm.live(self.tag)}
         now = time.monotonic()
@@ -48,12 +48,12 @@ class _Group:
                 continue
             self.told[native_id] = (event.state, event.reason)
             if event.state.ended and app is not None:
-                keep_soon(attempt, app)
+                start_download(attempt, app)
             yield event
 
     def _due(self, native_id: str, now: float) -> bool:
         """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
-        told = True if native_id in self.seen else news.is_there(native_id)
+        told = True if native_id in self.seen else poll_hints.is_there(native_id)
         if told is not None:
             return told
         due, pause = self.again.get(native_id, (now, 0.5))
@@ -69,7 +69,7 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
     ``native_ids`` may grow and shrink while this is read. Raises Unreachable where no ResourceManager is active.
     """
     groups: dict[tuple[str, ...], _Group] = {}
-    attempts: dict[str, Attempt] = {}
+    attempts: dict[str, Application] = {}
     changed = time.monotonic()
     while True:
         began = time.monotonic()
@@ -79,9 +79,9 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
                 changed = began
         for native_id in [each for each in attempts if each not in native_ids]:
             del attempts[native_id]
-        by_group: dict[tuple[str, ...], dict[str, Attempt]] = {}
+        by_group: dict[tuple[str, ...], dict[str, Application]] = {}
         for native_id, attempt in attempts.items():
-            key = (*attempt.connection.key, attempt.run)
+            key = (*attempt.cluster.key, attempt.run)
             groups.setdefault(key, _Group(attempt))
             by_group.setdefault(key, {})[native_id] = attempt
         for key, members in by_group.items():
@@ -92,13 +92,13 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
         deadline = time.monotonic() + pause
         while (left := deadline - time.monotonic()) > 0:
             yield None
-            if news.await_some(min(left, 0.5)):
+            if poll_hints.await_some(min(left, 0.5)):
                 time.sleep(0.05)  # what comes in a burst is asked for together
                 changed = time.monotonic()
                 break
 
 
-def _attempt(native_id: str) -> Attempt | None:
+def _attempt(native_id: str) -> Application | None:
     """An attempt by its native id: its job was generated in this process."""
     job = known.job_of(native_id)
-    return None if job is None else job.attempt(native_id)
+    return None if job is None else job.application(native_id)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_yarn.attempt import Attempt
+from aiflow_ext_yarn.application import Application
 
 _free = threading.BoundedSemaphore(4)  # logs of so many attempts at once
 _begun: dict[str, _Keeping] = {}
@@ -17,7 +17,7 @@ class _Keeping(threading.Thread):
     """Keeps one attempt's logs. A daemon: a command that only looks does not wait for it; a file is there whole or not
     at all."""
 
-    def __init__(self, attempt: Attempt, app: dict[str, Any]) -> None:
+    def __init__(self, attempt: Application, app: dict[str, Any]) -> None:
         super().__init__(name="aiflow-yarn-logs", daemon=True)
         self.attempt, self.app, self.kept = attempt, app, False
 
@@ -29,7 +29,7 @@ class _Keeping(threading.Thread):
                 pass  # whoever needs them tries again, and tells
 
 
-def keep_soon(attempt: Attempt, app: dict[str, Any]) -> None:
+def start_download(attempt: Application, app: dict[str, Any]) -> None:
     """Begin to keep the logs of an attempt that has ended, in the background."""
     with _lock:
         if attempt.native_id in _begun:
@@ -38,7 +38,7 @@ def keep_soon(attempt: Attempt, app: dict[str, Any]) -> None:
     keeping.start()
 
 
-def keep_now(attempt: Attempt) -> bool:
+def finish_download(attempt: Application) -> bool:
     """Whether the logs are kept; waits for what was begun, and does it where nothing was.
 
     A second time is for a later cleanup: others wait behind this one.

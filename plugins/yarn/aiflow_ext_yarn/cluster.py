@@ -13,7 +13,7 @@ from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.hadoop import HadoopConf, hadoop_conf
 
 
-class Connection(Jsonable):
+class Cluster(Jsonable):
     """A cluster's addresses.
 
     Args:
@@ -67,8 +67,8 @@ class Connection(Jsonable):
         return f"{self.file_system}{path}"
 
 
-def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Connection:
-    """The connection that a job's config and the Hadoop configuration give. Raises ConfigError for what is missing."""
+def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster:
+    """The cluster that a job's config and the Hadoop configuration give. Raises ConfigError for what is missing."""
     conf = hadoop_conf() if conf is None else conf
     said = f"HADOOP_CONF_DIR ({conf.folder}) does not say it" if conf.folder else "HADOOP_CONF_DIR is not set"
     problems = []
@@ -101,7 +101,7 @@ def connection_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Conn
     file_system = config.file_system or ("" if config.webhdfs else conf.default_fs)
     if not file_system:
         file_system = f"{'swebhdfs' if namenode.scheme == 'https' else 'webhdfs'}://{namenode.netloc}"
-    return Connection(
+    return Cluster(
         managers,
         schedulers,
         [url if "/webhdfs/" in url else f"{url}/webhdfs/v1" for url in namenodes],

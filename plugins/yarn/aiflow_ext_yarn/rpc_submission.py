@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn import tokens
-from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.master import rpc
 from aiflow_ext_yarn.master.credentials import Token
@@ -27,7 +27,7 @@ _TYPES = {"ARCHIVE": 1, "FILE": 2, "PATTERN": 3}
 _VISIBILITIES = {"PUBLIC": 1, "PRIVATE": 2, "APPLICATION": 3}
 
 
-def submit(connection: Connection, application: Json, token: str | None) -> None:
+def submit(cluster: Cluster, application: Json, token: str | None) -> None:
     """Start an application; one that is there already stays as it is.
 
     Args:
@@ -36,7 +36,7 @@ def submit(connection: Connection, application: Json, token: str | None) -> None
 
     Raises Unreachable without an answer, PlatformError for a refusal.
     """
-    client = rpc.Client(connection.rpc, PROTOCOL, _token(token), connection.user)
+    client = rpc.Client(cluster.rpc, PROTOCOL, _token(token), cluster.user)
     try:
         client.call("submitApplication", blob(1, message(application)))
     except rpc.Unreachable as error:

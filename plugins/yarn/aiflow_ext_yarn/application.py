@@ -1,4 +1,4 @@
-"""One attempt as the cluster knows it: its application, staging folder and logs; and its handler, which is data."""
+"""An attempt as its application on the cluster: its state, its end, its staging folder and its logs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.states import JobState
-from aiflow_ext_yarn import master, news
-from aiflow_ext_yarn.connection import Connection
+from aiflow_ext_yarn import master
+from aiflow_ext_yarn.backoff import retry
+from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
-from aiflow_ext_yarn.patience import patiently
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
 from aiflow_ext_yarn.states import event_of, state_of, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
@@ -27,31 +26,31 @@ KEEP_WAIT = 30.0  # seconds for logs to be aggregated
 NOT_TOLD = 3.0  # the same, where the job may never have begun and may have none
 
 
-class Attempt(Jsonable):
+class Application(Jsonable):
     """An attempt, by what identifies it.
 
     Args:
-        connection: its cluster.
+        cluster: its cluster.
         native_id: its application id.
         run: the run's id.
         work_folder: its folder on the client, where its logs are kept.
     """
 
-    def __init__(self, connection: Connection, native_id: str, run: str, work_folder: str) -> None:
-        self.connection, self.native_id, self.run, self.work_folder = connection, native_id, run, work_folder
+    def __init__(self, cluster: Cluster, native_id: str, run: str, work_folder: str) -> None:
+        self.cluster, self.native_id, self.run, self.work_folder = cluster, native_id, run, work_folder
 
     @property
     def folder(self) -> str:
         """Its staging folder."""
-        return f"{self.connection.run_folder(self.run)}/{self.native_id}"
+        return f"{self.cluster.run_folder(self.run)}/{self.native_id}"
 
     @property
     def rm(self) -> ResourceManager:
-        return ResourceManager(self.connection)
+        return ResourceManager(self.cluster)
 
     @property
     def files(self) -> WebHdfs:
-        return WebHdfs(self.connection)
+        return WebHdfs(self.cluster)
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -69,11 +68,11 @@ class Attempt(Jsonable):
         return Lookup.FOUND if master.STARTED in names else Lookup.NEVER_STARTED
 
     def _in_history(self) -> bool:
-        if self.connection.history is None:
+        if self.cluster.history is None:
             return False
         try:
-            answer = Logs(self.connection).http.request(
-                "GET", f"{self.connection.history}/aggregatedlogs", {"appid": self.native_id}
+            answer = Logs(self.cluster).http.request(
+                "GET", f"{self.cluster.history}/aggregatedlogs", {"appid": self.native_id}
             )
         except PlatformError:
             return False
@@ -128,7 +127,7 @@ class Attempt(Jsonable):
 
         Raises PlatformError where that cannot be shown.
         """
-        app = patiently(lambda: self.rm.app(self.native_id), self.connection.patience)
+        app = retry(lambda: self.rm.app(self.native_id), self.cluster.patience)
         if app is None:
             return
         if app["state"] == "RUNNING" and grace > 0:
@@ -136,7 +135,7 @@ class Attempt(Jsonable):
             if container is not None and self._signalled(container):
                 app = self._until_ended(app, grace)
         if app is not None and app["state"] not in ENDED:
-            patiently(lambda: self.rm.kill(self.native_id), self.connection.patience)
+            retry(lambda: self.rm.kill(self.native_id), self.cluster.patience)
             app = self._until_ended(app, KILL_WAIT)
         if app is None:
             return
@@ -149,7 +148,7 @@ class Attempt(Jsonable):
 
     def _signalled(self, container: Container) -> bool:
         try:
-            return patiently(lambda: self.rm.signal(container.id), self.connection.patience)
+            return retry(lambda: self.rm.signal(container.id), self.cluster.patience)
         except Unreachable:
             raise
         except PlatformError:  # this ResourceManager cannot, or will not: it is killed then
@@ -161,7 +160,7 @@ class Attempt(Jsonable):
         while found is not None and found["state"] not in ENDED and time.monotonic() < deadline:
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 1.3, 1.0)
-            found = patiently(lambda: self.rm.app(self.native_id), self.connection.patience)
+            found = retry(lambda: self.rm.app(self.native_id), self.cluster.patience)
         return found
 
     def _until_gone(self, app: Json) -> None:
@@ -169,7 +168,7 @@ class Attempt(Jsonable):
         container = container_of(app)
         if container is None:
             return
-        logs, deadline, pause = Logs(self.connection), time.monotonic() + 30.0, 0.02
+        logs, deadline, pause = Logs(self.cluster), time.monotonic() + 30.0, 0.02
         while (gone := logs.gone(container)) is not True:
             if time.monotonic() > deadline:
                 silent = "does not answer" if gone is None else "still has its container"
@@ -201,7 +200,7 @@ class Attempt(Jsonable):
         if app["state"] in ENDED:
             self.keep(app)
             return self._from_file(stream, offset) or b""
-        return Logs(self.connection).read(container, stream, offset, ended=False) or b""
+        return Logs(self.cluster).read(container, stream, offset, ended=False) or b""
 
     def _from_file(self, stream: str, offset: int) -> bytes | None:
         try:
@@ -224,7 +223,7 @@ class Attempt(Jsonable):
         if app is None or container is None or app["state"] not in ENDED:
             return True
         Path(self.work_folder).mkdir(parents=True, exist_ok=True)
-        logs = Logs(self.connection)
+        logs = Logs(self.cluster)
         end = outcome.parse(str(app.get("diagnostics") or ""))
         told = end is not None and end.kind != outcome.NOT_STARTED
         deadline, pause = time.monotonic() + (KEEP_WAIT if told else NOT_TOLD), 0.05
@@ -240,43 +239,3 @@ class Attempt(Jsonable):
         if not told and not Path(self.work_folder, "am.stderr").exists():
             logs.whole(container, "am.stderr", Path(self.work_folder, "am.stderr"))
         return not missing or not told
-
-
-class YarnHandler(AbstractJobHandler):
-    """The handler of an application: plain data, good in any process."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-
-    def state(self) -> JobState | None:
-        """Raises PlatformError where the cluster cannot be reached."""
-        event = self.attempt.event(self.attempt.rm.app(self.attempt.native_id))
-        return JobState.SUBMITTING if event is None else event.state
-
-    def wait(self, timeout: float | None = None) -> JobState | None:
-        """Asks more and more rarely; a cluster that cannot be reached is waited for."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, state = 0.1, None
-        while True:
-            try:
-                state = self.state()
-            except Unreachable:
-                if deadline is not None and time.monotonic() > deadline:
-                    raise
-            if state is not None and state.ended:
-                return state
-            left = float("inf") if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return state
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.2, 3.0)
-
-    def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
-        return self.attempt.logs(stream, offset)
-
-    def stop(self, grace: float = 10.0) -> bool | None:
-        try:
-            self.attempt.stop(grace)
-        finally:
-            news.stopped()
-        return True

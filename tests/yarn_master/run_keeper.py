@@ -1,4 +1,4 @@
-"""A master that only keeps a child: ``keeping.py FOLDER GRACE SCRIPT``; says on stdout what its keeper says."""
+"""A master that only keeps a child: ``run_keeper.py FOLDER GRACE SCRIPT``; says on stdout what its keeper says."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""Whether a job fits into the cluster's largest container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiflow_ext.model.errors import Problem
+from aiflow_ext_yarn.config import YarnJobConfig
+
+
+def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[Problem]:
+    """What of a config is more than ``largest``, the cluster's largest container, has.
+
+    Args:
+        largest: ``memory`` in MiB, ``vCores``; the cluster's other resources under ``resourceInformations``.
+    """
+    found = []
+    for key, unit, wanted, most in (
+        ("memory", " MiB", config.memory_mib, largest.get("memory")),
+        ("vcores", "", config.vcores, largest.get("vCores")),
+    ):
+        if most is not None and wanted > int(most):
+            found.append(
+                Problem(
+                    f"{who} asks for {wanted}{unit} of {key}; the largest container of this cluster has {most}{unit}",
+                    hint=f"give {key}: {most} or less, or have yarn.scheduler.maximum-allocation raised",
+                )
+            )
+    told = (largest.get("resourceInformations") or {}).get("resourceInformation")
+    if not config.resources or told is None:  # before Hadoop 3.1 it does not say
+        return found
+    others = {str(each["name"]): int(each["value"]) for each in told if each["name"] not in ("memory-mb", "vcores")}
+    for name, wanted in config.resources.items():
+        if name not in others:
+            words = (
+                f"which is no resource of this cluster: it has {', '.join(sorted(others)) or 'memory and vcores alone'}"
+            )
+            hint = "correct resources:, or have it added to yarn.resource-types"
+        elif wanted > others[name]:
+            words = f"the largest container of this cluster has {others[name]}"
+            hint = f"give resources: {{{name}: {others[name]}}} or less"
+        else:
+            continue
+        asked = f"asks for {wanted} of {name}; {words}" if name in others else f"asks for {name}, {words}"
+        found.append(Problem(f"{who} {asked}", hint=hint))
+    return found

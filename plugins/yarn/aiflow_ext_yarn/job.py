@@ -1,0 +1,123 @@
+"""A job that is an application on YARN: its files, URLs and command, made offline."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiflow_ext as af
+from aiflow_ext.engines.bundle import Bundle
+from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.model.names import safe_name
+from aiflow_ext_yarn.application import Application
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.layout import BUNDLE, PAYLOAD
+
+Value = str | dict[str, str]
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
+
+
+class YarnJob(af.AbstractJob):
+    """A job that is an application on YARN."""
+
+    def __init__(self, job_config: YarnJobConfig, bundle: Bundle, cluster: Cluster) -> None:
+        super().__init__(af.JobContext(), job_config)
+        self.bundle, self.cluster = bundle, cluster
+
+    @property
+    def config(self) -> YarnJobConfig:
+        assert isinstance(self.job_config, YarnJobConfig)
+        return self.job_config
+
+    @property
+    def context(self) -> af.JobContext:
+        assert self.job_context is not None
+        return self.job_context
+
+    def application(self, native_id: str | None = None) -> Application:
+        """Its attempt as an application on the cluster."""
+        context = self.context
+        return Application(
+            self.cluster, str(native_id or context.native_id), str(context.run_id), str(context.work_folder)
+        )
+
+    def folder(self, native_id: str) -> str:
+        """The attempt's staging folder."""
+        return f"{self.cluster.run_folder(str(self.context.run_id))}/{native_id}"
+
+    @property
+    def checkpoints(self) -> str | None:
+        """The URL that all attempts of the job share; None where the artifacts are not at a URL."""
+        url = self.reachable(self.context.artifacts_url or "")
+        return f"{url}/checkpoints/{safe_name(str(self.context.job_name))}" if "://" in url else None
+
+    def payload(self) -> bytes:
+        """What the runner is given, with its URLs as the nodes reach them."""
+        context = self.context
+        kept = context.artifacts_url, context.inputs
+        context.artifacts_url = self.reachable(context.artifacts_url or "")
+        context.inputs = {name: self.reachable(url) for name, url in context.inputs.items()}
+        try:
+            return self.bundle.payload(context)
+        finally:
+            context.artifacts_url, context.inputs = kept
+
+    def reachable(self, url: str) -> str:
+        """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
+        parts = urlsplit(url)
+        if parts.scheme == "webhdfs" and self.cluster.kerberos:  # a token says who it is, and is to say it alone
+            return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.scheme != "hdfs":
+            return url
+        who = "" if self.cluster.kerberos else f"{self.cluster.user}@"
+        return f"webhdfs://{who}{urlsplit(self.cluster.namenodes[0]).netloc}{parts.path}"
+
+    def argv(self) -> list[Value]:
+        """The job's argument vector, as the application master takes it."""
+        if not self.bundle.needs_runner:
+            from aiflow_ext.engines.command import one_command
+
+            return list(one_command(self.bundle.command()))
+        python = self.python()
+        inside = "/" in python and not python.startswith("/")
+        runner = f"{BUNDLE}/runtime/run_job.py"
+        return [{"path": python} if inside else python, {"path": runner}, {"path": PAYLOAD}]
+
+    def python(self) -> str:
+        """The interpreter on the nodes, as a shell's word. Raises ConfigError for what no shell takes as it is."""
+        python = self.config.python or "python3"
+        if not _PLAIN_PATH.fullmatch(python):
+            raise ConfigError(
+                f"job {self.name!r}: python {python!r} cannot be: a path on the nodes has letters, digits and "
+                "_./+@:,=-",
+                hint="give an absolute path on the nodes, or a path in an archive: env/bin/python3",
+            )
+        first = python.partition("/")[0]
+        if "/" in python and not python.startswith("/") and first not in self.config.archives:
+            have = ", ".join(self.config.archives) or "none"
+            raise ConfigError(
+                f"job {self.name!r}: python {python!r} is a path in an archive; archives has no {first!r}: it has "
+                f"{have}",
+                hint=f"give an absolute path on the nodes, or add archives: {{{first}: PATH OR URI}}",
+            )
+        return python
+
+    def local_file(self, source: str) -> Path:
+        """A file of ``files`` or ``archives`` on this machine."""
+        return Path(self.bundle.project.root, Path(source).expanduser())
+
+    def stamp(self, path: Path) -> str:
+        """What tells two states of a local file apart, in a name."""
+        stat = path.stat()
+        return hashlib.sha256(
+            f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
+        ).hexdigest()[:16]
+
+    def uri_of(self, source: str) -> str:
+        """A URI of ``files`` or ``archives`` as nodes take it; ``hdfs:///path`` is of the cluster's own file system."""
+        if source.startswith(("hdfs:///", "webhdfs:///", "swebhdfs:///")):
+            return self.cluster.uri(urlsplit(source).path)
+        return source

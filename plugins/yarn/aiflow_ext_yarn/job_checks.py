@@ -1,0 +1,106 @@
+"""What is wrong with a job, found offline before anything is sent."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiflow_ext as af
+from aiflow_ext.model.errors import Problem
+from aiflow_ext.translate import secrets
+from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.layout import ARCHIVES
+
+
+def job_problems(job: YarnJob) -> list[Problem]:
+    """Secrets that cannot be read here, local files that cannot be sent, artifacts that the nodes cannot reach."""
+    return [*_secret_problems(job.bundle.sub_graph), *_file_problems(job), *_artifact_problems(job)]
+
+
+def _secret_problems(sub_graph: af.AISubGraph) -> Iterator[Problem]:
+    for name, value in sub_graph.config.env.items():
+        if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
+            yield Problem(
+                f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on "
+                "platform yarn",
+                hint="use env:NAME or file:PATH there",
+            )
+
+
+def _file_problems(job: YarnJob) -> Iterator[Problem]:
+    """What is wrong with the local files that are to be sent."""
+    ca = job.cluster.ca
+    if ca is not None and not Path(ca).is_file():
+        yield Problem(f"job {job.name!r}: ca names {ca}, which is no file", where=ca,
+                      hint="give the file with the certificates of the authorities to trust")  # fmt: skip
+    for key, names in (("files", job.config.files), ("archives", job.config.archives)):
+        for name, source in names.items():
+            if "://" in source:
+                if urlsplit(source).scheme not in ("hdfs", "webhdfs", "swebhdfs"):
+                    yield Problem(
+                        f"job {job.name!r}: {key} has {source} for {name!r}; of a URI on another file system than the "
+                        "cluster's own the size and time that YARN wants cannot be asked for",
+                        hint="copy it to the cluster's HDFS and give hdfs:///path, or give a local file",
+                    )
+                suffix = source
+            else:
+                path = job.local_file(source)
+                if not path.is_file():
+                    what = "is a folder" if path.is_dir() else "is not there"
+                    yield Problem(
+                        f"job {job.name!r}: {key} names {source} for {name!r}, which {what}",
+                        where=str(path),
+                        hint=f"correct {key}.{name} in workflow.yaml; a folder is sent as an archive of it",
+                    )
+                    continue
+                suffix = path.name
+                if key == "archives" and suffix.endswith(ARCHIVES) and not _is_archive(path):
+                    yield Problem(
+                        f"job {job.name!r}: archives names {source} for {name!r}, which is no archive, whatever its "
+                        "name says",
+                        where=str(path),
+                        hint="is it complete? tar tf, or unzip -l, shows it",
+                    )
+            if key == "archives" and not suffix.endswith(ARCHIVES):
+                yield Problem(
+                    f"job {job.name!r}: archives names {source} for {name!r}; YARN unpacks by the name's end, and "
+                    f"knows {', '.join(ARCHIVES)}",
+                    hint="pack it as one of these, or send it under files",
+                )
+
+
+_archives: dict[tuple[str, int, int], bool] = {}
+
+
+def _is_archive(path: Path) -> bool:
+    stat = path.stat()
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if key not in _archives:
+        if path.name.endswith((".zip", ".jar")):
+            _archives[key] = zipfile.is_zipfile(path)
+        else:
+            _archives[key] = tarfile.is_tarfile(path)
+    return _archives[key]
+
+
+def _artifact_problems(job: YarnJob) -> Iterator[Problem]:
+    """Data edges whose artifacts the nodes cannot reach."""
+    graph, url = job.bundle.sub_graph, job.bundle.project.artifacts
+    path = url.removeprefix("file://")
+    if "://" in path or any(_below(path, folder) for folder in job.config.shared_folders):
+        return
+    edges = [f"reads {edge.source}" for edge in graph.inputs] + [f"is read from: {name}" for name in graph.outputs]
+    if edges:
+        yield Problem(
+            f"job {job.name!r} {edges[0]}{' (and more)' if len(edges) > 1 else ''}, and artifacts are kept in {path}, "
+            "a folder of this machine, which the nodes of platform yarn do not see",
+            hint="let artifacts in project.yaml be a URL that they reach, such as hdfs:///user/me/artifacts; or, where "
+            "every node has that folder under the same path, name it under shared_folders",
+        )
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder.rstrip("/") or path.startswith(f"{folder.rstrip('/')}/")

@@ -1,0 +1,113 @@
+"""The job plugin, which both engines share: a job as an application."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import aiflow_ext as af
+from aiflow_ext.engines.bundle import build_bundle
+from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext_yarn import known, request
+from aiflow_ext_yarn.cluster import cluster_of
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.handler import YarnHandler
+from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.job_checks import job_problems
+from aiflow_ext_yarn.platform import YarnPlatform
+
+
+class YarnJobPlugin(af.AbstractJobPlugin):
+    """Jobs as applications whose one container holds our application master and, as its child, the job."""
+
+    def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnJob:
+        config = sub_graph.config
+        assert isinstance(config, YarnJobConfig)
+        bundle = build_bundle(sub_graph, project_desc, self.engine().engine())
+        job = YarnJob(config, bundle, cluster_of(config))
+        problems = job_problems(job)
+        if problems:
+            raise ConfigError(problems=problems)
+        job.python()
+        known.note(job)
+        return job
+
+    def generate_job_resource(self, job: af.BaseJob) -> None:
+        from aiflow_ext_yarn import lifecycle
+
+        lifecycle.stage(_yarn(job))
+
+    def submit_job(self, job: af.BaseJob) -> YarnHandler:
+        from aiflow_ext_yarn import lifecycle
+
+        return lifecycle.submit(_yarn(job), self._request(_yarn(job)))
+
+    def stop_job(self, job: af.BaseJob) -> None:
+        if _yarn(job).context.native_id is not None:
+            _yarn(job).application().stop(10.0)
+
+    def cleanup_job(self, job: af.BaseJob) -> None:
+        from aiflow_ext_yarn import lifecycle
+
+        lifecycle.cleanup(_yarn(job))
+
+    def job_type(self) -> type[af.BaseJob]:
+        return YarnJob
+
+    def job_config_type(self) -> type[af.BaseJobConfig]:
+        return YarnJobConfig
+
+    def platform(self) -> type[af.AbstractPlatform]:
+        return YarnPlatform
+
+    # -- the optional hooks --------------------------------------------------------------------------------------
+
+    @af.hookimpl
+    def allocate_id(self, job: af.BaseJob) -> str:
+        from aiflow_ext_yarn import lifecycle
+
+        return lifecycle.allocate(_yarn(job))
+
+    @af.hookimpl
+    def render(self, job: af.BaseJob) -> af.Request:
+        return self._request(_yarn(job))
+
+    def _request(self, job: YarnJob) -> af.Request:
+        return af.Request("yarn", request.content(job))
+
+    @af.hookimpl
+    def lookup(self, native_id: str) -> af.Lookup:
+        job = known.job_of(native_id)
+        if job is not None:
+            return job.application(native_id).lookup()
+        from aiflow_ext_yarn import lifecycle
+
+        return lifecycle.lookup_anywhere(native_id)
+
+    @af.hookimpl
+    def attach(self, job: af.BaseJob, native_id: str) -> YarnHandler:
+        from aiflow_ext_yarn import lifecycle
+
+        return lifecycle.attach(_yarn(job), native_id)
+
+    @af.hookimpl
+    def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:
+        from aiflow_ext_yarn.watch import watch
+
+        return watch(native_ids)
+
+    @af.hookimpl
+    def cleanup_run(self, run: str) -> None:
+        from aiflow_ext_yarn import lifecycle
+
+        lifecycle.cleanup_run(run)
+
+    @af.hookimpl
+    def check_platform(self) -> Sequence[Problem]:
+        from aiflow_ext_yarn.cluster_checks import check
+
+        return check()
+
+
+def _yarn(job: af.BaseJob) -> YarnJob:
+    assert isinstance(job, YarnJob)
+    return job
