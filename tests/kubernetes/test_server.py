@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from aiflow_ext.model.errors import UnreachableError
-from aiflow_ext_kubernetes import manifest, sending, server, watch
+from aiflow_ext_kubernetes import manifest, pending, sending, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
+from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.reflector import Change, Reflector
 
 CONFLICT = (409, {"reason": "Conflict", "message": "the object has been modified; please apply your changes"})
 EXISTS = (409, {"reason": "AlreadyExists", "message": "it already exists"})
@@ -100,15 +102,15 @@ def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Place])
         return 200, {"metadata": {"resourceVersion": "7", "continue": more}, "items": [{"metadata": {"name": name}}]}
 
     there = answers(page("a", "x"), (410, {"reason": "Expired", "message": "too old"}), page("a", "y"), page("b", None))
-    told: list[watch.Told] = []
+    told: list[Change] = []
     ended = threading.Event()
 
-    def tell(one: watch.Told) -> None:
+    def tell(one: Change) -> None:
         told.append(one)
         if one.what == "failed":  # the watch that follows: there are no answers left
             ended.set()
 
-    watch.Feed(there, "r", "job", tell)
+    Reflector(there, "r", "job", tell)
     assert ended.wait(10)
     assert [each["metadata"]["name"] for each in told[0].content] == ["a", "b"]
 
@@ -156,10 +158,11 @@ class Counting:
 
 def test_a_busy_cluster_is_asked_why_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     counting = Counting()
-    monkeypatch.setattr(watch, "server_of", lambda place: counting)
-    view = watch.View(Place(namespace="n"), "r")
+    monkeypatch.setattr(pending, "server_of", lambda place: counting)
+    informer = Informer(Place(namespace="n"), "r")
+    reasons = pending.PendingReasons(informer)
     job = {"metadata": {"annotations": {manifest.RESUMED: "true"}}, "spec": {}}
     for second in range(601):  # there is always somebody who waits for a pod, and then nobody for a moment
-        view.jobs = {} if second % 10 == 9 else {"a": job}
-        view.ask_why(["a"], float(second))
+        informer.jobs = {} if second % 10 == 9 else {"a": job}
+        reasons.update(["a"], float(second))
     assert 10 <= counting.asked <= 16

@@ -17,7 +17,9 @@ Nothing of this is imported by listing, resolving, ``generate`` or ``render``; `
     jobs                          the nine methods and the second specification
     places, server                where: cluster and namespace; one connection each
     objects, handler              the Job and the pods of an attempt on the server
-    ends, watch                   what Jobs and pods say of an attempt; one list and watch a run and kind
+    status                        what a Job and its pods say of an attempt
+    reflector, informer           one list and watch a run and kind; the objects as they are now
+    pending, watch                why attempts wait; all that becomes of a run's attempts, as events
     streams, logs                 stdout and stderr taken apart again; read by byte offset; kept at the end
     checks, access                what keeps the platform from being used; the smallest Role
 """

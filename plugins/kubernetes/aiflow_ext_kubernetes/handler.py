@@ -12,7 +12,7 @@ from typing import Any
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
-from aiflow_ext_kubernetes import ends, manifest
+from aiflow_ext_kubernetes import manifest, status
 from aiflow_ext_kubernetes.logs.buffers import PIECE, STREAMS
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
@@ -54,8 +54,10 @@ class KubernetesHandler(AbstractJobHandler):
         job = job_at(self.place, self.native_id)
         pods = pods_of(self.place, self.native_id)
         if job is None:
-            return ends.orphaned(self.native_id, None, pods, self.native_id in server_of(self.place).stopping).state
-        return ends.seen(self.native_id, job, pods).event.state
+            return status.without_job(
+                self.native_id, None, pods, self.native_id in server_of(self.place).stopping
+            ).state
+        return status.status_of(self.native_id, job, pods).event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -81,7 +83,7 @@ class KubernetesHandler(AbstractJobHandler):
         if job is None and not pods:
             return True
         if job is not None and (
-            ends.is_ended(job) or (pods and ends.seen(self.native_id, job, pods).event.state.ended)
+            status.is_ended(job) or (pods and status.status_of(self.native_id, job, pods).event.state.ended)
         ):
             return True
         server = server_of(self.place)

@@ -135,13 +135,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def lookup(self, native_id: str) -> af.Lookup:
-        from aiflow_ext_kubernetes import ends
+        from aiflow_ext_kubernetes import status
         from aiflow_ext_kubernetes.objects import job_at, pods_of
 
         for place in self._places(native_id):
             job = job_at(place, native_id)
             if job is not None and manifest.is_ours(job):
-                return af.Lookup.NEVER_STARTED if ends.is_new(job) else af.Lookup.FOUND
+                return af.Lookup.NEVER_STARTED if status.is_new(job) else af.Lookup.FOUND
             if job is None and pods_of(place, native_id):
                 return af.Lookup.FOUND
         return af.Lookup.UNKNOWN

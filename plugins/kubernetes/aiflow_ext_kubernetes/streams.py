@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_ENDS = (b".", b";")  # the last lines of stdout and of stderr
+_EOF = (b".", b";")  # the last lines of stdout and of stderr
 ROTATED = b"[aiflow-ext: the node has rotated this log; lines may be missing here]\n"
 
 
@@ -12,18 +12,18 @@ class Splitter:
     Attributes:
         begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may stand
             before it: the runtime copies the two on its own.)
-        ends: which of the streams have come to their ends.
+        at_eof: which of the streams have come to EOF.
     """
 
     def __init__(self, tag: str) -> None:
         self._tag = tag.encode()
         self.begun = False
-        self.ends: set[bytes] = set()
+        self.at_eof: set[bytes] = set()
 
     @property
-    def is_ended(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all has been seen that the job has written."""
-        return len(self.ends) == len(_ENDS)
+        return len(self.at_eof) == len(_EOF)
 
     def is_tagged(self, line: bytes) -> bool:
         """Whether a line has our tag."""
@@ -41,8 +41,8 @@ class Splitter:
         if kind == b"+":
             self.begun = True
             return before, b""
-        if kind in _ENDS:
-            self.ends.add(kind)
+        if kind in _EOF:
+            self.at_eof.add(kind)
             return before, b""
         if kind == b"-":  # its author ended it without a newline
             return before, text.removesuffix(b"\n")

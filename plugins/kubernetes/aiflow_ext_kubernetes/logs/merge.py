@@ -52,7 +52,7 @@ class LineMerger:
     @property
     def is_complete(self) -> bool:
         """Whether all has been read that the job has written."""
-        return self._splitter.is_ended
+        return self._splitter.is_complete
 
     def since(self) -> int | None:
         """The second (since the epoch) from which on to ask again; None: from the beginning."""

@@ -8,7 +8,7 @@ import pytest
 
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.states import JobState
-from aiflow_ext_kubernetes import ends, manifest
+from aiflow_ext_kubernetes import manifest, status
 
 
 def job(**more: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ GIVEN_UP = failed("BackoffLimitExceeded")
 
 
 def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
-    event = ends.seen("j", job(), [pod(ended(0, "Completed"))]).event
+    event = status.status_of("j", job(), [pod(ended(0, "Completed"))]).event
     assert (event.state, event.exit_code, event.time) == (JobState.FINISHED, 0, 1767225605.0)
 
 
@@ -57,7 +57,7 @@ def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
     ],
 )
 def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, words: str) -> None:
-    event = ends.seen("j", job(), [pod(state)]).event
+    event = status.status_of("j", job(), [pod(state)]).event
     assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, code, False)
     assert words in str(event.reason)
 
@@ -68,16 +68,18 @@ def test_an_init_container_that_fails_is_named() -> None:
         {"name": "then", "state": {"waiting": {"reason": "PodInitializing"}}},
     ]
     waits = {"waiting": {"reason": "PodInitializing"}}
-    event = ends.seen("j", job(), [pod(waits, phase="Failed", initContainerStatuses=first)]).event
+    event = status.status_of("j", job(), [pod(waits, phase="Failed", initContainerStatuses=first)]).event
     assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, None, False)
     assert event.reason == "init container fetch has failed, and the job was not started: exit code 3"
 
 
 def test_a_pod_that_its_node_cannot_get_ready_is_told() -> None:
     waits = pod({"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
-    assert ends.seen("j", job(), [waits], "FailedMount: no such claim").event.reason == "FailedMount: no such claim"
+    assert (
+        status.status_of("j", job(), [waits], "FailedMount: no such claim").event.reason == "FailedMount: no such claim"
+    )
     pulls = pod({"waiting": {"reason": "ErrImagePull", "message": "no"}}, phase="Pending")
-    assert ends.seen("j", job(), [pulls], "FailedMount: no such claim").event.reason == "ErrImagePull: no"
+    assert status.status_of("j", job(), [pulls], "FailedMount: no such claim").event.reason == "ErrImagePull: no"
 
 
 @pytest.mark.parametrize(
@@ -96,71 +98,73 @@ def test_a_pod_that_its_node_cannot_get_ready_is_told() -> None:
     ],
 )
 def test_what_the_cluster_does_is_no_failure_of_the_job(found: Any) -> None:
-    event = ends.seen("j", *found).event
+    event = status.status_of("j", *found).event
     assert (event.state, event.disruption) == (JobState.FAILED, True)
     assert event.reason
 
 
 def test_an_eviction_for_its_own_appetite_is_the_jobs_own() -> None:
     message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi."
-    event = ends.seen("j", job(), [pod(ended(137), reason="Evicted", message=message, conditions=[DISRUPTED])]).event
+    event = status.status_of(
+        "j", job(), [pod(ended(137), reason="Evicted", message=message, conditions=[DISRUPTED])]
+    ).event
     assert (event.state, event.disruption) == (JobState.FAILED, False)
     assert "exceeds" in str(event.reason)
 
 
 def test_a_job_that_ended_well_while_its_pod_was_deleted_is_finished() -> None:
-    assert ends.seen("j", job(), [pod(ended(0), metadata=DELETED)]).event.state is JobState.FINISHED
+    assert status.status_of("j", job(), [pod(ended(0), metadata=DELETED)]).event.state is JobState.FINISHED
 
 
 def test_a_stop_of_ours_is_no_disruption() -> None:
     stopping = job(annotations={manifest.STOPPED: "true"}, metadata=DELETED)
-    event = ends.seen("j", stopping, [pod(ended(143), metadata=DELETED)]).event
+    event = status.status_of("j", stopping, [pod(ended(143), metadata=DELETED)]).event
     assert (event.state, event.disruption) == (JobState.STOPPED, False)
-    assert ends.gone("j", stopping, False).state is JobState.STOPPED
-    assert ends.gone("j", job(), False).state is JobState.LOST
+    assert status.vanished("j", stopping, False).state is JobState.STOPPED
+    assert status.vanished("j", job(), False).state is JobState.LOST
 
 
 def test_other_containers_are_not_ours() -> None:
     sidecar = {"name": "sidecar", "state": ended(9)}
     both = pod({"running": {"startedAt": "2026-01-01T00:00:01Z"}})
     both["status"]["containerStatuses"].insert(0, sidecar)
-    assert ends.seen("j", job(), [both]).event.state is JobState.RUNNING
+    assert status.status_of("j", job(), [both]).event.state is JobState.RUNNING
     waits = pod({"waiting": {"reason": "PodInitializing"}}, initContainerStatuses=[{"name": "init", "state": ended(1)}])
-    assert ends.seen("j", job(), [waits]).event.state is JobState.QUEUED
+    assert status.status_of("j", job(), [waits]).event.state is JobState.QUEUED
 
 
 def test_why_it_waits_is_told() -> None:
     words = "0/3 nodes are available: 3 Insufficient cpu."
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
-    assert ends.seen("j", job(), [pod(None, conditions=[condition])]).event.reason == f"Unschedulable: {words}"
-    assert ends.seen("j", job(), [], "exceeded quota").event.reason == "exceeded quota"
+    assert status.status_of("j", job(), [pod(None, conditions=[condition])]).event.reason == f"Unschedulable: {words}"
+    assert status.status_of("j", job(), [], "exceeded quota").event.reason == "exceeded quota"
 
 
 def test_an_image_that_does_not_come_is_stuck() -> None:
-    found = ends.seen("j", job(), [pod({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})])
+    found = status.status_of("j", job(), [pod({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})])
     assert found.event.state is JobState.QUEUED
     assert found.stuck == "ImagePullBackOff: no such image"
-    assert ends.seen("j", job(), [pod({"waiting": {"reason": "ContainerCreating"}})]).stuck is None
+    assert status.status_of("j", job(), [pod({"waiting": {"reason": "ContainerCreating"}})]).stuck is None
 
 
 def test_a_second_pod_is_counted() -> None:
     later = pod({"running": {}}, metadata={"name": "j-y", "creationTimestamp": "2026-01-01T00:01:00Z"})
-    assert ends.seen("j", job(), [pod({"running": {}}), later]).event.restarts == 1
+    assert status.status_of("j", job(), [pod({"running": {}}), later]).event.restarts == 1
 
 
 def test_only_an_untouched_job_is_new() -> None:
-    assert ends.is_new({"metadata": {"annotations": {}}, "spec": {"suspend": True}})
-    assert not ends.is_new(job())
+    assert status.is_new({"metadata": {"annotations": {}}, "spec": {"suspend": True}})
+    assert not status.is_new(job())
     suspended = job(spec={"suspend": True})  # by somebody, after we had started it
-    assert not ends.is_new(suspended)
-    assert "suspended" in str(ends.seen("j", suspended, []).event.reason)
+    assert not status.is_new(suspended)
+    assert "suspended" in str(status.status_of("j", suspended, []).event.reason)
 
 
 def test_a_deleted_job_is_lost_only_once_its_pod_is_gone() -> None:
-    assert ends.orphaned("j", job(), [pod({"running": {}}, phase="Running")], False).state is JobState.RUNNING
+    assert status.without_job("j", job(), [pod({"running": {}}, phase="Running")], False).state is JobState.RUNNING
     ending = pod(ended(143), metadata=DELETED, phase="Failed")
-    assert ends.orphaned("j", job(), [ending], False).state is JobState.LOST
-    assert ends.orphaned("j", job(), [], False).state is JobState.LOST
+    assert status.without_job("j", job(), [ending], False).state is JobState.LOST
+    assert status.without_job("j", job(), [], False).state is JobState.LOST
     left_alone = pod(ended(4), phase="Failed")
-    event = ends.orphaned("j", job(), [left_alone], False)
+    event = status.without_job("j", job(), [left_alone], False)
     assert (event.state, event.exit_code) == (JobState.FAILED, 4)

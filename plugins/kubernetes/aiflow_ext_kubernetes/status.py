@@ -1,4 +1,4 @@
-"""What a Job and its pods say of an attempt.
+"""The status of an attempt, as its Job and its pods tell it.
 
 Facts (kubernetes.io/docs, "Jobs" and "Pod Lifecycle"; measured on 1.34): the exit code is in the pod alone; a Job's
 condition comes about a second after its pod's end; whatever the cluster does to a pod on its own account (preemption,
@@ -37,7 +37,7 @@ _PROGRAMS_FAULT = ("not found", "no such file", "permission denied", "exec forma
                    "invalid argument", "runasnonroot", "unable to find user")  # fmt: skip
 
 
-class Seen(NamedTuple):
+class Status(NamedTuple):
     """What is so now.
 
     Args:
@@ -65,21 +65,23 @@ def is_stopped(job: Object) -> bool:
     return manifest.STOPPED in (job["metadata"].get("annotations") or {})
 
 
-def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None = None) -> Seen:
+def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: str | None = None) -> Status:
     """What a Job and its pods say.
 
     Args:
-        words: why the Job has no pod, or its pod does not begin, where the cluster has told.
+        native_id: the Job's name.
+        job, pods: the objects, as the server has them.
+        why_pending: why the Job has no pod, or its pod does not begin, where the cluster has told.
     """
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     restarts = max(0, len(pods) - 1)
     pod = next((each for each in pods if _terminated(each) is not None), pods[-1] if pods else None)
 
-    def tell(state: JobState, **facts: Any) -> Seen:
-        return Seen(AttemptEvent(native_id, state, restarts=restarts, **facts))
+    def tell(state: JobState, **facts: Any) -> Status:
+        return Status(AttemptEvent(native_id, state, restarts=restarts, **facts))
 
     if pod is not None and (terminated := _terminated(pod)) is not None:
-        return Seen(_end(native_id, job, pod, terminated, restarts))
+        return Status(_end(native_id, job, pod, terminated, restarts))
     if pod is not None and _phase(pod) == "Failed":
         status = pod.get("status") or {}
         reason = str(status.get("reason") or _init_words(pod) or "the pod has failed")
@@ -106,17 +108,19 @@ def seen(native_id: str, job: Object, pods: Iterable[Object], words: str | None 
                     reason="its pod is being deleted" if leaving else None)  # fmt: skip
     if pod is None:
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
-            words = "somebody has suspended its Job; kubectl resumes it"
-        return tell(JobState.QUEUED, reason=words)
-    return _pending(native_id, pod, restarts, words)
+            why_pending = "somebody has suspended its Job; kubectl resumes it"
+        return tell(JobState.QUEUED, reason=why_pending)
+    return _pending(native_id, pod, restarts, why_pending)
 
 
-def orphaned(native_id: str, last: Object | None, pods: Iterable[Object], stopped: bool) -> AttemptEvent:
-    """An attempt whose Job is not there any more: LOST only once its pods are gone too.
+def without_job(native_id: str, last: Object | None, pods: Iterable[Object], stopped: bool) -> AttemptEvent:
+    """The status of an attempt whose Job is not there any more: LOST only once its pods are gone too.
 
     Args:
+        native_id: the Job's name.
         last: its Job as it was last seen.
         pods: those that are there. One that nobody deletes goes on without its Job, and tells the true end.
+        stopped: whether this process is stopping the attempt.
     """
     pods = list(pods)
     for pod in pods:
@@ -125,11 +129,11 @@ def orphaned(native_id: str, last: Object | None, pods: Iterable[Object], stoppe
             return _end(native_id, last or {"metadata": {"deletionTimestamp": "gone"}}, pod, terminated, 0)
     if any(_phase(pod) not in ("Failed", "Succeeded") for pod in pods):
         return AttemptEvent(native_id, JobState.RUNNING, reason="somebody has deleted its Job; its pod is still there")
-    return gone(native_id, last, stopped)
+    return vanished(native_id, last, stopped)
 
 
-def gone(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent:
-    """The end of an attempt of which nothing is there any more; ``last``: its Job as it was last seen."""
+def vanished(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent:
+    """The end of an attempt of which nothing is there any more; arguments as of :func:`without_job`."""
     if stopped or (last is not None and is_stopped(last)):
         return AttemptEvent(native_id, JobState.STOPPED, reason="stopped")
     return AttemptEvent(native_id, JobState.LOST, reason="its Job is not there any more: somebody has deleted it")
@@ -234,7 +238,7 @@ def is_prepared(pod: Object) -> bool:
     )
 
 
-def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Seen:
+def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Status:
     status = pod.get("status") or {}
     stuck = words = None
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
@@ -252,7 +256,7 @@ def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> See
             )
     if words is None and is_prepared(pod):
         words = why
-    return Seen(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts), stuck)
+    return Status(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts), stuck)
 
 
 def _state_of(pod: Object) -> Mapping[str, Any]:
@@ -310,7 +314,7 @@ def since(job: Object) -> float | None:
     return _time((job.get("status") or {}).get("startTime"))
 
 
-def slim(thing: Object) -> dict[str, Any]:
+def trimmed(thing: Object) -> dict[str, Any]:
     """What this module reads of a Job or a pod: the rest need not be kept in memory."""
     metadata, spec = thing["metadata"], thing.get("spec") or {}
     kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "annotations",

@@ -1,0 +1,101 @@
+"""The Jobs and pods of one run in one namespace, as they are now: kept current by a reflector a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.reflector import KINDS, Change, Reflector
+from aiflow_ext_kubernetes.server import server_of
+
+
+class Informer:
+    """The objects of a run in a namespace, by native id.
+
+    Attributes:
+        jobs: the Jobs that are there.
+        pods: the pods of each attempt, by name.
+    """
+
+    def __init__(self, place: Place, run: str) -> None:
+        self.place, self.run = place, run
+        self.jobs: dict[str, Any] = {}
+        self.pods: dict[str, dict[str, Any]] = {}
+        self._vanished: dict[str, Any] = {}  # Jobs that were there: their last state
+        self._listed: set[str] = set()
+        self._reflectors: list[Reflector] = []
+
+    def open(self, tell: Callable[[Informer, Change], None]) -> None:
+        """Begin; what happens is told in other threads, to be given to :meth:`take`."""
+        self._reflectors = [Reflector(self.place, self.run, kind, lambda change: tell(self, change)) for kind in KINDS]
+
+    def close(self) -> None:
+        """End."""
+        for reflector in self._reflectors:
+            reflector.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether both kinds have been listed."""
+        return len(self._listed) == len(KINDS)
+
+    def take(self, change: Change) -> set[str]:
+        """Note a change; the native ids that it is about. Raises what a reflector has failed with."""
+        if change.what == "failed":
+            raise change.content
+        if change.what == "listed":
+            return self._take_list(change)
+        name = _native_id(change.kind, change.content)
+        if change.kind == "job":
+            if change.what == "deleted":
+                self._vanished[name] = self.jobs.pop(name, None) or change.content
+            else:
+                self.jobs[name] = change.content
+        else:
+            pods = self.pods.setdefault(name, {})
+            pods[str(change.content["metadata"]["name"])] = change.content
+            if change.what == "deleted":  # its last state stands: the Job goes on to tell what that means
+                change.content["metadata"].setdefault("deletionTimestamp", "gone")
+                change.content["gone"] = True
+        return {name}
+
+    def _take_list(self, change: Change) -> set[str]:
+        self._listed.add(change.kind)
+        if change.kind == "job":
+            fresh = {str(item["metadata"]["name"]): item for item in change.content}
+            missing = {name: job for name, job in self.jobs.items() if name not in fresh}
+            self._vanished |= missing
+            self.jobs = fresh
+            return set(fresh) | set(missing)
+        pods: dict[str, dict[str, Any]] = {}
+        for item in change.content:
+            pods.setdefault(_native_id("pod", item), {})[str(item["metadata"]["name"])] = item
+        names = set(self.pods) | set(pods)
+        self.pods = pods
+        return names
+
+    def status_of(self, native_id: str, why_pending: str | None = None) -> status.Status | None:
+        """What is so of an attempt; None where its Job was never there.
+
+        Args:
+            why_pending: why it has no pod, or its pod does not begin, where the cluster has told.
+        """
+        job = self.jobs.get(native_id)
+        if job is None:
+            last = self._vanished.get(native_id)
+            pods = [pod for pod in self.pods.get(native_id, {}).values() if not pod.get("gone")]
+            if last is None and not pods:
+                return None
+            stopped = native_id in server_of(self.place).stopping
+            return status.Status(status.without_job(native_id, last, pods, stopped))
+        return status.status_of(native_id, job, self.pods.get(native_id, {}).values(), why_pending)
+
+
+def _native_id(kind: str, thing: Any) -> str:
+    metadata = thing["metadata"]
+    if kind == "job":
+        return str(metadata["name"])
+    labels = metadata.get("labels") or {}
+    return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name"))

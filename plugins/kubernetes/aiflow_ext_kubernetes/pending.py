@@ -1,0 +1,82 @@
+"""Why attempts that were started have no pod, or why their pods do not begin: told by the cluster's events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes.informer import Informer
+from aiflow_ext_kubernetes.server import ApiError, namespace_of, server_of
+
+BACK_OFF = (3.0, 60.0)  # seconds between two questions: the first, and the longest
+PREPARED_WITHIN = 10.0  # seconds after which it is asked why a pod that has a node does not begin
+UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events tell
+
+
+class PendingReasons:
+    """Asks for the events of one namespace from time to time, once for all attempts that wait.
+
+    Attributes:
+        by_id: the reason of each attempt that the cluster has told one of.
+    """
+
+    def __init__(self, informer: Informer) -> None:
+        self._informer = informer
+        self.by_id: dict[str, str] = {}
+        self._pause, longest = BACK_OFF
+        self._asked = -longest
+        self._waits_since: float | None = None
+        self._prepared_since: dict[str, float] = {}  # since when nodes are getting pods ready
+
+    def update(self, native_ids: Collection[str], now: float) -> set[str]:
+        """Ask, where it is time; which attempts have a new reason.
+
+        Args:
+            native_ids: the attempts that matter.
+            now: the time, of ``time.monotonic``.
+        """
+        first, longest = BACK_OFF
+        jobs, pods = self._informer.jobs, self._informer.pods
+        waiting = {name: name for name in native_ids if name in jobs and not pods.get(name)
+                   and not status.is_new(jobs[name]) and not status.is_ended(jobs[name])}  # fmt: skip
+        preparing = self._preparing(native_ids, now)
+        if not waiting and not preparing:
+            self._waits_since = None
+            if now - self._asked > longest:  # not at once: on a busy cluster some wait a little all the time
+                self._pause = first
+            return set()
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since < first or now - self._asked < self._pause:
+            return set()
+        self._asked, self._pause = now, min(self._pause * 2, longest)
+        changed = set()
+        for kind, reason, names in (("Job", "FailedCreate", waiting), *(("Pod", each, preparing) for each in UNREADY)):
+            for name, words in self._events(kind, reason) if names else ():
+                native_id = names.get(name)
+                if native_id is not None and self.by_id.get(native_id) != words:
+                    self.by_id[native_id] = words
+                    changed.add(native_id)
+        return changed
+
+    def _preparing(self, native_ids: Collection[str], now: float) -> dict[str, str]:
+        """The pods that a node has been getting ready for long, and their attempts."""
+        pods = self._informer.pods
+        found = {pod: native_id for native_id in native_ids for pod, thing in pods.get(native_id, {}).items()
+                 if status.is_prepared(thing)}  # fmt: skip
+        self._prepared_since = {pod: self._prepared_since.get(pod, now) for pod in found}
+        return {
+            pod: native_id for pod, native_id in found.items() if now - self._prepared_since[pod] >= PREPARED_WITHIN
+        }
+
+    def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
+        """What is said of objects, oldest first: their names, and the words."""
+        place = self._informer.place
+        path = f"/api/v1/namespaces/{namespace_of(place)}/events"
+        try:
+            found = server_of(place).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
+        except ApiError:
+            return
+        for event in sorted(found["items"], key=lambda item: str(item.get("lastTimestamp"))):
+            words = str(event.get("message") or "")
+            yield str(event["involvedObject"].get("name")), words if kind == "Job" else f"{reason}: {words}"

@@ -1,0 +1,123 @@
+"""One kind of a run's objects, listed and then watched: what happens to them, as changes.
+
+A kind is listed, then watched from the list's resourceVersion, with bookmarks; the server ends a watch after some
+minutes, and the next one begins where it ended. Where a version is too old (410), the kind is listed anew. Where the
+server does not answer, the reflector fails, and whoever reads it begins again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
+
+KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}
+PAGE = 250  # objects of one answer
+LASTS = (240, 300)  # seconds that a watch lasts, drawn
+SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
+
+
+class Change(NamedTuple):
+    """What a reflector tells.
+
+    Args:
+        what: ``listed``: these are all objects; ``changed``, ``deleted``: one of them; ``failed``: nothing more comes.
+        kind: ``job`` or ``pod``.
+        content: a list of objects, an object, or an exception.
+    """
+
+    what: Literal["listed", "changed", "deleted", "failed"]
+    kind: str
+    content: Any
+
+
+class Reflector:
+    """Lists and watches one kind, in a thread of its own, until it is closed or fails.
+
+    Args:
+        place: where.
+        run: whose objects.
+        kind: one of ``KINDS``.
+        tell: called with each change, in that thread.
+    """
+
+    def __init__(self, place: Place, run: str, kind: str, tell: Callable[[Change], None]) -> None:
+        self._place, self._kind, self._tell = place, kind, tell
+        self._path = KINDS[kind].format(namespace_of(place))
+        self._selector = manifest.selector(run)
+        self._closed = False
+        self._stream: Stream | None = None
+        threading.Thread(target=self._run, daemon=True, name=f"aiflow-{kind}s").start()
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._closed:
+                version: str | None = self._list()
+                while version is not None and not self._closed:
+                    version = self._watch(version)
+        except Exception as error:
+            if not self._closed:
+                self._tell(Change("failed", self._kind, error))
+
+    def _list(self) -> str:
+        """List all; returns the resourceVersion."""
+        server = server_of(self._place)
+        items: list[Any] = []
+        query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
+        while True:
+            try:
+                found = server.get(self._path, **query)
+            except ApiError as error:
+                if error.status != 410 or "continue" not in query:
+                    raise
+                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # the rest is too old: anew
+                continue
+            items += [status.trimmed(item) for item in found["items"]]
+            if not found["metadata"].get("continue"):
+                break
+            query["continue"] = found["metadata"]["continue"]
+        self._tell(Change("listed", self._kind, items))
+        return str(found["metadata"]["resourceVersion"])
+
+    def _watch(self, version: str) -> str | None:
+        """Watch from a version on; the last version at the end, None where it must be listed anew."""
+        try:
+            stream = self._stream = server_of(self._place).stream(
+                self._path, silence=SILENCE, labelSelector=self._selector, watch="true", resourceVersion=version,
+                allowWatchBookmarks="true", timeoutSeconds=random.randint(*LASTS),
+            )  # fmt: skip
+        except ApiError as error:
+            if error.status == 410:
+                return None
+            raise
+        try:
+            for line in stream.lines():
+                if self._closed:
+                    return version
+                event = json.loads(line)
+                what, thing = event["type"], event["object"]
+                if what == "ERROR":
+                    if thing.get("code") == 410:
+                        return None
+                    raise UnreachableError(f"the watch of {self._kind}s broke off: {thing.get('message')}")
+                version = str(thing["metadata"]["resourceVersion"])
+                if what != "BOOKMARK":
+                    self._tell(Change("deleted" if what == "DELETED" else "changed", self._kind, status.trimmed(thing)))
+        except ValueError as error:  # a line that the connection has cut off
+            raise UnreachableError(f"the watch of {self._kind}s broke off: {error}") from error
+        finally:
+            stream.close()
+        return version
