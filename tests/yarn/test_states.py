@@ -9,10 +9,10 @@ import pytest
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.states import JobState
 from aiflow_ext_yarn import tokens
-from aiflow_ext_yarn.http import Answer
-from aiflow_ext_yarn.logs import _Unframed, container_of, frame_of
+from aiflow_ext_yarn.http import Response
+from aiflow_ext_yarn.logs import FrameReader, container_of, frame_of
 from aiflow_ext_yarn.master.outcome import Outcome
-from aiflow_ext_yarn.states import event_of, sentence, waiting_for
+from aiflow_ext_yarn.states import event_of, sentence, wait_reason
 
 ID = "application_1_0001"
 EXITED = "Application application_1_0001 failed 1 times due to AM Container for appattempt_1_0001_000001 exited with  "
@@ -67,7 +67,7 @@ def test_states_on_the_way() -> None:
 def test_the_schedulers_words_while_it_waits() -> None:
     first = "Application is added to the scheduler and is not yet activated. Queue's AM resource limit exceeded."
     words = f"[Tue Nov 24 00:00:00 +0000 2026] {first}  Details : AM Partition = <DEFAULT_PARTITION>;"
-    assert waiting_for({"diagnostics": words}) == first
+    assert wait_reason({"diagnostics": words}) == first
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ FRAME = b"Container: c on node\nLogAggregationType: LOCAL\n=====\nLogType:stdout
     ],
 )
 def test_a_frame_of_a_log(body: bytes, size: int, wanted: tuple[int, int, bytes] | None) -> None:
-    found = frame_of(Answer("http://node", 200, {}, body), size)
+    found = frame_of(Response("http://node", 200, {}, body), size)
     assert (None if found is None else (found.length, found.start, found.data)) == wanted
 
 
@@ -188,9 +188,9 @@ def test_a_frame_of_a_log(body: bytes, size: int, wanted: tuple[int, int, bytes]
 @pytest.mark.parametrize(("body", "wanted"), [(b"0123456789End of LogType", b"0123456789"), (b"01234", None)])
 def test_a_whole_log_piece_by_piece(size: int, body: bytes, wanted: bytes | None) -> None:
     whole, file = FRAME + body, io.BytesIO()
-    log = _Unframed(file)
+    log = FrameReader(file)
     for place in range(0, len(whole), size):
-        log.take(whole[place : place + size])
+        log.feed(whole[place : place + size])
     assert (file.getvalue() if log.complete else None) == wanted
 
 

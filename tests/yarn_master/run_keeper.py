@@ -16,7 +16,7 @@ keeper = Keeper(Child(spec, Values(folder, {}), folder), grace)
 signal.signal(signal.SIGTERM, lambda *_: keeper.stop())
 print(json.dumps({"what": "keeper", "pid": keeper._pid, "master": os.getpid()}), flush=True)
 while True:
-    for said in keeper.news(10.0):
+    for said in keeper.events(10.0):
         print(json.dumps(said), flush=True)
         if said["what"] in ("swept", "gone"):
             sys.exit(0)

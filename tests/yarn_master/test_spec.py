@@ -26,4 +26,4 @@ def test_an_exit_code_0_before_the_child_was_done_is_no_success(
     if left is not None:
         (tmp_path / "reason").write_text(left)
     spec = {"argv": ["true"], "mark": "m", "reason_file": "reason", "unfinished": "not done"}
-    assert Child(spec, Values(str(tmp_path), {}), str(tmp_path)).told(code) == told
+    assert Child(spec, Values(str(tmp_path), {}), str(tmp_path)).result(code) == told

@@ -65,7 +65,7 @@ def test_a_folder_that_was_cleaned_up(server: Server) -> None:
     server.removed = True
     with pytest.raises(StagingError) as caught:
         claim(staging(server), 1)
-    assert caught.value.hopeless
+    assert caught.value.permanent
     with pytest.raises(StagingError):
         staging(server).end("{}")
     assert server.files == {}
@@ -81,7 +81,7 @@ def test_a_folder_that_is_cleaned_up_meanwhile() -> None:
     with Server(clean, files) as server:
         with pytest.raises(StagingError, match="the staging folder was removed") as caught:
             claim(staging(server), 1)
-        assert caught.value.hopeless
+        assert caught.value.permanent
 
 
 @pytest.mark.parametrize("lost", OPERATIONS)
@@ -129,11 +129,11 @@ def test_all_on_standby() -> None:
     with Server(standby) as first, Server(standby) as second:
         with pytest.raises(StagingError, match="StandbyException") as caught:
             staging(first, second).claim()
-        assert not caught.value.hopeless
+        assert not caught.value.permanent
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words", "hopeless"),
+    ("status", "body", "words", "permanent"),
     [
         (403, remote("SafeModeException", "Not now.\nIt is so."), "SafeModeException: Not now.$", False),
         (403, remote("AccessControlException", "Permission denied"), "AccessControlException: Permission denied", True),
@@ -143,11 +143,11 @@ def test_all_on_standby() -> None:
         (200, b"<html>a page</html>", "HTTP status 200", False),
     ],
 )
-def test_refusals(status: int, body: bytes, words: str, hopeless: bool) -> None:
+def test_refusals(status: int, body: bytes, words: str, permanent: bool) -> None:
     with Server(lambda *_: (status, body)) as server:
         with pytest.raises(StagingError, match=words) as caught:
             staging(server).claim()
-        assert caught.value.hopeless is hopeless
+        assert caught.value.permanent is permanent
 
 
 @settings(deadline=None, max_examples=60)

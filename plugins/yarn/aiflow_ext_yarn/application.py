@@ -21,9 +21,9 @@ from aiflow_ext_yarn.states import event_of, state_of, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
-KILL_WAIT = 60.0  # seconds for YARN to end what it was told to kill
-KEEP_WAIT = 30.0  # seconds for logs to be aggregated
-NOT_TOLD = 3.0  # the same, where the job may never have begun and may have none
+KILL_TIMEOUT = 60.0  # seconds for YARN to end what it was asked to kill
+AGGREGATION_TIMEOUT = 30.0  # seconds for logs to be aggregated
+NO_LOGS_TIMEOUT = 3.0  # the same, where the job may never have begun and may have none
 
 
 class Application(Jsonable):
@@ -33,7 +33,7 @@ class Application(Jsonable):
         cluster: its cluster.
         native_id: its application id.
         run: the run's id.
-        work_folder: its folder on the client, where its logs are kept.
+        work_folder: its folder on the client, to which its logs are downloaded.
     """
 
     def __init__(self, cluster: Cluster, native_id: str, run: str, work_folder: str) -> None:
@@ -60,7 +60,7 @@ class Application(Jsonable):
         The staging folder is made before the resources are recorded, and stays until the run is cleaned up: where it is
         and holds no marker, no application master has started the job.
         """
-        if self.rm.app(self.native_id) is not None:
+        if self.rm.report(self.native_id) is not None:
             return Lookup.FOUND
         names = self.files.names(self.folder)
         if names is None:
@@ -79,14 +79,14 @@ class Application(Jsonable):
         container = self.native_id.replace("application_", "").encode()
         return answer.status == 200 and b"container_" in answer.body and container in answer.body
 
-    def event(self, app: Json | None) -> AttemptEvent | None:
-        """What is known of it, given its report; None where nothing shows that it was ever submitted."""
-        if app is not None:
-            if state_of(app) is not JobState.FAILED or outcome.LABEL in str(app.get("diagnostics") or ""):
-                return event_of(self.native_id, app)
-            marks = self._marks()
-            ended = self._ended() if marks is None or master.ENDED in marks else None
-            return event_of(self.native_id, app, ended, began=marks is None or master.STARTED in marks)
+    def event(self, report: Json | None) -> AttemptEvent | None:
+        """Its state or end, given its report; None where nothing shows that it was ever submitted."""
+        if report is not None:
+            if state_of(report) is not JobState.FAILED or outcome.LABEL in str(report.get("diagnostics") or ""):
+                return event_of(self.native_id, report)
+            markers = self._markers()
+            ended = self._recorded_end() if markers is None or master.ENDED in markers else None
+            return event_of(self.native_id, report, ended, began=markers is None or master.STARTED in markers)
         names = self.files.names(self.folder)
         if names is None:
             if not self._in_history():
@@ -95,7 +95,7 @@ class Application(Jsonable):
                 "the ResourceManager has forgotten the application, and its files are gone; its logs show that it ran"
             )
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
-        ended = self._ended() if master.ENDED in names else None
+        ended = self._recorded_end() if master.ENDED in names else None
         if ended is not None:
             event = event_of(self.native_id, {"state": "FAILED"}, ended)
             if not was_stopped(ended):
@@ -107,14 +107,14 @@ class Application(Jsonable):
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         return None
 
-    def _marks(self) -> list[str] | None:
-        """The names in its staging folder; None where there is none, or nobody can be asked now."""
+    def _markers(self) -> list[str] | None:
+        """The names in its staging folder; None where there is no folder, or no NameNode answers."""
         try:
             return self.files.names(self.folder)
         except Unreachable:
             return None
 
-    def _ended(self) -> bytes | None:
+    def _recorded_end(self) -> bytes | None:
         try:
             return self.files.read(f"{self.folder}/{master.ENDED}")
         except Unreachable:
@@ -127,45 +127,45 @@ class Application(Jsonable):
 
         Raises PlatformError where that cannot be shown.
         """
-        app = retry(lambda: self.rm.app(self.native_id), self.cluster.patience)
-        if app is None:
+        report = retry(lambda: self.rm.report(self.native_id), self.cluster.patience)
+        if report is None:
             return
-        if app["state"] == "RUNNING" and grace > 0:
-            container = container_of(app)
+        if report["state"] == "RUNNING" and grace > 0:
+            container = container_of(report)
             if container is not None and self._signalled(container):
-                app = self._until_ended(app, grace)
-        if app is not None and app["state"] not in ENDED:
+                report = self._until_ended(report, grace)
+        if report is not None and report["state"] not in ENDED:
             retry(lambda: self.rm.kill(self.native_id), self.cluster.patience)
-            app = self._until_ended(app, KILL_WAIT)
-        if app is None:
+            report = self._until_ended(report, KILL_TIMEOUT)
+        if report is None:
             return
-        if app["state"] not in ENDED:
+        if report["state"] not in ENDED:
             raise PlatformError(
-                f"application {self.native_id} was to be killed, and {KILL_WAIT:g} s later it is {app['state']}",
+                f"application {self.native_id} was to be killed, and {KILL_TIMEOUT:g} s later it is {report['state']}",
                 hint=f"yarn application -kill {self.native_id}; is the ResourceManager well?",
             )
-        self._until_gone(app)
+        self._until_gone(report)
 
     def _signalled(self, container: Container) -> bool:
         try:
             return retry(lambda: self.rm.signal(container.id), self.cluster.patience)
         except Unreachable:
             raise
-        except PlatformError:  # this ResourceManager cannot, or will not: it is killed then
+        except PlatformError:  # this ResourceManager cannot, or refuses: the application is killed
             return False
 
-    def _until_ended(self, app: Json, seconds: float) -> Json | None:
+    def _until_ended(self, report: Json, seconds: float) -> Json | None:
         deadline, pause = time.monotonic() + seconds, 0.05
-        found: Json | None = app
+        found: Json | None = report
         while found is not None and found["state"] not in ENDED and time.monotonic() < deadline:
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 1.3, 1.0)
-            found = retry(lambda: self.rm.app(self.native_id), self.cluster.patience)
+            found = retry(lambda: self.rm.report(self.native_id), self.cluster.patience)
         return found
 
-    def _until_gone(self, app: Json) -> None:
+    def _until_gone(self, report: Json) -> None:
         """KILLED is shown before the processes are gone: the node is asked."""
-        container = container_of(app)
+        container = container_of(report)
         if container is None:
             return
         logs, deadline, pause = Logs(self.cluster), time.monotonic() + 30.0, 0.02
@@ -182,60 +182,60 @@ class Application(Jsonable):
 
     # -- logs -------------------------------------------------------------------------------------------------------
 
-    def kept(self, stream: str) -> Path:
-        """Where a log is kept once the attempt has ended."""
+    def log_path(self, stream: str) -> Path:
+        """Where a log is on the client once the attempt has ended."""
         return Path(self.work_folder, stream)
 
     def logs(self, stream: str, offset: int) -> bytes:
         """The bytes of a stream from ``offset`` on, as far as they are there now, at most a MiB."""
         if stream not in STREAMS:
             raise ValueError(f"stream is stdout or stderr, not {stream!r}")
-        kept = self._from_file(stream, offset)
-        if kept is not None:
-            return kept
-        app = self.rm.app(self.native_id)
-        container = container_of(app) if app is not None else None
-        if app is None or container is None:
+        local = self._from_file(stream, offset)
+        if local is not None:
+            return local
+        report = self.rm.report(self.native_id)
+        container = container_of(report) if report is not None else None
+        if report is None or container is None:
             return b""
-        if app["state"] in ENDED:
-            self.keep(app)
+        if report["state"] in ENDED:
+            self.download_logs(report)
             return self._from_file(stream, offset) or b""
         return Logs(self.cluster).read(container, stream, offset, ended=False) or b""
 
     def _from_file(self, stream: str, offset: int) -> bytes | None:
         try:
-            with open(self.kept(stream), "rb") as file:
+            with open(self.log_path(stream), "rb") as file:
                 file.seek(offset)
                 return file.read(1 << 20)
         except FileNotFoundError:
             return None
 
-    def keep(self, app: Json | None = None) -> bool:
-        """Keep the logs of an attempt that has ended in its folder on the client.
+    def download_logs(self, report: Json | None = None) -> bool:
+        """Download the logs of an attempt that has ended into its folder on the client.
 
-        Returns False where there are some, and they cannot be had.
+        Returns False where there are some, and neither node nor history server has them.
         """
-        missing = [stream for stream in STREAMS if not self.kept(stream).exists()]
+        missing = [stream for stream in STREAMS if not self.log_path(stream).exists()]
         if not missing:
             return True
-        app = self.rm.app(self.native_id) if app is None else app
-        container = container_of(app) if app is not None else None
-        if app is None or container is None or app["state"] not in ENDED:
+        report = self.rm.report(self.native_id) if report is None else report
+        container = container_of(report) if report is not None else None
+        if report is None or container is None or report["state"] not in ENDED:
             return True
         Path(self.work_folder).mkdir(parents=True, exist_ok=True)
         logs = Logs(self.cluster)
-        end = outcome.parse(str(app.get("diagnostics") or ""))
-        told = end is not None and end.kind != outcome.NOT_STARTED
-        deadline, pause = time.monotonic() + (KEEP_WAIT if told else NOT_TOLD), 0.05
-        settled = told  # the master tells the end after it has swept: what YARN killed may still be writing
+        end = outcome.parse(str(report.get("diagnostics") or ""))
+        reported = end is not None and end.kind != outcome.NOT_STARTED
+        deadline, pause = time.monotonic() + (AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT), 0.05
+        settled = reported  # the master tells the end after it has swept: what YARN killed may still be writing
         while True:
             settled = settled or logs.gone(container) is True
             if settled:
-                missing = [each for each in missing if not logs.whole(container, each, self.kept(each))]
+                missing = [each for each in missing if not logs.download(container, each, self.log_path(each))]
             if not missing or time.monotonic() > deadline:
                 break
             time.sleep(pause)
             pause = min(pause * 1.3, 1.0)
-        if not told and not Path(self.work_folder, "am.stderr").exists():
-            logs.whole(container, "am.stderr", Path(self.work_folder, "am.stderr"))
-        return not missing or not told
+        if not reported and not Path(self.work_folder, "am.stderr").exists():
+            logs.download(container, "am.stderr", Path(self.work_folder, "am.stderr"))
+        return not missing or not reported

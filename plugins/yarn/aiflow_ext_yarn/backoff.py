@@ -1,4 +1,4 @@
-"""Riding through a service that is away: asked again, less and less often, until patience is at its end."""
+"""Retries with back-off while a service cannot be reached, up to a time limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from aiflow_ext_yarn.http import Unreachable
 
 T = TypeVar("T")
-FIRST, LONGEST = 0.2, 5.0  # seconds between two questions
+FIRST, LONGEST = 0.2, 5.0  # seconds between two calls
 
 
 def retry(function: Callable[[], T], seconds: float) -> T:

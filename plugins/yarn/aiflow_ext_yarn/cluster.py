@@ -1,4 +1,4 @@
-"""Where a job's cluster is and as whom it is spoken to: plain data, made offline."""
+"""A cluster's addresses and the user to act as: plain data, made offline from config and HADOOP_CONF_DIR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiflow_ext_yarn.hadoop import HadoopConf, hadoop_conf
 
 
 class Cluster(Jsonable):
-    """A cluster's addresses.
+    """A cluster's addresses and credentials.
 
     Args:
         resource_managers: URLs of the ResourceManagers' web services, ``http://host:8088``.
@@ -55,7 +55,7 @@ class Cluster(Jsonable):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells two clusters, or two users of one, apart."""
+        """Identifies the cluster, and the user on it."""
         return (*self.resource_managers, "|", *self.namenodes, "|", self.user, self.staging)
 
     def run_folder(self, run: str) -> str:

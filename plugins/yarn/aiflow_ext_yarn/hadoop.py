@@ -1,4 +1,4 @@
-"""What a Hadoop configuration folder says of a cluster's addresses.
+"""A cluster's addresses, read from a Hadoop configuration folder.
 
 Names and defaults are those of Hadoop's own core-default.xml, hdfs-default.xml and yarn-default.xml (3.4).
 """
@@ -54,7 +54,7 @@ class HadoopConf:
         return self.values.get(name) or (getpass.getuser() if name == "user.name" else match[0])
 
     def resource_managers(self) -> list[str]:
-        """The web addresses of the ResourceManagers, as URLs; empty where none is said."""
+        """The web addresses of the ResourceManagers, as URLs; empty where none is configured."""
         https = self.get("yarn.http.policy", "HTTP_ONLY").upper() == "HTTPS_ONLY"
         name, port = ("webapp.https.address", 8090) if https else ("webapp.address", 8088)
         found = self._each_rm(name, port)
@@ -114,7 +114,7 @@ class HadoopConf:
         return "" if found.startswith("file:") else found.rstrip("/")
 
     def history(self) -> str | None:
-        """The URL below which the history server has ``containerlogs``; None where nothing is said."""
+        """The URL below which the history server has ``containerlogs``; None where none is configured."""
         said = self.get("yarn.log.server.web-service.url")
         if said:
             return said.rstrip("/")

@@ -19,7 +19,7 @@ class YarnHandler(AbstractJobHandler):
 
     def state(self) -> JobState | None:
         """Raises PlatformError where the cluster cannot be reached."""
-        event = self.application.event(self.application.rm.app(self.application.native_id))
+        event = self.application.event(self.application.rm.report(self.application.native_id))
         return JobState.SUBMITTING if event is None else event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:

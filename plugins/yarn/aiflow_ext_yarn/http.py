@@ -1,4 +1,4 @@
-"""HTTP to a cluster's web services: time-outs, retries, authentication, and failures in words.
+"""HTTP to a cluster's web services: time-outs, retries, authentication, and readable failures.
 
 urllib3 is imported on the first request: listing, generate and render go without it.
 """
@@ -25,15 +25,15 @@ _cookies: dict[tuple[int, str], str] = {}
 
 
 class Unreachable(UnreachableError):
-    """A service gives no answer, or one that says: not now."""
+    """A service gives no answer, or asks to try again later."""
 
 
 class Refused(PlatformError):
     """A service does not let this user in, or not do this."""
 
 
-class Answer:
-    """An HTTP response, read to its end.
+class Response:
+    """An HTTP response, read to EOF.
 
     Attributes:
         url, status, headers, body: as they are; header names in lower case.
@@ -44,7 +44,7 @@ class Answer:
         self.headers = {name.lower(): value for name, value in headers.items()}
 
     def json(self) -> Any:
-        """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's word."""
+        """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's answer."""
         try:
             return json.loads(self.body) if self.body else {}
         except ValueError as error:
@@ -83,7 +83,7 @@ class Http:
         limit: int | None = None,
         sink: Callable[[bytes], object] | None = None,
         plain: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """One request, redirects left to the caller.
 
         Args:
@@ -119,7 +119,7 @@ class Http:
         read: float,
         limit: int | None,
         sink: Callable[[bytes], object] | None,
-    ) -> Answer:
+    ) -> Response:
         import urllib3
 
         host = origin(url)
@@ -152,7 +152,7 @@ class Http:
         kept = response.headers.get("set-cookie", "")
         if kept.startswith("hadoop.auth=") and self.cluster.kerberos and len(kept.partition(";")[0]) > 14:
             _cookies[os.getpid(), host] = kept.partition(";")[0]
-        return Answer(url, response.status, response.headers, data)
+        return Response(url, response.status, response.headers, data)
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
@@ -174,7 +174,7 @@ class Http:
             _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
         return _pools[key]
 
-    def _refusal(self, answer: Answer) -> Refused:
+    def _refusal(self, answer: Response) -> Refused:
         words = _text(answer.body)
         if answer.status == 401:
             negotiate = "negotiate" in answer.headers.get("www-authenticate", "").lower()
@@ -193,7 +193,7 @@ class Http:
 
 
 def origin(url: str) -> str:
-    """``scheme://host:port`` of a URL: what a message names."""
+    """``scheme://host:port`` of a URL, for messages."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -203,7 +203,7 @@ def _said(words: str) -> str:
 
 
 def _text(body: bytes) -> str:
-    """A body in one line: the words of a web page, not its markup."""
+    """A body in one line: the text of a web page without its markup."""
     import re
 
     text = body[:20000].decode("utf-8", "replace")
@@ -214,7 +214,7 @@ def _text(body: bytes) -> str:
 
 
 def _failure(url: str, error: Exception) -> PlatformError:
-    """A failed request in words."""
+    """A failed request as an error with its cause and its cure."""
     import http.client
     import ssl
 

@@ -153,6 +153,6 @@ def cleanup_run(run: str) -> None:
 def lookup_anywhere(native_id: str) -> Lookup:
     """What the known clusters say of an id of which nothing else is known."""
     for cluster in known.clusters():
-        if ResourceManager(cluster).app(native_id) is not None:
+        if ResourceManager(cluster).report(native_id) is not None:
             return Lookup.FOUND
     return Lookup.UNKNOWN

@@ -1,4 +1,4 @@
-"""Logs kept as soon as an attempt has ended, beside what else goes on: its node has them for a moment longer."""
+"""Logs downloaded in the background as soon as an attempt has ended: its node has them for a moment longer."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn.application import Application
 
-_free = threading.BoundedSemaphore(4)  # logs of so many attempts at once
-_begun: dict[str, _Keeping] = {}
+_slots = threading.BoundedSemaphore(4)  # logs of so many attempts at once
+_downloads: dict[str, _Download] = {}  # by native id, until they are waited for
 _lock = threading.Lock()
 
 
-class _Keeping(threading.Thread):
-    """Keeps one attempt's logs. A daemon: a command that only looks does not wait for it; a file is there whole or not
-    at all."""
+class _Download(threading.Thread):
+    """Downloads one attempt's logs. A daemon: a command that only looks does not wait for it; a file is there whole or
+    not at all."""
 
-    def __init__(self, attempt: Application, app: dict[str, Any]) -> None:
+    def __init__(self, application: Application, report: dict[str, Any]) -> None:
         super().__init__(name="aiflow-yarn-logs", daemon=True)
-        self.attempt, self.app, self.kept = attempt, app, False
+        self.application, self.report, self.complete = application, report, False
 
     def run(self) -> None:
-        with _free:
+        with _slots:
             try:
-                self.kept = self.attempt.keep(self.app)
+                self.complete = self.application.download_logs(self.report)
             except (PlatformError, OSError):
-                pass  # whoever needs them tries again, and tells
+                pass  # whoever needs them tries again, and reports it
 
 
-def start_download(attempt: Application, app: dict[str, Any]) -> None:
-    """Begin to keep the logs of an attempt that has ended, in the background."""
+def start_download(application: Application, report: dict[str, Any]) -> None:
+    """Begin to download the logs of an attempt that has ended, in the background. Idempotent."""
     with _lock:
-        if attempt.native_id in _begun:
+        if application.native_id in _downloads:
             return
-        keeping = _begun[attempt.native_id] = _Keeping(attempt, app)
-    keeping.start()
+        download = _downloads[application.native_id] = _Download(application, report)
+    download.start()
 
 
-def finish_download(attempt: Application) -> bool:
-    """Whether the logs are kept; waits for what was begun, and does it where nothing was.
+def finish_download(application: Application) -> bool:
+    """Whether the logs are complete here; waits for a download that was begun, and does it where none was.
 
-    A second time is for a later cleanup: others wait behind this one.
+    One that has failed is not repeated here, where other jobs wait: the next cleanup does that.
     """
     with _lock:
-        begun = _begun.pop(attempt.native_id, None)
+        begun = _downloads.pop(application.native_id, None)
     if begun is None:
-        return attempt.keep()
+        return application.download_logs()
     begun.join()
-    return begun.kept
+    return begun.complete

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Answer, Http, Unreachable
+from aiflow_ext_yarn.http import Http, Response, Unreachable
 
 STREAMS = ("stdout", "stderr")
 SILENT = 10.0  # seconds: a history server whose ResourceManager is away says nothing for minutes
@@ -66,7 +66,7 @@ class Logs:
         self.cluster, self.http = cluster, Http(cluster)
 
     def read(self, container: Container, stream: str, offset: int, *, ended: bool) -> bytes | None:
-        """The bytes of a log from ``offset`` on, at most a MiB; None where nobody has the log (any more, or yet)."""
+        """The bytes of a log from ``offset`` on, at most a MiB; None where no service has it (any more, or yet)."""
         for source in self._sources(container, stream, ended):
             try:
                 found = self._from(source, offset)
@@ -76,8 +76,8 @@ class Logs:
                 return found
         return None
 
-    def whole(self, container: Container, stream: str, target: Path) -> bool:
-        """Write a complete log of a container that has ended to ``target``; False where nobody has it (yet).
+    def download(self, container: Container, stream: str, target: Path) -> bool:
+        """Write a complete log of a container that has ended to ``target``; False where no service has it (yet).
 
         The file is complete or absent.
         """
@@ -85,8 +85,8 @@ class Logs:
         for source in self._sources(container, stream, True):
             try:
                 with open(part, "wb") as file:
-                    log = _Unframed(file)
-                    self.http.request("GET", source, headers={"Accept": "text/plain"}, read=SILENT, sink=log.take)
+                    log = FrameReader(file)
+                    self.http.request("GET", source, headers={"Accept": "text/plain"}, read=SILENT, sink=log.feed)
                 if log.complete:
                     part.replace(target)
                     return True
@@ -145,8 +145,8 @@ class Logs:
         return frame_of(answer, size)
 
 
-class _Unframed:
-    """Takes an answer piece by piece, and writes the log that is framed in it."""
+class FrameReader:
+    """Parses an answer piece by piece, and writes the log that is framed in it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -157,7 +157,7 @@ class _Unframed:
         """Whether all of the log has been written."""
         return self.left == 0
 
-    def take(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         """The next piece."""
         if self.left < 0:
             self.head += piece
@@ -170,7 +170,7 @@ class _Unframed:
         self.left -= min(self.left, len(piece))
 
 
-def frame_of(answer: Answer, size: int) -> Frame | None:
+def frame_of(answer: Response, size: int) -> Frame | None:
     """The log in an answer that was asked for ``size`` bytes (negative: the last ones); None where there is none."""
     if answer.status != 200:
         return None

@@ -1,36 +1,39 @@
-"""What this process does itself, for its own watch to look at soon."""
+"""What this process's own calls tell its poll: which applications it has submitted, and when to poll sooner.
+
+A cache: without it the poll finds the same, later.
+"""
 
 from __future__ import annotations
 
 import threading
 
-_stirred = threading.Event()
-_ours: dict[str, bool] = {}  # ids that this process was given -> whether it has submitted them, or found them there
+_wake = threading.Event()
+_submitted: dict[str, bool] = {}  # ids that this process allocated or took up -> whether the application exists
 
 
 def allocated(native_id: str) -> None:
-    """An id was given out, and nothing is there to be asked for yet."""
-    _ours[native_id] = False
+    """An id was allocated; there is no application to ask for yet."""
+    _submitted[native_id] = False
 
 
 def submitted(native_id: str) -> None:
-    """An application is there."""
-    _ours[native_id] = True
-    _stirred.set()
+    """The application exists."""
+    _submitted[native_id] = True
+    _wake.set()
 
 
 def stopped() -> None:
     """An application was stopped."""
-    _stirred.set()
+    _wake.set()
 
 
-def is_there(native_id: str) -> bool | None:
-    """Whether an application was submitted; None: by this process it was not."""
-    return _ours.get(native_id)
+def was_submitted(native_id: str) -> bool | None:
+    """Whether the application exists, as far as this process's calls show; None: they do not."""
+    return _submitted.get(native_id)
 
 
-def await_some(seconds: float) -> bool:
-    """Wait for any of these, so long at most; False where there was none. Each is told once."""
-    found = _stirred.wait(seconds)
-    _stirred.clear()
+def wait(seconds: float) -> bool:
+    """Wait at most ``seconds`` for a submission or a stop; False where there was none. Clears what it returns."""
+    found = _wake.wait(seconds)
+    _wake.clear()
     return found

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, origin
+from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
 
 Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
@@ -39,7 +39,7 @@ class ResourceManager:
     # -- which one --------------------------------------------------------------------------------------------------
 
     def active(self) -> tuple[str, Json]:
-        """The active ResourceManager's URL and what it says of itself (``clusterInfo``)."""
+        """The active ResourceManager's URL and its ``clusterInfo``."""
         failures = []
         for base in self._bases():
             try:
@@ -53,7 +53,7 @@ class ResourceManager:
                 return base, info
             words = "is on standby" if state == "STANDBY" else f"is not ready yet: its state is {state}"
             failures.append(Unreachable(f"the ResourceManager at {base} {words}"))
-        raise _together(failures)
+        raise _combined(failures)
 
     def _info(self, base: str) -> Json:
         answer = self.http.request("GET", f"{base}{_CLUSTER}/info")
@@ -74,7 +74,9 @@ class ResourceManager:
     def _prefer(self, base: str) -> None:
         _preferred[self._key] = base
 
-    def call(self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Json | None = None) -> Answer:
+    def call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Json | None = None
+    ) -> Response:
         """One request to the first that is not on standby; a standby's redirect is followed."""
         failures: list[Unreachable] = []
         waiting, tried = self._bases(), set()
@@ -99,11 +101,11 @@ class ResourceManager:
                 continue
             self._prefer(base)
             return answer
-        raise _together(failures)
+        raise _combined(failures)
 
     def _request(
         self, base: str, method: str, path: str, params: Mapping[str, Any] | None, body: Json | None
-    ) -> Answer:
+    ) -> Response:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         return self.http.request(method, f"{base}{_CLUSTER}{path}", params, body=data, headers=headers)
@@ -139,32 +141,34 @@ class ResourceManager:
             return
         if answer.status >= 500 and not kind:
             raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}: {words}")
-        raise PlatformError(f"the ResourceManager refuses application {application['application-id']}: {_short(words)}",
-                            hint=_cure(words))  # fmt: skip
+        raise PlatformError(
+            f"the ResourceManager refuses application {application['application-id']}: {_first_line(words)}",
+            hint=_hint(words),
+        )
 
     def _delegation(self) -> str:
         """A delegation token of the ResourceManager's own, for its RPC."""
         answer = self.call("POST", "/delegation-token", body={"renewer": self.cluster.renewer})
         return str(self._json(answer, "asking for a delegation token").get("token", ""))
 
-    def app(self, application: str) -> Json | None:
-        """What is known of an application; None where an active ResourceManager does not know it: that is proved."""
+    def report(self, application: str) -> Json | None:
+        """An application's report; None where an active ResourceManager does not know it: that is proved."""
         if not _ID.fullmatch(application):
             return None
-        found = self._app(self.call("GET", f"/apps/{quote(application)}"))
+        found = self._report_in(self.call("GET", f"/apps/{quote(application)}"))
         if found is not None:
             return found
         for _ in range(3):
             before = self.active()
-            found = self._app(self._request(before[0], "GET", f"/apps/{quote(application)}", None, None))
+            found = self._report_in(self._request(before[0], "GET", f"/apps/{quote(application)}", None, None))
             after = self.active()
             if found is not None:
                 return found
-            if _same_life(before, after):
+            if _same_incarnation(before, after):
                 return None
         raise Unreachable("the ResourceManager restarts again and again: what it knows cannot be told")
 
-    def _app(self, answer: Answer) -> Json | None:
+    def _report_in(self, answer: Response) -> Json | None:
         if 300 <= answer.status < 400:
             raise Unreachable(f"the ResourceManager at {origin(answer.url)} is on standby")
         if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
@@ -173,11 +177,11 @@ class ResourceManager:
         return found
 
     def live(self, tag: str) -> list[Json]:
-        """The applications with a tag that have not ended. Not believed where one is missing: ask :meth:`app`."""
+        """The applications with a tag that have not ended. Not believed where one is missing: ask :meth:`report`."""
         params = {"applicationTags": tag, "states": LIVE, "deSelects": "resourceRequests"}
         return self._apps(self.call("GET", "/apps", params))
 
-    def _apps(self, answer: Answer) -> list[Json]:
+    def _apps(self, answer: Response) -> list[Json]:
         apps = self._json(answer, "asking for a run's applications").get("apps") or {}
         return list(apps.get("app") or [])
 
@@ -185,7 +189,7 @@ class ResourceManager:
         """Ask for an application's end; the state it is in, or None where it is proved not to be there."""
         answer = self.call("PUT", f"/apps/{quote(application)}/state", body={"state": "KILLED"})
         if answer.status == 404:
-            return None if self.app(application) is None else self.kill(application)
+            return None if self.report(application) is None else self.kill(application)
         return str(self._json(answer, f"killing {application}").get("state", ""))
 
     def signal(self, container: str) -> bool:
@@ -199,26 +203,26 @@ class ResourceManager:
 
         Raises Unreachable while the ResourceManager is still saving the application, and takes no lifetime for it.
         """
-        app = self.app(application)
-        if app is None or app["state"] in ENDED:
+        report = self.report(application)
+        if report is None or report["state"] in ENDED:
             return
-        known = {each.get("type"): each for each in ((app.get("timeouts") or {}).get("timeout") or [])}
-        if known.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
+        timeouts = {each.get("type"): each for each in ((report.get("timeouts") or {}).get("timeout") or [])}
+        if timeouts.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
             return
-        if app["state"] in ("NEW", "NEW_SAVING"):
+        if report["state"] in ("NEW", "NEW_SAVING"):
             raise Unreachable(f"application {application} is still being saved")
-        began = float(app.get("startedTime") or 0) / 1000 or time.time()
+        began = float(report.get("startedTime") or 0) / 1000 or time.time()
         expiry = datetime.datetime.fromtimestamp(began + seconds, datetime.timezone.utc)
         text = expiry.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
         answer = self.call("PUT", f"/apps/{quote(application)}/timeout",
                            body={"timeout": {"type": "LIFETIME", "expiryTime": text}})  # fmt: skip
         if answer.status != 200:
-            raise PlatformError(f"the lifetime of {application} cannot be set: {_short(answer.remote()[1])}")
+            raise PlatformError(f"the lifetime of {application} cannot be set: {_first_line(answer.remote()[1])}")
 
     # -- the cluster ------------------------------------------------------------------------------------------------
 
     def queue(self, name: str) -> Json | None:
-        """What the scheduler says of a queue, by its name or its path; None where there is no such queue."""
+        """A queue's entry in the scheduler's report, by its name or its path; None where there is no such queue."""
         found = self._json(self.call("GET", "/scheduler"), "asking for the queues")
         return _queue_in(found.get("scheduler", {}).get("schedulerInfo", {}), name)
 
@@ -280,14 +284,14 @@ class ResourceManager:
         now = time.time()
         return max(0.0, then - now) or min(0.0, then + 1 - before)
 
-    def _json(self, answer: Answer, what: str) -> Json:
+    def _json(self, answer: Response, what: str) -> Json:
         if answer.status >= 400:
             kind, words = answer.remote()
             if kind in ("ForbiddenException", "AccessControlException", "AuthorizationException"):
-                raise Refused(f"the ResourceManager forbids user {self.cluster.user!r} {what}: {_short(words)}",
+                raise Refused(f"the ResourceManager forbids user {self.cluster.user!r} {what}: {_first_line(words)}",
                               hint="ask whoever runs the cluster, or act as another user: user: NAME")  # fmt: skip
             if kind:
-                raise PlatformError(f"the ResourceManager refuses {what}: {_short(words)}", hint=_cure(words))
+                raise PlatformError(f"the ResourceManager refuses {what}: {_first_line(words)}", hint=_hint(words))
             if answer.status >= 500:
                 raise Unreachable(f"{origin(answer.url)} answers with status {answer.status} ({what}): {words}")
         found = answer.json()
@@ -297,7 +301,7 @@ class ResourceManager:
         return found
 
 
-def _same_life(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
+def _same_incarnation(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
     return one[0] == other[0] and all(one[1].get(key) == other[1].get(key) for key in ("id", "startedOn"))
 
 
@@ -320,7 +324,7 @@ def _queue_in(info: Any, name: str) -> Json | None:
     return None
 
 
-def _together(failures: list[Unreachable]) -> Unreachable:
+def _combined(failures: list[Unreachable]) -> Unreachable:
     """One error for all ResourceManagers."""
     if len(failures) == 1:
         return failures[0]
@@ -329,13 +333,13 @@ def _together(failures: list[Unreachable]) -> Unreachable:
     return Unreachable(f"no ResourceManager is active: {words}", hint=hints[0] if hints else None)
 
 
-def _short(words: str) -> str:
+def _first_line(words: str) -> str:
     """The sentence of a Java exception's message."""
     line = words.strip().splitlines()[0] if words.strip() else "it does not say why"
     return line.rpartition("Exception: ")[2][:400]
 
 
-def _cure(words: str) -> str | None:
+def _hint(words: str) -> str | None:
     lowered = words.lower()
     if "queue" in lowered:
         return "name a queue of the cluster that takes you: queue: NAME"

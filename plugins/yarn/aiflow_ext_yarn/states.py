@@ -1,4 +1,4 @@
-"""What YARN says of an application, as a state of an attempt.
+"""From an application's report to the state and the end of an attempt.
 
 Sources: the ResourceManager's application states and final statuses, and the exit statuses of
 org.apache.hadoop.yarn.api.records.ContainerExitStatus, which it writes into diagnostics.
@@ -18,9 +18,9 @@ _EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
-SILENT = "YARN does not say why"
+NO_REASON = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
-_AWAY = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
+_UNAVAILABLE = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
          "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
 _NOISE = tuple(
     re.compile(each)
@@ -43,74 +43,79 @@ _CAUSE = re.compile(r"Caused by: (?:[\w.$]+(?:Exception|Error): )*(\S.+)")
 _UNPACKED = re.compile(r"/filecache/\d+_tmp/([^/'\s]+\.(?:tar\.gz|tgz|tar|zip|jar))(?=['/\s])")
 
 
-def state_of(app: Json) -> JobState:
-    """The state of an attempt whose application is ``app``."""
-    state = app.get("state")
+def state_of(report: Json) -> JobState:
+    """The state of an attempt whose application is ``report``."""
+    state = report.get("state")
     if state in ("FINISHED", "FAILED", "KILLED"):
-        return JobState.FINISHED if state == "FINISHED" and app.get("finalStatus") == "SUCCEEDED" else JobState.FAILED
+        return (
+            JobState.FINISHED if state == "FINISHED" and report.get("finalStatus") == "SUCCEEDED" else JobState.FAILED
+        )
     return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
 
 
-def event_of(native_id: str, app: Json, ended: bytes | None = None, *, began: bool = True) -> AttemptEvent:
-    """What an application's report says of its attempt.
+def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began: bool = True) -> AttemptEvent:
+    """The event of an attempt, from its application's report.
 
     Args:
-        ended: what the application master wrote down of the end in the staging folder, where the report lacks it.
+        ended: what the application master recorded of the end in the staging folder, where the report lacks it.
         began: whether it may have started the job: False where no start marker is there.
     """
-    state = state_of(app)
+    state = state_of(report)
     if not state.ended:
-        since = _seconds(app.get("launchTime") or app.get("startedTime")) if state is JobState.RUNNING else None
-        return AttemptEvent(native_id, state, time=since, reason=waiting_for(app) if state is JobState.QUEUED else None)
-    words = str(app.get("diagnostics") or "")
-    told = outcome.parse(words)
-    if told is None and ended is not None:
-        told = _written(ended)
-    at = _seconds(app.get("finishedTime"))
-    if told is not None and (told.stopped or told.kind in (outcome.BROKEN, outcome.NOT_STARTED)):
-        reason, disruption = failure(str(app.get("state")), words)
-        verdict = app.get("state") == "FAILED" and outcome.LABEL not in words and _exit_code(words) is not None
-        if disruption or verdict:  # YARN ended it, for a reason of its own: how the job took that is no news
+        since = _seconds(report.get("launchTime") or report.get("startedTime")) if state is JobState.RUNNING else None
+        return AttemptEvent(
+            native_id, state, time=since, reason=wait_reason(report) if state is JobState.QUEUED else None
+        )
+    words = str(report.get("diagnostics") or "")
+    recorded = outcome.parse(words)
+    if recorded is None and ended is not None:
+        recorded = _parse_end(ended)
+    at = _seconds(report.get("finishedTime"))
+    if recorded is not None and (recorded.stopped or recorded.kind in (outcome.BROKEN, outcome.NOT_STARTED)):
+        reason, disruption = failure(str(report.get("state")), words)
+        verdict = report.get("state") == "FAILED" and outcome.LABEL not in words and _exit_code(words) is not None
+        if disruption or verdict:  # YARN ended it, for a reason of its own: how the job reacted does not matter
             return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
-    if told is not None:
-        event = _told(native_id, told, at)
-        if app.get("state") == "KILLED" and event.state is not JobState.FINISHED:
+    if recorded is not None:
+        event = _event_of_outcome(native_id, recorded, at)
+        if report.get("state") == "KILLED" and event.state is not JobState.FINISHED:
             event.reason = failure("KILLED", words)[0]
         return event
     if state is JobState.FINISHED:
         return AttemptEvent(native_id, state, time=at, exit_code=0)
-    reason, disruption = failure(str(app.get("state")), words, began=began)
+    reason, disruption = failure(str(report.get("state")), words, began=began)
     return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
 
 
 def was_stopped(ended: bytes) -> bool:
-    """Whether the application master wrote down that it had been told to stop."""
-    told = _written(ended)
-    return told is not None and told.stopped
+    """Whether the application master recorded that it was told to stop."""
+    recorded = _parse_end(ended)
+    return recorded is not None and recorded.stopped
 
 
-def _written(ended: bytes) -> outcome.Outcome | None:
+def _parse_end(ended: bytes) -> outcome.Outcome | None:
     return outcome.parse(f"aiflow-outcome: {ended.decode('utf-8', 'replace').strip()}")
 
 
-def _told(native_id: str, told: outcome.Outcome, at: float | None) -> AttemptEvent:
-    """The application master's own word on how its child ended."""
-    if told.kind == outcome.EXIT and told.exit_code == 0 and not told.stopped:
+def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | None) -> AttemptEvent:
+    """The end of the child as the application master reported it."""
+    if recorded.kind == outcome.EXIT and recorded.exit_code == 0 and not recorded.stopped:
         return AttemptEvent(native_id, JobState.FINISHED, time=at, exit_code=0)
-    words = told.reason
-    if told.kind == outcome.EXIT:
-        words = words or f"exit code {told.exit_code}"
-    elif told.kind == outcome.SIGNAL:
-        words = words or f"ended by {_signal(told.signal)}"
-    elif told.kind == outcome.REFUSED:
+    words = recorded.reason
+    if recorded.kind == outcome.EXIT:
+        words = words or f"exit code {recorded.exit_code}"
+    elif recorded.kind == outcome.SIGNAL:
+        words = words or f"ended by {_signal(recorded.signal)}"
+    elif recorded.kind == outcome.REFUSED:
         words = f"not started a second time: {words or 'its start marker was there'}"
-    elif told.kind == outcome.NOT_STARTED:
+    elif recorded.kind == outcome.NOT_STARTED:
         words = f"never started: {words or 'the application master does not say why'}"
     else:
-        words = f"its end is not known: {words or told.kind}"
-    if told.stopped:
+        words = f"its end is not known: {words or recorded.kind}"
+    if recorded.stopped:
         words = f"told to stop; {words}"
-    return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=told.exit_code, signal=told.signal, reason=words)
+    return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=recorded.exit_code, signal=recorded.signal,
+                        reason=words)  # fmt: skip
 
 
 def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, bool]:
@@ -140,7 +145,7 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
     if code == _LOGS:
         return f"YARN ended it for the size of its logs: {words}", False
     if code == _LOCALISATION:
-        away = any(each in diagnostics for each in _AWAY)
+        away = any(each in diagnostics for each in _UNAVAILABLE)
         broken = _UNPACKED.search(diagnostics)
         if broken is not None and not away:
             return f"{broken[1]} cannot be unpacked on the node; is it an archive, and complete? {words}", False
@@ -149,12 +154,12 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
         return f"the node had ended this application before: {words}", False
     if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
         if not began:  # its node died as it was launched; or nodes do not get through, and it happens again
-            told = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
-            return f"{told} reach the scheduler's port, and is it right (scheduler:)? {words}", True
+            said = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
+            return f"{said} reach the scheduler's port, and is it right (scheduler:)? {words}", True
         return f"the application master was not heard of any more: {words}", True
     if code is not None and code > 128:
         return f"the application master was ended by {_signal(code - 128)}: {words}", False
-    if code is not None and words == SILENT:
+    if code is not None and words == NO_REASON:
         said = f"the application master ended with exit code {code} before it had said a word"
         return f"{said}: is what python: names a Python?", False
     return words, False
@@ -175,9 +180,9 @@ def _usage(diagnostics: str) -> str:
     return f": {found[2] if virtual and found[2] else found[1]}"
 
 
-def waiting_for(app: Json) -> str | None:
+def wait_reason(report: Json) -> str | None:
     """Why an application does not run yet, in the scheduler's words."""
-    words = str(app.get("diagnostics") or "").strip()
+    words = str(report.get("diagnostics") or "").strip()
     words = re.sub(r"^\[[^\]]*\]\s*", "", words)
     words = words.partition("Details :")[0].strip().rstrip(";")
     return " ".join(words.split())[:300] or None
@@ -197,7 +202,7 @@ def sentence(diagnostics: str) -> str:
         if line not in kept:
             kept.append(line)
     kept = [line for line in kept if not _EMPTY.match(line)] or causes[-1:]
-    return " ".join(" ".join(kept).split())[:600] or SILENT
+    return " ".join(" ".join(kept).split())[:600] or NO_REASON
 
 
 def _signal(number: int | None) -> str:

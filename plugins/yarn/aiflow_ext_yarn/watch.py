@@ -12,7 +12,7 @@ from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.request import run_tag
 
-SOONEST, LATEST = 0.15, 5.0  # seconds between two polls
+MIN_PAUSE, MAX_PAUSE = 0.15, 5.0  # seconds between two polls
 SHARE = 0.1  # of the time since the last change
 
 
@@ -21,45 +21,45 @@ class _Group:
 
     def __init__(self, first: Application) -> None:
         self.first, self.tag = first, run_tag(first.run)
-        self.told: dict[str, tuple[JobState, str | None]] = {}
-        self.seen: set[str] = set()  # known to the ResourceManager at some time
-        self.again: dict[str, tuple[float, float]] = {}  # of those it never knew: when to ask, and the pause after that
+        self.reported: dict[str, tuple[JobState, str | None]] = {}
+        self.seen: set[str] = set()  # the ResourceManager has known it
+        self.backoff: dict[str, tuple[float, float]] = {}  # of those it never knew: when to ask, and the next pause
 
     def events(self, attempts: dict[str, Application]) -> Iterator[AttemptEvent]:
         """What has changed of these attempts. Raises Unreachable."""
-        live = {app["id"]: app for app in self.first.rm.live(self.tag)}
+        live = {report["id"]: report for report in self.first.rm.live(self.tag)}
         now = time.monotonic()
         for native_id, attempt in attempts.items():
-            if self.told.get(native_id, (JobState.INIT, None))[0].ended:
+            if self.reported.get(native_id, (JobState.INIT, None))[0].ended:
                 continue
-            app = live.get(native_id)
-            if app is None and not self._due(native_id, now):
+            report = live.get(native_id)
+            if report is None and not self._due(native_id, now):
                 continue
-            if app is None:
-                app = attempt.rm.app(native_id)
-            if app is not None:
+            if report is None:
+                report = attempt.rm.report(native_id)
+            if report is not None:
                 self.seen.add(native_id)
-                self.again.pop(native_id, None)
-            event = attempt.event(app)
+                self.backoff.pop(native_id, None)
+            event = attempt.event(report)
             if event is None and native_id in self.seen:
                 event = AttemptEvent(native_id, JobState.LOST, reason="the ResourceManager knew the application, and "
                                      "does not know it any more; it had not started")  # fmt: skip
-            if event is None or self.told.get(native_id) == (event.state, event.reason):
+            if event is None or self.reported.get(native_id) == (event.state, event.reason):
                 continue
-            self.told[native_id] = (event.state, event.reason)
-            if event.state.ended and app is not None:
-                start_download(attempt, app)
+            self.reported[native_id] = (event.state, event.reason)
+            if event.state.ended and report is not None:
+                start_download(attempt, report)
             yield event
 
     def _due(self, native_id: str, now: float) -> bool:
         """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
-        told = True if native_id in self.seen else poll_hints.is_there(native_id)
-        if told is not None:
-            return told
-        due, pause = self.again.get(native_id, (now, 0.5))
+        exists = True if native_id in self.seen else poll_hints.was_submitted(native_id)
+        if exists is not None:
+            return exists
+        due, pause = self.backoff.get(native_id, (now, 0.5))
         if now < due:
             return False
-        self.again[native_id] = (now + pause, min(pause * 2, 30.0))
+        self.backoff[native_id] = (now + pause, min(pause * 2, 30.0))
         return True
 
 
@@ -88,11 +88,11 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
             for event in groups[key].events(members):
                 changed = time.monotonic()
                 yield event
-        pause = min(max((time.monotonic() - changed) * SHARE, SOONEST), LATEST)
+        pause = min(max((time.monotonic() - changed) * SHARE, MIN_PAUSE), MAX_PAUSE)
         deadline = time.monotonic() + pause
         while (left := deadline - time.monotonic()) > 0:
             yield None
-            if poll_hints.await_some(min(left, 0.5)):
+            if poll_hints.wait(min(left, 0.5)):
                 time.sleep(0.05)  # what comes in a burst is asked for together
                 changed = time.monotonic()
                 break

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Answer, Http, Refused, Unreachable, origin
+from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
 
 _preferred: dict[tuple[str, ...], str] = {}
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
@@ -119,7 +119,7 @@ class WebHdfs:
 
     def _call(
         self, method: str, path: str, operation: str, params: Mapping[str, Any] | None = None, *, missing: bool = False
-    ) -> Answer | None:
+    ) -> Response | None:
         """The NameNode's answer; None for a file that is not there, where ``missing`` is fine."""
         failures: list[Unreachable] = []
         first = _preferred.get(self._key)
@@ -143,7 +143,7 @@ class WebHdfs:
         words = "; ".join(each.problems[0].message for each in failures)
         raise Unreachable(f"no NameNode serves: {words}", hint=failures[0].problems[0].hint)
 
-    def _found(self, answer: Answer, key: str) -> Any:
+    def _found(self, answer: Response, key: str) -> Any:
         found = answer.json()
         if not isinstance(found, dict) or key not in found:
             raise PlatformError(f"{origin(answer.url)} is no WebHDFS: its answer has no {key}",
@@ -151,14 +151,14 @@ class WebHdfs:
                                 "HttpFS at 14000")  # fmt: skip
         return found[key]
 
-    def _is_json(self, answer: Answer) -> None:
+    def _is_json(self, answer: Response) -> None:
         if answer.body and answer.headers.get("content-type", "").startswith("text/html"):
             try:
                 json.loads(answer.body)
             except ValueError:
                 answer.json()
 
-    def _raise(self, answer: Answer, path: str, what: str) -> None:
+    def _raise(self, answer: Response, path: str, what: str) -> None:
         kind, words = answer.remote()
         sentence = words.splitlines()[0][:400] if words else f"status {answer.status}"
         where, what = origin(answer.url), _WORDS.get(what, what)

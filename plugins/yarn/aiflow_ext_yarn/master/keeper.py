@@ -1,7 +1,7 @@
 """The child's parent: a process beside the application master that outlives it, so that the child never does.
 
 It is in a session of its own, out of reach of the signals that a NodeManager sends to the container. It adopts what the
-child leaves behind, says how the child ended, and ends everything when told to, or when the master is gone, which it
+child leaves behind, reports how the child ended, and ends everything when told to, or when the master is gone, which it
 learns by the pipe between them. It is itself what ties the child to this world: if it dies, the kernel kills the child.
 """
 
@@ -31,7 +31,7 @@ SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 
 
 class Keeper:
-    """The master's side: starts the keeper, and hears from it.
+    """The master's side: starts the keeper, and reads its events.
 
     Args:
         child: what the keeper is to start.
@@ -41,25 +41,25 @@ class Keeper:
     def __init__(self, child: Child, grace: float) -> None:
         self._mark = child.mark
         self._since = proc.start_time(os.getpid()) or 0
-        self._heard = b""
+        self._buffer = b""
         self._main: tuple[int, int] | None = None
         _prctl(SET_CHILD_SUBREAPER, 1)  # should the keeper be killed, what it kept comes to us
         sys.stdout.flush()
         sys.stderr.flush()
-        hear, say = os.pipe()
-        obey, order = os.pipe()
+        event_read, event_write = os.pipe()
+        command_read, command_write = os.pipe()
         self._pid = os.fork()
         if not self._pid:
             try:
-                _Kept(child, grace, obey, say).run()
+                _KeeperProcess(child, grace, command_read, event_write).run()
             except BaseException:
                 traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(0)
-        os.close(say)
-        os.close(obey)
-        self._hear, self._order = hear, order
+        os.close(event_write)
+        os.close(command_read)
+        self._events, self._commands = event_read, command_write
 
     def stop(self) -> None:
         """TERM to everything, after the grace period KILL. May be called from a signal handler, and twice."""
@@ -69,30 +69,30 @@ class Keeper:
         """KILL to everything, now."""
         self._send(b"k")
 
-    def news(self, timeout: float) -> Iterator[dict[str, Any]]:
-        """What the keeper says within ``timeout`` seconds: ``started``, ``ended``, ``swept``, or for it ``gone``.
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """The keeper's events within ``timeout`` seconds: ``started``, ``ended``, ``swept``; ``gone`` if it was killed.
 
         What it had kept is ended by the time it is known to be gone.
         """
-        if not select.select([self._hear], [], [], timeout)[0]:
+        if not select.select([self._events], [], [], timeout)[0]:
             return
-        data = os.read(self._hear, 65536)
+        data = os.read(self._events, 65536)
         if not data:
             self._take_over()
             yield {"what": "gone"}
             return
-        *lines, self._heard = (self._heard + data).split(b"\n")
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            said = json.loads(line.decode())
-            if said["what"] == "started":
-                self._main = said["pid"], said["start"]
-            yield said
+            event = json.loads(line.decode())
+            if event["what"] == "started":
+                self._main = event["pid"], event["start"]
+            yield event
 
-    def _send(self, order: bytes) -> None:
+    def _send(self, command: bytes) -> None:
         try:
-            os.write(self._order, order)
+            os.write(self._commands, command)
         except OSError:
-            pass  # it is gone, and its end is heard where news is awaited
+            pass  # it is gone: events() reports that
 
     def _take_over(self) -> None:
         """End what a killed keeper has left."""
@@ -103,12 +103,12 @@ class Keeper:
             pass
 
 
-class _Kept:
-    """The keeper itself."""
+class _KeeperProcess:
+    """The keeper's side."""
 
-    def __init__(self, child: Child, grace: float, obey: int, say: int) -> None:
-        self._child, self._grace, self._say = child, grace, say
-        self._orders = [obey]
+    def __init__(self, child: Child, grace: float, commands: int, events: int) -> None:
+        self._child, self._grace, self._events = child, grace, events
+        self._commands = [commands]
         self._process: subprocess.Popen[bytes] | None = None
         self._status: int | None = None
         self._sweep: Sweep | None = None
@@ -116,8 +116,8 @@ class _Kept:
     def run(self) -> None:
         os.setsid()
         _prctl(SET_CHILD_SUBREAPER, 1)
-        self._bell()
-        _close_all_but(0, 1, 2, *self._orders, self._say, *self._bells)
+        self._handle_signals()
+        _close_all_but(0, 1, 2, *self._commands, self._events, *self._wakeup)
         self._since = proc.start_time(os.getpid()) or 0
         self._start()
         while self._sweep is None or not self._sweep.done:
@@ -127,7 +127,7 @@ class _Kept:
             self._wait(delay)
         _end_children(self._since)
         self._reap()
-        self._tell("swept", left=sorted(self._sweep.refused.values()))
+        self._report("swept", left=sorted(self._sweep.refused.values()))
 
     def _start(self) -> None:
         child = self._child
@@ -150,27 +150,27 @@ class _Kept:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             missing = isinstance(error, FileNotFoundError)
             words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._tell("ended", exit=127 if missing else 126, reason=f"{child.argv[0]} cannot be started: {words}")
+            self._report("ended", exit=127 if missing else 126, reason=f"{child.argv[0]} cannot be started: {words}")
             self._clear(0.0)
             return
-        self._tell("started", pid=self._process.pid, start=proc.start_time(self._process.pid) or 0)
+        self._report("started", pid=self._process.pid, start=proc.start_time(self._process.pid) or 0)
 
     def _wait(self, timeout: float | None) -> None:
-        """Until something happens: an order, an end, or time for the next step."""
+        """Until something happens: an command, an end, or time for the next step."""
         self._reap()
         if self._sweep is not None and timeout is None:
             return
-        ready = select.select([*self._orders, self._bells[0]], [], [], timeout)[0]
-        if self._bells[0] in ready:
-            os.read(self._bells[0], 4096)
+        ready = select.select([*self._commands, self._wakeup[0]], [], [], timeout)[0]
+        if self._wakeup[0] in ready:
+            os.read(self._wakeup[0], 4096)
             self._reap()
-        for descriptor in self._orders[:]:
+        for descriptor in self._commands[:]:
             if descriptor not in ready:
                 continue
-            order = os.read(descriptor, 16)
-            if not order or b"k" in order:
-                if not order:
-                    self._orders.clear()  # the master is gone
+            command = os.read(descriptor, 16)
+            if not command or b"k" in command:
+                if not command:
+                    self._commands.clear()  # the master is gone
                 self._clear(0.0)
             else:
                 self._clear(self._grace)
@@ -185,9 +185,9 @@ class _Kept:
             if self._process is not None and pid == self._process.pid and self._status is None:
                 self._status = self._process.returncode = status
                 if os.WIFSIGNALED(status):
-                    self._tell("ended", signal=os.WTERMSIG(status))
+                    self._report("ended", signal=os.WTERMSIG(status))
                 else:
-                    self._tell("ended", exit=os.WEXITSTATUS(status))
+                    self._report("ended", exit=os.WEXITSTATUS(status))
                 self._clear(LEFTOVER_GRACE, hurry=False)
 
     def _clear(self, grace: float, hurry: bool = True) -> None:
@@ -202,18 +202,18 @@ class _Kept:
             roots = [(stat.pid, stat.start) for stat in map(proc.read_stat, proc.children(os.getpid())) if stat]
         self._sweep = Sweep(mark=self._child.mark, grace=grace, since=self._since, roots=roots, session=session)
 
-    def _tell(self, what: str, **more: Any) -> None:
+    def _report(self, what: str, **more: Any) -> None:
         try:
-            os.write(self._say, json.dumps(dict(more, what=what)).encode() + b"\n")
+            os.write(self._events, json.dumps(dict(more, what=what)).encode() + b"\n")
         except OSError:
             pass  # the master is gone
 
-    def _bell(self) -> None:
-        """Signals ring: SIGCHLD wakes us up; TERM, from whoever means us, stops the child."""
-        self._bells = os.pipe()
-        for end in self._bells:
+    def _handle_signals(self) -> None:
+        """SIGCHLD wakes the loop up, through a pipe; SIGTERM stops the child."""
+        self._wakeup = os.pipe()
+        for end in self._wakeup:
             os.set_blocking(end, False)
-        signal.set_wakeup_fd(self._bells[1])
+        signal.set_wakeup_fd(self._wakeup[1])
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._clear(self._grace))
         for number in (signal.SIGHUP, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The application master: registers, starts the child once, keeps YARN informed, and tells how it ended."""
+"""The application master: registers, starts the child once, keeps YARN informed, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-UNUSABLE, UNTOLD = 64, 1  # exit codes: nothing could be begun; YARN could not be told the end
-WITHOUT_TOKEN = 60.0  # seconds that a ResourceManager which has just come up may not know our token
-LAST_WORD = 5.0  # seconds to leave the outcome in the staging folder
+UNUSABLE, UNREPORTED = 64, 1  # exit codes: nothing could be begun; the end could not be reported to YARN
+TOKEN_TIMEOUT = 60.0  # seconds that a ResourceManager which has just come up may not know our token
+OUTCOME_TIMEOUT = 5.0  # seconds to write the outcome into the staging folder
 # Seconds after SIGTERM in which SIGKILL follows where YARN means to end the container, for the memory it used, say: the
-# end is YARN's to tell then, not ours (yarn.nodemanager.sleep-delay-before-sigkill.ms, 250 by default).
-YARNS = 0.75
+# end is YARN's to report then, not ours (yarn.nodemanager.sleep-delay-before-sigkill.ms, 250 by default).
+SIGKILL_DELAY = 0.75
 
 
 class Master:
@@ -37,39 +37,39 @@ class Master:
     def __init__(self, spec: dict[str, Any], credentials: Credentials, logs: str) -> None:
         self.spec, self.secrets, self.logs = spec, credentials.secrets, logs
         self.rm = ResourceManager(spec["scheduler"], credentials.token(AMRM), os.environ.get("NM_HOST", ""))
-        self.beat = float(spec.get("heartbeat", 1.0))
+        self.interval = float(spec.get("heartbeat", 1.0))
         self.next_beat = 0.0
         self.keeper: Keeper | None = None
-        self.stopped = self.registered = self.worded = False
+        self.stopped = self.registered = self.outcome_written = False
         self.staging: Staging | None = None
-        self.distrusted: float | None = None
-        self.ours = 0.0  # when the end is ours to tell
-        self.complained = ""
+        self.refused_since: float | None = None
+        self.finish_after = 0.0  # not before may we report the end: YARN may be ending the container
+        self.last_logged = ""
 
     def run(self) -> int:
         """See the attempt through; this process's exit code."""
         signal.signal(signal.SIGTERM, self._on_term)
         try:
-            outcome = self._through()
+            outcome = self._execute()
         except Lost as error:
-            self._say(f"lost: {error}")
+            self._log(f"lost: {error}")
             self._clear()
-            return UNTOLD  # without a word in the staging folder: why it was given up is for YARN to say
+            return UNREPORTED  # nothing in the staging folder: YARN reports why it was given up
         except Exception as error:  # a mistake of ours must not leave the application RUNNING
             traceback.print_exc()
             self._clear()
             outcome = Outcome(ends.BROKEN, stopped=self.stopped, reason=f"the application master failed: {error!r}")
-        self._say(outcome.sentence())
+        self._log(outcome.sentence())
         return self._unregister(outcome)
 
-    def _through(self) -> Outcome:
+    def _execute(self) -> Outcome:
         """From registering to the end of all that the child has left."""
         while not self.registered:
             if self.stopped:
                 return Outcome(ends.NOT_STARTED, stopped=True, reason="it was stopped first")
             self._heartbeat()
             if not self.registered:
-                time.sleep(min(self.beat, 0.5))
+                time.sleep(min(self.interval, 0.5))
         try:
             values = Values(os.getcwd(), self.secrets)
             child = Child(self.spec, values, self.logs)
@@ -99,9 +99,9 @@ class Master:
                 return Outcome(ends.REFUSED, reason=str(error))
             except StagingError as error:
                 words = f"the staging folder cannot be used: {error}"
-                if self.stopped or error.hopeless or time.monotonic() > deadline:
+                if self.stopped or error.permanent or time.monotonic() > deadline:
                     return Outcome(ends.NOT_STARTED, reason=words)
-                self._complain(words)
+                self._log_once(words)
             self._heartbeat()
             time.sleep(0.5)
 
@@ -109,11 +109,11 @@ class Master:
         """Heartbeats until the child has ended and everything of it is gone."""
         ended: dict[str, Any] | None = None
         while True:
-            for said in keeper.news(max(0.0, self.next_beat - time.monotonic())):
-                if said["what"] == "ended":
-                    ended = said
-                elif said["what"] in ("swept", "gone"):
-                    return self._outcome(ended, child, said.get("left", []))
+            for event in keeper.events(max(0.0, self.next_beat - time.monotonic())):
+                if event["what"] == "ended":
+                    ended = event
+                elif event["what"] in ("swept", "gone"):
+                    return self._outcome(ended, child, event.get("left", []))
             if time.monotonic() >= self.next_beat:
                 self._heartbeat()
 
@@ -121,7 +121,7 @@ class Master:
         if ended is None:
             return Outcome(ends.BROKEN, stopped=self.stopped, left=left, reason="the process that kept it was killed")
         kind = ends.SIGNAL if "signal" in ended else ends.EXIT
-        code, reason = child.told(ended.get("exit"))
+        code, reason = child.result(ended.get("exit"))
         reason = ended.get("reason") or reason
         return Outcome(
             kind,
@@ -133,31 +133,31 @@ class Master:
         )
 
     def _heartbeat(self) -> None:
-        """Register, or say that we are alive, if anybody listens. Raises Lost."""
+        """Register, or send a heartbeat, where a ResourceManager answers. Raises Lost."""
         try:
             if self.registered:
                 self.rm.heartbeat()
             else:
                 self.rm.register()
                 self.registered = True
-                self._say(f"registered ({self.rm.protection})")
-            self.distrusted, self.complained = None, ""
+                self._log(f"registered ({self.rm.protection})")
+            self.refused_since, self.last_logged = None, ""
         except (Unreachable, RemoteError, WireError) as error:
-            self._complain(str(error))
-            self._check_trust(error)
-        self.next_beat = time.monotonic() + self.beat
+            self._log_once(str(error))
+            self._check_token(error)
+        self.next_beat = time.monotonic() + self.interval
 
-    def _check_trust(self, error: Exception) -> None:
+    def _check_token(self, error: Exception) -> None:
         """A ResourceManager that goes on refusing our token has given up on us."""
         if not (isinstance(error, RemoteError) and error.name == "InvalidToken"):
-            self.distrusted = None
-        elif self.distrusted is None:
-            self.distrusted = time.monotonic()
-        elif time.monotonic() - self.distrusted > WITHOUT_TOKEN:
+            self.refused_since = None
+        elif self.refused_since is None:
+            self.refused_since = time.monotonic()
+        elif time.monotonic() - self.refused_since > TOKEN_TIMEOUT:
             raise Lost(str(error))
 
     def _unregister(self, outcome: Outcome) -> int:
-        """Tell the end until it is on record; this process's exit code."""
+        """Report the end until it is on record; this process's exit code."""
         status = protocol.FAILED
         if outcome.stopped:
             status = protocol.KILLED
@@ -165,38 +165,40 @@ class Master:
             status = protocol.SUCCEEDED
         deadline = time.monotonic() + float(self.spec.get("patience", 3600.0))
         delay = 0.01
-        time.sleep(max(0.0, self.ours - time.monotonic()))
+        time.sleep(max(0.0, self.finish_after - time.monotonic()))
         try:
             while time.monotonic() < deadline:
                 try:
                     if self.rm.finish(status, outcome.diagnostics()):
                         return 0
                 except (Unreachable, RemoteError, WireError) as error:
-                    self._complain(str(error))
-                    self._leave_word(outcome)  # it may be long until anybody can be told
-                    self._check_trust(error)
+                    self._log_once(str(error))
+                    self._write_outcome(outcome)  # it may be long until a ResourceManager answers
+                    self._check_token(error)
                     if self.stopped and not self.registered:
                         break
                 time.sleep(delay)
                 delay = min(delay * 2, 0.5)
         except Lost as error:
-            self._say(f"lost: {error}")
+            self._log(f"lost: {error}")
         finally:
-            self._leave_word(outcome)
-        return UNTOLD
+            self._write_outcome(outcome)
+        return UNREPORTED
 
-    def _leave_word(self, outcome: Outcome) -> None:
+    def _write_outcome(self, outcome: Outcome) -> None:
         """Keep the outcome in the staging folder too, once: a ResourceManager forgets its applications."""
-        if self.staging is None or self.worded or outcome.kind == ends.REFUSED:  # then the word is another one's
+        if (
+            self.staging is None or self.outcome_written or outcome.kind == ends.REFUSED
+        ):  # that file is another attempt's
             return
-        deadline = time.monotonic() + LAST_WORD
-        while not self.worded:
+        deadline = time.monotonic() + OUTCOME_TIMEOUT
+        while not self.outcome_written:
             try:
                 self.staging.end(outcome.to_json())
-                self.worded = True
+                self.outcome_written = True
             except StagingError as error:
-                self._complain(f"no outcome in the staging folder: {error}")
-                if error.hopeless or time.monotonic() > deadline:
+                self._log_once(f"no outcome in the staging folder: {error}")
+                if error.permanent or time.monotonic() > deadline:
                     return
                 time.sleep(0.2)
 
@@ -204,23 +206,23 @@ class Master:
         """End everything, at once."""
         if self.keeper is not None:
             self.keeper.kill()
-            while not any(said["what"] in ("swept", "gone") for said in self.keeper.news(1.0)):
+            while not any(event["what"] in ("swept", "gone") for event in self.keeper.events(1.0)):
                 pass
 
     def _on_term(self, *_: object) -> None:
         if not self.stopped:
             self.stopped = True
-            self.ours = time.monotonic() + YARNS
+            self.finish_after = time.monotonic() + SIGKILL_DELAY
             if self.keeper is not None:
                 self.keeper.stop()
 
-    def _complain(self, words: str) -> None:
-        """Say something once, not with every heartbeat."""
-        if words != self.complained:
-            self.complained = words
-            self._say(words)
+    def _log_once(self, words: str) -> None:
+        """Log something once, not with every heartbeat."""
+        if words != self.last_logged:
+            self.last_logged = words
+            self._log(words)
 
-    def _say(self, words: str) -> None:
+    def _log(self, words: str) -> None:
         print("{} {}".format(time.strftime("%Y-%m-%d %H:%M:%S"), words), file=sys.stderr, flush=True)
 
 

@@ -103,8 +103,8 @@ class Child:
             with open(path, "wb") as file:
                 file.write(data)
 
-    def told(self, code: int | None) -> tuple[int | None, str | None]:
-        """The exit code to tell, and the line that the child has left in its reason file."""
+    def result(self, code: int | None) -> tuple[int | None, str | None]:
+        """The exit code to report, and the line that the child has left in its reason file."""
         reason = self._reason()
         if reason is None or reason != self.unfinished:
             return code, reason

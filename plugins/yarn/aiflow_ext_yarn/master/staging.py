@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 LARGEST = 1 << 20
-# What does not go away by waiting.
-HOPELESS = (
+# Waiting does not help against these.
+PERMANENT = (
     "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
     "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
 )  # fmt: skip
@@ -33,11 +33,11 @@ class Refused(Exception):
 
 
 class StagingError(Exception):
-    """The file system cannot be used; ``hopeless`` says whether waiting cannot help."""
+    """The file system cannot be used; ``permanent`` says whether waiting cannot help."""
 
-    def __init__(self, words: str, hopeless: bool = False) -> None:
+    def __init__(self, words: str, permanent: bool = False) -> None:
         super().__init__(words)
-        self.hopeless = hopeless
+        self.permanent = permanent
 
 
 class Staging:
@@ -61,7 +61,7 @@ class Staging:
         verify: bool = True,
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
-        self._who = {"delegation": delegation} if delegation else {"user.name": user} if user else {}
+        self._credentials = {"delegation": delegation} if delegation else {"user.name": user} if user else {}
         self._ca, self._verify = ca, verify
         self._nonce, self._tries = os.urandom(8).hex(), 0
         self._own: str | None = None
@@ -80,20 +80,20 @@ class Staging:
         if self._rename(self._own, STARTED):
             return
         # In this order: a folder that is removed in between must not look like a marker of ours.
-        waits, since = self._changed(self._own) is not None, self._changed(STARTED)
+        waits, since = self._modified(self._own) is not None, self._modified(STARTED)
         if waits:
             if since is None:
                 raise StagingError("the start marker could not be made, and is not there")
             raise Refused(time.strftime("its start marker is of %Y-%m-%d %H:%M:%S UTC", time.gmtime(since)))
         if since is None:
-            raise StagingError("the staging folder was removed", hopeless=True)
+            raise StagingError("the staging folder was removed", permanent=True)
         # It was ours: made by a rename whose answer was lost.
 
     def end(self, outcome: str) -> None:
-        """Leave word of the end, where the folder is still there. Raises StagingError."""
+        """Write the end down, where the folder is still there. Raises StagingError."""
         self._write(ENDED, outcome.encode())
 
-    def _changed(self, name: str) -> float | None:
+    def _modified(self, name: str) -> float | None:
         """When a file was made, in seconds since the epoch; None: there is none."""
         status, body, _ = self._ask("GET", name, "GETFILESTATUS")
         if status == 404 and _remote(body)[0] == "FileNotFoundException":
@@ -124,7 +124,7 @@ class Staging:
 
     def _ask(self, method: str, name: str, operation: str, **options: str) -> tuple[int, bytes, str | None]:
         """Ask whichever NameNode is active."""
-        query = urllib.parse.urlencode({"op": operation, **options, **self._who})
+        query = urllib.parse.urlencode({"op": operation, **options, **self._credentials})
         for _ in self._urls[1:]:
             try:
                 answer = self._request(method, f"{self._urls[0]}/{name}?{query}")
@@ -178,4 +178,4 @@ def _remote(body: bytes) -> tuple[str, str]:
 def _error(status: int, body: bytes) -> StagingError:
     name, words = _remote(body)
     said = f"{name}: {words}" if name else f"HTTP status {status}"
-    return StagingError(said, hopeless=name in HOPELESS or status == 401)
+    return StagingError(said, permanent=name in PERMANENT or status == 401)
