@@ -6,9 +6,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-import aiflow_ext as af
-from aiflow_ext.engines import CmdLineEngine
-from aiflow_ext.engines.bundle import build_bundle
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin.engines import CmdLineEngine, build_bundle
 
 
 class NohupPlatform(af.AbstractPlatform):

@@ -43,7 +43,7 @@ def test_the_lines_of_the_docs_end_what_carries_an_attempts_mark(tmp_path):
     env = {**os.environ, "AIFLOW_MARK": f"run:{tmp_path}"}
     with subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True) as process:
         try:
-            exec(shown("from aiflow_ext.engines.environment import"), {"job": SimpleNamespace(job_context=context)})
+            exec(shown("from aiflow_ext.plugin.engines import"), {"job": SimpleNamespace(job_context=context)})
             assert process.wait(10) < 0
         finally:
             process.kill()

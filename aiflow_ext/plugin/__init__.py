@@ -1,0 +1,109 @@
+"""Everything of aiflow-ext that a plugin uses: what is not here, or in a module of this package, may change any day.
+
+A plugin imports nothing else of ours: neither the rooms behind this package, nor ``aiflow_ext`` itself, which is for
+whoever writes or runs workflows. Only its tests have ``aiflow_ext.testing`` too. Everything is imported from where it
+lives when it is first used, so that a plugin pays for what it needs.
+
+What to write, with the nine methods and the optional hooks (``python -m pydoc aiflow_ext.host.specs``):
+
+    AbstractJobPlugin, AbstractPlatform, AbstractEngine    the classes that entry points lead to
+    AbstractJobGenerator, AbstractJobSubmitter             the two halves of a job plugin
+    AbstractJob (BaseJob), AbstractJobConfig (BaseJobConfig), AbstractJobHandler    what a job plugin makes and takes
+    hookimpl                                               marks the optional hooks, and those of an extension
+
+What a plugin is given:
+
+    AISubGraph, AINode, DataEdge, BaseNode    a job's nodes and the edges between them
+    ProjectDesc, JobContext                   the project; where an attempt stands in its run
+    ExecutionMode, PeriodicConfig             values of a config
+    Transition, EndedAttempt                  what an extension is told and asked about
+
+What it answers:
+
+    JobState, Lookup, AttemptEvent, Request    states, look-ups, events; what is sent
+    Problem                                    a mistake, its place and its cure
+    AiflowError and its subclasses             PlatformError, UnreachableError (no answer: asked again), ConfigError,
+                                               CodeError, SecretError, GraphError, ProjectError, DataError,
+                                               StateError, PluginError
+    Jsonable, dumps, loads, register_type      handlers, jobs and configs as JSON
+    safe_name                                  a name that every platform takes, in [a-z0-9-]
+
+In modules of their own, because not every plugin needs them:
+
+    engines       what python and cmd_line jobs need: bundle, command, variables, artifacts
+    secrets       references under ``env``: shown, and read when they are sent
+    supervised    attempts that are supervised processes of the client's machine
+    processes     ending all that an attempt has started; standard library only, for code that runs beside a job
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aiflow_ext.host.specs import hookimpl as hookimpl
+    from aiflow_ext.model.attempt import AttemptEvent as AttemptEvent
+    from aiflow_ext.model.attempt import EndedAttempt as EndedAttempt
+    from aiflow_ext.model.attempt import Lookup as Lookup
+    from aiflow_ext.model.attempt import Request as Request
+    from aiflow_ext.model.attempt import Transition as Transition
+    from aiflow_ext.model.config import AbstractJobConfig as AbstractJobConfig
+    from aiflow_ext.model.config import BaseJobConfig as BaseJobConfig
+    from aiflow_ext.model.config import PeriodicConfig as PeriodicConfig
+    from aiflow_ext.model.errors import AiflowError as AiflowError
+    from aiflow_ext.model.errors import CodeError as CodeError
+    from aiflow_ext.model.errors import ConfigError as ConfigError
+    from aiflow_ext.model.errors import DataError as DataError
+    from aiflow_ext.model.errors import GraphError as GraphError
+    from aiflow_ext.model.errors import PlatformError as PlatformError
+    from aiflow_ext.model.errors import PluginError as PluginError
+    from aiflow_ext.model.errors import Problem as Problem
+    from aiflow_ext.model.errors import ProjectError as ProjectError
+    from aiflow_ext.model.errors import SecretError as SecretError
+    from aiflow_ext.model.errors import StateError as StateError
+    from aiflow_ext.model.errors import UnreachableError as UnreachableError
+    from aiflow_ext.model.graph import AINode as AINode
+    from aiflow_ext.model.graph import AISubGraph as AISubGraph
+    from aiflow_ext.model.graph import BaseNode as BaseNode
+    from aiflow_ext.model.graph import DataEdge as DataEdge
+    from aiflow_ext.model.job import AbstractJob as AbstractJob
+    from aiflow_ext.model.job import AbstractJobHandler as AbstractJobHandler
+    from aiflow_ext.model.job import BaseJob as BaseJob
+    from aiflow_ext.model.job import JobContext as JobContext
+    from aiflow_ext.model.jsonable import Jsonable as Jsonable
+    from aiflow_ext.model.jsonable import dumps as dumps
+    from aiflow_ext.model.jsonable import loads as loads
+    from aiflow_ext.model.jsonable import register_type as register_type
+    from aiflow_ext.model.names import safe_name as safe_name
+    from aiflow_ext.model.plugin import AbstractEngine as AbstractEngine
+    from aiflow_ext.model.plugin import AbstractJobGenerator as AbstractJobGenerator
+    from aiflow_ext.model.plugin import AbstractJobPlugin as AbstractJobPlugin
+    from aiflow_ext.model.plugin import AbstractJobSubmitter as AbstractJobSubmitter
+    from aiflow_ext.model.plugin import AbstractPlatform as AbstractPlatform
+    from aiflow_ext.model.project import ProjectDesc as ProjectDesc
+    from aiflow_ext.model.states import ExecutionMode as ExecutionMode
+    from aiflow_ext.model.states import JobState as JobState
+
+_HOMES = {
+    "aiflow_ext.host.specs": ("hookimpl",),
+    "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
+    "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig"),
+    "aiflow_ext.model.errors": (
+        "AiflowError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError", "PluginError",
+        "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",
+    ),
+    "aiflow_ext.model.graph": ("AINode", "AISubGraph", "BaseNode", "DataEdge"),
+    "aiflow_ext.model.job": ("AbstractJob", "AbstractJobHandler", "BaseJob", "JobContext"),
+    "aiflow_ext.model.jsonable": ("Jsonable", "dumps", "loads", "register_type"),
+    "aiflow_ext.model.names": ("safe_name",),
+    "aiflow_ext.model.plugin": (
+        "AbstractEngine", "AbstractJobGenerator", "AbstractJobPlugin", "AbstractJobSubmitter",
+        "AbstractPlatform",
+    ),
+    "aiflow_ext.model.project": ("ProjectDesc",),
+    "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
+}  # fmt: skip
+
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+    from aiflow_ext.plugin._lazy import lazily
+
+    __all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,0 +1,46 @@
+"""What every platform needs to run python and cmd_line jobs, and an engine of one's own to pass artifacts.
+
+CmdLineEngine, PythonEngine    the two engines, for a job plugin's ``engine()``
+build_bundle, Bundle           what a job runs from: checked offline, with its archive, payload or command
+ProjectArchive, unpack         the project as an archive or a folder, content-addressed
+plan_command, one_command      a command with its names put in; several commands as one
+job_environment                the ``AIFLOW_*`` variables of an attempt
+attempt_mark                   the value of AIFLOW_MARK, which all processes of an attempt carry
+exit_script                    a shell script that records an exit code
+UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
+artifacts, edges               modules: read and write artifacts; where a node's inputs and outputs are
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from aiflow_ext.engines import CmdLineEngine as CmdLineEngine
+    from aiflow_ext.engines import PythonEngine as PythonEngine
+    from aiflow_ext.engines import artifacts as artifacts
+    from aiflow_ext.engines import edges as edges
+    from aiflow_ext.engines.archive import ProjectArchive as ProjectArchive
+    from aiflow_ext.engines.bundle import Bundle as Bundle
+    from aiflow_ext.engines.bundle import build_bundle as build_bundle
+    from aiflow_ext.engines.bundle import unpack as unpack
+    from aiflow_ext.engines.command import one_command as one_command
+    from aiflow_ext.engines.command import plan_command as plan_command
+    from aiflow_ext.engines.environment import attempt_mark as attempt_mark
+    from aiflow_ext.engines.environment import job_environment as job_environment
+    from aiflow_ext.engines.exit_script import exit_script as exit_script
+    from aiflow_ext.model.current import UNFINISHED as UNFINISHED
+
+_HOMES = {
+    "aiflow_ext.engines": ("CmdLineEngine", "PythonEngine", "artifacts", "edges"),
+    "aiflow_ext.engines.archive": ("ProjectArchive",),
+    "aiflow_ext.engines.bundle": ("Bundle", "build_bundle", "unpack"),
+    "aiflow_ext.engines.command": ("one_command", "plan_command"),
+    "aiflow_ext.engines.environment": ("attempt_mark", "job_environment"),
+    "aiflow_ext.engines.exit_script": ("exit_script",),
+    "aiflow_ext.model.current": ("UNFINISHED",),
+}  # fmt: skip
+
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+    from aiflow_ext.plugin._lazy import lazily
+
+    __all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

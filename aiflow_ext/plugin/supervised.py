@@ -1,0 +1,25 @@
+"""Attempts that are supervised processes of the client's machine: they outlive the client, their ends are recorded.
+
+The native id of such an attempt is the path of its own folder, ``job.job_context.work_folder``.
+
+    prepare_folder              make the attempt's folder, and ``work`` in it
+    supervisor_of, ProcessSpec  ``supervisor_of(native_id).hand_over(ProcessSpec(id=process_id(native_id), ...))`` starts it
+    process_id                  its id there
+    ProcessHandler              its handler
+    lookup, watch, stop         what the hooks of these names need
+    succeeded                   whether it has ended well
+    checkpoints                 the folder that all attempts of a job in a run share
+    REASON_FILE                 the file in the attempt's folder that AIFLOW_REASON_FILE is to name
+"""
+
+from aiflow_ext.supervise.attempts import REASON_FILE as REASON_FILE
+from aiflow_ext.supervise.attempts import ProcessHandler as ProcessHandler
+from aiflow_ext.supervise.attempts import checkpoints as checkpoints
+from aiflow_ext.supervise.attempts import lookup as lookup
+from aiflow_ext.supervise.attempts import prepare_folder as prepare_folder
+from aiflow_ext.supervise.attempts import process_id as process_id
+from aiflow_ext.supervise.attempts import stop as stop
+from aiflow_ext.supervise.attempts import succeeded as succeeded
+from aiflow_ext.supervise.attempts import supervisor_of as supervisor_of
+from aiflow_ext.supervise.attempts import watch as watch
+from aiflow_ext.supervise.records import ProcessSpec as ProcessSpec
