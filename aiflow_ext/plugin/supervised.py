@@ -3,8 +3,8 @@
 The native id of such an attempt is the path of its own folder, ``job.job_context.work_folder``.
 
     prepare_folder              make the attempt's folder, and ``work`` in it
-    supervisor_of, ProcessSpec  ``supervisor_of(native_id).hand_over(ProcessSpec(id=process_id(native_id), ...))`` starts it
-    process_id                  its id there
+    supervisor_of, ProcessSpec  ``supervisor_of(native_id).hand_over(ProcessSpec(...))`` starts it
+    process_id                  the ``id`` of its ProcessSpec
     ProcessHandler              its handler
     lookup, watch, stop         what the hooks of these names need
     succeeded                   whether it has ended well
