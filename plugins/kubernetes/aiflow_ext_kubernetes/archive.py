@@ -6,10 +6,8 @@ import io
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from aiflow_ext.engines.archive import ProjectArchive
-from aiflow_ext.engines.bundle import Bundle
-from aiflow_ext.model.errors import CodeError, PlatformError
-from aiflow_ext.model.job import JobContext
+from aiflow_ext.plugin import CodeError, JobContext, PlatformError
+from aiflow_ext.plugin.engines import Bundle, ProjectArchive
 from aiflow_ext_kubernetes import manifest
 
 SECRET_LIMIT = 2**20 - 2**14  # bytes: a Secret's data is at most 1 MiB (MaxSecretSize), names and keys included

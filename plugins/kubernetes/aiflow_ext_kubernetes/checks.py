@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aiflow_ext.model.errors import PlatformError, Problem
+from aiflow_ext.plugin import PlatformError, Problem
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
 from aiflow_ext_kubernetes.places import Place

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import aiflow_ext as af
-from aiflow_ext.model.jsonable import Jsonable
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import Jsonable
 from aiflow_ext_kubernetes import fields
 
 Quantity = str | int | float
@@ -191,7 +191,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
 
     def secrets(self) -> Iterator[tuple[str, str]]:
         """The cluster's Secrets that must be there, each with the key that names it."""
-        from aiflow_ext.translate.secrets import is_secret
+        from aiflow_ext.plugin.secrets import is_secret
 
         yield from ((name, "pull_secrets") for name in self.pull_secrets)
         yield from ((each.secret, "env_from") for each in self.env_from if each.secret and not each.optional)
@@ -228,7 +228,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 def env_problems(env: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the common key ``env`` on this platform."""
-    from aiflow_ext.translate.secrets import is_secret
+    from aiflow_ext.plugin.secrets import is_secret
 
     for name, value in env.items():
         yield from fields.variable_problem(name)

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import PlatformError
-from aiflow_ext.model.job import AbstractJobHandler
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
 from aiflow_ext_kubernetes import manifest, status
 from aiflow_ext_kubernetes.logs.buffers import PIECE, STREAMS
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import aiflow_ext as af
-from aiflow_ext.engines.bundle import Bundle, build_bundle
-from aiflow_ext.engines.command import one_command
-from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.model.names import safe_name
-from aiflow_ext.translate import secrets
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, Problem, safe_name, secrets
+from aiflow_ext.plugin.engines import Bundle, build_bundle, one_command
 from aiflow_ext_kubernetes import archive, manifest, places
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data

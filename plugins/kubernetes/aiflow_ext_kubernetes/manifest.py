@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.engines.environment import job_environment
-from aiflow_ext.model.errors import ConfigError
-from aiflow_ext.model.job import BaseJob, JobContext
-from aiflow_ext.model.names import safe_name
-from aiflow_ext.translate import secrets
+from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, safe_name, secrets
+from aiflow_ext.plugin.engines import job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aiflow_ext.model.job import BaseJob
+from aiflow_ext.plugin import BaseJob
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 
 

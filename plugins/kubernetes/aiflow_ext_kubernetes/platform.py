@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aiflow_ext import AbstractPlatform
+from aiflow_ext.plugin import AbstractPlatform
 
 
 class KubernetesPlatform(AbstractPlatform):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aiflow_ext import AbstractEngine
-from aiflow_ext.engines import PythonEngine
+from aiflow_ext.plugin import AbstractEngine
+from aiflow_ext.plugin.engines import PythonEngine
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
 
 

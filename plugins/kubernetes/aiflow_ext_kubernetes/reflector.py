@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.plugin import UnreachableError
 from aiflow_ext_kubernetes import manifest, status
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from aiflow_ext.engines.bundle import Bundle
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import Bundle
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
 from aiflow_ext_kubernetes.places import Place

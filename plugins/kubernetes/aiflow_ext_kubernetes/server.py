@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext_kubernetes.places import Place
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"

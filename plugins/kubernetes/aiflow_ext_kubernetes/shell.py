@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 
-from aiflow_ext.model.current import UNFINISHED
+from aiflow_ext.plugin.engines import UNFINISHED
 
 # $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. The last
 # ones of stdout and stderr are marks too: who has read them need not ask for more. stderr

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.current import UNFINISHED
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AttemptEvent, JobState
+from aiflow_ext.plugin.engines import UNFINISHED
 from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.template import CONTAINER
 

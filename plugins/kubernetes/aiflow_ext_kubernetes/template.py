@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.plugin import ConfigError, Problem
 
 CONTAINER = "job"
 _MERGE_KEYS = {

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.handler import EOF_WITHIN
 from aiflow_ext_kubernetes.informer import Informer

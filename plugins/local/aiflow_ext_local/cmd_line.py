@@ -6,9 +6,8 @@ import functools
 import os
 import re
 
-from aiflow_ext import AbstractEngine
-from aiflow_ext.engines import CmdLineEngine
-from aiflow_ext.engines.command import one_command
+from aiflow_ext.plugin import AbstractEngine
+from aiflow_ext.plugin.engines import CmdLineEngine, one_command
 from aiflow_ext_local.jobs import LocalJob, LocalJobPlugin
 
 

@@ -9,12 +9,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import aiflow_ext as af
-from aiflow_ext.engines.bundle import Bundle, build_bundle, unpack
-from aiflow_ext.engines.environment import attempt_mark, job_environment
-from aiflow_ext.model.errors import ConfigError, PlatformError
-from aiflow_ext.supervise import ProcessSpec, attempts
-from aiflow_ext.translate import secrets
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, PlatformError, secrets
+from aiflow_ext.plugin import supervised as attempts
+from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, job_environment, unpack
+from aiflow_ext.plugin.supervised import ProcessSpec
 from aiflow_ext_local.platform import LocalPlatform
 
 INHERITED = "the client's environment"

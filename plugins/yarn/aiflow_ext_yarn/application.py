@@ -6,10 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.errors import PlatformError
-from aiflow_ext.model.jsonable import Jsonable
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.cluster import Cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiflow_ext.model.errors import Problem
+from aiflow_ext.plugin import Problem
 from aiflow_ext_yarn.config import YarnJobConfig
 
 

@@ -7,8 +7,7 @@ import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.plugin import ConfigError, Jsonable, Problem
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.hadoop import HadoopConf, hadoop_conf
 

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Iterator
 
-from aiflow_ext.model.errors import AiflowError, PlatformError, Problem
+from aiflow_ext.plugin import AiflowError, PlatformError, Problem
 from aiflow_ext_yarn import known
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster, cluster_of

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import aiflow_ext as af
+import aiflow_ext.plugin as af
 from aiflow_ext_yarn.layout import RESERVED
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[kmgt])(i?)b?", re.IGNORECASE)

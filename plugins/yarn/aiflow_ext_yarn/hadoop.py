@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.plugin import ConfigError
 
 FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xml")
 _REFERENCE = re.compile(r"\$\{([^{}$]+)\}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from aiflow_ext.model.job import AbstractJobHandler
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AbstractJobHandler, JobState
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.http import Unreachable

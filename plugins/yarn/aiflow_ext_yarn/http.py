@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext_yarn.cluster import Cluster
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiflow_ext as af
-from aiflow_ext.engines.bundle import Bundle
-from aiflow_ext.model.errors import ConfigError
-from aiflow_ext.model.names import safe_name
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, safe_name
+from aiflow_ext.plugin.engines import Bundle
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.config import YarnJobConfig
@@ -78,7 +77,7 @@ class YarnJob(af.AbstractJob):
     def argv(self) -> list[Value]:
         """The job's argument vector, as the application master takes it."""
         if not self.bundle.needs_runner:
-            from aiflow_ext.engines.command import one_command
+            from aiflow_ext.plugin.engines import one_command
 
             return list(one_command(self.bundle.command()))
         python = self.python()

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiflow_ext as af
-from aiflow_ext.model.errors import Problem
-from aiflow_ext.translate import secrets
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import Problem, secrets
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import ARCHIVES
 

@@ -7,10 +7,8 @@ import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiflow_ext as af
-from aiflow_ext.model.attempt import Lookup
-from aiflow_ext.model.errors import PlatformError
-from aiflow_ext.translate import secrets
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import Lookup, PlatformError, secrets
 from aiflow_ext_yarn import known, master, poll_hints, request, tokens
 from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.capacity import too_large

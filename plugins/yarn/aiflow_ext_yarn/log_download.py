@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.application import Application
 
 _slots = threading.BoundedSemaphore(4)  # logs of so many attempts at once

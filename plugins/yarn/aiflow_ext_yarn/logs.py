@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Response, Unreachable
 

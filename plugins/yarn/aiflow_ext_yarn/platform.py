@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiflow_ext import AbstractPlatform
+from aiflow_ext.plugin import AbstractPlatform
 
 
 class YarnPlatform(AbstractPlatform):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-import aiflow_ext as af
-from aiflow_ext.engines.bundle import build_bundle
-from aiflow_ext.model.errors import ConfigError, Problem
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, Problem
+from aiflow_ext.plugin.engines import build_bundle
 from aiflow_ext_yarn import known, request
 from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aiflow_ext.engines.environment import attempt_mark, job_environment
-from aiflow_ext.model.current import UNFINISHED
-from aiflow_ext.translate.secrets import is_secret, plain
+from aiflow_ext.plugin.engines import UNFINISHED, attempt_mark, job_environment
+from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, REASON, SPEC_FILE, WORK

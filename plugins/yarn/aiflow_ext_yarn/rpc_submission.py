@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Unreachable

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext_yarn.master import outcome
 
 Json = dict[str, Any]

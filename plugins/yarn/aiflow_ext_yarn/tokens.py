@@ -10,7 +10,7 @@ import binascii
 import socket
 from urllib.parse import urlsplit
 
-from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
 
 HDFS = "HDFS_DELEGATION_TOKEN"
 

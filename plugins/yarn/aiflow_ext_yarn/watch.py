@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 
-from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.states import JobState
+from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext_yarn import known, poll_hints
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.log_download import start_download

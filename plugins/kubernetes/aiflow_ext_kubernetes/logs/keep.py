@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.plugin import PlatformError
 from aiflow_ext_kubernetes.logs.buffers import STREAMS
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.places import Place

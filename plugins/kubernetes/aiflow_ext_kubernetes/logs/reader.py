@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.plugin import UnreachableError
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger

@@ -9,7 +9,7 @@ import zipfile
 from importlib import resources
 
 MODULES = ("__init__", "credentials", "keeper", "main", "outcome", "protocol", "rpc", "sasl", "spec", "staging", "wire")
-SHARED = ("kernel", "proc", "sweep")
+SHARED = {"aiflow_ext.plugin": ("processes",), "aiflow_ext.supervise": ("kernel", "proc", "sweep")}
 MAIN = "import sys\nfrom aiflow_ext_yarn.master.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
@@ -19,10 +19,10 @@ def build() -> bytes:
     files = {
         "__main__.py": MAIN,
         "aiflow_ext/__init__.py": "",
-        "aiflow_ext/supervise/__init__.py": "",
+        **{f"{package.replace('.', '/')}/__init__.py": "" for package in SHARED},
         "aiflow_ext_yarn/__init__.py": "",
     }
-    for package, modules in (("aiflow_ext_yarn.master", MODULES), ("aiflow_ext.supervise", SHARED)):
+    for package, modules in {"aiflow_ext_yarn.master": MODULES, **SHARED}.items():
         for module in modules:
             source = resources.files(package).joinpath(f"{module}.py").read_text(encoding="utf-8")
             files[f"{package.replace('.', '/')}/{module}.py"] = _plain(source)

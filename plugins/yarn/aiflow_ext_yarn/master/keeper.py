@@ -16,8 +16,7 @@ import sys
 import time
 import traceback
 
-from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.sweep import Sweep, sweep
+from aiflow_ext.plugin.processes import Sweep, proc, sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
