@@ -281,14 +281,15 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
     if os.path.isdir(run) and not os.path.exists(os.path.join(run, FILE)):  # else it is a run's own folder
         from aiflow_ext.run.plan import make_plan
 
-        plan = make_plan(run, workflow=workflow)
-        states = dict.fromkeys(plan.jobs, JobState.INIT)
+        plan = make_plan(run, workflow=workflow, only=())  # a drawing needs no plugin
+        states = dict.fromkeys(plan.names, JobState.INIT)
     else:
         observed = observe(run, project)
         observed.refresh()
         plan = observed.plan
         states = {name: job.state for name, job in observed.record.jobs.items()}
     edges = [edge for job in plan.jobs.values() for edge in job.edges]
+    edges += [edge for job in plan.left_out.values() for edge in job.edges]
     if as_json:
         shown: list[dict[str, Any]] = [
             {"source": edge.source, "target": edge.target, "when": edge.when, "data": edge.data} for edge in edges

@@ -95,11 +95,11 @@ def _other_properties(store: Store, plan: Plan, name: str, used: Sequence[Input]
     """A property that two jobs share in the workflow, and had with different values in the runs that are read."""
     seen: dict[tuple[str, str], tuple[Any, Source]] = {}
     for source in dict.fromkeys(each for given in used for each in (given.source, *given.behind)):
-        planned = plan.jobs.get(source.job)
-        if planned is None:
+        settings = plan.settings(source.job)
+        if settings is None:
             continue
         then = _properties(store, source)
-        for key, value in _mapping(planned.settings.get("properties")).items():
+        for key, value in _mapping(settings.get("properties")).items():
             if key not in then:
                 continue
             before, other = seen.setdefault((key, repr(value)), (then[key], source))

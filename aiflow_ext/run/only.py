@@ -32,7 +32,7 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
     problems: list[Problem] = []
     for name in only:
         if name not in plan.jobs:
-            hint = near(name, plan.jobs) or f"its jobs are {listed(plan.jobs)}"
+            hint = near(name, plan.names) or f"its jobs are {listed(plan.names)}"
             problems.append(Problem(f"the workflow has no job {name!r}", f"--only {name}", hint))
     if problems:
         raise ConfigError(problems=problems)

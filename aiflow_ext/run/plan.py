@@ -22,11 +22,13 @@ from aiflow_ext.model.graph import AIGraph, AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.generate import fill_in, generate_job
 from aiflow_ext.translate.blocks import check_blocks
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
 from aiflow_ext.translate.collector import paused
+from aiflow_ext.translate.common import common_values
 from aiflow_ext.translate.config import (
     Structurer,
     WorkflowConfig,
@@ -99,8 +101,20 @@ class PlannedJob:
         return self.where(*paths[0] if len(paths) == 1 else ())
 
 
+class LeftOut:
+    """One job of a workflow that is not to be sent: neither its plugin nor anything of this machine is needed."""
+
+    def __init__(self, sub_graph: AISubGraph, edges: Sequence[JobEdge], layer: Layer) -> None:
+        self.sub_graph, self.edges, self.settings = sub_graph, tuple(edges), layer.value
+
+
 class Plan:
-    """A project's workflow, checked, split, and with a job plugin for every job."""
+    """A project's workflow, checked, split, and with a job plugin for every job that is to be sent.
+
+    Attributes:
+        jobs: the jobs that are to be sent, by name.
+        left_out: the others, by name; empty in the plan of a run.
+    """
 
     def __init__(
         self,
@@ -110,20 +124,37 @@ class Plan:
         jobs: Mapping[str, PlannedJob],
         given: Mapping[str, str] | None = None,
         extensions: ExtensionSettings | None = None,
+        left_out: Mapping[str, LeftOut] | None = None,
     ) -> None:
         self.desc, self.host, self.workflow = desc, host, workflow
         self.extensions = extensions or ExtensionSettings()
         self.jobs: dict[str, PlannedJob] = {}
+        self.left_out = dict(left_out or {})
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
         self._source: dict[str, tuple[str, str]] = {}
         for job in jobs.values():
             self.add(job)
+        for name, other in self.left_out.items():
+            self._note_nodes(name, other.sub_graph)
 
     def add(self, job: PlannedJob) -> None:
         """Have this job in the plan too."""
         self.jobs[job.name] = job
-        for node in job.sub_graph.nodes:
-            self._source[str(node.instance_id)] = job.name, str(node.name)
+        self._note_nodes(job.name, job.sub_graph)
+
+    def _note_nodes(self, job: str, sub_graph: AISubGraph) -> None:
+        for node in sub_graph.nodes:
+            self._source[str(node.instance_id)] = job, str(node.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all jobs of the workflow."""
+        return [*self.jobs, *self.left_out]
+
+    def settings(self, job: str) -> Mapping[str, Any] | None:
+        """The config of one of all jobs as it was written; None where the workflow has no such job."""
+        found = self.jobs.get(job) or self.left_out.get(job)
+        return None if found is None else found.settings
 
     def source(self, node_id: str) -> tuple[str, str]:
         """The job that holds a node, and the node's name in it."""
@@ -191,6 +222,7 @@ def make_plan(
     sets: Sequence[str] = (),
     params: Sequence[str] = (),
     workflow: str | None = None,
+    only: Collection[str] | None = None,
     sent: Callable[[PlannedJob], object] = lambda job: True,
 ) -> Plan:
     """Plan the workflow of a project.
@@ -200,7 +232,10 @@ def make_plan(
         sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
         params: ``NAME=VALUE``, as the command line's ``-p``.
         workflow: which workflow, where workflow.py has several.
-        sent: whether a job is to be sent: the secrets of others are not asked for. All by default.
+        only: the jobs that are to be sent, by name; None for all. Of the others only what they have in common with
+            every job is checked: their plugins are not looked for.
+        sent: whether one of these is to be sent, where its typed config tells: others are not generated, and their
+            secrets not asked for. All by default.
 
     Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
     missing or broken.
@@ -226,7 +261,7 @@ def make_plan(
     if wrong or config is None:
         raise ConfigError(problems=gathered(problems + wrong))
     with paused():
-        return _planned(project, config, graph, problems, sent)
+        return _planned(project, config, graph, problems, only, sent)
 
 
 def _configured(
@@ -259,6 +294,7 @@ def _planned(
     config: WorkflowConfig,
     graph: AIGraph,
     problems: list[Problem],
+    only: Collection[str] | None,
     sent: Callable[[PlannedJob], object],
 ) -> Plan:
     host = PluginHost(*_policy(project))
@@ -275,11 +311,13 @@ def _planned(
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
     on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
     problems += check_blocks(config, on, lambda: _platforms(host))
-    wanted = {name: pair for name, pair in chosen.items() if pair is not None}
+    wanted = {name: pair for name, pair in chosen.items() if pair is not None and (only is None or name in only)}
     resolved, missing = _resolve_all(host, wanted, layers, defaults)
     upstream = parts.upstream()
-    jobs = {}
+    jobs, left_out = {}, {}
     for name, sub_graph in parts.sub_graphs.items():
+        if only is not None and name not in only:
+            left_out[name] = LeftOut(sub_graph, upstream[name], layers[name])
         if name in resolved:
             typed = structurer.structure(resolved[name].config_type, layers[name], problems)
             if typed is not None:
@@ -288,9 +326,10 @@ def _planned(
                                         defaults[name], layers[name], _opened(graph, name))  # fmt: skip
         elif chosen[name] is not None:
             check_common(layers[name], problems)
-    problems += check_streams(graph, {name: job.config.exec_mode for name, job in jobs.items()})
+    modes = {name: common_values(layers[name])[0].get("exec_mode", ExecutionMode.BATCH) for name in left_out}
+    problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
-    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions)
+    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out)
     unending(_try_generate, plan, sent)
     return plan
 
@@ -356,16 +395,15 @@ def _platforms(host: PluginHost) -> set[str]:
 
 
 def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
-    """Generate every job once, so that what a plugin cannot run is told before anything starts, as are the secrets
-    that those which are to be ``sent`` lack."""
+    """Generate every job that is to be ``sent`` once, so that what a plugin cannot run is told before anything starts,
+    as are the secrets that it lacks."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
-    for job in plan.jobs.values():
+    for job in filter(sent, plan.jobs.values()):
         try:
             made = generate(plan, job)
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
-            if sent(job):
-                read_secrets(job)
+            read_secrets(job)
         except AiflowError as error:
             job.locate(error)
             for problem in error.problems:

@@ -28,15 +28,10 @@ def render(
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """One record a job: job, platform, engine, kind and content of its request."""
-    check_lists(only=only)
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
-    for name in only:
-        if name not in plan.jobs:
-            hint = near(name, plan.jobs) or f"the jobs are {listed(plan.jobs)}"
-            raise ConfigError(f"the workflow has no job {name!r}", hint=hint)
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
-    return [job for job in found if not only or job["job"] in only]
+    return found
 
 
 def permissions(
@@ -48,13 +43,23 @@ def permissions(
     only: Sequence[str] = (),
 ) -> dict[str, str]:
     """What each platform's administrator must allow for a run, in the platform's own words; by platform. Offline."""
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
     by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
-    for name, planned in plan.jobs.items():
-        if not only or name in only:
-            by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
+    for planned in plan.jobs.values():
+        by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
     told = {cls.platform(): getattr(cls, "permissions", lambda jobs: None)(jobs) for cls, jobs in by_platform.items()}
     return {platform: text for platform, text in told.items() if text}
+
+
+def _plan_of(folder: str | os.PathLike[str], only: Sequence[str], **options: Any) -> Plan:
+    """The plan of these jobs, or of all where none is named."""
+    check_lists(only=only)
+    plan = make_plan(folder, only=only or None, **options)
+    for name in only:
+        if name not in plan.jobs:
+            hint = near(name, plan.names) or f"the jobs are {listed(plan.names)}"
+            raise ConfigError(f"the workflow has no job {name!r}", hint=hint)
+    return plan
 
 
 def rendered(plan: Plan) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def prepare(
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
     check_lists(only=only)
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, sent=lambda job: not only or job.name in only)
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
     run_id = new_run_id(plan.workflow)

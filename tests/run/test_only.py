@@ -166,3 +166,45 @@ def test_a_run_is_not_resumed_where_what_it_reads_of_an_earlier_one_is_gone(seed
     assert done.returncode == 3
     assert "what job 'evaluate' reads of an earlier run is gone" in done.stderr
     assert json.loads(cli("status", "latest", "--json").stdout)["jobs"][0]["attempts"] == []
+
+
+def test_a_job_alone_needs_nothing_that_other_jobs_need_of_this_machine(project, cli):
+    """Neither the plugins of the others, nor what those look for while they generate a job."""
+    broken = """
+        import aiflow_ext as af
+        from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+        class Far(af.AbstractPlatform):
+            @staticmethod
+            def platform(): return "far"
+
+        class FarPlugin(LocalCmdLineJobPlugin):
+            def platform(self): return Far
+            def generate(self, sub_graph, project_desc): raise OSError("no kubeconfig")
+
+        af.register_job_plugin(FarPlugin())
+    """
+    body = """
+        with af.job("missing"): one = af.cmd("echo 1 > {out}", out=af.output("1"))
+        with af.job("raises"): af.cmd("true")
+        with af.job("job"): af.cmd("echo alone")
+        with af.job("reads"): af.cmd("cat {one}", one=one)
+    """
+    config = (
+        '"*": {platform: local, engine: cmd_line}\nmissing: {platform: nowhere}\nraises: {platform: far, retries: 1}\n'
+    )
+    project.jobs(body, config).write(steps_py=broken)
+    for command in (["run", project.root, "--only", "job"], ["render", project.root, "job"], ["graph", project.root]):
+        done = cli(*command)
+        assert done.returncode == 0, done.stderr
+    # What such a job reads of them is still looked for, and their mistakes are still told.
+    reads = cli("run", project.root, "--only", "reads")
+    assert "job 'missing' has not finished in any earlier run" in reads.stderr
+    unknown = cli("run", project.root, "--only", "mising")
+    assert "did you mean 'missing'?" in unknown.stderr
+    assert cli("run", project.root, "--only", "missing").returncode == 4
+    assert "no kubeconfig" in cli("run", project.root, "--only", "raises").stderr
+    project.jobs(body, config.replace("retries: 1", "retries: often"))
+    mistaken = cli("run", project.root, "--only", "job")
+    assert mistaken.returncode == 3
+    assert "'retries' must be" in mistaken.stderr

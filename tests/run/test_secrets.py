@@ -116,6 +116,7 @@ def test_a_job_alone_asks_for_its_own_secrets(project, cli, cli_env):
             done = cli(*command, env=env)
             assert done.returncode == code, done.stderr
             assert ("env:THE_TOKEN" in done.stderr) == bool(code)
+    assert cli("graph", project.root, env=env).returncode == 0  # sends nothing
 
 
 def test_a_schedule_asks_for_the_secrets_of_the_jobs_that_it_fires(project, monkeypatch):
