@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,16 @@ def text_of(thing: object) -> str:
 def named(error: BaseException) -> str:
     """An exception with the name of its type."""
     return f"{type(error).__name__}: {text_of(error)}"
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """``path`` as errors show it: relative to the current folder where that is shorter, otherwise as it is."""
+    given = os.fspath(path)
+    try:
+        relative = os.path.relpath(given)
+    except (OSError, ValueError):
+        return given
+    return relative if len(relative) < len(given) else given
 
 
 class AiflowError(Exception):

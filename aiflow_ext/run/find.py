@@ -12,6 +12,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.store import FILE, Store
+from aiflow_ext.translate.project_root import project_root
 from aiflow_ext.translate.state import state_folder
 
 _log = logging.getLogger("aiflow_ext")
@@ -149,9 +150,7 @@ def stores(project: str | None = None) -> list[Store]:
 
 def _folders(project: str | None) -> list[Path]:
     if project is not None:
-        from aiflow_ext.translate.project import load_project
-
-        return [state_folder(load_project(project).desc.root)]
+        return [state_folder(project_root(project))]
     found: dict[tuple[int, int], Path] = {}  # by device and inode: a folder may be known by several paths
     for folder in [*_here(), *known_states()]:
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from aiflow_ext.model.graph import AISubGraph, OutputFile
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
-from aiflow_ext.translate.project import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML
+from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML
 
 _log = logging.getLogger("aiflow_ext")
 WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or the project's own three alone

@@ -10,13 +10,12 @@ from typing import Any
 
 import attrs
 
-from aiflow_ext.model.errors import ConfigError, Problem, ProjectError
+from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML, project_root
 from aiflow_ext.translate.state import state_folder
 from aiflow_ext.translate.structure import structure
-from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml, shown
-
-PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY = "project.yaml", "workflow.yaml", "workflow.py"
+from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
 
 
 @attrs.frozen
@@ -89,7 +88,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
 
     Raises ProjectError where there is no project, ConfigError with everything that is wrong in project.yaml.
     """
-    root = _root(folder)
+    root = project_root(folder)
     found: list[Problem] = []
     file = root / PROJECT_YAML
     source = read_yaml(file, found) if os.path.lexists(file) else None
@@ -113,54 +112,6 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     jobs = root / WORKFLOW_YAML
     jobs_file = jobs if os.path.lexists(jobs) else None
     return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions)
-
-
-def _root(folder: str | os.PathLike[str]) -> Path:
-    path = Path(folder)
-    if path.name in (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY) and path.is_file():
-        path = path.parent
-    where = shown(path)
-    if not path.exists():
-        raise ProjectError("there is no such folder", where=where, hint=_neighbours(path))
-    if not path.is_dir():
-        raise ProjectError(
-            "this is a file, not a project's folder", where=where, hint=f"name the folder that holds {WORKFLOW_PY}"
-        )
-    if not (path / WORKFLOW_PY).is_file():
-        raise ProjectError(
-            f"this folder has no {WORKFLOW_PY}",
-            where=where,
-            hint=_inside(path)
-            or "write one, with @af.workflow on the function that builds the graph, or name another folder",
-        )
-    for right in (PROJECT_YAML, WORKFLOW_YAML):
-        wrong = path / right.replace(".yaml", ".yml")
-        if wrong.is_file() and not (path / right).is_file():
-            raise ProjectError(
-                f"this file is called {right}",
-                where=shown(wrong),
-                hint=f"rename it: mv {shown(wrong)} {shown(path / right)}",
-            )
-    return Path(os.path.realpath(path))
-
-
-def _neighbours(path: Path) -> str | None:
-    """Which project may have been meant by a name that is not there."""
-    from aiflow_ext.translate.check import near
-
-    try:
-        names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
-    except OSError:
-        return "check the path"
-    return near(path.name, names) or "check the path"
-
-
-def _inside(path: Path) -> str | None:
-    try:
-        found = sorted(each.name for each in path.iterdir() if (each / WORKFLOW_PY).is_file())
-    except OSError:
-        return None
-    return f"name one of the projects in it: {', '.join(found[:5])}" if found else None
 
 
 def _settings(source: Located | None, problems: list[Problem]) -> Settings:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import yaml
 
-from aiflow_ext.model.errors import ConfigError, Problem
+from aiflow_ext.model.errors import ConfigError, Problem, shown_path
 
 # Deeper than any config; PyYAML's C composer overflows the stack on text made to be deep.
 MAX_DEPTH = 100
@@ -80,23 +80,13 @@ class Located:
         return Located(self.value[key], self.mark.nearest((key,)), self.file)
 
 
-def shown(path: str | os.PathLike[str]) -> str:
-    """``path`` relative to the current folder where that is shorter, otherwise as it is."""
-    given = os.fspath(path)
-    try:
-        relative = os.path.relpath(given)
-    except (OSError, ValueError):
-        return given
-    return relative if len(relative) < len(given) else given
-
-
 def read_yaml(path: str | os.PathLike[str], problems: list[Problem] | None = None) -> Located:
     """The mapping that the file holds; an empty file is an empty mapping.
 
     Raises ConfigError with every mistake. Where ``problems`` is given, mistakes that leave something readable
     (a key given twice, a tag) are appended to it instead.
     """
-    file = shown(path)
+    file = shown_path(path)
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -122,6 +122,20 @@ def test_a_run_is_stopped_with_no_driver_alive(gated, cli, cli_env, nothing_left
     nothing_left()
 
 
+def test_a_run_is_looked_at_and_stopped_whatever_its_projects_files_say_now(gated, cli, cli_env, nothing_left):
+    run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_for(gated, "slow")
+    (gated.root / "project.yaml").write_text("nam: [")
+    (gated.root / "workflow.yaml").write_text("- no mapping")
+    assert status(cli, gated)[1] == {"slow": "RUNNING", "next": "INIT"}
+    assert cli("runs", "--project", gated.root).returncode == 0
+    done = cli("stop", "latest", "--project", gated.root, "--grace", "1")
+    assert done.returncode == 0, done.stderr
+    assert run.wait(30) == 7
+    assert status(cli, gated)[1]["slow"] == "STOPPED"
+    nothing_left()
+
+
 def test_one_job_is_stopped_and_the_others_go_on(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")

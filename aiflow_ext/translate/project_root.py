@@ -1,0 +1,64 @@
+"""Which folder is a project's: told by the files in it, none of which is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aiflow_ext.model.errors import ProjectError, shown_path
+
+PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY = "project.yaml", "workflow.yaml", "workflow.py"
+
+
+def project_root(folder: str | os.PathLike[str]) -> Path:
+    """The folder of the project in ``folder``, absolute and without symbolic links; one of its own files stands for it.
+
+    Nothing in it is read, so that a run can be looked at and stopped whatever its project.yaml says now.
+
+    Raises ProjectError where there is no project.
+    """
+    path = Path(folder)
+    if path.name in (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY) and path.is_file():
+        path = path.parent
+    where = shown_path(path)
+    if not path.exists():
+        raise ProjectError("there is no such folder", where=where, hint=_neighbours(path))
+    if not path.is_dir():
+        raise ProjectError(
+            "this is a file, not a project's folder", where=where, hint=f"name the folder that holds {WORKFLOW_PY}"
+        )
+    if not (path / WORKFLOW_PY).is_file():
+        raise ProjectError(
+            f"this folder has no {WORKFLOW_PY}",
+            where=where,
+            hint=_inside(path)
+            or "write one, with @af.workflow on the function that builds the graph, or name another folder",
+        )
+    for right in (PROJECT_YAML, WORKFLOW_YAML):
+        wrong = path / right.replace(".yaml", ".yml")
+        if wrong.is_file() and not (path / right).is_file():
+            raise ProjectError(
+                f"this file is called {right}",
+                where=shown_path(wrong),
+                hint=f"rename it: mv {shown_path(wrong)} {shown_path(path / right)}",
+            )
+    return Path(os.path.realpath(path))
+
+
+def _neighbours(path: Path) -> str | None:
+    """Which project may have been meant by a name that is not there."""
+    from aiflow_ext.translate.check import near
+
+    try:
+        names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
+    except OSError:
+        return "check the path"
+    return near(path.name, names) or "check the path"
+
+
+def _inside(path: Path) -> str | None:
+    try:
+        found = sorted(each.name for each in path.iterdir() if (each / WORKFLOW_PY).is_file())
+    except OSError:
+        return None
+    return f"name one of the projects in it: {', '.join(found[:5])}" if found else None
