@@ -27,7 +27,7 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
                 )
             )
     told = (largest.get("resourceInformations") or {}).get("resourceInformation")
-    if not config.resources or told is None:  # before Hadoop 3.1 it does not say
+    if not config.resources or told is None:  # before Hadoop 3.1 it is not reported
         return found
     others = {str(each["name"]): int(each["value"]) for each in told if each["name"] not in ("memory-mb", "vcores")}
     for name, wanted in config.resources.items():

@@ -65,7 +65,7 @@ def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Proble
 
 
 def _scheduler(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
-    """Whether application masters are told the port at which they are awaited; hosts may have several names."""
+    """Whether application masters get the port of the scheduler; hosts are not compared: they have several names."""
     said = rm.setting("yarn.resourcemanager.scheduler.address") or ""
     port, ours = said.rpartition(":")[2], rm.cluster.schedulers
     if port.isdigit() and all(each.rpartition(":")[2] != port for each in ours):

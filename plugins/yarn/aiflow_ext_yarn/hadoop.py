@@ -138,7 +138,7 @@ class HadoopConf:
 
 
 def _address(said: str, host: str, port: int) -> str | None:
-    """``host:port`` of what a file says; a wildcard or nothing gives way to ``host``."""
+    """``host:port`` of a configured address; ``host`` replaces a wildcard or a missing one."""
     name, _, number = said.rpartition(":") if ":" in said else (said, "", "")
     if name in _ANY:
         name = host

@@ -126,8 +126,7 @@ class Http:
         cookie = _cookies.get((os.getpid(), host)) if self.cluster.kerberos else None
         sent = {**headers, **({"Cookie": cookie} if cookie else {})}
         timeout = urllib3.Timeout(connect=CONNECT, read=read)
-        # A request that was never heard may be sent again; what was heard and not answered, only where it changes
-        # nothing.
+        # A request that did not arrive may be sent again; one that arrived and was not answered, only if it is a GET.
         reread = 1 if read >= READ else 0
         again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
                               allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip

@@ -67,7 +67,9 @@ class YarnJob(af.AbstractJob):
     def reachable(self, url: str) -> str:
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
         parts = urlsplit(url)
-        if parts.scheme == "webhdfs" and self.cluster.kerberos:  # a token says who it is, and is to say it alone
+        if (
+            parts.scheme == "webhdfs" and self.cluster.kerberos
+        ):  # the token identifies the user, and no name may stand beside it
             return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         if parts.scheme != "hdfs":
             return url
@@ -86,7 +88,7 @@ class YarnJob(af.AbstractJob):
         return [{"path": python} if inside else python, {"path": runner}, {"path": PAYLOAD}]
 
     def python(self) -> str:
-        """The interpreter on the nodes, as a shell's word. Raises ConfigError for what no shell takes as it is."""
+        """The interpreter on the nodes. Raises ConfigError for a path that a shell would not take as it is."""
         python = self.config.python or "python3"
         if not _PLAIN_PATH.fullmatch(python):
             raise ConfigError(
@@ -109,7 +111,7 @@ class YarnJob(af.AbstractJob):
         return Path(self.bundle.project.root, Path(source).expanduser())
 
     def stamp(self, path: Path) -> str:
-        """What tells two states of a local file apart, in a name."""
+        """A digest of a local file's path, size and time of change, for a name."""
         stat = path.stat()
         return hashlib.sha256(
             f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")

@@ -18,7 +18,7 @@ from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Response, Unreachable
 
 STREAMS = ("stdout", "stderr")
-SILENT = 10.0  # seconds: a history server whose ResourceManager is away says nothing for minutes
+SILENT = 10.0  # seconds: a history server whose ResourceManager is down does not answer for minutes
 PIECE = 1 << 20  # bytes of a log that are read at once
 _LENGTH = re.compile(rb"^LogLength:\s*(\d+)\s*$", re.MULTILINE)
 _CONTENTS = re.compile(rb"^(?:LogContents:|Log Contents:)\r?\n", re.MULTILINE)

@@ -42,7 +42,7 @@ class Staged:
         archive: whether it is unpacked.
         once: sent once a run; else it belongs to the attempt.
         source: where its content comes from: a local path, or the bytes.
-        shown: what a render says of its content.
+        shown: how render describes its content.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
 
 
 def master_digest() -> str:
-    """Which application master is sent."""
+    """A digest of the application master that is sent."""
     import hashlib
 
     return hashlib.sha256(master.archive()).hexdigest()[:16]
@@ -165,7 +165,7 @@ def _local_resource(job: YarnJob, staged: Staged) -> Json:
 
 
 def _spec(job: YarnJob, native_id: str) -> Json:
-    """What the application master is told: its interface, version 1."""
+    """The specification for the application master, version 1."""
     cluster, context = job.cluster, job.context
     kept, context.native_id = context.native_id, native_id
     try:
@@ -209,7 +209,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
 
 
 def _fsspec(job: YarnJob) -> Json:
-    """What fsspec's WebHDFS needs to be told besides a URL, as variables that fsspec reads."""
+    """The configuration that fsspec's WebHDFS needs besides a URL, as variables that fsspec reads."""
     cluster = job.cluster
     if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
         return {}

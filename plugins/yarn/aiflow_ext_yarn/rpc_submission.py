@@ -1,6 +1,6 @@
-"""A submission by Hadoop RPC, for what the REST API has no word for: a container's resources besides memory and cores.
+"""A submission by Hadoop RPC, for what the REST API does not support: a container's resources besides memory and cores.
 
-The ResourceManager's REST API takes them and drops them in silence (``RMWebAppUtil``, up to Hadoop 3.4.3 at least). The
+The ResourceManager's REST API accepts them and silently drops them (``RMWebAppUtil``, up to Hadoop 3.4.3 at least). The
 same request goes as ``ApplicationClientProtocol.submitApplication`` then. Field numbers are those of Hadoop's
 ``yarn_protos.proto`` and ``yarn_service_protos.proto``; credentials are written as ``Credentials`` reads them.
 """

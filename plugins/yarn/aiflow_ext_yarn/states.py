@@ -165,13 +165,13 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
 
 
 def _exit_code(diagnostics: str) -> int | None:
-    """The exit status in YARN's own words on a container; None where there is none."""
+    """A container's exit status in YARN's diagnostics; None where there is none."""
     found = _EXIT.search(diagnostics)
     return int(found[1]) if found else None
 
 
 def _usage(diagnostics: str) -> str:
-    """``: 301.5 MB of 256 MB physical memory used``, from the words of a NodeManager that watches memory."""
+    """``: 301.5 MB of 256 MB physical memory used``, from the diagnostics of a NodeManager that checks memory."""
     found = re.search(r"Current usage: (.+? physical memory used)(?:; (.+? virtual memory used))?", diagnostics)
     if found is None:
         return ""
@@ -180,7 +180,7 @@ def _usage(diagnostics: str) -> str:
 
 
 def wait_reason(report: Json) -> str | None:
-    """Why an application does not run yet, in the scheduler's words."""
+    """Why an application does not run yet, as the scheduler reports it."""
     words = str(report.get("diagnostics") or "").strip()
     words = re.sub(r"^\[[^\]]*\]\s*", "", words)
     words = words.partition("Details :")[0].strip().rstrip(";")
@@ -188,7 +188,7 @@ def wait_reason(report: Json) -> str | None:
 
 
 def sentence(diagnostics: str) -> str:
-    """What matters of a Java diagnostics text: no stack traces, and the last words of what was run."""
+    """A Java diagnostics text without stack traces: what matters of it, and the last output of what was run."""
     text = diagnostics.partition("For more detailed output")[0]
     for noise in _NOISE:
         text = noise.sub("", text)

@@ -187,9 +187,9 @@ class Master:
 
     def _write_outcome(self, outcome: Outcome) -> None:
         """Keep the outcome in the staging folder too, once: a ResourceManager forgets its applications."""
-        if (
-            self.staging is None or self.outcome_written or outcome.kind == ends.REFUSED
-        ):  # that file is another attempt's
+        if self.staging is None or self.outcome_written:
+            return
+        if outcome.kind == ends.REFUSED:  # the file is for the start that made the marker
             return
         deadline = time.monotonic() + OUTCOME_TIMEOUT
         while not self.outcome_written:

@@ -1,4 +1,4 @@
-"""How an attempt ended, in the words that travel through YARN's diagnostics and back."""
+"""How an attempt ended: as text and data in YARN's diagnostics, and parsed from there."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Outcome:
 
 def parse(diagnostics: str) -> Outcome | None:
     """The outcome in an application's diagnostics, whatever else YARN has put there; None: there is none."""
-    # At the beginning of a line: in the data itself, where a job's own words are, there is no new line.
+    # At the beginning of a line: in the data itself, which may hold a job's own text, there is no new line.
     _, label, text = ("\n" + diagnostics).rpartition("\n" + LABEL)
     return from_json(text.partition("\n")[0]) if label else None
 

@@ -1,4 +1,4 @@
-"""What an application master says to the ResourceManager: ``ApplicationMasterProtocol`` of Hadoop YARN.
+"""An application master's calls to the ResourceManager: ``ApplicationMasterProtocol`` of Hadoop YARN.
 
 Field numbers are those of Hadoop's ``yarn_service_protos.proto``.
 """

@@ -86,7 +86,7 @@ class Digest:
         ).encode()  # fmt: skip
 
     def check(self, final: bytes) -> None:
-        """Check the server's last word: that it knows the token too. Raises SaslError."""
+        """Check the server's final response: that it knows the token too. Raises SaslError."""
         proof = directives(final.decode("utf-8", "replace")).get("rspauth", "")
         if not hmac.compare_digest(proof.encode(), self._proof("").encode()):
             raise SaslError("the server cannot prove that it knows the token")

@@ -167,7 +167,7 @@ class Staging:
 
 
 def _remote(body: bytes) -> tuple[str, str]:
-    """The name and words of the exception in an answer."""
+    """The name and message of the exception in an answer."""
     try:
         found = json.loads(body.decode("utf-8", "replace"))["RemoteException"]
         return str(found["exception"]), str(found["message"]).partition("\n")[0]
