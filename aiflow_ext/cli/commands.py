@@ -217,8 +217,8 @@ def graph(run: str, project: str | None, workflow: str | None, as_json: bool) ->
 def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: bool, as_json: bool) -> int:
     """Remove old runs with their folders and artifacts; never one that has not ended."""
     from aiflow_ext.run.gc import collect
-    from aiflow_ext.translate.common import seconds
-    from aiflow_ext.translate.fitting import Misfit
+    from aiflow_ext.translate.durations import seconds
+    from aiflow_ext.translate.misfits import Misfit
 
     if older_than is None and keep is None:
         raise click.UsageError("say which: --older-than AGE, --keep N, or both")

@@ -14,13 +14,13 @@ from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
 from aiflow_ext.engines.edges import inputs_of, output_url
 from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef, Pickled
+from aiflow_ext.model.cycles import find_cycle
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import dumps
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.pickles import modules_named
-from aiflow_ext.translate.split import find_cycle
 from aiflow_ext.translate.workflow_name import workflow_name
 
 # One scan a project as it was loaded: a later load of the same folder, after an edit, is scanned anew.

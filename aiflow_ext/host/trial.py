@@ -9,13 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any
 
 from aiflow_ext.host.policy import Policy
 
 LIMIT = 30.0  # seconds for which a plugin's import may take until it is ended
 REPORT = "report it to its authors, or install another version of it"
-_MOST = 16_384  # characters of an answer, and bytes of what was printed: a pipe holds as much without a reader
+MOST = 16_384  # characters of an answer, and bytes of what was printed: a pipe holds as much without a reader
 # The folder that "-c" puts first is not one that "aiflow-ext" looks in.
 _CHILD = """
 import sys
@@ -23,7 +22,7 @@ sys.path[:] = [entry for entry in sys.path if entry]
 import json
 spec = json.loads(sys.argv[1])
 sys.path[:] = dict.fromkeys([*spec["path"], *sys.path])
-from aiflow_ext.host.trial import answer
+from aiflow_ext.host.trial_child import answer
 answer(spec)
 """
 
@@ -75,9 +74,9 @@ def try_loading(
             code = None
         finally:
             _end(child)
-        told = answers.read(4 * _MOST) or b""
+        told = answers.read(4 * MOST) or b""
         printed.seek(0)
-        noise = printed.read(_MOST).decode("utf-8", "replace")
+        noise = printed.read(MOST).decode("utf-8", "replace")
     if noise:
         print(noise, end="" if noise.endswith("\n") else "\n", file=sys.stderr)
     try:
@@ -87,31 +86,6 @@ def try_loading(
     first = next((line.strip() for line in noise.splitlines() if line.strip()), "")
     remarks = (*trial.remarks, *([f"it prints as it is imported: {first[:200]}"] if first else ()))
     return Trial(trial.problem, trial.hint, trial.error, trial.exit_code, remarks)
-
-
-def answer(spec: Mapping[str, Any]) -> None:
-    """In the child: load what ``spec`` names, tell how it went, and end at once."""
-    from aiflow_ext.host.host import PluginHost
-    from aiflow_ext.host.loading import shown
-    from aiflow_ext.model.errors import INTERRUPTED, PluginError
-
-    os.set_inheritable(spec["answer"], False)
-    write, leave = os.write, os._exit
-    try:
-        host = PluginHost(Policy(spec["allow"], spec["deny"]), spec["pins"])
-        told: dict[str, Any] = {"remarks": host.resolve(spec["platform"], spec["engine"]).remarks}
-    except PluginError as error:
-        told = {"problem": error.message[:_MOST], "hint": error.problems[0].hint, "exit_code": error.exit_code,
-                "error": shown(error.__cause__ or error)[:_MOST]}  # fmt: skip
-    except KeyboardInterrupt as error:  # nobody interrupts this process: the plugin raises it
-        told = {"problem": f"{error}: it raises KeyboardInterrupt", "hint": REPORT, "exit_code": INTERRUPTED}
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # whatever the plugin has made of them
-            pass
-    write(spec["answer"], json.dumps(told).encode())
-    leave(0)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import AiflowError, StateError, named
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.attempt_job import job_again
@@ -17,7 +18,6 @@ from aiflow_ext.run.promises import keep_promises, open_promises
 from aiflow_ext.run.records import AttemptRecord
 from aiflow_ext.run.silence import Silent
 from aiflow_ext.run.stored import StoredPlan
-from aiflow_ext.translate.collector import paused
 
 _log = logging.getLogger("aiflow_ext")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.collector import long_lived
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
@@ -35,7 +36,6 @@ from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
 from aiflow_ext.run.turns import Turns
 from aiflow_ext.supervise import attempts
-from aiflow_ext.translate.collector import long_lived
 
 _log = logging.getLogger("aiflow_ext")
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.run.lock import holder
+from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import FILE, Store
 from aiflow_ext.translate.project_root import project_root
-from aiflow_ext.translate.state import state_folder
 
 _log = logging.getLogger("aiflow_ext")
 LATEST = "latest"

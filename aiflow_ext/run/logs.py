@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, UnreachableError
+from aiflow_ext.model.spelling import near
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
-from aiflow_ext.translate.check import near
 
 CHUNK = 1 << 20
 

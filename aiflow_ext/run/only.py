@@ -8,12 +8,13 @@ from pathlib import Path
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.graph import DataEdge
 from aiflow_ext.model.names import artifact_key, artifact_url
+from aiflow_ext.model.spelling import near
 from aiflow_ext.run.find import LATEST, ambiguous
 from aiflow_ext.run.lineage import behind, conflicts, made, made_or_read
 from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import Input, RunRecord, Source
 from aiflow_ext.run.store import Store
-from aiflow_ext.translate.check import listed, near
+from aiflow_ext.translate.check import listed
 
 
 def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None) -> tuple[Plan, list[Input]]:

@@ -16,6 +16,7 @@ from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.model.collector import paused
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError, SecretError
 from aiflow_ext.model.graph import AIGraph, AISubGraph
@@ -24,10 +25,10 @@ from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.generate import fill_in, generate_job
+from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.translate.blocks import check_blocks
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
-from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.common import common_values
 from aiflow_ext.translate.config import (
     Structurer,
@@ -243,6 +244,7 @@ def make_plan(
     check_lists(sets=sets, params=params)
     problems: list[Problem] = []
     project = load_project(folder, problems)
+    project.desc.artifacts = project.desc.artifacts or str(state_folder(project.root) / "artifacts")
     config: WorkflowConfig | None = None
     try:
         with imported_workflow(project) as module, paused():

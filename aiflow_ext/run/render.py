@@ -11,12 +11,13 @@ from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, SecretErr
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
+from aiflow_ext.model.spelling import near
 from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.plan import Plan, check_lists, generate, make_plan
-from aiflow_ext.translate.check import listed, near
+from aiflow_ext.run.state_folder import state_folder
+from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.secrets import is_secret, read
-from aiflow_ext.translate.state import state_folder
 
 
 def render(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, SecretError, StateError
 from aiflow_ext.model.names import artifact_key
+from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.find import open_run, remember_state
@@ -21,7 +22,6 @@ from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import StoredPlan
-from aiflow_ext.translate.check import near
 
 _log = logging.getLogger("aiflow_ext")
 

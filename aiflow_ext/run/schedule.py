@@ -15,8 +15,8 @@ from aiflow_ext.run.due import previous_and_next
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.plan import Plan, make_plan
 from aiflow_ext.run.start import AlreadyFiredError
+from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
-from aiflow_ext.translate.state import state_folder
 
 _log = logging.getLogger("aiflow_ext")
 

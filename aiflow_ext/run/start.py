@@ -24,10 +24,10 @@ from aiflow_ext.run.plan import Plan, check_lists, make_plan, new_run_id
 from aiflow_ext.run.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.snapshot import keep_files
+from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_to_data
 from aiflow_ext.supervise import attempts
-from aiflow_ext.translate.state import state_folder
 
 
 class AlreadyFiredError(StateError):

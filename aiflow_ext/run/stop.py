@@ -6,6 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
+from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.asking import attached, note_ends
 from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
@@ -15,7 +16,6 @@ from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.observe import Observed
 from aiflow_ext.run.records import AttemptRecord
-from aiflow_ext.translate.check import near
 
 _log = logging.getLogger("aiflow_ext")
 

@@ -16,11 +16,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.filesystem import refuse_network_folder
 from aiflow_ext.run.records import AttemptRecord, Input, JobRecord, RunRecord, Told, Transition
-from aiflow_ext.translate.collector import paused
 
 FILE = "state.db"
 VERSION = 4

@@ -10,12 +10,12 @@ from typing import Any
 
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
+from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import ConfigError, DataError, PluginError, Problem, named
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.plan import Plan, PlannedJob
-from aiflow_ext.translate.collector import paused
 from aiflow_ext.translate.config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings

@@ -70,7 +70,7 @@ class Supervisor:
 
     def _start(self, specs: Sequence[ProcessSpec], early: bool = False) -> list[dict[str, Any]]:
         self._make_folder()
-        umask = self._own_umask()
+        umask = self.own_umask()
         answers = self._ask(
             [
                 {"op": "start", "spec": portable({**spec.own(), "env": {**spec.base, **spec.env}}), "umask": umask,
@@ -110,7 +110,7 @@ class Supervisor:
             if found is None:
                 return None
             data = dict(found)
-        return self._judged([data])[0]
+        return self.judged([data])[0]
 
     def known(self, id: str) -> bool:
         """Whether ``id`` was ever asked for. Raises SupervisorError where who may know it does not answer."""
@@ -123,7 +123,7 @@ class Supervisor:
 
     def of_this_boot(self) -> bool:
         """Whether the folder is there and nothing of an earlier boot of the machine is in it."""
-        folder = self._folder()
+        folder = self.open_folder()
         return folder is not None and journal.signed_boot(folder) in (None, proc.boot_id())
 
     def records(self) -> dict[str, ProcessRecord]:
@@ -133,7 +133,7 @@ class Supervisor:
                 return {}
             reader.catch_up()
             found = [dict(data) for data in reader.records.values()]
-        return {record.id: record for record in self._judged(found)}
+        return {record.id: record for record in self.judged(found)}
 
     def wait(self, id: str, timeout: float | None = None) -> ProcessRecord | None:
         """Wait until ``id`` has ended; None: it has not within ``timeout`` seconds. An id may be started later."""
@@ -184,6 +184,27 @@ class Supervisor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    # -- what a stream of events needs
+
+    def carry_starts(self, events: Events) -> None:
+        """From now on ``events`` sends what this thread starts."""
+        self._carriers[threading.get_ident()] = events
+
+    def carry_no_more(self, events: Events) -> None:
+        """``events`` sends no starts any more."""
+        for thread in [thread for thread, carrier in self._carriers.items() if carrier is events]:
+            del self._carriers[thread]
+
+    def add_bell(self, bell: int) -> None:
+        """An eventfd to write to when this process has started a supervisor."""
+        with self._lock:
+            self._bells.add(bell)
+
+    def remove_bell(self, bell: int) -> None:
+        """``bell`` is about to be closed."""
+        with self._lock:
+            self._bells.discard(bell)
 
     # -- inside
 
@@ -244,7 +265,7 @@ class Supervisor:
             )
 
     def _borrow(self, start: bool = False) -> Connection | None:
-        folder = self._folder()  # forked meanwhile: the pool is not ours
+        folder = self.open_folder()  # forked meanwhile: the pool is not ours
         if start:
             self._come_up_first()
         with self._lock:
@@ -255,7 +276,7 @@ class Supervisor:
         return connect(folder) if folder is not None else None
 
     def _launched(self) -> Connection:
-        folder = self._folder()
+        folder = self.open_folder()
         if folder is None:
             raise SupervisorError(f"there is no folder {self.folder}")
         connection = launch(folder, self.folder)
@@ -276,7 +297,7 @@ class Supervisor:
             coming.join(ANSWER)
 
     def _make_folder(self) -> None:
-        if self._folder() is None:
+        if self.open_folder() is None:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
 
     def _give_back(self, connection: Connection) -> None:
@@ -284,10 +305,10 @@ class Supervisor:
             self._pool.append(connection)
 
     def _unreachable(self) -> SupervisorError:
-        folder = self._folder()
+        folder = self.open_folder()
         return unreachable(folder if folder is not None else -1, self.folder)
 
-    def _folder(self) -> int | None:
+    def open_folder(self) -> int | None:
         """A descriptor of the folder, so that it may be moved meanwhile; None: there is no such folder."""
         with self._lock:
             if self._pid != os.getpid():
@@ -303,7 +324,7 @@ class Supervisor:
 
     @contextmanager
     def _reading(self) -> Iterator[journal.JournalReader | None]:
-        folder = self._folder()
+        folder = self.open_folder()
         if folder is None:
             yield None
             return
@@ -313,10 +334,10 @@ class Supervisor:
             yield self._reader
 
     def _supervised(self) -> bool:
-        folder = self._folder()
+        folder = self.open_folder()
         return folder is not None and journal.locked(folder)
 
-    def _judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
+    def judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
         """``found`` with the verdict of the kernel on what the journal holds for alive."""
         supervised: bool | None = None
         for data in found:
@@ -369,7 +390,8 @@ class Supervisor:
         finally:
             os.close(descriptor)
 
-    def _own_umask(self) -> int:
+    def own_umask(self) -> int:
+        """This process's umask."""
         if self._umask is None:
             # Asking the kernel: os.umask() would change it for every thread meanwhile.
             with open("/proc/self/status") as file:

@@ -6,20 +6,43 @@ import json
 import os
 import select
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiflow_ext.supervise import journal
 from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch
 from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
 
-if TYPE_CHECKING:
-    from aiflow_ext.supervise.client import Supervisor
-
 BEAT = 1.0
 PATIENCE = 30.0  # seconds for which the supervisor may leave a request unread
+
+
+class Folder(Protocol):
+    """What a stream needs of the folder's client, which is a :class:`~aiflow_ext.supervise.client.Supervisor`."""
+
+    folder: str
+
+    def open_folder(self) -> int | None:
+        """A descriptor of the folder; None: there is no such folder."""
+
+    def judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
+        """Records of the journal, with the verdict of the kernel on what it holds for alive."""
+
+    def own_umask(self) -> int:
+        """This process's umask."""
+
+    def carry_starts(self, events: Events) -> None:
+        """From now on ``events`` sends what this thread starts."""
+
+    def carry_no_more(self, events: Events) -> None:
+        """``events`` sends no starts any more."""
+
+    def add_bell(self, bell: int) -> None:
+        """An eventfd to write to when this process has started a supervisor."""
+
+    def remove_bell(self, bell: int) -> None:
+        """``bell`` is about to be closed."""
 
 
 class Events:
@@ -29,7 +52,7 @@ class Events:
     readable when there may be, and it is to be looked at once a second besides. It carries its thread's starts then.
     """
 
-    def __init__(self, supervisor: Supervisor, since: int, wanted: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, supervisor: Folder, since: int, wanted: Callable[[str], bool] | None = None) -> None:
         self._supervisor, self._since = supervisor, since
         self._wanted = wanted or (lambda id: True)
         self._beat = BEAT
@@ -58,9 +81,9 @@ class Events:
         """Whether to wait for the next change."""
         self._beat = BEAT if flag else 0.0
         if flag:
-            self._carry_no_more()
+            self._supervisor.carry_no_more(self)
         else:
-            self._supervisor._carriers[threading.get_ident()] = self
+            self._supervisor.carry_starts(self)
 
     def start(self, spec: ProcessSpec) -> bool:
         """Have ``spec`` started; False where there is no connection to ask on.
@@ -89,7 +112,7 @@ class Events:
 
     def close(self) -> None:
         """Hang up."""
-        self._carry_no_more()
+        self._supervisor.carry_no_more(self)
         self._changes.close()
         if not self._epoll.closed:
             self._epoll.close()
@@ -99,17 +122,12 @@ class Events:
 
     # -- inside
 
-    def _carry_no_more(self) -> None:
-        carriers = self._supervisor._carriers
-        for thread in [thread for thread, carrier in carriers.items() if carrier is self]:
-            del carriers[thread]
-
     def _send(self, spec: ProcessSpec, beside: int | None) -> None:
         requests: list[dict[str, Any]] = []
         if spec.base is not self._base:
             self._base = spec.base
             requests.append({"op": "base", **portable({"env": dict(spec.base)})})
-        umask = self._supervisor._own_umask()
+        umask = self._supervisor.own_umask()
         start = {"op": "start", "spec": portable(spec.own()), "umask": umask, "quiet": True, "beside": beside}
         requests.append(start)
         self._tell(requests)
@@ -124,11 +142,10 @@ class Events:
     def _read(self) -> Generator[ProcessRecord | None, None, None]:
         supervisor, reader = self._supervisor, None
         told: set[str] = set()
-        with supervisor._lock:
-            supervisor._bells.add(self._bell)
+        supervisor.add_bell(self._bell)
         try:
             while True:
-                folder = supervisor._folder()
+                folder = supervisor.open_folder()
                 if folder is None:
                     if not _rung(self._bell, self._beat):
                         yield None
@@ -141,7 +158,7 @@ class Events:
                     yield from self._written(reader)
                     if self._why is not None and not journal.locked(folder):
                         yield from self._refused(self._why)
-                    for lost in supervisor._judged([dict(each) for each in reader.open()]):
+                    for lost in supervisor.judged([dict(each) for each in reader.open()]):
                         if lost.state == "lost" and lost.id not in told and self._wanted(lost.id):
                             told.add(lost.id)
                             yield lost
@@ -157,8 +174,7 @@ class Events:
                     self._connection = self._base = None
                     connection.close()
         finally:
-            with supervisor._lock:
-                supervisor._bells.discard(self._bell)
+            supervisor.remove_bell(self._bell)
 
     def _written(self, reader: journal.JournalReader) -> Iterator[ProcessRecord]:
         """What is new in the journal."""

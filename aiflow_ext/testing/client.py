@@ -26,6 +26,7 @@ from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
 from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
 from aiflow_ext.run.resume import take_up
 from aiflow_ext.run.start import Run, prepare
+from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import StoredPlan, plan_to_data
 from aiflow_ext.supervise import attempts
@@ -33,7 +34,6 @@ from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.watching import Made, Watching
-from aiflow_ext.translate.state import state_folder
 
 _plugin: ResolvedPlugin | None = None
 

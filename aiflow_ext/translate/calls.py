@@ -11,7 +11,7 @@ from typing import Any
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode
 from aiflow_ext.model.signature import signature
-from aiflow_ext.translate.check import near
+from aiflow_ext.model.spelling import near
 
 # By the function's id: many nodes of a graph call one function.
 Signatures = dict[int, tuple[Callable[..., Any], inspect.Signature | None]]

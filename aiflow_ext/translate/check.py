@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
 from itertools import islice, pairwise
 from typing import cast
 
+from aiflow_ext.model.cycles import find_cycle
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
+from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.patterns import is_pattern
-from aiflow_ext.translate.split import find_cycle
 
 _REPRS = ("AINode(properties=", "NodeOutput object at ", "OutputFile(path=")  # how repr begins, and nobody else
 MOST_CYCLES = 10  # told at once: each costs one more pass over the graph
 MOST_HINTS = 10  # near names looked for: each costs a comparison with every name
 WHEN = ("finished", "failed", "ended", "running")
-
-
-def near(name: str, names: Iterable[str]) -> str | None:
-    """A hint with the names nearest to ``name``, whatever the case of their letters, or None."""
-    found = _nearest(name, tuple(names))
-    return f"did you mean {' or '.join(map(repr, found))}?" if found else None
-
-
-@lru_cache(128)  # what is wrong with one job is wrong with a thousand
-def _nearest(name: str, names: tuple[str, ...]) -> list[str]:
-    found = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    if found:
-        return found
-    lowered = {each.lower(): each for each in names}
-    return [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]
 
 
 def listed(names: Collection[str], most: int = 10) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode
-from aiflow_ext.translate.check import near
-from aiflow_ext.translate.fitting import Item, Misfit, fit, given
+from aiflow_ext.translate.durations import seconds
+from aiflow_ext.translate.fitting import fit
+from aiflow_ext.translate.misfits import Item, Misfit, given
 from aiflow_ext.translate.yaml_source import Located, Mark
 
 COMMON_KEYS = (
@@ -25,10 +26,6 @@ ATTRIBUTES = {"periodic": "periodic_config"}
 
 RETRY_ON = ("failed", "timeout", "lost")
 SECRET_SOURCES = ("env", "file", "kubernetes")
-_UNITS = {"w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # the greatest first
-_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
-# Each unit at most once, and the greater before the smaller: 1h30m.
-_DURATION = r"(?ai)" + r"\s*".join(["", *(rf"(?:{_NUMBER}\s*{unit})?" for unit in _UNITS), ""])
 
 
 def is_common(key: Any) -> bool:
@@ -55,25 +52,6 @@ def common_values(layer: Located) -> tuple[dict[str, Any], list[Item]]:
 def checked(key: str, value: Any) -> Any:
     """The value of one common key, checked. Raises Misfit."""
     return _CHECKS[key](Located(value, Mark(""), ""))
-
-
-def seconds(value: Any) -> float:
-    """A duration in seconds, from a number or a text such as 30s, 500ms, 10m, 1h30m, 1d. Raises Misfit for others."""
-    number: float | None = None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            pass
-    elif isinstance(value, str) and re.fullmatch(_NUMBER, value.strip(), re.ASCII):
-        number = float(value)
-    elif isinstance(value, str) and (match := re.fullmatch(_DURATION, value)) and any(match.groups()):
-        parts = zip(match.groups(), _UNITS.values(), strict=True)
-        number = math.fsum(float(part) * unit for part, unit in parts if part)
-    if number is None or not math.isfinite(number) or number < 0:
-        hint = "write seconds, or a text such as 30s, 500ms, 10m, 1h30m, 2h, 1d or 1w"
-        raise Misfit(f"must be a duration, not {given(value)}", hint)
-    return number
 
 
 def _text(part: Located) -> str:

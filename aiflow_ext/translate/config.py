@@ -11,14 +11,17 @@ from typing import Any, cast
 
 from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig
 from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.translate.check import listed, near
+from aiflow_ext.model.spelling import near
+from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, checked, common_values, is_common
+from aiflow_ext.translate.construct import create
 from aiflow_ext.translate.defaults import meant_for
-from aiflow_ext.translate.fitting import Item, Misfit, fit, given
+from aiflow_ext.translate.fitting import arguments, fit
 from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, Settings, assign, merge, read_param, read_set, said
+from aiflow_ext.translate.misfits import Item, Misfit, given
 from aiflow_ext.translate.patterns import Patterns, exactness, is_pattern
 from aiflow_ext.translate.signature import Signature, signature_of
-from aiflow_ext.translate.structure import arguments, create, dotted, report
+from aiflow_ext.translate.structure import dotted, report
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
 
 # BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.

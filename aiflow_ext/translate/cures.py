@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiflow_ext.translate.check import near
+from aiflow_ext.model.spelling import near
 
 if TYPE_CHECKING:
     from aiflow_ext.translate.project import Project

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AINode
-from aiflow_ext.translate.check import near
+from aiflow_ext.model.spelling import near
 from aiflow_ext.translate.common import is_common
 from aiflow_ext.translate.layers import DEFAULT_PLATFORM, Layer
 from aiflow_ext.translate.yaml_source import Mark

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from aiflow_ext.translate.durations import seconds
+
 
 class Form(NamedTuple):
     """How a type of the standard library is written: in words, and what makes it of that."""
@@ -19,8 +21,6 @@ class Form(NamedTuple):
 
 
 def _seconds(value: Any, kind: Any) -> datetime.timedelta:
-    from aiflow_ext.translate.common import seconds
-
     return datetime.timedelta(seconds=seconds(value))
 
 

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.errors import ConfigError, Problem
-from aiflow_ext.translate.check import listed, near
+from aiflow_ext.model.spelling import near
+from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.common import ALIASES
-from aiflow_ext.translate.fitting import given
+from aiflow_ext.translate.misfits import given
 from aiflow_ext.translate.patterns import Patterns, is_pattern
 from aiflow_ext.translate.yaml_source import Located, Mark, parse_yaml, plain_scalar
 

@@ -16,7 +16,7 @@ from aiflow_ext.model.authoring import Workflow
 from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.model.own_imports import put_first, without_project
-from aiflow_ext.translate.check import near
+from aiflow_ext.model.spelling import near
 from aiflow_ext.translate.cures import cure
 from aiflow_ext.translate.modules import file_of, is_installed
 from aiflow_ext.translate.references import note_globals

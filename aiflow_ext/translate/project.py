@@ -13,7 +13,6 @@ import attrs
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML, project_root
-from aiflow_ext.translate.state import state_folder
 from aiflow_ext.translate.structure import structure
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
 
@@ -82,6 +81,8 @@ class Project:
 
 def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None = None) -> Project:
     """The project in ``folder``; one of its own files stands for its folder.
+
+    Its ``desc.artifacts`` is empty where project.yaml names none: a run then keeps them with its state.
 
     Args:
         problems: where given, mistakes in project.yaml are appended to it instead of raised.
@@ -154,7 +155,7 @@ def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems:
 
 def _artifacts(root: Path, given: str | None) -> str:
     if not given:
-        return str(state_folder(root) / "artifacts")
+        return ""
     if "://" in given or "::" in given:
         return given
     return str(Path(os.path.abspath(root / os.path.expanduser(given))))

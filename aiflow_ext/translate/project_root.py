@@ -47,7 +47,7 @@ def project_root(folder: str | os.PathLike[str]) -> Path:
 
 def _neighbours(path: Path) -> str | None:
     """Which project may have been meant by a name that is not there."""
-    from aiflow_ext.translate.check import near
+    from aiflow_ext.model.spelling import near
 
     try:
         names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]

@@ -53,6 +53,15 @@ def test_from_python_an_option_that_is_no_list_is_told_whole(project, options, w
         assert words in str(caught.value)
 
 
+def test_artifacts_are_kept_with_the_run_s_state_unless_project_yaml_names_a_place(project, tmp_path, monkeypatch):
+    project.jobs('with af.job("a"): af.cmd("true")', "")
+    assert make_plan(project.root).desc.artifacts == str(project.root / ".aiflow" / "artifacts")
+    monkeypatch.setenv("AIFLOW_STATE", str(tmp_path / "elsewhere"))
+    assert make_plan(project.root).desc.artifacts.startswith(str(tmp_path / "elsewhere"))
+    project.write(project_yaml="artifacts: s3://bucket/here\n")
+    assert make_plan(project.root).desc.artifacts == "s3://bucket/here"
+
+
 def test_a_folder_with_nothing_but_workflow_py_runs_on_local_with_the_engine_of_its_nodes(project):
     project.jobs('with af.job("a"): x = af.python(len, "abc")\nwith af.job("b"): af.cmd("cat {x}", x=x)', "")
     for text in (None, "", "# nothing\n", '"*": {retries: 1}\n', "a:\nb: {}\n", '"*": {platform: local}\n'):

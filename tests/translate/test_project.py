@@ -37,7 +37,7 @@ def test_a_folder_with_a_workflow_is_a_project(project: Make) -> None:
         None,
     )
     assert (found.desc.root, found.desc.python_paths) == (str(root), (".",))
-    assert found.desc.artifacts == str(root / ".aiflow" / "artifacts")
+    assert found.desc.artifacts == ""
     assert (found.plugins.allow, found.plugins.deny, dict(found.plugins.pins)) == ((), (), {})
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aiflow_ext as af
+from aiflow_ext.model.cycles import find_cycle
 from aiflow_ext.model.graph import OutputFile
 from aiflow_ext.translate.check import check_graph
-from aiflow_ext.translate.split import JobGraph, find_cycle, split
+from aiflow_ext.translate.split import JobGraph, split
 
 
 def random_graph(seed: int, nodes: int = 30, jobs: int = 6) -> af.AIGraph:

@@ -1,0 +1,22 @@
+"""Hints for misspelt names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import lru_cache
+
+
+def near(name: str, names: Iterable[str]) -> str | None:
+    """A hint with the names nearest to ``name``, whatever the case of their letters, or None."""
+    found = _nearest(name, tuple(names))
+    return f"did you mean {' or '.join(map(repr, found))}?" if found else None
+
+
+@lru_cache(128)  # what is wrong with one job is wrong with a thousand
+def _nearest(name: str, names: tuple[str, ...]) -> list[str]:
+    found = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if found:
+        return found
+    lowered = {each.lower(): each for each in names}
+    return [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]
