@@ -29,13 +29,13 @@ def allocate_id(job: BaseJob) -> str:
     return f"af-{stem}-{mark}"
 
 
-def lookup(native_id: str) -> Lookup:
+def lookup(job: BaseJob) -> Lookup:
     """UNKNOWN: without a platform to ask, nothing is proved."""
     from aiflow_ext.model.attempt import Lookup
 
     return Lookup.UNKNOWN
 
 
-def check_platform() -> Sequence[Problem]:
+def check_platform(jobs: Sequence[BaseJob]) -> Sequence[Problem]:
     """No problems known."""
     return ()

@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
+from aiflow_ext.host.former import former_shape
 from aiflow_ext.host.specs import NINE, PROJECT, SECOND, JobPluginSpec, SecondSpec
 from aiflow_ext.model.errors import PluginTypeError
 
@@ -70,6 +71,8 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
             wrong.append(f"{name} is marked as a wrapper; only an extension wraps")
         elif inspect.iscoroutinefunction(method):
             wrong.append(f"{name} is async; hooks are plain functions")
+        elif (former := former_shape(name, method)) is not None:
+            wrong.append(former)
         else:
             try:
                 hooks[name] = bindable(hook_of(plugin, name, _ARGUMENTS[name]), _ARGUMENTS[name]), _PLAIN
@@ -122,8 +125,9 @@ def unmarked(plugin: Any) -> list[str]:
             continue
         try:
             hook_of(plugin, name, arguments)
-        except DoesNotFit:  # something else of that name
-            continue
+        except DoesNotFit:
+            if former_shape(name, getattr(plugin, name)) is None:  # something else of that name
+                continue
         found.append(name)
     return found
 

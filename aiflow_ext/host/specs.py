@@ -10,7 +10,7 @@ recorded*, so that a driver that died earlier never has to ask the platform.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -169,12 +169,13 @@ class SecondSpec:
         """
 
     @_spec
-    def lookup(self, native_id: str) -> Lookup:  # type: ignore[empty-body]
-        """What the platform knows of a native id, whoever submitted it.
+    def lookup(self, job: BaseJob) -> Lookup:  # type: ignore[empty-body]
+        """What the platform knows of an attempt, whoever submitted it.
 
         When: a driver finds an attempt whose submit was never acknowledged, and after a submit_job that raised.
 
-        :param native_id: from allocate_id.
+        :param job: generated again from the stored graph, in any process; the native id, from allocate_id, is
+            ``job.job_context.native_id``. Do not rely on what an earlier call has set on it.
         :return: FOUND; NEVER_STARTED, which needs proof, for the job may then be submitted again; else UNKNOWN. After
             cleanup_job and cleanup_run of a job that was started: FOUND or UNKNOWN.
         Default: UNKNOWN.
@@ -182,48 +183,54 @@ class SecondSpec:
         """
 
     @_spec
-    def attach(self, job: BaseJob, native_id: str) -> AbstractJobHandler:  # type: ignore[empty-body]
+    def attach(self, job: BaseJob) -> AbstractJobHandler:  # type: ignore[empty-body]
         """A handler for a job that another process submitted.
 
         When: ``lookup`` said FOUND; and when status, logs or stop are asked for by a later command.
 
-        :param job: generated again from the stored graph; do not rely on what an earlier submit_job set on it.
-        :param native_id: from allocate_id.
+        :param job: as in lookup.
         Default: none; the plugin is then not durable.
         Raising: the platform cannot be reached; the attempt is shown as unreachable.
         """
 
     @_spec
-    def watch(self, native_ids: Sequence[str], since: str | None) -> Iterable[AttemptEvent]:  # type: ignore[empty-body]
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Iterable[AttemptEvent]:  # type: ignore[empty-body]
         """Events of many attempts in one stream: one watch (or poll) for a whole run.
 
         When: once a run and platform, while attempts are live; again, with the last cursor, after it ends or raises.
         Late, repeated and missing events do no harm.
 
-        :param native_ids: the attempts of this run on this platform.
+        :param jobs: native id -> job, of the attempts of this run on this platform that have not ended, whichever of
+            its job plugins made them. It changes while it is read, from another thread. Iterating over the native ids,
+            ``in`` and ``len`` cost nothing; ``jobs[native_id]`` may have to generate the job: ask for it once an
+            attempt, and keep what you need. It raises KeyError once the attempt has ended.
         :param since: the last event's ``cursor``; None at first.
         Default: none; each handler's ``state`` is then asked from time to time.
         Raising: the platform cannot be reached; called again later with a growing pause.
         """
 
     @_spec
-    def cleanup_run(self, run: str) -> None:
+    def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         """Remove what was sent once for the whole run (a project archive, a namespace).
 
         When: every job of the run has ended and been recorded, and again by ``gc``; it must be repeatable.
 
-        :param run: the run's id.
+        :param run_id: the run's id.
+        :param jobs: this plugin's jobs of the run, whether they were submitted or not. Each is generated when it is
+            asked for, and not kept; ``len`` and slices generate none. Their contexts are those of a first attempt,
+            without a native id: an attempt's own things are cleanup_job's.
         Default: nothing to remove.
         Raising: logged, and tried again by ``gc``.
         """
 
     @_spec
-    def check_platform(self) -> Sequence[Problem]:  # type: ignore[empty-body]
+    def check_platform(self, jobs: Sequence[BaseJob]) -> Sequence[Problem]:  # type: ignore[empty-body]
         """What keeps the platform from being used now, each problem with its cure.
 
         When: once a job plugin, before a run's first intent is recorded. What several plugins of a platform say alike
         is told once.
 
+        :param jobs: this plugin's jobs of the run that are still to run, as in cleanup_run; change nothing of them.
         :return: no problems: an empty sequence.
         Default: no problems.
         Raising: is itself shown as a problem.

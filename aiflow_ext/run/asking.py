@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import AiflowError, StateError, named
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.attempt_job import job_again
+from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger, meaning
 from aiflow_ext.run.observe import Observed
@@ -81,7 +83,7 @@ def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[tuple[Launcher, 
         by_watch.setdefault(launcher.key, (launcher, {}))[1][str(attempt.native_id)] = attempt
     for launcher, attempts in by_watch.values():
         try:
-            for event in _events(launcher, set(attempts)):
+            for event in _events(launcher, _jobs(ledger, plan, attempts)):
                 attempt = attempts[event.native_id]
                 if not event.state.ended:
                     ledger.move(attempt, event.state, event.time)
@@ -93,20 +95,31 @@ def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[tuple[Launcher, 
             _log.debug("no ends are told: %s: %s", type(error).__name__, error)
 
 
-def _events(launcher: Launcher, native_ids: set[str]) -> Iterator[AttemptEvent]:
+def _jobs(ledger: Ledger, plan: StoredPlan, attempts: Mapping[str, AttemptRecord]) -> LiveJobs:
+    """The jobs of these attempts, by native id."""
+
+    def again(attempt: AttemptRecord) -> BaseJob:
+        return job_again(plan.holding([attempt.job]), ledger.record, attempt)
+
+    jobs = LiveJobs()
+    for native_id, attempt in attempts.items():
+        jobs.add(native_id, partial(again, attempt))
+    return jobs
+
+
+def _events(launcher: Launcher, jobs: LiveJobs) -> Iterator[AttemptEvent]:
     """What the platform's watch tells of these attempts from the beginning, until they have ended."""
-    events = launcher.watch(native_ids, None)
+    events = launcher.watch(jobs, None)
     if events is None:
         return
-    missing = set(native_ids)
     for event in events:
         if event is None:
             return
         if isinstance(event, Silent):
             continue
-        if event.native_id in missing:
+        if event.native_id in jobs:
             if event.state.ended:
-                missing.discard(event.native_id)
+                jobs.discard(event.native_id)
             yield event
-        if not missing:
+        if not jobs:
             return

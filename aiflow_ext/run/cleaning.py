@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.run.attempt_job import job_again
-from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.job_views import jobs_by_plugin
+from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.plan import Plan, generate
 from aiflow_ext.run.records import RunRecord
@@ -42,15 +43,9 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
 
 
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
-    """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises.
-
-    The jobs are generated before, as in any run: a plugin learns from their configs where its clusters are.
-    """
-    launchers: dict[int, Launcher] = {}
-    jobs = []  # alive until all is done
-    for name, planned in plan.jobs.items():
-        if "cleanup_run" in planned.resolved.offers:
-            jobs.append(generate(plan, planned, plan.context(name, run_id, folder)))
-            launchers.setdefault(id(planned.resolved), launcher_for(planned, plan.desc))
-    for launcher in launchers.values():
-        launcher.cleanup_run(run_id)
+    """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises."""
+    offering = {name: each for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
+    alive = [generate(plan, each, plan.context(name, run_id, folder)) for name, each in offering.items()]
+    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering).items():
+        launcher_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)
+    alive.clear()

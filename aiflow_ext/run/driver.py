@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from aiflow_ext.run.attempt import GRACE, Attempt
 from aiflow_ext.run.attempt_job import attempt_job, job_again
 from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
+from aiflow_ext.run.job_views import JobsOfRun, jobs_by_plugin
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
 from aiflow_ext.run.order import decide
@@ -151,8 +152,8 @@ class Driver:
         if self._leaving:
             self.teller.part()
         else:
-            for launcher in self._one_a_plugin():
-                self._quietly(launcher.cleanup_run, self.record.run_id)
+            for launcher, jobs in self._by_plugin(self.plan.jobs):
+                self._quietly(launcher.cleanup_run, self.record.run_id, jobs)
             self.ledger.close(held=self._held)
             self._await_extensions()
             if _identity(self.record.folder) != self._home:
@@ -312,10 +313,10 @@ class Driver:
         attempt.stands = self.had_ended and record.state.ended
         if not record.state.ended:
             self._live[record.native_id or record.folder] = attempt
-            if record.native_id is not None:
-                attempt.thread.live.add(record.native_id)
         if record.native_id is not None and not (record.state.ended and record.cleaned):
-            attempt.job = job_again(self.plan, self.record, record)
+            generated = attempt.job = job_again(self.plan, self.record, record)
+            if not record.state.ended:
+                attempt.thread.live.add(record.native_id, lambda: generated)
         return attempt
 
     def _find_again(self, attempt: Attempt, failure: str | None = None) -> None:
@@ -347,7 +348,7 @@ class Driver:
         else:
             if attempt.handler is not None:
                 attempt.thread.handlers[native_id] = attempt.handler
-            attempt.thread.follow(native_id)
+            attempt.thread.follow(native_id, attempt.job)
             self.post(lambda: self._acknowledged(attempt))
 
     def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
@@ -453,7 +454,7 @@ class Driver:
                 return
             if not self._now(lambda: self._resources(attempt)):
                 return
-            attempt.thread.follow(native_id)
+            attempt.thread.follow(native_id, job)
             step = "submit_job"
             limit = self._turns.limit
             if isinstance(attempt.thread, InlinePlatform) and limit is not None:
@@ -860,20 +861,20 @@ class Driver:
         if intended and not self.had_ended:
             return
         problems: dict[str, Problem] = {}
-        for launcher in self._one_a_plugin():
-            for found in map(self.plan.located, _checked(launcher)):
+        for launcher, jobs in self._by_plugin([name for name, job in self.record.jobs.items() if not job.state.ended]):
+            for found in map(self.plan.located, _checked(launcher, jobs)):
                 problems.setdefault(str(found), found)
         if problems:
             raise PlatformError(problems=list(problems.values()))
 
-    def _one_a_plugin(self) -> list[Launcher]:
-        """A launcher of each job plugin: those of one platform know of different jobs, and tell the same once."""
-        found = {id(planned.resolved): self._launchers[name] for name, planned in self.plan.jobs.items()}
-        return list(found.values())
+    def _by_plugin(self, names: Collection[str]) -> Iterator[tuple[Launcher, JobsOfRun]]:
+        """A launcher of each job plugin that one of these jobs has, and those of them that it runs."""
+        for first, jobs in jobs_by_plugin(self.plan, self.record.run_id, self.record.folder, names).items():
+            yield self._launchers[first], jobs
 
-    def _quietly(self, function: Callable[[Any], None], argument: Any) -> None:
+    def _quietly(self, function: Callable[..., None], *arguments: Any) -> None:
         try:
-            function(argument)
+            function(*arguments)
         except Exception as error:
             _log.warning("cleaning up: %s", named(error))
 
@@ -882,10 +883,10 @@ def _nothing() -> None:
     """What is posted to have the driver look again at what it waits for."""
 
 
-def _checked(launcher: Launcher) -> list[Problem]:
+def _checked(launcher: Launcher, jobs: JobsOfRun) -> list[Problem]:
     """What is wrong with a platform; that it cannot be told is wrong with it too."""
     try:
-        return [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check()]
+        return [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check(jobs)]
     except AiflowError as error:
         return list(error.problems)
     except Exception as error:

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,18 +75,18 @@ class Launcher(Protocol):
     def cleanup(self, job: BaseJob) -> None:
         """Remove what the job left on the platform."""
 
-    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
-        """The platform's events and, as far as they come from an attempt host, whether it gets answers; or None where
-        there are none, and handlers are asked."""
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Events | None:
+        """The platform's events of these attempts (native id -> job, which changes meanwhile) and, as far as they come
+        from an attempt host, whether it gets answers; or None where there are none, and handlers are asked."""
 
     def render(self, job: BaseJob) -> Request | None:
         """What would be sent, or None where the plugin does not say."""
 
-    def cleanup_run(self, run_id: str) -> None:
-        """Remove what was sent once a run."""
+    def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        """Remove what was sent once a run, of which these are the plugin's jobs."""
 
-    def check(self) -> list[Any]:
-        """What is wrong with the platform, in problems or sentences."""
+    def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
+        """What is wrong with the platform for these jobs of the plugin, in problems or sentences."""
 
 
 def launcher_for(planned: PlannedJob, project: ProjectDesc) -> Launcher:
@@ -128,13 +129,10 @@ class DirectLauncher:
         return handler
 
     def lookup(self, job: BaseJob) -> Lookup:
-        found = Lookup(_called(self.resolved.hook.lookup, native_id=str(_context(job).native_id)))
-        return found
+        return Lookup(_called(self.resolved.hook.lookup, job=job))
 
     def attach(self, job: BaseJob) -> AbstractJobHandler | None:
-        handler: AbstractJobHandler | None = _called(
-            self.resolved.hook.attach, job=job, native_id=str(_context(job).native_id)
-        )
+        handler: AbstractJobHandler | None = _called(self.resolved.hook.attach, job=job)
         return handler
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
@@ -144,23 +142,23 @@ class DirectLauncher:
     def cleanup(self, job: BaseJob) -> None:
         _called(self.resolved.hook.cleanup_job, job=job)
 
-    def watch(self, native_ids: Collection[str], since: str | None) -> Events | None:
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Events | None:
         if "watch" not in self.resolved.offers:
             return None
-        events: Events = iter(_called(self.resolved.hook.watch, native_ids=native_ids, since=since))
+        events: Events = iter(_called(self.resolved.hook.watch, jobs=jobs, since=since))
         return events
 
     def render(self, job: BaseJob) -> Request | None:
         return _called(self.resolved.hook.render, job=job) if "render" in self.resolved.offers else None
 
-    def cleanup_run(self, run_id: str) -> None:
+    def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         if "cleanup_run" in self.resolved.offers:
-            _called(self.resolved.hook.cleanup_run, run=run_id)
+            _called(self.resolved.hook.cleanup_run, run_id=run_id, jobs=jobs)
 
-    def check(self) -> list[Any]:
+    def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
         if "check_platform" not in self.resolved.offers:
             return []
-        return list(unending(_called, self.resolved.hook.check_platform) or ())
+        return list(unending(partial(_called, self.resolved.hook.check_platform, jobs=jobs)) or ())
 
 
 class HostedLauncher:
@@ -268,11 +266,11 @@ class HostedLauncher:
         if done.returncode == attempt_spec.UNCLEAN:
             raise UnreachableError(words_of(str(_context(job).native_id)) or "no answer")
 
-    def watch(self, native_ids: Collection[str], since: str | None) -> Events:
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Events:
         silent: set[str] = set()
-        for event in attempts.watch(native_ids, since):
+        for event in attempts.watch(jobs, since):
             if event is None:
-                yield from silence.news(native_ids, silent)
+                yield from silence.news(jobs, silent)
             elif event.state.ended:
                 silent.discard(event.native_id)
             if event is not None and event.state is JobState.FINISHED:
@@ -289,11 +287,11 @@ class HostedLauncher:
             content["sends"] = {"kind": inside.kind, **inside.content}
         return Request("attempt host", content)
 
-    def cleanup_run(self, run_id: str) -> None:
-        self._direct.cleanup_run(run_id)
+    def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        self._direct.cleanup_run(run_id, jobs)
 
-    def check(self) -> list[Any]:
-        return self._direct.check()
+    def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
+        return self._direct.check(jobs)
 
 
 class _HostHandler(attempts.ProcessHandler):

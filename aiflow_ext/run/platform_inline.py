@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.errors import named
-from aiflow_ext.run.platform_thread import LiveIds
+from aiflow_ext.run.job_views import LiveJobs
 
 if TYPE_CHECKING:
-    from aiflow_ext.model.job import AbstractJobHandler
+    from aiflow_ext.model.job import AbstractJobHandler, BaseJob
     from aiflow_ext.run.inbox import Inbox
     from aiflow_ext.run.launch import Launcher
 
@@ -29,7 +29,7 @@ class InlinePlatform:
 
     def __init__(self, launcher: Launcher, tell: Callable[[Any], None], inbox: Inbox) -> None:
         self.launcher, self._tell, self._inbox = launcher, tell, inbox
-        self.live = LiveIds()
+        self.live = LiveJobs()
         self.handlers: dict[str, AbstractJobHandler] = {}
         self._events: Any = None
         self._descriptor = -1
@@ -40,9 +40,9 @@ class InlinePlatform:
         """Have ``function`` called after the calls before it. It must not raise."""
         self._inbox.put(function)
 
-    def follow(self, native_id: str) -> None:
+    def follow(self, native_id: str, job: BaseJob) -> None:
         """From now on, tell of this attempt."""
-        self.live.add(native_id)
+        self.live.add(native_id, lambda: job)
         if not self._following:
             self._following = True
             self._beat()

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import AiflowError, named, text_of
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.outcome import call, own
 from aiflow_ext.run.silence import Silent
 
 if TYPE_CHECKING:
-    from aiflow_ext.model.job import AbstractJobHandler
+    from aiflow_ext.model.job import AbstractJobHandler, BaseJob
     from aiflow_ext.run.launch import Launcher
 
 _log = logging.getLogger("aiflow_ext")
@@ -33,28 +34,6 @@ class Untold(NamedTuple):
     words: str
 
 
-class LiveIds:
-    """The native ids of a platform's attempts that have not ended: grows and shrinks while a watch reads it."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, None] = {}
-
-    def __contains__(self, native_id: object) -> bool:
-        return native_id in self._ids
-
-    def __iter__(self) -> Any:
-        return iter(list(self._ids))
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def add(self, native_id: str) -> None:
-        self._ids[native_id] = None
-
-    def discard(self, native_id: str) -> None:
-        self._ids.pop(native_id, None)
-
-
 class PlatformThread:
     """Calls into one platform's plugins, in order, apart from every other platform's; and its events.
 
@@ -67,7 +46,7 @@ class PlatformThread:
 
     def __init__(self, launcher: Launcher, post: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
         self.launcher, self.post, self.fail = launcher, post, fail
-        self.live = LiveIds()
+        self.live = LiveJobs()
         self.handlers: dict[str, AbstractJobHandler] = {}
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._ending = threading.Event()
@@ -79,9 +58,9 @@ class PlatformThread:
         """Have ``function`` called after the calls before it. It must not raise."""
         self._calls.put(function)
 
-    def follow(self, native_id: str) -> None:
+    def follow(self, native_id: str, job: BaseJob) -> None:
         """From now on, tell of this attempt."""
-        self.live.add(native_id)
+        self.live.add(native_id, lambda: job)
         if not self._watching:
             self._watching = True
             threading.Thread(target=self._watch, daemon=True, name="aiflow-watch").start()

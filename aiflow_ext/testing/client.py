@@ -139,10 +139,11 @@ class ClientSide:
         self.launcher.cleanup(self.job)
 
     def do_cleanup_run(self, run: str) -> None:
-        self.launcher.cleanup_run(run)
+        context = self.plan.context(self.planned.name, run, state_folder(self.plan.desc.root) / "runs" / run)
+        self.launcher.cleanup_run(run, [generate(self.plan, self.planned, context)])
 
     def do_check_platform(self) -> list[str]:
-        return [f"{type(problem).__name__}: {problem}" for problem in self.launcher.check()]
+        return [f"{type(problem).__name__}: {problem}" for problem in self.launcher.check([self.job])]
 
     def do_render(self) -> Any:
         request = self.launcher.render(self.job)
@@ -158,7 +159,7 @@ class ClientSide:
         def read() -> None:
             since = cursor
             while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
-                for event in self.launcher.watch([native_id], since) or ():
+                for event in self.launcher.watch({native_id: self.job}, since) or ():
                     if isinstance(event, AttemptEvent) and event.native_id == native_id:
                         since = event.cursor or since
                         told.append({"state": _word(event.state), "exit_code": event.exit_code,

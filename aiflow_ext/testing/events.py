@@ -86,7 +86,7 @@ class Events(Support):
         if states != wanted:
             complain(f"{self.name}: of {len(wanted)} jobs at once {' and '.join(texts)} run and 'between' has ended; "
                      f"they are recorded as {states}",
-                     "let watch tell of each of its native_ids, however many there are, as soon as there is something "
+                     "let watch tell of each of its jobs, however many there are, as soon as there is something "
                      "to tell. A platform that runs fewer jobs at the same time: set at_once",
                      "what-a-run-waits-for")  # fmt: skip
         client("driven")

@@ -24,9 +24,9 @@ _CURES = {
                     "beyond-the-nine"),
     "check_platform": ("return the problems that you find, none where all is well", "beyond-the-nine"),
     "render": ("make it of the job alone; it is called before anything is sent", "what-is-rendered-is-what-is-sent"),
-    "lookup": ("answer FOUND, NEVER_STARTED or UNKNOWN for any string; raise only where the platform cannot be reached",
+    "lookup": ("answer FOUND, NEVER_STARTED or UNKNOWN for any native id; raise where the platform is away",
                "submitted-once"),
-    "attach": ("make the handler of the native id alone; the job it is given was generated anew", "handlers-are-data"),
+    "attach": ("make the handler of the job's native id; the job was generated anew", "handlers-are-data"),
     "handler": ("let the handler's attributes be plain values: strings, numbers, lists, maps", "handlers-are-data"),
     "take_handler": ("let the handler's class be importable with the plugin, and its attributes be all it needs",
                      "handlers-are-data"),
@@ -42,7 +42,7 @@ _CURES = {
                  "stopping-and-cleaning-up"),
     "bare": ("let every method return", "the-nine-methods"),
     "bare_submitted": ("let stop_job end what submit_job waits for", "stopping-and-cleaning-up"),
-    "events": ("let watch take the ids of attempts that wait, run and have ended", "what-a-run-waits-for"),
+    "events": ("let watch take jobs that wait, run and have ended", "what-a-run-waits-for"),
     "take_up": ("let generate take the stored graph", "the-nine-methods"),
 }  # fmt: skip
 _CURES["prepare_run"], _CURES["over"] = _CURES["open"], _CURES["state"]

@@ -126,7 +126,7 @@ class Trial:
             + (f"; this is where it was:\n{failed.trace}" if inside else ""),
             "let every method return. Where a job has ended and the record does not have it: let submit_job return "
             "then, or, in a durable plugin, let watch tell the end of each attempt, also of those that come into "
-            "native_ids while it is read",
+            "jobs while it is read",
             "what-a-run-waits-for",
         )
 

@@ -477,7 +477,7 @@ def test_a_platform_is_checked_before_the_first_intent_and_not_when_its_jobs_run
     mine(f"""
         import aiflow_ext as af
         @af.hookimpl
-        def check_platform(self):
+        def check_platform(self, jobs):
             import os
             return ["it is away"] if os.path.exists("{bench.folder}/away") else []
         """)

@@ -54,7 +54,7 @@ def test_wrappers_wrap_every_plugin_whichever_was_loaded_first(here, source, fir
         (hooks("def submit_job(self, job): return 1"), "submit_job is one of the nine: an extension may only wrap it"),
         (hooks("def submit_job(self, job): return 1", "@af.hookimpl(wrapper=True)"), "must be a generator function"),
         (hooks("def submit_job(self, the_job): return (yield)", "@af.hookimpl(wrapper=True)"), "argument 'the_job'"),
-        (hooks("def lookup(self, native_id): return 1"), "lookup is a job plugin's alone"),
+        (hooks("def lookup(self, job): return 1"), "lookup is a job plugin's alone"),
         (hooks("def on_transition(self, event): yield", "@af.hookimpl(wrapper=True)"), "on_transition cannot be"),
         (hooks("def on_transitions(self, event): pass"), "did you mean on_transition"),
         (hooks("def before_submit(job): pass", "@staticmethod"), "before_submit is not marked"),

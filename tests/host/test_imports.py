@@ -69,7 +69,7 @@ def test_a_command_whose_plugin_ends_the_process_fails_and_names_it(moon, case: 
     ("hook", "code", "words"),
     [
         ("generate(self, sub_graph, project_desc)", 3, "the job plugin moon.rover (moon-dist) cannot run it"),
-        ("check_platform(self)", 6, "check_platform: "),
+        ("check_platform(self, jobs)", 6, "check_platform: "),
     ],
 )
 def test_a_hook_that_ends_the_process_fails_by_name(moon, hook: str, code: int, words: str) -> None:

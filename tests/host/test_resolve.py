@@ -234,27 +234,27 @@ def test_a_platform_of_ours_that_is_not_installed_has_its_pip_command(here, monk
 def test_second_spec_hooks_count_only_where_marked(here, source: Callable[..., str]) -> None:
     more = """
     class Plugin(Plugin):
-        def watch(self, native_ids, since): raise AssertionError
+        def watch(self, jobs, since): raise AssertionError
         @af.hookimpl
-        def lookup(self, the_id): return af.Lookup.FOUND
+        def lookup(self, the_job): return af.Lookup.FOUND
         @staticmethod
         @af.hookimpl
-        def attach(job, native_id): return (job, native_id)
+        def attach(job): return [job]
         @af.hookimpl
         def allocate_id(self, job): return None
     """
     resolved = resolve_source(here, source(more=more))
     assert resolved.offers == {"lookup", "attach", "allocate_id"}
     assert resolved.durable
-    assert resolved.hook.lookup(native_id="x") is af.Lookup.FOUND
-    assert resolved.hook.attach(job=1, native_id=2) == (1, 2)
-    assert resolved.hook.watch(native_ids=(), since=None) is None
+    assert resolved.hook.lookup(job=1) is af.Lookup.FOUND
+    assert resolved.hook.attach(job=1) == [1]
+    assert resolved.hook.watch(jobs={}, since=None) is None
     # An id of None leaves it to the default.
     assert resolved.hook.allocate_id(job=af.BaseJob(af.JobContext("r", "train", 1))).startswith("af-train-1-")
 
 
-LOOKUP = "def lookup(self, native_id): return af.Lookup.UNKNOWN"
-ATTACH = "def attach(self, job, native_id): return None"
+LOOKUP = "def lookup(self, job): return af.Lookup.UNKNOWN"
+ATTACH = "def attach(self, job): return None"
 
 
 @pytest.mark.parametrize(
@@ -262,18 +262,47 @@ ATTACH = "def attach(self, job, native_id): return None"
     [
         (f"{LOOKUP}\n    {ATTACH}", "lookup and attach are not marked with @aiflow_ext.hookimpl"),
         (f"@af.hookimpl\n    {LOOKUP}\n    {ATTACH}", "attach is not marked with @aiflow_ext.hookimpl"),
-        (f"{LOOKUP}\n    @staticmethod\n    def attach(job, id): pass", "lookup and attach are not marked"),
+        (f"{LOOKUP}\n    @staticmethod\n    def attach(job): pass", "lookup and attach are not marked"),
+        (f"{LOOKUP}\n    def attach(self, job, native_id): pass", "lookup and attach are not marked"),
         (f"@af.hookimpl\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}\n\nclass Plugin(Plugin):\n    {LOOKUP}",
          "lookup is not marked"),
         (f"@pluggy.HookimplMarker('other')\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}", "attach is not marked"),
-        ("@af.hookimpl\n    def lookups(self, native_id): pass", "did you mean lookup"),
-        ("@af.hookimpl\n    def atach(self, job, native_id): pass", "did you mean attach"),
-        ("@af.hookimpl\n    def attach(self, job, native_id, more): pass", "attach wants an argument 'more'"),
+        ("@af.hookimpl\n    def lookups(self, job): pass", "did you mean lookup"),
+        ("@af.hookimpl\n    def atach(self, job): pass", "did you mean attach"),
+        ("@af.hookimpl\n    def attach(self, job, more): pass", "attach wants an argument 'more'"),
     ],
 )  # fmt: skip
 def test_a_plugin_that_is_durable_but_for_a_marker_is_refused(here, source, body: str, named: str) -> None:
     error = refused(here, errors.PluginTypeError, source(more=f"import pluggy\nclass Plugin(Plugin):\n    {body}\n"))
     assert named in str(error)
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "cure"),
+    [
+        ("lookup(native_id)", "lookup(job)", "the native id is job.job_context.native_id"),
+        ("attach(job, native_id)", "attach(job)", "the native id is job.job_context.native_id"),
+        ("watch(native_ids, since)", "watch(jobs, since)", "jobs maps each native id to its job"),
+        ("cleanup_run(run)", "cleanup_run(run_id, jobs)", "jobs are this plugin's jobs of the run"),
+        ("check_platform()", "check_platform(jobs)", "jobs are this plugin's jobs of the run"),
+    ],
+)
+def test_a_hook_with_the_arguments_of_an_earlier_version_is_named_with_its_line(
+    here, source, former: str, now: str, cure: str
+) -> None:
+    text = source(
+        more=f"""
+    class Plugin(Plugin):
+        @staticmethod
+        @af.hookimpl
+        def {former}: pass
+    """
+    )
+    error = refused(here, errors.PluginTypeError, text)
+    line = text[: text.index("@staticmethod\n    @af.hookimpl\n    def " + former)].count("\n") + 1
+    assert f": {former} at {here.folder}/" in str(error)
+    # A function begins at its first decorator.
+    assert f"moon_plugin.py:{line} has the arguments of an earlier aiflow-ext; it is {now} now: {cure}" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -306,5 +335,5 @@ def test_a_default_native_id_is_a_dns_label_of_at_most_52_that_tells_jobs_apart(
         assert one[0].isalpha()
         assert one[-1] != "-"
         assert all(char.isascii() and (char.islower() or char.isdigit() or char == "-") for char in one)
-    assert hook.lookup(native_id="x") is af.Lookup.UNKNOWN
-    assert not hook.check_platform()
+    assert hook.lookup(job=af.BaseJob()) is af.Lookup.UNKNOWN
+    assert not hook.check_platform(jobs=())

@@ -45,7 +45,7 @@ class Noisy(Plugin):
         noise("render")
         return af.Request("none", {})
     @af.hookimpl
-    def check_platform(self):
+    def check_platform(self, jobs):
         noise("check")
         return []
 """

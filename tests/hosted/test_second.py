@@ -41,11 +41,11 @@ import aiflow_ext as af
 
 class Durable(Plugin):
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
         return af.Lookup.NEVER_STARTED
 
     @af.hookimpl
-    def attach(self, job, native_id):
+    def attach(self, job):
         return None
 
     def submit_job(self, job):
@@ -73,7 +73,7 @@ from zoo_act import Plugin
 import aiflow_ext as af
 
 class Unmarked(Plugin):
-    def watch(self, native_ids, since):
+    def watch(self, jobs, since):
         return ()
 
 af.register_job_plugin(Unmarked)

@@ -20,20 +20,13 @@ PLUGIN = """
             return "kept"
 
     class Plugin(LocalCmdLineJobPlugin):
-        def __init__(self):
-            self.generated = 0
-
         def platform(self):
             return Kept
 
-        def generate(self, sub_graph, project_desc):
-            self.generated += 1
-            return super().generate(sub_graph, project_desc)
-
         @af.hookimpl
-        def cleanup_run(self, run):
+        def cleanup_run(self, run_id, jobs):
             with open(os.environ["SEEN"], "a") as file:
-                file.write(f"{run} {self.generated > 0}\\n")
+                file.write(f"{run_id} {[job.job_context.run_id == run_id for job in jobs]}\\n")
             if os.path.exists(os.environ["SEEN"] + ".away"):
                 raise af.model.errors.UnreachableError("nobody answers")
 """
@@ -61,14 +54,14 @@ def test_at_the_end_and_again_by_gc(project, cli, kept):
     project.jobs('with af.job("job"): af.cmd("true")', "job: {platform: kept, engine: cmd_line}\n")
     assert cli("run", project.root).returncode == 0
     (run,) = _runs(cli, project)
-    assert kept.read_text() == f"{run['run']} True\n"
+    assert kept.read_text() == f"{run['run']} [True]\n"
     (kept.parent / "seen.away").touch()
     done = cli("gc", "--project", project.root, "--keep", "0")
     assert "stays until its platform can be reached" in done.stderr
     assert len(_runs(cli, project)) == 1
     (kept.parent / "seen.away").unlink()
     assert cli("gc", "--project", project.root, "--keep", "0").returncode == 0
-    assert kept.read_text() == f"{run['run']} True\n" * 3
+    assert kept.read_text() == f"{run['run']} [True]\n" * 3
     assert _runs(cli, project) == []
 
 
@@ -83,4 +76,4 @@ def test_after_a_stop_without_a_driver(project, cli, cli_env, kept):
     driver.communicate()
     (run,) = _runs(cli, project)
     assert cli("stop", run["run"], "--project", project.root).returncode == 0
-    assert kept.read_text() == f"{run['run']} True\n"
+    assert kept.read_text() == f"{run['run']} [True]\n"

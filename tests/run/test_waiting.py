@@ -24,16 +24,16 @@ PLUGIN = """
             return Busy
 
         @af.hookimpl
-        def watch(self, native_ids, since):
-            for native_id in list(native_ids):
+        def watch(self, jobs, since):
+            for native_id in list(jobs):
                 yield af.AttemptEvent(native_id, af.JobState.QUEUED, reason="no room yet")
             if not os.path.exists(os.environ["SEEN"]):
                 open(os.environ["SEEN"], "w").close()
                 raise af.model.errors.UnreachableError("nobody answers")
-            yield from super().watch(native_ids, since)
+            yield from super().watch(jobs, since)
 
         @af.hookimpl
-        def check_platform(self):
+        def check_platform(self, jobs):
             if os.environ.get("CHECK") == "timeout":
                 return [af.model.errors.Problem("job 'job' asks for a timeout that the queue never allows")]
             if "CHECK" in os.environ:
@@ -41,8 +41,8 @@ PLUGIN = """
             return []
 
         @af.hookimpl
-        def attach(self, job, native_id):
-            return Handler(native_id)
+        def attach(self, job):
+            return Handler(job.job_context.native_id)
 
         def submit_job(self, job):
             super().submit_job(job)
@@ -146,8 +146,8 @@ MUTE = """
             return Mute
 
         @af.hookimpl
-        def attach(self, job, native_id):
-            return make(native_id)
+        def attach(self, job):
+            return make(job.job_context.native_id)
 
         def submit_job(self, job):
             super().submit_job(job)

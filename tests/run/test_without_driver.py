@@ -36,7 +36,7 @@ PLUGIN = """
         @af.hookimpl
         def attach(self, job):
             note("attach", job)
-            return super().attach(job, job.job_context.native_id)
+            return super().attach(job)
 
         def cleanup_job(self, job):
             note("cleanup_job", job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import aiflow_ext.plugin as af
@@ -131,41 +131,42 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         return af.Request("kubernetes", content)
 
     @af.hookimpl
-    def lookup(self, native_id: str) -> af.Lookup:
+    def lookup(self, job: af.BaseJob) -> af.Lookup:
         from aiflow_ext_kubernetes import status
         from aiflow_ext_kubernetes.objects import job_at, pods_of
 
+        native_id = str(_context(job).native_id)
         for place in self._places(native_id):
-            job = job_at(place, native_id)
-            if job is not None and manifest.is_ours(job):
-                return af.Lookup.NEVER_STARTED if status.is_new(job) else af.Lookup.FOUND
-            if job is None and pods_of(place, native_id):
+            there = job_at(place, native_id)
+            if there is not None and manifest.is_ours(there):
+                return af.Lookup.NEVER_STARTED if status.is_new(there) else af.Lookup.FOUND
+            if there is None and pods_of(place, native_id):
                 return af.Lookup.FOUND
         return af.Lookup.UNKNOWN
 
     @af.hookimpl
-    def attach(self, job: af.BaseJob, native_id: str) -> af.AbstractJobHandler:
-        return _handler(native_id, places.note(job))
+    def attach(self, job: af.BaseJob) -> af.AbstractJobHandler:
+        return _handler(str(_context(job).native_id), places.note(job))
 
     @af.hookimpl
-    def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:
+    def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
         from aiflow_ext_kubernetes.watch import Watcher
 
         # No cursors: a watch begins with what is so already, and that is one list of each kind.
-        return Watcher(native_ids, self._locate).events()
+        return Watcher(jobs, self._locate).events()
 
     @af.hookimpl
-    def cleanup_run(self, run: str) -> None:
+    def cleanup_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_kubernetes import sending
 
         for place, (sub_graph, project) in self._generated.items():
             bundle = build_bundle(sub_graph, project)
             if bundle.needs_runner:
-                sending.remove_project(place, archive.where(bundle, af.JobContext(run)))
-        places.sent -= {each for each in places.sent if each[1] == run}
+                sending.remove_project(place, archive.where(bundle, af.JobContext(run_id)))
+        places.sent -= {each for each in places.sent if each[1] == run_id}
 
     @af.hookimpl
-    def check_platform(self) -> Sequence[Problem]:
+    def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_kubernetes.checks import problems_of
 
         found: list[Problem] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +107,16 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         return af.Request("exec", content)
 
     @af.hookimpl
-    def lookup(self, native_id: str) -> af.Lookup:
-        return attempts.lookup(native_id)
+    def lookup(self, job: af.BaseJob) -> af.Lookup:
+        return attempts.lookup(_native_id(job))
 
     @af.hookimpl
-    def attach(self, job: af.BaseJob, native_id: str) -> attempts.ProcessHandler:
-        return attempts.ProcessHandler(native_id)
+    def attach(self, job: af.BaseJob) -> attempts.ProcessHandler:
+        return attempts.ProcessHandler(_native_id(job))
 
     @af.hookimpl
-    def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:
-        return attempts.watch(native_ids, since)
+    def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
+        return attempts.watch(jobs, since)
 
     # -- the process ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, Problem
@@ -75,34 +75,29 @@ class YarnJobPlugin(af.AbstractJobPlugin):
         return af.Request("yarn", request.content(job))
 
     @af.hookimpl
-    def lookup(self, native_id: str) -> af.Lookup:
-        job = known.job_of(native_id)
-        if job is not None:
-            return job.application(native_id).lookup()
-        from aiflow_ext_yarn import lifecycle
-
-        return lifecycle.lookup_anywhere(native_id)
+    def lookup(self, job: af.BaseJob) -> af.Lookup:
+        return _yarn(job).application().lookup()
 
     @af.hookimpl
-    def attach(self, job: af.BaseJob, native_id: str) -> YarnHandler:
+    def attach(self, job: af.BaseJob) -> YarnHandler:
         from aiflow_ext_yarn import lifecycle
 
-        return lifecycle.attach(_yarn(job), native_id)
+        return lifecycle.attach(_yarn(job), str(_yarn(job).context.native_id))
 
     @af.hookimpl
-    def watch(self, native_ids: Collection[str], since: str | None) -> Iterator[af.AttemptEvent | None]:
+    def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
         from aiflow_ext_yarn.watch import watch
 
-        return watch(native_ids)
+        return watch(jobs)
 
     @af.hookimpl
-    def cleanup_run(self, run: str) -> None:
+    def cleanup_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_yarn import lifecycle
 
-        lifecycle.cleanup_run(run)
+        lifecycle.cleanup_run(run_id)
 
     @af.hookimpl
-    def check_platform(self) -> Sequence[Problem]:
+    def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_yarn.cluster_checks import check
 
         return check()

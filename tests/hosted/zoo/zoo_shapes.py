@@ -129,7 +129,7 @@ class FromFactory(Base):
         self.engine_type = engine
 
     @af.hookimpl
-    def check_platform(self):
+    def check_platform(self, jobs):
         return [os.environ["SHAPES_DOWN"]] if "SHAPES_DOWN" in os.environ else []
 
     @af.hookimpl
@@ -137,8 +137,8 @@ class FromFactory(Base):
         return af.Request("shape", {"limit": job.job_config.limit})
 
     @af.hookimpl
-    def cleanup_run(self, run):
-        print(f"run {run} is over", file=sys.stderr)
+    def cleanup_run(self, run_id, jobs):
+        print(f"run {run_id} is over", file=sys.stderr)
 
 
 class Positional(Base):

@@ -64,16 +64,16 @@ class ByHand(RightDurable):
         pass
 
     @af.hookimpl
-    def lookup(self, native_id):
-        return af.Lookup.FOUND if Path(native_id, "pid").exists() else af.Lookup.NEVER_STARTED
+    def lookup(self, job):
+        return af.Lookup.FOUND if Path(job.job_context.native_id, "pid").exists() else af.Lookup.NEVER_STARTED
 
     @af.hookimpl
-    def attach(self, job, native_id):
-        return PidHandler(native_id)
+    def attach(self, job):
+        return PidHandler(job.job_context.native_id)
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for native_id in native_ids:
+    def watch(self, jobs, since):
+        for native_id in jobs:
             if Path(native_id, "pid").exists():
                 handler = PidHandler(native_id)
                 yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
@@ -134,8 +134,8 @@ class StopsItsGroup(RightByHand):
         return GroupHandler(job.job_context.native_id)
 
     @af.hookimpl
-    def attach(self, job, native_id):
-        return GroupHandler(native_id)
+    def attach(self, job):
+        return GroupHandler(job.job_context.native_id)
 
 
 class QueuesAgain(RightByHand):
@@ -186,8 +186,8 @@ class StartsWhatWaits(RightByHand):
         return PidHandler(native_id)
 
     @af.hookimpl
-    def lookup(self, native_id):
-        return af.Lookup.FOUND if Path(native_id, "queued").exists() else af.Lookup.NEVER_STARTED
+    def lookup(self, job):
+        return af.Lookup.FOUND if Path(job.job_context.native_id, "queued").exists() else af.Lookup.NEVER_STARTED
 
 
 class AbsentHandler(PidHandler):
@@ -200,12 +200,12 @@ class AbsentHandler(PidHandler):
 
 class TakesAbsenceForSuccess(RightByHand):
     @af.hookimpl
-    def attach(self, job, native_id):
-        return AbsentHandler(native_id)
+    def attach(self, job):
+        return AbsentHandler(job.job_context.native_id)
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for native_id in native_ids:
+    def watch(self, jobs, since):
+        for native_id in jobs:
             if Path(native_id, "pid").exists():
                 handler = AbsentHandler(native_id)
                 yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
@@ -253,16 +253,16 @@ class RightQueue(RightByHand):
         self.handler(job.job_context.native_id).stop()
 
     @af.hookimpl
-    def lookup(self, native_id):
-        return af.Lookup.FOUND if Path(native_id, "queued").exists() else af.Lookup.NEVER_STARTED
+    def lookup(self, job):
+        return af.Lookup.FOUND if Path(job.job_context.native_id, "queued").exists() else af.Lookup.NEVER_STARTED
 
     @af.hookimpl
-    def attach(self, job, native_id):
-        return self.handler(native_id)
+    def attach(self, job):
+        return self.handler(job.job_context.native_id)
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for native_id in native_ids:
+    def watch(self, jobs, since):
+        for native_id in jobs:
             handler = self.handler(native_id)
             yield af.AttemptEvent(native_id, handler.state(), exit_code=handler.code())
 

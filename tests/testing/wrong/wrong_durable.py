@@ -45,13 +45,13 @@ class ChangesItsGraph(RightDurable):
 
 class LooksUpFound(RightDurable):
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
         return af.Lookup.FOUND
 
 
 class LooksUpNeverStarted(RightDurable):
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
         return af.Lookup.NEVER_STARTED
 
 
@@ -67,7 +67,7 @@ class StartsAgain(RightDurable):
 
 class DoublesAfterACrash(StartsAgain):
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
         return af.Lookup.NEVER_STARTED
 
 
@@ -108,8 +108,8 @@ class RemovesLogs(RightDurable):
 
 class NeverTellsRunning(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        for event in attempts.watch(jobs, since):
             yield None if event is not None and event.state is af.JobState.RUNNING else event
 
 
@@ -125,8 +125,8 @@ class OneIdForAllRuns(RightDurable):
 
 class ExitCodesAreZero(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        for event in attempts.watch(jobs, since):
             if event is not None and event.exit_code is not None:
                 event.exit_code = 0
             yield event
@@ -134,8 +134,8 @@ class ExitCodesAreZero(RightDurable):
 
 class SignalsAreLost(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        for event in attempts.watch(jobs, since):
             if event is not None:
                 event.signal = None
             yield event
@@ -143,9 +143,9 @@ class SignalsAreLost(RightDurable):
 
 class WatchBeginsLate(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
+    def watch(self, jobs, since):
         told = False
-        for event in attempts.watch(native_ids, since):
+        for event in attempts.watch(jobs, since):
             told = told or event is None
             yield event if told else None
 
@@ -158,9 +158,9 @@ class OneIdForAll(RightDurable):
 
 class WatchesBusily(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
+    def watch(self, jobs, since):
         while True:
-            for native_id in native_ids:
+            for native_id in jobs:
                 record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
                 yield attempts.event_of(native_id, record) if record is not None else None
 
@@ -169,16 +169,16 @@ class WatchesTheFirst(RightDurable):
     """The ids that it was given at first are all that it ever looks at."""
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        wanted = set(native_ids)
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        wanted = set(jobs)
+        for event in attempts.watch(jobs, since):
             yield event if event is not None and event.native_id in wanted else None
 
 
 class TellsEndsEarly(RightDurable):
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        for event in attempts.watch(jobs, since):
             yield event
             if event is not None and event.state is af.JobState.RUNNING:
                 yield af.AttemptEvent(event.native_id, af.JobState.FINISHED, exit_code=0)
@@ -255,16 +255,16 @@ class RightSlowly(RightDurable):
             Path(job.job_context.work_folder, stream).write_bytes(text)
 
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
         """What was created is seen a little later: it looks again before it says that something is not there."""
         end = time.monotonic() + 0.5
-        while (found := super().lookup(native_id)) is not af.Lookup.FOUND and time.monotonic() < end:
+        while (found := super().lookup(job)) is not af.Lookup.FOUND and time.monotonic() < end:
             time.sleep(0.05)
         return found
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for native_id in native_ids:
+    def watch(self, jobs, since):
+        for native_id in jobs:
             record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
             event = attempts.event_of(native_id, record) if record is not None else None
             if event is not None:
@@ -299,9 +299,9 @@ class ForgetsWithCleanup(RightDurable):
         Path(job.job_context.native_id, "gone").touch()
 
     @af.hookimpl
-    def lookup(self, native_id):
-        gone = Path(native_id, "gone").exists()
-        return af.Lookup.NEVER_STARTED if gone else super().lookup(native_id)
+    def lookup(self, job):
+        gone = Path(job.job_context.native_id, "gone").exists()
+        return af.Lookup.NEVER_STARTED if gone else super().lookup(job)
 
 
 class ForgetsWithTheRun(RightDurable):
@@ -314,25 +314,25 @@ class ForgetsWithTheRun(RightDurable):
         return super().submit_job(job)
 
     @af.hookimpl
-    def cleanup_run(self, run):
+    def cleanup_run(self, run_id, jobs):
         if self.folder is not None:
             (self.folder / "gone").touch()
 
     @af.hookimpl
-    def lookup(self, native_id):
-        gone = (attempts.run_folder(native_id) / "gone").exists()
-        return af.Lookup.NEVER_STARTED if gone else super().lookup(native_id)
+    def lookup(self, job):
+        gone = (attempts.run_folder(job.job_context.native_id) / "gone").exists()
+        return af.Lookup.NEVER_STARTED if gone else super().lookup(job)
 
 
 class ServesItsFirst(RightDurable):
     """It follows one attempt after the other."""
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        first = next(iter(native_ids), None)
+    def watch(self, jobs, since):
+        first = next(iter(jobs), None)
         for event in attempts.watch([first] if first is not None else [], since):
             yield event
-            if first not in native_ids:
+            if first not in jobs:
                 return
 
 
@@ -340,8 +340,8 @@ class TellsLostAsFinished(RightDurable):
     """Of a killed job and a killed supervisor, it depends on the moment whether the end is LOST or SIGKILL."""
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for event in attempts.watch(native_ids, since):
+    def watch(self, jobs, since):
+        for event in attempts.watch(jobs, since):
             if event is not None and (event.state is af.JobState.LOST or event.signal == signal.SIGKILL):
                 event.state = af.JobState.FINISHED
             yield event
@@ -351,11 +351,11 @@ class UnknownIsFinished(RightDurable):
     """What its platform does not know any more must have ended."""
 
     @af.hookimpl
-    def watch(self, native_ids, since):
-        for native_id in list(native_ids):
+    def watch(self, jobs, since):
+        for native_id in list(jobs):
             if not attempts.supervisor_of(native_id).known(attempts.process_id(native_id)):
                 yield af.AttemptEvent(native_id, af.JobState.FINISHED, exit_code=0)
-        yield from attempts.watch(native_ids, since)
+        yield from attempts.watch(jobs, since)
 
 
 class TellsNobody(RightDurable):
@@ -385,6 +385,5 @@ class AttachStarts(RightDurable):
     """What it cannot find to attach to it submits."""
 
     @af.hookimpl
-    def attach(self, job, native_id):
-        job.job_context.native_id = native_id
+    def attach(self, job):
         return self.submit_job(job)

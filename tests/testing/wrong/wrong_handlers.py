@@ -26,8 +26,8 @@ class WithHandler(RightDurable):
         return self.handler(job.job_context.native_id)
 
     @af.hookimpl
-    def attach(self, job, native_id):
-        return self.handler(native_id)
+    def attach(self, job):
+        return self.handler(job.job_context.native_id)
 
 
 class CuttingHandler(attempts.ProcessHandler):
@@ -240,16 +240,17 @@ class WaitsInSteps(WithHandler):
 
 class AttachesNothing(WithHandler):
     @af.hookimpl
-    def attach(self, job, native_id):
+    def attach(self, job):
         return None
 
 
 class KnowsTheEndedOnly(RightDurable):
     @af.hookimpl
-    def lookup(self, native_id):
+    def lookup(self, job):
+        native_id = job.job_context.native_id
         record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
         runs = record is not None and record.state == "running"
-        return af.Lookup.UNKNOWN if runs else super().lookup(native_id)
+        return af.Lookup.UNKNOWN if runs else super().lookup(job)
 
 
 class MergingHandler(attempts.ProcessHandler):
