@@ -15,8 +15,9 @@ from typing import Any
 
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
-from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, path_shown, print_lines, run_table
+from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_lines, run_table
 from aiflow_ext.model import errors
+from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.outputs import files_of
 from aiflow_ext.run.records import AttemptRecord, RunRecord, Transition

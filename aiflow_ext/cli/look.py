@@ -17,12 +17,12 @@ from aiflow_ext.cli.show import (
     duration,
     inputs_shown,
     kind_of,
-    path_shown,
     print_lines,
     print_table,
     run_table,
 )
 from aiflow_ext.model import errors
+from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.lock import FILE, is_stopped
 from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines

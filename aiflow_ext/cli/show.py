@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Iterable, Sequence
@@ -169,17 +168,6 @@ def inputs_shown(record: RunRecord) -> list[str]:
         attempt = f" (attempt {each.source.attempt})" if each.source.attempt > 1 else ""
         found.setdefault((each.job, each.source.run), []).append(f"{each.source.job}{attempt}")
     return [f"{job} reads {', '.join(sources)} of run {run}" for (job, run), sources in found.items()]
-
-
-def path_shown(path: str) -> str:
-    """A path as it is; one that a terminal or a line cannot show, quoted so that a shell takes it."""
-    if path.isprintable():
-        return path
-    quoted = "".join(
-        char if char.isprintable() and char not in "\\'" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
-        for char in path
-    )
-    return f"$'{quoted}'"
 
 
 def duration(start: float | None, end: float | None) -> str:

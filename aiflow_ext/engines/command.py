@@ -16,32 +16,19 @@ ARGUMENTS_LIMIT = 2**21 - 2**17  # of all together, where the stack is limited t
 _PROPERTY = re.compile(r"\{properties\.([^{}\s]+)\}")
 
 
-def plan_command(
-    node: AINode, names: Mapping[str, str], properties: Mapping[str, Any], *, check: bool = True
-) -> list[str]:
+def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str, Any]) -> list[str]:
     """The argument vector of a cmd_line node.
 
     Args:
         node: a node of kind ``cmd_line``.
         names: what stands for each keyword, as the string that the command shall get.
         properties: the job's properties, for ``{properties.NAME}``.
-        check: whether to look for mistakes; the job itself, where they were looked for before, need not.
 
-    Raises CodeError for a keyword that the command does not use, a property that the job lacks, or a command that
-    Linux cannot execute.
+    Raises CodeError for a property that the job lacks, or a command that Linux cannot execute.
     """
     command = node.properties["command"]
     parts = [command] if isinstance(command, str) else [str(part) for part in command]
     problems: list[Problem] = []
-    for name in names if check else ():
-        if not any(f"{{{name}}}" in part for part in parts):
-            problems.append(
-                Problem(
-                    f"the command of node {node.name!r} in job {node.job!r} does not use its keyword {name!r}",
-                    node.where,
-                    f"write {{{name}}} where it belongs, or take the keyword away",
-                )
-            )
     wanted = _wanted(tuple(names))
 
     def text_at(match: re.Match[str]) -> str | None:

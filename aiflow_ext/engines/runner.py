@@ -134,7 +134,7 @@ class _Job:
                 names[name] = str(written[name])
             else:
                 names[name] = text_of(value)
-        argv = plan_command(node, names, self.payload["properties"], check=False)
+        argv = plan_command(node, names, self.payload["properties"])
         sys.stdout.flush()
         try:
             code = subprocess.run(argv, check=False).returncode

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.host.metadata import split_value
-from aiflow_ext.host.policy import ALLOW, DENY, PINS
+from aiflow_ext.host.policy import PINS, POLICY
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
 from aiflow_ext.model.errors import NOT_INSTALLED, OK, PLUGIN
 
@@ -96,7 +96,7 @@ class Explanation:
         self.sentences.append(f"{what} is {record.status}: {record.reason}")
         cure = {
             "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
-            "disabled": f"change {_switch(record)}, or plugins: in the project's project.yaml",
+            "disabled": f"change {_switch(record.reason or '')}",
             "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
             "broken": f"pip install --force-reinstall {record.distribution}",
         }[record.status]
@@ -193,6 +193,9 @@ def _listed(names: list[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _switch(record: PluginRecord) -> str:
-    """The variable that disabled a plugin."""
-    return next((one for one in (DENY, ALLOW) if one in (record.reason or "")), PINS)
+def _switch(reason: str) -> str:
+    """What has disabled a plugin: a variable, or a project's file."""
+    if not reason.startswith(POLICY):
+        return f"{PINS}, or plugins: in the project's project.yaml"
+    place = reason.partition(" list (")[2].removesuffix(" names it").removesuffix(")")
+    return place or "the policy that aiflow_ext.PluginHost was given"

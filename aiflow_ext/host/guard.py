@@ -47,7 +47,7 @@ def guarded(where: str, function: Callable[[], T]) -> tuple[T, list[str]]:
     outer = _begin(where)
     try:
         _thread.start_new_thread(_tell_while_slow, (where, done))
-        returned = _named(where)(function)
+        returned = _unforked(f"while importing {where}", _named(where), function)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"while importing {where}") from error
     finally:
@@ -70,11 +70,36 @@ def unending(function: Callable[..., T], *arguments: Any) -> T:
         _watch_ends()
         _calling.add(thread)
     try:
-        return function(*arguments)
+        return _unforked(_title(function), function, *arguments)
     finally:
         with _lock:
             _calling.discard(thread)
             _leave_ends()
+
+
+def _title(function: Callable[..., Any]) -> str:
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    ours = module is None or name is None or module.startswith("aiflow_ext.")
+    return "while code of a plugin ran" if ours else f"in {module}.{name}"
+
+
+def _unforked(what: str, function: Callable[..., T], *arguments: Any) -> T:
+    """What ``function`` returns, to the process that called it: a child that was forked in it and comes back, to go on
+    as a second one of us, is ended."""
+    process, told = _getpid(), "which would have gone on as a second aiflow-ext"
+    code = PLUGIN
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        end = error if isinstance(error, SystemExit) else error.__cause__
+        if _getpid() != process and isinstance(end, SystemExit):  # as it wants
+            told, code = "", end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        if _getpid() != process:
+            if told:
+                _write(2, f"aiflow-ext: {what}: a process was forked, {told}; it is ended\n".encode())
+            _real["_exit"](code)
 
 
 def _call(function: Callable[[], Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -84,7 +84,8 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
     if len(durable) == 2 and (missing := [name for name in durable if name in plain]):
         wrong.append(
             f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not marked with @aiflow_ext.hookimpl: "
-            "lookup and attach make a plugin durable, and only marked ones are taken; mark them, or call them otherwise"
+            "lookup and attach make a plugin durable, and only marked methods are taken; mark them, or call them "
+            "otherwise"
         )
         plain = []
     if wrong:
@@ -95,16 +96,12 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
     manager.add(hooks, where)
     manager.add(_defaults(), "defaults of aiflow-ext")
     offers = frozenset(name for name in SECOND if name in hooks)
-    return manager, offers, tuple(_remarks(offers, plain, where))
+    return manager, offers, tuple(_remarks(plugin, offers, plain, where))
 
 
-def _remarks(offers: frozenset[str], plain: list[str], where: str) -> list[str]:
+def _remarks(plugin: Any, offers: frozenset[str], plain: list[str], where: str) -> list[str]:
     """What an author may not have meant, in sentences; none of it keeps the plugin from being used."""
-    found = [
-        f"{where}: its method {name} is not taken as the hook of that name: mark it with @aiflow_ext.hookimpl, or call "
-        "it otherwise"
-        for name in plain
-    ]
+    found = [f"{where}: its {_shape(plugin, name)} @aiflow_ext.hookimpl, or call it otherwise" for name in plain]
     for one, other in (("lookup", "attach"), ("attach", "lookup")):
         if one in offers and other not in (*offers, *plain):
             found.append(
@@ -113,15 +110,27 @@ def _remarks(offers: frozenset[str], plain: list[str], where: str) -> list[str]:
     return found
 
 
+def _shape(plugin: Any, name: str) -> str:
+    """What is not taken, and what to do, as the middle of a sentence."""
+    if isinstance(inspect.getattr_static(plugin, name), (property, cached_property)):
+        return f"property {name} is not taken as the hook of that name: make it a method that is marked with"
+    return f"method {name} is not taken as the hook of that name: mark it with"
+
+
 def unmarked(plugin: Any) -> list[str]:
-    """Hooks of the second specification whose name and arguments a method without a marker has."""
+    """Hooks of the second specification whose name and arguments a method without a marker has, or whose name a
+    property or another object has that stands for one."""
     found = []
     for name, arguments in SECOND.items():
         static = inspect.getattr_static(plugin, name, None)
         function = getattr(static, "__func__", static)  # of a static or a class method
         if isinstance(function, partial):
             function = function.func
-        if not inspect.isroutine(function) or marker(plugin, name) is not None:
+        if marker(plugin, name) is not None:
+            continue
+        if not inspect.isroutine(function):
+            if not isinstance(function, type) and (callable(function) or hasattr(type(function), "__get__")):
+                found.append(name)
             continue
         try:
             hook_of(plugin, name, arguments)

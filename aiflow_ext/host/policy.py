@@ -8,11 +8,12 @@ from aiflow_ext.host.records import KINDS, normalise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiflow_ext.host.records import PluginRecord
 
 ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
+POLICY = "the policy"  # how a refusal begins
 
 
 class Policy:
@@ -22,18 +23,32 @@ class Policy:
     bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell globs. A name is the one in the
     record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
 
+    ``places`` says where a pattern stands that is not given from Python: a variable, or a project's file.
+
     Raises PluginError for a pattern that is none of these: a policy that silently did nothing would be worse.
     """
 
-    __slots__ = ("allow", "deny")
+    __slots__ = ("_places", "allow", "deny")
 
-    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
+    def __init__(
+        self, allow: Iterable[str] = (), deny: Iterable[str] = (), *, places: Mapping[str, str] | None = None
+    ) -> None:
         self.allow, self.deny = _patterns(allow, "allow"), _patterns(deny, "deny")
+        self._places = places or {}
 
     @classmethod
     def from_environment(cls) -> Policy:
         """The policy in AIFLOW_PLUGINS_ALLOW and AIFLOW_PLUGINS_DENY: patterns with commas between."""
-        return cls(_split(ALLOW), _split(DENY))
+        allow, deny = _split(ALLOW), _split(DENY)
+        return cls(allow, deny, places={**dict.fromkeys(allow, ALLOW), **dict.fromkeys(deny, DENY)})
+
+    def together(self, allow: Sequence[str], deny: Sequence[str], place: str) -> Policy:
+        """This policy and that of a project, whose ``plugins: allow`` and ``plugins: deny`` stand in ``place``."""
+        places = {
+            **dict.fromkeys(allow, f"plugins: allow in {place}"),
+            **dict.fromkeys(deny, f"plugins: deny in {place}"),
+        }
+        return Policy([*self.allow, *allow], [*self.deny, *deny], places={**places, **self._places})
 
     @staticmethod
     def pins_from_environment() -> dict[str, str]:
@@ -50,10 +65,15 @@ class Policy:
         """Why ``record`` may not be used, as a sentence; None: it may."""
         for pattern in self.deny:
             if _matches(pattern, record):
-                return f"the policy denies it: {pattern!r} is in the deny list ({DENY})"
+                return f"{POLICY} denies it: {pattern!r} is in {self._named('deny', [pattern])}"
         if self.allow and not any(_matches(pattern, record) for pattern in self.allow):
-            return f"the policy does not allow it: nothing in the allow list ({ALLOW}) names it"
+            return f"{POLICY} does not allow it: nothing in {self._named('allow', self.allow)} names it"
         return None
+
+    def _named(self, which: str, patterns: Iterable[str]) -> str:
+        """A list for a sentence, with the places that these patterns of it stand in."""
+        places = " and ".join(dict.fromkeys(self._places[each] for each in patterns if each in self._places))
+        return f"the {which} list ({places})" if places else f"the {which} list"
 
     def __bool__(self) -> bool:
         return bool(self.allow or self.deny)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _SAFE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -21,6 +22,25 @@ def safe_name(name: str, limit: int = 40) -> str:
     lowered = "".join(char if char.isascii() and char.isalnum() else "-" for char in name.lower())
     stem = "-".join(filter(None, lowered.split("-")))[: limit - 9].strip("-")
     return f"{stem}-{mark}" if stem else f"x-{mark}"
+
+
+def path_shown(path: str) -> str:
+    """A path as it is; one that a terminal or a line cannot show, quoted so that a shell takes it."""
+    if path.isprintable():
+        return path
+    quoted = "".join(
+        char if char.isprintable() and char not in "\\'" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in path
+    )
+    return f"$'{quoted}'"
+
+
+def path_pasted(path: str | os.PathLike[str]) -> str:
+    """A path as one word of a command in a hint, whatever is in it."""
+    import shlex
+
+    text = os.fspath(path)
+    return shlex.quote(text) if text.isprintable() else path_shown(text)
 
 
 def artifact_key(node_id: str, output: str | None = None) -> str:

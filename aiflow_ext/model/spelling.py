@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 
-def near(name: str, names: Iterable[str]) -> str | None:
-    """A hint with the names nearest to ``name``, whatever the case of their letters, or None."""
+def near(name: str, names: Iterable[str], told: Callable[[str], str] = repr) -> str | None:
+    """A hint with the names nearest to ``name``, whatever the case of their letters, or None; ``told`` writes each."""
     found = _nearest(name, tuple(names))
-    return f"did you mean {' or '.join(map(repr, found))}?" if found else None
+    return f"did you mean {' or '.join(map(told, found))}?" if found else None
 
 
 @lru_cache(128)  # what is wrong with one job is wrong with a thousand

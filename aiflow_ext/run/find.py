@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
+from aiflow_ext.model.names import path_shown
 from aiflow_ext.run.lock import holder
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import FILE, Store
@@ -110,8 +111,9 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         raise ConfigError("no run of this project is on record", where=str(here),
                           hint="aiflow-ext runs lists those of all your projects; name one by its id")  # fmt: skip
     if not chosen and project is None and (gone := _gone_states()):
+        told = ", ".join(map(path_shown, gone[:5]))
         raise ConfigError(
-            f"there is no run {run!r}; folders that are not there any more may have had it: {', '.join(gone[:5])}",
+            f"there is no run {run!r}; folders that are not there any more may have had it: {told}",
             hint="where a project was moved, go to its new folder or name it: --project FOLDER",
         )
     if not chosen:

@@ -18,7 +18,15 @@ from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError, SecretError
+from aiflow_ext.model.errors import (
+    AiflowError,
+    ConfigError,
+    PluginError,
+    Problem,
+    ProjectError,
+    SecretError,
+    shown_path,
+)
 from aiflow_ext.model.graph import AIGraph, AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
@@ -42,6 +50,7 @@ from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
 from aiflow_ext.translate.project import ExtensionSettings, Project, load_project
+from aiflow_ext.translate.project_root import PROJECT_YAML
 from aiflow_ext.translate.secrets import is_secret, resolve
 from aiflow_ext.translate.split import JobEdge, split
 
@@ -283,7 +292,7 @@ def _unused(config: WorkflowConfig, module: ModuleType, graph: AIGraph) -> list[
     others = jobs_of_others(module, graph) if config.unused else None
     if others is None:
         return []
-    return check_keys(config.fitting_none_of(others), [*graph.jobs, *others - graph.jobs.keys()], config.where)
+    return check_keys(config.fitting_none_of(others), [*graph.jobs], config.where, others - graph.jobs.keys())
 
 
 def _opened(graph: AIGraph, job: str) -> str | None:
@@ -351,7 +360,7 @@ def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> N
 def _policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
     """The project's allow, deny and pins together with those of the environment."""
     theirs, settings = Policy.from_environment(), project.plugins
-    policy = Policy([*theirs.allow, *settings.allow], [*theirs.deny, *settings.deny])
+    policy = theirs.together(settings.allow, settings.deny, shown_path(project.root / PROJECT_YAML))
     return policy, {**settings.pins, **Policy.pins_from_environment()}
 
 

@@ -49,13 +49,15 @@ def check_graph(graph: AIGraph) -> list[Problem]:
     return problems
 
 
-def check_keys(unused: Collection[str], jobs: Collection[str], where: Callable[[str], str]) -> list[Problem]:
-    """Config keys that fit no job, where ``jobs`` are all that there are."""
+def check_keys(
+    unused: Collection[str], jobs: Collection[str], where: Callable[[str], str], others: Collection[str] = ()
+) -> list[Problem]:
+    """Config keys that fit no job: none of ``jobs``, which are the workflow's, nor ``others``, of other workflows."""
     problems: list[Problem] = []
     known = f"the workflow's jobs are {listed([*map(repr, jobs)])}" if jobs else "the workflow has no jobs"
     for key in unused:
         verb = "fits" if is_pattern(key) else "is called"
-        hint = (near(key, jobs) or known) if len(problems) < MOST_HINTS else None
+        hint = (near(key, jobs) or near(key, others) or known) if len(problems) < MOST_HINTS else None
         problems.append(Problem(f"no job of the workflow {verb} {key!r}", where(key), hint))
     return problems
 
@@ -111,7 +113,17 @@ def _check_node(node: AINode, problems: list[Problem]) -> None:
         hint = 'make it with af.cmd("...")'
         problems.append(Problem(f"{_title(node)} has no command", node.where, hint))
     keywords: dict[str, str] = {}
+    command = node.properties.get("command")
+    parts = [command] if isinstance(command, str) else [str(part) for part in command or ()]
     for keyword, value in node.properties.get("names", {}).items():
+        if parts and not any(f"{{{keyword}}}" in part for part in parts):
+            problems.append(
+                Problem(
+                    f"the command of node {node.name!r} in job {node.job!r} does not use its keyword {keyword!r}",
+                    node.where,
+                    f"write {{{keyword}}} where it belongs, or take the keyword away",
+                )
+            )
         if isinstance(value, OutputFile) and (other := keywords.setdefault(value.path, keyword)) != keyword:
             problems.append(
                 Problem(

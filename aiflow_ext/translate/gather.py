@@ -17,7 +17,7 @@ def gathered(problems: Iterable[Problem]) -> list[Problem]:
     """``problems`` in their order, with more than a few of one kind as one, and any that say the same of one place.
 
     Of one kind are those that differ in the name of a job or node alone, and those at one place that differ in any
-    names.
+    names. An option of the command line is one place with one mistake, however few jobs it speaks of.
     """
     same: dict[Hashable, list[Problem]] = {}
     for each in problems:
@@ -40,7 +40,7 @@ def _folded(groups: Sequence[list[Problem]], kind: Callable[[Problem], Hashable]
     by_kind: dict[Hashable, list[list[Problem]]] = {}
     for group in groups:
         by_kind.setdefault(kind(group[0]), []).append(group)
-    many = {key for key, alike in by_kind.items() if sum(map(len, alike)) > FEW}
+    many = {key for key, alike in by_kind.items() if sum(map(len, alike)) > (1 if _is_option(alike[0][0]) else FEW)}
     made: list[list[Problem]] = []
     for group in groups:
         key = kind(group[0])
@@ -49,6 +49,10 @@ def _folded(groups: Sequence[list[Problem]], kind: Callable[[Problem], Hashable]
         elif alike := by_kind.pop(key, None):
             made.append([each for one in alike for each in one])
     return made
+
+
+def _is_option(problem: Problem) -> bool:
+    return (problem.where or "").startswith(("--set ", "-p "))
 
 
 def _told(group: Sequence[Problem]) -> Problem:

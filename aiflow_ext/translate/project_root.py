@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from aiflow_ext.model.errors import ProjectError, shown_path
+from aiflow_ext.model.names import path_pasted
 
 PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY = "project.yaml", "workflow.yaml", "workflow.py"
 
@@ -40,7 +41,7 @@ def project_root(folder: str | os.PathLike[str]) -> Path:
             raise ProjectError(
                 f"this file is called {right}",
                 where=shown_path(wrong),
-                hint=f"rename it: mv {shown_path(wrong)} {shown_path(path / right)}",
+                hint=f"rename it: mv {path_pasted(shown_path(wrong))} {path_pasted(shown_path(path / right))}",
             )
     return Path(os.path.realpath(path))
 
@@ -53,7 +54,12 @@ def _neighbours(path: Path) -> str | None:
         names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
     except OSError:
         return "check the path"
-    return near(path.name, names) or "check the path"
+    return near(path.name, names, told=_quoted) or "check the path"
+
+
+def _quoted(name: str) -> str:
+    word = path_pasted(name)
+    return word if word.endswith("'") else f"'{word}'"
 
 
 def _inside(path: Path) -> str | None:
@@ -61,4 +67,4 @@ def _inside(path: Path) -> str | None:
         found = sorted(each.name for each in path.iterdir() if (each / WORKFLOW_PY).is_file())
     except OSError:
         return None
-    return f"name one of the projects in it: {', '.join(found[:5])}" if found else None
+    return f"name one of the projects in it: {', '.join(map(path_pasted, found[:5]))}" if found else None

@@ -80,6 +80,29 @@ def test_a_hook_that_ends_the_process_fails_by_name(moon, hook: str, code: int, 
     assert words in done.stderr
 
 
+FORKS = {
+    "at-import": ("import os; os.fork()", f"while importing {NAMED}"),
+    "in-generate": (
+        "import os\nclass Plugin(Plugin):\n    def generate(self, sub_graph, project_desc): os.fork()",
+        "while code of a plugin ran",
+    ),
+    "and-raises": (
+        "import os\nparent = os.getpid()\nos.fork()\nif os.getpid() != parent: 1 / 0", f"while importing {NAMED}"
+    ),
+    "and-ends": ("import os, sys\nif not os.fork(): sys.exit(3)", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FORKS)
+def test_a_process_that_a_plugin_forks_does_not_go_on_as_a_second_command(moon, case: str) -> None:
+    more, where = FORKS[case]
+    done = moon(more, "render", "--json")
+    words = "a process was forked, which would have gone on as a second aiflow-ext; it is ended"
+    json.loads(done.stdout)  # said once
+    assert done.stderr.count(words) == (where is not None)
+    assert (where or "") in done.stderr
+
+
 def test_render_names_it_too(moon) -> None:
     done = moon("import os; os._exit(0)", "render", "--json")
     assert done.returncode == 5

@@ -267,13 +267,17 @@ ATTACH = "def attach(self, job): return None"
         (f"@af.hookimpl\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}\n\nclass Plugin(Plugin):\n    {LOOKUP}",
          "lookup is not marked"),
         (f"@pluggy.HookimplMarker('other')\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}", "attach is not marked"),
+        (f"@property\n    @af.hookimpl\n    {ATTACH}\n    @af.hookimpl\n    {LOOKUP}", "attach is not marked"),
+        (f"attach = functools.partialmethod(print)\n    @af.hookimpl\n    {LOOKUP}", "attach is not marked"),
         ("@af.hookimpl\n    def lookups(self, job): pass", "did you mean lookup"),
         ("@af.hookimpl\n    def atach(self, job): pass", "did you mean attach"),
         ("@af.hookimpl\n    def attach(self, job, more): pass", "attach wants an argument 'more'"),
     ],
 )  # fmt: skip
 def test_a_plugin_that_is_durable_but_for_a_marker_is_refused(here, source, body: str, named: str) -> None:
-    error = refused(here, errors.PluginTypeError, source(more=f"import pluggy\nclass Plugin(Plugin):\n    {body}\n"))
+    error = refused(
+        here, errors.PluginTypeError, source(more=f"import functools, pluggy\nclass Plugin(Plugin):\n    {body}\n")
+    )
     assert named in str(error)
 
 
@@ -312,6 +316,10 @@ def test_a_hook_with_the_arguments_of_an_earlier_version_is_named_with_its_line(
         ("def watch(self, ids, since): pass", "its method watch is not taken"),
         (f"@af.hookimpl\n    {LOOKUP}", "it offers lookup and not attach, so it is not durable"),
         (f"@af.hookimpl\n    {ATTACH}", "it offers attach and not lookup, so it is not durable"),
+        (
+            "@property\n    def watch(self): raise OSError",
+            "its property watch is not taken as the hook of that name: make ",
+        ),
         ("def lookup(self, table, key): pass", None),
         ("lookup = attach = {}", None),
         ("watch = af.AbstractJobHandler", None),

@@ -60,12 +60,19 @@ def test_an_advertised_module_that_is_not_there(here) -> None:
     assert "its module 'moon_plugin' is not there" in why(PluginHost())
 
 
-def test_policy_window_conflict_and_malformed_metadata_each_have_their_sentence_and_cure(here, source) -> None:
+def test_policy_window_conflict_and_malformed_metadata_each_have_their_sentence_and_cure(
+    here, source, monkeypatch
+) -> None:
     here.add("moon-dist", ROVER, {"moon_plugin.py": source()})
     text = why(PluginHost(Policy(deny=["moon-dist"])))
     assert text.startswith(f"{PLUGIN}: ")
-    assert "change AIFLOW_PLUGINS_DENY" in text
-    assert "change AIFLOW_PLUGINS_ALLOW" in why(PluginHost(Policy(allow=["other"])))
+    assert "change the policy that aiflow_ext.PluginHost was given" in text
+    monkeypatch.setenv("AIFLOW_PLUGINS_DENY", "moon-dist")
+    assert "change AIFLOW_PLUGINS_DENY" in why(PluginHost())
+    monkeypatch.setenv("AIFLOW_PLUGINS_DENY", "")
+    monkeypatch.setenv("AIFLOW_PLUGINS_ALLOW", "other")
+    assert "change AIFLOW_PLUGINS_ALLOW" in why(PluginHost())
+    monkeypatch.delenv("AIFLOW_PLUGINS_ALLOW")
     rival = here.add("sun-dist", {"job_plugins": {"moon.rover": "sun_plugin:Plugin"}})
     text = why(PluginHost())
     assert "AIFLOW_PLUGINS_PINS=moon.rover=moon-dist" in text

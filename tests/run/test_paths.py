@@ -120,6 +120,25 @@ def test_a_project_of_any_name_may_be_moved(one_job, cli, tmp_path):
     assert [attempt["folder"].startswith(f"{new}/") for attempt in moved["jobs"][0]["attempts"]] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        (os.fsdecode(b"caf\xe9"), "$'caf\\xe9'"),
+        ("two words", "'two words'"),
+        ("one", "one"),
+        ("a\n'b", "$'a\\x0a\\x27b'"),
+    ],
+)
+def test_a_folder_in_a_hint_can_be_pasted_whatever_its_name(one_job, cli, tmp_path, name, word):
+    root = one_job.root.rename(tmp_path / name)
+    above = cli("run", tmp_path)
+    assert f"name one of the projects in it: {word}\n" in above.stderr
+    beside = cli("run", tmp_path / f"{name}z")
+    assert f"did you mean {word if word.endswith(chr(39)) else repr(word)}?\n" in beside.stderr
+    (root / "workflow.yaml").rename(root / "workflow.yml")
+    assert f"mv {word[:-1] if word[-1] == chr(39) else word}/workflow.yml" in cli("run", name, cwd=tmp_path).stderr
+
+
 def test_what_a_job_says_that_is_no_text_is_kept_in_the_records(project, cli):
     project.jobs('with af.job("a"): af.python(fail)', '"*": {platform: local, engine: python}\na: {}\n',
                  "def fail(): raise RuntimeError('caf\\udce9 \\ud800')\n")  # fmt: skip

@@ -129,10 +129,9 @@ def test_what_1500_jobs_have_wrong_is_told_once(project):
 
 def test_a_key_must_fit_a_job_of_some_workflow_of_the_file(project):
     project.write(workflow_py=TWO.format(more=""), workflow_yaml="a: {}\nb: {retries: 1}\n'c*': {}\nbb: {}\n")
-    for workflow in ("one", "two"):
+    for workflow, job in (("one", "a"), ("two", "b")):
         assert refused(project, workflow=workflow) == [
-            ("workflow.yaml:3", "no job of the workflow fits 'c*'", "the workflow's jobs are 'a', 'b'"
-             if workflow == "one" else "the workflow's jobs are 'b', 'a'"),
+            ("workflow.yaml:3", "no job of the workflow fits 'c*'", f"the workflow's jobs are '{job}'"),
             ("workflow.yaml:4", "no job of the workflow is called 'bb'", "did you mean 'b'?"),
         ]  # fmt: skip
     project.write(workflow_yaml="a: {}\nb: {retries: 1}\n")
@@ -274,3 +273,29 @@ def test_a_star_that_is_not_quoted_is_explained(project):
     project.jobs('with af.job("a"): af.cmd("true")', "*: {retries: 1}\n")
     ((where, _, hint),) = refused(project)
     assert (where, hint) == ("workflow.yaml:1", "put text that begins with * in quotes")
+
+
+def test_a_plugin_that_a_project_denies_is_told_with_the_projects_file(project, cli, cli_env):
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {}\n")
+    denied = cli("run", project.root, env={**cli_env, "AIFLOW_PLUGINS_DENY": "kind:job_plugin"})
+    assert "'kind:job_plugin' is in the deny list (AIFLOW_PLUGINS_DENY)" in denied.stderr
+    for lists, said in (
+        ("deny: [aiflow-ext-local]", "'aiflow-ext-local' is in the deny list (plugins: deny in project.yaml)"),
+        ("allow: [nobody]", "nothing in the allow list (plugins: allow in project.yaml) names it"),
+    ):
+        project.write(project_yaml=f"plugins: {{{lists}}}\n")
+        done = cli("run", ".", cwd=project.root)
+        assert done.returncode == 5
+        assert said in done.stderr
+        assert f"change plugins: {lists.partition(':')[0]} in project.yaml\n" in done.stderr
+        assert "AIFLOW_PLUGINS" not in done.stderr
+
+
+def test_an_option_that_is_wrong_for_several_jobs_is_told_once(project, cli):
+    body = "\n".join(f'with af.job("train-{name}"): af.cmd("true")' for name in "abc")
+    project.jobs(body, '"*": {platform: local}\n')
+    done = cli("run", project.root, "--set", "train-*.retrys=2")
+    assert done.returncode == 3
+    assert done.stderr.count("error: ") == 1
+    assert "--set train-*.retrys=2: job 'train-a': 'retrys' is" in done.stderr
+    assert "(and 2 more like this: 'train-b', 'train-c')" in done.stderr

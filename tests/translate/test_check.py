@@ -316,6 +316,32 @@ def test_config_keys_that_fit_no_job_are_named_with_their_neighbours() -> None:
     ]
 
 
+def test_of_several_workflows_the_jobs_of_the_chosen_one_are_listed() -> None:
+    problems = check_keys(["zebra", "trian"], ["report"], lambda key: "w.yaml:1", {"train"})
+    assert [problem.hint for problem in problems] == ["the workflow's jobs are 'report'", "did you mean 'train'?"]
+
+
+def test_a_keyword_that_its_command_does_not_use_is_told_beside_other_mistakes() -> None:
+    lines = []
+
+    def body() -> None:
+        with af.job("report"):
+            af.cmd("cat {modle}", model="x", k=1)
+            lines.append(here(1))
+            af.cmd(["cat", "{x}", "{properties.x}"], x=1)
+        af.run_after("report", "train")
+
+    problems = check(body)
+    assert [problem.message for problem in problems] == [
+        "the command of node 'cmd' in job 'report' does not use its keyword 'model'",
+        "the command of node 'cmd' in job 'report' does not use its keyword 'k'",
+        "run_after names a job 'train' that the workflow lacks",
+    ]
+    assert (problems[0].where, problems[0].hint) == (
+        lines[0], "write {model} where it belongs, or take the keyword away"
+    )  # fmt: skip
+
+
 def test_reading_a_stream_jobs_value_is_named_and_ordering_after_it_is_not() -> None:
     lines = []
 
