@@ -86,8 +86,13 @@ style: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Of the tests, what they share.
+HELPERS = tests/helpers tests/conftest.py $(wildcard tests/[!c]*/conftest.py) tests/faults/shapes.py \
+    tests/yarn_master/rpc_server.py tests/yarn_master/webhdfs_server.py tests/interpreters/standalone.py
+
+types: export MYPYPATH = tests/helpers
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn
+	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn $(HELPERS)
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports

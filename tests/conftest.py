@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent / "helpers"))
+
 
 class Project:
     """A project folder of a test."""

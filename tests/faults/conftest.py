@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,15 @@ class Bench:
         assert "Traceback" not in err, err
         return driver.returncode, out + err
 
+    def _runs(self, job: str) -> bool:
+        return bool(self.attempt(job).state == "RUNNING")
+
     def killed(self, *jobs: str) -> None:
         """Run the project until these jobs have started, and kill the driver."""
         driver = self.drive()
         for job in jobs:
             self.up(job)
-            until(lambda job=job: self.attempt(job).state == "RUNNING", f"{job} is not seen running")
+            until(partial(self._runs, job), f"{job} is not seen running")
         driver.kill()
         driver.communicate()
 

@@ -214,15 +214,15 @@ def write_project(root: Path, jobs: list[Job]) -> None:
 
 def install_in(site: Path) -> None:
     """Advertise the extension that writes down what it is told, and the job plugin of nine methods."""
-    info = site / "kills_extension-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "kills_extension.py").write_text(EXTENSION)
-    (site / "kills_hosted.py").write_text(HOSTED)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kills-extension\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.extensions]\nkills = kills_extension\n[aiflow_ext.platforms]\nhosted = kills_hosted:Hosted\n"
-        "[aiflow_ext.job_plugins]\nhosted.cmd_line = kills_hosted:Plugin\n"
-    )
+    sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+    from dist_info import install
+
+    advertised = {
+        "extensions": {"kills": "kills_extension"},
+        "platforms": {"hosted": "kills_hosted:Hosted"},
+        "job_plugins": {"hosted.cmd_line": "kills_hosted:Plugin"},
+    }
+    install(site, "kills-extension", advertised, {"kills_extension.py": EXTENSION, "kills_hosted.py": HOSTED})
 
 
 class Bench:

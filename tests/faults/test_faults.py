@@ -16,6 +16,7 @@ import termios
 import textwrap
 from pathlib import Path
 
+import dist_info
 import pytest
 
 from aiflow_ext.run.store import Store
@@ -422,14 +423,8 @@ def test_a_run_whose_state_is_kept_elsewhere_outlives_its_project(bench):
 def install(site, version, more=""):
     """A distribution with a job plugin for a platform of its own; ``more`` methods of it."""
     shutil.rmtree(site, ignore_errors=True)
-    info = site / f"mine-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: mine\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.platforms]\nmine = mine:Mine\n[aiflow_ext.job_plugins]\nmine.cmd_line = mine:Plugin\n"
-    )
-    (site / "mine.py").write_text(
-        textwrap.dedent("""
+    advertised = {"platforms": {"mine": "mine:Mine"}, "job_plugins": {"mine.cmd_line": "mine:Plugin"}}
+    source = textwrap.dedent("""
         from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
         from aiflow_ext_local.platform import LocalPlatform
         class Mine(LocalPlatform):
@@ -437,9 +432,8 @@ def install(site, version, more=""):
             def platform(): return "mine"
         class Plugin(LocalCmdLineJobPlugin):
             def platform(self): return Mine
-        """)
-        + textwrap.indent(textwrap.dedent(more), "    ")
-    )
+        """) + textwrap.indent(textwrap.dedent(more), "    ")
+    dist_info.install(site, "mine", advertised, {"mine.py": source}, version=version)
 
 
 def test_a_plugin_uninstalled_or_upgraded_in_between_is_named_and_the_run_goes_on(bench):

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dist_info import install, wheel
 
 from aiflow_ext.host import registry
 
@@ -85,35 +85,6 @@ def plugin_source(platform: str = "moon", engine: str = "rover", more: str = "")
     return PLUGIN.format(platform=platform, engine=engine) + textwrap.dedent(more)
 
 
-def entry_points(groups: Mapping[str, Mapping[str, str]]) -> str:
-    return "\n".join(
-        f"[aiflow_ext.{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in groups.items()
-    )
-
-
-def metadata(name: str, version: str, requires: Sequence[str] = ()) -> str:
-    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {one}" for one in requires)]
-    return "\n".join([*lines, "", "Requires-Dist: aiflow-ext<0.0.1 (this line is the description)", ""])
-
-
-def wheel(folder: Path, name: str, version: str, groups: Mapping[str, Mapping[str, str]], files: Mapping[str, str],
-          requires: Sequence[str] = ()) -> Path:  # fmt: skip
-    """A real wheel."""
-    stem = f"{name.replace('-', '_')}-{version}"
-    content = dict(files) | {
-        f"{stem}.dist-info/METADATA": metadata(name, version, requires),
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{stem}.dist-info/entry_points.txt": entry_points(groups),
-    }
-    record = "".join(f"{path},,\n" for path in [*content, f"{stem}.dist-info/RECORD"])
-    path = folder / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside, text in (content | {f"{stem}.dist-info/RECORD": record}).items():
-            archive.writestr(inside, text)
-    return path
-
-
 class Site:
     """A folder on sys.path with distributions in it."""
 
@@ -136,13 +107,7 @@ class Site:
         header: str | None = None,
     ) -> Path:
         """Lay a distribution out as pip does; returns its metadata folder."""
-        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(metadata(name, version, requires) if header is None else header)
-        (info / "entry_points.txt").write_text(groups if isinstance(groups, str) else entry_points(groups))
-        for path, text in (files or {}).items():
-            (self.folder / path).write_text(textwrap.dedent(text))
-        return info
+        return install(self.folder, name, groups, files, version=version, requires=requires, metadata=header)
 
     def ask(self, *what: str, later: int = 0, **env: str) -> dict[str, Any]:
         """The answer of a fresh interpreter."""
@@ -161,7 +126,7 @@ class Site:
 
     def names(self, *distributions: str, **env: str) -> dict[str, str]:
         """``distribution version`` by plugin name, as a fresh interpreter lists it."""
-        listed = self.ask("plugins", **env)["plugins"]
+        listed = self.ask("plugins", later=0, **env)["plugins"]
         return {one["name"]: f"{one['distribution']} {one['version']}" for one in listed
                 if not distributions or one["distribution"] in distributions}  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any
 import packaging
 import pluggy
 import pytest
+from dist_info import install
 
 import aiflow_ext
 
@@ -56,8 +57,8 @@ class Venv:
         self.wheels, self._build = folder, build_wheel
 
     def wheel(self, name: str, version: str, source: str) -> str:
-        module = name.replace("-dist", "_plugin")
-        return str(self._build(self.wheels, name, version, rover(name.replace("-dist", "")), {f"{module}.py": source}))
+        files = {f"{name.replace('-dist', '_plugin')}.py": source}
+        return str(self._build(self.wheels, name, rover(name.replace("-dist", "")), files, version=version))
 
     def pip(self, command: str, *args: str) -> None:
         options = ["-y"]
@@ -210,10 +211,7 @@ def test_another_sys_path_has_another_index(site, tmp_path: Path) -> None:
 
 def test_a_distribution_that_appears_in_the_working_folder_is_seen(site) -> None:
     site.settle()  # python -c: the working folder, which holds no distribution, is on sys.path
-    info = site.folder.parent / "cwd_dist-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Name: cwd-dist\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.engines]\ncwd = cwd:Engine\n")
+    install(site.folder.parent, "cwd-dist", {"engines": {"cwd": "cwd:Engine"}})
     assert site.names("cwd-dist") == {"cwd": "cwd-dist 1.0"}
 
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dist_info import wheel
 
 import aiflow_ext
 from aiflow_ext.run.store import Store
@@ -39,36 +39,17 @@ wraps = zoo_extension:Wraps
 """
 
 
-def wheel(folder: Path, name: str, entry_points: str, modules: list[Path], requires: str = "aiflow-ext") -> Path:
-    """A real wheel of these modules."""
-    stem = f"{name.replace('-', '_')}-1.0"
-    content = {module.name: module.read_text() for module in modules} | {
-        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n",
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{stem}.dist-info/entry_points.txt": entry_points,
-    }
-    content[f"{stem}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in content)
-    path = folder / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside, text in content.items():
-            archive.writestr(inside, text)
-    return path
-
-
 def example_wheel(folder: Path) -> Path:
     """The example's wheel, as its own pyproject.toml says: a build backend would have to be downloaded."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # type: ignore[import-not-found]
     said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
-    groups = said["project"]["entry-points"]
-    entry_points = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in groups.items()
-    )
-    modules = [EXAMPLE / f"{name}.py" for name in said["tool"]["setuptools"]["py-modules"]]
-    return wheel(folder, said["project"]["name"], entry_points, modules, said["project"]["dependencies"][0])
+    project, modules = said["project"], said["tool"]["setuptools"]["py-modules"]
+    groups = {group.removeprefix("aiflow_ext."): entries for group, entries in project["entry-points"].items()}
+    files = {f"{name}.py": EXAMPLE / f"{name}.py" for name in modules}
+    return wheel(folder, project["name"], groups, files, requires=project["dependencies"])
 
 
 class Environment:
@@ -86,7 +67,8 @@ class Environment:
         (packages / "behind.pth").write_text("\n".join(lines) + "\n")
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("AIFLOW_", "PYTHON"))}
         self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-        wheels = [example_wheel(folder), wheel(folder, "aiflow-ext-zoo", ZOO, sorted(HERE.glob("zoo/*.py")))]
+        zoo = {module.name: module for module in HERE.glob("zoo/*.py")}
+        wheels = [example_wheel(folder), wheel(folder, "aiflow-ext-zoo", ZOO, zoo, requires=["aiflow-ext"])]
         done = subprocess.run(
             [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "install", "-q",
              "--no-index", "--no-deps", *map(str, wheels)],

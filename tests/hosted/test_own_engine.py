@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+from dist_info import install
+
 import aiflow_ext as af
 
 DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -23,13 +25,8 @@ def shown(beginning: str) -> str:
 
 def test_the_engine_that_the_docs_show_reads_and_writes_artifacts(project, run_json, cli_env, tmp_path):
     site = tmp_path / "site"
-    info = site / "aiflow_ext_sqlite-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "aiflow_ext_sqlite.py").write_text(shown("# aiflow_ext_sqlite.py"))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: aiflow-ext-sqlite\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.job_plugins]\nlocal.sqlite = aiflow_ext_sqlite:SqliteJobPlugin\n"
-    )
+    plugin = {"job_plugins": {"local.sqlite": "aiflow_ext_sqlite:SqliteJobPlugin"}}
+    install(site, "aiflow-ext-sqlite", plugin, {"aiflow_ext_sqlite.py": shown("# aiflow_ext_sqlite.py")})
     python = "{platform: local, engine: python}"
     config = f"fetch: {python}\nsum: {{platform: local, engine: sqlite}}\nshow: {python}\n"
     project.write(workflow_py=shown("# workflow.py"), workflow_yaml=config)

@@ -53,7 +53,7 @@ def installed(environment: Any, build_wheel: Any, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("seed")
     advertised = "[aiflow_ext.platforms]\nseed = seed_words:SeedPlatform\n"
     advertised += "[aiflow_ext.job_plugins]\nseed.cmd_line = seed_words:SeedJobPlugin\n"
-    built = build_wheel(folder, "aiflow-ext-seed", advertised, [SEED])
+    built = build_wheel(folder, "aiflow-ext-seed", advertised, {SEED.name: SEED}, requires=["aiflow-ext"])
     pip = [sys.executable, "-m", "pip", "--python", environment.python, "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-q", "--no-index", "--no-deps", str(built)], check=True)
     yield environment

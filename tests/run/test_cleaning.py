@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
 
 import pytest
+from dist_info import install
 
 PLUGIN = """
     import os
@@ -36,11 +36,7 @@ PLUGIN = """
 def kept(tmp_path, cli_env):
     """The platform ``kept``, whose cleanup_run writes into a file; the file."""
     site = tmp_path / "site"
-    info = site / "kept-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "kept_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kept\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nkept.cmd_line = kept_plugin:Plugin\n")
+    install(site, "kept", {"job_plugins": {"kept.cmd_line": "kept_plugin:Plugin"}}, {"kept_plugin.py": PLUGIN})
     seen = tmp_path / "seen"
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
     return seen

@@ -9,6 +9,7 @@ import textwrap
 import time
 
 import pytest
+from dist_info import install
 
 from aiflow_ext.run.store import Store
 
@@ -29,11 +30,9 @@ def extended(tmp_path, cli_env):
     def make(source: str, **others: str) -> dict[str, str]:
         site = tmp_path / "site"
         for name, text in {"tested": source, **others}.items():
-            info = site / f"{name}_extension-1.0.dist-info"
-            info.mkdir(parents=True)
-            (site / f"{name}_extension.py").write_text("import aiflow_ext as af\n" + textwrap.dedent(text))
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-extension\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text(f"[aiflow_ext.extensions]\n{name} = {name}_extension\n")
+            module = "import aiflow_ext as af\n" + textwrap.dedent(text)
+            advertised = {"extensions": {name: f"{name}_extension"}}
+            install(site, f"{name}-extension", advertised, {f"{name}_extension.py": module})
         return {**cli_env, "PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
 
     return make
@@ -480,10 +479,7 @@ def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_p
 
 
 def test_a_job_that_its_plugin_refuses_to_generate_again_is_not_tried_again(project, run_json, cli_env, tmp_path):
-    info = tmp_path / "site" / "fickle-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "fickle.py").write_text(
-        textwrap.dedent("""
+    source = """
         import aiflow_ext as af
         from aiflow_ext.engines import CmdLineEngine
         class Platform(af.AbstractPlatform):
@@ -504,10 +500,8 @@ def test_a_job_that_its_plugin_refuses_to_generate_again_is_not_tried_again(proj
             def job_config_type(self): return af.AbstractJobConfig
             def platform(self): return Platform
             def engine(self): return CmdLineEngine
-        """)
-    )
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fickle\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nfickle.cmd_line = fickle:Plugin\n")
+        """
+    install(tmp_path / "site", "fickle", {"job_plugins": {"fickle.cmd_line": "fickle:Plugin"}}, {"fickle.py": source})
     project.jobs('with af.job("a"): af.cmd("true")', "a: {platform: fickle, engine: cmd_line, retries: 2}\n")
     record = run_json(project, env={**cli_env, "PYTHONPATH": str(tmp_path / "site")})
     (attempt,) = record["jobs"]["a"]["attempts"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import textwrap
+
+from dist_info import install
 
 PLUGIN = """
     import aiflow_ext as af
@@ -26,11 +27,7 @@ PLUGIN = """
 
 def test_a_native_id_that_another_live_attempt_has_is_refused(project, run_json, tmp_path, cli_env):
     site = tmp_path / "site"
-    info = site / "same-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "same_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: same\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nsame.cmd_line = same_plugin:Plugin\n")
+    install(site, "same", {"job_plugins": {"same.cmd_line": "same_plugin:Plugin"}}, {"same_plugin.py": PLUGIN})
     cli_env["PYTHONPATH"] = str(site)
     project.jobs(
         f"""

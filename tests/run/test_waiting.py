@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 
 import pytest
+from dist_info import install
 
 PLUGIN = """
     import os
@@ -61,11 +61,7 @@ PLUGIN = """
 def busy(tmp_path, cli_env):
     """A platform whose jobs wait, and which is away for a moment."""
     site = tmp_path / "site"
-    info = site / "busy-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "busy_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: busy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nbusy.cmd_line = busy_plugin:Plugin\n")
+    install(site, "busy", {"job_plugins": {"busy.cmd_line": "busy_plugin:Plugin"}}, {"busy_plugin.py": PLUGIN})
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
 
 
@@ -160,11 +156,7 @@ ASKED = "from aiflow_ext.run import platform_thread as p; p.PATIENCE = 0.0; from
 def mute(project, tmp_path, cli_env):
     """A durable platform without a watch; one job on it. Runs it with a kind of handler."""
     site = tmp_path / "site"
-    info = site / "mute-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "mute_plugin.py").write_text(textwrap.dedent(MUTE))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mute\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nmute.cmd_line = mute_plugin:Plugin\n")
+    install(site, "mute", {"job_plugins": {"mute.cmd_line": "mute_plugin:Plugin"}}, {"mute_plugin.py": MUTE})
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
 
     def start(kind, command):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dist_info import install
 
 _TELLS = """
 import json, os
@@ -45,13 +46,7 @@ def run_kit(
     folder: Path, modules: Sequence[Path], job_plugins: Mapping[str, str], tests: str, asked: Sequence[str] = ()
 ) -> Kit:
     """Install these modules as a distribution, and run these tests: all, or those asked for."""
-    info = folder / "site" / "installed-1.0.dist-info"
-    info.mkdir(parents=True)
-    for module in modules:
-        (folder / "site" / module.name).write_bytes(module.read_bytes())
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n")
-    lines = [f"{name} = {value}\n" for name, value in job_plugins.items()]
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\n" + "".join(lines))
+    install(folder / "site", "installed", {"job_plugins": job_plugins}, {module.name: module for module in modules})
     (folder / "test_all.py").write_text(tests)
     (folder / "conftest.py").write_text(_TELLS)
     (folder / "pytest.ini").write_text("[pytest]\n")  # else one of a folder further up would be found

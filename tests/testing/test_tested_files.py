@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dist_info import install
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup"
 TEST = "test_the_installed_files_are_tested"
@@ -35,17 +36,11 @@ def test_a_copy_in_the_folder_of_the_tests_is_not_what_is_installed(kit_runner: 
 def test_a_copy_on_pythonpath_is_not_what_is_installed(
     kit_runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "installed" / "apart-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "RECORD").write_text("aiflow_ext_nohup.py,,\n")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: apart\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.job_plugins]\nnohup.cmd_line = aiflow_ext_nohup:NohupJobPlugin\n"
-    )
-    text = (EXAMPLE / "aiflow_ext_nohup.py").read_bytes()
+    source = EXAMPLE / "aiflow_ext_nohup.py"
+    plugin = {"job_plugins": {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"}}
+    install(tmp_path / "installed", "apart", plugin, {source.name: source})
     (tmp_path / "sources").mkdir()
-    for place in ("installed", "sources"):
-        (tmp_path / place / "aiflow_ext_nohup.py").write_bytes(text)
+    (tmp_path / "sources" / source.name).write_bytes(source.read_bytes())
     monkeypatch.syspath_prepend(str(tmp_path / "installed"))
     monkeypatch.syspath_prepend(str(tmp_path / "sources"))
     kit = kit_runner(tmp_path / "tests", [], {}, (EXAMPLE / "test_nohup.py").read_text(), ["test_all.py", "-k", TEST])
