@@ -49,7 +49,7 @@ class _Program(click.Group):
 def program() -> None:
     """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
 
-    PROJECT is a folder with a workflow.py, and mostly a workflow.yaml. Exit codes: 0 all is well, 1 a job failed, 2
+    PROJECT is a folder with a workflow.py, and mostly a workflow.yaml. Exit codes: 0 success, 1 a job failed, 2
     usage, 3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder
     cannot be used, 7 stopped, 8 watched and not over, 130 interrupted.
     """
@@ -190,7 +190,7 @@ def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) ->
 @click.option("--no-wait", "wait", is_flag=True, default=True, flag_value=False, help="Do not wait until it is gone.")
 @_JSON
 def stop(run: str, job: str | None, project: str | None, **options: Any) -> int:
-    """Stop RUN, or one JOB of it, whether somebody drives it or not."""
+    """Stop RUN, or one JOB of it, whether it has a driver or not."""
     from aiflow_ext.cli.look import stop_run
 
     return stop_run(run, job, project, **options)
