@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from aiflow_ext.plugin import AiflowError, PlatformError, Problem
-from aiflow_ext_yarn import known
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
@@ -19,18 +18,17 @@ SMALLEST = 64  # MiB: the application master takes 35, and a job is to have some
 OLDEST = (2, 8)  # signal, tags and timeouts over REST; log endpoints of the NodeManager
 
 
-def check() -> list[Problem]:
-    """The problems of every cluster that this process has jobs for; of the one in HADOOP_CONF_DIR where it has none."""
+def check(configs: Sequence[YarnJobConfig]) -> list[Problem]:
+    """The problems of every cluster that these configs name; of the one in HADOOP_CONF_DIR where there are none."""
     found: list[Problem] = []
     by_cluster: dict[tuple[str, ...], tuple[Cluster, list[YarnJobConfig]]] = {}
     try:
-        jobs = known.configs()
-        for config in jobs or [YarnJobConfig()]:
+        for config in configs or [YarnJobConfig()]:
             cluster = cluster_of(config)
-            by_cluster.setdefault(cluster.key, (cluster, []))[1].extend([config] if jobs else [])
+            by_cluster.setdefault(cluster.key, (cluster, []))[1].extend([config] if configs else [])
     except AiflowError as error:
         return list(error.problems)
-    for cluster, configs in by_cluster.values():
+    for cluster, its_configs in by_cluster.values():
         rm = ResourceManager(cluster)
         try:
             _, info = rm.active()
@@ -40,7 +38,7 @@ def check() -> list[Problem]:
         found += _version(info)
         for step in (_clock, _scheduler, _size, _labels, _queues, _staging):
             try:
-                found += step(rm, configs)
+                found += step(rm, its_configs)
             except PlatformError as error:
                 found += error.problems
     return found

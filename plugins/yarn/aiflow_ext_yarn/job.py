@@ -36,12 +36,10 @@ class YarnJob(af.AbstractJob):
         assert self.job_context is not None
         return self.job_context
 
-    def application(self, native_id: str | None = None) -> Application:
+    def application(self) -> Application:
         """Its attempt as an application on the cluster."""
         context = self.context
-        return Application(
-            self.cluster, str(native_id or context.native_id), str(context.run_id), str(context.work_folder)
-        )
+        return Application(self.cluster, str(context.native_id), str(context.run_id), str(context.work_folder))
 
     def folder(self, native_id: str) -> str:
         """The attempt's staging folder."""
@@ -67,9 +65,7 @@ class YarnJob(af.AbstractJob):
     def reachable(self, url: str) -> str:
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
         parts = urlsplit(url)
-        if (
-            parts.scheme == "webhdfs" and self.cluster.kerberos
-        ):  # the token identifies the user, and no name may stand beside it
+        if parts.scheme == "webhdfs" and self.cluster.kerberos:  # the token names the user, and the URL must not
             return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         if parts.scheme != "hdfs":
             return url

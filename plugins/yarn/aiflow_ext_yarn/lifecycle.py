@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import Lookup, PlatformError, secrets
-from aiflow_ext_yarn import known, master, poll_hints, request, tokens
+from aiflow_ext.plugin import PlatformError, secrets
+from aiflow_ext_yarn import master, poll_hints, request, tokens
 from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.capacity import too_large
+from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.handler import YarnHandler
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import BUNDLE, MASTER
@@ -106,16 +108,17 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
         values |= {"aiflow.delegation": token, "aiflow.file_system": tokens.for_nodes(token, cluster.file_system)}
     body = request.filled(sent.content, statuses, values)
     retry(lambda: rm.submit(body), STEP_TIMEOUT)
-    return attach(job, native_id)
+    return attach(job)
 
 
-def attach(job: YarnJob, native_id: str) -> YarnHandler:
+def attach(job: YarnJob) -> YarnHandler:
     """The handler of an application; its lifetime, which no submission can hold, is set where it is not yet."""
+    native_id = str(job.context.native_id)
     poll_hints.submitted(native_id)
     lifetime = job.config.lifetime
     if lifetime is not None:
         retry(lambda: ResourceManager(job.cluster).limit(native_id, lifetime), STEP_TIMEOUT)
-    return YarnHandler(job.application(native_id))
+    return YarnHandler(job.application())
 
 
 def cleanup(job: YarnJob) -> None:
@@ -136,21 +139,13 @@ def cleanup(job: YarnJob) -> None:
         )
 
 
-def cleanup_run(run: str) -> None:
-    """Remove a run's staging folder on every cluster that is known here."""
-    if not run or "/" in run or run in (".", ".."):
+def cleanup_run(run_id: str, clusters: Iterable[Cluster]) -> None:
+    """Remove a run's staging folder on these clusters."""
+    if not run_id or "/" in run_id or run_id in (".", ".."):
         return
-    for cluster in known.clusters():
-        folder = cluster.run_folder(run)
+    for cluster in clusters:
+        folder = cluster.run_folder(run_id)
         files = WebHdfs(cluster)
         retry(lambda files=files, folder=folder: files.delete(folder), cluster.patience)  # type: ignore[misc]
         for key in [key for key in _sent if key[1].startswith(f"{folder}/")]:
             _sent.pop(key, None)
-
-
-def lookup_anywhere(native_id: str) -> Lookup:
-    """What the known clusters say of an id of which nothing else is known."""
-    for cluster in known.clusters():
-        if ResourceManager(cluster).report(native_id) is not None:
-            return Lookup.FOUND
-    return Lookup.UNKNOWN

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, Problem
 from aiflow_ext.plugin.engines import build_bundle
-from aiflow_ext_yarn import known, request
+from aiflow_ext_yarn import request
 from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.handler import YarnHandler
@@ -28,7 +28,6 @@ class YarnJobPlugin(af.AbstractJobPlugin):
         if problems:
             raise ConfigError(problems=problems)
         job.python()
-        known.note(job)
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
@@ -82,7 +81,7 @@ class YarnJobPlugin(af.AbstractJobPlugin):
     def attach(self, job: af.BaseJob) -> YarnHandler:
         from aiflow_ext_yarn import lifecycle
 
-        return lifecycle.attach(_yarn(job), str(_yarn(job).context.native_id))
+        return lifecycle.attach(_yarn(job))
 
     @af.hookimpl
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
@@ -94,13 +93,13 @@ class YarnJobPlugin(af.AbstractJobPlugin):
     def cleanup_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_yarn import lifecycle
 
-        lifecycle.cleanup_run(run_id)
+        lifecycle.cleanup_run(run_id, {job.cluster.key: job.cluster for job in map(_yarn, jobs)}.values())
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_yarn.cluster_checks import check
 
-        return check()
+        return check([_yarn(job).config for job in jobs])
 
 
 def _yarn(job: af.BaseJob) -> YarnJob:

@@ -32,6 +32,11 @@ def was_submitted(native_id: str) -> bool | None:
     return _submitted.get(native_id)
 
 
+def forget(native_id: str) -> None:
+    """The attempt is not watched any more."""
+    _submitted.pop(native_id, None)
+
+
 def wait(seconds: float) -> bool:
     """Wait at most ``seconds`` for a submission or a stop; False where there was none. Clears what it returns."""
     found = _wake.wait(seconds)

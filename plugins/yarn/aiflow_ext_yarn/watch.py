@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
-from aiflow_ext.plugin import AttemptEvent, JobState
-from aiflow_ext_yarn import known, poll_hints
+from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
+from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
+from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.request import run_tag
 
@@ -62,24 +63,28 @@ class _Group:
         return True
 
 
-def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
+def watch(jobs: Mapping[str, BaseJob]) -> Iterator[AttemptEvent | None]:
     """The events of a run's attempts: what is so already, then what changes; None in between.
 
-    ``native_ids`` may grow and shrink while this is read. Raises Unreachable where no ResourceManager is active.
+    ``jobs``, by native id, may grow and shrink while this is read. Raises Unreachable where no ResourceManager is
+    active.
     """
     groups: dict[tuple[str, ...], _Group] = {}
-    attempts: dict[str, Application] = {}
+    attempts: dict[str, Application | None] = {}  # None: of another job plugin
     changed = time.monotonic()
     while True:
         began = time.monotonic()
-        for native_id in list(native_ids):
-            if native_id not in attempts and (found := _attempt(native_id)) is not None:
-                attempts[native_id] = found
+        for native_id in list(jobs):
+            if native_id not in attempts and (job := jobs.get(native_id)) is not None:
+                attempts[native_id] = job.application() if isinstance(job, YarnJob) else None
                 changed = began
-        for native_id in [each for each in attempts if each not in native_ids]:
+        for native_id in [each for each in attempts if each not in jobs]:
             del attempts[native_id]
+            poll_hints.forget(native_id)
         by_group: dict[tuple[str, ...], dict[str, Application]] = {}
         for native_id, attempt in attempts.items():
+            if attempt is None:
+                continue
             key = (*attempt.cluster.key, attempt.run)
             groups.setdefault(key, _Group(attempt))
             by_group.setdefault(key, {})[native_id] = attempt
@@ -95,9 +100,3 @@ def watch(native_ids: Collection[str]) -> Iterator[AttemptEvent | None]:
                 time.sleep(0.05)  # what comes in a burst is asked for together
                 changed = time.monotonic()
                 break
-
-
-def _attempt(native_id: str) -> Application | None:
-    """An attempt by its native id: its job was generated in this process."""
-    job = known.job_of(native_id)
-    return None if job is None else job.application(native_id)

@@ -1,0 +1,140 @@
+"""A fake: a ResourceManager and a WebHDFS whose applications end as they are submitted and whose requests are counted.
+
+So a whole run takes a second. Real ones are in tests/clusters. What it answers follows Hadoop's *ResourceManager REST
+API* and *WebHDFS REST API*.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from aiflow_ext_yarn.master.outcome import EXIT, Outcome
+
+Reply = tuple[int, Any, dict[str, str]]
+
+
+class Cluster:
+    """Serves until ``with`` ends.
+
+    Attributes:
+        files: path -> content, as the file system has them.
+        created: the paths of all files that were ever written or renamed to, in order.
+        submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
+        url: of both services.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.created: list[str] = []
+        self.submitted: list[str] = []
+        self._folders, self._last = {"/"}, 0
+        self._apps: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        cluster = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with cluster._lock:
+                    status, content, headers = cluster._answer(self.command, self.path, body)
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_PUT = do_POST = do_DELETE = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+
+    def __enter__(self) -> Cluster:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _answer(self, method: str, target: str, body: bytes) -> Reply:
+        parts = urlsplit(target)
+        query, path = dict(parse_qsl(parts.query)), unquote(parts.path)
+        if path.startswith("/webhdfs/v1"):
+            return self._file_system(query["op"], path.removeprefix("/webhdfs/v1") or "/", query, parts.query, body)
+        if path.startswith("/ws/v1/node/"):
+            text = b"hello\n" if path.endswith("/stdout") else b""
+            log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
+            return (200, log, {}) if "/logs/" in path else (404, {}, {})
+        return self._resource_manager(method, path.removeprefix("/ws/v1/cluster"), body)
+
+    def _resource_manager(self, method: str, path: str, body: bytes) -> Reply:
+        if path == "/info":
+            info = {"id": 1, "startedOn": 1, "haState": "ACTIVE", "resourceManagerVersion": "3.4.3"}
+            return 200, {"clusterInfo": info}, {}
+        if path == "/apps/new-application":
+            self._last += 1
+            largest = {"memory": 8192, "vCores": 8}
+            return 200, {"application-id": f"application_1_{self._last:04}", "maximum-resource-capability": largest}, {}
+        if path == "/apps" and method == "POST":
+            native_id = json.loads(body)["application-id"]
+            self.submitted.append(native_id)
+            container = native_id.replace("application", "container")
+            self._apps[native_id] = {
+                "id": native_id, "state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": 86_400_000,
+                "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
+                "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
+            }  # fmt: skip
+            return 202, {}, {}
+        if path == "/apps":
+            return 200, {"apps": None}, {}  # none that is live
+        app = re.fullmatch(r"/apps/(application_\w+)", path)
+        if app is not None:
+            found = self._apps.get(app[1])
+            return (200, {"app": found}, {}) if found is not None else _missing("NotFoundException")
+        if path == "/scheduler":
+            queue = {"queueName": "default", "state": "RUNNING"}
+            return 200, {"scheduler": {"schedulerInfo": {"queueName": "root", "queues": {"queue": [queue]}}}}, {}
+        return _missing("NotFoundException")
+
+    def _file_system(self, operation: str, path: str, query: dict[str, str], text: str, body: bytes) -> Reply:
+        below = f"{path.rstrip('/')}/"
+        if operation == "MKDIRS":
+            self._folders.add(path)
+            return 200, {"boolean": True}, {}
+        if operation == "CREATE" and "at" not in query:
+            return 307, {}, {"Location": f"{self.url}/webhdfs/v1{quote(path)}?{text}&at=node"}
+        if operation == "CREATE":
+            self.files[path] = body
+            return 201, {}, {}
+        if operation == "RENAME":
+            if path not in self.files or query["destination"] in self.files:
+                return 200, {"boolean": False}, {}
+            self.files[query["destination"]] = self.files.pop(path)
+            self.created.append(query["destination"])
+            return 200, {"boolean": True}, {}
+        if operation == "DELETE":
+            gone = {each for each in (*self.files, *self._folders) if each == path or each.startswith(below)}
+            self.files = {each: data for each, data in self.files.items() if each not in gone}
+            self._folders -= gone
+            return 200, {"boolean": bool(gone)}, {}
+        if operation == "GETFILESTATUS" and path in self.files:
+            status = {"length": len(self.files[path]), "modificationTime": 86_400_000, "type": "FILE"}
+            return 200, {"FileStatus": status}, {}
+        if operation == "LISTSTATUS" and path in self._folders:
+            names = {each.removeprefix(below).partition("/")[0] for each in self.files if each.startswith(below)}
+            return 200, {"FileStatuses": {"FileStatus": [{"pathSuffix": name} for name in sorted(names)]}}, {}
+        return _missing("FileNotFoundException")
+
+
+def _missing(exception: str) -> Reply:
+    return 404, {"RemoteException": {"exception": exception, "message": "it is not there"}}, {}
