@@ -269,7 +269,7 @@ def _is_over(observed: Observed, jobs: list[str]) -> bool:
     """Whether nothing more can come from these jobs: they have ended, or nobody is there to start another attempt."""
     states = [observed.record.jobs[name].state for name in jobs]
     if observed.record.ended_at is not None or observed.driver is None:
-        return not observed.live() or all(state.ended for state in states)
+        return not observed.record.live() or all(state.ended for state in states)
     last = [observed.record.jobs[name].last for name in jobs]
     return all(state.ended for state in states) and all(each is None or each.cleaned for each in last)
 

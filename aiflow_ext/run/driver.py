@@ -25,12 +25,13 @@ from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.job_views import JobsOfRun, jobs_by_plugin
 from aiflow_ext.run.launch import Launcher, launcher_for
-from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger, meaning
+from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread, Untold
 from aiflow_ext.run.promises import keep_promises
+from aiflow_ext.run.reconcile import Answer, Became, Decision, end_of, reconcile
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.store import Store
@@ -292,15 +293,16 @@ class Driver:
                     self._clean_up(self._adopt(job, record))
         # Only now is it known of every job whether it waits, and of every attempt that a watch is to tell of it.
         for attempt in taken:
-            if attempt.record.state.ended:
+            became = reconcile(attempt.record, Answer()).became
+            if became is Became.ENDED:
                 self._after_end(attempt, attempt.record.state)
-            elif attempt.record.state is JobState.INIT:
-                self._begin(attempt)
-            elif attempt.record.step is None:  # nothing can have been started: go on with the first missing step
-                self._in_turn(attempt)
-            else:
+            elif became is Became.UNKNOWN:
                 self._arm(attempt)
                 attempt.thread.call(partial(self._find_again, attempt))
+            elif attempt.record.state is JobState.INIT:
+                self._begin(attempt)
+            else:
+                self._in_turn(attempt)
 
     def _look_up(self, record: AttemptRecord) -> Lookup:
         """What the platform knows of an attempt. Raises what the platform raises."""
@@ -325,31 +327,30 @@ class Driver:
         if attempt.record.state.ended:  # the watch was quicker
             return
         assert attempt.job is not None
-        native_id = str(attempt.record.native_id)
         try:
-            found = attempt.launcher.lookup(attempt.job)
-            if found is Lookup.FOUND:
+            answer = Answer(lookup=attempt.launcher.lookup(attempt.job), failure=failure)
+            if answer.lookup is Lookup.FOUND:
                 attempt.handler = attempt.launcher.attach(attempt.job) or AbstractJobHandler()
         except Exception as error:
             _log.debug("no answer", exc_info=True)
-            words = f"no answer from the platform: {named(error)}"
-            self.post(lambda: self._ask_again(attempt, words, failure))
-            return
-        if failure is not None and found is not Lookup.FOUND:
-            self.post(lambda: self._ended(attempt, native_id, JobState.FAILED, reason=failure))
-        elif found is Lookup.NEVER_STARTED and attempt.record.step == "resources":
-            self.post(lambda: self._in_turn(attempt))
-        elif found is not Lookup.FOUND:
-            then = "had been started" if attempt.record.step == "acknowledged" else (
-                "was about to be started when the driver ended, and that it never started cannot be shown"
-            )  # fmt: skip
-            words = f"the platform answers, and {native_id} is not there; it {then}"
-            self.post(lambda: self._ended(attempt, native_id, JobState.LOST, reason=words))
-        else:
-            if attempt.handler is not None:
-                attempt.thread.handlers[native_id] = attempt.handler
+            answer = Answer(no_answer=f"no answer from the platform: {named(error)}", failure=failure)
+        if attempt.handler is not None and answer.lookup is Lookup.FOUND:
+            native_id = str(attempt.record.native_id)
+            attempt.thread.handlers[native_id] = attempt.handler
             attempt.thread.follow(native_id, attempt.job)
-            self.post(lambda: self._acknowledged(attempt))
+        self.post(lambda: self._found(attempt, answer))
+
+    def _found(self, attempt: Attempt, answer: Answer) -> None:
+        """The platform has answered what became of an attempt, or has given no answer."""
+        decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)
+        if decision.became is Became.ENDED:
+            self._end(attempt, str(attempt.record.native_id), decision)
+        elif decision.became is Became.UNKNOWN:
+            self._ask_again(attempt, str(answer.no_answer), answer.failure)
+        elif decision.became is Became.NOT_STARTED:
+            self._in_turn(attempt)
+        else:
+            self._acknowledged(attempt)
 
     def _ask_again(self, attempt: Attempt, words: str, failure: str | None) -> None:
         self._unreachable(attempt, words)
@@ -495,14 +496,12 @@ class Driver:
         self._later(attempt, lambda: attempt.thread.call(partial(self._submit, attempt)))
 
     def _unreachable(self, attempt: Attempt, words: str) -> None:
-        if not attempt.record.unreachable or attempt.record.reason != words:
-            self.ledger.note(attempt.record, unreachable=True, reason=words)
+        if self.ledger.waits(attempt.record, words, unreachable=True):
             self.teller.tell_waiting(attempt.record)
 
     def _reachable(self, attempt: Attempt) -> None:
-        if attempt.record.unreachable:
-            attempt.record.unreachable, attempt.record.reason, attempt.pause = False, None, 0.25
-            self.ledger.note(attempt.record)
+        if self.ledger.reachable(attempt.record):
+            attempt.pause = 0.25
             self.teller.tell_waiting(attempt.record)
 
     def _now(self, function: Callable[[], bool]) -> bool:
@@ -579,20 +578,13 @@ class Driver:
         self._reachable(attempt)
         if attempt.record.step == "resources" and attempt.launcher.answers_at_once:
             self._acknowledged(attempt)
-        attempt.record.restarts = max(attempt.record.restarts, event.restarts)
-        if event.state.ended:
-            self._ended(
-                attempt, event.native_id, event.state, at=event.time, exit_code=event.exit_code, signal=event.signal,
-                reason=event.reason, disruption=event.disruption or None,
-            )  # fmt: skip
-            return
         first = attempt.record.started_at is None
-        if attempt.record.state is event.state:
-            self._reason(attempt, event.reason)
-        else:
-            if attempt.record.state.may_become(event.state):
-                attempt.record.reason = None  # why it waited is no news of a job that runs
-            self._move(attempt, event.state, at=event.time, reason=event.reason)
+        decision = reconcile(attempt.record, Answer(event), attempt.planned.config.timeout)
+        if decision.became is Became.ENDED:
+            self._end(attempt, event.native_id, decision)
+            return
+        if self.ledger.follow(attempt.record, decision):
+            self.teller.tell_waiting(attempt.record)
         if first:
             self._arm(attempt)
         if event.state is JobState.RUNNING:
@@ -609,13 +601,6 @@ class Driver:
         attempt.stops += 1
         threading.Thread(target=stop, daemon=True, name="aiflow-stop").start()
 
-    def _reason(self, attempt: Attempt, words: str | None) -> None:
-        """Other words for the state that an attempt is in: what its platform says of its waiting."""
-        if attempt.record.reason != words:
-            attempt.record.reason = words
-            self.ledger.note(attempt.record)
-            self.teller.tell_waiting(attempt.record)
-
     def _arm(self, attempt: Attempt) -> None:
         """End a running attempt when its time is up: what it has had under an earlier driver counts."""
         timeout, started = attempt.planned.config.timeout, attempt.record.started_at
@@ -627,7 +612,11 @@ class Driver:
             self.ledger.note(attempt.record, timed_out=True)
             self._stop_one(attempt, GRACE)
 
-    def _ended(self, attempt: Attempt, key: str, state: JobState, *, at: float | None = None, **facts: Any) -> None:
+    def _ended(self, attempt: Attempt, key: str, state: JobState, **facts: Any) -> None:
+        """An attempt ends by the driver's own doing."""
+        self._end(attempt, key, end_of(attempt.record, state, timeout=attempt.planned.config.timeout, **facts))
+
+    def _end(self, attempt: Attempt, key: str, decision: Decision) -> None:
         if self._live.pop(key, None) is None:
             return
         attempt.thread.live.discard(key)
@@ -636,18 +625,14 @@ class Driver:
         if following is not None and following.parked:
             following.parked = False
             following.thread.call(partial(self._submit, following))
-        state, facts["reason"] = meaning(attempt.record, state, facts.get("reason"), attempt.planned.config.timeout, at)
-        if state is JobState.FINISHED:
-            attempt.record.reason = None  # what was said of it while it ran
-        attempt.record.learn(**facts)
         self._settled[attempt.planned.name] = False
-        self._move(attempt, state, at, **facts)
+        self.ledger.end(attempt.record, decision)
         if (started := attempt.record.started_at) is not None:
             self._brisk = (attempt.record.ended_at or math.inf) - started <= BRISK
         if attempt.stops:  # its main process has ended; what else it started may not have
             self._going.add(attempt)
         else:
-            self._after_end(attempt, state)
+            self._after_end(attempt, attempt.record.state)
 
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
@@ -791,7 +776,7 @@ class Driver:
         except Exception as error:
             _log.debug("stop failed", exc_info=True)
             words = f"stopping failed: {named(error)}"
-            self.post(lambda: setattr(attempt.record, "reason", words))
+            self.post(lambda: self.ledger.note(attempt.record, reason=words))
             if isinstance(error, UnreachableError):
                 self.post(lambda: self._stop_later(attempt, grace))
         self.post(lambda: self._stop_returned(attempt))

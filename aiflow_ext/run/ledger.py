@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.reconcile import Decision
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store import Store
 from aiflow_ext.supervise.clock import Clock
@@ -106,6 +107,54 @@ class Ledger:
             self._jobs[job.name] = job
         self._attempts[id(attempt)] = attempt
 
+    def end(self, attempt: AttemptRecord, decision: Decision) -> None:
+        """An attempt has ended as was decided; one that had ended before stays as it is, unless it was LOST."""
+        assert decision.state is not None
+        if not attempt.state.may_become(decision.state):
+            return
+        if decision.state is JobState.FINISHED:
+            attempt.reason = None  # what was said of it while it ran
+        self.move(attempt, decision.state, decision.at, **decision.facts)
+
+    def follow(self, attempt: AttemptRecord, decision: Decision) -> bool:
+        """An attempt goes on as its platform tells; whether what it waits for has changed, in the state that it is in.
+
+        A platform that tells a state without a ``reason`` among the facts does not say what the attempt waits for.
+        """
+        attempt.learn(restarts=decision.facts.get("restarts"))
+        if decision.state is None:
+            return False
+        if attempt.state is decision.state:
+            return "reason" in decision.facts and self.waits(attempt, decision.facts["reason"])
+        if attempt.state.may_become(decision.state):
+            attempt.reason = None  # why it waited is no news of a job that runs
+        self.move(attempt, decision.state, decision.at, reason=decision.facts.get("reason"))
+        return False
+
+    def waits(self, attempt: AttemptRecord, reason: str | None, *, unreachable: bool = False) -> bool:
+        """What an attempt waits for, None: nothing that anybody tells; False where that is known already.
+
+        ``unreachable``: its platform gives no answer.
+        """
+        if (attempt.reason, attempt.unreachable) == (reason, unreachable):
+            return False
+        attempt.reason, attempt.unreachable = reason, unreachable
+        self.note(attempt)
+        return True
+
+    def reachable(self, attempt: AttemptRecord) -> bool:
+        """Its platform gives answers; False where it is not known to have given none."""
+        return attempt.unreachable and self.waits(attempt, None)
+
+    def show_unreachable(self, attempt: AttemptRecord, reason: str) -> None:
+        """Its platform has given no answer to whoever looks at the record now; that is not written down."""
+        attempt.unreachable, attempt.reason = True, reason
+
+    def rewind(self, attempt: AttemptRecord) -> None:
+        """Nothing of an attempt has been started, nor will be before a driver goes on with its first missing step."""
+        attempt.step, attempt.unreachable, attempt.reason = None, False, None
+        self.note(attempt)
+
     def skip(self, job: JobRecord, reason: str) -> None:
         """End a job that never gets an attempt."""
         previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
@@ -136,22 +185,6 @@ class Ledger:
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
         return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
-
-
-def meaning(
-    attempt: AttemptRecord, state: JobState, reason: str | None, timeout: float | None, at: float | None
-) -> tuple[JobState, str | None]:
-    """What an end that a platform tells is on record as: the intent that led to it counts.
-
-    ``at``: when it ended. Before its timeout it ended by itself, whenever we came to know of it.
-    """
-    if attempt.timed_out and timeout and at is not None and attempt.started_at is not None:
-        attempt.timed_out = at - attempt.started_at >= timeout
-    if attempt.timed_out:
-        return JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
-    if attempt.stop_requested and state is not JobState.LOST:
-        return JobState.STOPPED, "stopped"
-    return state, reason
 
 
 _NOTHING = contextlib.nullcontext()

@@ -54,10 +54,10 @@ class LogSource:
     def _from_platform(self) -> bytes:
         if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere
             return b""
-        from aiflow_ext.run.asking import attached
+        from aiflow_ext.run.refresh import attached
 
         try:
-            _, _, handler = attached(self.observed, self.attempt)
+            _, _, handler = attached(self.observed.stored, self.observed.record, self.attempt)
             return (handler.logs(self.stream, self.offset) if handler is not None else None) or b""
         except UnreachableError:
             if self.patient:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.run.find import open_run, stores
 from aiflow_ext.run.lock import DriverLock, holder
-from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Observed:
         self._read()
         if self.record.ended_at is not None or self.driver is not None:
             return
-        if not self.live() and not self.store.promised(self.run_id):
+        if not self.record.live() and not self.store.promised(self.run_id):
             return
-        from aiflow_ext.run.asking import bring_up_to_date
+        from aiflow_ext.run.refresh import bring_up_to_date
 
         try:
             lock = DriverLock(self.folder, looking=True)
@@ -68,7 +68,7 @@ class Observed:
             return  # somebody took it up just now, or the folder cannot be written: the records are what there is
         try:
             self._read()  # a driver may have ended since
-            bring_up_to_date(self)
+            bring_up_to_date(self.record, self.store, self.stored)
         finally:
             self._version = None  # some answers hold only for now
             lock.release()
@@ -78,14 +78,6 @@ class Observed:
         version = self.store.version()
         if version != self._version:
             self.record, self._version = self.store.run(self.run_id), version
-
-    def live(self) -> list[AttemptRecord]:
-        """The attempts that may be running."""
-        return [
-            job.last
-            for job in self.record.jobs.values()
-            if job.last is not None and not job.last.state.ended and job.last.step is not None
-        ]
 
 
 def observe(run: str, project: str | None = None) -> Observed:

@@ -49,6 +49,11 @@ class AttemptRecord(Jsonable):
         self.cleaned = False
         self.refused = False
 
+    @property
+    def may_run(self) -> bool:
+        """Whether it may have been started and has not ended, as far as is known."""
+        return self.step is not None and not self.state.ended
+
     def learn(self, **facts: Any) -> None:
         """Note what is known now; None says nothing."""
         for name, value in facts.items():
@@ -133,6 +138,10 @@ class RunRecord(Jsonable):
         self.jobs: dict[str, JobRecord] = {}
         self.told: list[Told] = []  # of the extensions that are told of transitions; as it was when this was read
         self.inputs: list[Input] = []
+
+    def live(self) -> list[AttemptRecord]:
+        """The attempts that may be running."""
+        return [job.last for job in self.jobs.values() if job.last is not None and job.last.may_run]
 
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, in the shape that docs/json.md describes."""

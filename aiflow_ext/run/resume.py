@@ -115,7 +115,7 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
     kind: type[AiflowError] = ConfigError
     for name, planned in plan.jobs.items():
         job = record.jobs[name]
-        begins = job in again or not (job.state.ended or (job.last is not None and job.last.step is not None))
+        begins = job in again or not (job.state.ended or (job.last is not None and job.last.may_run))
         if not begins:
             continue
         try:

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.asking import attached, note_ends
 from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.control import ring
-from aiflow_ext.run.launch import Launcher
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.observe import Observed
+from aiflow_ext.run.reconcile import end_of
 from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.run.refresh import Asked, attached, note_stopped
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -53,28 +53,25 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
 
 def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     record, ledger, plan = observed.record, Ledger(observed.record, observed.store), observed.plan
-    live = [attempt for attempt in observed.live() if job in (None, attempt.job)]
+    live = [attempt for attempt in record.live() if job in (None, attempt.job)]
     for attempt in live:
         ledger.note(attempt, stop_requested=True)
     ledger.flush()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
-    stopped = [(launcher, attempt) for attempt, (launcher, _) in zip(live, answers, strict=True) if launcher]
-    note_ends(ledger, observed.stored, stopped)
-    for _, attempt in stopped:  # where the platform tells no more of it
-        ledger.move(attempt, JobState.STOPPED, reason="stopped")
+    note_stopped(ledger, observed.stored, [answer for answer in answers if isinstance(answer, Asked)])
     for name, each in record.jobs.items():
         if job not in (None, name) or each.last in live:
             continue
         if each.last is not None and each.state in (JobState.FAILED, JobState.LOST):
             ledger.note(each.last, stop_requested=True)  # a later driver must not retry it
         elif each.last is not None and not each.last.state.ended:
-            ledger.move(each.last, JobState.STOPPED, reason="stopped before it started")
+            ledger.end(each.last, end_of(each.last, JobState.STOPPED, reason="stopped before it started"))
         elif not each.state.ended:
             ledger.skip(each, STOPPED_BEFORE if job is None else JOB_STOPPED_BEFORE)
     ledger.flush()
     problems = [Problem(f"job {attempt.job!r} (attempt {attempt.number}) could not be stopped: {words}")
-                for attempt, (_, words) in zip(live, answers, strict=True) if words]  # fmt: skip
+                for attempt, words in zip(live, answers, strict=True) if isinstance(words, str)]  # fmt: skip
     try:
         if job is not None or problems:
             cleanup_attempts(plan, record, observed.store)
@@ -87,11 +84,11 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
         raise PlatformError(problems=problems)
 
 
-def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> tuple[Launcher | None, str | None]:
+def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> Asked | str:
     """Stop an attempt; returns by what, or what went wrong."""
     try:
-        launcher, job, handler = attached(observed, attempt)
+        launcher, job, handler = attached(observed.stored, observed.record, attempt)
         launcher.stop(job, handler, grace)
     except Exception as error:
-        return None, named(error)
-    return launcher, None
+        return named(error)
+    return Asked(attempt, launcher, job)

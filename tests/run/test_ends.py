@@ -1,11 +1,12 @@
-"""What an end that a platform tells is on record as."""
+"""What is decided of an attempt, from its record and what its platform says."""
 
 from __future__ import annotations
 
 import pytest
 
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.ledger import meaning
+from aiflow_ext.run.reconcile import Answer, Became, reconcile
 from aiflow_ext.run.records import AttemptRecord
 
 
@@ -22,6 +23,41 @@ from aiflow_ext.run.records import AttemptRecord
 def test_a_job_that_ended_in_time_has_not_run_into_its_timeout_however_late_that_is_known(told, at, state, timed_out):
     attempt = AttemptRecord("a", 1, "folder")
     attempt.started_at, attempt.timed_out = 100.0, True
-    found, reason = meaning(attempt, told, "its own words", 600.0, at)
-    assert (found, attempt.timed_out) == (state, timed_out)
-    assert reason == ("it ran into its timeout of 600 s" if timed_out else "its own words")
+    decision = reconcile(attempt, Answer(AttemptEvent("id", told, time=at, reason="its own words")), 600.0)
+    assert (decision.state, decision.facts["timed_out"]) == (state, timed_out)
+    assert decision.facts["reason"] == ("it ran into its timeout of 600 s" if timed_out else "its own words")
+
+
+RUNNING, LOST, FAILED, STOPPED = JobState.RUNNING, JobState.LOST, JobState.FAILED, JobState.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "became", "state"),
+    [
+        (None, Answer(), Became.NOT_STARTED, None),
+        ("resources", Answer(), Became.UNKNOWN, None),
+        ("resources", Answer(lookup=Lookup.NEVER_STARTED), Became.NOT_STARTED, None),
+        ("acknowledged", Answer(lookup=Lookup.NEVER_STARTED), Became.ENDED, LOST),
+        ("resources", Answer(lookup=Lookup.UNKNOWN), Became.ENDED, LOST),
+        ("resources", Answer(lookup=Lookup.UNKNOWN, failure="refused"), Became.ENDED, FAILED),
+        ("resources", Answer(lookup=Lookup.FOUND, failure="refused"), Became.GOES_ON, None),
+        ("acknowledged", Answer(no_answer="no route"), Became.UNKNOWN, None),  # no answer is not absence
+        ("acknowledged", Answer(no_answer="no route", failure="refused"), Became.UNKNOWN, None),
+        ("acknowledged", Answer(state=RUNNING), Became.GOES_ON, RUNNING),
+        ("acknowledged", Answer(state=JobState.SUBMITTING, lookup=Lookup.UNKNOWN), Became.ENDED, LOST),
+        ("acknowledged", Answer(state=FAILED), Became.ENDED, FAILED),
+        ("acknowledged", Answer(stopped=True), Became.ENDED, STOPPED),
+    ],
+)
+def test_what_became_of_an_attempt_follows_from_its_record_and_what_its_platform_says(step, answer, became, state):
+    attempt = AttemptRecord("a", 1, "folder")
+    attempt.native_id, attempt.state, attempt.step = "id", JobState.SUBMITTING, step
+    decision = reconcile(attempt, answer)
+    assert (decision.became, decision.state) == (became, state)
+
+
+@pytest.mark.parametrize(("told", "state"), [(JobState.FINISHED, STOPPED), (FAILED, STOPPED), (LOST, LOST)])
+def test_an_end_after_a_stop_that_somebody_asked_for_is_stopped_but_lost_stays_lost(told, state):
+    attempt = AttemptRecord("a", 1, "folder")
+    attempt.state, attempt.step, attempt.stop_requested = RUNNING, "acknowledged", True
+    assert reconcile(attempt, Answer(AttemptEvent("id", told))).state is state

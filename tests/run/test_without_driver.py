@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.test_interrupts import start
-from tests.run.test_observe import gate_of
+from tests.run.test_interrupts import start, until
+from tests.run.test_observe import gate_of, wait_for
 
 PLUGIN = """
     import json
@@ -29,32 +29,66 @@ PLUGIN = """
         with open(os.environ["SEEN"], "a") as file:
             print(json.dumps([hook, job.job_context.job_name, *job.job_context.inputs.values()]), file=file)
 
+    def asked(what):
+        return os.path.exists(os.environ["SEEN"] + "." + what)
+
     class Plugin(LocalCmdLineJobPlugin):
         def platform(self):
             return Noting
 
         @af.hookimpl
+        def lookup(self, job):
+            return af.Lookup.UNKNOWN if asked("forgets") else super().lookup(job)
+
+        @af.hookimpl
         def attach(self, job):
             note("attach", job)
+            if asked("forgets"):
+                return af.AbstractJobHandler()
             return super().attach(job)
 
         def cleanup_job(self, job):
             note("cleanup_job", job)
-            if os.path.exists(os.environ["SEEN"] + ".away"):
+            if asked("away"):
                 raise UnreachableError("nobody answers")
             super().cleanup_job(job)
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            for event in super().watch(jobs, since):
+                if event is not None and event.state is af.JobState.FAILED and asked("preempts"):
+                    event.disruption, event.restarts, event.reason = True, 3, "the node was taken away"
+                yield event
+
+    class Silent(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "unwatched"
+
+    class Unwatched(LocalCmdLineJobPlugin):
+        watch = None
+
+        def platform(self):
+            return Silent
 """
 
 
 @pytest.fixture
 def noting(tmp_path, cli_env):
-    """The platform ``noting``, which writes into a file what its hooks are called with; the file."""
+    """The platform ``noting``, which writes into a file what its hooks are called with; the file.
+
+    While the file's name with ``.away`` is there, it cannot be reached to clean up; with ``.preempts``, every failure
+    is the platform's doing; with ``.forgets``, it knows of no attempt. The platform ``unwatched`` has no watch.
+    """
     site = tmp_path / "site"
     info = site / "noting-1.0.dist-info"
     info.mkdir(parents=True)
     (site / "noting_plugin.py").write_text(textwrap.dedent(PLUGIN))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: noting\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[aiflow_ext.job_plugins]\nnoting.cmd_line = noting_plugin:Plugin\n")
+    (info / "entry_points.txt").write_text(
+        "[aiflow_ext.job_plugins]\nnoting.cmd_line = noting_plugin:Plugin\n"
+        "unwatched.cmd_line = noting_plugin:Unwatched\n"
+    )
     seen = tmp_path / "seen"
     seen.touch()
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
@@ -94,3 +128,60 @@ def test_a_job_that_is_generated_again_reads_of_the_attempt_that_has_made_its_in
     assert outside("stop", "latest", "--grace", "0") == {("attach", True), ("cleanup_job", True)}
     Path(f"{noting}.away").unlink()
     assert outside("gc", "--keep", "0") == {("cleanup_job", True)}
+
+
+def killed_at_its_gate(project, cli_env, platform):
+    """A run of one job whose first attempt waits at its gate and fails, and whose second does not; the driver was
+    killed meanwhile. Returns the gate."""
+    project.jobs(
+        'with af.job("job"): af.cmd("cd $AIFLOW_CHECKPOINT_DIR; [ $AIFLOW_ATTEMPT = 1 ] || exit 0; '
+        'mkfifo gate; read x < gate; exit 5")\n',
+        f"job: {{platform: {platform}, engine: cmd_line}}\n",
+    )
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    gate = gate_of(project, "job")
+    wait_for(project, "job")
+    run.kill()
+    run.wait()
+    return gate
+
+
+def ended(cli, project):
+    """The job's attempts, once ``status`` shows that the first has ended."""
+
+    def attempts():
+        (job,) = json.loads(cli("status", "latest", "--project", project.root, "--json").stdout)["jobs"]
+        return job["attempts"]
+
+    until(lambda: attempts()[0]["ended_at"] is not None, "the end is not told")
+    return attempts()
+
+
+def test_an_attempt_that_was_preempted_is_on_record_as_such_and_followed_by_another(project, cli, cli_env, noting):
+    gate = killed_at_its_gate(project, cli_env, "noting")
+    Path(f"{noting}.preempts").touch()
+    gate.write_text("go\n")
+    (first,) = ended(cli, project)
+    assert (first["state"], first["exit_code"], first["reason"]) == ("FAILED", 5, "the node was taken away")
+    assert (first["disruption"], first["restarts"]) == (True, 3)
+    done = cli("resume", "latest", "--project", project.root)
+    assert done.returncode == 0, done.stderr
+    assert [each["state"] for each in ended(cli, project)] == ["FAILED", "FINISHED"]
+
+
+def test_the_end_of_an_attempt_on_a_platform_without_a_watch_is_shown(project, cli, cli_env, noting):
+    gate = killed_at_its_gate(project, cli_env, "unwatched")
+    gate.write_text("go\n")
+    (first,) = ended(cli, project)
+    assert first["state"] == "FAILED"
+
+
+@pytest.mark.parametrize("command", ["status", "resume"])
+def test_an_attempt_that_its_platform_does_not_know_is_lost_whoever_asks(command, project, cli, cli_env, noting):
+    gate = killed_at_its_gate(project, cli_env, "noting")
+    Path(f"{noting}.forgets").touch()
+    cli(command, "latest", "--project", project.root)
+    (first,) = ended(cli, project)
+    assert first["state"] == "LOST"
+    assert first["reason"].startswith(f"the platform answers, and {first['native_id']} is not there; it ")
+    gate.write_text("go\n")
