@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.launch import Launcher
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.records import JobRecord
-from aiflow_ext.supervise import attempts
 
 _log = logging.getLogger("aiflow_ext")
 AHEAD = 24  # jobs that wait for their turn and are made ready for it where that is done at once

@@ -18,6 +18,7 @@ from aiflow_ext.model.collector import long_lived
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.ahead import AHEAD, Ahead
 from aiflow_ext.run.attempt import GRACE, Attempt
 from aiflow_ext.run.attempt_job import attempt_job, job_again
@@ -37,7 +38,6 @@ from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
 from aiflow_ext.run.turns import Turns
-from aiflow_ext.supervise import attempts
 
 _log = logging.getLogger("aiflow_ext")
 LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them

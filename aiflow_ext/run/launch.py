@@ -24,9 +24,10 @@ from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import attempt_spec, silence
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.plan import PlannedJob
 from aiflow_ext.run.silence import Silent, stop_is_silent, words_of
-from aiflow_ext.supervise import ProcessSpec, attempts
+from aiflow_ext.supervise import ProcessSpec
 from aiflow_ext.supervise.records import ProcessRecord
 from aiflow_ext.translate import secrets
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.driver import Driver
@@ -27,7 +28,6 @@ from aiflow_ext.run.snapshot import keep_files
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import plan_to_data
-from aiflow_ext.supervise import attempts
 
 
 class AlreadyFiredError(StateError):

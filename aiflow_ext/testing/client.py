@@ -22,6 +22,7 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
 from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
 from aiflow_ext.run.resume import take_up
@@ -29,7 +30,6 @@ from aiflow_ext.run.start import Run, prepare
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.stored import StoredPlan, plan_to_data
-from aiflow_ext.supervise import attempts
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place

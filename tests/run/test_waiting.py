@@ -11,7 +11,7 @@ from dist_info import install
 PLUGIN = """
     import os
     import aiflow_ext as af
-    from aiflow_ext.supervise import attempts
+    from aiflow_ext.run import supervised as attempts
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
 
     class Busy(af.AbstractPlatform):
@@ -100,7 +100,7 @@ def test_what_a_platform_says_of_a_job_has_the_place_of_the_key_it_speaks_of(pro
 MUTE = """
     import os
     import aiflow_ext as af
-    from aiflow_ext.supervise import attempts
+    from aiflow_ext.run import supervised as attempts
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
 
     class Mute(af.AbstractPlatform):

@@ -12,7 +12,7 @@ from pathlib import Path
 from wrong_durable import RightDurable
 
 import aiflow_ext as af
-from aiflow_ext.supervise import attempts
+from aiflow_ext.run import supervised as attempts
 from aiflow_ext.translate import secrets
 
 
