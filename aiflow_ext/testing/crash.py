@@ -4,6 +4,7 @@ that stands next to I/O.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import signal
@@ -174,18 +175,18 @@ def _doubling(submit: Any) -> Any:
     """A ``submit`` that has the job executed once more, under another id."""
 
     def doubled(self: launch.Launcher, job: Any) -> Any:
-        again = type(job.job_context).from_json({**job.job_context.to_json()})
-        kept, job.job_context = job.job_context, again
-        again.attempt = (kept.attempt or 1) + 100
-        again.work_folder = os.path.join(os.path.dirname(str(kept.work_folder)), str(again.attempt))
-        again.native_id = None
-        os.makedirs(again.work_folder, exist_ok=True)
-        again.native_id = self.allocate(job)
-        self.prepare(job)
-        second = submit(self, job)
-        if second is not None:
-            second.wait(60.0)
-        job.job_context = kept
+        # A copy: the watch reads the job's own context meanwhile.
+        context, again = job.job_context, copy.copy(job)
+        second = again.job_context = type(context).from_json({**context.to_json()})
+        second.attempt = (context.attempt or 1) + 100
+        second.work_folder = os.path.join(os.path.dirname(str(context.work_folder)), str(second.attempt))
+        second.native_id = None
+        os.makedirs(second.work_folder, exist_ok=True)
+        second.native_id = self.allocate(again)
+        self.prepare(again)
+        handler = submit(self, again)
+        if handler is not None:
+            handler.wait(60.0)
         return submit(self, job)
 
     return doubled
