@@ -22,7 +22,7 @@ HELD = (dict, list, set, threading.Event)
 
 def forget() -> None:
     """Empty every container that is a module's, and every cache of a function; constants are in capitals."""
-    for module in [each for name, each in sys.modules.items() if name.startswith("aiflow_ext_yarn")]:
+    for module in [each for name, each in list(sys.modules.items()) if name.startswith("aiflow_ext_yarn")]:
         for name, value in list(vars(module).items()):
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

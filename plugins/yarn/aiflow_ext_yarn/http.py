@@ -164,14 +164,15 @@ class Http:
         import urllib3
 
         key = (os.getpid(), self.cluster.ca, self.cluster.verify)
-        if key not in _pools:
+        pool = _pools.get(key)
+        if pool is None:
             options: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED" if self.cluster.verify else "CERT_NONE"}
             if self.cluster.ca:
                 options["ca_certs"] = self.cluster.ca
             if not self.cluster.verify:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
-        return _pools[key]
+            pool = _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
+        return pool
 
     def _refusal(self, answer: Response) -> Refused:
         words = _text(answer.body)

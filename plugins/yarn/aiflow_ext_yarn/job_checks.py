@@ -77,12 +77,11 @@ _archives: dict[tuple[str, int, int], bool] = {}
 def _is_archive(path: Path) -> bool:
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _archives:
-        if path.name.endswith((".zip", ".jar")):
-            _archives[key] = zipfile.is_zipfile(path)
-        else:
-            _archives[key] = tarfile.is_tarfile(path)
-    return _archives[key]
+    found = _archives.get(key)
+    if found is None:
+        is_archive = zipfile.is_zipfile if path.name.endswith((".zip", ".jar")) else tarfile.is_tarfile
+        found = _archives[key] = is_archive(path)
+    return found
 
 
 def _artifact_problems(job: YarnJob) -> Iterator[Problem]:

@@ -49,8 +49,9 @@ def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStat
     """The status of a staged file, which is sent first where it is not there."""
     path = staged.path or urlsplit(str(staged.uri)).path
     key = (job.cluster.key, path)
-    if staged.once and key in _sent:
-        return _sent[key]
+    status = _sent.get(key) if staged.once else None
+    if status is not None:
+        return status
     status = retry(lambda: files.status(path), STEP_TIMEOUT)
     if status is None and staged.path is None:
         raise PlatformError(
@@ -147,5 +148,5 @@ def cleanup_run(run_id: str, clusters: Iterable[Cluster]) -> None:
         folder = cluster.run_folder(run_id)
         files = WebHdfs(cluster)
         retry(lambda files=files, folder=folder: files.delete(folder), cluster.patience)  # type: ignore[misc]
-        for key in [key for key in _sent if key[1].startswith(f"{folder}/")]:
+        for key in [key for key in list(_sent) if key[1].startswith(f"{folder}/")]:
             _sent.pop(key, None)
