@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
 EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
+STOPPING = ".stopping"  # a file in an attempt's folder: the deletion that follows is our own
 
 
 class KubernetesHandler(AbstractJobHandler):
@@ -52,9 +55,7 @@ class KubernetesHandler(AbstractJobHandler):
         job = job_at(self.place, self.native_id)
         pods = pods_of(self.place, self.native_id)
         if job is None:
-            return status.without_job(
-                self.native_id, None, pods, self.native_id in server_of(self.place).stopping
-            ).state
+            return status.without_job(self.native_id, None, pods, is_stopping(self.folder)).state
         return status.status_of(self.native_id, job, pods).event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:
@@ -85,7 +86,7 @@ class KubernetesHandler(AbstractJobHandler):
         ):
             return True
         server = server_of(self.place)
-        server.stopping.add(self.native_id)
+        _note_stopping(self.folder)  # for a watch that does not see the Job once more before it is gone
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
         # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
@@ -132,3 +133,14 @@ class KubernetesHandler(AbstractJobHandler):
             next(iter(stream.lines()), None)
         finally:
             stream.close()
+
+
+def is_stopping(folder: str | None) -> bool:
+    """Whether an attempt is being stopped, or was, by any process of this machine."""
+    return folder is not None and os.path.exists(os.path.join(folder, STOPPING))
+
+
+def _note_stopping(folder: str | None) -> None:
+    if folder is not None:
+        with contextlib.suppress(OSError):  # the Job's own annotation says it, too
+            Path(folder, STOPPING).touch()

@@ -8,7 +8,6 @@ from typing import Any
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.reflector import KINDS, Change, Reflector
-from aiflow_ext_kubernetes.server import server_of
 
 
 class Informer:
@@ -80,6 +79,7 @@ class Informer:
         """What is so of an attempt; None where its Job was never there.
 
         Args:
+            native_id: the Job's name.
             why_pending: why it has no pod, or its pod does not begin, where the cluster has told.
         """
         job = self.jobs.get(native_id)
@@ -88,8 +88,7 @@ class Informer:
             pods = [pod for pod in self.pods.get(native_id, {}).values() if not pod.get("gone")]
             if last is None and not pods:
                 return None
-            stopped = native_id in server_of(self.place).stopping
-            return status.Status(status.without_job(native_id, last, pods, stopped))
+            return status.Status(status.without_job(native_id, last, pods, False))
         return status.status_of(native_id, job, self.pods.get(native_id, {}).values(), why_pending)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, Problem, safe_name, secrets
 from aiflow_ext.plugin.engines import Bundle, build_bundle, one_command
-from aiflow_ext_kubernetes import archive, manifest, places
+from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
-from aiflow_ext_kubernetes.places import Known, Place
+from aiflow_ext_kubernetes.places import Place, place_of
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 
 SAMPLES = 8  # kinds of jobs of one place that the cluster is shown before a run
@@ -30,13 +30,6 @@ class KubernetesJob(af.AbstractJob):
 class KubernetesJobPlugin(af.AbstractJobPlugin):
     """Jobs as ``batch/v1`` Jobs: made suspended, then resumed, so that it is known which of them have started."""
 
-    def __init__(self) -> None:
-        # Where this plugin's jobs are, with one of each place: for what is asked without a job.
-        self._generated: dict[Place, tuple[af.AISubGraph, af.ProjectDesc]] = {}
-        # What check_platform shows the cluster: a job of each kind; and the Secrets that jobs name.
-        self._kinds: dict[Place, dict[str, tuple[af.AISubGraph, af.ProjectDesc]]] = {}
-        self._secrets: dict[Place, dict[str, str]] = {}
-
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
         config = sub_graph.config
         assert isinstance(config, KubernetesJobConfig)
@@ -44,60 +37,56 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         problems += _unreachable_artifacts(sub_graph, project_desc, config)
         if problems:
             raise ConfigError(problems=problems)
-        job = _made(sub_graph, project_desc)
+        template = manifest.read_template(config, project_desc.root, sub_graph.name)
+        job = KubernetesJob(config, build_bundle(sub_graph, project_desc), template)
         if job.bundle.needs_runner:
             archive.where(job.bundle, af.JobContext("run"))  # told now, where it is too large
-        place = places.place_of(config)
-        if job.bundle.needs_runner or place not in self._generated:
-            self._generated[place] = sub_graph, project_desc
-        self._kinds.setdefault(place, {}).setdefault(config.kind(), (sub_graph, project_desc))
-        self._secrets.setdefault(place, {}).update(config.secrets())
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         from aiflow_ext_kubernetes import sending
+        from aiflow_ext_kubernetes.seen import seen_of
 
-        job, known = _ours(job), places.note(job)
-        sent = self._sending(job)
-        run = (known.place, known.run)
-        if sent.archive is not None and run not in places.sent:
-            sending.send_project(known.place, known.run, job.bundle, sent.archive)
-            places.sent.add(run)
+        job, place = _ours(job), _place(job)
+        sent, seen = self._sending(job), seen_of(place, _native_id(job))
+        if sent.archive is not None:
+            sending.send_project(place, str(_context(job).run_id), job.bundle, sent.archive)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
         try:
-            sending.create(known.place, self._job(job, sent), manifest.secret_of(job, sent, values))
+            sending.create(place, self._job(job, sent), manifest.secret_of(job, sent, values))
         except sending.TakenError as error:
-            known.is_ours = error.kind != "Job"
+            seen.is_ours = error.kind != "Job"
             raise
-        known.is_ours = True
+        seen.is_ours = True
 
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
 
-        known = places.note(job)
-        native_id = str(_context(job).native_id)
-        sending.resume(known.place, native_id)
-        return _handler(native_id, known)
+        sending.resume(_place(job), _native_id(job))
+        return _handler(job)
 
     def stop_job(self, job: af.BaseJob) -> None:
-        known = places.note(job)
-        _handler(str(_context(job).native_id), known).stop(_config(job).grace)
+        _handler(job).stop(_config(job).grace)
 
     def cleanup_job(self, job: af.BaseJob) -> None:
-        from aiflow_ext_kubernetes.logs.keep import keep
+        from aiflow_ext_kubernetes import seen as seeing
+        from aiflow_ext_kubernetes.logs.keep import is_kept, keep
         from aiflow_ext_kubernetes.logs.reader import forget
-        from aiflow_ext_kubernetes.objects import job_at, remove
+        from aiflow_ext_kubernetes.objects import job_at, pods_of, remove
 
-        known, native_id = places.note(job), str(_context(job).native_id)
-        if known.is_ours is None:  # another process made it, or found that the name was taken
-            there = job_at(known.place, native_id)
-            known.is_ours = there is None or manifest.is_of(there, _context(job))
-        if known.is_ours:
-            may_lack = known.pod is None or known.has_run
-            keep(known.place, native_id, known.folder, known.pod, may_lack=may_lack)
-            remove(known.place, native_id)
-        forget(known.place, native_id)
-        places.attempts.pop(native_id, None)
+        place, native_id, folder = _place(job), _native_id(job), _context(job).work_folder
+        seen = seeing.seen_of(place, native_id)
+        if seen.is_ours is None:  # another process made it, or found that the name was taken
+            there = job_at(place, native_id)
+            seen.is_ours = there is None or manifest.is_of(there, _context(job))
+        if seen.is_ours:
+            if not is_kept(folder):
+                if seen.pod is None and (pods := pods_of(place, native_id)):
+                    seen.note_pod(pods[-1])
+                keep(place, native_id, folder, seen.pod, may_lack=seen.pod is None or seen.has_run)
+            remove(place, native_id)
+        forget(place, native_id)
+        seeing.forget(place, native_id)
 
     def job_type(self) -> type[af.BaseJob]:
         return KubernetesJob
@@ -108,7 +97,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def platform(self) -> type[af.AbstractPlatform]:
         return KubernetesPlatform
 
-    # -- the second specification -----------------------------------------------------------------------------------
+    # -- the optional hooks -----------------------------------------------------------------------------------------
 
     @af.hookimpl
     def render(self, job: af.BaseJob) -> af.Request:
@@ -135,50 +124,55 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import status
         from aiflow_ext_kubernetes.objects import job_at, pods_of
 
-        native_id = str(_context(job).native_id)
-        for place in self._places(native_id):
-            there = job_at(place, native_id)
-            if there is not None and manifest.is_ours(there):
-                return af.Lookup.NEVER_STARTED if status.is_new(there) else af.Lookup.FOUND
-            if there is None and pods_of(place, native_id):
-                return af.Lookup.FOUND
+        place, native_id = _place(job), _native_id(job)
+        there = job_at(place, native_id)
+        if there is not None and manifest.is_ours(there):
+            return af.Lookup.NEVER_STARTED if status.is_new(there) else af.Lookup.FOUND
+        if there is None and pods_of(place, native_id):
+            return af.Lookup.FOUND
         return af.Lookup.UNKNOWN
 
     @af.hookimpl
     def attach(self, job: af.BaseJob) -> af.AbstractJobHandler:
-        return _handler(str(_context(job).native_id), places.note(job))
+        return _handler(job)
 
     @af.hookimpl
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
         from aiflow_ext_kubernetes.watch import Watcher
 
         # No cursors: a watch begins with what is so already, and that is one list of each kind.
-        return Watcher(jobs, self._locate).events()
+        return Watcher(jobs).events()
 
     @af.hookimpl
     def cleanup_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_kubernetes import sending
 
-        for place, (sub_graph, project) in self._generated.items():
-            bundle = build_bundle(sub_graph, project)
-            if bundle.needs_runner:
-                sending.remove_project(place, archive.where(bundle, af.JobContext(run_id)))
-        places.sent -= {each for each in places.sent if each[1] == run_id}
+        cleaned: set[Place] = set()
+        for job in jobs:
+            place, bundle = _place(job), _ours(job).bundle
+            if bundle.needs_runner and place not in cleaned:
+                sending.remove_project(place, run_id, archive.where(bundle, af.JobContext(run_id)))
+                cleaned.add(place)
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_kubernetes.checks import problems_of
 
-        found: list[Problem] = []
-        for place, kinds in self._kinds.items():
-            samples = [self._sample(*kind) for kind in list(kinds.values())[:SAMPLES]]
-            found += problems_of(place, samples, self._secrets[place])
-        return found
+        samples: dict[Place, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
+        named: dict[Place, dict[str, str]] = {}  # the Secrets that jobs name
+        for job in jobs:
+            config, place = _config(job), _place(job)
+            of_place, kind = samples.setdefault(place, {}), config.kind()
+            if kind not in of_place and len(of_place) < SAMPLES:
+                of_place[kind] = self._sample(_ours(job))
+            named.setdefault(place, {}).update(config.secrets())
+        return [problem for place, of_place in samples.items()
+                for problem in problems_of(place, list(of_place.values()), named[place])]  # fmt: skip
 
-    def _sample(self, sub_graph: af.AISubGraph, project: af.ProjectDesc) -> dict[str, Any]:
-        job = _made(sub_graph, project)
-        job.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
-        return self._job(job, self._sending(job))
+    def _sample(self, job: KubernetesJob) -> dict[str, Any]:
+        sample = KubernetesJob(_config(job), job.bundle, job.template)
+        sample.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
+        return self._job(sample, self._sending(sample))
 
     # -- what is sent -----------------------------------------------------------------------------------------------
 
@@ -197,38 +191,12 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         return manifest.job_of(job, sent, job.template)
 
-    # -- where attempts are -----------------------------------------------------------------------------------------
 
-    def _places(self, native_id: str) -> list[Place]:
-        known = places.attempts.get(native_id)
-        return [known.place] if known is not None else list(self._generated) or [Place()]
-
-    def _locate(self, native_id: str) -> Known | None:
-        """What is known of an attempt; asked of every place where nothing is. None: it is in none of them."""
-        from aiflow_ext_kubernetes.objects import job_at, pods_of
-
-        known = places.attempts.get(native_id)
-        if known is not None:
-            return known
-        for place in self._places(native_id):
-            job = job_at(place, native_id)
-            for thing in [job] if job is not None else pods_of(place, native_id):
-                if (run := manifest.run_of(thing)) is not None:
-                    found = places.attempts[native_id] = Known(place, run)
-                    return found
-        return None
-
-
-def _made(sub_graph: af.AISubGraph, project: af.ProjectDesc) -> KubernetesJob:
-    config = sub_graph.config
-    assert isinstance(config, KubernetesJobConfig)
-    template = manifest.read_template(config, project.root, sub_graph.name)
-    return KubernetesJob(config, build_bundle(sub_graph, project), template)
-
-
-def _handler(native_id: str, known: Known) -> af.AbstractJobHandler:
-    place = known.place
-    return KubernetesHandler(native_id, place.kubeconfig, place.context, place.namespace, known.folder)
+def _handler(job: af.BaseJob) -> KubernetesHandler:
+    place = _place(job)
+    return KubernetesHandler(
+        _native_id(job), place.kubeconfig, place.context, place.namespace, _context(job).work_folder
+    )
 
 
 def _unreachable_artifacts(
@@ -263,3 +231,11 @@ def _context(job: af.BaseJob) -> af.JobContext:
 def _config(job: af.BaseJob) -> KubernetesJobConfig:
     assert isinstance(job.job_config, KubernetesJobConfig)
     return job.job_config
+
+
+def _native_id(job: af.BaseJob) -> str:
+    return str(_context(job).native_id)
+
+
+def _place(job: af.BaseJob) -> Place:
+    return place_of(_config(job))

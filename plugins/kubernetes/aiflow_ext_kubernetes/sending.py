@@ -19,11 +19,22 @@ class TakenError(PlatformError):
     kind = "Job"
 
 
+# The runs whose project this process has sent. A cache: what is not in it is sent again, and found there.
+_sent: set[tuple[Place, str]] = set()
+
+
 def send_project(place: Place, run: str, bundle: Bundle, at: str) -> None:
-    """Send a run's project: into a Secret, or to a URL."""
+    """Send a run's project, once: into a Secret, or to a URL."""
+    if (place, run) in _sent:
+        return
     if "://" in at:
         archive.upload(bundle.archive, at)
-        return
+    else:
+        _send_secret(place, run, bundle)
+    _sent.add((place, run))
+
+
+def _send_secret(place: Place, run: str, bundle: Bundle) -> None:
     data = archive.packed(bundle.archive)
     assert data is not None
     secret = manifest.archive_secret(run, bundle.archive.sha256)
@@ -31,8 +42,9 @@ def send_project(place: Place, run: str, bundle: Bundle, at: str) -> None:
     _post(place, "secrets", secret)
 
 
-def remove_project(place: Place, at: str) -> None:
+def remove_project(place: Place, run: str, at: str) -> None:
     """Remove what :func:`send_project` may have sent."""
+    _sent.discard((place, run))
     if "://" in at:
         archive.remove(at)
     else:

@@ -107,7 +107,6 @@ class Server:
     Attributes:
         url: its address.
         namespace: the context's.
-        stopping: native ids that this process is stopping: their disappearance is no surprise.
         permitted: namespaces in which we may do all that we do, and when we asked (``time.monotonic``).
     """
 
@@ -115,7 +114,6 @@ class Server:
         """Raises PlatformError where the kubeconfig cannot be used."""
         self._kubeconfig, self._context = kubeconfig, context
         self._lock = threading.Lock()
-        self.stopping: set[str] = set()
         self.permitted: dict[str, float] = {}
         self._connect()
 

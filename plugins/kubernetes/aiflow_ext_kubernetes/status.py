@@ -119,7 +119,7 @@ def without_job(native_id: str, last: Object | None, pods: Iterable[Object], sto
         native_id: the Job's name.
         last: its Job as it was last seen.
         pods: those that are there. One that nobody deletes goes on without its Job, and tells the true end.
-        stopped: whether this process is stopping the attempt.
+        stopped: whether the attempt is known to have been stopped by us, whatever ``last`` says.
     """
     pods = list(pods)
     for pod in pods:

@@ -7,40 +7,58 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Mapping
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
-from aiflow_ext.plugin import AttemptEvent, JobState
+from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
 from aiflow_ext_kubernetes import status
-from aiflow_ext_kubernetes.handler import EOF_WITHIN
+from aiflow_ext_kubernetes.config import KubernetesJobConfig
+from aiflow_ext_kubernetes.handler import EOF_WITHIN, is_stopping
 from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import keep_to_eof
 from aiflow_ext_kubernetes.objects import delete_job, job_at, pods_of
 from aiflow_ext_kubernetes.pending import PendingReasons
-from aiflow_ext_kubernetes.places import Known, Place, attempts
+from aiflow_ext_kubernetes.places import Place, place_of
 from aiflow_ext_kubernetes.reflector import Change
-from aiflow_ext_kubernetes.server import server_of
+from aiflow_ext_kubernetes.seen import seen_of
 
 TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 
 
+class Watched(NamedTuple):
+    """What a watch needs to know of an attempt's job.
+
+    Args:
+        place: where the attempt is.
+        run: the run's id.
+        folder: its folder on this machine; None where it has none.
+        image_patience: seconds that an image may take to come.
+        start_within: seconds in which the container must start; None: it may take as long as it likes.
+    """
+
+    place: Place
+    run: str
+    folder: str | None
+    image_patience: float
+    start_within: float | None
+
+
 class Watcher:
     """The events of a run's attempts in all clusters and namespaces that they are in.
 
     Args:
-        native_ids: the attempts; it changes while it is read.
-        locate: where an attempt is; None: nowhere.
+        jobs: the attempts' jobs by native id; it changes while it is read, and may generate a job that is asked for.
     """
 
-    def __init__(self, native_ids: Collection[str], locate: Callable[[str], Known | None]) -> None:
-        self._ids, self._locate = native_ids, locate
+    def __init__(self, jobs: Mapping[str, BaseJob]) -> None:
+        self._jobs = jobs
+        self._watched: dict[str, Watched] = {}
         self._informers: dict[tuple[Place, str], Informer] = {}
         self._reasons: dict[Informer, PendingReasons] = {}
-        self._where: dict[str, Informer] = {}
         self._inbox: SimpleQueue[tuple[Informer, Change]] = SimpleQueue()
         self._signatures: dict[str, tuple[Any, ...]] = {}
         self._since: dict[str, float] = {}  # when an attempt was first found to be stuck, or missing
@@ -63,8 +81,7 @@ class Watcher:
                     yield None
                     continue
                 for native_id in informer.take(change):
-                    if informer.complete and native_id in self._ids:
-                        self._where.setdefault(native_id, informer)
+                    if informer.complete and native_id in self._jobs:
                         yield from self._tell(native_id)
         finally:
             self._follower.close()
@@ -73,51 +90,73 @@ class Watcher:
 
     def _look(self, now: float) -> Iterator[AttemptEvent]:
         """What the clock brings: namespaces that are not watched yet, missing Jobs, patience that is at its end."""
-        for native_id in list(self._ids):
-            informer = self._where.get(native_id)
-            if informer is None:
-                known = self._locate(native_id)
-                if known is None:
-                    yield status.vanished(native_id, None, False)
-                    continue
-                informer = self._where[native_id] = self._informer(known)
+        for native_id in list(self._jobs):
+            watched = self._attempt(native_id)
+            if watched is None:
+                continue
+            informer = self._informer(watched)
             if not informer.complete:
                 continue
-            found = self._status(native_id)
+            found = self._status(native_id, watched)
             if found is None:
-                yield from self._missing(native_id, informer, now)
+                yield from self._missing(native_id, watched, now)
             elif found.event.state is JobState.QUEUED:
-                yield from self._impatient(native_id, informer, found, now)
+                yield from self._impatient(native_id, watched, found, now)
             elif found.event.state is JobState.RUNNING:
-                self._follow(native_id, informer, now)
+                self._follow(native_id, watched, now)
             if native_id not in self._signatures and found is not None:
                 yield from self._tell(native_id)
-        self._follower.release_all_but(self._ids)
-        for informer, reasons in self._reasons.items():
+        self._follower.release_all_but(self._jobs)
+        waiting: dict[Informer, list[str]] = {}
+        for native_id in self._jobs:
+            if (watched := self._watched.get(native_id)) is not None:
+                waiting.setdefault(self._informer(watched), []).append(native_id)
+        for informer, native_ids in waiting.items():
             if informer.complete:
-                mine = [each for each in self._ids if self._where.get(each) is informer]
-                for native_id in reasons.update(mine, now):
+                for native_id in self._reasons[informer].update(native_ids, now):
                     yield from self._tell(native_id)
 
-    def _informer(self, known: Known) -> Informer:
-        key = (known.place, known.run)
+    def _attempt(self, native_id: str) -> Watched | None:
+        """What is to be known of an attempt; None where it has ended meanwhile."""
+        found = self._watched.get(native_id)
+        if found is None:
+            try:
+                job = self._jobs[native_id]
+            except KeyError:
+                return None
+            context, config = job.job_context, job.job_config
+            assert context is not None
+            assert isinstance(config, KubernetesJobConfig)
+            found = self._watched[native_id] = Watched(
+                place_of(config), str(context.run_id), context.work_folder, config.image_patience, config.start_within
+            )
+        return found
+
+    def _informer(self, watched: Watched) -> Informer:
+        key = (watched.place, watched.run)
         if key not in self._informers:
             informer = self._informers[key] = Informer(*key)
             self._reasons[informer] = PendingReasons(informer)
             informer.open(lambda informer, change: self._inbox.put((informer, change)))
         return self._informers[key]
 
-    def _status(self, native_id: str) -> status.Status | None:
-        informer = self._where[native_id]
-        return informer.status_of(native_id, self._reasons[informer].by_id.get(native_id))
+    def _status(self, native_id: str, watched: Watched) -> status.Status | None:
+        informer = self._informer(watched)
+        found = informer.status_of(native_id, self._reasons[informer].by_id.get(native_id))
+        if found is not None and found.event.state is JobState.LOST and is_stopping(watched.folder):
+            return status.Status(status.vanished(native_id, None, True))
+        return found
 
     def _tell(self, native_id: str) -> Iterator[AttemptEvent]:
         """The event of an attempt, where it says something new."""
-        informer = self._where[native_id]
-        found = self._status(native_id)
+        watched = self._attempt(native_id)
+        if watched is None:
+            return
+        found = self._status(native_id, watched)
         if found is None:
             return
-        self._note_pods(native_id, informer)
+        informer = self._informer(watched)
+        self._note_pods(native_id, watched, informer)
         event = found.event
         if event.state is JobState.QUEUED and status.is_new(informer.jobs.get(native_id, {"metadata": {}})):
             return  # it stands there suspended: not submitted yet
@@ -126,59 +165,53 @@ class Watcher:
             self._signatures[native_id] = signature
             yield event
 
-    def _follow(self, native_id: str, informer: Informer, now: float) -> None:
+    def _follow(self, native_id: str, watched: Watched, now: float) -> None:
         """Have the log of a job followed that runs for more than a moment: its node keeps only the newest part."""
-        known = attempts.get(native_id)
-        if known is None or known.folder is None or known.pod is None or now - self._running.setdefault(
-            native_id, now) < FOLLOW_AFTER:  # fmt: skip
+        pods = self._informer(watched).pods.get(native_id)
+        if watched.folder is None or not pods or now - self._running.setdefault(native_id, now) < FOLLOW_AFTER:
             return
-        if native_id in self._kept or native_id in server_of(informer.place).stopping:
+        if native_id in self._kept:
             self._follower.release(native_id)
         else:
-            self._follower.follow(known.place, native_id, known.pod, known.folder)
+            self._follower.follow(watched.place, native_id, list(pods)[-1], watched.folder)
 
-    def _note_pods(self, native_id: str, informer: Informer) -> None:
-        """Remember the pod's name; and where it is being deleted, save its log before it is gone."""
+    def _note_pods(self, native_id: str, watched: Watched, informer: Informer) -> None:
+        """Remember the pod; and where it is being deleted, save its log before it is gone."""
         pods = informer.pods.get(native_id)
-        known = attempts.get(native_id)
-        if not pods or known is None:
+        if not pods:
             return
         name, pod = list(pods.items())[-1]
-        known.pod = name
-        known.has_run = known.has_run or status.has_run(pod)
-        deleted = pod["metadata"].get("deletionTimestamp")
-        if deleted and native_id not in self._kept and native_id not in server_of(informer.place).stopping:
+        seen_of(watched.place, native_id).note_pod(pod)
+        if pod["metadata"].get("deletionTimestamp") and native_id not in self._kept:
             self._kept.add(native_id)
             self._follower.release(native_id)
             ends_within = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + EOF_WITHIN
-            keep_to_eof(known.place, native_id, known.folder, name, ends_within)
+            keep_to_eof(watched.place, native_id, watched.folder, name, ends_within)
 
-    def _missing(self, native_id: str, informer: Informer, now: float) -> Iterator[AttemptEvent]:
+    def _missing(self, native_id: str, watched: Watched, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
         if now - self._since.setdefault(native_id, now) < MISSING:
             return
-        if job_at(informer.place, native_id) is None and not pods_of(informer.place, native_id):
-            yield status.vanished(native_id, None, native_id in server_of(informer.place).stopping)
+        if job_at(watched.place, native_id) is None and not pods_of(watched.place, native_id):
+            yield status.vanished(native_id, None, is_stopping(watched.folder))
         else:
             self._since[native_id] = now
 
-    def _impatient(
-        self, native_id: str, informer: Informer, found: status.Status, now: float
-    ) -> Iterator[AttemptEvent]:
+    def _impatient(self, native_id: str, watched: Watched, found: status.Status, now: float) -> Iterator[AttemptEvent]:
         """Give up an attempt whose image does not come, or which does not start in time."""
-        known, job = attempts.get(native_id), informer.jobs.get(native_id)
-        if known is None or job is None or status.is_new(job):
+        job = self._informer(watched).jobs.get(native_id)
+        if job is None or status.is_new(job):
             return
         words = None
         if found.stuck is None:
             self._since.pop(native_id, None)
-        elif now - self._since.setdefault(native_id, now) >= known.image_patience:
-            words = f"{found.stuck} (for {known.image_patience:g} s)"
+        elif now - self._since.setdefault(native_id, now) >= watched.image_patience:
+            words = f"{found.stuck} (for {watched.image_patience:g} s)"
         started = status.since(job)
-        if known.start_within is not None and started is not None and time.time() - started > known.start_within:
+        if watched.start_within is not None and started is not None and time.time() - started > watched.start_within:
             said = f": {found.event.reason}" if found.event.reason else ""
-            words = f"it has not started within {math.ceil(known.start_within)} s{said}"
+            words = f"it has not started within {math.ceil(watched.start_within)} s{said}"
         if words is None:
             return
-        delete_job(informer.place, native_id, foreground=True)  # first: it must not start after it was given up
+        delete_job(watched.place, native_id, foreground=True)  # first: it must not start after it was given up
         yield AttemptEvent(native_id, JobState.FAILED, reason=words)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection
 
+from aiflow_ext_kubernetes.logs.keep import keep
 from aiflow_ext_kubernetes.logs.reader import Reader, reader_of
 from aiflow_ext_kubernetes.places import Place
 
@@ -28,7 +29,9 @@ class Follower:
         if len(self._active) >= FOLLOWED:
             return False
         reader = self._active[native_id] = reader_of(place, native_id, pod, folder)
-        threading.Thread(target=self._run, args=(native_id, reader), daemon=True, name="aiflow-log").start()
+        threading.Thread(
+            target=self._run, args=(place, native_id, reader, folder), daemon=True, name="aiflow-log"
+        ).start()
         return True
 
     def release(self, native_id: str) -> None:
@@ -46,7 +49,7 @@ class Follower:
         for reader in self._active.values():
             reader.break_off()
 
-    def _run(self, native_id: str, reader: Reader) -> None:
+    def _run(self, place: Place, native_id: str, reader: Reader, folder: str) -> None:
         # Until it is released: the API ends the answer in the same way where the container has ended and where the
         # node's kubelet has.
         pause, longest = BACK_OFF
@@ -55,6 +58,8 @@ class Follower:
             with contextlib.suppress(Exception):  # no answer, a connection that broke: the log is still there
                 reader.follow()
             if reader.is_complete:
+                with contextlib.suppress(Exception):  # cleaning up tries again
+                    keep(place, native_id, folder, reader.pod)
                 break
             pause = BACK_OFF[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
             self._closed.wait(pause)

@@ -14,6 +14,8 @@ from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.places import Place
 
 _log = logging.getLogger("aiflow_ext")
+_writing = threading.Lock()  # of a log into its folder: by one at a time, which is then the only one
+_starting = threading.Lock()  # of threads that keep a log
 
 
 def is_kept(folder: str | None) -> bool:
@@ -47,14 +49,15 @@ def keep(
     reader = reader_of(place, native_id, pod, folder)
     if not reader.is_complete:
         reader.catch_up(ends_within, on_answer)
-    if is_kept(folder):
-        return
-    if reader.pod is None:
-        return  # it never had one
-    if may_lack and (words := reader.lacks) is not None:
-        reader.add_note(words)
-    with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
-        reader.write(Path(folder))
+    with _writing:
+        if is_kept(folder):
+            return
+        if reader.pod is None:
+            return  # it never had one
+        if may_lack and (words := reader.lacks) is not None:
+            reader.add_note(words)
+        with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
+            reader.write(Path(folder))
 
 
 def keep_to_eof(
@@ -63,8 +66,18 @@ def keep_to_eof(
     """Begin to read the log of a pod that is being deleted to EOF, and keep it, as :func:`keep` does.
 
     Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
-    before anybody could ask for it, so whoever deletes a pod waits for that.
+    before anybody could ask for it, so whoever deletes a pod waits for that. One thread does so at a time.
     """
+    reader = reader_of(place, native_id, pod, folder)
+    with _starting:
+        if reader.keeper is None or not reader.keeper[0].is_alive():
+            reader.keeper = _start(place, native_id, folder, pod, ends_within)
+        return reader.keeper
+
+
+def _start(
+    place: Place, native_id: str, folder: str | None, pod: str, ends_within: float
+) -> tuple[threading.Thread, threading.Event]:
     answered = threading.Event()
 
     def run() -> None:

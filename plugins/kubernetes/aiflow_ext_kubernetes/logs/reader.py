@@ -40,6 +40,9 @@ class Reader:
         native_id: the name of its Job.
         pod: the name of its pod; it is asked for where it is not known.
         folder: where what does not fit into memory is put; the system's folder for temporary files by default.
+
+    Attributes:
+        keeper: the thread that reads the log to EOF and keeps it, and what is set once the node gives the log.
     """
 
     def __init__(self, place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
@@ -53,6 +56,7 @@ class Reader:
         self._refused_since = 0.0  # the first of such answers one after another
         self._at_eof = False  # whether an answer that followed the log has come to its end, and nothing broke off since
         self._followed: Stream | None = None
+        self.keeper: tuple[threading.Thread, threading.Event] | None = None
 
     def read(self, stream: str, offset: int) -> bytes:
         """A piece of a stream from byte ``offset`` on, as far as it is there now."""

@@ -1,0 +1,42 @@
+"""What this process has seen of attempts on the server. A cache: what is not in it is asked of the server again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes.places import Place
+
+
+class Seen:
+    """What has been seen of one attempt.
+
+    Attributes:
+        pod: the name of its pod; None: none has been seen.
+        has_run: whether its container was seen to have started.
+        is_ours: whether the Job of its name is of this attempt; None: it has not been seen.
+    """
+
+    def __init__(self) -> None:
+        self.pod: str | None = None
+        self.has_run = False
+        self.is_ours: bool | None = None
+
+    def note_pod(self, pod: Mapping[str, Any]) -> None:
+        """Note the newest pod of the attempt."""
+        self.pod = str(pod["metadata"]["name"])
+        self.has_run = self.has_run or status.has_run(pod)
+
+
+_seen: dict[tuple[Place, str], Seen] = {}
+
+
+def seen_of(place: Place, native_id: str) -> Seen:
+    """What has been seen of an attempt so far; to be added to."""
+    return _seen.setdefault((place, native_id), Seen())
+
+
+def forget(place: Place, native_id: str) -> None:
+    """The attempt has been cleaned up."""
+    _seen.pop((place, native_id), None)
