@@ -35,8 +35,8 @@ from kubernetes_bed import Bed
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run
 from aiflow_ext_kubernetes import manifest, sending
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 
 def project(folder: Path, jobs: int, command: str = "true", **keys: Any) -> Path:
@@ -103,7 +103,7 @@ def submit(bed: Bed, jobs: int, rounds: int) -> None:
             ours.append(_submitted(home, jobs))
         with place(bed, closed=True) as (namespace, folder):
             things = _things(jobs, f"bare-{number}")
-            there = Place(namespace=namespace)
+            there = Target(namespace=namespace)
             namespace_of(there)
             began = time.process_time()
             for job, secret in things:
@@ -178,7 +178,7 @@ def noticed(bed: Bed, jobs: int) -> None:
         home = project(folder, jobs, "sleep 1", namespace=namespace)
         seen: dict[str, float] = {}
         recorded: dict[str, float] = {}
-        server = server_of(Place())
+        server = server_of(Target())
         path = f"/api/v1/namespaces/{namespace}/pods"
         version = server.get(path)["metadata"]["resourceVersion"]
         stream = server.stream(path, silence=300, watch="true", resourceVersion=version)

@@ -34,7 +34,7 @@ class Cluster:
         self.changed = threading.Condition()
         self.objects: dict[str, Any] = {}
         self.created: list[str] = []  # the paths of what was made, in turn
-        self.events: list[tuple[str, str, Any]] = []  # what, path, object: the place in it is the resourceVersion
+        self.events: list[tuple[str, str, Any]] = []  # what, path, object: the index is the resourceVersion
         self.closed = False
 
     def put(self, path: str, thing: Any) -> None:

@@ -18,10 +18,10 @@ from aiflow_ext_kubernetes.logs.buffers import STREAMS
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep
 from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Stream
 from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.streams import ROTATED
+from aiflow_ext_kubernetes.target import Target
 
 ID = "run-job-1"
 TAG = tag_of(ID)
@@ -85,8 +85,8 @@ class _Response:
 def kubelet(monkeypatch: pytest.MonkeyPatch) -> Kubelet:
     made = Kubelet()
     for module in (reading, objects):
-        monkeypatch.setattr(module, "server_of", lambda place: made)
-        monkeypatch.setattr(module, "namespace_of", lambda place: "n")
+        monkeypatch.setattr(module, "server_of", lambda target: made)
+        monkeypatch.setattr(module, "namespace_of", lambda target: "n")
     return made
 
 
@@ -104,7 +104,7 @@ def whole(reader: Reader, stream: str = "stdout") -> bytes:
 
 
 def reader() -> Reader:
-    return Reader(Place(), ID, "pod")
+    return Reader(Target(), ID, "pod")
 
 
 def test_what_was_read_is_not_repeated(kubelet: Kubelet) -> None:
@@ -217,11 +217,11 @@ def said(kubelet: Kubelet, *lines: str) -> None:
 
 
 def kept(read: Reader, folder: Path, ends_within: float | None = None) -> list[bytes]:
-    reading._readers[(Place(), ID)] = read
+    reading._readers[(Target(), ID)] = read
     try:
-        keep(Place(), ID, str(folder), "pod", ends_within=ends_within)
+        keep(Target(), ID, str(folder), "pod", ends_within=ends_within)
     finally:
-        forget(Place(), ID)
+        forget(Target(), ID)
     return [(folder / stream).read_bytes() for stream in STREAMS]
 
 
@@ -298,8 +298,8 @@ def test_the_log_of_a_job_that_is_stopped_is_read_to_eof(kubelet: Kubelet, tmp_p
     kubelet.running = SimpleQueue()
     read, follower = reader(), Follower()
     if is_followed:
-        reading._readers[(Place(), ID)] = read
-        follower.follow(Place(), ID, "pod", str(tmp_path))
+        reading._readers[(Target(), ID)] = read
+        follower.follow(Target(), ID, "pod", str(tmp_path))
         while read.read("stdout", 0) != b"hello\n":
             pass
         kubelet.instead = [NONE] * 9  # to whoever asks from now on

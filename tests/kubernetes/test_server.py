@@ -16,8 +16,8 @@ from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext_kubernetes import manifest, pending, sending, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.informer import Informer
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.reflector import Change, Reflector
+from aiflow_ext_kubernetes.target import Target
 
 CONFLICT = (409, {"reason": "Conflict", "message": "the object has been modified; please apply your changes"})
 EXISTS = (409, {"reason": "AlreadyExists", "message": "it already exists"})
@@ -52,7 +52,7 @@ class Scripted(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def target(tmp_path: Path) -> Iterator[Target]:
     fake = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
     threading.Thread(target=fake.serve_forever, daemon=True).start()
     content = {
@@ -63,16 +63,16 @@ def place(tmp_path: Path) -> Iterator[Place]:
     }
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(content))
-    yield Place(str(path))
+    yield Target(str(path))
     fake.shutdown()
     fake.server_close()
 
 
 @pytest.fixture
-def answers(place: Place) -> Callable[..., Place]:
-    def tell(*given: Answer) -> Place:
+def answers(target: Target) -> Callable[..., Target]:
+    def tell(*given: Answer) -> Target:
         Scripted.answers, Scripted.asked = list(given), []
-        return place
+        return target
 
     return tell
 
@@ -85,19 +85,19 @@ def thing(kind: str) -> dict[str, Any]:
     }
 
 
-def test_what_somebody_else_changed_meanwhile_is_sent_again(answers: Callable[..., Place]) -> None:
+def test_what_somebody_else_changed_meanwhile_is_sent_again(answers: Callable[..., Target]) -> None:
     there = answers(CONFLICT, CONFLICT, (200, thing("Job")))
     sending.resume(there, "j")
     assert Scripted.asked == ["PATCH /apis/batch/v1/namespaces/n/jobs/j"] * 3
 
 
-def test_a_conflict_that_stays_is_asked_again_by_the_driver(answers: Callable[..., Place]) -> None:
+def test_a_conflict_that_stays_is_asked_again_by_the_driver(answers: Callable[..., Target]) -> None:
     there = answers(*[CONFLICT] * server.TRIES)
     with pytest.raises(UnreachableError, match="the object has been modified"):
         sending.resume(there, "j")
 
 
-def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Place]) -> None:
+def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Target]) -> None:
     def page(name: str, more: str | None) -> Answer:
         return 200, {"metadata": {"resourceVersion": "7", "continue": more}, "items": [{"metadata": {"name": name}}]}
 
@@ -115,7 +115,7 @@ def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Place])
     assert [each["metadata"]["name"] for each in told[0].content] == ["a", "b"]
 
 
-def test_a_secret_of_an_attempts_name_that_somebody_else_made_is_told(answers: Callable[..., Place]) -> None:
+def test_a_secret_of_an_attempts_name_that_somebody_else_made_is_told(answers: Callable[..., Target]) -> None:
     there = answers((201, thing("Job")), EXISTS)
     with pytest.raises(sending.TakenError, match="there is a Secret j in namespace n already, and it is not ours"):
         sending.create(there, thing("Job"), thing("Secret"))
@@ -130,13 +130,13 @@ def test_a_secret_of_an_attempts_name_that_somebody_else_made_is_told(answers: C
         [BREAKS, EXISTS, (200, thing("Job")), (201, thing("Secret"))],
     ],
 )
-def test_what_we_have_made_ourselves_is_gone_on_with(answers: Callable[..., Place], given: list[Answer]) -> None:
+def test_what_we_have_made_ourselves_is_gone_on_with(answers: Callable[..., Target], given: list[Answer]) -> None:
     sending.create(answers(*given), thing("Job"), thing("Secret"))
     assert Scripted.answers == []
     assert Scripted.asked[-1].startswith("POST /api/v1/namespaces/n/secrets")
 
 
-def test_a_pods_log_is_asked_for_before_it_is_deleted(answers: Callable[..., Place], tmp_path: Path) -> None:
+def test_a_pods_log_is_asked_for_before_it_is_deleted(answers: Callable[..., Target], tmp_path: Path) -> None:
     """Its container may end at once, and then be gone before anybody could ask."""
     there = answers(*[(200, {"items": []})] * 9)
     handler = KubernetesHandler("j", there.kubeconfig, folder=str(tmp_path))
@@ -158,8 +158,8 @@ class Counting:
 
 def test_a_busy_cluster_is_asked_why_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     counting = Counting()
-    monkeypatch.setattr(pending, "server_of", lambda place: counting)
-    informer = Informer(Place(namespace="n"), "r")
+    monkeypatch.setattr(pending, "server_of", lambda target: counting)
+    informer = Informer(Target(namespace="n"), "r")
     reasons = pending.PendingReasons(informer)
     job = {"metadata": {"annotations": {manifest.RESUMED: "true"}}, "spec": {}}
     for second in range(601):  # there is always somebody who waits for a pod, and then nobody for a moment

@@ -15,7 +15,7 @@ Nothing of this is imported by listing, resolving, ``generate`` or ``render``; `
     manifest, template, shell     the objects that are sent: pure data; what runs in the container first
     archive                       the project's archive: one Secret a run, or a file under the artifacts URL
     jobs                          the nine methods and the optional hooks
-    places, server                where: cluster and namespace; one connection each
+    target, server                where: cluster and namespace; one connection each
     objects, seen, handler        the Job and the pods of an attempt on the server, and what has been seen of them
     status                        what a Job and its pods say of an attempt
     reflector, informer           one list and watch a run and kind; the objects as they are now

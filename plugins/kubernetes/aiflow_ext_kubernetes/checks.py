@@ -10,22 +10,22 @@ from typing import Any
 from aiflow_ext.plugin import PlatformError, Problem
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, QuotaError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 JUST_NOW = 10.0  # seconds
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
 
 
-def problems_of(place: Place, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with a place for these jobs.
+def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with a cluster and namespace for these jobs.
 
     Args:
         samples: a Job of each kind, which are shown to the server and not kept.
         secrets: names of Secrets that must be there, each with what it is needed for.
     """
     try:
-        server, namespace = server_of(place), namespace_of(place)
+        server, namespace = server_of(target), namespace_of(target)
         found = [*_version(server.get("/version")), *_permissions(server, namespace)]
         if not found:
             for sample in samples:

@@ -17,8 +17,8 @@ from aiflow_ext_kubernetes.logs.buffers import PIECE, STREAMS
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
 EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
@@ -47,13 +47,13 @@ class KubernetesHandler(AbstractJobHandler):
         self.kubeconfig, self.context, self.namespace = kubeconfig, context, namespace
 
     @property
-    def place(self) -> Place:
+    def target(self) -> Target:
         """Where it is."""
-        return Place(self.kubeconfig, self.context, self.namespace)
+        return Target(self.kubeconfig, self.context, self.namespace)
 
     def state(self) -> JobState | None:
-        job = job_at(self.place, self.native_id)
-        pods = pods_of(self.place, self.native_id)
+        job = job_at(self.target, self.native_id)
+        pods = pods_of(self.target, self.native_id)
         if job is None:
             return status.without_job(self.native_id, None, pods, is_stopping(self.folder)).state
         return status.status_of(self.native_id, job, pods).event.state
@@ -74,26 +74,26 @@ class KubernetesHandler(AbstractJobHandler):
             with open(Path(str(self.folder), stream), "rb") as file:
                 file.seek(offset)
                 return file.read(PIECE)
-        return reader_of(self.place, self.native_id).read(stream, offset)
+        return reader_of(self.target, self.native_id).read(stream, offset)
 
     def stop(self, grace: float = 10.0) -> bool | None:
         """Delete the Job and its pod, and return once the pod is gone. Raises PlatformError where it does not go."""
-        job, pods = job_at(self.place, self.native_id), pods_of(self.place, self.native_id)
+        job, pods = job_at(self.target, self.native_id), pods_of(self.target, self.native_id)
         if job is None and not pods:
             return True
         if job is not None and (
             status.is_ended(job) or (pods and status.status_of(self.native_id, job, pods).event.state.ended)
         ):
             return True
-        server = server_of(self.place)
+        server = server_of(self.target)
         _note_stopping(self.folder)  # for a watch that does not see the Job once more before it is gone
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
-        send_if_there(server, "PATCH", job_path(self.place, self.native_id), mark, content_type=MERGE_PATCH)
+        send_if_there(server, "PATCH", job_path(self.target, self.native_id), mark, content_type=MERGE_PATCH)
         # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
         keeping = [self._end_pod(pod, grace) for pod in pods]
-        delete_job(self.place, self.native_id, foreground=True)
+        delete_job(self.target, self.native_id, foreground=True)
         if not keeping:  # it may have come just now
-            keeping = [self._end_pod(pod, grace) for pod in pods_of(self.place, self.native_id)]
+            keeping = [self._end_pod(pod, grace) for pod in pods_of(self.target, self.native_id)]
         for thread in keeping:
             thread.join()
         self._confirm(grace)
@@ -102,17 +102,17 @@ class KubernetesHandler(AbstractJobHandler):
     def _end_pod(self, pod: Mapping[str, Any], grace: float) -> threading.Thread:
         """Delete a pod, and return the thread that keeps its log, which goes with it."""
         name = str(pod["metadata"]["name"])
-        keeping, answered = keep_to_eof(self.place, self.native_id, self.folder, name, grace + EOF_WITHIN)
+        keeping, answered = keep_to_eof(self.target, self.native_id, self.folder, name, grace + EOF_WITHIN)
         answered.wait(READ)
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
         how = {"gracePeriodSeconds": max(1, math.ceil(grace))}
-        send_if_there(server_of(self.place), "DELETE", pod_path(self.place, name), how)
+        send_if_there(server_of(self.target), "DELETE", pod_path(self.target, name), how)
         return keeping
 
     def _confirm(self, grace: float) -> None:
         """Wait until the pods are gone."""
         deadline = time.monotonic() + grace + PATIENCE
-        while pods := pods_of(self.place, self.native_id):
+        while pods := pods_of(self.target, self.native_id):
             left = deadline - time.monotonic()
             if left <= 0:
                 nodes = ", ".join(sorted({str((pod.get("spec") or {}).get("nodeName")) for pod in pods}))
@@ -124,7 +124,7 @@ class KubernetesHandler(AbstractJobHandler):
 
     def _await_change(self, seconds: float) -> None:
         """Return at a change of the attempt's pods, or in so many seconds."""
-        server, namespace = server_of(self.place), namespace_of(self.place)
+        server, namespace = server_of(self.target), namespace_of(self.target)
         path, mine = f"/api/v1/namespaces/{namespace}/pods", f"batch.kubernetes.io/job-name={self.native_id}"
         version = server.get(path, labelSelector=mine, limit=1)["metadata"]["resourceVersion"]
         query = {"labelSelector": mine, "watch": "true", "resourceVersion": version}

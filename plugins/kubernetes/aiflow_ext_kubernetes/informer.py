@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiflow_ext_kubernetes import status
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.reflector import KINDS, Change, Reflector
+from aiflow_ext_kubernetes.target import Target
 
 
 class Informer:
@@ -18,8 +18,8 @@ class Informer:
         pods: the pods of each attempt, by name.
     """
 
-    def __init__(self, place: Place, run: str) -> None:
-        self.place, self.run = place, run
+    def __init__(self, target: Target, run: str) -> None:
+        self.target, self.run = target, run
         self.jobs: dict[str, Any] = {}
         self.pods: dict[str, dict[str, Any]] = {}
         self._vanished: dict[str, Any] = {}  # Jobs that were there: their last state
@@ -28,7 +28,7 @@ class Informer:
 
     def open(self, tell: Callable[[Informer, Change], None]) -> None:
         """Begin; what happens is told in other threads, to be given to :meth:`take`."""
-        self._reflectors = [Reflector(self.place, self.run, kind, lambda change: tell(self, change)) for kind in KINDS]
+        self._reflectors = [Reflector(self.target, self.run, kind, lambda change: tell(self, change)) for kind in KINDS]
 
     def close(self) -> None:
         """End."""

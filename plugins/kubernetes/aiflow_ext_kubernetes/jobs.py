@@ -11,10 +11,10 @@ from aiflow_ext.plugin.engines import Bundle, build_bundle, one_command
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
-from aiflow_ext_kubernetes.places import Place, place_of
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
+from aiflow_ext_kubernetes.target import Target, target_of
 
-SAMPLES = 8  # kinds of jobs of one place that the cluster is shown before a run
+SAMPLES = 8  # kinds of jobs of one target that the cluster is shown before a run
 
 # A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
 
@@ -47,13 +47,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import sending
         from aiflow_ext_kubernetes.seen import seen_of
 
-        job, place = _ours(job), _place(job)
-        sent, seen = self._sending(job), seen_of(place, _native_id(job))
+        job, target = _ours(job), _target(job)
+        sent, seen = self._sending(job), seen_of(target, _native_id(job))
         if sent.archive is not None:
-            sending.send_project(place, str(_context(job).run_id), job.bundle, sent.archive)
+            sending.send_project(target, str(_context(job).run_id), job.bundle, sent.archive)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
         try:
-            sending.create(place, self._job(job, sent), manifest.secret_of(job, sent, values))
+            sending.create(target, self._job(job, sent), manifest.secret_of(job, sent, values))
         except sending.TakenError as error:
             seen.is_ours = error.kind != "Job"
             raise
@@ -62,7 +62,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
 
-        sending.resume(_place(job), _native_id(job))
+        sending.resume(_target(job), _native_id(job))
         return _handler(job)
 
     def stop_job(self, job: af.BaseJob) -> None:
@@ -74,19 +74,19 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes.logs.reader import forget
         from aiflow_ext_kubernetes.objects import job_at, pods_of, remove
 
-        place, native_id, folder = _place(job), _native_id(job), _context(job).work_folder
-        seen = seeing.seen_of(place, native_id)
+        target, native_id, folder = _target(job), _native_id(job), _context(job).work_folder
+        seen = seeing.seen_of(target, native_id)
         if seen.is_ours is None:  # another process made it, or found that the name was taken
-            there = job_at(place, native_id)
+            there = job_at(target, native_id)
             seen.is_ours = there is None or manifest.is_of(there, _context(job))
         if seen.is_ours:
             if not is_kept(folder):
-                if seen.pod is None and (pods := pods_of(place, native_id)):
+                if seen.pod is None and (pods := pods_of(target, native_id)):
                     seen.note_pod(pods[-1])
-                keep(place, native_id, folder, seen.pod, may_lack=seen.pod is None or seen.has_run)
-            remove(place, native_id)
-        forget(place, native_id)
-        seeing.forget(place, native_id)
+                keep(target, native_id, folder, seen.pod, may_lack=seen.pod is None or seen.has_run)
+            remove(target, native_id)
+        forget(target, native_id)
+        seeing.forget(target, native_id)
 
     def job_type(self) -> type[af.BaseJob]:
         return KubernetesJob
@@ -124,11 +124,11 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import status
         from aiflow_ext_kubernetes.objects import job_at, pods_of
 
-        place, native_id = _place(job), _native_id(job)
-        there = job_at(place, native_id)
+        target, native_id = _target(job), _native_id(job)
+        there = job_at(target, native_id)
         if there is not None and manifest.is_ours(there):
             return af.Lookup.NEVER_STARTED if status.is_new(there) else af.Lookup.FOUND
-        if there is None and pods_of(place, native_id):
+        if there is None and pods_of(target, native_id):
             return af.Lookup.FOUND
         return af.Lookup.UNKNOWN
 
@@ -147,27 +147,27 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def cleanup_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_kubernetes import sending
 
-        cleaned: set[Place] = set()
+        cleaned: set[Target] = set()
         for job in jobs:
-            place, bundle = _place(job), _ours(job).bundle
-            if bundle.needs_runner and place not in cleaned:
-                sending.remove_project(place, run_id, archive.where(bundle, af.JobContext(run_id)))
-                cleaned.add(place)
+            target, bundle = _target(job), _ours(job).bundle
+            if bundle.needs_runner and target not in cleaned:
+                sending.remove_project(target, run_id, archive.where(bundle, af.JobContext(run_id)))
+                cleaned.add(target)
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_kubernetes.checks import problems_of
 
-        samples: dict[Place, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
-        named: dict[Place, dict[str, str]] = {}  # the Secrets that jobs name
+        samples: dict[Target, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
+        named: dict[Target, dict[str, str]] = {}  # the Secrets that jobs name
         for job in jobs:
-            config, place = _config(job), _place(job)
-            of_place, kind = samples.setdefault(place, {}), config.kind()
-            if kind not in of_place and len(of_place) < SAMPLES:
-                of_place[kind] = self._sample(_ours(job))
-            named.setdefault(place, {}).update(config.secrets())
-        return [problem for place, of_place in samples.items()
-                for problem in problems_of(place, list(of_place.values()), named[place])]  # fmt: skip
+            config, target = _config(job), _target(job)
+            of_target, kind = samples.setdefault(target, {}), config.kind()
+            if kind not in of_target and len(of_target) < SAMPLES:
+                of_target[kind] = self._sample(_ours(job))
+            named.setdefault(target, {}).update(config.secrets())
+        return [problem for target, of_target in samples.items()
+                for problem in problems_of(target, list(of_target.values()), named[target])]  # fmt: skip
 
     def _sample(self, job: KubernetesJob) -> dict[str, Any]:
         sample = KubernetesJob(_config(job), job.bundle, job.template)
@@ -193,9 +193,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
 
 def _handler(job: af.BaseJob) -> KubernetesHandler:
-    place = _place(job)
+    target = _target(job)
     return KubernetesHandler(
-        _native_id(job), place.kubeconfig, place.context, place.namespace, _context(job).work_folder
+        _native_id(job), target.kubeconfig, target.context, target.namespace, _context(job).work_folder
     )
 
 
@@ -237,5 +237,5 @@ def _native_id(job: af.BaseJob) -> str:
     return str(_context(job).native_id)
 
 
-def _place(job: af.BaseJob) -> Place:
-    return place_of(_config(job))
+def _target(job: af.BaseJob) -> Target:
+    return target_of(_config(job))

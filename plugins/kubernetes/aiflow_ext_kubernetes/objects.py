@@ -4,52 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 
-def job_path(place: Place, native_id: str) -> str:
+def job_path(target: Target, native_id: str) -> str:
     """Where a Job is in the API."""
-    return f"/apis/batch/v1/namespaces/{namespace_of(place)}/jobs/{native_id}"
+    return f"/apis/batch/v1/namespaces/{namespace_of(target)}/jobs/{native_id}"
 
 
-def pod_path(place: Place, name: str) -> str:
+def pod_path(target: Target, name: str) -> str:
     """Where a pod is in the API."""
-    return f"/api/v1/namespaces/{namespace_of(place)}/pods/{name}"
+    return f"/api/v1/namespaces/{namespace_of(target)}/pods/{name}"
 
 
-def job_at(place: Place, native_id: str) -> dict[str, Any] | None:
+def job_at(target: Target, native_id: str) -> dict[str, Any] | None:
     """The Job of an attempt, or None where it is not there."""
-    found: dict[str, Any] | None = send_if_there(server_of(place), "GET", job_path(place, native_id))
+    found: dict[str, Any] | None = send_if_there(server_of(target), "GET", job_path(target, native_id))
     return found
 
 
-def pods_of(place: Place, native_id: str) -> list[dict[str, Any]]:
+def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
     """The pods of an attempt, oldest first."""
-    found = server_of(place).get(f"/api/v1/namespaces/{namespace_of(place)}/pods",
+    found = server_of(target).get(f"/api/v1/namespaces/{namespace_of(target)}/pods",
                                  labelSelector=f"batch.kubernetes.io/job-name={native_id}")  # fmt: skip
     return sorted(found["items"], key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
 
 
-def pod_of(place: Place, native_id: str) -> str | None:
+def pod_of(target: Target, native_id: str) -> str | None:
     """The name of an attempt's newest pod, where it has one."""
-    pods = pods_of(place, native_id)
+    pods = pods_of(target, native_id)
     return str(pods[-1]["metadata"]["name"]) if pods else None
 
 
-def delete_job(place: Place, native_id: str, *, foreground: bool = False) -> bool:
+def delete_job(target: Target, native_id: str, *, foreground: bool = False) -> bool:
     """Delete an attempt's Job with all that it owns; False where it is not there."""
     # Said each time: without it the API leaves the pods behind.
     how = {"propagationPolicy": "Foreground" if foreground else "Background"}
-    return send_if_there(server_of(place), "DELETE", job_path(place, native_id), how) is not None
+    return send_if_there(server_of(target), "DELETE", job_path(target, native_id), how) is not None
 
 
-def remove(place: Place, native_id: str) -> None:
+def remove(target: Target, native_id: str) -> None:
     """Delete an attempt's Job, and pods that somebody's deletion of it has left behind."""
-    if delete_job(place, native_id):
+    if delete_job(target, native_id):
         return
-    for pod in pods_of(place, native_id):
-        send_if_there(server_of(place), "DELETE", pod_path(place, pod["metadata"]["name"]))
+    for pod in pods_of(target, native_id):
+        send_if_there(server_of(target), "DELETE", pod_path(target, pod["metadata"]["name"]))
 
 
 def send_if_there(server: Server, method: str, path: str, body: Any = None, **more: Any) -> Any:

@@ -71,10 +71,10 @@ class PendingReasons:
 
     def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
         """What is said of objects, oldest first: their names, and the words."""
-        place = self._informer.place
-        path = f"/api/v1/namespaces/{namespace_of(place)}/events"
+        target = self._informer.target
+        path = f"/api/v1/namespaces/{namespace_of(target)}/events"
         try:
-            found = server_of(place).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
+            found = server_of(target).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
         except ApiError:
             return
         for event in sorted(found["items"], key=lambda item: str(item.get("lastTimestamp"))):

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 from aiflow_ext.plugin import UnreachableError
 from aiflow_ext_kubernetes import manifest, status
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}
 PAGE = 250  # objects of one answer
@@ -42,15 +42,15 @@ class Reflector:
     """Lists and watches one kind, in a thread of its own, until it is closed or fails.
 
     Args:
-        place: where.
+        target: where.
         run: whose objects.
         kind: one of ``KINDS``.
         tell: called with each change, in that thread.
     """
 
-    def __init__(self, place: Place, run: str, kind: str, tell: Callable[[Change], None]) -> None:
-        self._place, self._kind, self._tell = place, kind, tell
-        self._path = KINDS[kind].format(namespace_of(place))
+    def __init__(self, target: Target, run: str, kind: str, tell: Callable[[Change], None]) -> None:
+        self._target, self._kind, self._tell = target, kind, tell
+        self._path = KINDS[kind].format(namespace_of(target))
         self._selector = manifest.selector(run)
         self._closed = False
         self._stream: Stream | None = None
@@ -74,7 +74,7 @@ class Reflector:
 
     def _list(self) -> str:
         """List all; returns the resourceVersion."""
-        server = server_of(self._place)
+        server = server_of(self._target)
         items: list[Any] = []
         query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
@@ -95,7 +95,7 @@ class Reflector:
     def _watch(self, version: str) -> str | None:
         """Watch from a version on; the last version at the end, None where it must be listed anew."""
         try:
-            stream = self._stream = server_of(self._place).stream(
+            stream = self._stream = server_of(self._target).stream(
                 self._path, silence=SILENCE, labelSelector=self._selector, watch="true", resourceVersion=version,
                 allowWatchBookmarks="true", timeoutSeconds=random.randint(*LASTS),
             )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiflow_ext_kubernetes import status
-from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.target import Target
 
 
 class Seen:
@@ -29,14 +29,14 @@ class Seen:
         self.has_run = self.has_run or status.has_run(pod)
 
 
-_seen: dict[tuple[Place, str], Seen] = {}
+_seen: dict[tuple[Target, str], Seen] = {}
 
 
-def seen_of(place: Place, native_id: str) -> Seen:
+def seen_of(target: Target, native_id: str) -> Seen:
     """What has been seen of an attempt so far; to be added to."""
-    return _seen.setdefault((place, native_id), Seen())
+    return _seen.setdefault((target, native_id), Seen())
 
 
-def forget(place: Place, native_id: str) -> None:
+def forget(target: Target, native_id: str) -> None:
     """The attempt has been cleaned up."""
-    _seen.pop((place, native_id), None)
+    _seen.pop((target, native_id), None)

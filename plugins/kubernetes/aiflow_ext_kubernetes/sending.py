@@ -9,8 +9,8 @@ from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Bundle
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 
 class TakenError(PlatformError):
@@ -20,69 +20,69 @@ class TakenError(PlatformError):
 
 
 # The runs whose project this process has sent. A cache: what is not in it is sent again, and found there.
-_sent: set[tuple[Place, str]] = set()
+_sent: set[tuple[Target, str]] = set()
 
 
-def send_project(place: Place, run: str, bundle: Bundle, at: str) -> None:
+def send_project(target: Target, run: str, bundle: Bundle, at: str) -> None:
     """Send a run's project, once: into a Secret, or to a URL."""
-    if (place, run) in _sent:
+    if (target, run) in _sent:
         return
     if "://" in at:
         archive.upload(bundle.archive, at)
     else:
-        _send_secret(place, run, bundle)
-    _sent.add((place, run))
+        _send_secret(target, run, bundle)
+    _sent.add((target, run))
 
 
-def _send_secret(place: Place, run: str, bundle: Bundle) -> None:
+def _send_secret(target: Target, run: str, bundle: Bundle) -> None:
     data = archive.packed(bundle.archive)
     assert data is not None
     secret = manifest.archive_secret(run, bundle.archive.sha256)
     secret["data"] = {manifest.PROJECT_FILE: base64.b64encode(data).decode()}
-    _post(place, "secrets", secret)
+    _post(target, "secrets", secret)
 
 
-def remove_project(place: Place, run: str, at: str) -> None:
+def remove_project(target: Target, run: str, at: str) -> None:
     """Remove what :func:`send_project` may have sent."""
-    _sent.discard((place, run))
+    _sent.discard((target, run))
     if "://" in at:
         archive.remove(at)
     else:
-        send_if_there(server_of(place), "DELETE", f"/api/v1/namespaces/{namespace_of(place)}/secrets/{at}")
+        send_if_there(server_of(target), "DELETE", f"/api/v1/namespaces/{namespace_of(target)}/secrets/{at}")
 
 
-def create(place: Place, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
+def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
     """Create an attempt's Job, suspended, and the Secret that it owns. Raises TakenError where the name is somebody
     else's."""
     name = str(job["metadata"]["name"])
-    made = _post(place, "jobs", job)
+    made = _post(target, "jobs", job)
     is_new = made is not None
     if made is None:
-        made = job_at(place, name)
+        made = job_at(target, name)
         if made is None:  # somebody has deleted it just now
             raise UnreachableError(f"there was a Job {name}, and now there is none", hint="it is made again")
         if not manifest.is_same(made, job):
-            raise _taken(place, "Job", name)
+            raise _taken(target, "Job", name)
     if secret is None:
         return
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"], "uid": made["metadata"]["uid"]}
     try:
-        _send(place, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
+        _send(target, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
     except ApiError as error:
         if not _exists(error):
             raise
         if is_new and not error.again:  # ours comes after its Job, which was not there a moment ago
-            raise _taken(place, "Secret", name) from None
+            raise _taken(target, "Secret", name) from None
 
 
-def resume(place: Place, native_id: str) -> None:
+def resume(target: Target, native_id: str) -> None:
     """Start a Job; twice is fine."""
-    path = job_path(place, native_id)
-    server_of(place).send("PATCH", path, manifest.resume_of(), content_type=MERGE_PATCH)
+    path = job_path(target, native_id)
+    server_of(target).send("PATCH", path, manifest.resume_of(), content_type=MERGE_PATCH)
 
 
-def _taken(place: Place, kind: str, name: str) -> TakenError:
-    namespace = namespace_of(place)
+def _taken(target: Target, kind: str, name: str) -> TakenError:
+    namespace = namespace_of(target)
     error = TakenError(
         f"there is a {kind} {name} in namespace {namespace} already, and it is not ours",
         hint=f"delete it (kubectl -n {namespace} delete {kind.lower()} {name}), or choose another namespace",
@@ -91,21 +91,21 @@ def _taken(place: Place, kind: str, name: str) -> TakenError:
     return error
 
 
-def _post(place: Place, what: str, thing: dict[str, Any]) -> dict[str, Any] | None:
+def _post(target: Target, what: str, thing: dict[str, Any]) -> dict[str, Any] | None:
     """Create an object; None where there is one of this name."""
     try:
-        return _send(place, what, thing)
+        return _send(target, what, thing)
     except ApiError as error:
         if _exists(error):
             return None
         raise
 
 
-def _send(place: Place, what: str, thing: dict[str, Any]) -> dict[str, Any]:
+def _send(target: Target, what: str, thing: dict[str, Any]) -> dict[str, Any]:
     group = "/apis/batch/v1" if what == "jobs" else "/api/v1"
     query = {"fieldValidation": "Strict"}  # a field that this cluster does not know is an error, and not dropped
-    path = f"{group}/namespaces/{namespace_of(place)}/{what}"
-    made: dict[str, Any] = server_of(place).send("POST", path, thing, query=query)
+    path = f"{group}/namespaces/{namespace_of(target)}/{what}"
+    made: dict[str, Any] = server_of(target).send("POST", path, thing, query=query)
     return made
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
-from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.target import Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -249,18 +249,18 @@ _servers: dict[tuple[str | None, str | None, str | None], Server] = {}
 _servers_lock = threading.Lock()
 
 
-def server_of(place: Place) -> Server:
-    """The connection to a place's cluster; one a process. Raises PlatformError where the kubeconfig cannot be used."""
-    key = (place.kubeconfig, place.context, os.environ.get("KUBECONFIG"))
+def server_of(target: Target) -> Server:
+    """The connection to a target's cluster; one a process. Raises PlatformError where the kubeconfig cannot be used."""
+    key = (target.kubeconfig, target.context, os.environ.get("KUBECONFIG"))
     with _servers_lock:
         if key not in _servers:
-            _servers[key] = Server(place.kubeconfig, place.context)
+            _servers[key] = Server(target.kubeconfig, target.context)
         return _servers[key]
 
 
-def namespace_of(place: Place) -> str:
-    """The namespace of a place."""
-    return place.namespace or server_of(place).namespace
+def namespace_of(target: Target) -> str:
+    """The namespace of a target."""
+    return target.namespace or server_of(target).namespace
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import keep_to_eof
 from aiflow_ext_kubernetes.objects import delete_job, job_at, pods_of
 from aiflow_ext_kubernetes.pending import PendingReasons
-from aiflow_ext_kubernetes.places import Place, place_of
 from aiflow_ext_kubernetes.reflector import Change
 from aiflow_ext_kubernetes.seen import seen_of
+from aiflow_ext_kubernetes.target import Target, target_of
 
 TICK = 1.0  # seconds between two looks at the clock
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
@@ -33,14 +33,14 @@ class Watched(NamedTuple):
     """What a watch needs to know of an attempt's job.
 
     Args:
-        place: where the attempt is.
+        target: where the attempt is.
         run: the run's id.
         folder: its folder on this machine; None where it has none.
         image_patience: seconds that an image may take to come.
         start_within: seconds in which the container must start; None: it may take as long as it likes.
     """
 
-    place: Place
+    target: Target
     run: str
     folder: str | None
     image_patience: float
@@ -57,7 +57,7 @@ class Watcher:
     def __init__(self, jobs: Mapping[str, BaseJob]) -> None:
         self._jobs = jobs
         self._watched: dict[str, Watched] = {}
-        self._informers: dict[tuple[Place, str], Informer] = {}
+        self._informers: dict[tuple[Target, str], Informer] = {}
         self._reasons: dict[Informer, PendingReasons] = {}
         self._inbox: SimpleQueue[tuple[Informer, Change]] = SimpleQueue()
         self._signatures: dict[str, tuple[Any, ...]] = {}
@@ -128,12 +128,12 @@ class Watcher:
             assert context is not None
             assert isinstance(config, KubernetesJobConfig)
             found = self._watched[native_id] = Watched(
-                place_of(config), str(context.run_id), context.work_folder, config.image_patience, config.start_within
+                target_of(config), str(context.run_id), context.work_folder, config.image_patience, config.start_within
             )
         return found
 
     def _informer(self, watched: Watched) -> Informer:
-        key = (watched.place, watched.run)
+        key = (watched.target, watched.run)
         if key not in self._informers:
             informer = self._informers[key] = Informer(*key)
             self._reasons[informer] = PendingReasons(informer)
@@ -173,7 +173,7 @@ class Watcher:
         if native_id in self._kept:
             self._follower.release(native_id)
         else:
-            self._follower.follow(watched.place, native_id, list(pods)[-1], watched.folder)
+            self._follower.follow(watched.target, native_id, list(pods)[-1], watched.folder)
 
     def _note_pods(self, native_id: str, watched: Watched, informer: Informer) -> None:
         """Remember the pod; and where it is being deleted, save its log before it is gone."""
@@ -181,18 +181,18 @@ class Watcher:
         if not pods:
             return
         name, pod = list(pods.items())[-1]
-        seen_of(watched.place, native_id).note_pod(pod)
+        seen_of(watched.target, native_id).note_pod(pod)
         if pod["metadata"].get("deletionTimestamp") and native_id not in self._kept:
             self._kept.add(native_id)
             self._follower.release(native_id)
             ends_within = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + EOF_WITHIN
-            keep_to_eof(watched.place, native_id, watched.folder, name, ends_within)
+            keep_to_eof(watched.target, native_id, watched.folder, name, ends_within)
 
     def _missing(self, native_id: str, watched: Watched, now: float) -> Iterator[AttemptEvent]:
         """A Job that no list has shown: perhaps it is too new, else it is gone."""
         if now - self._since.setdefault(native_id, now) < MISSING:
             return
-        if job_at(watched.place, native_id) is None and not pods_of(watched.place, native_id):
+        if job_at(watched.target, native_id) is None and not pods_of(watched.target, native_id):
             yield status.vanished(native_id, None, is_stopping(watched.folder))
         else:
             self._since[native_id] = now
@@ -213,5 +213,5 @@ class Watcher:
             words = f"it has not started within {math.ceil(watched.start_within)} s{said}"
         if words is None:
             return
-        delete_job(watched.place, native_id, foreground=True)  # first: it must not start after it was given up
+        delete_job(watched.target, native_id, foreground=True)  # first: it must not start after it was given up
         yield AttemptEvent(native_id, JobState.FAILED, reason=words)

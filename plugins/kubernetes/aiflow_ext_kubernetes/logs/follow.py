@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from aiflow_ext_kubernetes.logs.keep import keep
 from aiflow_ext_kubernetes.logs.reader import Reader, reader_of
-from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.target import Target
 
 FOLLOWED = 100  # logs that one process follows at a time: each is a connection, a thread and two files
 BACK_OFF = (1.0, 60.0)  # seconds between two tries to follow a log: the first, and the longest
@@ -22,15 +22,15 @@ class Follower:
         self._active: dict[str, Reader] = {}
         self._closed = threading.Event()
 
-    def follow(self, place: Place, native_id: str, pod: str, folder: str) -> bool:
+    def follow(self, target: Target, native_id: str, pod: str, folder: str) -> bool:
         """Begin, where there is room for one more; False where there is none."""
         if native_id in self._active:
             return True
         if len(self._active) >= FOLLOWED:
             return False
-        reader = self._active[native_id] = reader_of(place, native_id, pod, folder)
+        reader = self._active[native_id] = reader_of(target, native_id, pod, folder)
         threading.Thread(
-            target=self._run, args=(place, native_id, reader, folder), daemon=True, name="aiflow-log"
+            target=self._run, args=(target, native_id, reader, folder), daemon=True, name="aiflow-log"
         ).start()
         return True
 
@@ -49,7 +49,7 @@ class Follower:
         for reader in self._active.values():
             reader.break_off()
 
-    def _run(self, place: Place, native_id: str, reader: Reader, folder: str) -> None:
+    def _run(self, target: Target, native_id: str, reader: Reader, folder: str) -> None:
         # Until it is released: the API ends the answer in the same way where the container has ended and where the
         # node's kubelet has.
         pause, longest = BACK_OFF
@@ -59,7 +59,7 @@ class Follower:
                 reader.follow()
             if reader.is_complete:
                 with contextlib.suppress(Exception):  # cleaning up tries again
-                    keep(place, native_id, folder, reader.pod)
+                    keep(target, native_id, folder, reader.pod)
                 break
             pause = BACK_OFF[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
             self._closed.wait(pause)

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_kubernetes.logs.buffers import STREAMS
 from aiflow_ext_kubernetes.logs.reader import reader_of
-from aiflow_ext_kubernetes.places import Place
+from aiflow_ext_kubernetes.target import Target
 
 _log = logging.getLogger("aiflow_ext")
 _writing = threading.Lock()  # of a log into its folder: by one at a time, which is then the only one
@@ -24,7 +24,7 @@ def is_kept(folder: str | None) -> bool:
 
 
 def keep(
-    place: Place,
+    target: Target,
     native_id: str,
     folder: str | None,
     pod: str | None,
@@ -36,7 +36,7 @@ def keep(
     """Put an attempt's log into its folder, once. Raises what the server raises.
 
     Args:
-        place: where the attempt is.
+        target: where the attempt is.
         native_id: the name of its Job.
         folder: its folder on this machine; nothing is kept where there is none.
         pod: the name of its pod; it is asked for where it is not known.
@@ -46,7 +46,7 @@ def keep(
     """
     if folder is None or is_kept(folder):
         return
-    reader = reader_of(place, native_id, pod, folder)
+    reader = reader_of(target, native_id, pod, folder)
     if not reader.is_complete:
         reader.catch_up(ends_within, on_answer)
     with _writing:
@@ -61,28 +61,28 @@ def keep(
 
 
 def keep_to_eof(
-    place: Place, native_id: str, folder: str | None, pod: str, ends_within: float
+    target: Target, native_id: str, folder: str | None, pod: str, ends_within: float
 ) -> tuple[threading.Thread, threading.Event]:
     """Begin to read the log of a pod that is being deleted to EOF, and keep it, as :func:`keep` does.
 
     Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
     before anybody could ask for it, so whoever deletes a pod waits for that. One thread does so at a time.
     """
-    reader = reader_of(place, native_id, pod, folder)
+    reader = reader_of(target, native_id, pod, folder)
     with _starting:
         if reader.keeper is None or not reader.keeper[0].is_alive():
-            reader.keeper = _start(place, native_id, folder, pod, ends_within)
+            reader.keeper = _start(target, native_id, folder, pod, ends_within)
         return reader.keeper
 
 
 def _start(
-    place: Place, native_id: str, folder: str | None, pod: str, ends_within: float
+    target: Target, native_id: str, folder: str | None, pod: str, ends_within: float
 ) -> tuple[threading.Thread, threading.Event]:
     answered = threading.Event()
 
     def run() -> None:
         try:
-            keep(place, native_id, folder, pod, ends_within=ends_within, on_answer=answered.set)
+            keep(target, native_id, folder, pod, ends_within=ends_within, on_answer=answered.set)
         except (PlatformError, OSError) as error:  # stopping matters more; cleaning up tries again
             _log.debug("the log of %s cannot be kept yet: %s", native_id, error)
         finally:

@@ -21,8 +21,8 @@ from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger
 from aiflow_ext_kubernetes.objects import pod_of, pods_of
-from aiflow_ext_kubernetes.places import Place
 from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 from aiflow_ext_kubernetes.template import CONTAINER
 
 QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
@@ -36,7 +36,7 @@ class Reader:
     """Reads the log of one attempt. Safe to use from any thread.
 
     Args:
-        place: where the attempt is.
+        target: where the attempt is.
         native_id: the name of its Job.
         pod: the name of its pod; it is asked for where it is not known.
         folder: where what does not fit into memory is put; the system's folder for temporary files by default.
@@ -45,8 +45,8 @@ class Reader:
         keeper: the thread that reads the log to EOF and keeps it, and what is set once the node gives the log.
     """
 
-    def __init__(self, place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
-        self._place, self._native_id = place, native_id
+    def __init__(self, target: Target, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
+        self._target, self._native_id = target, native_id
         self.pod = pod
         self._buffers = StreamBuffers(folder)
         self._lines = LineMerger(shell.tag_of(native_id), self._buffers)
@@ -140,9 +140,9 @@ class Reader:
             follow: until the container has ended; seconds without a byte after which that is given up.
             on_answer: called once there is an answer.
         """
-        server, namespace = server_of(self._place), namespace_of(self._place)
+        server, namespace = server_of(self._target), namespace_of(self._target)
         if self.pod is None:
-            self.pod = pod_of(self._place, self._native_id)
+            self.pod = pod_of(self._target, self._native_id)
             if self.pod is None:
                 return
         query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
@@ -191,22 +191,22 @@ class Reader:
         """Whether a node that has no log to give may yet have one: its pod is there, and it was not asked for long."""
         if time.monotonic() - self._refused_since > PATIENCE:
             return False
-        return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._place, self._native_id))
+        return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._target, self._native_id))
 
 
-_readers: dict[tuple[Place, str], Reader] = {}
+_readers: dict[tuple[Target, str], Reader] = {}
 _readers_lock = threading.Lock()
 
 
-def reader_of(place: Place, native_id: str, pod: str | None = None, folder: str | None = None) -> Reader:
+def reader_of(target: Target, native_id: str, pod: str | None = None, folder: str | None = None) -> Reader:
     """The reader of an attempt; one a process, so that what was read once is not fetched again."""
-    key = (place, native_id)
+    key = (target, native_id)
     with _readers_lock:
         if key not in _readers:
-            _readers[key] = Reader(place, native_id, pod, folder)
+            _readers[key] = Reader(target, native_id, pod, folder)
         return _readers[key]
 
 
-def forget(place: Place, native_id: str) -> None:
+def forget(target: Target, native_id: str) -> None:
     """Let go of what was read."""
-    _readers.pop((place, native_id), None)
+    _readers.pop((target, native_id), None)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """A namespace of a cluster, as the config names it; None leaves it to the kubeconfig."""
 
     kubeconfig: str | None = None
@@ -15,6 +15,6 @@ class Place(NamedTuple):
     namespace: str | None = None
 
 
-def place_of(config: KubernetesJobConfig) -> Place:
-    """The place of a job."""
-    return Place(config.kubeconfig, config.context, config.namespace)
+def target_of(config: KubernetesJobConfig) -> Target:
+    """The target of a job."""
+    return Target(config.kubeconfig, config.context, config.namespace)
