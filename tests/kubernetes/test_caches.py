@@ -16,8 +16,12 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
+from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run
+from aiflow_ext_kubernetes import watch
+from aiflow_ext_kubernetes.config import KubernetesJobConfig
+from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
 from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.template import CONTAINER
@@ -213,15 +217,14 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     server.server_close()
 
 
-def forget(plugin: KubernetesJobPlugin) -> None:
-    """Empty whatever the platform's modules and a plugin keep."""
+def forget() -> None:
+    """Empty whatever the platform's modules keep."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "aiflow_ext_kubernetes":
             for key, value in list(vars(module).items()):
                 if not key.startswith("__") and not key.isupper() and isinstance(
                     value, (dict, list, set, WeakKeyDictionary)):  # fmt: skip
                     value.clear()
-    vars(plugin).clear()
 
 
 @pytest.fixture
@@ -232,12 +235,13 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def of(hook: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(hook)
         def forgetting(self: KubernetesJobPlugin, *args: Any, **kwargs: Any) -> Any:
-            forget(self)
+            forget()
+            vars(self).clear()
             try:
                 return hook(self, *args, **kwargs)
             finally:
                 called.append(hook.__name__)
-                forget(self)
+                forget()
 
         return forgetting
 
@@ -282,3 +286,25 @@ def test_a_stop_is_told_from_a_loss_though_nothing_is_remembered_of_it(
     assert not driver.is_alive()
     assert run.driver.record.jobs["a"].state is JobState.STOPPED
     assert cluster.objects == {}
+
+
+def test_a_later_process_tells_a_stop_from_a_loss(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MISSING", 0.0)
+    for number, is_stopped in enumerate((True, False)):
+        folder, native_id = tmp_path / str(number), f"j{number}"
+        folder.mkdir()
+        path = f"/apis/batch/v1/namespaces/default/jobs/{native_id}"
+        cluster.put(path, {"metadata": {"name": native_id, "annotations": {}}, "spec": {"suspend": True}})
+        if is_stopped:
+            assert KubernetesHandler(native_id, folder=str(folder)).stop(1.0)
+        else:
+            cluster.remove(path)
+        forget()
+        wanted = JobState.STOPPED if is_stopped else JobState.LOST
+        assert KubernetesHandler(native_id, folder=str(folder)).state() is wanted
+        job = BaseJob(JobContext("r", "a", 1, native_id, str(folder)), KubernetesJobConfig("x"))
+        events = watch.Watcher({native_id: job}).events()
+        assert next(event.state for event in events if event is not None) is wanted
+        events.close()
