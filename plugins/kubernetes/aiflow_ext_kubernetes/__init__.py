@@ -8,14 +8,15 @@ resourceVersion of a watch. Requests are plain JSON over urllib3 (which the clie
 rendered is what is sent, byte for byte. lightkube is lighter, but knows neither exec plugins of
 ``client.authentication.k8s.io/v1`` nor their certificates; kr8s wants an event loop in every thread.
 
-Nothing of this is imported by listing, resolving, ``generate`` or ``render``; ``server`` alone imports a client.
+Nothing of this is imported by listing, resolving, ``generate`` or ``render``; ``server`` and ``kubeconfig`` alone
+import a client.
 
     platform, python, cmd_line    what the entry points name
     config, fields                the config's keys, and what Kubernetes takes for a name or a quantity
     manifest, template, shell     the objects that are sent: pure data; what runs in the container first
     archive                       the project's archive: one Secret a run, or a file under the artifacts URL
     jobs                          the nine methods and the optional hooks
-    target, server                where: cluster and namespace; one connection each
+    target, kubeconfig, server    where: cluster and namespace; who we are there; one connection each
     objects, seen, handler        the Job and the pods of an attempt on the server, and what has been seen of them
     status                        what a Job and its pods say of an attempt
     reflector, informer           one list and watch a run and kind; the objects as they are now

@@ -1,4 +1,4 @@
-"""One connection to each cluster: requests as plain JSON, errors in sentences. The only module that imports a client.
+"""One connection to each cluster: requests as plain JSON, errors in sentences.
 
 Who we are comes from the official client's configuration; see the package. A connection is made on first use.
 """
@@ -13,20 +13,17 @@ import random
 import re
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext_kubernetes.kubeconfig import read_configuration
 from aiflow_ext_kubernetes.target import Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECT, READ = 5.0, 30.0  # seconds
 CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
@@ -120,7 +117,7 @@ class Server:
     def _connect(self) -> None:
         import urllib3
 
-        configuration, self.namespace, self.expires = _configuration(self._kubeconfig, self._context)
+        configuration, self.namespace, self.expires = read_configuration(self._kubeconfig, self._context)
         self.url = configuration.host.rstrip("/")
         self._configuration = configuration
         options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
@@ -261,82 +258,6 @@ def server_of(target: Target) -> Server:
 def namespace_of(target: Target) -> str:
     """The namespace of a target."""
     return target.namespace or server_of(target).namespace
-
-
-@contextmanager
-def _private_folder() -> Iterator[str]:
-    """A folder for the key files that the client writes: in memory where there is such a place, and gone at once."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="aiflow-", dir=memory) as folder:
-        yield folder
-
-
-def _configuration(kubeconfig: str | None, context: str | None) -> tuple[Any, str, float | None]:
-    """The official client's configuration with its TLS context made, the namespace, and when a certificate expires."""
-    from kubernetes import client
-    from kubernetes.config import incluster_config, kube_config
-
-    read: Any = kube_config  # parts of it have no types
-
-    configuration = client.Configuration()
-    named = kubeconfig or os.environ.get("KUBECONFIG")
-    path = os.path.expanduser(named or "~/.kube/config")
-    files = [each for each in path.split(os.pathsep) if each]
-    if kubeconfig is None and context is None and not any(map(os.path.exists, files)) and ACCOUNT.is_dir():
-        account: Any = incluster_config
-        account.load_incluster_config(client_configuration=configuration)
-        configuration.made_context = _tls(configuration)
-        return configuration, (ACCOUNT / "namespace").read_text().strip() or "default", None
-    if not any(map(os.path.exists, files)):
-        raise PlatformError(
-            f"there is no kubeconfig at {path}",
-            hint="log in to a cluster as for kubectl, set KUBECONFIG, or name one: kubeconfig: in workflow.yaml",
-        )
-    try:
-        contexts, active = read.list_kube_config_contexts(config_file=path)
-        known = {each["name"]: each for each in contexts}
-        chosen = known.get(context) if context is not None else active
-        if chosen is None:
-            raise PlatformError(
-                f"the kubeconfig has no context {context!r}", where=path,
-                hint=f"its contexts are {', '.join(known) or 'none'}; context: in workflow.yaml chooses one",
-            )  # fmt: skip
-        with _private_folder() as folder:
-            try:
-                read.load_kube_config(path, chosen["name"], configuration, False, folder)
-                configuration.made_context = _tls(configuration)
-                expires = _expiry(configuration.cert_file)
-            finally:
-                getattr(read, "_cleanup_temp_files", lambda: None)()  # it remembers files by their content
-    except PlatformError:
-        raise
-    except Exception as error:
-        raise PlatformError(
-            f"the kubeconfig cannot be used: {error}", where=path, hint="kubectl config view shows what is in it"
-        ) from error
-    return configuration, (chosen.get("context") or {}).get("namespace") or "default", expires
-
-
-def _tls(configuration: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    if not configuration.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if hasattr(ssl, "VERIFY_X509_STRICT"):  # clusters' own authorities often lack an extension that it asks for
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
-    return context
-
-
-def _expiry(certificate: str | None) -> float | None:
-    """When a client certificate expires, where this Python can tell."""
-    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
-    if certificate is None or decode is None:
-        return None
-    try:
-        return ssl.cert_time_to_seconds(decode(certificate)["notAfter"])
-    except Exception:
-        return None
 
 
 def _token_expiry(authorization: str) -> float | None:
