@@ -24,6 +24,7 @@ from aiflow_ext.run.records import AttemptRecord, Input, JobRecord, RunRecord, T
 
 FILE = "state.db"
 VERSION = 4
+_PATIENCE = 30.0  # seconds to wait for another process that writes
 _SCHEMA = """
 create table runs (
     run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
@@ -109,8 +110,8 @@ class Store:
                 # A run's folder is made after the store.
                 raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
                                  where=str(self.path), hint=_DAMAGED)  # fmt: skip
-            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("pragma journal_mode=wal")
+            self._db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            self._use_wal()
             self._db.execute("pragma synchronous=normal")
             self._migrate()
 
@@ -449,6 +450,19 @@ class Store:
             db.execute("update asked set done = 1 where run = ?", (run_id,))
 
     # -- the file ---------------------------------------------------------------------------------------------------
+
+    def _use_wal(self) -> None:
+        """Switch to write-ahead logging. While another process makes the store, SQLite refuses that at once instead of
+        waiting for it."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._db.execute("pragma journal_mode=wal")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def _migrate(self) -> None:
         (version,) = self._db.execute("pragma user_version").fetchone()
