@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from aiflow_ext.host.fit import DoesNotFit, hook_of
+from aiflow_ext.host.fit import DoesNotFit, hook_of, refuse_awaitable
 from aiflow_ext.host.guard import guarded, unending
 from aiflow_ext.host.loading import create_extension, describe, load, raised_at, shown
-from aiflow_ext.host.manager import Hooks, marker, unknown
+from aiflow_ext.host.manager import Hooks, called, marker, unknown
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.specs import EXTENSION, NINE, SECOND
 from aiflow_ext.model.errors import (
@@ -96,23 +96,15 @@ class _Extension:
             return ""
         if wraps:
             return "cannot be wrapped"
-        if inspect.iscoroutinefunction(_called(method)) or inspect.isasyncgenfunction(_called(method)):
+        if inspect.iscoroutinefunction(called(method)) or inspect.isasyncgenfunction(called(method)):
             return "is async; hooks are plain functions, called in a thread of their own"
-        if inspect.isgeneratorfunction(_called(method)):
+        if inspect.isgeneratorfunction(called(method)):
             return "yields, so that calling it runs none of it; only a wrapper of the nine yields"
         try:
             self.hooks[name] = hook_of(made, name, EXTENSION[name]), mark
         except DoesNotFit as error:
             return str(error)
         return ""
-
-
-def _called(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that calling ``method`` runs."""
-    if inspect.isroutine(method) or isinstance(method, functools.partial):
-        return method
-    called: Callable[..., Any] = type(method).__call__
-    return called
 
 
 def _unmarked(extension: Any) -> list[str]:
@@ -205,10 +197,7 @@ def call(hook: Hook, *arguments: Any) -> Any:
     have to be awaited.
     """
     answer = unending(hook.function, *arguments)
-    if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        raise TypeError(f"{hook.name} returned an awaitable; hooks are plain functions")
+    refuse_awaitable(hook.name, answer)
     return answer
 
 

@@ -46,6 +46,14 @@ def fit(method: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., A
     return _caller(method, arguments, _call(parameters, arguments))
 
 
+def refuse_awaitable(name: str, answer: object) -> None:
+    """Raise TypeError where a hook has returned what would have to be awaited: none of its code has run."""
+    if answer is not None and inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise TypeError(f"{name} returned an awaitable; hooks are plain functions")
+
+
 def _fits_as_it_is(method: Callable[..., Any], arguments: Sequence[str]) -> bool:
     function = method.__func__ if isinstance(method, MethodType) else method
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):

@@ -25,6 +25,7 @@ _PLAIN: dict[str, Any] = {
 }
 _LAST: dict[str, Any] = {**_PLAIN, "trylast": True}
 _ARGUMENTS = NINE | SECOND
+_MANY = ("watch", "check_platform")  # what they return is gone through, so that they may yield it
 Hooks = Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]]
 
 
@@ -69,8 +70,10 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
         method = getattr(plugin, name)
         if mark is not None and (mark.get("wrapper") or mark.get("hookwrapper")):
             wrong.append(f"{name} is marked as a wrapper; only an extension wraps")
-        elif inspect.iscoroutinefunction(method):
+        elif inspect.iscoroutinefunction(called(method)) or inspect.isasyncgenfunction(called(method)):
             wrong.append(f"{name} is async; hooks are plain functions")
+        elif name not in _MANY and inspect.isgeneratorfunction(called(method)):
+            wrong.append(f"{name} yields, so that calling it runs none of it; hooks are plain functions")
         elif (former := former_shape(name, method)) is not None:
             wrong.append(former)
         else:
@@ -139,6 +142,14 @@ def unmarked(plugin: Any) -> list[str]:
                 continue
         found.append(name)
     return found
+
+
+def called(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that calling ``method`` runs."""
+    if inspect.isroutine(method) or isinstance(method, partial):
+        return method
+    function: Callable[..., Any] = type(method).__call__
+    return function
 
 
 def marker(plugin: Any, name: str) -> dict[str, Any] | None:

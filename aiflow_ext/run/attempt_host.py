@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import pluggy
 
 import aiflow_ext
+from aiflow_ext.host.fit import refuse_awaitable
 from aiflow_ext.host.guard import FILE
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_of
@@ -160,11 +161,13 @@ class _AttemptHost:
 
         def once() -> T:
             try:
-                return call()
+                answer = call()
             except UnreachableError as error:
                 self._leave_fork(error)
                 self._unanswered.add(step)
                 raise
+            refuse_awaitable(step, answer)
+            return answer
 
         return self._silence.ask(step, once, self.stopping)
 

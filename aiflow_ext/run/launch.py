@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from aiflow_ext.host.fit import refuse_awaitable
 from aiflow_ext.host.guard import Ended, unending
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
@@ -323,7 +324,7 @@ def default_id(context: JobContext | None) -> str:
 def _called(hook: Any, **arguments: Any) -> Any:
     """What a hook returns. What it raises to end more than itself, nobody would know of: the thread, or the process."""
     try:
-        return hook(**arguments)
+        answer = hook(**arguments)
     except SystemExit as error:
         raise PlatformError(f"{hook.name} called sys.exit({error.code!r})") from error
     except Ended as error:
@@ -332,6 +333,8 @@ def _called(hook: Any, **arguments: Any) -> Any:
         if threading.current_thread() is threading.main_thread():  # somebody's Ctrl-C
             raise
         raise PlatformError(f"{hook.name} raised KeyboardInterrupt") from error
+    refuse_awaitable(hook.name, answer)
+    return answer
 
 
 def _context(job: BaseJob) -> JobContext:

@@ -74,6 +74,8 @@ JOBS = {
         "    def state(self): return af.JobState.FAILED\nreturn Waited()"
     },
     "waited_number": {"submit_job": "class Waited(Handler):\n    def wait(self): return 6\nreturn Waited()"},
+    "awaitable": {"submit_job": "async def work(): print('never')\nreturn work()"},
+    "awaitable_resource": {"generate_job_resource": "async def put(): print('never')\nreturn put()"},
     "popen_returned": {"submit_job": "import subprocess\nreturn subprocess.Popen(['sh', '-c', 'exit 5'])"},
 }  # fmt: skip
 
@@ -110,6 +112,8 @@ FAILED = {
     "waited_needs_timeout": (1, "its handler says FAILED"),
     "waited_then_asked": (1, "its handler says FAILED"),
     "waited_number": (6, "the job ended with exit code 6"),
+    "awaitable": (1, "submit_job: TypeError: submit_job returned an awaitable; hooks are plain functions"),
+    "awaitable_resource": (1, "generate_job_resource returned an awaitable"),
     "popen_returned": (5, "the job ended with exit code 5"),
 }
 

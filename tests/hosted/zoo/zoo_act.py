@@ -57,7 +57,7 @@ class Plugin:
         return job if made is None else made
 
     def generate_job_resource(self, job):
-        self._do("generate_job_resource", job, job.job_config)
+        return self._do("generate_job_resource", job, job.job_config)
 
     def submit_job(self, j):
         return self._do("submit_job", j, j.job_config)
