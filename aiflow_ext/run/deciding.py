@@ -75,7 +75,13 @@ def ask_before_submit(
     The first extension that refuses ends it; so does one that gives no answer within ``limit`` seconds.
     """
 
+    kept = {name: getattr(job, name) for name in ("job_context", "job_config") if hasattr(job, name)}
+
     def refuses(hook: Hook, answer: Any) -> bool:
+        for name, value in kept.items():
+            if getattr(job, name, None) is not value:  # the attempt goes on with it
+                setattr(job, name, value)
+                _log.warning("%s: before_submit replaced the job's %s, which is put back", hook.where, name)
         if answer is not None and not isinstance(answer, BaseException):
             _log.warning(
                 "%s: before_submit returned %r, which means nothing: raise to refuse a job", hook.where, answer

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.model.errors import StateError, UnreachableError
+from aiflow_ext.model.errors import StateError, UnreachableError, text_of
 from aiflow_ext.run.cleaning import clean_up
 from aiflow_ext.run.find import stores
 from aiflow_ext.run.lock import DriverLock, holder
@@ -94,7 +94,7 @@ def _remove(store: Store, run: dict[str, Any]) -> bool:
         _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
         return False
     except Exception as error:
-        _log.warning("run %s may have left something on its platform: %s", run["run"], error)
+        _log.warning("run %s may have left something on its platform: %s", run["run"], text_of(error))
     artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
     if artifacts and "://" not in artifacts:
         shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)

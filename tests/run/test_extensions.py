@@ -56,6 +56,20 @@ def test_an_extension_may_refuse_a_job_before_anything_is_sent(project, run_json
     assert not list(project.run_folder.glob("jobs/bad/1/std*"))
 
 
+def test_what_an_extension_puts_in_place_of_a_jobs_context_is_put_back(project, cli, extended):
+    env = extended("""
+        @af.hookimpl
+        def before_submit(job):
+            job.job_context = None
+            del job.job_config
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD)
+    done = cli("run", project.root, env=env)
+    assert done.returncode == 0, done.stderr
+    for name in ("job_context", "job_config"):
+        assert f"before_submit replaced the job's {name}, which is put back" in done.stderr
+
+
 def test_every_transition_is_told_in_order_with_its_number(project, run_json, extended, tmp_path):
     env = extended("""
         import json, os
