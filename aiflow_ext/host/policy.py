@@ -33,8 +33,8 @@ class Policy:
     def __init__(
         self, allow: Iterable[str] = (), deny: Iterable[str] = (), *, places: Mapping[str, str] | None = None
     ) -> None:
-        self.allow, self.deny = _patterns(allow, "allow"), _patterns(deny, "deny")
         self._places = places or {}
+        self.allow, self.deny = self._patterns(allow, "allow"), self._patterns(deny, "deny")
 
     @classmethod
     def from_environment(cls) -> Policy:
@@ -74,6 +74,22 @@ class Policy:
         """A list for a sentence, with the places that these patterns of it stand in."""
         places = " and ".join(dict.fromkeys(self._places[each] for each in patterns if each in self._places))
         return f"the {which} list ({places})" if places else f"the {which} list"
+
+    def _patterns(self, patterns: Iterable[str], which: str) -> tuple[str, ...]:
+        found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        for pattern in found:
+            scope, colon, rest = pattern.partition(":")
+            if not (rest if colon else scope) or (colon and scope not in ("distribution", "kind", "name")):
+                _reject(
+                    f"{pattern!r} in {self._named(which, [pattern])} is not a pattern",
+                    "write distribution:NAME, kind:KIND, name:NAME or a bare NAME",
+                )
+            if scope == "kind" and not any(_like(kind, rest) for kind in KINDS):
+                _reject(
+                    f"{pattern!r} in {self._named(which, [pattern])} names no kind of plugin",
+                    f"the kinds are {', '.join(KINDS)}",
+                )
+        return found
 
     def __bool__(self) -> bool:
         return bool(self.allow or self.deny)
@@ -118,20 +134,6 @@ def _settled(rivals: list[PluginRecord], pin: str | None) -> list[PluginRecord]:
 
 def _split(variable: str) -> list[str]:
     return [item.strip() for item in os.environ.get(variable, "").split(",") if item.strip()]
-
-
-def _patterns(patterns: Iterable[str], which: str) -> tuple[str, ...]:
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
-    for pattern in found:
-        scope, colon, rest = pattern.partition(":")
-        if not (rest if colon else scope) or (colon and scope not in ("distribution", "kind", "name")):
-            _reject(
-                f"{pattern!r} in the {which} list is not a pattern",
-                "write distribution:NAME, kind:KIND, name:NAME or a bare NAME",
-            )
-        if scope == "kind" and not any(_like(kind, rest) for kind in KINDS):
-            _reject(f"{pattern!r} in the {which} list names no kind of plugin", f"the kinds are {', '.join(KINDS)}")
-    return found
 
 
 def _matches(pattern: str, record: PluginRecord) -> bool:

@@ -291,6 +291,16 @@ def test_a_plugin_that_a_project_denies_is_told_with_the_projects_file(project, 
         assert "AIFLOW_PLUGINS" not in done.stderr
 
 
+def test_a_pattern_of_plugins_that_is_none_is_told_with_where_it_stands(project, cli, cli_env):
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {}\n")
+    for pattern, words in ("foo:bar", "is not a pattern"), ("kind:x", "names no kind of plugin"):
+        project.write(project_yaml=f'plugins: {{allow: ["{pattern}"]}}\n')
+        done = cli("run", ".", cwd=project.root)
+        assert f"{pattern!r} in the allow list (plugins: allow in project.yaml) {words}" in done.stderr
+        listed = cli("plugins", env={**cli_env, "AIFLOW_PLUGINS_DENY": pattern})
+        assert f"{pattern!r} in the deny list (AIFLOW_PLUGINS_DENY) {words}" in listed.stderr
+
+
 def test_an_option_that_is_wrong_for_several_jobs_is_told_once(project, cli):
     body = "\n".join(f'with af.job("train-{name}"): af.cmd("true")' for name in "abc")
     project.jobs(body, '"*": {platform: local}\n')
