@@ -117,7 +117,7 @@ class _Freezer:
         return FunctionRef(module.__name__, qualname)
 
     def lacking(self, named: Set[Named], functions: Iterable[FunctionType]) -> tuple[str, str] | None:
-        """What a job will lack, and what mends it, of what it is told by name and of what these functions use."""
+        """What these functions need that the job will not have, and the cure; None where nothing is missing."""
         own = self.workflow.__name__
         reach = Reach(frozenset(each.module for each in named if each.module != own))
         for each in named:

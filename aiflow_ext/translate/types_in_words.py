@@ -1,4 +1,4 @@
-"""What the type of a value means to whoever writes the file: which form it takes, and in which words it is told."""
+"""What a type means to whoever writes the file: whether a file can hold it, and how messages describe it."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import textwrap
 
 import pytest
+from dist_info import install
 
 from tests.run.test_interrupts import start
 from tests.run.test_observe import gate_of
@@ -80,13 +80,8 @@ three: {platform: queue, engine: python}
 def seen(tmp_path, cli_env):
     """What the platform ``queue`` has told, in order: a function."""
     site = tmp_path / "site"
-    info = site / "queue_plugin-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "queue_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: queue-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.job_plugins]\nqueue.cmd_line = queue_plugin:CmdLine\nqueue.python = queue_plugin:Python\n"
-    )
+    plugins = {"queue.cmd_line": "queue_plugin:CmdLine", "queue.python": "queue_plugin:Python"}
+    install(site, "queue-plugin", {"job_plugins": plugins}, {"queue_plugin.py": PLUGIN})
     file = tmp_path / "seen"
     file.touch()
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(file), "XDG_STATE_HOME": str(tmp_path / "state")}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import textwrap
 from pathlib import Path
 
 import pytest
+from dist_info import install
 
 from tests.run.test_interrupts import start, until
 from tests.run.test_observe import gate_of, wait_for
@@ -81,14 +81,8 @@ def noting(tmp_path, cli_env):
     is the platform's doing; with ``.forgets``, it knows of no attempt. The platform ``unwatched`` has no watch.
     """
     site = tmp_path / "site"
-    info = site / "noting-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "noting_plugin.py").write_text(textwrap.dedent(PLUGIN))
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: noting\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.job_plugins]\nnoting.cmd_line = noting_plugin:Plugin\n"
-        "unwatched.cmd_line = noting_plugin:Unwatched\n"
-    )
+    plugins = {"noting.cmd_line": "noting_plugin:Plugin", "unwatched.cmd_line": "noting_plugin:Unwatched"}
+    install(site, "noting", {"job_plugins": plugins}, {"noting_plugin.py": PLUGIN})
     seen = tmp_path / "seen"
     seen.touch()
     cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
