@@ -63,10 +63,19 @@ def project(tmp_path: Path) -> Project:
     return Project(root)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the runs of tests out of the user's own list of projects, which other workers of pytest-xdist would read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def cli_env(tmp_path: Path) -> dict[str, str]:
-    """The environment of a command: this one, with a cache folder of the test's own."""
-    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    """The environment of a command: this one, with cache and state folders of the test's own."""
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CACHE", "STATE")}
+    return {**os.environ, **folders, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture

@@ -366,7 +366,9 @@ class Registered(Enum):
     PAIR = (1, b"x")
 
 
-@pytest.mark.parametrize("value", [object(), Unregistered.A, {"p": Path("x")}, print], ids=repr)
+@pytest.mark.parametrize(
+    "value", [object(), Unregistered.A, {"p": Path("x")}, print], ids=["object", "enum", "path", "function"]
+)
 def test_what_could_not_be_read_back_is_refused_when_written(value: Any) -> None:
     with pytest.raises(TypeError, match="is not data"):
         af.dumps(value)

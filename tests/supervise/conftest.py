@@ -17,7 +17,7 @@ import pytest
 
 from aiflow_ext.supervise import ProcessRecord, ProcessSpec, Supervisor, kernel
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Pipe:

