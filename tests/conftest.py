@@ -18,6 +18,11 @@ import pytest
 sys.path.append(str(Path(__file__).parent / "helpers"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # hypothesis would make it in the middle of a test of another worker, and a changed folder on sys.path is scanned.
+    (config.rootpath / ".hypothesis").mkdir(exist_ok=True)
+
+
 class Project:
     """A project folder of a test."""
 

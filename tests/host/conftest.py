@@ -17,11 +17,13 @@ from dist_info import install, wheel
 from aiflow_ext.host import registry
 
 # What a fresh interpreter answers. LATER pretends that so many seconds have passed since the files were written: an
-# index of files just written is not trusted, and waiting for that would be a sleep.
+# index of files just written is not trusted, and waiting for that would be a sleep. AT is what its clock shows, in ns.
 ASK = """
 import json, os, sys, time
 later = int(os.environ.get("TEST_LATER", "0"))
-if later:
+if at := int(os.environ.get("TEST_AT", "0")):
+    time.time_ns = lambda: at
+elif later:
     now = time.time_ns
     time.time_ns = lambda: now() + later * 10**9
 import aiflow_ext as af

@@ -233,10 +233,12 @@ def test_an_egg_info_that_begins_to_advertise_in_place_is_seen(site) -> None:
 
 
 def test_files_changed_in_the_two_seconds_before_the_scan_are_not_trusted(site) -> None:
-    site.add("moon-dist", rover("moon"))
-    assert site.ask("plugins")["scanned"]
-    assert site.ask("plugins")["scanned"], "an index of files this young must not be trusted"
+    changed = os.stat(site.add("moon-dist", rover("moon")) / "entry_points.txt").st_ctime_ns
+    for _ in range(2):
+        assert site.ask("plugins", TEST_AT=str(changed + 1_900_000_000))["scanned"], "files this young are not trusted"
     assert not list(site.cache.rglob("*.index"))
+    assert site.ask("plugins", TEST_AT=str(changed + 60_000_000_000))["scanned"]
+    assert not site.ask("plugins")["scanned"]
 
 
 def test_a_hit_is_read_again_from_its_own_distribution_before_import(here, source: Callable[..., str]) -> None:
