@@ -1,7 +1,8 @@
 # Everything that the README names, on a fresh Linux machine with Python 3.10 to 3.14, make and pip.
 #
 #   make demo    run examples/digits and say where its report is
-#   make test    every test that needs no cluster; ARGS="-k name" chooses some
+#   make test    every test that needs no cluster, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
+#   make test-fast  those that need little time, to run after each edit
 #   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
 #                     repeats one)
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
@@ -24,7 +25,7 @@ ARGS =
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
 DISTRIBUTIONS = . plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,8 +35,20 @@ demo: $(VENV)/examples
 	@$(BIN)/aiflow-ext run examples/digits
 	@echo "report: $$(ls -t examples/digits/.aiflow/artifacts/*/evaluate/*/report/report.html | head -n 1)"
 
+# Tests mostly wait for processes: three at a time for two cores.
+WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
+# Thousands of interpreters are started, some of them told to write no bytecode.
+COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
+
 test: $(VENV)/dev $(VENV)/examples
-	@$(BIN)/pytest $(ARGS)
+	@$(COMPILED)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# Without what runs whole workflows: tests/run, tests/faults, tests/hosted, tests/testing.
+FAST = model translate engines host cli kubernetes yarn
+test-fast: $(VENV)/dev
+	@$(COMPILED)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not thorough and not cluster' $(FAST:%=tests/%) $(ARGS)
 
 test-faults: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/faults
