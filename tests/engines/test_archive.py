@@ -10,8 +10,9 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -223,12 +224,19 @@ def test_a_link_that_stays_inside_stays_a_link(root: Path, tmp_path: Path) -> No
     assert not os.path.isabs(os.readlink(project / "absolute"))
 
 
-def test_a_file_that_the_user_may_not_read_is_named(root: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def open_root() -> Iterator[Path]:
+    """Where other users may come, as they may not into pytest's folders, which each start of pytest closes."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        (Path(folder) / "workflow.py").write_text("x = 1\n")
+        yield Path(folder)
+
+
+def test_a_file_that_the_user_may_not_read_is_named(open_root: Path) -> None:
+    root = open_root
     (root / "secret").write_text("x")
     (root / "closed").mkdir()
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("pytest-", "popen-")) or folder == tmp_path:  # pytest's own, closed to other users
-            folder.chmod(folder.stat().st_mode | 0o055)
     (root / "secret").chmod(0)
     (root / "closed").chmod(0)
     code = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,13 +160,11 @@ def test_a_file_that_is_no_mapping_is_an_error(yaml: Callable[[str], Located], t
         yaml(text)
 
 
-def test_an_alias_bomb_is_refused_in_no_time(yaml: Callable[[str], Located]) -> None:
+def test_an_alias_bomb_is_refused_before_it_unfolds(yaml: Callable[[str], Located]) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    started = time.monotonic()
-    with pytest.raises(ConfigError, match="aliases repeat"):
+    with pytest.raises(ConfigError, match="aliases repeat"):  # 9 ** 12 values would not fit into memory
         yaml("\n".join(lines))
-    assert time.monotonic() - started < 5
 
 
 def test_an_alias_of_what_it_stands_in_is_refused(yaml: Callable[[str], Located]) -> None:
