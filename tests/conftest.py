@@ -70,7 +70,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the runs of tests out of the user's own list of projects, which other workers of pytest-xdist would read."""
+    """Keeps the runs of tests out of the user's own list of projects, which other workers would read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
