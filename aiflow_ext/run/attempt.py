@@ -24,7 +24,7 @@ class Attempt:
         asking: whether extensions are being asked if it may be submitted.
         stopping, grace: whether it is to end, and in how many seconds.
         stops: calls that are ending it and have not returned.
-        stands: whether its end is that of a run that had ended: nothing follows from it any more.
+        is_final: whether it ended in a run that had ended before: no retry, and no other consequence, follows.
         pause: seconds until a platform without an answer is asked again.
     """
 
@@ -34,7 +34,7 @@ class Attempt:
         self.record, self.planned, self.launcher, self.thread = record, planned, launcher, thread
         self.job: BaseJob | None = None
         self.handler: AbstractJobHandler | None = None
-        self.prepared = self.behind = self.held = self.parked = self.stopping = self.stands = False
+        self.prepared = self.behind = self.held = self.parked = self.stopping = self.is_final = False
         self.asking = False
         self.grace = GRACE
         self.stops = 0

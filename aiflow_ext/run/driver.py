@@ -19,7 +19,7 @@ from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateEr
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run import supervised as attempts
-from aiflow_ext.run.ahead import AHEAD, Ahead
+from aiflow_ext.run.admission import AdmissionQueue
 from aiflow_ext.run.attempt import GRACE, Attempt
 from aiflow_ext.run.attempt_job import attempt_job, job_again
 from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
@@ -31,19 +31,19 @@ from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder
 from aiflow_ext.run.platform_inline import InlinePlatform
 from aiflow_ext.run.platform_thread import PlatformThread, Untold
-from aiflow_ext.run.promises import keep_promises
+from aiflow_ext.run.prefetch import PREFETCHED, Prefetch
 from aiflow_ext.run.reconcile import Answer, Became, Decision, end_of, reconcile
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.retries import Retries
+from aiflow_ext.run.start_intents import settle_start_intents
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
-from aiflow_ext.run.turns import Turns
 
 _log = logging.getLogger("aiflow_ext")
-LINGER = 0.02  # seconds for which a change that nothing waits for may wait for others, to be written with them
-BEHIND = 16  # attempts at most that a platform may hold, to start each when another one has ended
+LINGER = 0.02  # delay for coalescing changes that nothing waits for into one transaction, in seconds
+MOST_HELD = 16  # attempts at most that a platform may hold, to start each when another one has ended
 HURRY = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
-BRISK = 1.0  # seconds: it is given those only while its jobs do not last longer
+SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be handed over before their turn
 
 
 def _identity(folder: str) -> tuple[int, int] | None:
@@ -98,11 +98,11 @@ class Driver:
         self._hurried = 0  # how often somebody has asked it to stop or to let go
         self._waiting = set(plan.jobs)  # jobs whose first attempt has neither been made nor ruled out
         self._live: dict[str, Attempt] = {}  # by native id, or by a placeholder before there is one
-        self._turns = Turns(plan.jobs, self._streams, limit, self._live)
-        self._ahead = Ahead(self._launchers, self._generate, self.ledger)
+        self._admission = AdmissionQueue(plan.jobs, self._streams, limit, self._live)
+        self._prefetch = Prefetch(self._launchers, self._generate, self.ledger)
         # Extensions may want to see a job when it starts, and not before.
-        self._looks_ahead = extensions is None or not extensions.records
-        self._brisk = False
+        self._prefetches = extensions is None or not extensions.records
+        self._jobs_are_short = False
         self._settled = dict.fromkeys(plan.jobs, False)  # whether a job's state is its last
         self._retrying: set[str] = set()
         self._linger = 0.0
@@ -177,7 +177,7 @@ class Driver:
         """Start nothing more and let go: what runs goes on without the driver, and ``run`` returns."""
         self._inbox.put(self._leave)
 
-    def rung(self) -> None:
+    def look_at_requests(self) -> None:
         """Somebody has put a request into the store."""
         self._inbox.put(self._take_requests)
 
@@ -190,14 +190,15 @@ class Driver:
     def _over(self) -> bool:
         if self._leaving:
             return True
-        return not (self._waiting or self._turns.first or self._live or self._retrying or self._cleaning or self._going)
+        left = self._waiting or self._admission.first or self._live or self._retrying or self._cleaning or self._going
+        return not left
 
     def _take(self) -> None:
         """Wait for the next thing to do, and do it."""
         now = time.monotonic()
         if not self.ledger.pending:
             self._linger = now + LINGER
-        elif now >= self._linger or not (self._live or self._turns.first):  # nothing comes that it could wait for
+        elif now >= self._linger or not (self._live or self._admission.first):  # nothing comes that it could wait for
             self._flush()
             self._linger = now + LINGER
         task = self._inbox.get(self._linger if self.ledger.pending else math.inf)
@@ -228,7 +229,7 @@ class Driver:
             answer = decide(self.plan.jobs[name].edges, self.record.jobs, self._modes, self._settled)
             if answer is True:
                 self._waiting.discard(name)
-                self._turns.add(name)
+                self._admission.add(name)
             elif isinstance(answer, str):
                 self._skip(name, answer)
                 names += self._downstream[name]
@@ -239,32 +240,32 @@ class Driver:
         self.ledger.skip(self.record.jobs[name], reason)
 
     def _start_ready(self) -> None:
-        turns = self._turns
-        while turns.first is not None and turns.room:
-            self._start(turns.take())
-        while turns.first is not None and self._may_be_held(turns.first):
-            self._start(turns.take(), behind=True)
-        if self._looks_ahead and not self._inbox.busy and self._ahead.missing(turns.soon(AHEAD)):
-            self._inbox.spare(self._look_ahead)
+        admission = self._admission
+        while admission.first is not None and admission.room:
+            self._start(admission.take())
+        while admission.first is not None and self._may_be_held(admission.first):
+            self._start(admission.take(), behind=True)
+        if self._prefetches and not self._inbox.busy and self._prefetch.missing(admission.soon(PREFETCHED)):
+            self._inbox.spare(self._prefetch_next)
 
     def _may_be_held(self, name: str) -> bool:
         """Whether the next job may be handed over before its turn: what a driver takes to notice an end and to answer
         with the next start is as much as a short job takes."""
-        if not self._brisk or self.fail_fast or self._streams or self._turns.standing >= BEHIND:
+        if not self._jobs_are_short or self.fail_fast or self._streams or self._admission.standing >= MOST_HELD:
             return False
         thread = self._threads.get(self._launchers[name].key)
-        if not self._ahead.has(name) or not isinstance(thread, InlinePlatform) or not thread.holds:
+        if not self._prefetch.has(name) or not isinstance(thread, InlinePlatform) or not thread.holds:
             return False
         return all(each.thread is thread for each in self._live.values())  # the only ones whose ends it sees
 
-    def _look_ahead(self) -> None:
-        for name in self._ahead.missing(self._turns.soon(AHEAD)):
-            self._ahead.make_ready(self.record.jobs[name])
+    def _prefetch_next(self) -> None:
+        for name in self._prefetch.missing(self._admission.soon(PREFETCHED)):
+            self._prefetch.make_ready(self.record.jobs[name])
 
     def _hold(self, reason: str) -> None:
         """Start nothing more."""
         self._held = True
-        for name in self._turns.withdraw_all() + self._turns.in_order(self._waiting):
+        for name in self._admission.withdraw_all() + self._admission.in_order(self._waiting):
             self._skip(name, reason)
         for name in self._retrying:
             self._settled[name] = True
@@ -275,7 +276,7 @@ class Driver:
     def _take_up(self) -> None:
         """Go on from the records: follow what runs, find out what became of what was being submitted, and leave what
         has ended as it is."""
-        keep_promises(self.ledger, self._look_up)
+        settle_start_intents(self.ledger, self._look_up)
         taken: list[Attempt] = []
         for name, job in self.record.jobs.items():
             last = job.last
@@ -312,7 +313,7 @@ class Driver:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
         attempt = self._attempt(job, record)
         attempt.stopping = record.stop_requested or record.timed_out
-        attempt.stands = self.had_ended and record.state.ended
+        attempt.is_final = self.had_ended and record.state.ended
         if not record.state.ended:
             self._live[record.native_id or record.folder] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
@@ -370,14 +371,14 @@ class Driver:
         attempt = self._attempt(job, self.ledger.attempt(job, folder))
         self._live[attempt.record.folder] = attempt
         if behind:
-            self._turns.stand_behind(attempt)
+            self._admission.stand_behind(attempt)
         self._begin(attempt)
 
     def _in_turn(self, attempt: Attempt) -> None:
         """Submit it, as soon as no more than the limit run."""
-        if self._turns.exceeded and attempt.planned.name not in self._streams and not attempt.stopping:
+        if self._admission.exceeded and attempt.planned.name not in self._streams and not attempt.stopping:
             attempt.parked = True
-            self._turns.stand_behind(attempt)
+            self._admission.stand_behind(attempt)
         else:
             attempt.thread.call(partial(self._submit, attempt))
 
@@ -399,7 +400,7 @@ class Driver:
     def _begin(self, attempt: Attempt) -> None:
         """Generate an attempt's job, ask the extensions, and have it submitted."""
         record = attempt.record
-        attempt.job = self._ahead.take(record.job)
+        attempt.job = self._prefetch.take(record.job)
         if attempt.job is not None:
             attempt.prepared = True
             attempt.thread.call(lambda: self._submit(attempt))
@@ -457,7 +458,7 @@ class Driver:
                 return
             attempt.thread.follow(native_id, job)
             step = "submit_job"
-            limit = self._turns.limit
+            limit = self._admission.limit
             if isinstance(attempt.thread, InlinePlatform) and limit is not None:
                 attempt.held = attempt.thread.hold(limit - 1 if attempt.behind else None) and attempt.behind
             handler = launcher.submit(job)
@@ -541,7 +542,7 @@ class Driver:
     def _resources(self, attempt: Attempt) -> bool:
         self._reachable(attempt)
         self.ledger.note(attempt.record, step="resources")
-        if self.ledger.promised(attempt.record):
+        if self.ledger.start_intended(attempt.record):
             return self._broken is None
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
@@ -621,14 +622,14 @@ class Driver:
             return
         attempt.thread.live.discard(key)
         attempt.thread.handlers.pop(key, None)
-        following = self._turns.after(attempt)
+        following = self._admission.after(attempt)
         if following is not None and following.parked:
             following.parked = False
             following.thread.call(partial(self._submit, following))
         self._settled[attempt.planned.name] = False
         self.ledger.end(attempt.record, decision)
         if (started := attempt.record.started_at) is not None:
-            self._brisk = (attempt.record.ended_at or math.inf) - started <= BRISK
+            self._jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
         if attempt.stops:  # its main process has ended; what else it started may not have
             self._going.add(attempt)
         else:
@@ -637,7 +638,7 @@ class Driver:
     def _after_end(self, attempt: Attempt, state: JobState) -> None:
         """Clean up after an attempt that has ended, and see whether another follows."""
         name = attempt.planned.name
-        stays = attempt.record.stop_requested or self._held or attempt.stands
+        stays = attempt.record.stop_requested or self._held or attempt.is_final
         hooks = self.extensions.hooks("should_retry") if self.extensions is not None else ()
         asks = bool(hooks) and not stays and self._retries.open(attempt.record)
         again = None
@@ -673,7 +674,7 @@ class Driver:
     def _after_last(self, attempt: Attempt, state: JobState) -> None:
         """A job has come to its last state: see what follows from it."""
         name = attempt.planned.name
-        if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not (self._held or attempt.stands):
+        if self.fail_fast and state in (JobState.FAILED, JobState.LOST) and not (self._held or attempt.is_final):
             self._hold(f"{name} is {state}, and the run was to start nothing after that")
         self._look_at(self._downstream[name])
 
@@ -742,7 +743,7 @@ class Driver:
             self.ledger.store.done(number)
 
     def _stop_job_named(self, name: str, grace: float) -> None:
-        self._turns.withdraw(name)
+        self._admission.withdraw(name)
         live = [attempt for attempt in self._live.values() if attempt.planned.name == name]
         for attempt in live:
             self._stop_one(attempt, grace)

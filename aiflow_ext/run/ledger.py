@@ -29,13 +29,13 @@ class Ledger:
         self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
         self._jobs: dict[str, JobRecord] = {}
         self._transitions: list[Transition] = []
-        self._promises: dict[str, tuple[int, str]] = {}  # by job, number and native id; since the last flush
-        self._promised: dict[str, int] = {}  # by job, the number of the attempt that is in the store
+        self._start_intents: dict[str, tuple[int, str]] = {}  # by job, number and native id; since the last flush
+        self._intents_stored: dict[str, int] = {}  # by job, the number of the attempt that is in the store
 
     @property
     def pending(self) -> bool:
         """Whether there is something to flush."""
-        return bool(self._attempts or self._jobs or self._promises)
+        return bool(self._attempts or self._jobs or self._start_intents)
 
     def holds(self, attempt: AttemptRecord) -> bool:
         """Whether something of this attempt is not in the store yet."""
@@ -49,22 +49,22 @@ class Ledger:
         """
         attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
         with self.store.durable() if durable else _NOTHING:
-            self.store.write(self.record.run_id, attempts, jobs, transitions, self._promises)
-        self._promised.update((job, number) for job, (number, _) in self._promises.items())
-        self._attempts, self._jobs, self._transitions, self._promises = {}, {}, [], {}
+            self.store.write(self.record.run_id, attempts, jobs, transitions, self._start_intents)
+        self._intents_stored.update((job, number) for job, (number, _) in self._start_intents.items())
+        self._attempts, self._jobs, self._transitions, self._start_intents = {}, {}, [], {}
         return transitions
 
     def now(self) -> float:
         """Seconds since the epoch, by the run's own clock: setting the machine's changes no duration."""
         return self._clock.now()
 
-    def promise(self, job: JobRecord, native_id: str) -> None:
+    def intend_start(self, job: JobRecord, native_id: str) -> None:
         """The job's next attempt may be started under this id from the next flush on, whatever is recorded by then."""
-        self._promises[job.name] = (len(job.attempts) + 1, native_id)
+        self._start_intents[job.name] = (len(job.attempts) + 1, native_id)
 
-    def promised(self, attempt: AttemptRecord) -> bool:
+    def start_intended(self, attempt: AttemptRecord) -> bool:
         """Whether it is in the store that this attempt may have been started."""
-        return self._promised.get(attempt.job) == attempt.number
+        return self._intents_stored.get(attempt.job) == attempt.number
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
         """A new attempt of ``job``, in state INIT."""

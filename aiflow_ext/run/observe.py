@@ -17,7 +17,7 @@ from aiflow_ext.run.store import Store
 
 if TYPE_CHECKING:
     from aiflow_ext.run.plan import Plan
-    from aiflow_ext.run.stored import StoredPlan
+    from aiflow_ext.run.plan_codec import StoredPlan
 
 
 class Observed:
@@ -32,8 +32,8 @@ class Observed:
     @cached_property
     def stored(self) -> StoredPlan:
         """The run's plan; making a job of it imports its plugin."""
+        from aiflow_ext.run.plan_codec import StoredPlan
         from aiflow_ext.run.snapshot import use_own_files
-        from aiflow_ext.run.stored import StoredPlan
 
         stored = StoredPlan(self.store.plan(self.run_id)[0], partial(self.store.planned, self.run_id))
         use_own_files(stored.desc, self.folder)
@@ -58,7 +58,7 @@ class Observed:
         self._read()
         if self.record.ended_at is not None or self.driver is not None:
             return
-        if not self.record.live() and not self.store.promised(self.run_id):
+        if not self.record.live() and not self.store.start_intents(self.run_id):
             return
         from aiflow_ext.run.refresh import bring_up_to_date
 

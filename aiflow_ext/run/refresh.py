@@ -16,12 +16,12 @@ from aiflow_ext.run.attempt_job import job_again
 from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
-from aiflow_ext.run.promises import keep_promises, open_promises
+from aiflow_ext.run.plan_codec import StoredPlan
 from aiflow_ext.run.reconcile import Answer, Became, proves_presence, reconcile
 from aiflow_ext.run.records import AttemptRecord, RunRecord
 from aiflow_ext.run.silence import Silent
+from aiflow_ext.run.start_intents import open_start_intents, settle_start_intents
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import StoredPlan
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -39,10 +39,10 @@ class Asked(NamedTuple):
 def bring_up_to_date(record: RunRecord, store: Store, plan: StoredPlan) -> None:
     """Have the records say what the platforms say of what has not ended. For who holds the run's lock."""
     ledger = Ledger(record, store)
-    promised = [job.name for job, _, _ in open_promises(ledger)]
+    intended = [job.name for job, _, _ in open_start_intents(ledger)]
     with contextlib.suppress(AiflowError):  # one that cannot be had is told of below, alone
-        plan.holding([*promised, *(attempt.job for attempt in record.live())])
-    keep_promises(ledger, lambda attempt: _look_up(plan, record, attempt))
+        plan.holding([*intended, *(attempt.job for attempt in record.live())])
+    settle_start_intents(ledger, lambda attempt: _look_up(plan, record, attempt))
     ended: list[Asked] = []
     for attempt in record.live():
         try:
@@ -60,8 +60,8 @@ def bring_up_to_date(record: RunRecord, store: Store, plan: StoredPlan) -> None:
     with contextlib.suppress(StateError):
         if ledger.pending:
             ledger.flush()
-        if store.promised(record.run_id):  # nobody is there to keep those that are left
-            store.drop_promises(record.run_id)
+        if store.start_intents(record.run_id):  # nobody is there to keep those that are left
+            store.drop_start_intents(record.run_id)
 
 
 def attached(

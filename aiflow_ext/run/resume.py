@@ -17,11 +17,11 @@ from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.plan import Plan, generate, read_secrets
+from aiflow_ext.run.plan_codec import StoredPlan
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
 from aiflow_ext.run.start import Run, driven
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import StoredPlan
 
 _log = logging.getLogger("aiflow_ext")
 

@@ -13,8 +13,8 @@ from typing import Any
 from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import supervised as attempts
-from aiflow_ext.run.control import Doorbell
 from aiflow_ext.run.descriptors import hold_standard
+from aiflow_ext.run.doorbell import Doorbell
 from aiflow_ext.run.driver import Driver
 from aiflow_ext.run.filesystem import spread
 from aiflow_ext.run.find import remember_state
@@ -22,12 +22,12 @@ from aiflow_ext.run.launch import is_here
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.only import restrict
 from aiflow_ext.run.plan import Plan, check_lists, make_plan, new_run_id
+from aiflow_ext.run.plan_codec import plan_to_data
 from aiflow_ext.run.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.render import check_secrets
 from aiflow_ext.run.snapshot import keep_files
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import plan_to_data
 
 
 class AlreadyFiredError(StateError):
@@ -136,8 +136,8 @@ def driven(
     driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
                     extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip
-    bell = Doorbell(Path(record.folder), driver.rung)
-    driver.rung()  # what was asked for while nobody listened
+    bell = Doorbell(Path(record.folder), driver.look_at_requests)
+    driver.look_at_requests()  # what was asked for while nobody listened
     return Run(plan, record, driver, lock, bell)
 
 

@@ -9,7 +9,7 @@ from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.cleaning import clean_up, cleanup_attempts
-from aiflow_ext.run.control import ring
+from aiflow_ext.run.doorbell import ring
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.lock import DriverLock
 from aiflow_ext.run.observe import Observed

@@ -129,7 +129,7 @@ class Store:
     def add_run(
         self, record: RunRecord, plan: Mapping[str, Any], options: dict[str, Any], firing: str | None = None
     ) -> None:
-        """A new run with its jobs; ``plan`` as :func:`~aiflow_ext.run.stored.plan_to_data` makes it.
+        """A new run with its jobs; ``plan`` as :func:`~aiflow_ext.run.plan_codec.plan_to_data` makes it.
 
         Raises sqlite3.IntegrityError where the firing has had its run.
         """
@@ -241,7 +241,7 @@ class Store:
         with self._told("read"):
             row = self._db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
             project, folder = map(from_column, row)
-        record, plan, promised = self.run(run_id), self.plan(run_id)[0], self.promised(run_id)
+        record, plan, promised = self.run(run_id), self.plan(run_id)[0], self.start_intents(run_id)
         if record.folder == folder:
             return None
         with self.writing() as db:
@@ -347,11 +347,11 @@ class Store:
         attempts: Sequence[AttemptRecord],
         jobs: Sequence[JobRecord],
         transitions: Sequence[Transition],
-        promises: Mapping[str, tuple[int, str]],
+        start_intents: Mapping[str, tuple[int, str]],
     ) -> None:
         """Attempts and jobs as they are now, and the transitions that led there, in one transaction.
 
-        ``promises``: by job, number and native id of the attempt that may be started next.
+        ``start_intents``: by job, number and native id of the attempt that may be started next.
         """
         with self.writing() as db:
             db.executemany(_PUT_ATTEMPT, [(run_id, each.job, each.number, *_values(each)) for each in attempts])
@@ -362,12 +362,12 @@ class Store:
                 [(run_id, t.seq, t.job, t.attempt, t.state.value, t.previous.value, t.time, to_column(t.native_id),
                   t.exit_code, t.signal, to_column(t.reason)) for t in transitions],
             )  # fmt: skip
-            if promises:
+            if start_intents:
                 db.executemany("insert or replace into promised values (?, ?, ?, ?)",
                                [(run_id, job, number, to_column(native_id))
-                                for job, (number, native_id) in promises.items()])  # fmt: skip
+                                for job, (number, native_id) in start_intents.items()])  # fmt: skip
 
-    def promised(self, run_id: str) -> list[tuple[str, int, str]]:
+    def start_intents(self, run_id: str) -> list[tuple[str, int, str]]:
         """Job, number and native id of attempts that may have been started whatever is recorded of them."""
         with self._told("read"):
             rows = self._db.execute("select job, number, native_id from promised where run = ?", (run_id,)).fetchall()
@@ -377,7 +377,7 @@ class Store:
             now = self._moved(*map(from_column, row))
             return [(job, number, now(from_column(native_id))) for job, number, native_id in rows]
 
-    def drop_promises(self, run_id: str) -> None:
+    def drop_start_intents(self, run_id: str) -> None:
         """Nothing of a run may have been started but what is on record."""
         with self.writing() as db:
             db.execute("delete from promised where run = ?", (run_id,))

@@ -25,11 +25,11 @@ from aiflow_ext.model.jsonable import encode
 from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
 from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
+from aiflow_ext.run.plan_codec import StoredPlan, plan_to_data
 from aiflow_ext.run.resume import take_up
 from aiflow_ext.run.start import Run, prepare
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.stored import StoredPlan, plan_to_data
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place
@@ -422,7 +422,7 @@ class ClientSide:
         """Stop one job of the run that is driven in a thread; returns at once."""
         assert self._run is not None
         Store(state_folder(self.project)).ask(self._run.record.run_id, "stop", job, grace)
-        self._run.driver.rung()
+        self._run.driver.look_at_requests()
 
     def do_stop_run(self, grace: float) -> dict[str, Any]:
         """Stop the run that is driven in a thread, and wait for its end."""

@@ -138,11 +138,11 @@ def test_a_job_that_was_started_before_its_record_was_written_is_adopted(bench, 
     assert bench.count("start", "a") == 1
 
 
-def test_what_was_only_promised_to_start_comes_in_its_turn(bench, store, until):
+def test_what_was_only_intended_to_start_comes_in_its_turn(bench, store, until):
     bench.workflow({"a": bench.gate("a"), "b": bench.gate("b")})
     driver = bench.drive("run", str(bench.project.root), "--jobs", "1")
     bench.up("a")
-    until(lambda: store().promised(bench.record.run_id), "b is not made ready")
+    until(lambda: store().start_intents(bench.record.run_id), "b is not made ready")
     driver.kill()
     driver.communicate()
     assert bench.call("status", "latest", "--project", str(bench.project.root))[0] == 0

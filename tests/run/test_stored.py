@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiflow_ext.run.plan import make_plan
-from aiflow_ext.run.stored import StoredPlan, plan_to_data
+from aiflow_ext.run.plan_codec import StoredPlan, plan_to_data
 
 
 @pytest.fixture

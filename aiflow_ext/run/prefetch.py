@@ -12,17 +12,17 @@ from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.records import JobRecord
 
 _log = logging.getLogger("aiflow_ext")
-AHEAD = 24  # jobs that wait for their turn and are made ready for it where that is done at once
+PREFETCHED = 24  # jobs that wait for their turn and are made ready for it where that is done at once
 AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
 
 
-class Ahead:
+class Prefetch:
     """Jobs with their ids and resources, of which only that they may be started is written down.
 
     Args:
         launchers: by job.
         generate: a job of the attempt with this number.
-        ledger: where the promises go.
+        ledger: where the start intents go.
     """
 
     def __init__(
@@ -61,4 +61,4 @@ class Ahead:
             return
         self._made[job.name] = made
         if not launcher.outlives_power_loss:
-            self._ledger.promise(job, context.native_id)
+            self._ledger.intend_start(job, context.native_id)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from aiflow_ext.run.attempt import Attempt
 
 
-class Turns:
+class AdmissionQueue:
     """The turns of one run.
 
     Args:

@@ -1,4 +1,4 @@
-"""How another process gets a driver's ear: requests stand in the store, a doorbell tells that there is one."""
+"""How another process wakes a driver: requests are stored in SQLite, a byte through a FIFO tells that there is one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ BELL = "bell"
 
 
 class Doorbell:
-    """A named pipe in the run's folder; whoever writes into it has ``rung`` called, in a thread."""
+    """A FIFO in the run's folder: whenever a process writes into it, ``wake`` is called, in a thread."""
 
-    def __init__(self, run_folder: Path, rung: Callable[[], None]) -> None:
+    def __init__(self, run_folder: Path, wake: Callable[[], None]) -> None:
         path = run_folder / BELL
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
-            # Opened for both, so that it never comes to an end when a writer leaves.
+            # Opened for reading and writing, so that there is no EOF when a writer closes it.
             self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise unwritable(path, error) from error
-        self._rung, self._closed = rung, False
+        self._wake, self._closed = wake, False
         threading.Thread(target=self._listen, daemon=True, name="aiflow-bell").start()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
             while os.read(self._pipe, 512) and not self._closed:
-                self._rung()
+                self._wake()
         os.close(self._pipe)
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class Doorbell:
 
 
 def ring(run_folder: Path) -> bool:
-    """Have the run's driver look at its requests; False where there is none to hear it."""
+    """Wake the run's driver, so that it reads its requests; False where no process reads the FIFO."""
     try:
         pipe = os.open(run_folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -50,7 +50,7 @@ def ring(run_folder: Path) -> bool:
     try:
         os.write(pipe, b"\n")
     except BlockingIOError:
-        pass  # it has been rung often enough
+        pass  # the FIFO is full: the driver will wake up anyway
     finally:
         os.close(pipe)
     return True
