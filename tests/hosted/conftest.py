@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -41,10 +42,7 @@ wraps = zoo_extension:Wraps
 
 def example_wheel(folder: Path) -> Path:
     """The example's wheel, as its own pyproject.toml says: a build backend would have to be downloaded."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib  # type: ignore[import-not-found]
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
     project, modules = said["project"], said["tool"]["setuptools"]["py-modules"]
     groups = {group.removeprefix("aiflow_ext."): entries for group, entries in project["entry-points"].items()}
