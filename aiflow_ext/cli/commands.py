@@ -267,7 +267,7 @@ def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **opti
 @click.option("--refresh", is_flag=True, help="Look at every installed distribution again, whatever the index says.")
 @_JSON
 def plugins(refresh: bool, as_json: bool) -> int:
-    """List every advertised platform, engine, job plugin and extension. Imports none of them."""
+    """List every advertised platform, engine, job plugin, extension and secret source. Imports none of them."""
     from aiflow_ext.host.host import plugins as listed
 
     records = listed(refresh=refresh)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of, refuse_awaitable
 from aiflow_ext.host.guard import guarded, unending
-from aiflow_ext.host.loading import create_extension, describe, load, raised_at, shown
+from aiflow_ext.host.loading import create, describe, load, raised_at, shown
 from aiflow_ext.host.manager import Hooks, called, marker, unknown
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.specs import EXTENSION, NINE, SECOND
@@ -61,7 +61,7 @@ class _Extension:
         self.record, self.where = record, describe(record)
         self.hooks: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
         self.wrappers: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
-        made = create_extension(load(record), self.where)
+        made = create(load(record), self.where)
         wrong = [f"{name} is marked as a hook, but there is no such hook{near}" for name, near in unknown(made)]
         for name in (*NINE, *SECOND, *EXTENSION):
             mark = marker(made, name)

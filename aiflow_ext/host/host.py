@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiflow_ext.host.explain import Explanation
     from aiflow_ext.host.extensions import Extensions
     from aiflow_ext.host.resolve import ResolvedPlugin
+    from aiflow_ext.model.plugin import AbstractSecretSource
 
 
 class PluginHost:
@@ -33,6 +34,7 @@ class PluginHost:
         self._outcomes: dict[tuple[str, ...], PluginRecord] = {}
         self._resolved: dict[tuple[str, str], tuple[Any, ResolvedPlugin]] = {}
         self._extensions: Extensions | None = None
+        self._sources: dict[str, AbstractSecretSource] = {}
         # Re-entrant: importing a plugin may itself ask for plugins.
         self._lock = RLock()
 
@@ -97,6 +99,22 @@ class PluginHost:
                 break
         return _once(records)
 
+    def secret_source(self, name: str) -> AbstractSecretSource | None:
+        """Import, check and return the source of secrets of this name; None where nobody advertises one.
+
+        Raises a PluginError for one that cannot be used.
+        """
+        with self._lock:
+            found = self._sources.get(name)
+            if found is None:
+                from aiflow_ext.host.resolve import secret_source
+
+                record, records = self._find("secret_source", name)
+                if record is None and not any(each[:2] == ("secret_source", name) for each in records):
+                    return None
+                found = self._sources[name] = secret_source(record, name, records)
+            return found
+
     def why(self, platform: str, engine: str, *, limit: float | None = None) -> Explanation:
         """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin here.
 
@@ -137,18 +155,21 @@ class PluginHost:
         return found
 
     def _choose(self, platform: str, engine: str) -> PluginRecord:
-        name = f"{platform}.{engine}"
-        record = next((one for one in _usable(self._records(), name) if self._still(one)), None)
-        # Nothing usable, or no longer what the index says: the truth decides.
-        if record is not None:
-            return record
-        records = self._records(refresh=True)
-        record = next(iter(_usable(records, name)), None)
+        record, records = self._find("job_plugin", f"{platform}.{engine}")
         if record is not None:
             return record
         from aiflow_ext.host.resolve import refusal
 
         raise refusal(platform, engine, records, self.pins)
+
+    def _find(self, kind: str, name: str) -> tuple[PluginRecord | None, list[PluginRecord]]:
+        """The record of a plugin that can be used; where there is none, all records as they are now."""
+        record = next((one for one in _usable(self._records(), kind, name) if self._still(one)), None)
+        # Nothing usable, or no longer what the index says: the truth decides.
+        if record is not None:
+            return record, []
+        records = self._records(refresh=True)
+        return next(iter(_usable(records, kind, name)), None), records
 
     def _still(self, record: PluginRecord) -> bool:
         """Whether ``record``'s own distribution, read now, still says so."""
@@ -180,8 +201,8 @@ def plugins(refresh: bool = False) -> tuple[PluginRecord, ...]:
     return PluginHost().plugins(refresh)
 
 
-def _usable(records: list[PluginRecord], name: str) -> list[PluginRecord]:
-    return [one for one in records if one[1] == name and one[0] == "job_plugin" and one[5] == "available"]
+def _usable(records: list[PluginRecord], kind: str, name: str) -> list[PluginRecord]:
+    return [one for one in records if one[1] == name and one[0] == kind and one[5] == "available"]
 
 
 def _once(records: list[PluginRecord]) -> list[PluginRecord]:

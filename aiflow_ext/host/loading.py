@@ -75,8 +75,8 @@ def make(found: Any, where: str) -> Any:
     return made
 
 
-def create_extension(found: Any, where: str) -> Any:
-    """The extension object that an entry point leads to."""
+def create(found: Any, where: str) -> Any:
+    """The extension or source of secrets that an entry point leads to: an object, a class, or a factory."""
     if isinstance(found, type) or inspect.isroutine(found):
         return _create(found, where)
     return found

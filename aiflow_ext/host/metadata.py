@@ -13,6 +13,7 @@ GROUPS = {
     "aiflow_ext.engines": "engine",
     "aiflow_ext.job_plugins": "job_plugin",
     "aiflow_ext.extensions": "extension",
+    "aiflow_ext.secret_sources": "secret_source",
 }
 REQUIRES = "aiflow_ext.requires"
 PREFIX = "aiflow_ext."

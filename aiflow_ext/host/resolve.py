@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.host.explain import Explanation, install_hint
 from aiflow_ext.host.guard import guarded
-from aiflow_ext.host.loading import describe, load, make
+from aiflow_ext.host.loading import create, describe, load, make
 from aiflow_ext.host.manager import Hooks, manager_of
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.validate import check_names, types_of
@@ -17,7 +17,9 @@ from aiflow_ext.model.errors import (
     PluginError,
     PluginIncompatibleError,
     PluginNotInstalledError,
+    PluginTypeError,
 )
+from aiflow_ext.model.plugin import AbstractSecretSource
 
 if TYPE_CHECKING:
     from aiflow_ext.model.config import BaseJobConfig
@@ -75,6 +77,23 @@ def resolve(record: PluginRecord, platform: str, engine: str, registered: Any = 
     where = describe(record)
     found, damage = guarded(where, lambda: ResolvedPlugin(record, make(load(record), where), platform, engine))
     found.remarks += tuple(f"importing {where} {each}, for all of this process" for each in damage)
+    return found
+
+
+def secret_source(record: PluginRecord | None, name: str, records: Iterable[PluginRecord]) -> AbstractSecretSource:
+    """Import and check the source of secrets that ``record`` advertises. Raises a PluginError.
+
+    ``records``: where ``record`` is None, all there are; one of this name is among them and says why it is refused.
+    """
+    if record is None:
+        refused = next(each for each in records if (each.kind, each.name) == ("secret_source", name))
+        raise _RAISED.get(refused.status, PluginError)(f"{describe(refused)} is {refused.status}: {refused.reason}")
+    where = describe(record)
+    found, _ = guarded(where, lambda: create(load(record), where))
+    if not isinstance(found, AbstractSecretSource):
+        raise PluginTypeError(
+            f"{where} is no source of secrets", hint="subclass aiflow_ext.plugin.AbstractSecretSource"
+        )
     return found
 
 

@@ -1,9 +1,9 @@
-"""The classes that a plugin author writes: platform, engine and job plugin, by the seed's names."""
+"""The classes that a plugin author writes: platform, engine, job plugin (by the seed's names), source of secrets."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
@@ -49,6 +49,33 @@ class AbstractEngine(Jsonable):
     def engine() -> str:
         """The engine's name, as workflow.yaml says it."""
         raise NotImplementedError("an engine must say its name: def engine() -> str")
+
+
+class AbstractSecretSource(ABC):
+    """Where secrets are kept: what ``{secret: "NAME:REST"}`` under ``env`` leads to.
+
+    Advertised under ``aiflow_ext.secret_sources`` as NAME. Only references are stored and shown.
+
+    Attributes:
+        platforms: names of the platforms that give the value to their jobs themselves, so that it never comes to the
+            client's machine: only their jobs may name this source, and ``read`` is not called. None, the default: the
+            client reads it, for jobs of every platform.
+    """
+
+    platforms: ClassVar[Collection[str] | None] = None
+
+    def problem(self, rest: str) -> str | None:
+        """What is wrong with REST, as the end of a sentence about it; None: nothing. Offline, without reading it."""
+        return None
+
+    @abstractmethod
+    def read(self, rest: str) -> str:
+        """The value that REST leads to, read on the client's machine.
+
+        When: before a run or a resume, so that a missing one is told before anything starts, and in ``submit_job``.
+        Raising: SecretError, or any other exception: the secret cannot be read, in its words. UnreachableError: the
+        source gives no answer; before a run that is an error, later the attempt is submitted again, with pauses.
+        """
 
 
 class AbstractJobGenerator(ABC):

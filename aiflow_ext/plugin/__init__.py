@@ -9,6 +9,7 @@ What to write, with the nine methods and the optional hooks (``python -m pydoc a
     AbstractJobPlugin, AbstractPlatform, AbstractEngine    the classes that entry points lead to
     AbstractJobGenerator, AbstractJobSubmitter             the two halves of a job plugin
     AbstractJob (BaseJob), AbstractJobConfig (BaseJobConfig), AbstractJobHandler    what a job plugin makes and takes
+    AbstractSecretSource                                   where secrets are kept: NAME in ``{secret: "NAME:REST"}``
     hookimpl                                               marks the optional hooks, and those of an extension
 
 What a plugin is given:
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.plugin import AbstractJobPlugin as AbstractJobPlugin
     from aiflow_ext.model.plugin import AbstractJobSubmitter as AbstractJobSubmitter
     from aiflow_ext.model.plugin import AbstractPlatform as AbstractPlatform
+    from aiflow_ext.model.plugin import AbstractSecretSource as AbstractSecretSource
     from aiflow_ext.model.project import ProjectDesc as ProjectDesc
     from aiflow_ext.model.states import ExecutionMode as ExecutionMode
     from aiflow_ext.model.states import JobState as JobState
@@ -97,7 +99,7 @@ _HOMES = {
     "aiflow_ext.model.names": ("safe_name",),
     "aiflow_ext.model.plugin": (
         "AbstractEngine", "AbstractJobGenerator", "AbstractJobPlugin", "AbstractJobSubmitter",
-        "AbstractPlatform",
+        "AbstractPlatform", "AbstractSecretSource",
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),

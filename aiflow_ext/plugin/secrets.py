@@ -6,7 +6,7 @@ resolve      ``env`` with the values, as late as possible: in ``submit_job``
 plain        a value that is no secret, as the text that the job sees
 """
 
-from aiflow_ext.translate.secrets import is_secret as is_secret
-from aiflow_ext.translate.secrets import plain as plain
-from aiflow_ext.translate.secrets import resolve as resolve
-from aiflow_ext.translate.secrets import shown as shown
+from aiflow_ext.host.secrets import is_secret as is_secret
+from aiflow_ext.host.secrets import plain as plain
+from aiflow_ext.host.secrets import resolve as resolve
+from aiflow_ext.host.secrets import shown as shown

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from aiflow_ext.host import secrets
 from aiflow_ext.host.fit import refuse_awaitable
 from aiflow_ext.host.guard import Ended, unending
 from aiflow_ext.host.resolve import ResolvedPlugin
@@ -30,7 +31,6 @@ from aiflow_ext.run.plan import PlannedJob
 from aiflow_ext.run.silence import Silent, stop_is_silent, words_of
 from aiflow_ext.supervise import ProcessSpec
 from aiflow_ext.supervise.records import ProcessRecord
-from aiflow_ext.translate import secrets
 
 Events = Iterator["AttemptEvent | Silent | None"]
 BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its end

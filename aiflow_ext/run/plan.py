@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -16,6 +17,8 @@ from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.policy import Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
+from aiflow_ext.host.secrets import Lookup as SecretLookup
+from aiflow_ext.host.secrets import check, is_secret, read
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import (
@@ -24,7 +27,6 @@ from aiflow_ext.model.errors import (
     PluginError,
     Problem,
     ProjectError,
-    SecretError,
     shown_path,
 )
 from aiflow_ext.model.graph import AIGraph, AISubGraph
@@ -51,7 +53,6 @@ from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
 from aiflow_ext.translate.project import ExtensionSettings, Project, load_project
 from aiflow_ext.translate.project_root import PROJECT_YAML
-from aiflow_ext.translate.secrets import is_secret, resolve
 from aiflow_ext.translate.split import JobEdge, split
 
 _log = logging.getLogger("aiflow_ext")
@@ -410,11 +411,12 @@ def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
     as are the secrets that it lacks."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
+    sources = functools.cache(plan.host.secret_source)  # a name that nobody advertises is looked for once
     for job in filter(sent, plan.jobs.values()):
         try:
             made = generate(plan, job)
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
-            read_secrets(job)
+            read_secrets(job, sources)
         except AiflowError as error:
             job.locate(error)
             for problem in error.problems:
@@ -424,19 +426,31 @@ def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
         raise failed(problems=gathered(problems.values()))
 
 
-def read_secrets(job: PlannedJob) -> None:
-    """Raise SecretError for a secret of the job that this machine should have and has not."""
+def read_secrets(job: PlannedJob, sources: SecretLookup) -> None:
+    """Raise for the job's secrets that its platform cannot read, and for those that this machine should have but lacks.
+
+    Args:
+        sources: the sources of secrets by name.
+
+    Raises SecretError; PluginError where a source cannot be used, and UnreachableError where one gives no answer.
+    """
     problems = []
+    failed: type[AiflowError] | None = None
+    # What an attempt host runs gets the values from the client, whatever its platform can do.
+    platform = job.resolved.platform if job.resolved.durable else None
     for name, value in job.config.env.items():
-        if is_secret(value) and not str(value["secret"]).startswith("kubernetes:"):
+        if is_secret(value):
+            reference = str(value["secret"])
             try:
-                resolve({name: value})
-            except SecretError as error:
+                if check(reference, platform, sources).platforms is None:
+                    read(reference, sources)
+            except AiflowError as error:
+                failed = failed or type(error)
                 for each in error.problems:
-                    where = each.where or job.where("env", name)
-                    problems.append(Problem(f"job {job.name!r}: {each.message}", where, each.hint))
-    if problems:
-        raise SecretError(problems=problems)
+                    message = f"job {job.name!r}: variable {name}: {each.message}"
+                    problems.append(Problem(message, each.where or job.where("env", name), each.hint))
+    if failed is not None:
+        raise failed(problems=problems)
 
 
 def generate(plan: Plan, planned: PlannedJob, context: JobContext | None = None) -> BaseJob:

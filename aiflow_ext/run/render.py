@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from aiflow_ext.host.secrets import is_secret, read
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, SecretError
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
@@ -17,7 +18,6 @@ from aiflow_ext.run.plan import Plan, check_lists, generate, make_plan
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
-from aiflow_ext.translate.secrets import is_secret, read
 
 
 def render(
@@ -108,9 +108,9 @@ def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
             if is_secret(value):
                 try:
                     what = f"{name}.env.{variable} ({value['secret']})"
-                    values[read(str(value["secret"]))] = what, job.where("env", variable)
-                except SecretError:
-                    continue  # of another platform; a missing one was named before
+                    values[read(str(value["secret"]), plan.host.secret_source)] = what, job.where("env", variable)
+                except AiflowError:
+                    continue  # the platform's own; a missing one was named before
     problems = []
     for request in shown:
         text = json.dumps(request, ensure_ascii=False)

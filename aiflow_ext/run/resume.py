@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, SecretError, StateError
+from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, StateError
 from aiflow_ext.model.names import artifact_key
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
@@ -109,8 +109,8 @@ def _driven(
 
 
 def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> None:
-    """Raise SecretError or ConfigError for a secret, or what a job reads of an earlier run, that is not there: no
-    attempt is spent on that. A job that may be running has what it needs."""
+    """Raise an AiflowError for a secret, or what a job reads of an earlier run, that is not there: no attempt is spent
+    on that. A job that may be running has what it needs."""
     problems: list[Problem] = []
     kind: type[AiflowError] = ConfigError
     for name, planned in plan.jobs.items():
@@ -119,9 +119,9 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
         if not begins:
             continue
         try:
-            read_secrets(planned)
-        except SecretError as error:
-            kind = SecretError
+            read_secrets(planned, plan.host.secret_source)
+        except AiflowError as error:
+            kind = type(error)
             problems += error.problems
         keys = [artifact_key(edge.source, edge.output) for edge in planned.sub_graph.inputs]
         for url in [plan.given[key] for key in keys if key in plan.given]:

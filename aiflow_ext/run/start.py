@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import supervised as attempts
@@ -133,6 +134,7 @@ def driven(
     had_ended: bool = False,
 ) -> Run:
     """A driver for a run that is in the store; ``had_ended`` as the driver's."""
+    secrets.use(plan.host)  # plugins read secrets as they submit
     driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
                     extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.host.secrets import plain
 from aiflow_ext.testing import probe
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import LONG, Support
-from aiflow_ext.translate.secrets import plain
 
 # Also such as become one and the same where what is odd in them is replaced, cut off or folded, or one begins another.
 NAMES = ("with space", "with-space", "With space", "a/b", "a_b", "x" * 200, "x" * 199 + "y", "../up", "-rf", "with",
@@ -271,7 +271,7 @@ class BaseLevel(Support):
         """The variables under ``env:`` are in the job's environment, character by character."""
         record = self.trial.write({"job": self.jobs.tells_variables(list(VARIABLES))}, env=VARIABLES).run()
         wanted = [plain(value).encode() for value in VARIABLES.values()]
-        cure = "put aiflow_ext.translate.secrets.resolve(job.job_config.env) into the job's environment"
+        cure = "put aiflow_ext.plugin.secrets.resolve(job.job_config.env) into the job's environment"
         self._told(record, wanted, list(VARIABLES), "the variable", cure)
 
     def _told(self, record: dict[str, Any], wanted: list[bytes], names: list[str], what: str, cure: str) -> None:

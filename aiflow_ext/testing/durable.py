@@ -320,7 +320,7 @@ class DurableLevel(Logs, Events):
         if value in shown:
             complain(
                 f"{self.name}: a secret's value stands in what render shows",
-                "leave references as they are in render (aiflow_ext.translate.secrets.shown), and resolve them in "
+                "leave references as they are in render (aiflow_ext.plugin.secrets.shown), and resolve them in "
                 "submit_job",
                 "secrets",
             )
@@ -347,7 +347,7 @@ class DurableLevel(Logs, Events):
         told = _only(self.trial.marks.contents("told"))
         if told != value.encode() + b"\0":
             complain(f"{self.name}: the secret has not reached the job", "resolve it in submit_job "
-                     "(aiflow_ext.translate.secrets.resolve)", "secrets")  # fmt: skip
+                     "(aiflow_ext.plugin.secrets.resolve)", "secrets")  # fmt: skip
         for path in dict.fromkeys([*before, *during, *self._files_with(value)]):
             complain(f"{self.name}: a secret's value stands in {path}", "hand it over in the process's environment, or "
                      "as the platform's own kind of secret", "secrets")  # fmt: skip

@@ -25,7 +25,6 @@ ALIASES = {"periodic_config": "periodic"}
 ATTRIBUTES = {"periodic": "periodic_config"}
 
 RETRY_ON = ("failed", "timeout", "lost")
-SECRET_SOURCES = ("env", "file", "kubernetes")
 
 
 def is_common(key: Any) -> bool:
@@ -157,15 +156,11 @@ def _variable(part: Located) -> Any:
 
 
 def _secret(reference: Any) -> str:
-    hint = 'write "env:NAME", "file:PATH" or "kubernetes:name/key"'
-    source, colon, rest = reference.partition(":") if isinstance(reference, str) else ("", "", "")
-    # Nor is this one shown: it may be the secret itself, put here by mistake.
-    if not colon or source not in SECRET_SOURCES:
-        close = near(source, SECRET_SOURCES) if colon else None
-        raise Misfit("is no reference to a secret", f"{close} {hint}" if close else hint, path=("secret",))
-    name, slash, key = rest.partition("/")
-    if not rest or (source == "kubernetes" and not (name and slash and key)):
-        raise Misfit(f"is no whole reference to a secret of {source}", hint, path=("secret",))
+    source, _, rest = reference.partition(":") if isinstance(reference, str) else ("", "", "")
+    if not source or not rest:
+        # Nor is this one shown: it may be the secret itself, put here by mistake.
+        hint = 'write the name of its source, such as "env:NAME" or "file:PATH"'
+        raise Misfit("is no reference to a secret", hint, path=("secret",))
     return str(reference)
 
 

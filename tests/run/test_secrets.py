@@ -3,16 +3,62 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from aiflow_ext.model.errors import SecretError
 from aiflow_ext.run.schedule import Schedule
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup" / "aiflow_ext_nohup.py"
 VALUE = "tops3cret-value-that-nobody-prints"
 CONFIG = '"*": {platform: local, engine: cmd_line}\njob: {env: {TOKEN: {secret: "env:THE_TOKEN"}}}\n'
+
+
+SOURCES = """
+from pathlib import Path
+from aiflow_ext.plugin import AbstractSecretSource, SecretError, UnreachableError
+
+
+class Vault(AbstractSecretSource):
+    def problem(self, rest):
+        return None if "/" in rest else "is not of the form vault:FOLDER/NAME"
+
+    def read(self, rest):
+        path = Path(__file__).parent / "vault" / rest
+        if not path.exists():
+            raise KeyError(rest)
+        return path.read_text()
+
+
+class Moon(AbstractSecretSource):
+    platforms = ("moon",)
+
+    def read(self, rest):
+        raise AssertionError("asked on the client's machine")
+"""
+
+
+@pytest.fixture
+def vault(tmp_path, cli_env):
+    """The environment of commands in which a stranger's sources are installed; the value is at vault:team/token."""
+    site = tmp_path / "site"
+    info = site / "stranger_vault-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-vault\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[aiflow_ext.secret_sources]\nvault = stranger_vault:Vault\nmoon = stranger_vault:Moon\n"
+        "nothing = stranger_vault:Path\nnohow = stranger_vault:Gone\n"
+        "[aiflow_ext.job_plugins]\nnohup.cmd_line = aiflow_ext_nohup:NohupJobPlugin\n"
+    )
+    (site / "stranger_vault.py").write_text(SOURCES)
+    shutil.copy(EXAMPLE, site)
+    (site / "vault" / "team").mkdir(parents=True)
+    (site / "vault" / "team" / "token").write_text(VALUE)
+    return {**cli_env, "PYTHONPATH": str(site)}
 
 
 def everything_below(folder):
@@ -70,6 +116,65 @@ def test_a_secret_that_this_platform_cannot_read_is_told_before_anything_runs(pr
     assert done.returncode == 3
     assert "kubernetes:name/key" in done.stderr
     assert "env:NAME" in done.stderr
+
+
+@pytest.mark.parametrize("platform", ["local", "nohup"])
+def test_a_strangers_source_is_read_for_jobs_of_every_platform(project, run_json, vault, platform):
+    config = CONFIG.replace("env:THE_TOKEN", "vault:team/token").replace("platform: local", f"platform: {platform}")
+    project.jobs("""with af.job("job"): af.cmd('test ${#TOKEN} = 34')""", config)
+    record = run_json(project, env=vault)
+    assert record["exit"] == 0
+    assert VALUE.encode() not in everything_below(project.root)
+
+
+def test_every_secret_that_no_source_can_read_is_told_before_anything_runs(project, cli, vault):
+    told = {
+        "vault:token": "secret 'vault:token' is not of the form vault:FOLDER/NAME",
+        "vault:team/tokn": "secret 'vault:team/tokn': reading it raised KeyError",
+        "moon:token": "secret 'moon:token' is read by platform moon alone, and not on this machine",
+        "valt:token": "a reference names no source of secrets that is installed\n    did you mean 'vault'?",
+        "nothing:token": "secret source 'nothing' of stranger-vault 1.0 (stranger_vault:Path) is no source of secrets",
+        "nohow:token": "secret source 'nohow' of stranger-vault 1.0 (stranger_vault:Gone)",
+    }
+    jobs = "\n".join(f'with af.job("j{number}"): af.cmd("true")' for number in range(len(told)))
+    references = [f'j{number}: {{env: {{TOKEN: {{secret: "{each}"}}}}}}' for number, each in enumerate(told)]
+    project.jobs(jobs, "\n".join([CONFIG.splitlines()[0], *references]))
+    done = cli("run", project.root, env=vault)
+    assert done.returncode == 3
+    for number, words in enumerate(told.values()):
+        assert f"workflow.yaml:{number + 2}: job 'j{number}': variable TOKEN: {words}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project.root / ".aiflow").exists()
+
+
+def test_a_plugin_of_nine_methods_is_refused_what_only_a_platform_can_read(project, cli, vault):
+    config = CONFIG.replace("env:THE_TOKEN", "moon:token").replace("platform: local", "platform: nohup")
+    project.jobs('with af.job("job"): af.cmd("true")', config)
+    done = cli("run", project.root, env=vault)
+    assert done.returncode == 3
+    assert "secret 'moon:token' is read by platform moon alone" in done.stderr
+    assert not (project.root / ".aiflow").exists()
+
+
+def test_a_reference_whose_source_is_unknown_is_not_shown(project, cli):
+    project.jobs('with af.job("job"): af.cmd("true")', CONFIG.replace("env:THE_TOKEN", f"{VALUE}:{VALUE}"))
+    done = cli("run", project.root)
+    assert done.returncode == 3
+    assert "here there are env, file" in done.stderr
+    assert VALUE not in done.stdout + done.stderr
+
+
+def test_a_list_of_plugins_that_may_be_used_leaves_the_variables_and_files_of_this_machine(project, run_json, vault):
+    project.jobs("""with af.job("job"): af.cmd('test ${#TOKEN} = 34')""", CONFIG)
+    env = {**vault, "THE_TOKEN": VALUE, "AIFLOW_PLUGINS_ALLOW": "distribution:aiflow-ext-local"}
+    assert run_json(project, env=env)["exit"] == 0
+
+
+def test_a_source_that_the_policy_denies_is_refused_before_anything_runs(project, cli, vault):
+    project.jobs('with af.job("job"): af.cmd("true")', CONFIG.replace("env:THE_TOKEN", "vault:team/token"))
+    done = cli("run", project.root, env={**vault, "AIFLOW_PLUGINS_DENY": "name:vault"})
+    assert done.returncode == 5
+    assert "is disabled: the policy denies it" in done.stderr
 
 
 def test_a_run_is_not_resumed_without_a_secret_that_a_job_of_it_needs(project, cli, cli_env):

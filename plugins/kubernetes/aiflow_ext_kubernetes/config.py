@@ -191,14 +191,14 @@ class KubernetesJobConfig(af.BaseJobConfig):
 
     def secrets(self) -> Iterator[tuple[str, str]]:
         """The cluster's Secrets that must be there, each with the key that names it."""
-        from aiflow_ext.plugin.secrets import is_secret
+        from aiflow_ext_kubernetes.secret_source import secret_key_of
 
         yield from ((name, "pull_secrets") for name in self.pull_secrets)
         yield from ((each.secret, "env_from") for each in self.env_from if each.secret and not each.optional)
         yield from ((each.secret, "volumes") for each in self.volumes if each.secret)
         for value in self.env.values():
-            if is_secret(value) and str(value["secret"]).startswith("kubernetes:"):
-                yield str(value["secret"]).partition(":")[2].partition("/")[0], "env"
+            if (found := secret_key_of(value)) is not None:
+                yield found[0], "env"
 
     def resources(self) -> dict[str, dict[str, str]]:
         """The container's ``resources``."""
@@ -228,9 +228,5 @@ def _is_below(path: str, folder: str) -> bool:
 
 def env_problems(env: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the common key ``env`` on this platform."""
-    from aiflow_ext.plugin.secrets import is_secret
-
-    for name, value in env.items():
+    for name in env:
         yield from fields.variable_problem(name)
-        if is_secret(value) and str(value["secret"]).startswith("kubernetes:"):
-            yield from fields.reference_problem(name, str(value["secret"]))

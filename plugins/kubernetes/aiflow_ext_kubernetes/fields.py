@@ -58,11 +58,9 @@ def variable_problem(name: str) -> Iterator[str]:
         yield f"env: {name!r} is no name of a variable in a container: {takes}"
 
 
-def reference_problem(variable: str, reference: str) -> Iterator[str]:
-    """That ``kubernetes:name/key`` names no key of a Secret."""
-    name, slash, key = reference.partition(":")[2].partition("/")
-    if not slash or not _SECRET_KEY.fullmatch(key) or any(name_problem("", name)):
-        yield f"env: variable {variable}: the secret {reference!r} is not of the form kubernetes:NAME/KEY"
+def is_secret_key(name: str, key: str) -> bool:
+    """Whether they can be the name of a Secret and a key in it."""
+    return _SECRET_KEY.fullmatch(key) is not None and not any(name_problem("", name))
 
 
 _FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, **{prefix: 1000.0**power for power, prefix in enumerate("kMGTPE", 1)},

@@ -12,6 +12,7 @@ from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, safe_name, secre
 from aiflow_ext.plugin.engines import job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
+from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
 
 MANAGER = "aiflow-ext"
@@ -154,7 +155,7 @@ def _name_of(thing: Mapping[str, Any]) -> Any:
 def own_secrets(config: KubernetesJobConfig) -> dict[str, Any]:
     """The variables whose secret is read on this machine and travels."""
     return {name: value for name, value in config.env.items()
-            if secrets.is_secret(value) and not str(value["secret"]).startswith("kubernetes:")}  # fmt: skip
+            if secrets.is_secret(value) and secret_key_of(value) is None}  # fmt: skip
 
 
 def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str, Any] | None:
@@ -292,11 +293,7 @@ def _env(job: BaseJob, sending: Sending) -> list[dict[str, Any]]:
         if not secrets.is_secret(value):
             found.append({"name": name, "value": literal(secrets.plain(value))})
             continue
-        reference = str(value["secret"])
-        if reference.startswith("kubernetes:"):
-            secret, _, key = reference.partition(":")[2].partition("/")
-        else:
-            secret, key = str(context.native_id), _secret_key(name)
+        secret, key = secret_key_of(value) or (str(context.native_id), _secret_key(name))
         found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
     return found + [{"name": name, "value": literal(value)} for name, value in ours.items()]
 

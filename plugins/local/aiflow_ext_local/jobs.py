@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ConfigError, PlatformError, secrets
+from aiflow_ext.plugin import PlatformError, secrets
 from aiflow_ext.plugin import supervised as attempts
 from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, job_environment, unpack
 from aiflow_ext.plugin.supervised import ProcessSpec
@@ -37,13 +37,6 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     _environ: tuple[str | None, dict[str, str]] | None = None
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> LocalJob:
-        for name, value in sub_graph.config.env.items():
-            if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
-                raise ConfigError(
-                    f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on "
-                    "platform local",
-                    hint="use env:NAME or file:PATH there",
-                )
         return LocalJob(sub_graph.config, build_bundle(sub_graph, project_desc, self.engine().engine()))
 
     def generate_job_resource(self, job: af.BaseJob) -> None:

@@ -8,25 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiflow_ext.plugin as af
-from aiflow_ext.plugin import Problem, secrets
+from aiflow_ext.plugin import Problem
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import ARCHIVES
 
 
 def job_problems(job: YarnJob) -> list[Problem]:
-    """Secrets that cannot be read here, local files that cannot be sent, artifacts that the nodes cannot reach."""
-    return [*_secret_problems(job.bundle.sub_graph), *_file_problems(job), *_artifact_problems(job)]
-
-
-def _secret_problems(sub_graph: af.AISubGraph) -> Iterator[Problem]:
-    for name, value in sub_graph.config.env.items():
-        if secrets.is_secret(value) and not str(value["secret"]).startswith(("env:", "file:")):
-            yield Problem(
-                f"job {sub_graph.name!r}: the secret {value['secret']!r} of variable {name} cannot be read on "
-                "platform yarn",
-                hint="use env:NAME or file:PATH there",
-            )
+    """Local files that cannot be sent, artifacts that the nodes cannot reach."""
+    return [*_file_problems(job), *_artifact_problems(job)]
 
 
 def _file_problems(job: YarnJob) -> Iterator[Problem]:

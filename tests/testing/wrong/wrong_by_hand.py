@@ -13,9 +13,9 @@ from pathlib import Path
 from wrong_durable import RightDurable
 
 import aiflow_ext as af
+from aiflow_ext.plugin import secrets
 from aiflow_ext.run import supervised as attempts
 from aiflow_ext.supervise import proc
-from aiflow_ext.translate import secrets
 
 
 class PidHandler(attempts.ProcessHandler):

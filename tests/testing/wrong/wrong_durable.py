@@ -19,8 +19,8 @@ from wrong_base import kebab, platform_named
 import aiflow_ext as af
 from aiflow_ext.engines import CmdLineEngine
 from aiflow_ext.engines.command import one_command
+from aiflow_ext.plugin import secrets
 from aiflow_ext.run import supervised as attempts
-from aiflow_ext.translate import secrets
 from aiflow_ext_local.jobs import LocalJob, LocalJobPlugin
 
 

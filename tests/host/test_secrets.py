@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from aiflow_ext.host.secrets import is_secret, read, resolve, shown
 from aiflow_ext.model.errors import SecretError
-from aiflow_ext.translate.secrets import is_secret, read, resolve, shown
 
 REFERENCE = {"secret": "env:TOKEN_OF_TEST"}
 

@@ -1,0 +1,146 @@
+"""Secrets: only their references are stored or shown; a value is read when it is sent, by the source that is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.model.errors import Problem, SecretError, UnreachableError, named
+from aiflow_ext.model.plugin import AbstractSecretSource
+from aiflow_ext.model.spelling import near
+
+if TYPE_CHECKING:
+    from aiflow_ext.host.host import PluginHost
+
+Lookup = Callable[[str], "AbstractSecretSource | None"]  # by name, as PluginHost.secret_source
+_host: PluginHost | None = None
+
+
+class EnvSource(AbstractSecretSource):
+    """``env:NAME``: a variable of whoever runs aiflow-ext."""
+
+    def read(self, rest: str) -> str:
+        if rest not in os.environ:
+            raise SecretError("the variable is not set", hint=f"export {rest}=... and try again")
+        return os.environ[rest]
+
+
+class FileSource(AbstractSecretSource):
+    """``file:PATH``: the text of a file, without the line break at its end."""
+
+    def read(self, rest: str) -> str:
+        try:
+            return Path(os.path.expanduser(rest)).read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            words = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SecretError(str(words), hint="create the file, or name another one") from error
+
+
+def is_secret(value: Any) -> bool:
+    """Whether an ``env`` value is a secret's reference: ``{"secret": "..."}``."""
+    return isinstance(value, Mapping) and set(value) == {"secret"}
+
+
+def shown(env: Mapping[str, Any]) -> dict[str, str]:
+    """``env`` as it may be shown and stored: each secret stands as ``${secret:REFERENCE}``."""
+    return {name: f"${{secret:{value['secret']}}}" if is_secret(value) else plain(value) for name, value in env.items()}
+
+
+def plain(value: Any) -> str:
+    """A plain ``env`` value as the string that the job sees."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def resolve(env: Mapping[str, Any]) -> dict[str, str]:
+    """``env`` with each secret's value.
+
+    Raises SecretError that names every one that cannot be read, PluginError where a source cannot be used, and
+    UnreachableError where one gives no answer.
+    """
+    values: dict[str, str] = {}
+    problems: list[Problem] = []
+    for name, value in env.items():
+        if is_secret(value):
+            try:
+                values[name] = read(str(value["secret"]))
+            except SecretError as error:
+                problems += [
+                    Problem(f"variable {name}: {each.message}", each.where, each.hint) for each in error.problems
+                ]
+        else:
+            values[name] = plain(value)
+    if problems:
+        raise SecretError(problems=problems)
+    return values
+
+
+def use(host: PluginHost) -> None:
+    """From now on ``resolve`` in this process takes sources from ``host``, under its policy and pins."""
+    global _host
+    _host = host
+
+
+def check(reference: str, platform: str | None = None, sources: Lookup | None = None) -> AbstractSecretSource:
+    """The source of a reference, which is of the form that it takes. Reads no value.
+
+    Args:
+        reference: ``NAME:REST``.
+        platform: a platform that may give the value to the job itself; None: the client has to read it.
+        sources: where sources are looked up; None: as in ``resolve``.
+
+    Raises SecretError, also where only platforms other than ``platform`` can read it; PluginError for a source that
+    cannot be used.
+    """
+    name, _, rest = reference.partition(":")
+    source = (sources or _default())(name)
+    if source is None:
+        # Not shown: it may be the secret itself, put here by mistake.
+        raise SecretError("a reference names no source of secrets that is installed", hint=_unknown(name))
+    try:
+        wrong = source.problem(rest)
+    except Exception as error:
+        wrong = f"cannot be checked: its source raised {named(error)}"
+    if wrong:
+        raise SecretError(f"secret {reference!r} {wrong}")
+    if source.platforms is not None and platform not in source.platforms:
+        raise SecretError(
+            f"secret {reference!r} is read by platform {' or '.join(source.platforms)} alone, and not on this machine",
+            hint="name one that is read on this machine, such as env:NAME or file:PATH",
+        )
+    return source
+
+
+def read(reference: str, sources: Lookup | None = None) -> str:
+    """The value of a secret that this machine reads. Raises as :func:`check`, and what ``resolve`` raises."""
+    source = check(reference, None, sources)
+    try:
+        value = source.read(reference.partition(":")[2])
+    except UnreachableError:
+        raise
+    except SecretError as error:
+        each = error.problems[0]
+        raise SecretError(f"secret {reference!r}: {each.message}", hint=each.hint) from error
+    except Exception as error:
+        raise SecretError(f"secret {reference!r}: reading it raised {named(error)}") from error
+    if not isinstance(value, str):
+        raise SecretError(f"secret {reference!r}: its source gives {type(value).__name__}, and not text")
+    return value
+
+
+def _default() -> Lookup:
+    global _host
+    if _host is None:
+        from aiflow_ext.host.host import PluginHost
+
+        _host = PluginHost()
+    return _host.secret_source
+
+
+def _unknown(name: str) -> str:
+    from aiflow_ext.host.host import plugins
+
+    known = sorted({record.name for record in plugins() if record.kind == "secret_source"})
+    hint = f"here there are {', '.join(known)}; another one comes with the distribution that provides it"
+    return " ".join(filter(None, (near(name, known), hint)))
