@@ -194,7 +194,7 @@ class SecondSpec:
         """
 
     @_spec
-    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Iterable[AttemptEvent]:  # type: ignore[empty-body]
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> Iterable[AttemptEvent | None]:  # type: ignore[empty-body]
         """Events of many attempts in one stream: one watch (or poll) for a whole run.
 
         When: once a run and platform, while attempts are live; again, with the last cursor, after it ends or raises.
@@ -205,6 +205,9 @@ class SecondSpec:
             ``in`` and ``len`` cost nothing; ``jobs[native_id]`` may have to generate the job: ask for it once an
             attempt, and keep what you need. It raises KeyError once the attempt has ended.
         :param since: the last event's ``cursor``; None at first.
+        :return: the events, until there are none left or for as long as somebody reads; it may block until there is
+            one, or yield None from time to time. On a platform with ``answers_at_once`` a PollableWatch, which may be a
+            StartingWatch (``aiflow_ext.model.watch``).
         Default: none; each handler's ``state`` is then asked from time to time.
         Raising: the platform cannot be reached; called again later with a growing pause.
         """

@@ -14,19 +14,23 @@ from aiflow_ext.model.project import ProjectDesc
 
 
 class AbstractPlatform(Jsonable):
-    """Where a job runs. Subclass it and give it its name.
-
-    Attributes:
-        outlives_power_loss: whether a job on it may go on when the client's machine loses its power; True by default.
-            What was to be sent there is then on the client's disk before it is sent.
-        answers_at_once: whether its plugins' calls (all but a stop) return within milliseconds, with no network in
-            between, and generate_job_resource leaves nothing outside the run's folder; False by default. The driver
-            then makes the calls itself, without a thread for them, writes intent and resources down at once, also of
-            what has no turn yet, and takes an attempt's first event for the acknowledgement of its start.
-    """
+    """Where a job runs. Subclass it, give it its name, and set its class attributes where the defaults are wrong."""
 
     outlives_power_loss: ClassVar[bool] = True
+    """Whether a job on it may go on when the client's machine loses its power.
+
+    If so, what is to be sent there is on the client's disk before it is sent.
+    """
+
     answers_at_once: ClassVar[bool] = False
+    """Whether all calls of its plugins but a stop return within milliseconds, without a network in between.
+
+    Then ``generate_job_resource`` must leave nothing outside the run's folder, and ``watch`` must return a
+    :class:`~aiflow_ext.model.watch.PollableWatch`. The driver makes the calls without threads, records intent and
+    resources at once, also of attempts that have no turn yet, and takes an attempt's first event for the
+    acknowledgement of its start. It asks nothing of a plugin without ``watch``, and nothing while an extension wraps
+    one of the nine methods.
+    """
 
     @staticmethod
     def platform() -> str:

@@ -22,6 +22,7 @@ What a plugin is given:
 What it answers:
 
     JobState, Lookup, AttemptEvent, Request    states, look-ups, events; what is sent
+    PollableWatch, StartingWatch               what watch returns where no thread is to wait for events
     Problem                                    a mistake, its place and its cure
     AiflowError and its subclasses             PlatformError, UnreachableError (no answer: asked again), ConfigError,
                                                CodeError, SecretError, GraphError, ProjectError, DataError,
@@ -84,6 +85,8 @@ if TYPE_CHECKING:
     from aiflow_ext.model.project import ProjectDesc as ProjectDesc
     from aiflow_ext.model.states import ExecutionMode as ExecutionMode
     from aiflow_ext.model.states import JobState as JobState
+    from aiflow_ext.model.watch import PollableWatch as PollableWatch
+    from aiflow_ext.model.watch import StartingWatch as StartingWatch
 
 _HOMES = {
     "aiflow_ext.host.specs": ("hookimpl",),
@@ -103,6 +106,7 @@ _HOMES = {
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
+    "aiflow_ext.model.watch": ("PollableWatch", "StartingWatch"),
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
-from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.collector import long_lived
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
@@ -29,8 +29,9 @@ from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder
+from aiflow_ext.run.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
 from aiflow_ext.run.platform_inline import InlinePlatform
-from aiflow_ext.run.platform_thread import PlatformThread, Untold
+from aiflow_ext.run.platform_thread import PlatformThread
 from aiflow_ext.run.prefetch import PREFETCHED, Prefetch
 from aiflow_ext.run.reconcile import Answer, Became, Decision, end_of, reconcile
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
@@ -560,23 +561,22 @@ class Driver:
 
         self.post(raise_it)
 
-    def _event_posted(self, event: Any) -> None:
+    def _event_posted(self, event: PlatformEvent) -> None:
         self.post(lambda: self._event(event))
 
-    def _event(self, event: AttemptEvent | tuple[str, bool, str] | Untold) -> None:
-        if isinstance(event, Untold):
-            if (attempt := self._live.get(event.native_id)) is not None:
-                self._give_up(attempt, event.words)
-            return
-        if isinstance(event, tuple):
-            attempt = self._live.get(event[0])
-            if attempt is not None:
-                self._unreachable(attempt, event[2]) if event[1] else self._reachable(attempt)
-            return
+    def _event(self, event: PlatformEvent) -> None:
         attempt = self._live.get(event.native_id)
         if attempt is None:
             return  # late or repeated
+        if isinstance(event, Unobservable):
+            self._give_up(attempt, event.reason)
+            return
+        if isinstance(event, Unreachable):
+            self._unreachable(attempt, event.reason)
+            return
         self._reachable(attempt)
+        if isinstance(event, Reachable):
+            return
         if attempt.record.step == "resources" and attempt.launcher.answers_at_once:
             self._acknowledged(attempt)
         first = attempt.record.started_at is None

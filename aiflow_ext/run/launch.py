@@ -28,11 +28,12 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run import attempt_spec, silence
 from aiflow_ext.run import supervised as attempts
 from aiflow_ext.run.plan import PlannedJob
-from aiflow_ext.run.silence import Silent, stop_is_silent, words_of
+from aiflow_ext.run.platform_events import Reachable, Unreachable
+from aiflow_ext.run.silence import stop_is_silent, words_of
 from aiflow_ext.supervise import ProcessSpec
 from aiflow_ext.supervise.records import ProcessRecord
 
-Events = Iterator["AttemptEvent | Silent | None"]
+Events = Iterator[AttemptEvent | Unreachable | Reachable | None]
 BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its end
 
 
@@ -107,8 +108,8 @@ class DirectLauncher:
     def __init__(self, resolved: ResolvedPlugin) -> None:
         self.resolved = resolved
         self.key = resolved.plugin.platform()
-        self.outlives_power_loss = bool(getattr(self.key, "outlives_power_loss", True))
-        quick = bool(getattr(self.key, "answers_at_once", False)) and "watch" in resolved.offers
+        self.outlives_power_loss = bool(self.key.outlives_power_loss)
+        quick = bool(self.key.answers_at_once) and "watch" in resolved.offers
         self.answers_at_once = quick and not resolved.wrapped
 
     def allocate(self, job: BaseJob) -> str:
@@ -272,7 +273,7 @@ class HostedLauncher:
         silent: set[str] = set()
         for event in attempts.watch(jobs, since):
             if event is None:
-                yield from silence.news(jobs, silent)
+                yield from silence.changes(jobs, silent)
             elif event.state.ended:
                 silent.discard(event.native_id)
             if event is not None and event.state is JobState.FINISHED:

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aiflow_ext.model.errors import named
+from aiflow_ext.model.errors import AiflowError, PlatformError, named, text_of
+from aiflow_ext.model.watch import PollableWatch, StartingWatch
 from aiflow_ext.run.job_views import LiveJobs
+from aiflow_ext.run.platform_events import PlatformEvent, Unreachable
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler, BaseJob
@@ -23,15 +25,16 @@ class InlinePlatform:
 
     Args:
         launcher: any of the platform's launchers; its watch, which can be polled, serves all of them.
-        tell: called with each AttemptEvent, and with ``(native_id, unreachable, words)`` where there is no answer.
+        tell: called with each event.
         inbox: where the driver takes its tasks from.
     """
 
-    def __init__(self, launcher: Launcher, tell: Callable[[Any], None], inbox: Inbox) -> None:
+    def __init__(self, launcher: Launcher, tell: Callable[[PlatformEvent], None], inbox: Inbox) -> None:
         self.launcher, self._tell, self._inbox = launcher, tell, inbox
         self.live = LiveJobs()
         self.handlers: dict[str, AbstractJobHandler] = {}
-        self._events: Any = None
+        self._events: PollableWatch | None = None
+        self._starting: StartingWatch | None = None  # the same, where it can start what was submitted
         self._descriptor = -1
         self._since: str | None = None
         self._following = False
@@ -50,26 +53,26 @@ class InlinePlatform:
     @property
     def holds(self) -> bool:
         """Whether the platform itself can start an attempt when another one ends."""
-        return hasattr(self._events, "hold") and hasattr(self._events, "recall")
+        return self._starting is not None
 
     def hold(self, beside: int | None) -> bool:
         """Have what is submitted next start once at most so many others run, None: at once; False where it cannot."""
-        if not self.holds:
+        if self._starting is None:
             return beside is None
-        self._events.hold(beside)
+        self._starting.hold(beside)
         return True
 
     def recall(self) -> None:
         """Have it start nothing of what it holds."""
-        if self.holds:
-            self._events.recall()
+        if self._starting is not None:
+            self._starting.recall()
 
     def close(self) -> None:
         """Tell of nothing more."""
         if self._events is not None:
             self._inbox.ignore(self._descriptor)
             self._events.close()
-            self._events = None
+            self._events = self._starting = None
         self._following = False
 
     def _beat(self) -> None:
@@ -81,9 +84,10 @@ class InlinePlatform:
         """Tell what the watch has to tell by now."""
         try:
             if self._events is None and len(self.live):
-                self._events = self.launcher.watch(self.live, self._since)
-                self._events.setblocking(False)
-                self._descriptor = self._events.fileno()
+                events = self._events = _pollable(self.launcher.watch(self.live, self._since))
+                self._starting = events if isinstance(events, StartingWatch) else None
+                events.setblocking(False)
+                self._descriptor = events.fileno()
                 self._inbox.attend(self._descriptor, self._look)
             for event in self._events or ():
                 if event is None:
@@ -92,10 +96,21 @@ class InlinePlatform:
                 self._tell(event)
         except Exception as error:
             _log.debug("watch broke off", exc_info=True)
-            words = named(error)
+            words = text_of(error) if isinstance(error, AiflowError) else named(error)
             for native_id in self.live:
-                self._tell((native_id, True, words))
+                self._tell(Unreachable(native_id, words))
         # It has broken off or come to an end; the next beat opens another.
         following = self._following
         self.close()
         self._following = following
+
+
+def _pollable(events: Any) -> PollableWatch:
+    """``events``, checked. Raises PlatformError."""
+    if isinstance(events, PollableWatch):
+        return events
+    lacking = [name for name in ("__next__", "fileno", "setblocking", "close") if not hasattr(events, name)]
+    raise PlatformError(
+        f"watch returned a {type(events).__name__} without {', '.join(lacking)}: on a platform with answers_at_once it "
+        "returns an aiflow_ext.plugin.PollableWatch"
+    )

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import AiflowError, named, text_of
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.outcome import call, own
-from aiflow_ext.run.silence import Silent
+from aiflow_ext.run.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler, BaseJob
@@ -27,24 +27,18 @@ _SILENT = "its handler's state() returns None, which is: cannot tell; and its pl
 _NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): nobody can tell when it ends"
 
 
-class Untold(NamedTuple):
-    """An attempt whose end nobody will ever tell, and why."""
-
-    native_id: str
-    words: str
-
-
 class PlatformThread:
     """Calls into one platform's plugins, in order, apart from every other platform's; and its events.
 
     Args:
         launcher: any of the platform's launchers; its watch serves all of them.
-        post: called with each AttemptEvent, with ``(native_id, unreachable, words)`` where there is no answer, and with
-            an Untold.
+        post: called with each event, from any thread.
         fail: called with what a call raised, which none may: nobody would notice otherwise, and wait for ever.
     """
 
-    def __init__(self, launcher: Launcher, post: Callable[[Any], None], fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, launcher: Launcher, post: Callable[[PlatformEvent], None], fail: Callable[[BaseException], None]
+    ) -> None:
         self.launcher, self.post, self.fail = launcher, post, fail
         self.live = LiveJobs()
         self.handlers: dict[str, AbstractJobHandler] = {}
@@ -93,18 +87,17 @@ class PlatformThread:
                     if silent:
                         silent = False
                         for native_id in self.live:
-                            self.post((native_id, False, ""))
-                    if isinstance(event, Silent):
-                        self.post((event.native_id, event.words is not None, event.words or ""))
-                    elif event is not None:
+                            self.post(Reachable(native_id))
+                    if isinstance(event, AttemptEvent):
                         since, pause = event.cursor or since, 0.2
+                    if event is not None:
                         self.post(event)
             except Exception as error:
                 _log.debug("watch broke off", exc_info=True)
                 silent = True
                 words = text_of(error) if isinstance(error, AiflowError) else named(error)
                 for native_id in self.live:
-                    self.post((native_id, True, words))
+                    self.post(Unreachable(native_id, words))
             self._ending.wait(pause)  # a watch that ends at once must not spin
             pause = min(pause * 2, 10.0)
 
@@ -127,13 +120,13 @@ class PlatformThread:
                             target=self._wait, args=(native_id, each.wait), daemon=True, name="aiflow-wait"
                         ).start()
                     elif each.state is None:
-                        self.post(Untold(native_id, _NEVER))
+                        self.post(Unobservable(native_id, _NEVER))
                 if each.state is None:
                     continue
                 try:
                     state = _known(each.state())
                 except Exception as error:
-                    self.post((native_id, True, named(error)))
+                    self.post(Unreachable(native_id, named(error)))
                     continue
                 if state is not None:
                     each.silent_since = None
@@ -141,7 +134,7 @@ class PlatformThread:
                         pause = 0.2
                     self.post(AttemptEvent(native_id, state))
                 elif each.wait is None and each.has_been_silent():
-                    self.post((native_id, True, _SILENT))
+                    self.post(Unreachable(native_id, _SILENT))
 
     def _wait(self, native_id: str, wait: Callable[[], Any]) -> None:
         """Wait for the end of one whose handler can do that, and perhaps nothing else."""
@@ -154,9 +147,9 @@ class PlatformThread:
                     if state.ended:
                         return
                 else:
-                    self.post((native_id, True, "its handler's wait() returned None, which is: cannot tell"))
+                    self.post(Unreachable(native_id, "its handler's wait() returned None, which is: cannot tell"))
             except Exception as error:
-                self.post((native_id, True, named(error)))
+                self.post(Unreachable(native_id, named(error)))
             self._ending.wait(pause)
             pause = min(pause * 2, 10.0)
 

@@ -17,9 +17,9 @@ from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.launch import Launcher, launcher_for
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.plan_codec import StoredPlan
+from aiflow_ext.run.platform_events import PlatformEvent
 from aiflow_ext.run.reconcile import Answer, Became, proves_presence, reconcile
 from aiflow_ext.run.records import AttemptRecord, RunRecord
-from aiflow_ext.run.silence import Silent
 from aiflow_ext.run.start_intents import open_start_intents, settle_start_intents
 from aiflow_ext.run.store import Store
 
@@ -147,12 +147,12 @@ def _job_of(asked: Asked) -> BaseJob:
     return asked.job
 
 
-def _until_ended(events: Iterable[AttemptEvent | Silent | None], jobs: LiveJobs) -> Iterator[AttemptEvent]:
+def _until_ended(events: Iterable[PlatformEvent | None], jobs: LiveJobs) -> Iterator[AttemptEvent]:
     """What a watch tells of these jobs from the beginning, until they have ended or it has nothing more to tell."""
     for event in events:
         if event is None:
             return
-        if isinstance(event, Silent):
+        if not isinstance(event, AttemptEvent):
             continue
         if event.native_id in jobs:
             if event.state.ended:

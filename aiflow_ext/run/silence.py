@@ -13,21 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from aiflow_ext.model.errors import AiflowError, UnreachableError, named
+from aiflow_ext.run.platform_events import Reachable, Unreachable
 
 T = TypeVar("T")
 FILE = "unreachable"
 STOPS = ("stop_job", "the handler's stop()")  # the steps that end what runs; of several that are silent, told first
 FIRST, MOST = 0.25, 10.0  # seconds until it is asked again: at first, and at most
-
-
-class Silent(NamedTuple):
-    """News of an attempt: its platform gives no answer (``words`` say which), or gives answers again (None)."""
-
-    native_id: str
-    words: str | None
 
 
 class Silence:
@@ -98,14 +92,14 @@ def stop_is_silent(native_id: str) -> str | None:
     return words if words is not None and words.startswith(STOPS) else None
 
 
-def news(native_ids: Collection[str], known: set[str]) -> Iterator[Silent]:
-    """Which of these are silent, each time; and which of ``known``, which is brought up to date, are so no more."""
+def changes(native_ids: Collection[str], silent: set[str]) -> Iterator[Unreachable | Reachable]:
+    """Each of these attempts whose platform is silent, every time; and each of ``silent`` whose platform is so no more.
+    ``silent``, their native ids, is brought up to date."""
     for native_id in native_ids:
         words = words_of(native_id)
         if words is not None:
-            known.add(native_id)
-        elif native_id in known:
-            known.discard(native_id)
-        else:
-            continue
-        yield Silent(native_id, words)
+            silent.add(native_id)
+            yield Unreachable(native_id, words)
+        elif native_id in silent:
+            silent.discard(native_id)
+            yield Reachable(native_id)

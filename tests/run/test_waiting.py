@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from dist_info import install
@@ -73,6 +74,41 @@ def test_what_a_job_waits_for_and_that_a_platform_is_away_are_lines_of_their_own
     assert lines.count("job QUEUED: no room yet") == 1
     away = lines.index("platform busy does not answer: nobody answers")
     assert "platform busy answers again" in lines[away:]
+
+
+HASTY = """
+    import os
+    import aiflow_ext as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Hasty(af.AbstractPlatform):
+        outlives_power_loss = False
+        answers_at_once = True
+
+        @staticmethod
+        def platform():
+            return "busy"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Hasty
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            if not os.path.exists(os.environ["SEEN"]):
+                open(os.environ["SEEN"], "w").close()
+                return iter(())
+            return super().watch(jobs, since)
+"""
+
+
+def test_a_watch_that_cannot_be_polled_is_named_on_a_platform_that_answers_at_once(project, cli, busy, tmp_path):
+    (tmp_path / "site" / "busy_plugin.py").write_text(textwrap.dedent(HASTY))
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {platform: busy, engine: cmd_line}\n")
+    done = cli("run", project.root)
+    assert done.returncode == 0, done.stderr
+    assert "watch returned a tuple_iterator without fileno, setblocking, close" in done.stdout
+    assert "aiflow_ext.plugin.PollableWatch" in done.stdout
 
 
 def test_a_stop_that_the_platform_does_not_answer_is_asked_again(project, cli, busy):
