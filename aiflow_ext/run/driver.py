@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.collector import long_lived
-from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError, UnreachableError, named, text_of
+from aiflow_ext.model.errors import AiflowError, Problem, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run import supervised as attempts
@@ -24,9 +23,9 @@ from aiflow_ext.run.attempt import GRACE, Attempt
 from aiflow_ext.run.attempt_job import attempt_job, job_again
 from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
-from aiflow_ext.run.job_views import JobsOfRun, jobs_by_plugin
-from aiflow_ext.run.launch import Launcher, launcher_for
+from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
+from aiflow_ext.run.once_a_run import check_platforms, clean_up_platforms
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder
 from aiflow_ext.run.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
@@ -36,6 +35,7 @@ from aiflow_ext.run.prefetch import PREFETCHED, Prefetch
 from aiflow_ext.run.reconcile import Answer, Became, Decision, end_of, reconcile
 from aiflow_ext.run.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.run.retries import Retries
+from aiflow_ext.run.run_folder import RunFolder
 from aiflow_ext.run.start_intents import settle_start_intents
 from aiflow_ext.run.store import Store
 from aiflow_ext.run.teller import Teller
@@ -45,15 +45,6 @@ LINGER = 0.02  # delay for coalescing changes that nothing waits for into one tr
 MOST_HELD = 16  # attempts at most that a platform may hold, to start each when another one has ended
 HURRY = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
 SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be handed over before their turn
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    """Which folder a path leads to now; None: to none."""
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 class Driver:
@@ -90,7 +81,7 @@ class Driver:
         limit_of_hooks = plan.extensions.timeout.total_seconds()
         self.teller = Teller(record, store, hooks, limit_of_hooks, listener, lambda: self.post(_nothing))
         self._retries = Retries()
-        self._home = _identity(record.folder)
+        self._folder = RunFolder(record)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         self._streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
         self._launchers = {name: launcher_for(planned, plan.desc) for name, planned in plan.jobs.items()}
@@ -154,12 +145,11 @@ class Driver:
         if self._leaving:
             self.teller.part()
         else:
-            for launcher, jobs in self._by_plugin(self.plan.jobs):
-                self._quietly(launcher.cleanup_run, self.record.run_id, jobs)
+            clean_up_platforms(self.plan, self.record, self._launchers)
             self.ledger.close(held=self._held)
             self._await_extensions()
-            if _identity(self.record.folder) != self._home:
-                raise self._gone()
+            if not self._folder.is_there:
+                raise self._folder.gone()
         return self.record
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
@@ -439,8 +429,8 @@ class Driver:
         context = job.job_context
         step = "allocate_id"
         try:
-            if _identity(self.record.folder) != self._home:
-                self.post(lambda: self._break_off(self._gone()))
+            if not self._folder.is_there:
+                self.post(lambda: self._break_off(self._folder.gone()))
                 return
             if not attempt.prepared:
                 attempts.make_attempt_folder(str(context.work_folder))
@@ -833,47 +823,13 @@ class Driver:
             self._broken = StateError(problems=[Problem(first.message, first.where, hint), *more])
             self._leave()
 
-    def _gone(self) -> StateError:
-        ended = f", which has ended as {self.record.state}," if self.record.state.ended else ""
-        return StateError(
-            f"the folder of run {self.record.run_id}{ended} is not there any more: the project was moved or deleted",
-            where=self.record.folder,
-            hint="move it back, or go to the project's new folder",
-        )
-
     def _check_platforms(self) -> None:
         """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
         intended = any(attempt.native_id is not None for job in self.record.jobs.values() for attempt in job.attempts)
         if intended and not self.had_ended:
             return
-        problems: dict[str, Problem] = {}
-        for launcher, jobs in self._by_plugin([name for name, job in self.record.jobs.items() if not job.state.ended]):
-            for found in map(self.plan.located, _checked(launcher, jobs)):
-                problems.setdefault(str(found), found)
-        if problems:
-            raise PlatformError(problems=list(problems.values()))
-
-    def _by_plugin(self, names: Collection[str]) -> Iterator[tuple[Launcher, JobsOfRun]]:
-        """A launcher of each job plugin that one of these jobs has, and those of them that it runs."""
-        for first, jobs in jobs_by_plugin(self.plan, self.record.run_id, self.record.folder, names).items():
-            yield self._launchers[first], jobs
-
-    def _quietly(self, function: Callable[..., None], *arguments: Any) -> None:
-        try:
-            function(*arguments)
-        except Exception as error:
-            _log.warning("cleaning up: %s", named(error))
+        check_platforms(self.plan, self.record, self._launchers)
 
 
 def _nothing() -> None:
     """What is posted to have the driver look again at what it waits for."""
-
-
-def _checked(launcher: Launcher, jobs: JobsOfRun) -> list[Problem]:
-    """What is wrong with a platform; that it cannot be told is wrong with it too."""
-    try:
-        return [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check(jobs)]
-    except AiflowError as error:
-        return list(error.problems)
-    except Exception as error:
-        return [Problem(f"the platform's check failed: {named(error)}")]

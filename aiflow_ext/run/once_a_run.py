@@ -1,0 +1,53 @@
+"""What a driver asks of each job plugin once a run: to check its platform at first, and to clean up after all jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, named
+from aiflow_ext.run.job_views import JobsOfRun, jobs_by_plugin
+from aiflow_ext.run.launch import Launcher
+from aiflow_ext.run.plan import Plan
+from aiflow_ext.run.records import RunRecord
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def check_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher]) -> None:
+    """Have each platform checked for the jobs that have not ended; ``launchers`` by job. Raises PlatformError with all
+    that is wrong."""
+    names = [name for name, job in record.jobs.items() if not job.state.ended]
+    problems: dict[str, Problem] = {}
+    for launcher, jobs in _by_plugin(plan, record, launchers, names):
+        for found in map(plan.located, _checked(launcher, jobs)):
+            problems.setdefault(str(found), found)
+    if problems:
+        raise PlatformError(problems=list(problems.values()))
+
+
+def clean_up_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher]) -> None:
+    """Have each job plugin remove what was sent once for the run; what one raises is logged. ``gc`` does it again."""
+    for launcher, jobs in _by_plugin(plan, record, launchers, plan.jobs):
+        try:
+            launcher.cleanup_run(record.run_id, jobs)
+        except Exception as error:
+            _log.warning("cleaning up: %s", named(error))
+
+
+def _by_plugin(
+    plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher], names: Collection[str]
+) -> Iterator[tuple[Launcher, JobsOfRun]]:
+    """A launcher of each job plugin that one of these jobs has, and those of them that it runs."""
+    for first, jobs in jobs_by_plugin(plan, record.run_id, record.folder, names).items():
+        yield launchers[first], jobs
+
+
+def _checked(launcher: Launcher, jobs: JobsOfRun) -> list[Problem]:
+    """What is wrong with a platform; that it cannot be told is wrong with it too."""
+    try:
+        return [found if isinstance(found, Problem) else Problem(str(found)) for found in launcher.check(jobs)]
+    except AiflowError as error:
+        return list(error.problems)
+    except Exception as error:
+        return [Problem(f"the platform's check failed: {named(error)}")]
