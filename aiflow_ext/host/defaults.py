@@ -1,4 +1,4 @@
-"""What a hook of the second specification answers where the plugin does not offer it."""
+"""What an optional hook answers where the plugin does not offer it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from aiflow_ext.host.guard import guarded, unending
 from aiflow_ext.host.loading import create, describe, load, raised_at, shown
 from aiflow_ext.host.manager import Hooks, called, marker, unknown
 from aiflow_ext.host.records import PluginRecord
-from aiflow_ext.host.specs import EXTENSION, NINE, SECOND
+from aiflow_ext.host.specs import EXTENSION, NINE, OPTIONAL
 from aiflow_ext.model.errors import (
     PluginConflictError,
     PluginDisabledError,
@@ -63,7 +63,7 @@ class _Extension:
         self.wrappers: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
         made = create(load(record), self.where)
         wrong = [f"{name} is marked as a hook, but there is no such hook{near}" for name, near in unknown(made)]
-        for name in (*NINE, *SECOND, *EXTENSION):
+        for name in (*NINE, *OPTIONAL, *EXTENSION):
             mark = marker(made, name)
             if mark is not None:
                 reason = self._take(made, name, mark)
@@ -78,7 +78,7 @@ class _Extension:
         """Note one marked hook; returns why it is refused, or ''."""
         method = getattr(made, name)
         wraps = bool(mark.get("wrapper") or mark.get("hookwrapper"))
-        if name in SECOND:
+        if name in OPTIONAL:
             return "is a job plugin's alone; an extension can neither implement nor wrap it"
         if name in NINE:
             if not wraps:

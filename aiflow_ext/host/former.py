@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from aiflow_ext.host.specs import SECOND
+from aiflow_ext.host.specs import OPTIONAL
 from aiflow_ext.model.signature import signature
 
 _ID = "the native id is job.job_context.native_id"
@@ -33,7 +33,7 @@ def former_shape(name: str, method: Callable[..., Any]) -> str | None:
         return None
     return (
         f"{name}({', '.join(arguments)}){_place(method)} has the arguments of an earlier aiflow-ext; it is "
-        f"{name}({', '.join(SECOND[name])}) now: {cure}"
+        f"{name}({', '.join(OPTIONAL[name])}) now: {cure}"
     )
 
 

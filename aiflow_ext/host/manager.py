@@ -12,7 +12,7 @@ import pluggy
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.former import former_shape
-from aiflow_ext.host.specs import NINE, PROJECT, SECOND, JobPluginSpec, SecondSpec
+from aiflow_ext.host.specs import NINE, OPTIONAL, PROJECT, JobPluginSpec, OptionalJobPluginSpec
 from aiflow_ext.model.errors import PluginTypeError
 
 _PLAIN: dict[str, Any] = {
@@ -24,7 +24,7 @@ _PLAIN: dict[str, Any] = {
     "specname": None,
 }
 _LAST: dict[str, Any] = {**_PLAIN, "trylast": True}
-_ARGUMENTS = NINE | SECOND
+_ARGUMENTS = NINE | OPTIONAL
 _MANY = ("watch", "check_platform")  # what they return is gone through, so that they may yield it
 Hooks = Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]]
 
@@ -47,7 +47,7 @@ class PluginManager(pluggy.PluginManager):
     def __init__(self) -> None:
         super().__init__(PROJECT)
         self.add_hookspecs(JobPluginSpec)
-        self.add_hookspecs(SecondSpec)
+        self.add_hookspecs(OptionalJobPluginSpec)
 
     def add(self, hooks: Hooks, name: str) -> None:
         """Register ``hooks``: name -> (function, pluggy's options). Raises pluggy.PluginValidationError."""
@@ -59,13 +59,13 @@ class PluginManager(pluggy.PluginManager):
 
 
 def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], tuple[str, ...]]:
-    """The manager for ``plugin``, the hooks of the second specification that it offers, and remarks on what it seems
+    """The manager for ``plugin``, the optional hooks that it offers, and remarks on what it seems
     to offer and does not."""
     wrong: list[str] = []
     hooks: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {}
     for name in _ARGUMENTS:
         mark = marker(plugin, name)
-        if mark is None and name in SECOND:
+        if mark is None and name in OPTIONAL:
             continue
         method = getattr(plugin, name)
         if mark is not None and (mark.get("wrapper") or mark.get("hookwrapper")):
@@ -98,7 +98,7 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
     manager = PluginManager()
     manager.add(hooks, where)
     manager.add(_defaults(), "defaults of aiflow-ext")
-    offers = frozenset(name for name in SECOND if name in hooks)
+    offers = frozenset(name for name in OPTIONAL if name in hooks)
     return manager, offers, tuple(_remarks(plugin, offers, plain, where))
 
 
@@ -121,10 +121,10 @@ def _shape(plugin: Any, name: str) -> str:
 
 
 def unmarked(plugin: Any) -> list[str]:
-    """Hooks of the second specification whose name and arguments a method without a marker has, or whose name a
+    """Optional hooks whose name and arguments a method without a marker has, or whose name a
     property or another object has that stands for one."""
     found = []
-    for name, arguments in SECOND.items():
+    for name, arguments in OPTIONAL.items():
         static = inspect.getattr_static(plugin, name, None)
         function = getattr(static, "__func__", static)  # of a static or a class method
         if isinstance(function, partial):
@@ -168,7 +168,7 @@ def unknown(plugin: Any) -> list[tuple[str, str]]:
 
     from aiflow_ext.host.specs import EXTENSION
 
-    hooks = [*NINE, *SECOND, *EXTENSION]
+    hooks = [*NINE, *OPTIONAL, *EXTENSION]
     found = []
     try:
         names = dir(plugin)

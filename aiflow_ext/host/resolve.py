@@ -38,11 +38,11 @@ class ResolvedPlugin:
     Attributes:
         record: its record, ``loaded``.
         plugin: the author's object.
-        hook: the nine, the offered hooks of the second specification and the defaults of the others; called with
+        hook: the nine, the offered optional hooks and the defaults of the others; called with
             keywords: ``resolved.hook.submit_job(job=job)``.
         platform, engine: the names it is advertised under.
         config_type, job_type: the classes of its configs and jobs.
-        offers: names of the hooks of the second specification that it implements.
+        offers: names of the optional hooks that it implements.
         durable: it offers both ``lookup`` and ``attach``.
         wrapped: an extension is around it, whose code may take any time.
         remarks: sentences on what its author may not have meant, such as a hook's method without a marker.

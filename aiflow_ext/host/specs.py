@@ -1,7 +1,8 @@
 """What a plugin author can implement: each hook says when it is called, with what, its default, what raising means.
 
-The nine of ``JobPluginSpec`` are a job plugin's plain methods, without any decorator. ``SecondSpec`` is optional, on
-the same object, and taken only where marked with ``@aiflow_ext.hookimpl``. ``ExtensionSpec`` is an extension's.
+The nine of ``JobPluginSpec`` are a job plugin's plain methods, without any decorator. Those of
+``OptionalJobPluginSpec`` are optional, on the same object, and taken only where marked with ``@aiflow_ext.hookimpl``.
+``ExtensionSpec`` is an extension's.
 
 One attempt of a job goes through: generate, allocate_id, *intent recorded*, generate_job_resource, *resources
 recorded*, submit_job, *acknowledged*, (stop_job), *end recorded*, cleanup_job. Nothing has started before *resources
@@ -137,7 +138,7 @@ class JobPluginSpec:
         """
 
 
-class SecondSpec:
+class OptionalJobPluginSpec:
     """What a job plugin can offer besides the nine. Each is optional, and taken only if marked with ``@hookimpl``.
 
     A plugin with both ``lookup`` and ``attach`` is *durable*: its jobs live on without the process that submitted
@@ -298,5 +299,5 @@ def _arguments(spec: type[Any]) -> dict[str, tuple[str, ...]]:
 
 
 NINE = _arguments(JobPluginSpec)
-SECOND = _arguments(SecondSpec)
+OPTIONAL = _arguments(OptionalJobPluginSpec)
 EXTENSION = _arguments(ExtensionSpec)

@@ -10,7 +10,7 @@ from aiflow_ext.run.attempt_job import job_again
 from aiflow_ext.run.job_views import jobs_by_plugin
 from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.ledger import Ledger
-from aiflow_ext.run.plan import Plan, generate
+from aiflow_ext.run.plan import Plan
 from aiflow_ext.run.records import RunRecord
 from aiflow_ext.run.store import Store
 
@@ -44,8 +44,6 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
 
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
     """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises."""
-    offering = {name: each for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
-    alive = [generate(plan, each, plan.context(name, run_id, folder)) for name, each in offering.items()]
+    offering = {name for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
     for first, jobs in jobs_by_plugin(plan, run_id, folder, offering).items():
         launcher_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)
-    alive.clear()

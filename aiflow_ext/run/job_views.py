@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, Set, ValuesView
 from pathlib import Path
 from typing import overload
 from weakref import WeakValueDictionary
@@ -102,7 +102,7 @@ class JobsOfRun(Sequence[BaseJob]):
         return map(self._make, self._names)
 
 
-def jobs_by_plugin(plan: Plan, run_id: str, folder: str | Path, names: Collection[str]) -> dict[str, JobsOfRun]:
+def jobs_by_plugin(plan: Plan, run_id: str, folder: str | Path, names: Set[str]) -> dict[str, JobsOfRun]:
     """The jobs with these names, one sequence for each job plugin, by the name of its first job.
 
     Their contexts are those of a first attempt, without a native id. A job that was generated while planning is only

@@ -174,7 +174,7 @@ class HostedLauncher:
         self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
         self.answers_at_once = False  # it may call a plugin to clean up
         self.outlives_power_loss = True  # what the plugin inside it submits to, nobody knows
-        # What a plugin offers of the second specification without being durable, the driver asks for itself.
+        # What a plugin offers of the optional hooks without being durable, the driver asks for itself.
         self._direct = DirectLauncher(planned.resolved)
         self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, named
 from aiflow_ext.run.job_views import JobsOfRun, jobs_by_plugin
@@ -17,7 +17,7 @@ _log = logging.getLogger("aiflow_ext")
 def check_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher]) -> None:
     """Have each platform checked for the jobs that have not ended; ``launchers`` by job. Raises PlatformError with all
     that is wrong."""
-    names = [name for name, job in record.jobs.items() if not job.state.ended]
+    names = {name for name, job in record.jobs.items() if not job.state.ended}
     problems: dict[str, Problem] = {}
     for launcher, jobs in _by_plugin(plan, record, launchers, names):
         for found in map(plan.located, _checked(launcher, jobs)):
@@ -28,7 +28,7 @@ def check_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launc
 
 def clean_up_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher]) -> None:
     """Have each job plugin remove what was sent once for the run; what one raises is logged. ``gc`` does it again."""
-    for launcher, jobs in _by_plugin(plan, record, launchers, plan.jobs):
+    for launcher, jobs in _by_plugin(plan, record, launchers, plan.jobs.keys()):
         try:
             launcher.cleanup_run(record.run_id, jobs)
         except Exception as error:
@@ -36,7 +36,7 @@ def clean_up_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, La
 
 
 def _by_plugin(
-    plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher], names: Collection[str]
+    plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher], names: Set[str]
 ) -> Iterator[tuple[Launcher, JobsOfRun]]:
     """A launcher of each job plugin that one of these jobs has, and those of them that it runs."""
     for first, jobs in jobs_by_plugin(plan, record.run_id, record.folder, names).items():

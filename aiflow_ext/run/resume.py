@@ -16,7 +16,7 @@ from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.plan import Plan, generate, read_secrets
+from aiflow_ext.run.plan import Plan, read_secrets
 from aiflow_ext.run.plan_codec import StoredPlan
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
@@ -93,9 +93,6 @@ def _driven(
     use_own_files(plan.desc, Path(record.folder), tell=True)
     if jobs is not None:
         options["jobs"] = jobs
-    for name, planned in plan.jobs.items():  # a platform's check looks at the jobs that were generated
-        if "check_platform" in planned.resolved.offers and not record.jobs[name].state.ended:
-            generate(plan, planned)
     verdict = record.state if record.state.ended else None
     again = _again(plan, record, failed=failed, from_job=from_job)
     _check_inputs(plan, record, again)

@@ -1,4 +1,4 @@
-"""Level durable: the second specification, by which jobs live on without whoever submitted them."""
+"""Level durable: the optional hooks, by which jobs live on without whoever submitted them."""
 
 from __future__ import annotations
 
@@ -362,7 +362,7 @@ class DurableLevel(Logs, Events):
                         found.append(str(path.relative_to(self.trial.root)))
         return found
 
-    # -- the rest of the second specification -----------------------------------------------------------------------
+    # -- the rest of the optional hooks -----------------------------------------------------------------------------
 
     @durable()
     def test_cleanup_run_comes_twice(self) -> None:

@@ -1,4 +1,4 @@
-"""Which level a test belongs to, and what of the second specification it needs."""
+"""Which level a test belongs to, and what of the optional hooks it needs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _KINDS = {
 
 
 def level(name: str, *needs: str) -> Callable[[F], F]:
-    """A test of this level that needs these hooks of the second specification."""
+    """A test of this level that needs these optional hooks."""
 
     def mark(function: F) -> F:
         @functools.wraps(function)

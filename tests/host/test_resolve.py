@@ -236,7 +236,7 @@ def test_a_platform_of_ours_that_is_not_installed_has_its_pip_command(here, monk
         PluginHost().resolve("saturn", "python")
 
 
-def test_second_spec_hooks_count_only_where_marked(here, source: Callable[..., str]) -> None:
+def test_optional_hooks_count_only_where_marked(here, source: Callable[..., str]) -> None:
     more = """
     class Plugin(Plugin):
         def watch(self, jobs, since): raise AssertionError

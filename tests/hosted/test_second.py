@@ -1,4 +1,4 @@
-"""What a plugin has besides the nine counts too: extensions around it, and hooks of the second specification."""
+"""What a plugin has besides the nine counts too: extensions around it, and optional hooks."""
 
 from __future__ import annotations
 

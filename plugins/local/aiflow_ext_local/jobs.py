@@ -81,7 +81,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def platform(self) -> type[af.AbstractPlatform]:
         return LocalPlatform
 
-    # -- the second specification -----------------------------------------------------------------------------------
+    # -- the optional hooks -------------------------------------------------------------------------------------------
 
     @af.hookimpl
     def allocate_id(self, job: af.BaseJob) -> str:

@@ -121,7 +121,7 @@ class FromInstance(Base):
 
 
 class FromFactory(Base):
-    """Offers something of the second specification without being durable."""
+    """Offers something of the optional hooks without being durable."""
 
     config_type = ClashingConfig
 
