@@ -42,7 +42,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
         screen = _Silent()
     else:
         screen = _Table(run.record) if stdout().isatty() else _Plain(run.record)
-    run.driver.teller.waits = screen.waits
+    run.driver.listeners.waits = screen.waits
     interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
     try:
         with interrupts, screen:

@@ -25,6 +25,7 @@ from aiflow_ext.run.deciding import ask_before_submit, ask_should_retry
 from aiflow_ext.run.inbox import Inbox
 from aiflow_ext.run.launch import launcher_for
 from aiflow_ext.run.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
+from aiflow_ext.run.listeners import Listeners
 from aiflow_ext.run.once_a_run import check_platforms, clean_up_platforms
 from aiflow_ext.run.order import decide
 from aiflow_ext.run.plan import Plan, attempt_folder
@@ -38,7 +39,6 @@ from aiflow_ext.run.retries import Retries
 from aiflow_ext.run.run_folder import RunFolder
 from aiflow_ext.run.start_intents import settle_start_intents
 from aiflow_ext.run.store import Store
-from aiflow_ext.run.teller import Teller
 
 _log = logging.getLogger("aiflow_ext")
 LINGER = 0.02  # delay for coalescing changes that nothing waits for into one transaction, in seconds
@@ -79,7 +79,7 @@ class Driver:
         self.ledger = Ledger(record, store)
         hooks = extensions.hooks("on_transition") if extensions is not None else ()
         limit_of_hooks = plan.extensions.timeout.total_seconds()
-        self.teller = Teller(record, store, hooks, limit_of_hooks, listener, lambda: self.post(_nothing))
+        self.listeners = Listeners(record, store, hooks, limit_of_hooks, listener, lambda: self.post(_nothing))
         self._retries = Retries()
         self._folder = RunFolder(record)
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
@@ -118,12 +118,12 @@ class Driver:
             with long_lived():
                 return self._run()
         finally:
-            self.teller.close(ended=self.record.ended_at is not None)
+            self.listeners.close(ended=self.record.ended_at is not None)
             self._inbox.close()
 
     def _run(self) -> RunRecord:
         self._thread = threading.get_ident()
-        self.teller.start()
+        self.listeners.start()
         self._look_after_extensions()
         if self.record.state.ended:  # and nothing was reopened
             self._await_extensions()
@@ -143,7 +143,7 @@ class Driver:
         if self._broken is not None:
             raise self._broken
         if self._leaving:
-            self.teller.part()
+            self.listeners.part()
         else:
             clean_up_platforms(self.plan, self.record, self._launchers)
             self.ledger.close(held=self._held)
@@ -197,15 +197,15 @@ class Driver:
             task()
 
     def _look_after_extensions(self) -> None:
-        if self.teller.pace is not None:
-            self.teller.look()
-            self._inbox.later(self.teller.pace, self._look_after_extensions)
+        if self.listeners.pace is not None:
+            self.listeners.look()
+            self._inbox.later(self.listeners.pace, self._look_after_extensions)
 
     def _await_extensions(self) -> None:
         """Wait for the extensions that have not been told of everything, but not for long, and not against a signal."""
-        seconds = min(self.teller.limit, HURRY) if self._hurried else self.teller.limit
+        seconds = min(self.listeners.limit, HURRY) if self._hurried else self.listeners.limit
         deadline, hurried = time.monotonic() + seconds, self._hurried
-        while self._hurried == hurried and (until := self.teller.awaited(deadline)) is not None:
+        while self._hurried == hurried and (until := self.listeners.awaited(deadline)) is not None:
             task = self._inbox.get(until)
             if task is not None:
                 task()
@@ -406,7 +406,7 @@ class Driver:
         hooks = self.extensions.hooks("before_submit") if self.extensions is not None else ()
         if hooks:
             attempt.asking = True
-            ask_before_submit(hooks, attempt.job, limit=self.teller.limit, inbox=self._inbox,
+            ask_before_submit(hooks, attempt.job, limit=self.listeners.limit, inbox=self._inbox,
                               done=partial(self._permitted, attempt))  # fmt: skip
         else:
             attempt.thread.call(lambda: self._submit(attempt))
@@ -489,12 +489,12 @@ class Driver:
 
     def _unreachable(self, attempt: Attempt, words: str) -> None:
         if self.ledger.waits(attempt.record, words, unreachable=True):
-            self.teller.tell_waiting(attempt.record)
+            self.listeners.tell_waiting(attempt.record)
 
     def _reachable(self, attempt: Attempt) -> None:
         if self.ledger.reachable(attempt.record):
             attempt.pause = 0.25
-            self.teller.tell_waiting(attempt.record)
+            self.listeners.tell_waiting(attempt.record)
 
     def _now(self, function: Callable[[], bool]) -> bool:
         """What ``function`` returns, called in the driver's thread; False where the driver has let go."""
@@ -575,7 +575,7 @@ class Driver:
             self._end(attempt, event.native_id, decision)
             return
         if self.ledger.follow(attempt.record, decision):
-            self.teller.tell_waiting(attempt.record)
+            self.listeners.tell_waiting(attempt.record)
         if first:
             self._arm(attempt)
         if event.state is JobState.RUNNING:
@@ -639,7 +639,7 @@ class Driver:
             self._clean_up(attempt)
         if asks:
             self._retrying.add(name)
-            ask_should_retry(hooks, self.record.run_id, attempt.record, limit=self.teller.limit, inbox=self._inbox,
+            ask_should_retry(hooks, self.record.run_id, attempt.record, limit=self.listeners.limit, inbox=self._inbox,
                              done=partial(self._retry_decided, attempt))  # fmt: skip
         elif again is not None:
             self._retrying.add(name)
@@ -809,7 +809,7 @@ class Driver:
         except StateError as error:
             self._break_off(error)
             return False
-        self.teller.tell(transitions)
+        self.listeners.tell(transitions)
         for attempt in self._unclean:
             self._inbox.spare(partial(attempt.thread.call, partial(self._clean, attempt)))
         self._unclean.clear()

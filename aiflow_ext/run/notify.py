@@ -27,24 +27,24 @@ class Notifier:
         hook: the extension's ``on_transition``.
         store: the store, for the caller's thread; this thread opens its own.
         run_id: the run.
-        rang: called in this thread when the extension has been told of everything, after ``ring`` was set.
+        caught_up: called in this thread when the extension has been told of everything, after ``is_awaited`` was set.
 
     Attributes:
         last: number of the last transition on record.
         told: number of the last one that the extension has been told of.
-        ring: whether somebody waits for the extension.
+        is_awaited: whether somebody waits for the extension.
         problem: in words, what goes wrong with it; None while nothing does.
     """
 
-    def __init__(self, hook: Hook, store: Store, run_id: str, rang: Callable[[], None]) -> None:
-        self.hook, self.run_id, self._store, self._rang = hook, run_id, store, rang
+    def __init__(self, hook: Hook, store: Store, run_id: str, caught_up: Callable[[], None]) -> None:
+        self.hook, self.run_id, self._store, self._caught_up = hook, run_id, store, caught_up
         self.last = self.told = 0
-        self.ring = False
+        self.is_awaited = False
         self.problem: str | None = None
         self._calling: tuple[Transition, float] | None = None  # what it is being told, and since when
         self._overdue = False
         self._raised = 0
-        self._bell = threading.Event()
+        self._woken = threading.Event()
         self._changing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"aiflow-extension-{hook.extension}")
@@ -54,18 +54,18 @@ class Notifier:
         self.told, self.last = self._store.told(self.run_id, self.hook.extension), last
         self._store.set_told(self.run_id, self.hook.extension, self.told)
         self._thread.start()
-        self._bell.set()
+        self._woken.set()
 
     def wake(self, last: int) -> None:
         """Transitions up to number ``last`` are on record."""
         self.last = last
-        self._bell.set()
+        self._woken.set()
 
     def close(self) -> None:
         """Tell it of nothing more. A call that has not returned is left alone: nothing can end it."""
         with self._changing:
             self._closed = True
-        self._bell.set()
+        self._woken.set()
 
     @property
     def behind(self) -> bool:
@@ -122,17 +122,17 @@ class Notifier:
             _log.warning("%s is told of nothing more: %s", self.hook.where, error)
             self.problem = f"it is told of nothing more: {error}"
         finally:
-            self._rang()
+            self._caught_up()
 
     def _next(self) -> bool:
         """Wait until there is something to tell; False: never again."""
         while not self._closed:
             if self.told < self.last:
                 return True
-            if self.ring:
-                self._rang()
-            self._bell.wait()
-            self._bell.clear()
+            if self.is_awaited:
+                self._caught_up()
+            self._woken.wait()
+            self._woken.clear()
         return False
 
     def _tell(self, event: Transition) -> None:

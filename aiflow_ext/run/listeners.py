@@ -15,7 +15,7 @@ _log = logging.getLogger("aiflow_ext")
 _PARTING = 1.0  # seconds that a driver which lets go of its run waits for extensions at most
 
 
-class Teller:
+class Listeners:
     """Tells of what has been written down.
 
     Args:
@@ -23,7 +23,7 @@ class Teller:
         hooks: the extensions' ``on_transition``.
         limit: seconds that a call of one may take before it is told of, and that the run's end waits for those behind.
         listener: called with every Transition, in order, in the driver's thread.
-        rang: called in an extension's thread when it is worth looking again at whether any is still behind.
+        caught_up: called in an extension's thread when it is worth looking again at whether any is still behind.
 
     Attributes:
         waits: called with the record of an attempt where something else is known of what it waits for: its ``reason``,
@@ -37,11 +37,11 @@ class Teller:
         hooks: Sequence[Hook],
         limit: float,
         listener: Callable[[Transition], None] | None,
-        rang: Callable[[], None],
+        caught_up: Callable[[], None],
     ) -> None:
         self._record, self._store, self.limit, self.listener = record, store, limit, listener
         self.waits: Callable[[AttemptRecord], None] | None = None
-        self._notifiers = [Notifier(hook, store, record.run_id, rang) for hook in hooks]
+        self._notifiers = [Notifier(hook, store, record.run_id, caught_up) for hook in hooks]
 
     @property
     def pace(self) -> float | None:
@@ -75,7 +75,7 @@ class Teller:
     def awaited(self, deadline: float) -> float | None:
         """Until when to wait for extensions that are behind, at most until ``deadline``; None: for none any more."""
         for notifier in self._notifiers:
-            notifier.ring = True
+            notifier.is_awaited = True
         now = time.monotonic()
         moments = [each.until(self.limit, deadline) for each in self._notifiers if each.behind]
         return max((moment for moment in moments if moment > now), default=None)
