@@ -16,6 +16,7 @@ import json
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.model.names import safe_name
 
 MARK = "AIFLOW_MARK"
 
@@ -23,6 +24,16 @@ MARK = "AIFLOW_MARK"
 def attempt_mark(context: JobContext) -> str:
     """The value that every process of an attempt carries in ``AIFLOW_MARK``."""
     return f"{context.run_id}:{context.native_id}"
+
+
+def checkpoint_url(artifacts_url: str, context: JobContext) -> str:
+    """Where all attempts of a job in its run keep checkpoints, beside the run's artifacts.
+
+    Args:
+        artifacts_url: the run's artifacts, as the job reaches them.
+        context: of any attempt of the job.
+    """
+    return f"{artifacts_url.rstrip('/')}/checkpoints/{safe_name(str(context.job_name))}"
 
 
 def properties_text(config: BaseJobConfig | None) -> str:

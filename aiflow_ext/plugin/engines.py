@@ -6,6 +6,8 @@ ProjectArchive, unpack         the project as an archive or a folder, content-ad
 plan_command, one_command      a command with its names put in; several commands as one
 job_environment                the ``AIFLOW_*`` variables of an attempt
 attempt_mark                   the value of AIFLOW_MARK, which all processes of an attempt carry
+checkpoint_url                 a folder that all attempts of a job share, beside the run's artifacts
+read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
 artifacts, edges               modules: read and write artifacts; where a node's inputs and outputs are
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.command import one_command as one_command
     from aiflow_ext.engines.command import plan_command as plan_command
     from aiflow_ext.engines.environment import attempt_mark as attempt_mark
+    from aiflow_ext.engines.environment import checkpoint_url as checkpoint_url
     from aiflow_ext.engines.environment import job_environment as job_environment
     from aiflow_ext.engines.exit_script import exit_script as exit_script
+    from aiflow_ext.engines.log_files import STREAMS as STREAMS
+    from aiflow_ext.engines.log_files import check_stream as check_stream
+    from aiflow_ext.engines.log_files import read_log_file as read_log_file
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
 
 _HOMES = {
@@ -35,8 +41,9 @@ _HOMES = {
     "aiflow_ext.engines.archive": ("ProjectArchive",),
     "aiflow_ext.engines.bundle": ("Bundle", "build_bundle", "unpack"),
     "aiflow_ext.engines.command": ("one_command", "plan_command"),
-    "aiflow_ext.engines.environment": ("attempt_mark", "job_environment"),
+    "aiflow_ext.engines.environment": ("attempt_mark", "checkpoint_url", "job_environment"),
     "aiflow_ext.engines.exit_script": ("exit_script",),
+    "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
     "aiflow_ext.model.current": ("UNFINISHED",),
 }  # fmt: skip
 

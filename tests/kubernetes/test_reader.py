@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.plugin.engines import STREAMS
 from aiflow_ext_kubernetes import objects
 from aiflow_ext_kubernetes.logs import lag, merge
 from aiflow_ext_kubernetes.logs import reader as reading
-from aiflow_ext_kubernetes.logs.buffers import STREAMS
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep
 from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget

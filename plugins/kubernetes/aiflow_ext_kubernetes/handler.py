@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
+from aiflow_ext.plugin.engines import check_stream, read_log_file
 from aiflow_ext_kubernetes import manifest, status
-from aiflow_ext_kubernetes.logs.buffers import PIECE, STREAMS
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
@@ -68,12 +68,9 @@ class KubernetesHandler(AbstractJobHandler):
             self._await_change(min(left, LOOK))
 
     def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
-        if stream not in STREAMS:
-            raise ValueError(f"stream is stdout or stderr, not {stream!r}")
+        check_stream(stream)
         if is_kept(self.folder):
-            with open(Path(str(self.folder), stream), "rb") as file:
-                file.seek(offset)
-                return file.read(PIECE)
+            return read_log_file(str(self.folder), stream, offset)
         return reader_of(self.target, self.native_id).read(stream, offset)
 
     def stop(self, grace: float = 10.0) -> bool | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ConfigError, Problem, safe_name, secrets
-from aiflow_ext.plugin.engines import Bundle, build_bundle, one_command
+from aiflow_ext.plugin import ConfigError, Problem, secrets
+from aiflow_ext.plugin.engines import Bundle, build_bundle, checkpoint_url, one_command
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
@@ -181,7 +181,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         checkpoints = None
         base = context.artifacts_url or ""
         if archive.is_url(base) or config.reaches(base.removeprefix("file://")):
-            checkpoints = f"{base.rstrip('/')}/checkpoints/{safe_name(str(context.job_name))}"
+            checkpoints = checkpoint_url(base, context)
         if not bundle.needs_runner:
             return manifest.Sending(one_command(bundle.command()), None, None, checkpoints)
         argv = [config.python or "python3", f"{manifest.INPUT}/{manifest.START_FILE}"]

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
+from aiflow_ext.plugin.engines import STREAMS, read_log_file
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Unreachable
-from aiflow_ext_yarn.logs import STREAMS, Container, Logs, container_of
+from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
 from aiflow_ext_yarn.states import event_of, state_of, was_stopped
@@ -185,9 +186,7 @@ class Application(Jsonable):
 
     def logs(self, stream: str, offset: int) -> bytes:
         """The bytes of a stream from ``offset`` on, as far as they are there now, at most a MiB."""
-        if stream not in STREAMS:
-            raise ValueError(f"stream is stdout or stderr, not {stream!r}")
-        local = self._from_file(stream, offset)
+        local = read_log_file(self.work_folder, stream, offset)
         if local is not None:
             return local
         report = self.rm.report(self.native_id)
@@ -196,16 +195,8 @@ class Application(Jsonable):
             return b""
         if report["state"] in ENDED:
             self.download_logs(report)
-            return self._from_file(stream, offset) or b""
+            return read_log_file(self.work_folder, stream, offset) or b""
         return Logs(self.cluster).read(container, stream, offset, ended=False) or b""
-
-    def _from_file(self, stream: str, offset: int) -> bytes | None:
-        try:
-            with open(self.log_path(stream), "rb") as file:
-                file.seek(offset)
-                return file.read(1 << 20)
-        except FileNotFoundError:
-            return None
 
     def download_logs(self, report: Json | None = None) -> bool:
         """Download the logs of an attempt that has ended into its folder on the client.

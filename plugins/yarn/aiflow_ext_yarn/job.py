@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ConfigError, safe_name
-from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext.plugin import ConfigError
+from aiflow_ext.plugin.engines import Bundle, checkpoint_url
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.config import YarnJobConfig
@@ -49,7 +49,7 @@ class YarnJob(af.AbstractJob):
     def checkpoints(self) -> str | None:
         """The URL that all attempts of the job share; None where the artifacts are not at a URL."""
         url = self.reachable(self.context.artifacts_url or "")
-        return f"{url}/checkpoints/{safe_name(str(self.context.job_name))}" if "://" in url else None
+        return checkpoint_url(url, self.context) if "://" in url else None
 
     def payload(self) -> bytes:
         """What the runner is given, with its URLs as the nodes reach them."""

@@ -17,7 +17,6 @@ from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Response, Unreachable
 
-STREAMS = ("stdout", "stderr")
 SILENT = 10.0  # seconds: a history server whose ResourceManager is down does not answer for minutes
 PIECE = 1 << 20  # bytes of a log that are read at once
 _LENGTH = re.compile(rb"^LogLength:\s*(\d+)\s*$", re.MULTILINE)

@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
-STREAMS = ("stdout", "stderr")
+from aiflow_ext.plugin.engines import STREAMS
+
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 TOGETHER = 500  # lines that are written together, or as soon as somebody reads
 PIECE = 1 << 20  # bytes that one call gives at most

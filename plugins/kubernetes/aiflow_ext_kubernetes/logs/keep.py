@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiflow_ext.plugin import PlatformError
-from aiflow_ext_kubernetes.logs.buffers import STREAMS
+from aiflow_ext.plugin.engines import STREAMS
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.target import Target
 
