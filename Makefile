@@ -1,7 +1,7 @@
 # Everything that the README names, on a fresh Linux machine with Python 3.10 to 3.14, make and pip.
 #
 #   make demo    run examples/digits and say where its report is
-#   make test    every test that needs no cluster; ARGS="-k name" chooses some
+#   make test    every test that needs no cluster, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
 #   make test-fast  those that need little time, to run after each edit
 #   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
 #                     repeats one)
@@ -42,7 +42,7 @@ COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
 
 test: $(VENV)/dev $(VENV)/examples
 	@$(COMPILED)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # Some of each package, half a minute in all: most of the others run whole workflows.
 FAST = model translate kubernetes yarn engines/test_archive.py run/test_plan.py run/test_stored.py supervise/test_ends.py \
