@@ -22,9 +22,8 @@ def random_graph(seed: int, nodes: int = 30, jobs: int = 6) -> af.AIGraph:
     graph = af.AIGraph("random")
     for number in range(nodes):
         kind = chance.choice(["python", "cmd_line"])
-        properties = (
-            {"function": len} if kind == "python" else {"command": "true", "names": {"n": 1, "out": OutputFile("o")}}
-        )
+        keywords = {"n": 1, "out": OutputFile("o")}
+        properties = {"function": len} if kind == "python" else {"command": "echo {n} > {out}", "names": keywords}
         graph.add_node(af.AINode(kind, properties, f"n{number}", f"n{number}", f"j{chance.randrange(jobs)}"))
     made = list(graph.nodes)
     for target in made:
