@@ -58,6 +58,7 @@ class DriverLock:
 
     def release(self) -> None:
         """Let another driver have the run."""
+        journal.unlock(self._file)  # a child that is just being started has a copy of the descriptor until it executes
         os.close(self._file)
 
 

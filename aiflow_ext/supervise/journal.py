@@ -48,6 +48,11 @@ def lock(descriptor: int) -> bool:
     return True
 
 
+def unlock(descriptor: int) -> None:
+    """Give the lock back, whoever has a copy of ``descriptor``."""
+    fcntl.fcntl(descriptor, kernel.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
+
+
 def locked(folder: int) -> bool:
     """Whether a daemon holds the lock in ``folder`` (a descriptor). Asking does not disturb one that is starting."""
     try:
