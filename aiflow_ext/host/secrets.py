@@ -143,4 +143,6 @@ def _unknown(name: str) -> str:
 
     known = sorted({record.name for record in plugins() if record.kind == "secret_source"})
     hint = f"here there are {', '.join(known)}; another one comes with the distribution that provides it"
+    if not known:  # the metadata of aiflow-ext itself is of an earlier version
+        hint = "no source is known here, not even env and file: install aiflow-ext again"
     return " ".join(filter(None, (near(name, known), hint)))

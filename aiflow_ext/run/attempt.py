@@ -26,6 +26,7 @@ class Attempt:
         stops: calls that are ending it and have not returned.
         is_final: whether it ended in a run that had ended before: no retry, and no other consequence, follows.
         pause: seconds until a platform without an answer is asked again.
+        no_answer: in words, why its own start got no answer the last time; None: it did, or was not tried.
     """
 
     def __init__(
@@ -39,3 +40,4 @@ class Attempt:
         self.grace = GRACE
         self.stops = 0
         self.pause = 0.25
+        self.no_answer: str | None = None

@@ -45,5 +45,5 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
     """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises."""
     offering = {name for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
-    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering).items():
+    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
         launcher_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)

@@ -309,7 +309,7 @@ class Driver:
             self._live[record.native_id or record.folder] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             generated = attempt.job = job_again(self.plan, self.record, record)
-            if not record.state.ended:
+            if record.may_run:  # else its submission has it watched
                 attempt.thread.live.add(record.native_id, lambda: generated)
         return attempt
 
@@ -339,6 +339,8 @@ class Driver:
             self._end(attempt, str(attempt.record.native_id), decision)
         elif decision.became is Became.UNKNOWN:
             self._ask_again(attempt, str(answer.no_answer), answer.failure)
+        elif decision.became is Became.NOT_STARTED and attempt.no_answer is not None:
+            self._submit_later(attempt, attempt.no_answer)
         elif decision.became is Became.NOT_STARTED:
             self._in_turn(attempt)
         else:
@@ -458,6 +460,7 @@ class Driver:
             words = f"{step}: {named(error)}" if not isinstance(error, AiflowError) else text_of(error)
             unreachable = isinstance(error, UnreachableError)
             if step == "submit_job":  # it may have been started all the same
+                attempt.no_answer = words if unreachable else None
                 self._find_again(attempt, None if unreachable else words)
                 return
             if unreachable:
@@ -531,7 +534,8 @@ class Driver:
         return self._flush(durable=attempt.launcher.outlives_power_loss)
 
     def _resources(self, attempt: Attempt) -> bool:
-        self._reachable(attempt)
+        if attempt.no_answer is None:
+            self._reachable(attempt)
         self.ledger.note(attempt.record, step="resources")
         if self.ledger.start_intended(attempt.record):
             return self._broken is None

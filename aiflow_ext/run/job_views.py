@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, Set, ValuesView
 from pathlib import Path
 from typing import overload
 from weakref import WeakValueDictionary
 
+from aiflow_ext.model.errors import AiflowError, text_of
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.run.plan import Plan, generate
+
+_log = logging.getLogger("aiflow_ext")
 
 
 class LiveJobs(Mapping[str, BaseJob]):
@@ -81,10 +85,12 @@ class JobsOfRun(Sequence[BaseJob]):
     Args:
         names: the jobs' names.
         make: generates the job of that name.
+        tolerant: whether iterating leaves out, with a warning, a job that cannot be generated any more: what is cleaned
+            up for the others does not depend on it.
     """
 
-    def __init__(self, names: Sequence[str], make: Callable[[str], BaseJob]) -> None:
-        self._names, self._make = names, make
+    def __init__(self, names: Sequence[str], make: Callable[[str], BaseJob], *, tolerant: bool = False) -> None:
+        self._names, self._make, self._tolerant = names, make, tolerant
 
     def __len__(self) -> int:
         return len(self._names)
@@ -95,15 +101,25 @@ class JobsOfRun(Sequence[BaseJob]):
     def __getitem__(self, index: slice) -> JobsOfRun: ...
     def __getitem__(self, index: int | slice) -> BaseJob | JobsOfRun:
         if isinstance(index, slice):
-            return JobsOfRun(self._names[index], self._make)
+            return JobsOfRun(self._names[index], self._make, tolerant=self._tolerant)
         return self._make(self._names[index])
 
     def __iter__(self) -> Iterator[BaseJob]:
-        return map(self._make, self._names)
+        for name in self._names:
+            try:
+                job = self._make(name)
+            except AiflowError as error:
+                if not self._tolerant:
+                    raise
+                _log.warning("job %s is left out of what is cleaned up: %s", name, text_of(error))
+            else:
+                yield job
 
 
-def jobs_by_plugin(plan: Plan, run_id: str, folder: str | Path, names: Set[str]) -> dict[str, JobsOfRun]:
-    """The jobs with these names, one sequence for each job plugin, by the name of its first job.
+def jobs_by_plugin(
+    plan: Plan, run_id: str, folder: str | Path, names: Set[str], *, tolerant: bool = False
+) -> dict[str, JobsOfRun]:
+    """The jobs with these names, one sequence for each job plugin, by the name of its first job; ``tolerant`` as there.
 
     Their contexts are those of a first attempt, without a native id. A job that was generated while planning is only
     looked at, and stays for its first attempt.
@@ -120,4 +136,4 @@ def jobs_by_plugin(plan: Plan, run_id: str, folder: str | Path, names: Set[str])
     for name, planned in plan.jobs.items():
         if name in names:
             of_plugin.setdefault(id(planned.resolved), []).append(name)
-    return {each[0]: JobsOfRun(each, make) for each in of_plugin.values()}
+    return {each[0]: JobsOfRun(each, make, tolerant=tolerant) for each in of_plugin.values()}

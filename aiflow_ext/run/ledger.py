@@ -114,6 +114,7 @@ class Ledger:
             return
         if decision.state is JobState.FINISHED:
             attempt.reason = None  # what was said of it while it ran
+        attempt.unreachable = False
         self.move(attempt, decision.state, decision.at, **decision.facts)
 
     def follow(self, attempt: AttemptRecord, decision: Decision) -> bool:

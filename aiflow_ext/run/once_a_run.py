@@ -28,7 +28,7 @@ def check_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launc
 
 def clean_up_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher]) -> None:
     """Have each job plugin remove what was sent once for the run; what one raises is logged. ``gc`` does it again."""
-    for launcher, jobs in _by_plugin(plan, record, launchers, plan.jobs.keys()):
+    for launcher, jobs in _by_plugin(plan, record, launchers, plan.jobs.keys(), tolerant=True):
         try:
             launcher.cleanup_run(record.run_id, jobs)
         except Exception as error:
@@ -36,10 +36,10 @@ def clean_up_platforms(plan: Plan, record: RunRecord, launchers: Mapping[str, La
 
 
 def _by_plugin(
-    plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher], names: Set[str]
+    plan: Plan, record: RunRecord, launchers: Mapping[str, Launcher], names: Set[str], *, tolerant: bool = False
 ) -> Iterator[tuple[Launcher, JobsOfRun]]:
     """A launcher of each job plugin that one of these jobs has, and those of them that it runs."""
-    for first, jobs in jobs_by_plugin(plan, record.run_id, record.folder, names).items():
+    for first, jobs in jobs_by_plugin(plan, record.run_id, record.folder, names, tolerant=tolerant).items():
         yield launchers[first], jobs
 
 

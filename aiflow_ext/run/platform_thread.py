@@ -88,7 +88,7 @@ class PlatformThread:
                         silent = False
                         for native_id in self.live:
                             self.post(Reachable(native_id))
-                    if isinstance(event, AttemptEvent):
+                    if event is not None and not isinstance(event, (Unreachable, Reachable)):
                         since, pause = event.cursor or since, 0.2
                     if event is not None:
                         self.post(event)

@@ -23,6 +23,11 @@ PLUGIN = """
         def platform(self):
             return Kept
 
+        def generate(self, sub_graph, project_desc):
+            if sub_graph.name == "gone" and os.path.exists(os.environ["SEEN"] + ".gone"):
+                raise af.model.errors.ConfigError("its file is gone")
+            return super().generate(sub_graph, project_desc)
+
         @af.hookimpl
         def cleanup_run(self, run_id, jobs):
             with open(os.environ["SEEN"], "a") as file:
@@ -44,6 +49,18 @@ def kept(tmp_path, cli_env):
 
 def _runs(cli, project):
     return json.loads(cli("runs", "--project", project.root, "--json").stdout)
+
+
+def test_a_job_that_cannot_be_generated_any_more_does_not_keep_what_others_left(project, cli, kept):
+    project.jobs(
+        'with af.job("gone"): af.cmd(\'touch "$SEEN.gone"\')\nwith af.job("stays"): af.cmd("true")',
+        "gone: {platform: kept, engine: cmd_line}\nstays: {platform: kept, engine: cmd_line}\n",
+    )
+    done = cli("run", project.root)
+    assert done.returncode == 0, done.stderr
+    assert "job gone is left out of what is cleaned up: its file is gone" in done.stderr
+    (run,) = _runs(cli, project)
+    assert kept.read_text() == f"{run['run']} [True]\n"
 
 
 def test_at_the_end_and_again_by_gc(project, cli, kept):

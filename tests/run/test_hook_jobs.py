@@ -51,6 +51,8 @@ PLUGIN = """
 
         @af.hookimpl
         def watch(self, jobs, since):
+            if os.environ.pop("WRONG", None):
+                yield ("no", "event")
             for event in super().watch(jobs, since):
                 if event is not None:
                     job = jobs[event.native_id]
@@ -132,3 +134,10 @@ def test_without_a_driver_a_watch_is_given_the_jobs_too(project, cli, cli_env, s
     events = [each for each in seen()[before:] if each[0] == "event"]
     assert events
     assert all(each == ["event", "one", True] for each in events)
+
+
+def test_what_a_watch_yields_and_is_no_event_ends_no_driver(project, cli, cli_env, seen):
+    project.jobs(WORKFLOW, CONFIG)
+    done = cli("run", project.root, env={**cli_env, "WRONG": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

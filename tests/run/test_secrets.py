@@ -29,6 +29,10 @@ class Vault(AbstractSecretSource):
 
     def read(self, rest):
         path = Path(__file__).parent / "vault" / rest
+        if path.with_name("sealed").exists():
+            with path.with_name("asked").open("a") as file:
+                print(rest, file=file)
+            raise UnreachableError("the vault is sealed")
         if not path.exists():
             raise KeyError(rest)
         return path.read_text()
@@ -125,6 +129,21 @@ def test_a_strangers_source_is_read_for_jobs_of_every_platform(project, run_json
     record = run_json(project, env=vault)
     assert record["exit"] == 0
     assert VALUE.encode() not in everything_below(project.root)
+
+
+def test_a_source_that_gives_no_answer_is_asked_again_with_pauses(project, run_json, vault):
+    team = Path(vault["PYTHONPATH"], "vault", "team")
+    project.jobs(
+        f"""with af.job("seal"): af.cmd("touch '{team}/sealed'")
+with af.job("job"): af.cmd('test ${{#TOKEN}} = 34')
+with af.job("open"): af.cmd("sleep 1; rm '{team}/sealed'")
+af.run_after("job", "seal")
+af.run_after("open", "seal")""",
+        CONFIG.replace("env:THE_TOKEN", "vault:team/token"),
+    )
+    record = run_json(project, "--jobs", "2", env=vault)
+    assert record["exit"] == 0
+    assert 0 < len((team / "asked").read_text().splitlines()) < 20
 
 
 def test_every_secret_that_no_source_can_read_is_told_before_anything_runs(project, cli, vault):
