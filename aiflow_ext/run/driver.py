@@ -309,7 +309,7 @@ class Driver:
             self._live[record.native_id or record.folder] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             generated = attempt.job = job_again(self.plan, self.record, record)
-            if record.may_run:  # else its submission has it watched
+            if not record.state.ended:
                 attempt.thread.live.add(record.native_id, lambda: generated)
         return attempt
 
