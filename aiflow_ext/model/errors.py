@@ -100,6 +100,11 @@ class AiflowError(Exception):
         self.problems = tuple(each if each.where else Problem(each.message, where, each.hint) for each in self.problems)
 
 
+def said_by(error: BaseException) -> str:
+    """What an error of ours says; any other exception with the name of its type."""
+    return text_of(error) if isinstance(error, AiflowError) else named(error)
+
+
 class ProjectError(AiflowError):
     """A mistake in a project: its files, its config, its graph or its code."""
 

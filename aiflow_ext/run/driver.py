@@ -14,7 +14,7 @@ from typing import Any
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.collector import long_lived
-from aiflow_ext.model.errors import AiflowError, Problem, StateError, UnreachableError, named, text_of
+from aiflow_ext.model.errors import AiflowError, Problem, StateError, UnreachableError, named, said_by, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run import supervised as attempts
@@ -401,7 +401,7 @@ class Driver:
         try:
             attempt.job = self._generate(self.record.jobs[record.job], record.number)
         except Exception as error:
-            words = text_of(error) if isinstance(error, AiflowError) else named(error)
+            words = said_by(error)
             final = not isinstance(error, UnreachableError)  # generated again, it would say the same
             self._ended(attempt, record.folder, JobState.FAILED, reason=f"refused: {words}", refused=final or None)
             return

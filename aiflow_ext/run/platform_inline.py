@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aiflow_ext.model.errors import AiflowError, PlatformError, named, text_of
+from aiflow_ext.model.errors import PlatformError, said_by
 from aiflow_ext.model.watch import PollableWatch, StartingWatch
 from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.platform_events import PlatformEvent, Unreachable
@@ -96,7 +96,7 @@ class InlinePlatform:
                 self._tell(event)
         except Exception as error:
             _log.debug("watch broke off", exc_info=True)
-            words = text_of(error) if isinstance(error, AiflowError) else named(error)
+            words = said_by(error)
             for native_id in self.live:
                 self._tell(Unreachable(native_id, words))
         # It has broken off or come to an end; the next beat opens another.

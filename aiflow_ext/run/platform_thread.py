@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.attempt import AttemptEvent
-from aiflow_ext.model.errors import AiflowError, named, text_of
+from aiflow_ext.model.errors import named, said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.job_views import LiveJobs
 from aiflow_ext.run.outcome import call, own
@@ -95,7 +95,7 @@ class PlatformThread:
             except Exception as error:
                 _log.debug("watch broke off", exc_info=True)
                 silent = True
-                words = text_of(error) if isinstance(error, AiflowError) else named(error)
+                words = said_by(error)
                 for native_id in self.live:
                     self.post(Unreachable(native_id, words))
             self._ending.wait(pause)  # a watch that ends at once must not spin
