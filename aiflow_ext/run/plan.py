@@ -411,12 +411,12 @@ def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
     as are the secrets that it lacks."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
-    sources = functools.cache(plan.host.secret_source)  # a name that nobody advertises is looked for once
+    sources, values = secrets_of(plan.host)
     for job in filter(sent, plan.jobs.values()):
         try:
             made = generate(plan, job)
             job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
-            read_secrets(job, sources)
+            read_secrets(job, sources, values)
         except AiflowError as error:
             job.locate(error)
             for problem in error.problems:
@@ -426,11 +426,20 @@ def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
         raise failed(problems=gathered(problems.values()))
 
 
-def read_secrets(job: PlannedJob, sources: SecretLookup) -> None:
+def secrets_of(host: PluginHost) -> tuple[SecretLookup, Callable[[str], str]]:
+    """The sources of secrets by name, and values by reference: each is looked for once, however many jobs name it.
+
+    The values live as long as what is returned: for a check, not for a run.
+    """
+    sources = functools.cache(host.secret_source)
+    return sources, functools.cache(functools.partial(read, sources=sources))
+
+
+def read_secrets(job: PlannedJob, sources: SecretLookup, values: Callable[[str], str]) -> None:
     """Raise for the job's secrets that its platform cannot read, and for those that this machine should have but lacks.
 
     Args:
-        sources: the sources of secrets by name.
+        sources, values: of :func:`secrets_of`.
 
     Raises SecretError; PluginError where a source cannot be used, and UnreachableError where one gives no answer.
     """
@@ -443,7 +452,7 @@ def read_secrets(job: PlannedJob, sources: SecretLookup) -> None:
             reference = str(value["secret"])
             try:
                 if check(reference, platform, sources).platforms is None:
-                    read(reference, sources)
+                    values(reference)
             except AiflowError as error:
                 failed = failed or type(error)
                 for each in error.problems:

@@ -7,14 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from aiflow_ext.host.secrets import is_secret, read
+from aiflow_ext.host.secrets import is_secret
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, SecretError
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.model.spelling import near
 from aiflow_ext.run.launch import launcher_for
-from aiflow_ext.run.plan import Plan, check_lists, generate, make_plan
+from aiflow_ext.run.plan import Plan, check_lists, generate, make_plan, secrets_of
 from aiflow_ext.run.state_folder import state_folder
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
@@ -102,13 +102,14 @@ def check_secrets(plan: Plan) -> None:
 
 def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
     """Raise SecretError where a secret's value stands in a request: it would be printed and stored."""
+    _, value_of = secrets_of(plan.host)
     values: dict[str, tuple[str, str | None]] = {}
     for name, job in plan.jobs.items():
         for variable, value in job.config.env.items():
             if is_secret(value):
                 try:
                     what = f"{name}.env.{variable} ({value['secret']})"
-                    values[read(str(value["secret"]), plan.host.secret_source)] = what, job.where("env", variable)
+                    values[value_of(str(value["secret"]))] = what, job.where("env", variable)
                 except AiflowError:
                     continue  # the platform's own; a missing one was named before
     problems = []

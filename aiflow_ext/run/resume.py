@@ -16,7 +16,7 @@ from aiflow_ext.run.descriptors import hold_standard
 from aiflow_ext.run.find import open_run, remember_state
 from aiflow_ext.run.ledger import Ledger
 from aiflow_ext.run.lock import DriverLock
-from aiflow_ext.run.plan import Plan, read_secrets
+from aiflow_ext.run.plan import Plan, read_secrets, secrets_of
 from aiflow_ext.run.plan_codec import StoredPlan
 from aiflow_ext.run.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.snapshot import use_own_files
@@ -110,13 +110,14 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
     on that. A job that may be running has what it needs."""
     problems: list[Problem] = []
     kind: type[AiflowError] = ConfigError
+    sources, values = secrets_of(plan.host)
     for name, planned in plan.jobs.items():
         job = record.jobs[name]
         begins = job in again or not (job.state.ended or (job.last is not None and job.last.may_run))
         if not begins:
             continue
         try:
-            read_secrets(planned, plan.host.secret_source)
+            read_secrets(planned, sources, values)
         except AiflowError as error:
             kind = type(error)
             problems += error.problems

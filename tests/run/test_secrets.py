@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dist_info import install
 
 from aiflow_ext.model.errors import SecretError
 from aiflow_ext.run.schedule import Schedule
@@ -29,6 +29,9 @@ class Vault(AbstractSecretSource):
 
     def read(self, rest):
         path = Path(__file__).parent / "vault" / rest
+        if path.with_name("count").exists():
+            with path.with_name("count").open("a") as file:
+                print(rest, file=file)
         if path.with_name("sealed").exists():
             with path.with_name("asked").open("a") as file:
                 print(rest, file=file)
@@ -50,16 +53,12 @@ class Moon(AbstractSecretSource):
 def vault(tmp_path, cli_env):
     """The environment of commands in which a stranger's sources are installed; the value is at vault:team/token."""
     site = tmp_path / "site"
-    info = site / "stranger_vault-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-vault\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[aiflow_ext.secret_sources]\nvault = stranger_vault:Vault\nmoon = stranger_vault:Moon\n"
-        "nothing = stranger_vault:Path\nnohow = stranger_vault:Gone\n"
-        "[aiflow_ext.job_plugins]\nnohup.cmd_line = aiflow_ext_nohup:NohupJobPlugin\n"
-    )
-    (site / "stranger_vault.py").write_text(SOURCES)
-    shutil.copy(EXAMPLE, site)
+    found = {"vault": "Vault", "moon": "Moon", "nothing": "Path", "nohow": "Gone"}
+    advertised = {
+        "secret_sources": {name: f"stranger_vault:{attribute}" for name, attribute in found.items()},
+        "job_plugins": {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"},
+    }
+    install(site, "stranger-vault", advertised, {"stranger_vault.py": SOURCES, EXAMPLE.name: EXAMPLE})
     (site / "vault" / "team").mkdir(parents=True)
     (site / "vault" / "team" / "token").write_text(VALUE)
     return {**cli_env, "PYTHONPATH": str(site)}
@@ -129,6 +128,18 @@ def test_a_strangers_source_is_read_for_jobs_of_every_platform(project, run_json
     record = run_json(project, env=vault)
     assert record["exit"] == 0
     assert VALUE.encode() not in everything_below(project.root)
+
+
+def test_a_reference_is_read_once_a_check_however_many_jobs_name_it(project, cli, vault):
+    count = Path(vault["PYTHONPATH"], "vault", "team", "count")
+    count.touch()
+    jobs = "\n".join(f'with af.job("j{number}"): af.cmd("true")' for number in range(20))
+    env = '"*": {platform: local, engine: cmd_line, env: {TOKEN: {secret: "vault:team/token"}}}\n'
+    project.jobs(jobs, env)
+    done = cli("render", project.root, env=vault)
+    assert done.returncode == 0, done.stderr
+    # whether it can be read, and whether its value would be printed
+    assert count.read_text().splitlines() == ["team/token"] * 2
 
 
 def test_a_source_that_gives_no_answer_is_asked_again_with_pauses(project, run_json, vault):
