@@ -17,6 +17,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent / "helpers"))
 
+from dist_info import install
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # hypothesis would make it in the middle of a test of another worker, and a changed folder on sys.path is scanned.
@@ -81,6 +83,24 @@ def cli_env(tmp_path: Path) -> dict[str, str]:
     """The environment of a command: this one, with cache and state folders of the test's own."""
     folders = {f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CACHE", "STATE")}
     return {**os.environ, **folders, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Path]:
+    """Installs a stranger's job plugins for the commands that ``cli_env`` is given to.
+
+    ``stranger(name, source, {"queue.cmd_line": "Plugin"})``: the classes are in the module ``{name}_plugin``, whose
+    text is ``source``. Returns the path that they have as ``$SEEN``, to write into; nothing is there yet.
+    """
+
+    def add(name: str, source: str, plugins: dict[str, str]) -> Path:
+        module = f"{name}_plugin"
+        advertised = {advertised: f"{module}:{found}" for advertised, found in plugins.items()}
+        install(tmp_path / "site", name, {"job_plugins": advertised}, {f"{module}.py": source})
+        cli_env.update(PYTHONPATH=str(tmp_path / "site"), SEEN=str(tmp_path / "seen"))
+        return tmp_path / "seen"
+
+    return add
 
 
 @pytest.fixture

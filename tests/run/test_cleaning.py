@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from dist_info import install
 
 PLUGIN = """
     import os
@@ -38,13 +37,9 @@ PLUGIN = """
 
 
 @pytest.fixture
-def kept(tmp_path, cli_env):
+def kept(stranger):
     """The platform ``kept``, whose cleanup_run writes into a file; the file."""
-    site = tmp_path / "site"
-    install(site, "kept", {"job_plugins": {"kept.cmd_line": "kept_plugin:Plugin"}}, {"kept_plugin.py": PLUGIN})
-    seen = tmp_path / "seen"
-    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
-    return seen
+    return stranger("kept", PLUGIN, {"kept.cmd_line": "Plugin"})
 
 
 def _runs(cli, project):

@@ -6,7 +6,6 @@ import json
 import subprocess
 
 import pytest
-from dist_info import install
 
 from tests.run.test_interrupts import start
 from tests.run.test_observe import gate_of
@@ -79,14 +78,10 @@ three: {platform: queue, engine: python}
 
 
 @pytest.fixture
-def seen(tmp_path, cli_env):
+def seen(stranger):
     """What the platform ``queue`` has told, in order: a function."""
-    site = tmp_path / "site"
-    plugins = {"queue.cmd_line": "queue_plugin:CmdLine", "queue.python": "queue_plugin:Python"}
-    install(site, "queue-plugin", {"job_plugins": plugins}, {"queue_plugin.py": PLUGIN})
-    file = tmp_path / "seen"
+    file = stranger("queue", PLUGIN, {"queue.cmd_line": "CmdLine", "queue.python": "Python"})
     file.touch()
-    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(file), "XDG_STATE_HOME": str(tmp_path / "state")}
 
     def told():
         return [json.loads(line) for line in file.read_text().splitlines()]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from dist_info import install
-
 PLUGIN = """
     import aiflow_ext as af
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
@@ -25,10 +23,8 @@ PLUGIN = """
 """
 
 
-def test_a_native_id_that_another_live_attempt_has_is_refused(project, run_json, tmp_path, cli_env):
-    site = tmp_path / "site"
-    install(site, "same", {"job_plugins": {"same.cmd_line": "same_plugin:Plugin"}}, {"same_plugin.py": PLUGIN})
-    cli_env["PYTHONPATH"] = str(site)
+def test_a_native_id_that_another_live_attempt_has_is_refused(project, run_json, tmp_path, stranger):
+    stranger("same", PLUGIN, {"same.cmd_line": "Plugin"})
     project.jobs(
         f"""
         with af.job("a"): af.cmd("read x < {tmp_path}/go")

@@ -7,7 +7,6 @@ import sys
 import textwrap
 
 import pytest
-from dist_info import install
 
 PLUGIN = """
     import os
@@ -59,11 +58,9 @@ PLUGIN = """
 
 
 @pytest.fixture
-def busy(tmp_path, cli_env):
+def busy(stranger):
     """A platform whose jobs wait, and which is away for a moment."""
-    site = tmp_path / "site"
-    install(site, "busy", {"job_plugins": {"busy.cmd_line": "busy_plugin:Plugin"}}, {"busy_plugin.py": PLUGIN})
-    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
+    stranger("busy", PLUGIN, {"busy.cmd_line": "Plugin"})
 
 
 def test_what_a_job_waits_for_and_that_a_platform_is_away_are_lines_of_their_own(project, cli, busy):
@@ -189,11 +186,9 @@ ASKED = "from aiflow_ext.run import platform_thread as p; p.PATIENCE = 0.0; from
 
 
 @pytest.fixture
-def mute(project, tmp_path, cli_env):
+def mute(project, cli_env, stranger):
     """A durable platform without a watch; one job on it. Runs it with a kind of handler."""
-    site = tmp_path / "site"
-    install(site, "mute", {"job_plugins": {"mute.cmd_line": "mute_plugin:Plugin"}}, {"mute_plugin.py": MUTE})
-    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(tmp_path / "seen")}
+    stranger("mute", MUTE, {"mute.cmd_line": "Plugin"})
 
     def start(kind, command):
         project.jobs(f'with af.job("job"): af.cmd({command!r})', "job: {platform: mute, engine: cmd_line}\n")

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from dist_info import install
 
 from tests.run.test_interrupts import start, until
 from tests.run.test_observe import gate_of, wait_for
@@ -74,18 +73,14 @@ PLUGIN = """
 
 
 @pytest.fixture
-def noting(tmp_path, cli_env):
+def noting(stranger):
     """The platform ``noting``, which writes into a file what its hooks are called with; the file.
 
     While the file's name with ``.away`` is there, it cannot be reached to clean up; with ``.preempts``, every failure
     is the platform's doing; with ``.forgets``, it knows of no attempt. The platform ``unwatched`` has no watch.
     """
-    site = tmp_path / "site"
-    plugins = {"noting.cmd_line": "noting_plugin:Plugin", "unwatched.cmd_line": "noting_plugin:Unwatched"}
-    install(site, "noting", {"job_plugins": plugins}, {"noting_plugin.py": PLUGIN})
-    seen = tmp_path / "seen"
+    seen = stranger("noting", PLUGIN, {"noting.cmd_line": "Plugin", "unwatched.cmd_line": "Unwatched"})
     seen.touch()
-    cli_env |= {"PYTHONPATH": str(site), "SEEN": str(seen), "XDG_STATE_HOME": str(tmp_path / "state")}
     return seen
 
 
