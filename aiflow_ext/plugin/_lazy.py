@@ -1,10 +1,8 @@
-"""Names of a module that are imported from elsewhere when they are first used.
-
-``aiflow_ext`` itself does without this module: every command imports it, and each further file costs a millisecond.
-"""
+"""Names of a module that are imported from elsewhere when they are first used."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 TYPE_CHECKING = False
@@ -28,8 +26,6 @@ def lazily(
         home = home_of.get(name)
         if home is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        import importlib
-
         found = importlib.import_module(home)
         value = getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{home}.{name}")
         namespace[name] = value
