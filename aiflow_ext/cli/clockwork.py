@@ -8,7 +8,7 @@ import time
 from aiflow_ext.cli.output import let_verdict_stand, print
 from aiflow_ext.cli.show import clock
 from aiflow_ext.model import errors
-from aiflow_ext.run.schedule import Schedule
+from aiflow_ext.run.operations.schedule import Schedule
 
 
 def fire(project: str, *, workflow: str | None, overlap: bool) -> int:

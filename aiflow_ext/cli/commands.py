@@ -12,7 +12,7 @@ from aiflow_ext.cli.output import claim_stdout, let_verdict_stand, print
 from aiflow_ext.model import errors
 
 if TYPE_CHECKING:
-    from aiflow_ext.run.start import Run
+    from aiflow_ext.run.operations.start import Run
 
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
@@ -75,7 +75,7 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
     """Run PROJECT's workflow and wait for its end."""
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_run
-    from aiflow_ext.run.start import AlreadyFiredError
+    from aiflow_ext.run.operations.start import AlreadyFiredError
 
     if options["from_run"] is not None and not options["only"]:
         raise click.UsageError("--from-run says what --only JOB reads from: name the jobs with --only")
@@ -83,7 +83,7 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
         raise click.BadParameter("it is empty; each firing has an id of its own", param_hint="--firing-id")
     try:
         if detach:
-            from aiflow_ext.run.detach import detach as detached
+            from aiflow_ext.run.operations.detach import detach as detached
 
             return _detached(*detached(project, **options), as_json=as_json)
         return follow(
@@ -112,14 +112,14 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, read
     from aiflow_ext.run import prepare_resume
 
     if detach:
-        from aiflow_ext.run.detach import detach_resumed
+        from aiflow_ext.run.operations.detach import detach_resumed
 
         return _detached(*detach_resumed(run, **options), as_json=as_json)
 
     def prepare(**more: Any) -> Run:
         if ready is None:
             return prepare_resume(run, **options, **more)
-        from aiflow_ext.run.detach import announced
+        from aiflow_ext.run.operations.detach import announced
 
         return announced(lambda: prepare_resume(run, **options, **more), ready)
 
@@ -216,7 +216,7 @@ def graph(run: str, project: str | None, workflow: str | None, as_json: bool) ->
 @_JSON
 def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: bool, as_json: bool) -> int:
     """Remove old runs with their folders and artifacts; never one that has not ended."""
-    from aiflow_ext.run.gc import collect
+    from aiflow_ext.run.operations.gc import collect
     from aiflow_ext.translate.durations import seconds
     from aiflow_ext.translate.misfits import Misfit
 
@@ -248,7 +248,7 @@ def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **opti
     from aiflow_ext.run import render_project
 
     if rbac:
-        from aiflow_ext.run.render import permissions
+        from aiflow_ext.run.operations.render import permissions
 
         told = permissions(project, only=job, **options)
         print(json.dumps(told, indent=1) if as_json else "---\n".join(told.values()), end="\n" if as_json else "")

@@ -19,9 +19,9 @@ from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_li
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.outputs import files_of
-from aiflow_ext.run.records import AttemptRecord, RunRecord, Transition
-from aiflow_ext.run.start import Run
+from aiflow_ext.run.operations.outputs import files_of
+from aiflow_ext.run.operations.start import Run
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.supervise.clock import Clock
 
 MOST_TOLD = 10  # jobs whose ends are told at the end of a run

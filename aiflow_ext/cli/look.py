@@ -24,14 +24,14 @@ from aiflow_ext.cli.show import (
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.lock import FILE, is_stopped
-from aiflow_ext.run.logs import LogSource, iterate, sources, whole_lines
-from aiflow_ext.run.observe import Observed, list_runs, observe
-from aiflow_ext.run.records import RunRecord
+from aiflow_ext.run.operations.logs import LogSource, iterate, sources, whole_lines
+from aiflow_ext.run.operations.observe import Observed, list_runs, observe
+from aiflow_ext.run.store.lock import FILE, is_stopped
+from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.supervise.clock import Clock
 
 if TYPE_CHECKING:
-    from aiflow_ext.run.start import AlreadyFiredError
+    from aiflow_ext.run.operations.start import AlreadyFiredError
 
 CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
@@ -90,7 +90,7 @@ def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int
     observed.refresh()
     record, driver = observed.record, observed.driver
     if as_json:
-        from aiflow_ext.run.outputs import files_of
+        from aiflow_ext.run.operations.outputs import files_of
 
         files = files_of(observed.plan, record) if record.ended_at is not None else []
         print(json.dumps({**record.summary(), "driver": driver, "files": files}, indent=1))
@@ -276,10 +276,10 @@ def _is_over(observed: Observed, jobs: list[str]) -> bool:
 
 def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: bool) -> int:
     """``aiflow-ext graph``: a run, or the workflow of a project's folder."""
-    from aiflow_ext.run.diagram import mermaid
+    from aiflow_ext.run.operations.diagram import mermaid
 
     if os.path.isdir(run) and not os.path.exists(os.path.join(run, FILE)):  # else it is a run's own folder
-        from aiflow_ext.run.plan import make_plan
+        from aiflow_ext.run.planning.plan import make_plan
 
         plan = make_plan(run, workflow=workflow, only=())  # a drawing needs no plugin
         states = dict.fromkeys(plan.names, JobState.INIT)
@@ -312,7 +312,7 @@ def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
 
 def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wait: bool, as_json: bool) -> int:
     """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
-    from aiflow_ext.run.stop import stop
+    from aiflow_ext.run.operations.stop import stop
 
     let_verdict_stand()
     observed = observe(run, project)

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aiflow_ext.model import errors
-from aiflow_ext.run.descriptors import hold_standard
+from aiflow_ext.run.operations.descriptors import hold_standard
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from aiflow_ext.host.records import PluginRecord
-    from aiflow_ext.run.records import RunRecord
+    from aiflow_ext.run.store.records import RunRecord
 
 _COLOURS = {"FINISHED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow", "SKIPPED": "yellow",
             "RUNNING": "cyan", "QUEUED": "blue", "available": "green", "loaded": "green", "broken": "red",

@@ -12,14 +12,14 @@ The native id of such an attempt is the path of its own folder, ``job.job_contex
     REASON_FILE                 the file in the attempt's folder that AIFLOW_REASON_FILE is to name
 """
 
-from aiflow_ext.run.supervised import REASON_FILE as REASON_FILE
-from aiflow_ext.run.supervised import ProcessHandler as ProcessHandler
-from aiflow_ext.run.supervised import checkpoints as checkpoints
-from aiflow_ext.run.supervised import lookup as lookup
-from aiflow_ext.run.supervised import prepare_folder as prepare_folder
-from aiflow_ext.run.supervised import process_id as process_id
-from aiflow_ext.run.supervised import stop as stop
-from aiflow_ext.run.supervised import succeeded as succeeded
-from aiflow_ext.run.supervised import supervisor_of as supervisor_of
-from aiflow_ext.run.supervised import watch as watch
+from aiflow_ext.run.platforms.supervised import REASON_FILE as REASON_FILE
+from aiflow_ext.run.platforms.supervised import ProcessHandler as ProcessHandler
+from aiflow_ext.run.platforms.supervised import checkpoints as checkpoints
+from aiflow_ext.run.platforms.supervised import lookup as lookup
+from aiflow_ext.run.platforms.supervised import prepare_folder as prepare_folder
+from aiflow_ext.run.platforms.supervised import process_id as process_id
+from aiflow_ext.run.platforms.supervised import stop as stop
+from aiflow_ext.run.platforms.supervised import succeeded as succeeded
+from aiflow_ext.run.platforms.supervised import supervisor_of as supervisor_of
+from aiflow_ext.run.platforms.supervised import watch as watch
 from aiflow_ext.supervise.records import ProcessSpec as ProcessSpec

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aiflow_ext.run.records import RunRecord, Transition
-    from aiflow_ext.run.start import Run
+    from aiflow_ext.run.operations.start import Run
+    from aiflow_ext.run.store.records import RunRecord, Transition
 
 
 def run_project(
@@ -51,7 +51,7 @@ def run_project(
 
 def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
     """Everything of :func:`run_project` but the run itself: the driver stands ready, nothing has been submitted."""
-    from aiflow_ext.run.start import prepare
+    from aiflow_ext.run.operations.start import prepare
 
     return prepare(folder, **options)
 
@@ -70,7 +70,7 @@ def _run(run: Run) -> RunRecord:
 
 def prepare_resume(run: str, **options: Any) -> Run:
     """Everything of :func:`resume_run` but the run itself."""
-    from aiflow_ext.run.resume import take_up
+    from aiflow_ext.run.operations.resume import take_up
 
     return take_up(run, **options)
 
@@ -87,6 +87,6 @@ def render_project(
 
     Raises AiflowError for every mistake that a run would name before it starts.
     """
-    from aiflow_ext.run.render import render
+    from aiflow_ext.run.operations.render import render
 
     return render(folder, sets=sets, params=params, workflow=workflow, only=only)

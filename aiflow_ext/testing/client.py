@@ -22,14 +22,14 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
-from aiflow_ext.run import supervised as attempts
-from aiflow_ext.run.launch import HostedLauncher, Launcher, launcher_for
-from aiflow_ext.run.plan import Plan, PlannedJob, generate, make_plan
-from aiflow_ext.run.plan_codec import StoredPlan, plan_to_data
-from aiflow_ext.run.resume import take_up
-from aiflow_ext.run.start import Run, prepare
-from aiflow_ext.run.state_folder import state_folder
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.operations.resume import take_up
+from aiflow_ext.run.operations.start import Run, prepare
+from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate, make_plan
+from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
+from aiflow_ext.run.platforms import supervised
+from aiflow_ext.run.platforms.plugin_adapter import HostedAdapter, PluginAdapter, adapter_for
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import Store
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.likeness import difference, lost_in_copies
 from aiflow_ext.testing.places import Place
@@ -99,7 +99,7 @@ class ClientSide:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)
         context = self.plan.context(self.planned.name, run, home, number)
-        self.launcher: Launcher = launcher_for(self.planned, self.plan.desc)
+        self.adapter: PluginAdapter = adapter_for(self.planned, self.plan.desc)
         self.job = generate(self.plan, self.planned, context)
         self.context = self.job.job_context or context
         self.context.native_id = native_id
@@ -107,46 +107,46 @@ class ClientSide:
         return {"folder": self.context.work_folder, "run_folder": str(home)}
 
     def do_allocate_id(self) -> Any:
-        return self.launcher.allocate(self.job)
+        return self.adapter.allocate(self.job)
 
     def do_take_id(self, native_id: str) -> None:
         """Put the allocated id into the job, as the driver does once it is on record."""
         self.context.native_id = native_id
 
     def do_generate_job_resource(self) -> None:
-        self.launcher.prepare(self.job)
+        self.adapter.prepare(self.job)
 
     def do_submit_job(self) -> str | None:
         """Submit; the handler as JSON comes from ``handler``."""
-        self.handler = self.launcher.submit(self.job)
+        self.handler = self.adapter.submit(self.job)
         return None if self.handler is None else type(self.handler).__name__
 
     def do_lookup(self) -> str:
-        return str(self.launcher.lookup(self.job))
+        return str(self.adapter.lookup(self.job))
 
     def do_attach(self) -> str:
-        self.handler = self.launcher.attach(self.job)
+        self.handler = self.adapter.attach(self.job)
         if self.handler is None:
             raise TypeError("it returned None, and no handler")
         return type(self.handler).__name__
 
     def do_stop_attempt(self, grace: float) -> None:
         """Stop as the driver does."""
-        self.launcher.stop(self.job, self.handler, grace)
+        self.adapter.stop(self.job, self.handler, grace)
 
     def do_cleanup_attempt(self) -> None:
         """Clean up as the driver does."""
-        self.launcher.cleanup(self.job)
+        self.adapter.cleanup(self.job)
 
     def do_cleanup_run(self, run: str) -> None:
         context = self.plan.context(self.planned.name, run, state_folder(self.plan.desc.root) / "runs" / run)
-        self.launcher.cleanup_run(run, [generate(self.plan, self.planned, context)])
+        self.adapter.cleanup_run(run, [generate(self.plan, self.planned, context)])
 
     def do_check_platform(self) -> list[str]:
-        return [f"{type(problem).__name__}: {problem}" for problem in self.launcher.check([self.job])]
+        return [f"{type(problem).__name__}: {problem}" for problem in self.adapter.check([self.job])]
 
     def do_render(self) -> Any:
-        request = self.launcher.render(self.job)
+        request = self.adapter.render(self.job)
         return None if request is None else {"kind": request.kind, "content": encode(request.content)}
 
     def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ class ClientSide:
         def read() -> None:
             since = cursor
             while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
-                for event in self.launcher.watch({native_id: self.job}, since) or ():
+                for event in self.adapter.watch({native_id: self.job}, since) or ():
                     if isinstance(event, AttemptEvent) and event.native_id == native_id:
                         since = event.cursor or since
                         told.append({"state": _word(event.state), "exit_code": event.exit_code,
@@ -255,10 +255,10 @@ class ClientSide:
 
     def do_enter(self) -> None:
         """Make this process what the plugin's methods are called in: an attempt host, where it needs one."""
-        native_id = self.context.native_id = self.launcher.allocate(self.job)
-        if isinstance(self.launcher, HostedLauncher):
-            attempts.prepare_folder(native_id)
-            os.environ.update(self.launcher.process(self.job).env)
+        native_id = self.context.native_id = self.adapter.allocate(self.job)
+        if isinstance(self.adapter, HostedAdapter):
+            supervised.prepare_folder(native_id)
+            os.environ.update(self.adapter.process(self.job).env)
             os.chdir(Path(native_id, "work"))
 
     def do_bare(self, method: str) -> None:
@@ -336,7 +336,7 @@ class ClientSide:
                 if call == "generate":
                     generate(self.plan, self.planned, context)
                 else:
-                    self.launcher.render(self.job)
+                    self.adapter.render(self.job)
         except Exception:
             if not watching.seen:  # else it was refused, and that is told
                 raise

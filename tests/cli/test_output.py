@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from aiflow_ext.run import detach
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.operations import detach
+from aiflow_ext.run.store.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from aiflow_ext.run.records import AttemptRecord, RunRecord
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
+from aiflow_ext.run.store.store import Store
 from aiflow_ext.supervise import Supervisor, kernel
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'

@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.records import RunRecord
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.records import RunRecord
+from aiflow_ext.run.store.store import Store
 from aiflow_ext.supervise import Supervisor, kernel
 
 MOST_KILLS = 14  # of one run; then it may come to its end
@@ -432,14 +432,14 @@ def _kill_after(calls: int) -> None:
 
 def _doubles() -> None:
     """What may have been started is started anew, under another id."""
-    from aiflow_ext.run.driver import Attempt, Driver
+    from aiflow_ext.run.driving.driver import Attempt, Driver
 
     def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
         assert attempt.job is not None
         assert attempt.job.job_context is not None
         attempt.job.job_context.native_id = f"{attempt.record.native_id}.again"
-        attempt.launcher.prepare(attempt.job)
-        attempt.launcher.submit(attempt.job)
+        attempt.adapter.prepare(attempt.job)
+        attempt.adapter.submit(attempt.job)
         attempt.job.job_context.native_id = attempt.record.native_id
         self._find_again_truly(attempt, failure)  # type: ignore[attr-defined]
 
@@ -448,7 +448,7 @@ def _doubles() -> None:
 
 def _guesses() -> None:
     """What may have been started is taken to have finished."""
-    from aiflow_ext.run.driver import Attempt, Driver
+    from aiflow_ext.run.driving.driver import Attempt, Driver
 
     def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
         key = str(attempt.record.native_id)

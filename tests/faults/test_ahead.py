@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 # Exits with 9 where a third one runs.
 ONE_OF_TWO = (

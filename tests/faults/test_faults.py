@@ -19,7 +19,7 @@ from pathlib import Path
 import dist_info
 import pytest
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 pytestmark = pytest.mark.slow
 PY = '"*": {platform: local, engine: python}\n'
@@ -508,7 +508,7 @@ def test_the_folder_of_a_run_whose_driver_died_before_it_was_on_record_is_remove
     """The kill at that very line is injected: nothing else comes there on demand."""
     bench.workflow({"first": "true"})
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.store import Store\n"
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.store.store import Store\n"
         "Store.add_run = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1])"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
@@ -602,7 +602,7 @@ def test_fifty_clients_read_a_run_while_it_goes_on(bench):
     bench.up("first")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from aiflow_ext.run.lock import holder\nfrom aiflow_ext.run.store import Store\n"
+        "from aiflow_ext.run.store.lock import holder\nfrom aiflow_ext.run.store.store import Store\n"
         "while True:\n"
         "    store = Store(Path(sys.argv[1]), create=False)\n"
         "    run = store.runs()[0]\n"

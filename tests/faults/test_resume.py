@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 
 def test_jobs_that_ended_while_nobody_drove_have_their_true_ends_and_run_once(bench):
@@ -135,7 +135,7 @@ def test_a_job_that_ran_and_ended_before_anybody_looked_has_run_for_those_who_wa
     """The driver's death at the first news of a job is injected."""
     bench.workflow({"a": bench.gate("a", 3), "b": "true"}, ("b", "a", "running"))
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driver import Driver\n"
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.driver import Driver\n"
         "Driver._event = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
@@ -172,7 +172,7 @@ def test_a_stop_that_the_driver_died_in_is_finished_by_the_next(bench, until, no
 DIES = """
 import os, sys
 from aiflow_ext.run import prepare_run
-from aiflow_ext.run.ledger import Ledger
+from aiflow_ext.run.store.ledger import Ledger
 
 def close(*_, **__):
     os.kill(os.getpid(), 9)
@@ -189,7 +189,7 @@ def test_a_run_whose_stopper_died_before_the_verdict_is_a_stopped_one(bench, dri
     if not driven:
         told = (
             "run = prepare_run(sys.argv[1]); run.lock.release(); run.bell = None\n"
-            "from aiflow_ext.run.observe import observe\nfrom aiflow_ext.run.stop import stop\n"
+            "from aiflow_ext.run.operations.observe import observe\nfrom aiflow_ext.run.operations.stop import stop\n"
             "stop(observe('latest', sys.argv[1]))"
         )
     died = subprocess.run([sys.executable, "-c", DIES + told, str(bench.project.root)], env=bench.env)
@@ -208,7 +208,7 @@ def test_a_stop_is_asked_for_until_it_is_on_record(bench):
     store.ask(bench.record.run_id, "stop", None, 1.0)
     store.close()
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_resume\nfrom aiflow_ext.run.driver import Driver\n"
+        "import os, sys\nfrom aiflow_ext.run import prepare_resume\nfrom aiflow_ext.run.driving.driver import Driver\n"
         "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\n"
         "prepare_resume('latest', project=sys.argv[1]).driver.run()"
     )
@@ -223,7 +223,7 @@ def test_who_asks_a_driver_to_stop_that_dies_then_stops_the_run_himself(bench, n
     """The driver's death as it takes the request is injected."""
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driver import Driver\n"
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.driver import Driver\n"
         "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
     )
     driver = subprocess.Popen([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)

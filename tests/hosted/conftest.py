@@ -16,7 +16,7 @@ import yaml
 from dist_info import wheel
 
 import aiflow_ext
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "plugin-nohup"

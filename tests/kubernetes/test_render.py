@@ -14,7 +14,7 @@ import pytest
 
 from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.run import render_project
-from aiflow_ext.run.render import permissions
+from aiflow_ext.run.operations.render import permissions
 from aiflow_ext_kubernetes.manifest import literal
 
 STEPS = "def one():\n    return 1\n\ndef two(x):\n    print(x)\n"

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from aiflow_ext.model.errors import ConfigError, StateError
-from aiflow_ext.run.detach import detach, detach_resumed
-from aiflow_ext.run.find import open_run
-from aiflow_ext.run.observe import observe
+from aiflow_ext.run.operations.detach import detach, detach_resumed
+from aiflow_ext.run.operations.observe import observe
+from aiflow_ext.run.store.find import open_run
 from tests.run.test_interrupts import start
 from tests.run.test_observe import gated, open_gate, wait_for  # noqa: F401
 

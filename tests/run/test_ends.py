@@ -6,8 +6,8 @@ import pytest
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.reconcile import Answer, Became, reconcile
-from aiflow_ext.run.records import AttemptRecord
+from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
+from aiflow_ext.run.store.records import AttemptRecord
 
 
 @pytest.mark.parametrize(

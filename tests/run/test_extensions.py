@@ -11,7 +11,7 @@ import time
 import pytest
 from dist_info import install
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 SLEEPER = 'with af.job("slow"): af.cmd("setsid sleep 1000 & trap \'\' TERM; echo up; sleep 1000; sleep 1000")\n'

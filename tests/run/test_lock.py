@@ -8,7 +8,7 @@ import sys
 RELEASED = """
 import os, sys
 from pathlib import Path
-from aiflow_ext.run.lock import DriverLock, holder
+from aiflow_ext.run.store.lock import DriverLock, holder
 
 lock = DriverLock(Path(sys.argv[1]))
 read, write = os.pipe()

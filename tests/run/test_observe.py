@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 from tests.conftest import Project
 from tests.run.test_interrupts import start, until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import aiflow_ext as af
-from aiflow_ext.run.observe import list_runs
-from aiflow_ext.run.start import AlreadyFiredError
+from aiflow_ext.run.operations.observe import list_runs
+from aiflow_ext.run.operations.start import AlreadyFiredError
 from tests.conftest import Project
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'

@@ -9,9 +9,9 @@ import pytest
 import aiflow_ext as af
 from aiflow_ext.host import index, scan
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
-from aiflow_ext.run.plan import make_plan
-from aiflow_ext.run.plan_codec import StoredPlan, plan_to_data
-from aiflow_ext.run.render import render
+from aiflow_ext.run.operations.render import render
+from aiflow_ext.run.planning.plan import make_plan
+from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
 
 SWEEP = 'for number in range(1500):\n    with af.job(f"train-{number}"): af.cmd("true")'
 TWO = """\

@@ -16,7 +16,7 @@ import pytest
 import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
 from aiflow_ext.run import prepare_run, resume_run
-from aiflow_ext.run.detach import detach
+from aiflow_ext.run.operations.detach import detach
 from tests.conftest import Project
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'

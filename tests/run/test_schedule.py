@@ -18,9 +18,9 @@ import pytest
 from aiflow_ext.model import errors
 from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.errors import ConfigError
-from aiflow_ext.run.due import previous_and_next
-from aiflow_ext.run.schedule import Schedule
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.operations.due import previous_and_next
+from aiflow_ext.run.operations.schedule import Schedule
+from aiflow_ext.run.store.store import Store
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -202,7 +202,7 @@ def test_a_firing_whose_scheduler_died_before_its_driver_began_is_taken_up_again
     """The death between the record and the driver is injected: nothing else comes there on demand."""
     project.jobs('with af.job("tick"): af.cmd("true")', CMD + "tick: {periodic: {interval: 1h}}\n")
     dies = (
-        "import os, sys\nimport aiflow_ext.run.detach as detach\n"
+        "import os, sys\nimport aiflow_ext.run.operations.detach as detach\n"
         "detach.drive = lambda *_: os.kill(os.getpid(), 9)\n"
         "detach.detach(sys.argv[1], only=['tick'], firing='tested/tick@then')"
     )

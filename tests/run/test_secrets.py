@@ -11,7 +11,7 @@ import pytest
 from dist_info import install
 
 from aiflow_ext.model.errors import SecretError
-from aiflow_ext.run.schedule import Schedule
+from aiflow_ext.run.operations.schedule import Schedule
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup" / "aiflow_ext_nohup.py"
 VALUE = "tops3cret-value-that-nobody-prints"

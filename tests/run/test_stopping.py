@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 from tests.run.test_interrupts import start, until
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -108,9 +108,9 @@ def test_a_stop_with_no_driver_records_how_the_job_ended_and_only_then_cleans_up
     run.kill()
     run.wait()
     dies = (  # at the first cleaning up; it is injected
-        "import os, sys\nfrom aiflow_ext.run.launch import DirectLauncher\n"
-        "DirectLauncher.cleanup = lambda *_: os.kill(os.getpid(), 9)\n"
-        "from aiflow_ext.run.observe import observe\nfrom aiflow_ext.run.stop import stop\n"
+        "import os, sys\nfrom aiflow_ext.run.platforms.plugin_adapter import DirectAdapter\n"
+        "DirectAdapter.cleanup = lambda *_: os.kill(os.getpid(), 9)\n"
+        "from aiflow_ext.run.operations.observe import observe\nfrom aiflow_ext.run.operations.stop import stop\n"
         "stop(observe('latest', sys.argv[1]))"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(project.root)], env=cli_env)
@@ -146,7 +146,7 @@ def test_a_stop_that_comes_while_a_driver_begins_is_heard_by_it(project, cli_env
     run.kill()
     run.wait()
     held = (
-        "import sys\nimport aiflow_ext.run.start as start\nfrom aiflow_ext.run import prepare_resume\n"
+        "import sys\nimport aiflow_ext.run.operations.start as start\nfrom aiflow_ext.run import prepare_resume\n"
         "first = start.Driver\n"
         "def driver(*args, **options):\n    print('locked', flush=True); sys.stdin.readline()\n"
         "    return first(*args, **options)\n"

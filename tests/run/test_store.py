@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from aiflow_ext.run.store import Store
+from aiflow_ext.run.store.store import Store
 
 
 def test_a_store_that_several_make_at_once_is_made_and_opened_by_each(tmp_path):

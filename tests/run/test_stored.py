@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aiflow_ext.run.plan import make_plan
-from aiflow_ext.run.plan_codec import StoredPlan, plan_to_data
+from aiflow_ext.run.planning.plan import make_plan
+from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 PLUGIN = """
     import os
     import aiflow_ext as af
-    from aiflow_ext.run import supervised as attempts
+    from aiflow_ext.run.platforms import supervised
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
 
     class Busy(af.AbstractPlatform):
@@ -48,7 +48,7 @@ PLUGIN = """
             super().submit_job(job)
             return Handler(job.job_context.native_id)
 
-    class Handler(attempts.ProcessHandler):
+    class Handler(supervised.ProcessHandler):
         def stop(self, grace=10.0):
             if not os.path.exists(os.environ["SEEN"] + ".stop"):
                 open(os.environ["SEEN"] + ".stop", "w").close()
@@ -133,7 +133,7 @@ def test_what_a_platform_says_of_a_job_has_the_place_of_the_key_it_speaks_of(pro
 MUTE = """
     import os
     import aiflow_ext as af
-    from aiflow_ext.run import supervised as attempts
+    from aiflow_ext.run.platforms import supervised
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
 
     class Mute(af.AbstractPlatform):
@@ -147,7 +147,7 @@ MUTE = """
 
     class State(Handler):
         def state(self):
-            return attempts.ProcessHandler(self.native_id).state()
+            return supervised.ProcessHandler(self.native_id).state()
 
     class Text(State):
         def state(self):
@@ -155,7 +155,7 @@ MUTE = """
 
     class Wait(Handler):
         def wait(self, timeout):
-            return attempts.ProcessHandler(self.native_id).wait(timeout)
+            return supervised.ProcessHandler(self.native_id).wait(timeout)
 
     class Silent(State):
         def state(self):
@@ -182,7 +182,13 @@ MUTE = """
             super().submit_job(job)
             return make(job.job_context.native_id)
 """
-ASKED = "from aiflow_ext.run import platform_thread as p; p.PATIENCE = 0.0; from aiflow_ext.cli import main; main()"
+ASKED = """
+from aiflow_ext.cli import main
+from aiflow_ext.run.driving import platform_thread
+
+platform_thread.PATIENCE = 0.0
+main()
+"""
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import PlatformError, secrets
-from aiflow_ext.plugin import supervised as attempts
+from aiflow_ext.plugin import PlatformError, secrets, supervised
 from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, job_environment, unpack
 from aiflow_ext.plugin.supervised import ProcessSpec
 from aiflow_ext_local.platform import LocalPlatform
@@ -41,21 +40,21 @@ class LocalJobPlugin(af.AbstractJobPlugin):
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         job, native_id = _local(job), _native_id(job)
-        attempts.prepare_folder(native_id)
+        supervised.prepare_folder(native_id)
         if job.bundle.needs_runner:
             unpack(job.bundle, _bundles(job))
             payload = Path(native_id, "payload.json")
             payload.write_bytes(job.bundle.payload(_context(job)))
 
-    def submit_job(self, job: af.BaseJob) -> attempts.ProcessHandler:
+    def submit_job(self, job: af.BaseJob) -> supervised.ProcessHandler:
         job, native_id = _local(job), _native_id(job)
         config = _config(job)
         env = {**secrets.resolve(config.env), **self._variables(job)}
-        attempts.supervisor_of(native_id).hand_over(self._process(job, env, self._inherited(_context(job))))
-        return attempts.ProcessHandler(native_id)
+        supervised.supervisor_of(native_id).hand_over(self._process(job, env, self._inherited(_context(job))))
+        return supervised.ProcessHandler(native_id)
 
     def stop_job(self, job: af.BaseJob) -> None:
-        attempts.stop(_native_id(job))
+        supervised.stop(_native_id(job))
 
     def cleanup_job(self, job: af.BaseJob) -> None:
         native_id = _native_id(job)
@@ -65,7 +64,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
         with os.scandir(f"{native_id}/work") as found:
             left = list(found)
-        if left and attempts.succeeded(native_id):  # what a failed job leaves is what its author looks into
+        if left and supervised.succeeded(native_id):  # what a failed job leaves is what its author looks into
             for entry in left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
@@ -101,15 +100,15 @@ class LocalJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def lookup(self, job: af.BaseJob) -> af.Lookup:
-        return attempts.lookup(_native_id(job))
+        return supervised.lookup(_native_id(job))
 
     @af.hookimpl
-    def attach(self, job: af.BaseJob) -> attempts.ProcessHandler:
-        return attempts.ProcessHandler(_native_id(job))
+    def attach(self, job: af.BaseJob) -> supervised.ProcessHandler:
+        return supervised.ProcessHandler(_native_id(job))
 
     @af.hookimpl
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
-        return attempts.watch(jobs, since)
+        return supervised.watch(jobs, since)
 
     # -- the process ------------------------------------------------------------------------------------------------
 
@@ -126,11 +125,11 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             job,
             work_folder=f"{native_id}/work",
             project_folder=str(project) if project else None,
-            checkpoint_dir=attempts.checkpoints(native_id),
+            checkpoint_dir=supervised.checkpoints(native_id),
         )
         return {
             **found,
-            "AIFLOW_REASON_FILE": f"{native_id}/{attempts.REASON_FILE}",
+            "AIFLOW_REASON_FILE": f"{native_id}/{supervised.REASON_FILE}",
             "PYTHONUNBUFFERED": "1",
             "PWD": f"{native_id}/work",
         }
@@ -138,7 +137,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def _process(self, job: LocalJob, env: Mapping[str, str], base: Mapping[str, str]) -> ProcessSpec:
         native_id = _native_id(job)
         return ProcessSpec(
-            id=attempts.process_id(native_id),
+            id=supervised.process_id(native_id),
             argv=self._argv(job),
             env=dict(env),
             cwd=f"{native_id}/work",

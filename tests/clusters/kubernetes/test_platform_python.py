@@ -18,7 +18,7 @@ from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
 
 from aiflow_ext.run import prepare_run
-from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
 STEPS = """\
 import os

@@ -18,8 +18,8 @@ from kubernetes_bed.waiting import until
 
 from aiflow_ext import JobContext
 from aiflow_ext.run import prepare_run
-from aiflow_ext.run.launch import default_id
-from aiflow_ext.run.records import AttemptRecord, RunRecord
+from aiflow_ext.run.platforms.plugin_adapter import default_id
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import handler
 
 BUSYBOX = {"image": NAMES["busybox"], "securityContext": {"allowPrivilegeEscalation": False}}

@@ -14,11 +14,11 @@ from wrong_durable import RightDurable
 
 import aiflow_ext as af
 from aiflow_ext.plugin import secrets
-from aiflow_ext.run import supervised as attempts
+from aiflow_ext.run.platforms import supervised
 from aiflow_ext.supervise import proc
 
 
-class PidHandler(attempts.ProcessHandler):
+class PidHandler(supervised.ProcessHandler):
     """Of a process that nobody supervises: a shell around it leaves its exit code in a file."""
 
     def code(self):

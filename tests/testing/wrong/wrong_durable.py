@@ -20,7 +20,7 @@ import aiflow_ext as af
 from aiflow_ext.engines import CmdLineEngine
 from aiflow_ext.engines.command import one_command
 from aiflow_ext.plugin import secrets
-from aiflow_ext.run import supervised as attempts
+from aiflow_ext.run.platforms import supervised
 from aiflow_ext_local.jobs import LocalJob, LocalJobPlugin
 
 
@@ -58,7 +58,7 @@ class LooksUpNeverStarted(RightDurable):
 class StartsAgain(RightDurable):
     def submit_job(self, job):
         native_id = job.job_context.native_id
-        known = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        known = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
         handler = super().submit_job(job)
         if known is not None:
             subprocess.call(self._argv(job))
@@ -109,7 +109,7 @@ class RemovesLogs(RightDurable):
 class NeverTellsRunning(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             yield None if event is not None and event.state is af.JobState.RUNNING else event
 
 
@@ -126,7 +126,7 @@ class OneIdForAllRuns(RightDurable):
 class ExitCodesAreZero(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             if event is not None and event.exit_code is not None:
                 event.exit_code = 0
             yield event
@@ -135,7 +135,7 @@ class ExitCodesAreZero(RightDurable):
 class SignalsAreLost(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             if event is not None:
                 event.signal = None
             yield event
@@ -145,7 +145,7 @@ class WatchBeginsLate(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
         told = False
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             told = told or event is None
             yield event if told else None
 
@@ -161,8 +161,8 @@ class WatchesBusily(RightDurable):
     def watch(self, jobs, since):
         while True:
             for native_id in jobs:
-                record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
-                yield attempts.event_of(native_id, record) if record is not None else None
+                record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
+                yield supervised.event_of(native_id, record) if record is not None else None
 
 
 class WatchesTheFirst(RightDurable):
@@ -171,14 +171,14 @@ class WatchesTheFirst(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
         wanted = set(jobs)
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             yield event if event is not None and event.native_id in wanted else None
 
 
 class TellsEndsEarly(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             yield event
             if event is not None and event.state is af.JobState.RUNNING:
                 yield af.AttemptEvent(event.native_id, af.JobState.FINISHED, exit_code=0)
@@ -234,7 +234,7 @@ class SubmitsAndWaits(RightDurable):
 
 class DropsIt(RightDurable):
     def submit_job(self, job):
-        return attempts.ProcessHandler(job.job_context.native_id)
+        return supervised.ProcessHandler(job.job_context.native_id)
 
 
 class RightSlowly(RightDurable):
@@ -251,7 +251,7 @@ class RightSlowly(RightDurable):
     def cleanup_job(self, job):
         super().cleanup_job(job)
         for stream in ("stdout", "stderr"):
-            text = attempts.ProcessHandler(job.job_context.native_id).logs(stream)
+            text = supervised.ProcessHandler(job.job_context.native_id).logs(stream)
             Path(job.job_context.work_folder, stream).write_bytes(text)
 
     @af.hookimpl
@@ -265,8 +265,8 @@ class RightSlowly(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
         for native_id in jobs:
-            record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
-            event = attempts.event_of(native_id, record) if record is not None else None
+            record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
+            event = supervised.event_of(native_id, record) if record is not None else None
             if event is not None:
                 event.cursor = None
                 yield event
@@ -320,7 +320,7 @@ class ForgetsWithTheRun(RightDurable):
 
     @af.hookimpl
     def lookup(self, job):
-        gone = (attempts.run_folder(job.job_context.native_id) / "gone").exists()
+        gone = (supervised.run_folder(job.job_context.native_id) / "gone").exists()
         return af.Lookup.NEVER_STARTED if gone else super().lookup(job)
 
 
@@ -330,7 +330,7 @@ class ServesItsFirst(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
         first = next(iter(jobs), None)
-        for event in attempts.watch([first] if first is not None else [], since):
+        for event in supervised.watch([first] if first is not None else [], since):
             yield event
             if first not in jobs:
                 return
@@ -341,7 +341,7 @@ class TellsLostAsFinished(RightDurable):
 
     @af.hookimpl
     def watch(self, jobs, since):
-        for event in attempts.watch(jobs, since):
+        for event in supervised.watch(jobs, since):
             if event is not None and (event.state is af.JobState.LOST or event.signal == signal.SIGKILL):
                 event.state = af.JobState.FINISHED
             yield event
@@ -353,9 +353,9 @@ class UnknownIsFinished(RightDurable):
     @af.hookimpl
     def watch(self, jobs, since):
         for native_id in list(jobs):
-            if not attempts.supervisor_of(native_id).known(attempts.process_id(native_id)):
+            if not supervised.supervisor_of(native_id).known(supervised.process_id(native_id)):
                 yield af.AttemptEvent(native_id, af.JobState.FINISHED, exit_code=0)
-        yield from attempts.watch(jobs, since)
+        yield from supervised.watch(jobs, since)
 
 
 class TellsNobody(RightDurable):

@@ -13,13 +13,13 @@ from wrong_durable import RightDurable
 
 import aiflow_ext as af
 from aiflow_ext.plugin import secrets
-from aiflow_ext.run import supervised as attempts
+from aiflow_ext.run.platforms import supervised
 
 
 class WithHandler(RightDurable):
     """Its handler is one of a subclass's own."""
 
-    handler: type[attempts.ProcessHandler] = attempts.ProcessHandler
+    handler: type[supervised.ProcessHandler] = supervised.ProcessHandler
 
     def submit_job(self, job):
         super().submit_job(job)
@@ -30,17 +30,17 @@ class WithHandler(RightDurable):
         return self.handler(job.job_context.native_id)
 
 
-class CuttingHandler(attempts.ProcessHandler):
+class CuttingHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream, offset)[: max(0, 2048 - offset)]
 
 
-class RepeatingHandler(attempts.ProcessHandler):
+class RepeatingHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream, max(0, offset - 10)) if super().logs(stream, offset) else b""
 
 
-class LockedHandler(attempts.ProcessHandler):
+class LockedHandler(supervised.ProcessHandler):
     def __init__(self, native_id):
         super().__init__(native_id)
         self.lock = threading.Lock()
@@ -49,7 +49,7 @@ class LockedHandler(attempts.ProcessHandler):
 _known: set[str] = set()
 
 
-class ForgetfulHandler(attempts.ProcessHandler):
+class ForgetfulHandler(supervised.ProcessHandler):
     def __init__(self, native_id):
         super().__init__(native_id)
         _known.add(native_id)
@@ -60,10 +60,10 @@ class ForgetfulHandler(attempts.ProcessHandler):
         return super().state()
 
 
-class ShallowHandler(attempts.ProcessHandler):
+class ShallowHandler(supervised.ProcessHandler):
     def stop(self, grace=10.0):
-        supervisor = attempts.supervisor_of(self.native_id)
-        record = supervisor.record(attempts.process_id(self.native_id))
+        supervisor = supervised.supervisor_of(self.native_id)
+        record = supervisor.record(supervised.process_id(self.native_id))
         # Else it would end the others soon, as what a process has left behind.
         pid = int(Path(supervisor.folder, "supervisor.lock").read_text().split()[0])
         os.kill(pid, signal.SIGSTOP)
@@ -81,17 +81,17 @@ class RepeatsLogs(WithHandler):
     handler = RepeatingHandler
 
 
-class TextHandler(attempts.ProcessHandler):
+class TextHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream, offset).decode()
 
 
-class EndlessHandler(attempts.ProcessHandler):
+class EndlessHandler(supervised.ProcessHandler):
     def wait(self, timeout=None):
         return super().wait(None)
 
 
-class HastyHandler(attempts.ProcessHandler):
+class HastyHandler(supervised.ProcessHandler):
     def stop(self, grace=10.0):
         return super().stop(0.0)
 
@@ -120,7 +120,7 @@ class StopsTheFirstOnly(WithHandler):
     handler = ShallowHandler
 
 
-class BusyHandler(attempts.ProcessHandler):
+class BusyHandler(supervised.ProcessHandler):
     def wait(self, timeout=None):
         end = time.monotonic() + (1e9 if timeout is None else timeout)
         while not self.state().ended and time.monotonic() < end:
@@ -132,7 +132,7 @@ class WaitsBusily(WithHandler):
     handler = BusyHandler
 
 
-class WaveringHandler(attempts.ProcessHandler):
+class WaveringHandler(supervised.ProcessHandler):
     asked = 0
 
     def state(self):
@@ -148,7 +148,7 @@ class GoesBack(WithHandler):
 _own: set[str] = set()
 
 
-class ForgettingHandler(attempts.ProcessHandler):
+class ForgettingHandler(supervised.ProcessHandler):
     """It knows of the failures of those that this process has submitted."""
 
     def state(self):
@@ -164,23 +164,23 @@ class ForgetsFailures(WithHandler):
         return super().submit_job(job)
 
 
-class DecodingHandler(attempts.ProcessHandler):
+class DecodingHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream).decode(errors="replace").encode()[offset:]
 
 
-class LineHandler(attempts.ProcessHandler):
+class LineHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         found = super().logs(stream, offset)
         return found[: found.rfind(b"\n") + 1]
 
 
-class TextModeHandler(attempts.ProcessHandler):
+class TextModeHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream).replace(b"\r\n", b"\n").replace(b"\r", b"\n")[offset:]
 
 
-class BufferHandler(attempts.ProcessHandler):
+class BufferHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream)[: 1 << 16][offset:]
 
@@ -201,7 +201,7 @@ class OneBufferOfLogs(WithHandler):
     handler = BufferHandler
 
 
-class LateHandler(attempts.ProcessHandler):
+class LateHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
         return super().logs(stream, offset) if self.state().ended else b""
 
@@ -217,10 +217,10 @@ class SecretInItsHandler(WithHandler):
         return handler
 
 
-class SweepingHandler(attempts.ProcessHandler):
+class SweepingHandler(supervised.ProcessHandler):
     def stop(self, grace=10.0):
         for folder in Path(self.native_id).parent.parent.glob("*/*"):
-            attempts.stop(str(folder), grace)
+            supervised.stop(str(folder), grace)
         return True
 
 
@@ -228,7 +228,7 @@ class StopsTheWholeRun(WithHandler):
     handler = SweepingHandler
 
 
-class LateWaiter(attempts.ProcessHandler):
+class LateWaiter(supervised.ProcessHandler):
     def wait(self, timeout=None):
         time.sleep(5)
         return super().wait(timeout)
@@ -248,14 +248,14 @@ class KnowsTheEndedOnly(RightDurable):
     @af.hookimpl
     def lookup(self, job):
         native_id = job.job_context.native_id
-        record = attempts.supervisor_of(native_id).record(attempts.process_id(native_id))
+        record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
         runs = record is not None and record.state == "running"
         return af.Lookup.UNKNOWN if runs else super().lookup(job)
 
 
-class MergingHandler(attempts.ProcessHandler):
+class MergingHandler(supervised.ProcessHandler):
     def logs(self, stream="stdout", offset=0):
-        both = b"".join(attempts.ProcessHandler.logs(self, each) for each in ("stdout", "stderr"))
+        both = b"".join(supervised.ProcessHandler.logs(self, each) for each in ("stdout", "stderr"))
         return both[offset:] if stream == "stdout" else b""
 
 
@@ -263,7 +263,7 @@ class MergesStreams(WithHandler):
     handler = MergingHandler
 
 
-class OtherEndHandler(attempts.ProcessHandler):
+class OtherEndHandler(supervised.ProcessHandler):
     """Its wait asks nobody: a time-out is an end to it."""
 
     def wait(self, timeout=None):

@@ -1,0 +1,155 @@
+"""An extension that is told of a run's transitions beside the driver: each at least once, in order, at its own pace."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from aiflow_ext.host.extensions import Hook, call, words_of
+from aiflow_ext.model.attempt import Transition
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.run.store.store import Store
+
+_log = logging.getLogger("aiflow_ext")
+_PAGE = 100  # transitions read at once: an extension that is behind costs no more memory than that
+
+
+class Notifier:
+    """Tells one extension of what is on record, in a thread of its own.
+
+    It reads the transitions from the store, and writes there after each one that the extension has been told of it: a
+    driver that comes after a kill repeats at most that one.
+
+    Args:
+        hook: the extension's ``on_transition``.
+        store: the store, for the caller's thread; this thread opens its own.
+        run_id: the run.
+        caught_up: called in this thread when the extension has been told of everything, after ``is_awaited`` was set.
+
+    Attributes:
+        last: number of the last transition on record.
+        told: number of the last one that the extension has been told of.
+        is_awaited: whether somebody waits for the extension.
+        problem: in words, what goes wrong with it; None while nothing does.
+    """
+
+    def __init__(self, hook: Hook, store: Store, run_id: str, caught_up: Callable[[], None]) -> None:
+        self.hook, self.run_id, self._store, self._caught_up = hook, run_id, store, caught_up
+        self.last = self.told = 0
+        self.is_awaited = False
+        self.problem: str | None = None
+        self._calling: tuple[Transition, float] | None = None  # what it is being told, and since when
+        self._overdue = False
+        self._raised = 0
+        self._woken = threading.Event()
+        self._changing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"aiflow-extension-{hook.extension}")
+
+    def start(self, last: int) -> None:
+        """Begin with what an earlier driver has not told, up to number ``last``."""
+        self.told, self.last = self._store.told(self.run_id, self.hook.extension), last
+        self._store.set_told(self.run_id, self.hook.extension, self.told)
+        self._thread.start()
+        self._woken.set()
+
+    def wake(self, last: int) -> None:
+        """Transitions up to number ``last`` are on record."""
+        self.last = last
+        self._woken.set()
+
+    def close(self) -> None:
+        """Tell it of nothing more. A call that has not returned is left alone: nothing can end it."""
+        with self._changing:
+            self._closed = True
+        self._woken.set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that it has not been told of, and may still be."""
+        return self.told < self.last and self._thread.is_alive()
+
+    def until(self, limit: float, deadline: float) -> float:
+        """The moment, of ``time.monotonic()``, from which it is not worth waiting for any more."""
+        calling = self._calling
+        if calling is None:
+            return deadline
+        return min(calling[1] + limit, deadline)
+
+    def overdue(self, limit: float) -> str | None:
+        """In words, that a call has taken longer than ``limit`` seconds; None where none has."""
+        calling = self._calling
+        if calling is None or time.monotonic() - calling[1] < limit:
+            return None
+        event, _ = calling
+        return (
+            f"on_transition has not returned for more than {limit:g} s (number {event.seq}: {event.job} {event.state})"
+        )
+
+    def look(self, limit: float) -> None:
+        """Say so, once, where a call has taken longer than ``limit`` seconds."""
+        if not self._overdue and (words := self.overdue(limit)) is not None:
+            self._overdue = True
+            self.note(words)
+            _log.warning("%s: %s; the run goes on, and it is told of the rest once it returns", self.hook.where, words)
+
+    def note(self, problem: str) -> None:
+        """Write down what goes wrong with it."""
+        self.problem = problem
+        with self._changing, contextlib.suppress(StateError):  # the driver itself is told of that soon enough
+            self._store.set_told(self.run_id, self.hook.extension, self.told, problem)
+
+    # -- in its own thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            store = Store(self._store.path.parent, create=False)
+            try:
+                while self._next():
+                    for event in store.transitions(self.run_id, self.told, _PAGE):
+                        self._tell(event)
+                        with self._changing:
+                            if self._closed:  # another driver may have the run by now
+                                return
+                            store.set_told(self.run_id, self.hook.extension, event.seq, self.problem)
+                            self.told = event.seq
+            finally:
+                store.close()
+        except Exception as error:  # of the store
+            _log.warning("%s is told of nothing more: %s", self.hook.where, error)
+            self.problem = f"it is told of nothing more: {error}"
+        finally:
+            self._caught_up()
+
+    def _next(self) -> bool:
+        """Wait until there is something to tell; False: never again."""
+        while not self._closed:
+            if self.told < self.last:
+                return True
+            if self.is_awaited:
+                self._caught_up()
+            self._woken.wait()
+            self._woken.clear()
+        return False
+
+    def _tell(self, event: Transition) -> None:
+        self._calling = event, time.monotonic()
+        try:
+            call(self.hook, event)
+            if self._overdue:
+                self.problem = None
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end nothing here
+            self._raised += 1
+            times = f", {self._raised} times so far" if self._raised > 1 else ""
+            self.problem = f"on_transition raised {words_of(error)} (number {event.seq}{times})"
+            _log.warning("%s: %s", self.hook.where, self.problem, exc_info=error if self._raised == 1 else None)
+        finally:
+            _, since = self._calling
+            self._calling = None
+        if self._overdue:
+            self._overdue = False
+            _log.warning("%s: on_transition has returned after %.0f s; it is told of what it has missed",
+                         self.hook.where, time.monotonic() - since)  # fmt: skip

@@ -1,0 +1,62 @@
+"""When a job may start: what its control and data edges ask of the jobs upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aiflow_ext.model.states import ExecutionMode, JobState
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord
+from aiflow_ext.translate.split import JobEdge
+
+_NOT_YET = None
+
+
+def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settled: bool) -> bool | str | None:
+    """Whether an edge lets its job start.
+
+    Args:
+        edge: the edge.
+        upstream: the record of the job that it waits for.
+        mode: the upstream's exec mode.
+        settled: whether the upstream's state is its last: no retry will follow.
+
+    Returns True, or None for not yet, or the reason why it can no longer come true.
+    """
+    when = edge.when or ("running" if mode is ExecutionMode.STREAM and not edge.data else "finished")
+    state, last = upstream.state, upstream.last
+    if state is JobState.INIT and last is not None and last.state.ended:  # reopened: what was does not count
+        return _NOT_YET
+    ran = state in (JobState.RUNNING, JobState.FINISHED) or any(map(_has_run, upstream.attempts))
+    if when == "running" and ran:
+        return True
+    if not state.ended or not settled:
+        return _NOT_YET
+    if when == "ended":
+        return True
+    if when == "finished" and state is JobState.FINISHED:
+        return True
+    if when == "failed" and state in (JobState.FAILED, JobState.LOST):
+        return True
+    return f"waits for {edge.source} to be {when}; it is {state}"
+
+
+def _has_run(attempt: AttemptRecord) -> bool:
+    """Whether it ran, also where nobody saw it running: so quick was its end."""
+    return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
+
+
+def decide(
+    edges: Sequence[JobEdge],
+    records: Mapping[str, JobRecord],
+    modes: Mapping[str, ExecutionMode],
+    settled: Mapping[str, bool],
+) -> bool | str | None:
+    """Whether a job may start, given all its edges: True, None for not yet, or the reason why it never will."""
+    answer: bool | str | None = True
+    for edge in edges:
+        one = satisfied(edge, records[edge.source], modes[edge.source], settled=settled[edge.source])
+        if isinstance(one, str):
+            return one
+        if one is None:
+            answer = None
+    return answer

@@ -1,0 +1,176 @@
+"""One platform as the driver sees it: calls made one after another, and one watch for all attempts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.errors import named, said_by
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.planning.job_views import LiveJobs
+from aiflow_ext.run.platforms.outcome import call, own
+from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
+
+if TYPE_CHECKING:
+    from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+    from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
+
+_log = logging.getLogger("aiflow_ext")
+PATIENCE = 10.0  # seconds for which a handler without a watch may not know its job's state until that is told
+_SILENT = "its handler's state() returns None, which is: cannot tell; and its plugin has no watch"
+_NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): nobody can tell when it ends"
+
+
+class PlatformThread:
+    """Calls into one platform's plugins, in order, apart from every other platform's; and its events.
+
+    Args:
+        adapter: any of the platform's adapters; its watch serves all of them.
+        post: called with each event, from any thread.
+        fail: called with what a call raised, which none may: nobody would notice otherwise, and wait for ever.
+    """
+
+    def __init__(
+        self, adapter: PluginAdapter, post: Callable[[PlatformEvent], None], fail: Callable[[BaseException], None]
+    ) -> None:
+        self.adapter, self.post, self.fail = adapter, post, fail
+        self.live = LiveJobs()
+        self.handlers: dict[str, AbstractJobHandler] = {}
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._ending = threading.Event()
+        self._watching = False
+        self._caller = threading.Thread(target=self._call, daemon=True, name="aiflow-calls")
+        self._caller.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have ``function`` called after the calls before it. It must not raise."""
+        self._calls.put(function)
+
+    def follow(self, native_id: str, job: BaseJob) -> None:
+        """From now on, tell of this attempt."""
+        self.live.add(native_id, lambda: job)
+        if not self._watching:
+            self._watching = True
+            threading.Thread(target=self._watch, daemon=True, name="aiflow-watch").start()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Finish the calls that wait, and tell of nothing more."""
+        self._ending.set()
+        self._calls.put(None)
+        self._caller.join(timeout)
+
+    def _call(self) -> None:
+        while (function := self._calls.get()) is not None:
+            try:
+                function()
+            except BaseException as error:
+                self.fail(error)
+
+    def _watch(self) -> None:
+        since: str | None = None
+        pause, silent = 0.2, False
+        while not self._ending.is_set():
+            try:
+                events = self.adapter.watch(self.live, since)
+                if events is None:
+                    self._poll()
+                    return
+                for event in events:
+                    if self._ending.is_set():
+                        return
+                    if silent:
+                        silent = False
+                        for native_id in self.live:
+                            self.post(Reachable(native_id))
+                    if event is not None and not isinstance(event, (Unreachable, Reachable)):
+                        since, pause = event.cursor or since, 0.2
+                    if event is not None:
+                        self.post(event)
+            except Exception as error:
+                _log.debug("watch broke off", exc_info=True)
+                silent = True
+                words = said_by(error)
+                for native_id in self.live:
+                    self.post(Unreachable(native_id, words))
+            self._ending.wait(pause)  # a watch that ends at once must not spin
+            pause = min(pause * 2, 10.0)
+
+    def _poll(self) -> None:
+        """Ask the handlers of a platform that has no watch, less often while nothing changes."""
+        pause = 0.2
+        asked: dict[str, _Asked] = {}
+        while not self._ending.wait(pause):
+            pause = min(pause * 1.3, 5.0)
+            asked = {native_id: asked[native_id] for native_id in self.live if native_id in asked}
+            for native_id in self.live:
+                handler = self.handlers.get(native_id)
+                if handler is None:
+                    continue
+                each = asked.get(native_id)
+                if each is None or each.handler is not handler:
+                    each = asked[native_id] = _Asked(handler)
+                    if each.wait is not None:
+                        threading.Thread(
+                            target=self._wait, args=(native_id, each.wait), daemon=True, name="aiflow-wait"
+                        ).start()
+                    elif each.state is None:
+                        self.post(Unobservable(native_id, _NEVER))
+                if each.state is None:
+                    continue
+                try:
+                    state = _known(each.state())
+                except Exception as error:
+                    self.post(Unreachable(native_id, named(error)))
+                    continue
+                if state is not None:
+                    each.silent_since = None
+                    if state.ended:
+                        pause = 0.2
+                    self.post(AttemptEvent(native_id, state))
+                elif each.wait is None and each.has_been_silent():
+                    self.post(Unreachable(native_id, _SILENT))
+
+    def _wait(self, native_id: str, wait: Callable[[], Any]) -> None:
+        """Wait for the end of one whose handler can do that, and perhaps nothing else."""
+        pause = 0.2
+        while native_id in self.live and not self._ending.is_set():
+            try:
+                state = _known(wait())
+                if state is not None:
+                    self.post(AttemptEvent(native_id, state))
+                    if state.ended:
+                        return
+                else:
+                    self.post(Unreachable(native_id, "its handler's wait() returned None, which is: cannot tell"))
+            except Exception as error:
+                self.post(Unreachable(native_id, named(error)))
+            self._ending.wait(pause)
+            pause = min(pause * 2, 10.0)
+
+
+def _known(state: Any) -> JobState | None:
+    """A handler's answer as a state. Raises ValueError for what is none."""
+    return None if state is None else JobState(state)
+
+
+class _Asked:
+    """A handler that is asked for want of a watch: the methods that its author wrote."""
+
+    def __init__(self, handler: AbstractJobHandler) -> None:
+        self.handler = handler
+        self.state = handler.state if own(handler, "state") else None
+        self.wait = partial(call, handler.wait) if own(handler, "wait") else None
+        self.silent_since: float | None = None
+
+    def has_been_silent(self) -> bool:
+        """Whether its state() has told nothing for longer than can be put up with."""
+        now = time.monotonic()
+        if self.silent_since is None:
+            self.silent_since = now
+        return now - self.silent_since >= PATIENCE

@@ -1,0 +1,64 @@
+"""Jobs made ready for their start while others still have their turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run.platforms import supervised
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
+from aiflow_ext.run.store.ledger import Ledger
+from aiflow_ext.run.store.records import JobRecord
+
+_log = logging.getLogger("aiflow_ext")
+PREFETCHED = 24  # jobs that wait for their turn and are made ready for it where that is done at once
+AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
+
+
+class Prefetch:
+    """Jobs with their ids and resources, of which only that they may be started is written down.
+
+    Args:
+        adapters: by job.
+        generate: a job of the attempt with this number.
+        ledger: where the start intents go.
+    """
+
+    def __init__(
+        self, adapters: Mapping[str, PluginAdapter], generate: Callable[[JobRecord, int], BaseJob], ledger: Ledger
+    ) -> None:
+        self._adapters, self._generate, self._ledger = adapters, generate, ledger
+        self._made: dict[str, BaseJob | None] = {}  # None: it could not be
+
+    def missing(self, soon: Iterable[str]) -> list[str]:
+        """Of the jobs that start soon, those to be made ready next."""
+        return [name for name in soon if name not in self._made][:AT_ONCE]
+
+    def has(self, job: str) -> bool:
+        """Whether it is ready."""
+        return self._made.get(job) is not None
+
+    def take(self, job: str) -> BaseJob | None:
+        """It starts now; None where it is not ready."""
+        return self._made.pop(job, None)
+
+    def make_ready(self, job: JobRecord) -> None:
+        """Generate it, with its id and its resources, as far as that can be done at once."""
+        self._made[job.name] = None
+        adapter = self._adapters[job.name]
+        if not adapter.answers_at_once:
+            return
+        try:
+            made = self._generate(job, len(job.attempts) + 1)
+            context = made.job_context
+            assert context is not None
+            supervised.make_attempt_folder(str(context.work_folder))
+            context.native_id = adapter.allocate(made)
+            adapter.prepare(made)
+        except Exception:
+            _log.debug("not made ready", exc_info=True)  # it is told when the job's turn has come
+            return
+        self._made[job.name] = made
+        if not adapter.outlives_power_loss:
+            self._ledger.intend_start(job, context.native_id)

@@ -1,0 +1,127 @@
+"""A run left to a driver of its own, in a session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model import errors
+from aiflow_ext.model.errors import AiflowError, Problem, StateError
+from aiflow_ext.run.operations.resume import folder_of
+from aiflow_ext.run.operations.start import Run, prepare
+from aiflow_ext.run.store.find import open_run
+
+LOG = "driver.log"
+_READY = b"ready"
+
+
+def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
+    """Make a run ready, as ``run.run_project`` would, and have another process drive it.
+
+    Returns the run's id and the driver's pid. Raises what making the run ready raises, and as :func:`drive`.
+    """
+    run = prepare(folder, **options)
+    run.close()
+    return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
+
+
+def detach_resumed(
+    run: str,
+    *,
+    project: str | None = None,
+    failed: bool = False,
+    from_job: str | None = None,
+    jobs: int | None = None,
+) -> tuple[str, int]:
+    """Have another process take up a run; options as ``resume.take_up``'s. Returns and raises as :func:`detach`."""
+    store, run_id = open_run(run, project)
+    record = store.run(run_id)
+    store.close()
+    more = ["--failed"] if failed else []
+    more += [] if from_job is None else [f"--from={from_job}"]
+    more += [] if jobs is None else [f"--jobs={jobs}"]
+    return run_id, drive(run_id, record.project, str(folder_of(record)), more)
+
+
+def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -> int:
+    """Have another process drive a run that stands in the store; returns its pid once it holds the run's lock.
+
+    Args:
+        options: more of the command line of ``aiflow-ext resume``.
+
+    Raises what made it end before, as it was raised there.
+    """
+    told, telling = os.pipe2(os.O_CLOEXEC)
+    argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, f"--project={project}", "--on-interrupt=leave",
+            f"--ready={telling}", *options]  # fmt: skip
+    with open(told, "rb") as answer:
+        try:
+            with open(Path(folder, LOG), "ab") as log:
+                begin = log.tell()
+                driver = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[telling]
+                )
+        except OSError as error:
+            raise StateError(
+                f"the driver's log cannot be written: {error.strerror}",
+                where=str(Path(folder, LOG)),
+                hint=f"give permission or make room there, then: aiflow-ext resume {run_id}",
+            ) from error
+        finally:
+            os.close(telling)
+        said = answer.read()
+    if said == _READY:
+        return driver.pid
+    if said:
+        raise _raised(json.loads(said))
+    raise _died(run_id, driver.wait(), Path(folder, LOG), begin)
+
+
+def announced(prepare: Callable[[], Run], descriptor: int) -> Run:
+    """What ``prepare`` returns or raises, of which the process that waits in :func:`drive` is told."""
+    os.set_inheritable(descriptor, False)
+    words = b""
+    try:
+        run = prepare()
+        words = _READY
+        return run
+    except AiflowError as error:
+        problems = [[each.message, each.where, each.hint] for each in error.problems]
+        words = json.dumps([type(error).__name__, error.exit_code, problems]).encode()
+        raise
+    finally:
+        with contextlib.suppress(OSError), open(descriptor, "wb") as telling:  # nobody may wait any more
+            telling.write(words)
+
+
+def _raised(said: list[Any]) -> AiflowError:
+    """The error that the driver has raised."""
+    name, code, problems = said
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, AiflowError)):
+        kind = StateError
+    error: AiflowError = kind(problems=[Problem(*each) for each in problems])
+    error.exit_code = code
+    return error
+
+
+def _died(run_id: str, code: int, log: Path, begin: int) -> StateError:
+    """What is said of a driver that ended before it could say why."""
+    with open(log, "rb") as file:
+        file.seek(begin)
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    last = next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+    how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+    error = StateError(
+        f"the driver of run {run_id} ended before it had taken up the run, with {how}{last}",
+        where=str(log),
+        hint=f"go on with the run: aiflow-ext resume {run_id}",
+    )
+    error.exit_code = code if code > 0 else StateError.exit_code
+    return error

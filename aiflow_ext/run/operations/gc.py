@@ -1,0 +1,103 @@
+"""Old runs removed: their folders, their artifacts where those are on this machine, and their records."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.errors import StateError, UnreachableError, text_of
+from aiflow_ext.run.operations.cleaning import clean_up
+from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.store.find import stores
+from aiflow_ext.run.store.lock import DriverLock, holder
+from aiflow_ext.run.store.store import Store
+
+_log = logging.getLogger("aiflow_ext")
+MAKING = 3600.0  # seconds within which a folder that is not on record may be that of a run which is being made ready
+
+
+def collect(
+    project: str | None = None, *, older_than: float | None = None, keep: int | None = None, dry_run: bool = False
+) -> list[dict[str, Any]]:
+    """Remove runs that have ended.
+
+    Args:
+        project: the project's folder; None for every project of this user.
+        older_than: remove runs that ended more than so many seconds ago.
+        keep: keep so many of each project's newest runs.
+        dry_run: only say what would be removed.
+
+    Returns the runs that were (or would be) removed. A run that has not ended, that somebody drives, or whose artifacts
+    a run that has not ended reads, stays.
+    """
+    removed = []
+    for store in stores(project):
+        runs = store.runs()
+        needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
+        for place, run in enumerate(runs):
+            if run["ended_at"] is None or run["run"] in needed or holder(Path(run["folder"])) is not None:
+                continue
+            if keep is not None and place < keep:
+                continue
+            if older_than is not None and run["ended_at"] > time.time() - older_than:
+                continue
+            if dry_run or _remove_alone(store, run):
+                removed.append(run)
+        removed += _unrecorded(store, older_than, dry_run)
+    return removed
+
+
+def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[dict[str, Any]]:
+    """Folders of runs whose driver was killed before the run was on record: nothing was started from them."""
+    removed: list[dict[str, Any]] = []
+    known = {run["run"] for run in store.runs()}
+    limit = time.time() - max(MAKING, older_than or 0.0)
+    for folder in sorted(store.path.parent.glob("runs/*")):
+        if folder.name in known or not folder.is_dir() or holder(folder) is not None:
+            continue
+        made = folder.stat().st_mtime
+        if made < limit:
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            removed.append({"run": folder.name, "workflow": None, "project": None, "folder": str(folder), "state": None,
+                            "started_at": made, "ended_at": None, "jobs": {}})  # fmt: skip
+    return removed
+
+
+def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
+    """Remove a run while nobody can take it up again; False where somebody just has."""
+    if not Path(run["folder"]).is_dir():
+        return _remove(store, run)
+    try:
+        lock = DriverLock(Path(run["folder"]))
+    except StateError as error:
+        _log.warning("run %s stays: %s", run["run"], error)
+        return False
+    try:
+        return store.run(run["run"]).ended_at is not None and _remove(store, run)
+    except KeyError:  # another gc was quicker
+        return False
+    finally:
+        lock.release()
+
+
+def _remove(store: Store, run: dict[str, Any]) -> bool:
+    """Whether the run is gone: one whose platform cannot be reached now stays, for the next time."""
+    plan, _ = store.plan(run["run"])
+    try:
+        observed = Observed(store, run["run"])
+        clean_up(observed.plan, observed.record, store)
+    except UnreachableError as error:
+        _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
+        return False
+    except Exception as error:
+        _log.warning("run %s may have left something on its platform: %s", run["run"], text_of(error))
+    artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
+    if artifacts and "://" not in artifacts:
+        shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)
+    shutil.rmtree(run["folder"], ignore_errors=True)
+    store.forget(run["run"])
+    return True

@@ -1,0 +1,115 @@
+"""The logs of a run's attempts: from the run's folder, or from the platform while they are only there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aiflow_ext.model.errors import ConfigError, UnreachableError
+from aiflow_ext.model.spelling import near
+from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.store.records import AttemptRecord
+
+CHUNK = 1 << 20
+
+
+class LogSource:
+    """One stream of one attempt, read from where the last read ended.
+
+    Args:
+        patient: where the platform does not answer there is nothing new, for whoever reads on later.
+    """
+
+    def __init__(self, observed: Observed, attempt: AttemptRecord, stream: str, patient: bool = False) -> None:
+        self.observed, self.attempt, self.stream, self.patient = observed, attempt, stream, patient
+        self.offset = 0
+        self._path = Path(attempt.folder) / stream
+
+    def read(self) -> bytes:
+        """What has been added, at most a MiB; empty where there is nothing new."""
+        data = self._from_file()
+        if data is None:
+            data = self._from_platform()
+        self.offset += len(data)
+        return data
+
+    def skip_to_tail(self, lines: int) -> None:
+        """Go to the last ``lines`` lines of what is there."""
+        kept: list[bytes] = []
+        while data := self.read():
+            kept = [*kept, data][-8:]
+        text = b"".join(kept)
+        ends = [index for index, byte in enumerate(text[:-1]) if byte == 10]
+        start = ends[-lines] + 1 if len(ends) >= lines > 0 else (len(text) if lines == 0 else 0)
+        self.offset -= len(text) - start
+
+    def _from_file(self) -> bytes | None:
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self.offset)
+                return file.read(CHUNK)
+        except FileNotFoundError:
+            return None
+
+    def _from_platform(self) -> bytes:
+        if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere
+            return b""
+        from aiflow_ext.run.operations.refresh import attached
+
+        try:
+            _, _, handler = attached(self.observed.stored, self.observed.record, self.attempt)
+            return (handler.logs(self.stream, self.offset) if handler is not None else None) or b""
+        except UnreachableError:
+            if self.patient:
+                return b""
+            raise
+
+
+def sources(
+    observed: Observed,
+    jobs: Sequence[str] = (),
+    *,
+    stream: str = "stdout",
+    attempt: int | None = None,
+    patient: bool = False,
+) -> list[LogSource]:
+    """The log sources of some jobs' attempts (of all jobs where none is named): the latest, or number ``attempt``.
+
+    Raises ConfigError for a job or an attempt that the run lacks.
+    """
+    record = observed.record
+    found = []
+    for name in jobs or record.jobs:
+        if name not in record.jobs:
+            hint = near(name, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
+            raise ConfigError(f"run {record.run_id} has no job {name!r}", hint=hint)
+        attempts = record.jobs[name].attempts
+        if attempt is not None and jobs and attempt > len(attempts):
+            raise ConfigError(f"job {name!r} has had {_attempts(len(attempts))}: there is no attempt {attempt}")
+        chosen = attempts[attempt - 1 : attempt] if attempt is not None else attempts[-1:]
+        found += [LogSource(observed, each, stream, patient) for each in chosen]
+    if attempt is not None and not jobs and not found:
+        most = max(len(job.attempts) for job in record.jobs.values())
+        raise ConfigError(f"no job of run {record.run_id} has had more than {_attempts(most)}")
+    return found
+
+
+def _attempts(number: int) -> str:
+    return f"{number} attempt{'' if number == 1 else 's'}"
+
+
+def whole_lines(source: LogSource, rest: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
+    """New complete lines of a source, and what is left of an unfinished one; at the end that is a line too."""
+    lines: list[bytes] = []
+    while data := source.read():
+        *whole, rest = (rest + data).split(b"\n")
+        lines += [line + b"\n" for line in whole]
+    if ended and rest:
+        return [*lines, rest], b""
+    return lines, rest
+
+
+def iterate(source: LogSource) -> Iterator[bytes]:
+    """Everything that a source has now."""
+    while data := source.read():
+        yield data

@@ -1,0 +1,93 @@
+"""A run as it is now, whether somebody drives it or not.
+
+A look at the records alone is what most looks are: only asking a platform needs the plan, and plugins.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.run.store.find import open_run, stores
+from aiflow_ext.run.store.lock import DriverLock, holder
+from aiflow_ext.run.store.records import RunRecord
+from aiflow_ext.run.store.store import Store
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.planning.plan import Plan
+    from aiflow_ext.run.planning.plan_codec import StoredPlan
+
+
+class Observed:
+    """A run of a store, with what is needed to ask its platforms."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store, self.run_id = store, run_id
+        self.record: RunRecord
+        self._version: int | None = None  # of the store when it was read; None: to be read again in any case
+        self._read()
+
+    @cached_property
+    def stored(self) -> StoredPlan:
+        """The run's plan; making a job of it imports its plugin."""
+        from aiflow_ext.run.planning.plan_codec import StoredPlan
+        from aiflow_ext.run.planning.snapshot import use_own_files
+
+        stored = StoredPlan(self.store.plan(self.run_id)[0], partial(self.store.planned, self.run_id))
+        use_own_files(stored.desc, self.folder)
+        return stored
+
+    @property
+    def plan(self) -> Plan:
+        """The whole plan of the run."""
+        return self.stored.whole()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.record.folder)
+
+    @property
+    def driver(self) -> int | None:
+        """The pid of the process that drives the run, or None."""
+        return holder(self.folder)
+
+    def refresh(self) -> None:
+        """Read the records again; where nobody drives the run, with what its platforms say of what has not ended."""
+        self._read()
+        if self.record.ended_at is not None or self.driver is not None:
+            return
+        if not self.record.live() and not self.store.start_intents(self.run_id):
+            return
+        from aiflow_ext.run.operations.refresh import bring_up_to_date
+
+        try:
+            lock = DriverLock(self.folder, looking=True)
+        except (AiflowError, OSError):
+            return  # somebody took it up just now, or the folder cannot be written: the records are what there is
+        try:
+            self._read()  # a driver may have ended since
+            bring_up_to_date(self.record, self.store, self.stored)
+        finally:
+            self._version = None  # some answers hold only for now
+            lock.release()
+
+    def _read(self) -> None:
+        """Read the records, unless nobody has changed anything since the last time."""
+        version = self.store.version()
+        if version != self._version:
+            self.record, self._version = self.store.run(self.run_id), version
+
+
+def observe(run: str, project: str | None = None) -> Observed:
+    """A run by its id. Raises ConfigError where there is no such run."""
+    return Observed(*open_run(run, project))
+
+
+def list_runs(project: str | None = None) -> list[dict[str, Any]]:
+    """Every run of this user, or of one project, newest first; ``driver`` is the pid of who drives it."""
+    found = [run for store in stores(project) for run in store.runs()]
+    for run in found:
+        run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
+    return sorted(found, key=lambda run: -float(run["started_at"]))

@@ -1,0 +1,129 @@
+"""Exactly what a run would send, offline, with secrets as references."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from aiflow_ext.host.secrets import is_secret
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, SecretError
+from aiflow_ext.model.job import BaseJob
+from aiflow_ext.model.jsonable import encode
+from aiflow_ext.model.plugin import AbstractPlatform
+from aiflow_ext.model.spelling import near
+from aiflow_ext.run.planning.plan import Plan, check_lists, generate, make_plan, secrets_of
+from aiflow_ext.run.platforms.plugin_adapter import adapter_for
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.translate.check import listed
+from aiflow_ext.translate.gather import gathered
+
+
+def render(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """One record a job: job, platform, engine, kind and content of its request."""
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
+    found = rendered(plan)
+    refuse_printed_secrets(plan, found)
+    return found
+
+
+def permissions(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Sequence[str] = (),
+) -> dict[str, str]:
+    """What each platform's administrator must allow for a run, in the platform's own words; by platform. Offline."""
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
+    by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
+    for planned in plan.jobs.values():
+        by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
+    told = {cls.platform(): getattr(cls, "permissions", lambda jobs: None)(jobs) for cls, jobs in by_platform.items()}
+    return {platform: text for platform, text in told.items() if text}
+
+
+def _plan_of(folder: str | os.PathLike[str], only: Sequence[str], **options: Any) -> Plan:
+    """The plan of these jobs, or of all where none is named."""
+    check_lists(only=only)
+    plan = make_plan(folder, only=only or None, **options)
+    for name in only:
+        if name not in plan.jobs:
+            hint = near(name, plan.names) or f"the jobs are {listed(plan.names)}"
+            raise ConfigError(f"the workflow has no job {name!r}", hint=hint)
+    return plan
+
+
+def rendered(plan: Plan) -> list[dict[str, Any]]:
+    """The requests of every job's first attempt, with ``${run}`` where a run's id will stand."""
+    home = state_folder(plan.desc.root) / "runs" / "${run}"
+    shown = []
+    for name, planned in plan.jobs.items():
+        context = plan.context(name, "${run}", home)
+        try:
+            job = generate(plan, planned, context)
+            adapter = adapter_for(planned, plan.desc)
+            context = job.job_context or context
+            context.native_id = adapter.offline_id(job)
+            request = adapter.render(job)
+        except AiflowError as error:
+            planned.locate(error)
+            raise
+        shown.append(
+            {
+                "job": name,
+                "platform": planned.resolved.platform,
+                "engine": planned.resolved.engine,
+                "defaults": list(planned.defaults),
+                "waits_for": [
+                    {"job": edge.source, "when": edge.when, "data": edge.data} for edge in planned.edges
+                ],
+                "kind": request.kind if request else "unknown",
+                "content": encode(request.content) if request else None,
+            }
+        )  # fmt: skip
+    return shown
+
+
+def check_secrets(plan: Plan) -> None:
+    """Refuse to run what :func:`render` would refuse to show."""
+    if any(is_secret(value) for job in plan.jobs.values() for value in job.config.env.values()):
+        refuse_printed_secrets(plan, rendered(plan))
+
+
+def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
+    """Raise SecretError where a secret's value stands in a request: it would be printed and stored."""
+    _, value_of = secrets_of(plan.host)
+    values: dict[str, tuple[str, str | None]] = {}
+    for name, job in plan.jobs.items():
+        for variable, value in job.config.env.items():
+            if is_secret(value):
+                try:
+                    what = f"{name}.env.{variable} ({value['secret']})"
+                    values[value_of(str(value["secret"]))] = what, job.where("env", variable)
+                except AiflowError:
+                    continue  # the platform's own; a missing one was named before
+    problems = []
+    for request in shown:
+        text = json.dumps(request, ensure_ascii=False)
+        for value, (what, where) in values.items():
+            if len(value) >= 4 and json.dumps(value, ensure_ascii=False)[1:-1] in text:
+                problems.append(
+                    Problem(
+                        f"the value of the secret {what} stands in what job {request['job']!r} sends, and would be "
+                        "printed and stored",
+                        where,
+                        "let the job read the variable, and take the value out of its command and properties",
+                    )
+                )
+    if problems:
+        raise SecretError(problems=gathered(problems))

@@ -1,0 +1,161 @@
+"""A run taken up again, from its own copy of everything."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, StateError
+from aiflow_ext.model.names import artifact_key
+from aiflow_ext.model.spelling import near
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.operations.descriptors import hold_standard
+from aiflow_ext.run.operations.start import Run, driven
+from aiflow_ext.run.planning.plan import Plan, read_secrets, secrets_of
+from aiflow_ext.run.planning.plan_codec import StoredPlan
+from aiflow_ext.run.planning.snapshot import use_own_files
+from aiflow_ext.run.store.find import open_run, remember_state
+from aiflow_ext.run.store.ledger import Ledger
+from aiflow_ext.run.store.lock import DriverLock
+from aiflow_ext.run.store.records import JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.store import Store
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def take_up(
+    run: str,
+    *,
+    project: str | None = None,
+    failed: bool = False,
+    from_job: str | None = None,
+    jobs: int | None = None,
+    listener: Callable[[Transition], None] | None = None,
+) -> Run:
+    """A driver for a run that an earlier one has left.
+
+    Args:
+        run: the run's id, the beginning of it, or ``latest``.
+        project: the project's folder, where the id leaves doubt.
+        failed: give FAILED, STOPPED, LOST and SKIPPED jobs a new attempt.
+        from_job: give this job and every job after it a new attempt.
+        jobs: how many jobs run at once; as the run was started with by default.
+        listener: called with every Transition.
+
+    Raises StateError where another process drives the run, ConfigError where there is no such run or job.
+    """
+    hold_standard()
+    store, run_id = open_run(run, project)
+    lock = DriverLock(folder_of(store.run(run_id)))
+    try:
+        return _driven(store, run_id, lock, failed, from_job, jobs, listener)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def folder_of(record: RunRecord) -> Path:
+    """A run's folder. Raises StateError where it is gone."""
+    home = Path(record.folder)
+    if not home.is_dir():
+        raise StateError(
+            f"the folder of run {record.run_id} is gone, with its logs and what its jobs run from",
+            where=str(home),
+            hint="what it has recorded is still shown: aiflow-ext status RUN; put the folder back to go on with it",
+        )
+    return home
+
+
+def _driven(
+    store: Store,
+    run_id: str,
+    lock: DriverLock,
+    failed: bool,
+    from_job: str | None,
+    jobs: int | None,
+    listener: Callable[[Transition], None] | None,
+) -> Run:
+    before = store.settle(run_id)
+    record = store.run(run_id)  # only now: until it had ended, the driver before changed it
+    if before is not None:
+        remember_state(store.path.parent)
+        going = [name for name, job in record.jobs.items() if job.last is not None and not job.last.state.ended]
+        _log.warning("the project was moved from %s to %s, and the run goes on there%s", before, record.project,
+                     f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
+    data, options = store.plan(run_id)
+    plan = StoredPlan(data, partial(store.planned, run_id)).whole()
+    if plan.jobs.keys() != record.jobs.keys():
+        raise DataError("the run's stored plan is damaged: it lacks jobs")
+    plan.host.extensions(plan.extensions.require)  # before anything of the run is changed
+    use_own_files(plan.desc, Path(record.folder), tell=True)
+    if jobs is not None:
+        options["jobs"] = jobs
+    verdict = record.state if record.state.ended else None
+    again = _again(plan, record, failed=failed, from_job=from_job)
+    _check_inputs(plan, record, again)
+    if again or verdict is None:
+        Ledger(record, store).reopen(again)
+    else:
+        _log.warning("run %s has ended before, as %s: %s", run_id, verdict,
+                     "--from JOB gives a job and all after it a new attempt" if verdict is JobState.FINISHED else
+                     "--failed gives what did not finish a new attempt, --from JOB a job and all after it")  # fmt: skip
+    return driven(plan, record, store, lock, options, listener, had_ended=verdict is not None)
+
+
+def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> None:
+    """Raise an AiflowError for a secret, or what a job reads of an earlier run, that is not there: no attempt is spent
+    on that. A job that may be running has what it needs."""
+    problems: list[Problem] = []
+    kind: type[AiflowError] = ConfigError
+    sources, values = secrets_of(plan.host)
+    for name, planned in plan.jobs.items():
+        job = record.jobs[name]
+        begins = job in again or not (job.state.ended or (job.last is not None and job.last.may_run))
+        if not begins:
+            continue
+        try:
+            read_secrets(planned, sources, values)
+        except AiflowError as error:
+            kind = type(error)
+            problems += error.problems
+        keys = [artifact_key(edge.source, edge.output) for edge in planned.sub_graph.inputs]
+        for url in [plan.given[key] for key in keys if key in plan.given]:
+            if "://" not in url and not os.path.exists(f"{url}.json"):
+                hint = "start a run anew: aiflow-ext run PROJECT --only JOB"
+                problems.append(Problem(f"what job {name!r} reads of an earlier run is gone", url, hint))
+    if problems:
+        raise kind(problems=problems)
+
+
+def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None) -> list[JobRecord]:
+    """The jobs that are to have another attempt."""
+    again: set[str] = set()
+    if from_job is not None:
+        if from_job not in plan.jobs:
+            hint = near(from_job, plan.jobs) or f"its jobs are {', '.join(plan.jobs)}"
+            raise ConfigError(f"run {record.run_id} has no job {from_job!r}", hint=hint)
+        again = _with_downstream(plan, {from_job})
+    if failed:
+        bad = {name for name, job in record.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}
+        again |= bad
+    if from_job is not None:
+        live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
+        if live:
+            raise StateError(
+                f"of what comes after {from_job!r}, {', '.join(sorted(live))} has not ended yet",
+                hint=f"let it end (aiflow-ext resume {record.run_id}) or stop it (aiflow-ext stop {record.run_id} JOB)",
+            )
+    return [record.jobs[name] for name in plan.jobs if name in again and record.jobs[name].state.ended]
+
+
+def _with_downstream(plan: Plan, names: set[str]) -> set[str]:
+    found = set(names)
+    grown = True
+    while grown:
+        more = {name for name, job in plan.jobs.items() if any(edge.source in found for edge in job.edges)} - found
+        found |= more
+        grown = bool(more)
+    return found

@@ -1,0 +1,117 @@
+"""Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
+from aiflow_ext.run.operations.detach import detach, drive
+from aiflow_ext.run.operations.due import previous_and_next
+from aiflow_ext.run.operations.start import AlreadyFiredError
+from aiflow_ext.run.planning.plan import Plan, make_plan
+from aiflow_ext.run.store.lock import holder
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import Store
+
+_log = logging.getLogger("aiflow_ext")
+
+
+class Schedule:
+    """Fires the periodic jobs of a project. A firing that was missed while nobody fired is made up for once.
+
+    Args:
+        folder: the project's folder.
+        workflow: which workflow, where workflow.py has several.
+        overlap: fire a job although its last firing still runs.
+        fired: called with job, firing id and the run's id.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        workflow: str | None = None,
+        overlap: bool = False,
+        fired: Callable[[str, str, str], None] | None = None,
+    ) -> None:
+        self.folder, self.overlap, self.fired = folder, overlap, fired
+        plan: Plan = make_plan(folder, workflow=workflow, sent=lambda job: job.config.periodic_config)
+        plan.host.check_extensions(plan.extensions.require)  # a firing that cannot run is told before it is due
+        self.workflow, self.root = plan.workflow, plan.desc.root
+        self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
+        if not self.jobs:
+            raise ConfigError(
+                f"no job of workflow {plan.workflow!r} is periodic",
+                hint="give one a key periodic: {cron: ...} or {interval: ...} in workflow.yaml",
+            )
+        problems = []
+        for name, periodic in self.jobs.items():
+            try:
+                previous_and_next(periodic, datetime.now(timezone.utc))
+            except ConfigError as error:
+                where = plan.jobs[name].where("periodic")
+                problems += [
+                    Problem(f"job {name!r}: {each.message}", each.where or where, each.hint) for each in error.problems
+                ]
+        if problems:
+            raise ConfigError(problems=problems)
+        self.store = Store(state_folder(self.root))
+        self.ending = threading.Event()
+
+    def run(self, until: datetime | None = None) -> None:
+        """Fire what is due, and wait for the next, until ``ending`` is set (or ``until``)."""
+        for name in self.jobs:
+            self._going(f"{self.workflow}/{name}")
+        while not self.ending.is_set():
+            now = datetime.now(timezone.utc)
+            due = [self.look_at(name, now) for name in self.jobs]
+            if until is not None and min(due) > until:
+                return
+            # Waits in short steps: the clock may jump, and a laptop may sleep.
+            self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), 30.0))
+
+    def look_at(self, name: str, now: datetime) -> datetime:
+        """Fire a job where it is due and has not been fired; returns when it is due next."""
+        last, following = previous_and_next(self.jobs[name], now)
+        key = f"{self.workflow}/{name}"
+        known = self.store.last_firing(key)
+        if known is None:  # never seen before: it begins with the next moment, not with one long ago
+            self.store.set_last_firing(key, last.timestamp())
+        elif last.timestamp() > known:
+            self._fire(name, key, last)
+        return following
+
+    def _going(self, key: str) -> bool:
+        """Whether a firing has not ended. One that nobody drives is taken up again: whoever fired it was killed before
+        its driver had begun, or that driver was."""
+        unended = self.store.unended_firings(key)
+        for run_id in unended:
+            record = self.store.run(run_id)
+            if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
+                _log.warning("run %s of %s was driven by nobody; it goes on", run_id, key)
+                try:
+                    drive(run_id, record.project, record.folder)
+                except AiflowError as error:
+                    _log.error("run %s cannot be taken up: %s", run_id, error)
+        return bool(unended)
+
+    def _fire(self, name: str, key: str, moment: datetime) -> None:
+        firing = f"{key}@{moment.isoformat()}"
+        if self._going(key) and not self.overlap:
+            _log.info("%s is due and its last firing still runs", name)
+            return
+        try:
+            run_id, _ = detach(self.folder, workflow=self.workflow, only=[name], firing=firing)
+        except AlreadyFiredError:
+            run_id = ""  # another process was quicker, or this one was killed before it could note it
+        except AiflowError as error:
+            _log.error("%s cannot be fired: %s", firing, error)
+            return
+        self.store.set_last_firing(key, moment.timestamp())
+        if run_id and self.fired is not None:
+            self.fired(name, firing, run_id)

@@ -1,0 +1,158 @@
+"""A run made ready: its plan, its folder, its record and its driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.host import secrets
+from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.driver import Driver
+from aiflow_ext.run.operations.descriptors import hold_standard
+from aiflow_ext.run.operations.render import check_secrets
+from aiflow_ext.run.planning.only import restrict
+from aiflow_ext.run.planning.plan import Plan, check_lists, make_plan, new_run_id
+from aiflow_ext.run.planning.plan_codec import plan_to_data
+from aiflow_ext.run.planning.snapshot import keep_files
+from aiflow_ext.run.platforms import supervised
+from aiflow_ext.run.platforms.plugin_adapter import is_here
+from aiflow_ext.run.store.doorbell import Doorbell
+from aiflow_ext.run.store.filesystem import spread
+from aiflow_ext.run.store.find import remember_state
+from aiflow_ext.run.store.lock import DriverLock
+from aiflow_ext.run.store.records import Input, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import Store
+
+
+class AlreadyFiredError(StateError):
+    """A firing has had its run; no firing has two.
+
+    Attributes:
+        run_id: the run that it has had; ``exit_code`` is as that has ended, 0 while it has not.
+    """
+
+    def __init__(self, firing: str, record: RunRecord) -> None:
+        super().__init__(f"firing {firing!r} has had its run: {record.run_id} {record.state}")
+        self.run_id = record.run_id
+        self.exit_code = {JobState.FAILED: JOB_FAILED, JobState.STOPPED: STOPPED}.get(record.state, OK)
+
+
+class Run:
+    """A run that is ready to go."""
+
+    def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
+        self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
+
+    def close(self) -> None:
+        """Let go of it: another driver may have the run, and nothing of it is left in this process."""
+        self.bell.close()
+        self.driver.close()
+        self.lock.release()
+
+
+def prepare(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    only: Sequence[str] = (),
+    from_run: str | None = None,
+    firing: str | None = None,
+    listener: Callable[[Transition], None] | None = None,
+) -> Run:
+    """Plan a project's workflow and make its run's folder; options as ``run.run_project``'s."""
+    hold_standard()
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
+    check_lists(only=only)
+    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
+    check_secrets(plan)
+    plan.host.extensions(plan.extensions.require)  # before anything is written
+    run_id = new_run_id(plan.workflow)
+    root = plan.desc.root
+    state = state_folder(root)
+    store = Store(state)
+    remember_state(state)
+    _refuse_second(store, firing)
+    inputs: list[Input] = []
+    if only:
+        plan, inputs = restrict(plan, only, store, from_run)
+    while (home := state / "runs" / run_id).exists():  # of many runs that are started in one second
+        run_id = new_run_id(plan.workflow)
+    make_folder(home)
+    record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
+    for name, job in plan.jobs.items():
+        record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine, job.defaults)
+    record.inputs = inputs
+    options = {"jobs": jobs, "fail_fast": fail_fast}
+    lock = DriverLock(home)
+    try:
+        if any(is_here(job) for job in plan.jobs.values() if not job.edges):
+            supervised.expect(str(home))
+        keep_files(plan, home)
+        store.add_run(record, plan_to_data(plan), options, firing)
+    except BaseException as error:
+        supervised.hang_up(str(home))
+        lock.release()
+        if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record
+            shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, sqlite3.IntegrityError):
+            _refuse_second(store, firing)
+        raise
+    try:
+        return driven(plan, record, store, lock, options, listener)
+    except BaseException:
+        supervised.hang_up(str(home))
+        lock.release()
+        raise
+
+
+def _refuse_second(store: Store, firing: str | None) -> None:
+    """Raise AlreadyFiredError where a firing has had its run."""
+    had = store.fired(firing) if firing is not None else None
+    if firing is not None and had is not None:
+        raise AlreadyFiredError(firing, store.run(had))
+
+
+def driven(
+    plan: Plan,
+    record: RunRecord,
+    store: Store,
+    lock: DriverLock,
+    options: dict[str, Any],
+    listener: Callable[[Transition], None] | None,
+    had_ended: bool = False,
+) -> Run:
+    """A driver for a run that is in the store; ``had_ended`` as the driver's."""
+    secrets.use(plan.host)  # plugins read secrets as they submit
+    driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
+                    fail_fast=bool(options.get("fail_fast")), listener=listener,
+                    extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip
+    bell = Doorbell(Path(record.folder), driver.look_at_requests)
+    driver.look_at_requests()  # what was asked for while nobody listened
+    return Run(plan, record, driver, lock, bell)
+
+
+def make_folder(home: Path) -> None:
+    """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        spread(home.parent)
+        home.mkdir()
+        home.chmod(0o700)
+    except OSError as error:
+        raise StateError(
+            f"the run's folder cannot be made: {error.strerror}",
+            where=str(home),
+            hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
+        ) from error

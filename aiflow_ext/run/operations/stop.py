@@ -1,0 +1,94 @@
+"""Stop a run or a job from any process, with a driver or without."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
+from aiflow_ext.model.spelling import near
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
+from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.operations.refresh import Asked, attached, note_stopped
+from aiflow_ext.run.store.doorbell import ring
+from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
+from aiflow_ext.run.store.lock import DriverLock
+from aiflow_ext.run.store.reconcile import end_of
+from aiflow_ext.run.store.records import AttemptRecord
+
+_log = logging.getLogger("aiflow_ext")
+
+
+def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
+    """Stop a job of a run, or all of it. With a driver it is asked, and this returns at once; else this does it. A run
+    that has ended stays as it is.
+
+    Args:
+        observed: the run.
+        job: the job's key; None for every job.
+        grace: seconds between asking a job to end and ending it.
+
+    Raises ConfigError for a job that the run lacks, PlatformError where an attempt could not be stopped.
+    """
+    record = observed.record
+    if job is not None and job not in record.jobs:
+        hint = near(job, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
+        raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
+    if observed.driver is not None:
+        observed.store.ask(record.run_id, "stop", job, grace)
+        if ring(observed.folder) or observed.driver is not None:  # one that just begins looks before it does anything
+            return
+    observed.refresh()
+    if observed.record.ended_at is not None:
+        return  # its verdict stands
+    lock = DriverLock(observed.folder)
+    try:
+        observed.record = observed.store.run(record.run_id)  # until it had ended, a driver changed it
+        if observed.record.ended_at is None:
+            _stop_here(observed, job, grace)
+    finally:
+        lock.release()
+
+
+def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
+    record, ledger, plan = observed.record, Ledger(observed.record, observed.store), observed.plan
+    live = [attempt for attempt in record.live() if job in (None, attempt.job)]
+    for attempt in live:
+        ledger.note(attempt, stop_requested=True)
+    ledger.flush()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
+    note_stopped(ledger, observed.stored, [answer for answer in answers if isinstance(answer, Asked)])
+    for name, each in record.jobs.items():
+        if job not in (None, name) or each.last in live:
+            continue
+        if each.last is not None and each.state in (JobState.FAILED, JobState.LOST):
+            ledger.note(each.last, stop_requested=True)  # a later driver must not retry it
+        elif each.last is not None and not each.last.state.ended:
+            ledger.end(each.last, end_of(each.last, JobState.STOPPED, reason="stopped before it started"))
+        elif not each.state.ended:
+            ledger.skip(each, STOPPED_BEFORE if job is None else JOB_STOPPED_BEFORE)
+    ledger.flush()
+    problems = [Problem(f"job {attempt.job!r} (attempt {attempt.number}) could not be stopped: {words}")
+                for attempt, words in zip(live, answers, strict=True) if isinstance(words, str)]  # fmt: skip
+    try:
+        if job is not None or problems:
+            cleanup_attempts(plan, record, observed.store)
+        else:
+            ledger.close(held=True)
+            clean_up(plan, record, observed.store)
+    except Exception as error:  # the next driver does it again, and gc
+        _log.warning("cleaning up: %s", named(error))
+    if problems:
+        raise PlatformError(problems=problems)
+
+
+def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> Asked | str:
+    """Stop an attempt; returns by what, or what went wrong."""
+    try:
+        adapter, job, handler = attached(observed.stored, observed.record, attempt)
+        adapter.stop(job, handler, grace)
+    except Exception as error:
+        return named(error)
+    return Asked(attempt, adapter, job)

@@ -1,0 +1,31 @@
+"""The job of an attempt, generated from a run's plan and records: for its start, and again in any later process."""
+
+from __future__ import annotations
+
+from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run.planning.plan import Plan, generate
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
+
+
+def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id: str | None = None) -> BaseJob:
+    """The job of one attempt, with its context.
+
+    Args:
+        plan: holds the job and those whose artifacts it reads.
+        record: the run's; it tells which attempt of each upstream job has made those artifacts.
+        name, number: which attempt of which job.
+        native_id: the attempt's name on its platform; None before it has one.
+
+    Raises what the plugin raises, as an AiflowError.
+    """
+    planned = plan.jobs[name]
+    upstream = [record.jobs[edge.source] for edge in planned.edges]
+    finished = {each.name: each.last.number for each in upstream if each.last is not None}
+    context = plan.context(name, record.run_id, record.folder, number, finished)
+    context.native_id = native_id
+    return generate(plan, planned, context)
+
+
+def job_again(plan: Plan, record: RunRecord, attempt: AttemptRecord) -> BaseJob:
+    """The job of an attempt that is on record. Args and errors as in :func:`attempt_job`."""
+    return attempt_job(plan, record, attempt.job, attempt.number, attempt.native_id)

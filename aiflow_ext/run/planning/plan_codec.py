@@ -1,0 +1,153 @@
+"""A plan as data and back: what a run does is fixed when it starts, whatever becomes of the project's files."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.host.policy import Policy
+from aiflow_ext.model.collector import paused
+from aiflow_ext.model.errors import ConfigError, DataError, PluginError, Problem, named
+from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.jsonable import decode, encode
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.run.planning.plan import Plan, PlannedJob
+from aiflow_ext.translate.config import Structurer
+from aiflow_ext.translate.layers import Layer
+from aiflow_ext.translate.project import ExtensionSettings
+from aiflow_ext.translate.split import JobEdge
+from aiflow_ext.translate.yaml_source import Mark
+
+_log = logging.getLogger("aiflow_ext")
+
+
+@paused()
+def plan_to_data(plan: Plan) -> dict[str, Any]:
+    """The plan as plain JSON: graph, config, and which plugin of which version each job had."""
+    jobs = {}
+    for name, job in plan.jobs.items():
+        record = job.resolved.record
+        graph = {key: value for key, value in job.sub_graph.to_json().items() if key != "config"}
+        jobs[name] = {
+            "platform": job.resolved.platform,
+            "engine": job.resolved.engine,
+            "plugin": [record.distribution, record.version],
+            "settings": encode(job.settings),
+            "graph": encode(graph),
+            "edges": encode(list(job.edges)),
+        }
+    return {
+        "workflow": plan.workflow,
+        "project": encode(plan.desc),
+        "allow": list(plan.host.policy.allow),
+        "deny": list(plan.host.policy.deny),
+        "pins": dict(plan.host.pins),
+        "given": plan.given,
+        "extensions": {
+            "require": list(plan.extensions.require),
+            "timeout": plan.extensions.timeout.total_seconds(),
+        },
+        "defaults": {name: list(job.defaults) for name, job in plan.jobs.items() if job.defaults},
+        "jobs": jobs,
+    }
+
+
+class StoredPlan:
+    """The plan that was stored, of which as much is made again as is asked for; its plugins are resolved anew.
+
+    Args:
+        data: what :func:`plan_to_data` has made, or all of it but the jobs.
+        jobs: gives those of the jobs with these names, or all in the workflow's order for None.
+
+    Making it raises DataError where the data is damaged. Not for several threads at once, unless the whole is made.
+    """
+
+    def __init__(self, data: Mapping[str, Any], jobs: Callable[[Iterable[str] | None], Mapping[str, Any]]) -> None:
+        self._jobs = jobs
+        with _damage():
+            host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
+            desc = decode(data["project"])
+            if not isinstance(desc, ProjectDesc):
+                raise DataError("the run's stored plan names no project")
+            self.desc = desc
+            kept = data.get("extensions", {})  # an older version has stored none
+            extensions = ExtensionSettings(
+                tuple(kept.get("require", ())), timedelta(seconds=float(kept.get("timeout", 30)))
+            )
+            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions)
+        self._is_whole = False
+        self._held: set[str] = set()  # jobs that are there with all that they read
+        self._structurer = Structurer()
+
+    def whole(self) -> Plan:
+        """All of it.
+
+        Raises PluginError where a plugin cannot be had any more, ConfigError where one of another version refuses the
+        stored config, DataError where the data is damaged. A plugin of another version is told in the log.
+        """
+        if self._is_whole:
+            return self._plan
+        stored = self._jobs(None)
+        self._make(stored)
+        if list(self._plan.jobs) != list(stored):
+            jobs = {name: self._plan.jobs[name] for name in stored}
+            self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given,
+                              self._plan.extensions)  # fmt: skip
+        self._is_whole = True
+        return self._plan
+
+    def holding(self, jobs: Iterable[str]) -> Plan:
+        """A plan with these jobs among others, to ask after each of them alone. Raises as :meth:`whole`."""
+        missing = set() if self._is_whole else {*jobs} - self._held
+        if missing:
+            stored = self._jobs(missing)
+            with _damage():
+                read = {edge.source for name in missing for edge in _edges(stored[name])}  # whose artifacts they read
+            self._make({**stored, **self._jobs(read - missing)})
+            self._held |= missing
+        return self._plan
+
+    def _make(self, stored: Mapping[str, Any]) -> None:
+        problems: list[Problem] = []
+        with paused(), _damage():
+            for name, each in stored.items():
+                if name not in self._plan.jobs and (planned := self._planned(name, each, problems)) is not None:
+                    self._plan.add(planned)
+        if problems:
+            raise ConfigError(problems=problems)
+
+    def _planned(self, name: str, stored: Mapping[str, Any], problems: list[Problem]) -> PlannedJob | None:
+        try:
+            resolved = self._plan.host.resolve(stored["platform"], stored["engine"])
+        except PluginError as error:
+            had = "job {!r} was started with {} {}".format(name, *stored["plugin"])
+            again = "to go on with the run, have that again: pip install {}=={}".format(*stored["plugin"])
+            raise type(error)(
+                problems=[Problem(f"{had}: {each.message}", each.where, again) for each in error.problems]
+            ) from error
+        if [resolved.record.distribution, resolved.record.version] != stored["plugin"]:
+            _log.warning("job %r was started with %s %s; it goes on with %s %s", name, *stored["plugin"],
+                         resolved.record.distribution, resolved.record.version)  # fmt: skip
+        layer = Layer(decode(stored["settings"]), Mark("the run's own copy of workflow.yaml"), "workflow.yaml", name)
+        typed = self._structurer.structure(resolved.config_type, layer, problems)
+        if typed is None:
+            return None
+        sub_graph = AISubGraph.from_json({**decode(stored["graph"]), "config": typed})
+        return PlannedJob(name, sub_graph, resolved, _edges(stored), layer.value)
+
+
+def _edges(stored: Mapping[str, Any]) -> list[JobEdge]:
+    return [edge for edge in decode(stored["edges"]) if isinstance(edge, JobEdge)]
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """What is missing or of another shape than it was written in has been damaged."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"the run's stored plan is damaged: {named(error)}") from error

@@ -1,0 +1,112 @@
+"""A run's own copy of its project's files: what its jobs run from is what there was when the run started."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from aiflow_ext.model.errors import CodeError, StateError
+from aiflow_ext.model.graph import AISubGraph, OutputFile
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
+from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML
+
+_log = logging.getLogger("aiflow_ext")
+WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or the project's own three alone
+_OWN = (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY)
+_MOST_NAMED = 5
+
+
+def keep_files(plan: Plan, home: Path) -> None:
+    """Copy the project's files into the run's folder, complete or not at all; where no job needs them, only its config.
+
+    Raises StateError where they cannot be written there.
+    """
+    whole = any(_needs_files(job.sub_graph) for job in plan.jobs.values())
+    made = home / ".making"
+    try:
+        if whole:
+            files_of(plan.desc).copy_to(made)
+        else:
+            made.mkdir()
+            for name in _OWN:
+                if os.path.isfile(os.path.join(plan.desc.root, name)):
+                    shutil.copyfile(os.path.join(plan.desc.root, name), made / name)
+        made.rename(home / (WHOLE if whole else CONFIG))
+        if whole:
+            files_of(plan.desc).move_to(home / WHOLE)
+    except CodeError as error:  # what of the project cannot travel: a plugin that needs no archive runs all the same
+        _log.debug("no copy of the project's files is kept: %s", error)
+    except OSError as error:
+        raise StateError(
+            f"the project's files cannot be copied into the run's folder: {error.strerror}",
+            where=str(error.filename or home),
+            hint="make room or give permission there, or name another folder for state: AIFLOW_STATE=/path",
+        ) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
+    """The names of what differs between the project as it is now and the run's copy."""
+    whole = (home / WHOLE).is_dir()
+    copy, now = home / (WHOLE if whole else CONFIG), Path(desc.root)
+    if not copy.is_dir() or not now.is_dir():
+        return []
+    names = set(_OWN)
+    if whole:
+        kept = ProjectDesc(root=str(copy))
+        names = set(_names(kept))
+        try:
+            names |= set(_names(desc))
+        except CodeError as error:
+            _log.debug("the project's files: %s", error)
+    return sorted(name for name in names if not _same(now / name, copy / name))
+
+
+def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
+    """Have jobs of this project run from the run's own copy where the project has changed since, or is gone."""
+    changed, gone = changed_files(desc, home), not os.path.isdir(desc.root)
+    if not changed and not gone:
+        return
+    words = f"the project's folder {desc.root} is gone"
+    if changed:
+        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+        words = f"the project has changed since the run was started ({', '.join(changed[:_MOST_NAMED])}{more})"
+    if (home / WHOLE).is_dir():
+        desc.root = str(home / WHOLE)
+    if tell:
+        _log.warning("%s; the run goes on with its own copy of what it needs", words)
+
+
+def _needs_files(graph: AISubGraph) -> bool:
+    """Whether a job may need the project's files: anything but a command that reads and writes no artifact."""
+    return bool(graph.inputs) or any(
+        node.kind != "cmd_line" or any(isinstance(value, OutputFile) for value in node.properties["names"].values())
+        for node in graph.nodes
+    )
+
+
+def _names(desc: ProjectDesc) -> list[str]:
+    found = ProjectFiles(desc)  # not the scan that the jobs' archive will use: the root may become the copy's
+    return [name for name, _ in (*found.files, *found.links)]
+
+
+def _leads_to(link: Path) -> str:
+    return os.path.relpath(os.path.realpath(link), os.path.realpath(link.parent))
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two files (or links) are the same to a job; both absent is the same too."""
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and _leads_to(one) == _leads_to(other)
+    if not one.is_file() or not other.is_file():
+        return one.exists() == other.exists()
+    a, b = one.stat(), other.stat()
+    if a.st_size != b.st_size or mode_of(one) != mode_of(other):
+        return False
+    return a.st_mtime_ns == b.st_mtime_ns or filecmp.cmp(one, other, shallow=False)

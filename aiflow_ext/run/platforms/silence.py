@@ -1,0 +1,105 @@
+"""A platform that gives an attempt host no answer: it is asked again, and whoever drives the run can see that.
+
+That it is silent, and in which words, stands in a file of the attempt's folder for as long as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from aiflow_ext.model.errors import AiflowError, UnreachableError, named
+from aiflow_ext.run.platforms.platform_events import Reachable, Unreachable
+
+T = TypeVar("T")
+FILE = "unreachable"
+STOPS = ("stop_job", "the handler's stop()")  # the steps that end what runs; of several that are silent, told first
+FIRST, MOST = 0.25, 10.0  # seconds until it is asked again: at first, and at most
+
+
+class Silence:
+    """What is silent towards one attempt host, by the step that asks. Safe from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self._lock = threading.Lock()
+        self._steps: dict[str, str] = {}
+
+    def note(self, step: str, error: BaseException | None) -> None:
+        """``step`` got no answer; with None: it got one."""
+        with self._lock:
+            if error is None:
+                if self._steps.pop(step, None) is None:
+                    return
+            else:
+                words = error.message if isinstance(error, AiflowError) else named(error)
+                if step not in self._steps:
+                    print(f"aiflow-ext: {step}: no answer, asking again: {words}", file=sys.stderr, flush=True)
+                self._steps[step] = words
+            self._write()
+
+    def ask(self, step: str, call: Callable[[], T], ending: threading.Event, patience: float = math.inf) -> T:
+        """What ``call`` returns, called again while it raises UnreachableError; raises the last of these once
+        ``ending`` is set, or after ``patience`` seconds."""
+        pause, deadline = FIRST, time.monotonic() + patience
+        while True:
+            try:
+                answer = call()
+            except UnreachableError as error:
+                self.note(step, error)
+                if time.monotonic() > deadline or ending.wait(pause):
+                    raise
+                pause = min(pause * 2, MOST)
+                continue
+            except BaseException:
+                self.note(step, None)
+                raise
+            self.note(step, None)
+            return answer
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            if not self._steps:
+                self._file.unlink(missing_ok=True)
+                return
+            step = min(self._steps, key=lambda each: each not in STOPS)
+            words = self._steps[step]
+            text = f"{step}: {words}"[:2000]
+            part = self._file.with_name(f"{FILE}.part")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(self._file)
+
+
+def words_of(native_id: str) -> str | None:
+    """In which words the platform of an attempt is silent; None: it is not."""
+    try:
+        with open(os.path.join(native_id, FILE), encoding="utf-8", errors="replace") as file:
+            return file.read(2000)
+    except OSError:
+        return None
+
+
+def stop_is_silent(native_id: str) -> str | None:
+    """The words of :func:`words_of` where it is a stop that gets no answer; None: it has had one, or was not asked."""
+    words = words_of(native_id)
+    return words if words is not None and words.startswith(STOPS) else None
+
+
+def changes(native_ids: Collection[str], silent: set[str]) -> Iterator[Unreachable | Reachable]:
+    """Each of these attempts whose platform is silent, every time; and each of ``silent`` whose platform is so no more.
+    ``silent``, their native ids, is brought up to date."""
+    for native_id in native_ids:
+        words = words_of(native_id)
+        if words is not None:
+            silent.add(native_id)
+            yield Unreachable(native_id, words)
+        elif native_id in silent:
+            silent.discard(native_id)
+            yield Reachable(native_id)

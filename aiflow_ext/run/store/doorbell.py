@@ -1,0 +1,56 @@
+"""How another process wakes a driver: requests are stored in SQLite, a byte through a FIFO tells that there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from aiflow_ext.run.store.lock import unwritable
+
+BELL = "bell"
+
+
+class Doorbell:
+    """A FIFO in the run's folder: whenever a process writes into it, ``wake`` is called, in a thread."""
+
+    def __init__(self, run_folder: Path, wake: Callable[[], None]) -> None:
+        path = run_folder / BELL
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(path, 0o600)
+            # Opened for reading and writing, so that there is no EOF when a writer closes it.
+            self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        self._wake, self._closed = wake, False
+        threading.Thread(target=self._listen, daemon=True, name="aiflow-bell").start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while os.read(self._pipe, 512) and not self._closed:
+                self._wake()
+        os.close(self._pipe)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._closed = True
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._pipe, b"\n")  # a read that waits ends with nothing else
+
+
+def ring(run_folder: Path) -> bool:
+    """Wake the run's driver, so that it reads its requests; False where no process reads the FIFO."""
+    try:
+        pipe = os.open(run_folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(pipe, b"\n")
+    except BlockingIOError:
+        pass  # the FIFO is full: the driver will wake up anyway
+    finally:
+        os.close(pipe)
+    return True

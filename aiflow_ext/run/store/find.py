@@ -1,0 +1,191 @@
+"""A run found by its id, or the beginning of it, from any folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiflow_ext.model.errors import ConfigError, Problem, StateError
+from aiflow_ext.model.names import path_shown
+from aiflow_ext.run.store.lock import holder
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import FILE, Store
+from aiflow_ext.translate.project_root import project_root
+
+_log = logging.getLogger("aiflow_ext")
+LATEST = "latest"
+
+
+def known_states() -> list[Path]:
+    """The state folders of this user's projects, the last used first; those that are gone are left out."""
+    return [Path(line) for line in _listed() if os.path.isdir(line)]
+
+
+def _gone_states() -> list[str]:
+    return [line for line in _listed() if not os.path.isdir(line)]
+
+
+def _listed() -> list[str]:
+    path = _list_file()
+    try:
+        lines = path.read_bytes().split(b"\n") if path is not None else []
+    except OSError:
+        return []
+    return list(reversed([_path_in(line) for line in dict.fromkeys(lines) if line]))
+
+
+def remember_state(folder: Path) -> None:
+    """Note a project's state folder in the user's list. A list that cannot be written costs only the finding."""
+    path, line = _list_file(), _line_of(os.path.realpath(folder))
+    if path is None:
+        return
+    try:
+        if path.exists() and line in path.read_bytes().split(b"\n"):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab") as file:
+            file.write(line + b"\n")
+    except OSError:
+        return
+
+
+def _line_of(path: str) -> bytes:
+    """A path as a line of the list: its bytes, or JSON where it has a newline in it."""
+    return json.dumps(path).encode() if "\n" in path else os.fsencode(path)
+
+
+def _path_in(line: bytes) -> str:
+    with contextlib.suppress(ValueError):
+        if line.startswith(b'"'):
+            return str(json.loads(line))
+    return os.fsdecode(line)
+
+
+def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
+    """The store that holds a run, and the run's whole id.
+
+    Args:
+        run: the run's id, the beginning of it, or ``latest``.
+        project: the project's folder, where its id alone leaves doubt. Without it ``latest`` is a run of the project
+            that the current folder is in, and where that is in none, of any project of this user.
+
+    Raises ConfigError where there is no such run or several.
+    """
+    if not run:
+        raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
+    here = _current_project() if run == LATEST and project is None else None
+    folders = _folders(project) if here is None else [state_folder(here)]
+    found: list[tuple[Store, str, float]] = []
+    unread: list[Problem] = []
+    for folder in folders:
+        try:
+            store = Store(folder, create=False)
+            runs = store.runs()
+        except StateError as error:
+            if project is not None:
+                raise
+            unread += error.problems if (folder / FILE).exists() else ()
+            continue  # one damaged store hides no other project's run
+        for each in runs:
+            if run == LATEST or each["run"].startswith(run):
+                found.append((store, each["run"], each["started_at"]))
+    exact = [each for each in found if each[1] == run]
+    if run == LATEST and found:
+        exact = [max(found, key=lambda each: each[2])]
+    chosen = exact or found
+    if len(chosen) == 1:
+        return chosen[0][0], chosen[0][1]
+    if not chosen and unread:
+        raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
+    if not chosen and (lost := _unrecorded(run, folders)):
+        raise StateError(
+            f"there is no run {run!r} on record, but a folder of one", where=str(lost),
+            hint="its driver was killed before anything started (aiflow-ext gc removes it in time), or the store has "
+            "lost its latest records: was state.db-wal removed? Its logs are in that folder",
+        )  # fmt: skip
+    if not chosen and here is not None:
+        raise ConfigError("no run of this project is on record", where=str(here),
+                          hint="aiflow-ext runs lists those of all your projects; name one by its id")  # fmt: skip
+    if not chosen and project is None and (gone := _gone_states()):
+        told = ", ".join(map(path_shown, gone[:5]))
+        raise ConfigError(
+            f"there is no run {run!r}; folders that are not there any more may have had it: {told}",
+            hint="where a project was moved, go to its new folder or name it: --project FOLDER",
+        )
+    if not chosen:
+        raise ConfigError(f"there is no run {run!r}", hint="aiflow-ext runs lists them; --project FOLDER says where")
+    raise ambiguous(run, [each[1] for each in chosen], "give more of the id, or --project FOLDER")
+
+
+def ambiguous(run: str, ids: Sequence[str], hint: str) -> ConfigError:
+    """What is said of the beginning of an id that several runs have."""
+    names = ", ".join(sorted(ids)[:5])
+    return ConfigError(f"{run!r} fits {len(ids)} runs: {names}", hint=hint)
+
+
+def _unrecorded(run: str, states: Sequence[Path]) -> Path | None:
+    """The latest folder of such a run where the store has no record of any."""
+    begins = "" if run == LATEST else run
+    found = [path for state in states for path in state.glob("runs/*") if path.name.startswith(begins)]
+    found = [path for path in found if holder(path) is None]  # else it is just being made
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def stores(project: str | None = None) -> list[Store]:
+    """The stores of one project, or of every project that this user has run; none where nothing has been run."""
+    found = []
+    for folder in _folders(project):
+        if not (folder / FILE).exists():
+            continue
+        try:
+            found.append(Store(folder, create=False))
+        except StateError as error:
+            if project is not None:
+                raise
+            _log.warning("left out: %s", error)
+    return found
+
+
+def _folders(project: str | None) -> list[Path]:
+    if project is not None:
+        return [state_folder(project_root(project))]
+    found: dict[tuple[int, int], Path] = {}  # by device and inode: a folder may be known by several paths
+    for folder in [*_here(), *known_states()]:
+        with contextlib.suppress(OSError):
+            status = os.stat(folder)
+            found.setdefault((status.st_dev, status.st_ino), folder)
+    return list(found.values())
+
+
+def _current_project() -> Path | None:
+    """The folder of the project that the current folder is in; None where it is in none."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the current folder was removed
+        return None
+    found: Path | None = None
+    for folder in (here, *here.parents):
+        if folder.name == ".aiflow":
+            found = None  # what is below it are copies of a project
+        elif found is None and (folder / "workflow.py").is_file():
+            found = folder
+    return found
+
+
+def _here() -> list[Path]:
+    """The state folder of the current folder, where that is a project which has been run."""
+    try:
+        here = state_folder(Path.cwd())
+    except FileNotFoundError:  # the current folder was removed
+        return []
+    return [here] if here.is_dir() else []
+
+
+def _list_file() -> Path | None:
+    """None where this user has no home and names no other folder."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base, "aiflow-ext", "projects") if os.path.isabs(base) else None

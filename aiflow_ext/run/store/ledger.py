@@ -1,0 +1,191 @@
+"""The only place that changes a run's records: in memory at once, in the store with the next flush, then told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.store.reconcile import Decision
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.store import Store
+from aiflow_ext.supervise.clock import Clock
+
+STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
+JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
+
+
+class Ledger:
+    """The records of one run that is being driven.
+
+    What changes between two flushes goes into the store in one transaction, each record once.
+    """
+
+    def __init__(self, record: RunRecord, store: Store) -> None:
+        self.record, self.store = record, store
+        self._clock = Clock(record.folder)
+        self._seq = store.last_seq(record.run_id)
+        self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
+        self._jobs: dict[str, JobRecord] = {}
+        self._transitions: list[Transition] = []
+        self._start_intents: dict[str, tuple[int, str]] = {}  # by job, number and native id; since the last flush
+        self._intents_stored: dict[str, int] = {}  # by job, the number of the attempt that is in the store
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to flush."""
+        return bool(self._attempts or self._jobs or self._start_intents)
+
+    def holds(self, attempt: AttemptRecord) -> bool:
+        """Whether something of this attempt is not in the store yet."""
+        return id(attempt) in self._attempts
+
+    def flush(self, *, durable: bool = False) -> list[Transition]:
+        """Write down what has changed, and return the transitions that may be told now.
+
+        ``durable``: return only once a power loss cannot undo it. Raises StateError where it cannot be written: nothing
+        of it is then, and the records in memory have changed all the same.
+        """
+        attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
+        with self.store.durable() if durable else _NOTHING:
+            self.store.write(self.record.run_id, attempts, jobs, transitions, self._start_intents)
+        self._intents_stored.update((job, number) for job, (number, _) in self._start_intents.items())
+        self._attempts, self._jobs, self._transitions, self._start_intents = {}, {}, [], {}
+        return transitions
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the run's own clock: setting the machine's changes no duration."""
+        return self._clock.now()
+
+    def intend_start(self, job: JobRecord, native_id: str) -> None:
+        """The job's next attempt may be started under this id from the next flush on, whatever is recorded by then."""
+        self._start_intents[job.name] = (len(job.attempts) + 1, native_id)
+
+    def start_intended(self, attempt: AttemptRecord) -> bool:
+        """Whether it is in the store that this attempt may have been started."""
+        return self._intents_stored.get(attempt.job) == attempt.number
+
+    def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
+        """A new attempt of ``job``, in state INIT."""
+        made = AttemptRecord(job.name, len(job.attempts) + 1, folder)
+        job.attempts.append(made)
+        job.state, job.reason = JobState.INIT, None
+        return made
+
+    def move(self, attempt: AttemptRecord, state: JobState, at: float | None = None, **facts: Any) -> bool:
+        """Bring an attempt to ``state``; False where it cannot go there any more (a late or repeated event)."""
+        attempt.learn(**facts)
+        if not attempt.state.may_become(state):
+            return False
+        previous, attempt.state = attempt.state, state
+        now = at if at is not None else self.now()
+        if state is JobState.SUBMITTING:
+            attempt.submitted_at = now
+        elif state is JobState.RUNNING:
+            attempt.started_at = now
+        elif state.ended:
+            attempt.ended_at = max(now, attempt.started_at or now)
+        job = self.record.jobs[attempt.job]
+        if job.last is attempt:
+            job.state, job.reason = state, attempt.reason
+            self._jobs[job.name] = job
+        self._attempts[id(attempt)] = attempt
+        self._seq += 1
+        self._transitions.append(Transition(
+            self._seq, self.record.run_id, attempt.job, attempt.number, state, previous, now,
+            native_id=attempt.native_id, exit_code=attempt.exit_code, signal=attempt.signal, reason=attempt.reason,
+        ))  # fmt: skip
+        return True
+
+    def note(self, attempt: AttemptRecord, **facts: Any) -> None:
+        """Facts of an attempt whose state stays."""
+        attempt.learn(**facts)
+        job = self.record.jobs[attempt.job]
+        if job.last is attempt and not job.state.ended:
+            job.reason = attempt.reason
+            self._jobs[job.name] = job
+        self._attempts[id(attempt)] = attempt
+
+    def end(self, attempt: AttemptRecord, decision: Decision) -> None:
+        """An attempt has ended as was decided; one that had ended before stays as it is, unless it was LOST."""
+        assert decision.state is not None
+        if not attempt.state.may_become(decision.state):
+            return
+        if decision.state is JobState.FINISHED:
+            attempt.reason = None  # what was said of it while it ran
+        attempt.unreachable = False
+        self.move(attempt, decision.state, decision.at, **decision.facts)
+
+    def follow(self, attempt: AttemptRecord, decision: Decision) -> bool:
+        """An attempt goes on as its platform tells; whether what it waits for has changed, in the state that it is in.
+
+        A platform that tells a state without a ``reason`` among the facts does not say what the attempt waits for.
+        """
+        attempt.learn(restarts=decision.facts.get("restarts"))
+        if decision.state is None:
+            return False
+        if attempt.state is decision.state:
+            return "reason" in decision.facts and self.waits(attempt, decision.facts["reason"])
+        if attempt.state.may_become(decision.state):
+            attempt.reason = None  # why it waited is no news of a job that runs
+        self.move(attempt, decision.state, decision.at, reason=decision.facts.get("reason"))
+        return False
+
+    def waits(self, attempt: AttemptRecord, reason: str | None, *, unreachable: bool = False) -> bool:
+        """What an attempt waits for, None: nothing that anybody tells; False where that is known already.
+
+        ``unreachable``: its platform gives no answer.
+        """
+        if (attempt.reason, attempt.unreachable) == (reason, unreachable):
+            return False
+        attempt.reason, attempt.unreachable = reason, unreachable
+        self.note(attempt)
+        return True
+
+    def reachable(self, attempt: AttemptRecord) -> bool:
+        """Its platform gives answers; False where it is not known to have given none."""
+        return attempt.unreachable and self.waits(attempt, None)
+
+    def show_unreachable(self, attempt: AttemptRecord, reason: str) -> None:
+        """Its platform has given no answer to whoever looks at the record now; that is not written down."""
+        attempt.unreachable, attempt.reason = True, reason
+
+    def rewind(self, attempt: AttemptRecord) -> None:
+        """Nothing of an attempt has been started, nor will be before a driver goes on with its first missing step."""
+        attempt.step, attempt.unreachable, attempt.reason = None, False, None
+        self.note(attempt)
+
+    def skip(self, job: JobRecord, reason: str) -> None:
+        """End a job that never gets an attempt."""
+        previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
+        self._jobs[job.name] = job
+        self._seq += 1
+        self._transitions.append(
+            Transition(self._seq, self.record.run_id, job.name, None, job.state, previous, self.now(), reason=reason)
+        )
+
+    def reopen(self, jobs: Iterable[JobRecord]) -> None:
+        """The run goes on, and these jobs, which had ended, get another attempt: all of it or none."""
+        jobs = list(jobs)
+        if self.record.ended_at is not None:  # what was asked of the run that had ended is not asked of this one
+            self.store.drop_requests(self.record.run_id)
+        for job in jobs:
+            job.state, job.reason = JobState.INIT, None
+        self.record.state, self.record.ended_at = JobState.RUNNING, None
+        self.store.end_run(self.record, jobs)
+
+    def close(self, *, held: bool = False) -> None:
+        """The run has ended; flushed by then. ``held``: nothing more was to start in it."""
+        self.record.state, self.record.ended_at = self._verdict(held), max(self.now(), self.record.started_at)
+        self.store.end_run(self.record)
+
+    def _verdict(self, held: bool) -> JobState:
+        states = {job.state for job in self.record.jobs.values()}
+        if states & {JobState.FAILED, JobState.LOST}:
+            return JobState.FAILED
+        stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
+        return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
+
+
+_NOTHING = contextlib.nullcontext()

@@ -1,0 +1,146 @@
+"""What became of an attempt, from its record and what its platform says: the one place that decides it.
+
+A driver that takes a run up, ``status`` and ``stop`` ask in different ways, and decide by :func:`reconcile` alone.
+Nothing is changed here: the ledger notes what was decided.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.store.records import AttemptRecord
+
+_PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that tells one of these, or an end, has found the attempt
+
+
+class Answer(NamedTuple):
+    """What a platform says of an attempt. Each part is None where that was not asked, or nothing was told.
+
+    Attributes:
+        event: what its watch tells.
+        state: what its handler tells.
+        lookup: what it knows of the native id.
+        no_answer: in words, why it gives no answer.
+        failure: in words, what this process's own call of ``submit_job`` raised: it is not called again.
+        stopped: whether a call that stops the attempt has returned.
+    """
+
+    event: AttemptEvent | None = None
+    state: JobState | None = None
+    lookup: Lookup | None = None
+    no_answer: str | None = None
+    failure: str | None = None
+    stopped: bool = False
+
+
+class Became(Enum):
+    """NOT_STARTED: nothing has been started, its submission goes on with the first missing step. GOES_ON: its platform
+    has it. ENDED. UNKNOWN: its platform has to be asked, or asked again."""
+
+    NOT_STARTED = "NOT_STARTED"
+    GOES_ON = "GOES_ON"
+    ENDED = "ENDED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Decision(NamedTuple):
+    """What became of an attempt.
+
+    Attributes:
+        became: which of the four.
+        state: the state that it has come to; None where that is not known.
+        at: when, in seconds since the epoch; None: not known.
+        facts: what else is known now, by the names of the record's attributes; None says nothing.
+    """
+
+    became: Became
+    state: JobState | None = None
+    at: float | None = None
+    facts: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = None) -> Decision:
+    """What became of an attempt.
+
+    Args:
+        attempt: its record, which is not changed.
+        answer: what its platform says; what the watch tells counts first, then the handler, then the look-up.
+        timeout: the job's, in seconds; None: it has none.
+
+    ============================================ =====================================================================
+    nothing was asked                            ENDED or NOT_STARTED where the record says so, else UNKNOWN
+    no answer                                    UNKNOWN
+    an event, or a handler's state that shows it GOES_ON, or ENDED as :func:`end_of` says
+    its stop has returned, and no more is told   ENDED as STOPPED
+    FOUND                                        GOES_ON
+    else, and this process's own start failed    ENDED as FAILED
+    NEVER_STARTED, and it is not acknowledged    NOT_STARTED
+    NEVER_STARTED or UNKNOWN                     ENDED as LOST: the platform answers, and it is not there
+    ============================================ =====================================================================
+    """
+    if answer.event is not None:
+        return _told(attempt, answer.event, timeout)
+    if answer.no_answer is not None:
+        return Decision(Became.UNKNOWN, facts={"reason": answer.no_answer})
+    if answer.state is not None and answer.state.ended:
+        return end_of(attempt, answer.state, timeout=timeout)
+    if answer.stopped:
+        return end_of(attempt, JobState.STOPPED, timeout=timeout, reason="stopped")
+    if answer.state in _PRESENT or answer.lookup is Lookup.FOUND:
+        return Decision(Became.GOES_ON, answer.state)
+    if answer.failure is not None:
+        return end_of(attempt, JobState.FAILED, timeout=timeout, reason=answer.failure)
+    if answer.lookup is None:
+        return _recorded(attempt)
+    if answer.lookup is Lookup.NEVER_STARTED and attempt.step == "resources":
+        return Decision(Became.NOT_STARTED)
+    then = "had been started" if attempt.step == "acknowledged" else (
+        "was about to be started when the driver ended, and that it never started cannot be shown"
+    )  # fmt: skip
+    words = f"the platform answers, and {attempt.native_id} is not there; it {then}"
+    return end_of(attempt, JobState.LOST, timeout=timeout, reason=words)
+
+
+def proves_presence(state: JobState | None) -> bool:
+    """Whether a handler's answer shows that the attempt is, or was, on its platform; else ``lookup`` is asked."""
+    return state is not None and (state in _PRESENT or state.ended)
+
+
+def end_of(
+    attempt: AttemptRecord, state: JobState, *, at: float | None = None, timeout: float | None = None, **facts: Any
+) -> Decision:
+    """An end as it goes on record: what led to it counts, a timeout first, then a stop that somebody asked for.
+
+    Args:
+        state, at, facts: the end as it is told. An attempt that ended before its timeout has ended by itself, whenever
+            that came to be known.
+        timeout: the job's, in seconds.
+    """
+    timed_out = attempt.timed_out
+    if timed_out and timeout and at is not None and attempt.started_at is not None:
+        timed_out = at - attempt.started_at >= timeout
+    if timed_out:
+        state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
+    elif attempt.stop_requested and state is not JobState.LOST:
+        state, facts["reason"] = JobState.STOPPED, "stopped"
+    return Decision(Became.ENDED, state, at, {**facts, "timed_out": timed_out})
+
+
+def _told(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
+    restarts = max(attempt.restarts, event.restarts)
+    if event.state.ended:
+        return end_of(
+            attempt, event.state, at=event.time, timeout=timeout, exit_code=event.exit_code, signal=event.signal,
+            reason=event.reason, disruption=event.disruption or None, restarts=restarts,
+        )  # fmt: skip
+    return Decision(Became.GOES_ON, event.state, event.time, {"reason": event.reason, "restarts": restarts})
+
+
+def _recorded(attempt: AttemptRecord) -> Decision:
+    """What the record alone says."""
+    if attempt.state.ended:
+        return Decision(Became.ENDED, attempt.state)
+    return Decision(Became.UNKNOWN if attempt.may_run else Became.NOT_STARTED)
