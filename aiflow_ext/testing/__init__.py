@@ -18,7 +18,7 @@ room. What each module is for:
     marks          how a job tells that it was executed
     trial          a project in a folder of its own, and the clients that act on it
     zygote         processes that call the plugin, forked from one that has it loaded (server: the other side)
-    client         what such a process does: the attempt, the run
+    client         what such a process does; client_attempt, client_bare, client_generate, client_run: each kind of call
     crash          ends a client at the k-th line that it executes
     watching       what a call opens, writes, starts and connects to
     probe, origin  fresh interpreters: one lists and resolves, one tells which files are installed

@@ -1,0 +1,180 @@
+"""What a client does with one attempt: the hooks that take its job, step by step, and its handler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext as af
+from aiflow_ext.model.attempt import AttemptEvent
+from aiflow_ext.model.jsonable import encode
+from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate, make_plan
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import Store
+
+ENDS = ("FINISHED", "FAILED", "STOPPED", "LOST")
+
+
+class AttemptCalls:
+    """An attempt, step by step, as a driver takes it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.project = root, root / "project"
+        self.handler: af.AbstractJobHandler | None = None
+        self._occupied = 0.0, 0.0
+
+    def do_open(
+        self, run: str, job: str | None = None, number: int = 1, native_id: str | None = None
+    ) -> dict[str, Any]:
+        """Generate an attempt's job, in this process."""
+        self.plan: Plan = make_plan(self.project)
+        self.planned: PlannedJob = self.plan.jobs[job or next(iter(self.plan.jobs))]
+        state = state_folder(self.plan.desc.root)
+        Store(state).close()
+        home = state / "runs" / run
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)
+        context = self.plan.context(self.planned.name, run, home, number)
+        self.adapter: PluginAdapter = adapter_for(self.planned, self.plan.desc)
+        self.job = generate(self.plan, self.planned, context)
+        self.context = self.job.job_context or context
+        self.context.native_id = native_id
+        Path(str(self.context.work_folder)).mkdir(parents=True, exist_ok=True)
+        return {"folder": self.context.work_folder, "run_folder": str(home)}
+
+    def do_allocate_id(self) -> Any:
+        return self.adapter.allocate(self.job)
+
+    def do_take_id(self, native_id: str) -> None:
+        """Put the allocated id into the job, as the driver does once it is on record."""
+        self.context.native_id = native_id
+
+    def do_generate_job_resource(self) -> None:
+        self.adapter.prepare(self.job)
+
+    def do_submit_job(self) -> str | None:
+        """Submit; the handler as JSON comes from ``handler``."""
+        self.handler = self.adapter.submit(self.job)
+        return None if self.handler is None else type(self.handler).__name__
+
+    def do_lookup(self) -> str:
+        return str(self.adapter.lookup(self.job))
+
+    def do_attach(self) -> str:
+        self.handler = self.adapter.attach(self.job)
+        if self.handler is None:
+            raise TypeError("it returned None, and no handler")
+        return type(self.handler).__name__
+
+    def do_stop_attempt(self, grace: float) -> None:
+        """Stop as the driver does."""
+        self.adapter.stop(self.job, self.handler, grace)
+
+    def do_cleanup_attempt(self) -> None:
+        """Clean up as the driver does."""
+        self.adapter.cleanup(self.job)
+
+    def do_cleanup_run(self, run: str) -> None:
+        context = self.plan.context(self.planned.name, run, state_folder(self.plan.desc.root) / "runs" / run)
+        self.adapter.cleanup_run(run, [generate(self.plan, self.planned, context)])
+
+    def do_check_platform(self) -> list[str]:
+        return [f"{type(problem).__name__}: {problem}" for problem in self.adapter.check([self.job])]
+
+    def do_render(self) -> Any:
+        request = self.adapter.render(self.job)
+        return None if request is None else {"kind": request.kind, "content": encode(request.content)}
+
+    def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
+        """What a watch of this attempt tells until its end (or the state ``until``), or in so many seconds."""
+        native_id = str(self.context.native_id)
+        told: list[dict[str, Any]] = []
+        raised: list[BaseException] = []
+        deadline = time.monotonic() + seconds
+
+        def read() -> None:
+            since = cursor
+            while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
+                for event in self.adapter.watch({native_id: self.job}, since) or ():
+                    if isinstance(event, AttemptEvent) and event.native_id == native_id:
+                        since = event.cursor or since
+                        told.append({"state": word(event.state), "exit_code": event.exit_code,
+                                     "signal": event.signal, "cursor": event.cursor})  # fmt: skip
+                        if told[-1]["state"] in (*ENDS, until):
+                            return
+                    if time.monotonic() > deadline:
+                        return
+                time.sleep(0.1)
+
+        def watch() -> None:
+            try:
+                with self._measured():
+                    read()
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=watch, daemon=True)  # it may say nothing for as long as nothing happens
+        thread.start()
+        thread.join(max(0.0, deadline - time.monotonic()) + 1.0)
+        if raised:
+            raise raised[0]
+        return list(told)
+
+    def do_occupied(self) -> tuple[float, float]:
+        """Seconds for which the last wait, or the last look at a watch, has used a processor or wanted one; and of how
+        many."""
+        return self._occupied
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[None]:
+        before, began = (_wanted_cpu(), sum(os.times()[:4])), time.monotonic()
+        try:
+            yield
+        finally:
+            used = max(_wanted_cpu() - before[0], sum(os.times()[:4]) - before[1])
+            self._occupied = used, time.monotonic() - began
+
+    # -- the handler ------------------------------------------------------------------------------------------------
+
+    def do_handler(self) -> str:
+        return af.dumps(self.handler)
+
+    def do_take_handler(self, text: str) -> None:
+        self.handler = af.loads(text)
+
+    def do_state(self) -> str | None:
+        return word(self._handler.state())
+
+    def do_wait(self, seconds: float | None = None) -> str | None:
+        with self._measured():
+            return word(self._handler.wait(seconds))
+
+    def do_logs(self, stream: str = "stdout", offset: int = 0) -> Any:
+        return self._handler.logs(stream, offset)
+
+    def do_stop(self, grace: float) -> Any:
+        return self._handler.stop(grace)
+
+    @property
+    def _handler(self) -> af.AbstractJobHandler:
+        assert self.handler is not None
+        return self.handler
+
+
+def _wanted_cpu() -> float:
+    """Seconds that this thread has run, or waited for a processor: on a busy machine, too, that is all of a spin."""
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return sum(map(int, file.read().split()[:2])) / 1e9
+    except (OSError, ValueError):
+        return time.thread_time()
+
+
+def word(state: Any) -> str | None:
+    return None if state is None else str(getattr(state, "value", state))

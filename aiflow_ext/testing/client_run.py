@@ -1,0 +1,129 @@
+"""What a client does with a whole run: drive it, also in a thread, stop it, look at it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.run.operations.resume import take_up
+from aiflow_ext.run.operations.start import Run, prepare
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.run.store.store import Store
+from aiflow_ext.testing import crash
+from aiflow_ext.testing.client_attempt import ENDS, word
+from aiflow_ext.testing.client_bare import BareCalls
+from aiflow_ext.testing.places import Place
+
+
+class RunCalls(BareCalls):
+    """A whole run, as the command line drives it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._run: Run | None = None
+
+    def do_prepare_run(self, jobs: int | None = None) -> dict[str, Any]:
+        """A run that stands ready."""
+        self._run = prepare(self.project, jobs=jobs)
+        return {"run": self._run.record.run_id, "folder": self._run.record.folder}
+
+    def do_take_up(self, run: str) -> None:
+        """A run that an earlier client has left."""
+        self._run = take_up(run, project=str(self.project))
+
+    def do_drive(self) -> dict[str, Any]:
+        """Drive the run to its end; its record."""
+        assert self._run is not None
+        return self._run.driver.run().summary()
+
+    def do_drive_traced(self, at: int | list[Any] | None, files: list[str]) -> dict[str, Any]:
+        """Drive the run, and be killed at the line with the number ``at``, or at that place; None: count the lines."""
+        assert self._run is not None
+        return crash.drive(self._run, Place(*at) if isinstance(at, list) else at, files)
+
+    def do_sabotage(self, how: str) -> None:
+        """From now on submit each attempt twice, or not at all: to see whether the counting would notice."""
+        crash.sabotage(how)
+
+    def do_dropped(self) -> None:
+        """Wait until something was submitted and dropped."""
+        crash.dropped.wait()
+
+    def do_drive_aside(self) -> None:
+        """Drive the run in a thread."""
+        run = self._run
+        assert run is not None
+
+        def drive() -> None:
+            try:
+                run.driver.run()
+            except BaseException as error:
+                self._raised = error
+
+        self._thread = threading.Thread(target=drive, daemon=True)
+        self._thread.start()
+
+    def do_stands(self, run: str) -> dict[str, Any]:
+        """How far a run has come that another client drives, or drove: its record, from the store."""
+        state = state_folder(self.project)
+        return Store(state).run(run).summary()
+
+    def do_driven(self) -> dict[str, Any]:
+        """Wait for the end of the run that is driven in a thread; its record."""
+        assert self._run is not None
+        assert self._thread is not None
+        self._thread.join()
+        if self._raised is not None:
+            raise self._raised
+        return self._run.record.summary()
+
+    def do_native_id_of(self, job: str) -> str | None:
+        """The native id of the last attempt of a job of the run."""
+        assert self._run is not None
+        last = self._run.record.jobs[job].last
+        return None if last is None else last.native_id
+
+    def do_stop_one(self, job: str, grace: float) -> None:
+        """Stop one job of the run that is driven in a thread; returns at once."""
+        assert self._run is not None
+        Store(state_folder(self.project)).ask(self._run.record.run_id, "stop", job, grace)
+        self._run.driver.look_at_requests()
+
+    def do_stop_run(self, grace: float) -> dict[str, Any]:
+        """Stop the run that is driven in a thread, and wait for its end."""
+        assert self._run is not None
+        assert self._thread is not None
+        self._run.driver.stop(grace)
+        self._thread.join()
+        if self._raised is not None:
+            raise self._raised
+        return self._run.record.summary()
+
+    def do_over(self) -> str | None:
+        """What was submitted last has come to its end, in words; None: it has not, as far as can be told."""
+        if self._thread is not None:
+            if self._thread.is_alive():
+                return None
+            if self._raised is not None:
+                return f"{type(self._raised).__name__}: {self._raised}"
+            if self._run is None:  # submit_job has returned, and its job may go on
+                return None
+            ends = self._run.record.summary()["jobs"]
+            told = [f"job {job['name']!r} is {job['state']}: {job['reason']}" for job in ends]
+            folders = [job["attempts"][-1]["folder"] for job in ends if job["attempts"]]
+            texts = [_end_of(Path(folder, "stderr").read_bytes()) for folder in folders
+                     if Path(folder, "stderr").is_file()]  # fmt: skip
+            return "; ".join(told) + "".join(texts)
+        if self.handler is None:
+            return None
+        state = word(self.handler.state())
+        if state not in ENDS:
+            return None
+        return f"the handler says {state}{_end_of(self.handler.logs('stderr', 0))}"
+
+
+def _end_of(stderr: Any) -> str:
+    """The end of what a job wrote on standard error, for a message."""
+    text = stderr.decode("utf-8", "replace").strip()[-1500:] if isinstance(stderr, bytes) else ""
+    return "".join(f"\n    stderr: {line}" for line in text.splitlines())
