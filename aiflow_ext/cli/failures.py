@@ -9,6 +9,7 @@ import traceback
 
 import click
 
+from aiflow_ext.cli.escape import indented, one_line
 from aiflow_ext.cli.output import OutputLost, print
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError, ProjectError
@@ -26,7 +27,7 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
         return errors.USAGE
     except (click.Abort, KeyboardInterrupt) as error:
         words = str(error.__cause__ or error)  # click raises Abort from a KeyboardInterrupt
-        print(f"aiflow-ext: interrupted{' ' * bool(words)}{words}", file=sys.stderr)
+        print(one_line(f"aiflow-ext: interrupted{' ' * bool(words)}{words}"), file=sys.stderr)
         return errors.INTERRUPTED
     except AiflowError as error:
         show(error, as_json="--json" in argv)
@@ -41,7 +42,10 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
             return told.exit_code
         # Not a user's mistake but ours: say so, with all that a report needs.
         traceback.print_exc()
-        print(f"aiflow-ext: this is a defect of aiflow-ext: {type(error).__name__}: {error}", file=sys.stderr)
+        print(
+            f"aiflow-ext: this is a defect of aiflow-ext: {type(error).__name__}: {indented(str(error))}",
+            file=sys.stderr,
+        )
         return errors.INTERNAL
 
 
@@ -53,10 +57,10 @@ def show(error: AiflowError, *, as_json: bool = False) -> None:
     if len(error.problems) > 1:
         print(f"aiflow-ext: {len(error.problems)} problems", file=sys.stderr)
     for problem in error.problems:
-        where = f"{_shorter(problem.where)}: " if problem.where else ""
-        hint = f"\n    {problem.hint}" if problem.hint else ""
+        where = f"{one_line(_shorter(problem.where))}: " if problem.where else ""
+        hint = f"\n    {indented(problem.hint)}" if problem.hint else ""
         kind = "error: " if error.exit_code else ""  # what a command had to leave undone may be as it should be
-        print(f"{kind}{where}{problem.message}{hint}", file=sys.stderr)
+        print(f"{kind}{where}{indented(problem.message)}{hint}", file=sys.stderr)
     if os.environ.get("AIFLOW_DEBUG"):
         traceback.print_exception(error)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from aiflow_ext.cli.escape import indented, one_line
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
 from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_lines, run_table
@@ -147,7 +148,7 @@ class _Table(_Silent):
 
         print(f"run {self.record.run_id}")
         for words in inputs_shown(self.record):
-            print(words)
+            print(one_line(words))
         self.live = Live(Drawn(), console=console(), refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 
@@ -235,7 +236,7 @@ class _Interrupts:
 def _say_what_goes_on(record: RunRecord) -> None:
     going = [job for job in record.jobs.values() if job.last is not None and not job.state.ended]
     if going:
-        print(f"left running: {', '.join(job.name for job in going)}", file=sys.stderr)
+        print(one_line(f"left running: {', '.join(job.name for job in going)}"), file=sys.stderr)
     print(f"go on with it: aiflow-ext resume {record.run_id}", file=sys.stderr)
 
 
@@ -247,7 +248,8 @@ def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
         has_logs = last is not None and os.path.exists(os.path.join(last.folder, "stdout"))
         if not has_logs and job.name in told:
             continue
-        print(f"\n{job.name} {job.state}: {last.reason if last else job.reason}")
+        reason = last.reason if last else job.reason
+        print(f"\n{one_line(job.name)} {job.state}: {indented(reason or '')}")
         if last is not None and has_logs:
             for line in _tail(os.path.join(last.folder, "stderr")):
                 print(f"    {line}")
@@ -256,7 +258,8 @@ def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
         print(f"\nand {counted(len(bad) - MOST_TOLD, 'more job')}: aiflow-ext status {record.run_id}")
     files = files_of(run.plan, record)
     for found in files:
-        print(f"{found['job']} wrote {_nearer(found['path'])}{' (a folder)' if found['form'] == 'folder' else ''}")
+        kind = " (a folder)" if found["form"] == "folder" else ""
+        print(one_line(f"{found['job']} wrote {_nearer(found['path'])}{kind}"))
     took = duration(record.started_at, record.ended_at)
     print(f"run {record.run_id} {record.state} in {took}; its folder is {_nearer(record.folder)}")
 
@@ -269,7 +272,7 @@ def _tail(path: str, lines: int = 10) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return ["".join(char if char.isprintable() else "?" for char in line) for line in text.splitlines()[-lines:]]
+    return [one_line(line) for line in text.split("\n")[-lines:]]
 
 
 def _nearer(path: str) -> str:

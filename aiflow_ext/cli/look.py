@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aiflow_ext.cli.escape import TerminalLog, one_line
 from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
 from aiflow_ext.cli.show import (
     clock,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from aiflow_ext.run.operations.start import AlreadyFiredError
 
 CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
+PART = 1 << 20  # bytes of a log in one JSON object
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 _UNDRIVEN = "nobody drives it; go on with it: aiflow-ext resume "
 _VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
@@ -139,14 +142,14 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         if told.problem or (record.ended_at is not None and told.seq < told.of)
     ]
     if stdout().isatty():
-        print(f"run {record.run_id}: {said}")
+        print(one_line(f"run {record.run_id}: {said}"))
         for told, words in behind:
-            print(f"extension {told.extension}: {words}{f'; {told.problem}' if told.problem else ''}")
+            print(one_line(f"extension {told.extension}: {words}{f'; {told.problem}' if told.problem else ''}"))
         print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
     else:
-        print(f"run\t{record.run_id}\t{said}")
+        print("\t".join(map(one_line, ("run", record.run_id, said))))
         for told, words in behind:
-            print(f"extension\t{told.extension}\t{words}\t{told.problem or ''}")
+            print("\t".join(map(one_line, ("extension", told.extension, words, told.problem or ""))))
         rows = []
         for job in record.jobs.values():
             last = job.last
@@ -181,7 +184,7 @@ def show_logs(
             source.skip_to_tail(tail)
     if as_json and not follow:
         for source in found:
-            _show_json(source, list(iterate(source)))
+            _show_json(source, iterate(source))
     elif as_json:
         _several(observed, jobs, stream, found, _show_json, follow=follow, attempt=attempt)
     elif len(jobs) == 1:
@@ -196,30 +199,56 @@ def show_logs(
     return errors.OK
 
 
-def _show_json(source: LogSource, parts: list[bytes]) -> None:
-    """One object for what a source has now."""
-    text = b"".join(parts).decode("utf-8", "replace")
-    attempt = source.attempt
-    print(json.dumps({"job": attempt.job, "attempt": attempt.number, "stream": source.stream, "text": text}))
+def _show_json(source: LogSource, parts: Iterable[bytes]) -> None:
+    """One object for what a source has now; several, to be put together, for what is more than ``PART``."""
+    attempt, decode = source.attempt, codecs.getincrementaldecoder("utf-8")("replace").decode
+    held = bytearray()
+    written = False
+
+    def write(*, end: bool) -> None:
+        text = decode(bytes(held), end)
+        print(json.dumps({"job": attempt.job, "attempt": attempt.number, "stream": source.stream, "text": text}))
+        held.clear()
+
+    for part in parts:
+        held += part
+        if len(held) >= PART:
+            write(end=False)
+            written = True
+    if held or not written:
+        write(end=True)
 
 
 def _show_named(width: int, source: LogSource, lines: list[bytes]) -> None:
     """Each line with its job's name."""
-    out = stdout().buffer
+    out = stdout()
+    head = f"{one_line(source.attempt.job):{width}} | "
+    if out.isatty():
+        for line in lines:
+            for part in TerminalLog().shown(line.rstrip(b"\r\n"), end=True).split("\n"):
+                out.write(f"{head}{part}\n")
+        return
     for line in lines:
-        out.write(f"{source.attempt.job:{width}} | ".encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
+        out.buffer.write(head.encode() + line + (b"" if line.endswith(b"\n") else b"\n"))
 
 
 def _one(
     observed: Observed, job: str, stream: str, found: list[LogSource], *, follow: bool, attempt: int | None
 ) -> None:
-    """Byte by byte; followed, also into the job's next attempts."""
-    out = stdout().buffer
+    """Byte by byte, but for a terminal; followed, also into the job's next attempts."""
+    out = stdout()
+    shown: dict[int, TerminalLog] = {}  # by attempt
     while True:
         ended = _is_over(observed, [job])  # asked before the read: what was written before the end is then read
         for source in found:
+            number = source.attempt.number
             for data in iterate(source):
-                out.write(data)
+                if out.isatty():
+                    out.write(shown.setdefault(number, TerminalLog()).shown(data))
+                else:
+                    out.buffer.write(data)
+            if number in shown and (ended or not follow):
+                out.write(shown.pop(number).shown(b"", end=True))
         out.flush()
         if not follow or ended:
             return
@@ -240,14 +269,13 @@ def _several(
     attempt: int | None,
 ) -> None:
     """Line by line, of each as it comes."""
-    rests: dict[tuple[str, int], bytes] = {}
+    rests: dict[tuple[str, int], bytearray] = {}
     while True:
         over = _is_over(observed, list(jobs) or list(observed.record.jobs))
         for source in found:
             key = source.attempt.job, source.attempt.number
             ended = over or not follow or observed.record.jobs[key[0]].attempts[key[1] - 1].state.ended
-            lines, rests[key] = whole_lines(source, rests.get(key, b""), ended=ended)
-            if lines:
+            for lines in whole_lines(source, rests.setdefault(key, bytearray()), ended=ended):
                 show(source, lines)
         stdout().flush()
         if not follow or over:
@@ -338,5 +366,5 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
         for name in names:
             each = observed.record.jobs[name]
             ended_at = each.last.ended_at if each.last is not None else None
-            print(f"{clock(ended_at) if ended_at else '--:--:--'} {name} {each.state}")
+            print(one_line(f"{clock(ended_at) if ended_at else '--:--:--'} {name} {each.state}"))
     return errors.OK

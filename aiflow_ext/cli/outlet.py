@@ -7,6 +7,7 @@ import queue
 import select
 import threading
 
+from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import lose_stdout, print, stdout
 
 _AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting where it is writable at all
@@ -30,9 +31,10 @@ class Outlet:
         self._gone = False
 
     def line(self, text: str) -> None:
-        """Write a line."""
+        """Write a line, whatever is in it."""
         if self._gone:
             return
+        text = one_line(text)
         if self._stdout is None:
             print(text, flush=True)
             return

@@ -12,6 +12,7 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from aiflow_ext.cli.escape import coloured, escaped
 from aiflow_ext.model import errors
 from aiflow_ext.run.operations.descriptors import hold_standard
 
@@ -62,10 +63,19 @@ class _Descriptor(io.RawIOBase):
         return len(data)
 
 
+class _EscapingText(io.TextIOWrapper):
+    """Stderr: warnings, tracebacks, what plugins print. Colours are let through, no other command to a terminal."""
+
+    def write(self, text: str, /) -> int:
+        super().write(coloured(text))
+        return len(text)
+
+
 def _stream(number: int, before: Any, *, quiet: bool = False) -> io.TextIOWrapper:
     encoding = getattr(before, "encoding", None) or "utf-8"
     raw = io.BufferedWriter(_Descriptor(number, quiet=quiet))
-    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=quiet or os.isatty(number))
+    kind = _EscapingText if number == 2 else io.TextIOWrapper
+    return kind(raw, encoding, "backslashreplace", line_buffering=quiet or os.isatty(number))
 
 
 def guard_streams() -> None:
@@ -163,9 +173,9 @@ def stdout() -> TextIO:
 
 
 def print(*values: Any, **options: Any) -> None:
-    """``print`` to the command's stdout, unless ``file`` says otherwise."""
+    """``print`` to the command's stdout, unless ``file`` says otherwise; control characters are escaped."""
     options.setdefault("file", stdout())
-    builtins.print(*values, **options)
+    builtins.print(*(escaped(str(value)) for value in values), **options)
 
 
 def console() -> Console:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import console, print, stdout
 
 if TYPE_CHECKING:
@@ -54,13 +55,6 @@ def print_lines(made: Iterable[Text]) -> None:
         screen.print(line, soft_wrap=True)
 
 
-def one_line(text: str) -> str:
-    """What a job or a server has said, as one line that no terminal takes for a command."""
-    if text.isprintable():  # nearly always, and a table of thousands asks for each cell
-        return text
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 def print_plugins(records: Sequence[PluginRecord]) -> None:
     """The inventory: kind, name, status, distribution, version, entry point, reason."""
     rows = [
@@ -82,7 +76,8 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
     for number, request in enumerate(requests):
         if number:
             print()
-        print(f"# job {request['job']}: {kind_of(request['platform'], request['engine'], request['defaults'])}")
+        kind = kind_of(request["platform"], request["engine"], request["defaults"])
+        print(one_line(f"# job {request['job']}: {kind}"))
         for edge in request["waits_for"]:
             print(f"# after {edge['job']} is {edge['when'] or 'finished'}{' (reads its data)' if edge['data'] else ''}")
         content = request["content"]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 
 import pytest
 
@@ -22,31 +16,14 @@ FAILING = (
 
 
 @pytest.fixture
-def terminal(cli_env, tmp_path):
-    """Runs a command on a terminal so many columns wide; its exit code and what the terminal was told, uncoloured."""
-    env = {**cli_env, "TERM": "xterm", "XDG_STATE_HOME": str(tmp_path / "state")}
-    env.pop("COLUMNS", None)
+def terminal(raw_terminal):
+    """As ``raw_terminal``; what the terminal was told without what sets colours and moves the cursor."""
 
     def call(width, *args):
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
-        argv = [sys.executable, "-m", "aiflow_ext", *map(str, args)]
-        command = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True)
-        os.close(slave)
-        seen = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            seen += part
-        os.close(master)
-        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r\n", "\n")
-        return command.wait(60), text
+        code, seen = raw_terminal(width, *args)
+        return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r\n", "\n")
 
-    call.env = env
+    call.env = raw_terminal.env
     return call
 
 

@@ -98,15 +98,28 @@ def _attempts(number: int) -> str:
     return f"{number} attempt{'' if number == 1 else 's'}"
 
 
-def whole_lines(source: LogSource, rest: bytes, *, ended: bool) -> tuple[list[bytes], bytes]:
-    """New complete lines of a source, and what is left of an unfinished one; at the end that is a line too."""
-    lines: list[bytes] = []
+def whole_lines(source: LogSource, rest: bytearray, *, ended: bool) -> Iterator[list[bytes]]:
+    """New complete lines of a source, some at a time.
+
+    Args:
+        rest: the beginning of an unfinished line; kept up to date. From ``CHUNK`` bytes on it is a line of its own.
+        ended: whether nothing follows: then what is unfinished is a line, too.
+    """
     while data := source.read():
-        *whole, rest = (rest + data).split(b"\n")
-        lines += [line + b"\n" for line in whole]
+        *whole, last = data.split(b"\n")
+        lines = [line + b"\n" for line in whole]
+        if lines:
+            lines[0] = bytes(rest) + lines[0]
+            rest.clear()
+        rest += last
+        if len(rest) >= CHUNK:
+            lines.append(bytes(rest))
+            rest.clear()
+        if lines:
+            yield lines
     if ended and rest:
-        return [*lines, rest], b""
-    return lines, rest
+        yield [bytes(rest)]
+        rest.clear()
 
 
 def iterate(source: LogSource) -> Iterator[bytes]:

@@ -1,0 +1,86 @@
+"""What names, jobs, servers and exceptions say, made safe for a terminal and for logs that are read line by line.
+
+A terminal takes control characters for commands (ECMA-48: ESC and its sequences, and C1), and bidirectional controls
+(Unicode TR 36) let text look like other text. Here they become escapes such as ``\\x1b``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable
+
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\uf8ff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
+_SEQUENCE = re.compile(
+    "\x1b\\[(?:[0-9;:]*m|[0-?]*[ -/]*[@-~])"  # CSI
+    "|\x1b[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"  # OSC, DCS, SOS, PM, APC: to their end, within a line
+    "|\x1b[ -/]*[0-~]?"
+)
+_UNFINISHED = re.compile("(?:\x1b(?:\\[[0-?]*[ -/]*|[\\]PX^_][^\x07\x1b\n]*\x1b?|[ -/]*)|\r)\\Z")
+_PENDING = 4096  # characters of an unfinished sequence that are kept until more comes
+_RESET = "\x1b[0m"
+
+
+def escaped(text: str) -> str:
+    """``text`` without control characters but newline and tab; each becomes a Python escape."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line: white space that would end it or move the cursor is a space, other controls are escaped."""
+    if text.isprintable():  # nearly always, and a table of thousands asks for each cell
+        return text
+    return escaped(re.sub("[\t\n\r\v\f]+", " ", text))
+
+
+def indented(text: str) -> str:
+    """``text`` escaped; its second and further lines are indented by 4, so that none looks like a line of ours."""
+    return escaped(text.replace("\r\n", "\n")).replace("\n", "\n    ")
+
+
+def coloured(text: str) -> str:
+    """``text`` escaped, but for what sets colours."""
+    if "\x1b" not in text:
+        return escaped(text)
+    parts, at = [], 0
+    for found in _COLOUR.finditer(text):
+        parts += [escaped(text[at : found.start()]), found.group()]
+        at = found.end()
+    return "".join([*parts, escaped(text[at:])])
+
+
+class TerminalLog:
+    """A job's log for a terminal, piece by piece: colours stay, and end with their line; other sequences and controls
+    are dropped; a carriage return, which could overwrite what stands in the line, begins a new line."""
+
+    def __init__(self) -> None:
+        self._decode: Callable[..., str] = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+        self._colour = False
+
+    def shown(self, data: bytes, *, end: bool = False) -> str:
+        """What the terminal is to get for these bytes; at the ``end`` nothing is kept back."""
+        text = self._rest + self._decode(data, end)
+        self._rest = ""
+        unfinished = None if end else _UNFINISHED.search(text)
+        if unfinished is not None and len(unfinished.group()) <= _PENDING:
+            text, self._rest = text[: unfinished.start()], unfinished.group()
+        text = re.sub("\r\n?", "\n", text)
+        made, at = [], 0
+        for found in re.finditer(f"{_SEQUENCE.pattern}|\n", text):
+            made.append(_CONTROL.sub("", text[at : found.start()]))
+            at, part = found.end(), found.group()
+            if part == "\n":
+                made.append(f"{_RESET}\n" if self._colour else "\n")
+                self._colour = False
+            elif _COLOUR.fullmatch(part):
+                made.append(part)
+                self._colour = True
+        made.append(_CONTROL.sub("", text[at:]))
+        if end and self._colour:
+            made.append(_RESET)
+        return "".join(made)
