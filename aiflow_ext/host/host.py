@@ -66,6 +66,7 @@ class PluginHost:
             resolved = self._load(record, platform, engine, registered)
             if self._extensions is not None:
                 resolved.wrap(self._extensions.wrappers)
+            resolved.policy, resolved.pins = self.policy, self.pins
             self._resolved[platform, engine] = registered, resolved
             return resolved
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.host.explain import Explanation, install_hint
@@ -22,6 +22,7 @@ from aiflow_ext.model.errors import (
 from aiflow_ext.model.plugin import AbstractSecretSource
 
 if TYPE_CHECKING:
+    from aiflow_ext.host.policy import Policy
     from aiflow_ext.model.config import BaseJobConfig
     from aiflow_ext.model.job import BaseJob
 
@@ -46,7 +47,11 @@ class ResolvedPlugin:
         durable: it offers both ``lookup`` and ``attach``.
         wrapped: an extension is around it, whose code may take any time.
         remarks: sentences on what its author may not have meant, such as a hook's method without a marker.
+        policy, pins: of the host that has resolved it; no policy where none has.
     """
+
+    policy: Policy | None = None
+    pins: Mapping[str, str] = {}
 
     def __init__(self, record: PluginRecord, plugin: Any, platform: str, engine: str) -> None:
         where = describe(record)

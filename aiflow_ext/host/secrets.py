@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from aiflow_ext.model.spelling import near
 
 if TYPE_CHECKING:
     from aiflow_ext.host.host import PluginHost
+    from aiflow_ext.host.resolve import ResolvedPlugin
 
 Lookup = Callable[[str], "AbstractSecretSource | None"]  # by name, as PluginHost.secret_source
 _host: PluginHost | None = None
@@ -77,21 +78,25 @@ def resolve(env: Mapping[str, Any]) -> dict[str, str]:
 
 
 def use(host: PluginHost) -> None:
-    """From now on ``resolve`` in this process takes sources from ``host``, under its policy and pins."""
+    """From now on ``resolve`` in this process takes sources from ``host``, under its policy and pins.
+
+    Whoever is about to call a plugin for a run says so: a driver, a command that acts without one, an attempt host.
+    """
     global _host
     _host = host
 
 
-def check(reference: str, platform: str | None = None, sources: Lookup | None = None) -> AbstractSecretSource:
+def check(reference: str, taker: ResolvedPlugin | None = None, sources: Lookup | None = None) -> AbstractSecretSource:
     """The source of a reference, which is of the form that it takes. Reads no value.
 
     Args:
         reference: ``NAME:REST``.
-        platform: a platform that may give the value to the job itself; None: the client has to read it.
+        taker: the plugin whose job names it, which may have its platform give the value to the job; None: the client
+            has to read it.
         sources: where sources are looked up; None: as in ``resolve``.
 
-    Raises SecretError, also where only platforms other than ``platform`` can read it; PluginError for a source that
-    cannot be used.
+    Raises SecretError, also where neither the client nor ``taker`` can read it; PluginError for a source that cannot
+    be used.
     """
     name, _, rest = reference.partition(":")
     source = (sources or _default())(name)
@@ -104,9 +109,9 @@ def check(reference: str, platform: str | None = None, sources: Lookup | None = 
         wrong = f"cannot be checked: its source raised {named(error)}"
     if wrong:
         raise SecretError(f"secret {reference!r} {wrong}")
-    if source.platforms is not None and platform not in source.platforms:
+    if source.platforms is not None and (refused := _not_taken(name, source.platforms, taker)):
         raise SecretError(
-            f"secret {reference!r} is read by platform {' or '.join(source.platforms)} alone, and not on this machine",
+            f"secret {reference!r} {refused}",
             hint="name one that is read on this machine, such as env:NAME or file:PATH",
         )
     return source
@@ -127,6 +132,20 @@ def read(reference: str, sources: Lookup | None = None) -> str:
     if not isinstance(value, str):
         raise SecretError(f"secret {reference!r}: its source gives {type(value).__name__}, and not text")
     return value
+
+
+def _not_taken(name: str, platforms: Collection[str], taker: ResolvedPlugin | None) -> str | None:
+    """Why the jobs of a plugin cannot have what only these platforms read, as the end of a sentence about it; None:
+    they can."""
+    if taker is None or taker.platform not in platforms:
+        return f"is read by platform {' or '.join(platforms)} alone, and not on this machine"
+    whose = f"the job plugin {taker.platform}.{taker.engine} of {taker.record.distribution}"
+    alone = f"is read by platform {taker.platform} alone, and {whose}"
+    if not taker.durable:  # what an attempt host runs gets the values from the client, whatever its platform can do
+        return f"{alone}, which offers no lookup and attach, runs its jobs from this machine"
+    if name in getattr(taker.plugin, "secret_sources", ()):
+        return None
+    return f"{alone} does not hand on secrets of source {name!r}"
 
 
 def _default() -> Lookup:

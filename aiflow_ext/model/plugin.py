@@ -62,8 +62,9 @@ class AbstractSecretSource(ABC):
 
     Attributes:
         platforms: names of the platforms that give the value to their jobs themselves, so that it never comes to the
-            client's machine: only their jobs may name this source, and ``read`` is not called. None, the default: the
-            client reads it, for jobs of every platform.
+            client's machine. ``read`` is not called, and only jobs whose plugin hands the reference on may name this
+            source (``AbstractJobPlugin.secret_sources``). None, the default: the client reads it, for jobs of every
+            platform.
     """
 
     platforms: ClassVar[Collection[str] | None] = None
@@ -113,6 +114,10 @@ class AbstractJobSubmitter(ABC):
 
 class AbstractJobPlugin(AbstractJobGenerator, AbstractJobSubmitter):
     """Runs the jobs of one engine on one platform: nine methods, of which the last four return types."""
+
+    secret_sources: ClassVar[Collection[str]] = ()
+    """Names of the secret sources that the client cannot read and whose references ``submit_job`` hands on, so that the
+    platform gives the values to the job. A job that names another such source is refused before the run."""
 
     @abstractmethod
     def job_type(self) -> type[BaseJob]:

@@ -12,6 +12,8 @@ from dist_info import install
 
 from aiflow_ext.model.errors import SecretError
 from aiflow_ext.run.operations.schedule import Schedule
+from tests.run.test_interrupts import start
+from tests.run.test_observe import gate_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup" / "aiflow_ext_nohup.py"
 VALUE = "tops3cret-value-that-nobody-prints"
@@ -46,6 +48,98 @@ class Moon(AbstractSecretSource):
 
     def read(self, rest):
         raise AssertionError("asked on the client's machine")
+
+
+class Here(Moon):
+    platforms = ("local", "nohup", "handing")
+"""
+# Each of the four hooks that are called without a driver needs the secret.
+NEEDY = """
+import os
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import secrets
+from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+
+class Handing(af.AbstractPlatform):
+    @staticmethod
+    def platform():
+        return "handing"
+
+
+class HandsOn(LocalCmdLineJobPlugin):
+    secret_sources = ("here",)
+
+    def platform(self):
+        return Handing
+
+    def submit_job(self, job):
+        job.job_config.env = {}
+        return super().submit_job(job)
+
+
+class Needing(af.AbstractPlatform):
+    @staticmethod
+    def platform():
+        return "needing"
+
+
+class Plugin(LocalCmdLineJobPlugin):
+    def platform(self):
+        return Needing
+
+    def note(self, hook, job):
+        with open(os.environ["SEEN"], "a") as file:
+            print(hook, *secrets.resolve(job.job_config.env).values(), file=file)
+
+    @af.hookimpl
+    def attach(self, job):
+        self.note("attach", job)
+        return super().attach(job)
+
+    def cleanup_job(self, job):
+        self.note("cleanup_job", job)
+        super().cleanup_job(job)
+
+    @af.hookimpl
+    def cleanup_run(self, run_id, jobs):
+        for job in jobs:
+            self.note("cleanup_run", job)
+
+
+class Hosted(af.AbstractJobPlugin):
+    def generate(self, sub_graph, project_desc):
+        return af.BaseJob(af.JobContext(), sub_graph.config)
+
+    def generate_job_resource(self, job):
+        pass
+
+    def submit_job(self, job):
+        print(*secrets.resolve(job.job_config.env).values())
+
+    def stop_job(self, job):
+        pass
+
+    def cleanup_job(self, job):
+        pass
+
+    def job_type(self):
+        return af.BaseJob
+
+    def job_config_type(self):
+        return af.BaseJobConfig
+
+    def platform(self):
+        return Needing
+
+    def engine(self):
+        return Hosting
+
+
+class Hosting(af.AbstractEngine):
+    @staticmethod
+    def engine():
+        return "hosted"
 """
 
 
@@ -53,7 +147,7 @@ class Moon(AbstractSecretSource):
 def vault(tmp_path, cli_env):
     """The environment of commands in which a stranger's sources are installed; the value is at vault:team/token."""
     site = tmp_path / "site"
-    found = {"vault": "Vault", "moon": "Moon", "nothing": "Path", "nohow": "Gone"}
+    found = {"vault": "Vault", "moon": "Moon", "here": "Here", "nothing": "Path", "nohow": "Gone"}
     advertised = {
         "secret_sources": {name: f"stranger_vault:{attribute}" for name, attribute in found.items()},
         "job_plugins": {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"},
@@ -177,13 +271,78 @@ def test_every_secret_that_no_source_can_read_is_told_before_anything_runs(proje
     assert not (project.root / ".aiflow").exists()
 
 
-def test_a_plugin_of_nine_methods_is_refused_what_only_a_platform_can_read(project, cli, vault):
-    config = CONFIG.replace("env:THE_TOKEN", "moon:token").replace("platform: local", "platform: nohup")
+NINE_ALONE = "nohup.cmd_line of stranger-vault, which offers no lookup and attach, runs its jobs from this machine"
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [
+        ("local", "local.cmd_line of aiflow-ext-local does not hand on secrets of source 'here'"),
+        ("nohup", NINE_ALONE),
+    ],
+)
+def test_what_only_a_platform_can_read_is_refused_to_its_plugins_that_do_not_hand_it_on(
+    project, cli, vault, platform, words
+):
+    config = CONFIG.replace("env:THE_TOKEN", "here:token").replace("platform: local", f"platform: {platform}")
     project.jobs('with af.job("job"): af.cmd("true")', config)
     done = cli("run", project.root, env=vault)
     assert done.returncode == 3
-    assert "secret 'moon:token' is read by platform moon alone" in done.stderr
+    told = "workflow.yaml:2: job 'job': variable TOKEN: secret 'here:token' is read by platform"
+    assert (
+        f"{told} {platform} alone, and the job plugin {words}\n    name one that is read on this machine" in done.stderr
+    )
     assert not (project.root / ".aiflow").exists()
+
+
+def test_a_plugin_that_hands_a_source_on_may_have_it(project, run_json, needy):
+    config = CONFIG.replace("env:THE_TOKEN", "here:token").replace("platform: local", "platform: handing")
+    project.jobs('with af.job("job"): af.cmd("true")', config)
+    assert run_json(project, env=needy)["exit"] == 0
+
+
+@pytest.fixture
+def needy(vault, stranger, tmp_path, cli_env):
+    """The environment as ``vault``'s, with the platform ``needing`` and with another distribution that has a source of
+    that name."""
+    stranger(
+        "needing", NEEDY, {"needing.cmd_line": "Plugin", "needing.hosted": "Hosted", "handing.cmd_line": "HandsOn"}
+    )
+    install(tmp_path / "site", "rival", {"secret_sources": {"vault": "rival:Gone"}}, {"rival.py": ""})
+    return cli_env
+
+
+PINS = "plugins: {pins: {vault: stranger-vault}}\n"
+
+
+def test_a_projects_pin_settles_who_reads_secrets_where_nobody_drives_the_run(project, cli, needy, tmp_path):
+    project.jobs(
+        'with af.job("job"): af.cmd("cd $AIFLOW_CHECKPOINT_DIR; mkfifo gate; read x < gate")',
+        CONFIG.replace("env:THE_TOKEN", "vault:team/token").replace("platform: local", "platform: needing"),
+    ).write(project_yaml=PINS)
+    run = start(project, needy, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    gate_of(project, "job")
+    run.kill()
+    run.wait()
+    for command, hooks in (
+        (["status", "latest"], ["attach"]),
+        (["stop", "latest", "--grace", "0"], ["attach", "attach", "cleanup_job", "cleanup_run"]),
+        (["gc", "--keep", "0"], ["cleanup_run"]),
+    ):
+        (tmp_path / "seen").write_text("")
+        done = cli(*command, "--project", project.root, env=needy)
+        assert done.returncode == 0, done.stderr
+        assert sorted((tmp_path / "seen").read_text().splitlines()) == [f"{hook} {VALUE}" for hook in hooks]
+
+
+def test_a_projects_pin_settles_who_reads_secrets_in_an_attempt_host(project, run_json, needy):
+    config = CONFIG.replace("env:THE_TOKEN", "vault:team/token")
+    project.jobs(
+        'with af.job("job"): af.node("anything")',
+        config.replace("platform: local, engine: cmd_line", "platform: needing, engine: hosted"),
+    ).write(project_yaml=PINS)
+    assert run_json(project, env=needy)["exit"] == 0
+    assert project.log("job").decode().strip() == VALUE
 
 
 def test_a_reference_whose_source_is_unknown_is_not_shown(project, cli):

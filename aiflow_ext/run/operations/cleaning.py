@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.run.planning.attempt_job import job_again
 from aiflow_ext.run.planning.job_views import jobs_by_plugin
@@ -26,6 +27,7 @@ def clean_up(plan: Plan, record: RunRecord, store: Store) -> None:
 def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
     """Clean up after each attempt that nobody has cleaned up after, and note it. Raises UnreachableError."""
     ledger = Ledger(record, store)
+    secrets.use(plan.host)
     try:
         for name, job in record.jobs.items():
             left = [each for each in job.attempts if each.native_id is not None and each.state.ended]
@@ -44,6 +46,7 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
 
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
     """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises."""
+    secrets.use(plan.host)
     offering = {name for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
     for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
         adapter_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)

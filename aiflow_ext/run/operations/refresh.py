@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from aiflow_ext.host import secrets
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import AiflowError, StateError, named
@@ -75,6 +76,7 @@ def attached(
 def generated(plan: StoredPlan, record: RunRecord, attempt: AttemptRecord) -> tuple[PluginAdapter, BaseJob]:
     """An attempt's adapter, and its job generated again. Raises what the plugin raises."""
     held = plan.holding([attempt.job])
+    secrets.use(held.host)
     return adapter_for(held.jobs[attempt.job], held.desc), job_again(held, record, attempt)
 
 

@@ -445,13 +445,11 @@ def read_secrets(job: PlannedJob, sources: SecretLookup, values: Callable[[str],
     """
     problems = []
     failed: type[AiflowError] | None = None
-    # What an attempt host runs gets the values from the client, whatever its platform can do.
-    platform = job.resolved.platform if job.resolved.durable else None
     for name, value in job.config.env.items():
         if is_secret(value):
             reference = str(value["secret"])
             try:
-                if check(reference, platform, sources).platforms is None:
+                if check(reference, job.resolved, sources).platforms is None:
                     values(reference)
             except AiflowError as error:
                 failed = failed or type(error)

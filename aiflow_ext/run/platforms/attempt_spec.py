@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aiflow_ext.host import secrets
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.loading import describe
@@ -52,6 +53,8 @@ def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) 
         "wrappers": sorted({each.plugin_name for name in NINE for each in getattr(resolved.hook, name).get_hookimpls()
                             if each.wrapper or each.hookwrapper}),
     }  # fmt: skip
+    if (policy := resolved.policy) is not None:  # what the attempt reads secrets by
+        packed["secrets"] = {"allow": policy.allow, "deny": policy.deny, "pins": dict(resolved.pins)}
     home = None
     if resolved.record.distribution == IN_PROCESS:
         packed["plugin"], home = _packed_plugin(resolved)
@@ -89,6 +92,8 @@ class AttemptSpec:
             from aiflow_ext.host.registry import register_job_plugin
 
             register_job_plugin(_opened(self._spec["plugin"]))
+        if (kept := self._spec.get("secrets")) is not None:
+            secrets.use(PluginHost(Policy(kept["allow"], kept["deny"]), kept["pins"]))
         host = PluginHost(Policy(), self._spec["pins"])
         resolved = host.resolve(self._spec["platform"], self._spec["engine"])
         if self._spec["wrappers"]:

@@ -30,6 +30,8 @@ class KubernetesJob(af.AbstractJob):
 class KubernetesJobPlugin(af.AbstractJobPlugin):
     """Jobs as ``batch/v1`` Jobs: made suspended, then resumed, so that it is known which of them have started."""
 
+    secret_sources = ("kubernetes",)
+
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
         config = sub_graph.config
         assert isinstance(config, KubernetesJobConfig)
