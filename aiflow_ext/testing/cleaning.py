@@ -28,7 +28,7 @@ class Cleaning(Stopping):
         before, elsewhere = self.trial.files(), remains.entries()
         record = self.trial.run()
         self.nothing_left(f"the job is {record['jobs']['job']['state']} and cleaned up")
-        self._no_file_left("the job has ended and been cleaned up", before, elsewhere)
+        self.no_file_left("the job has ended and been cleaned up", before, elsewhere)
         folder = Path(self.attempt_of(record)["folder"])
         gone = [name for name in ("stdout", "stderr") if not (folder / name).exists()]
         if gone and not self.zygote.facts["durable"]:  # a durable plugin's are looked at in test_logs_stay
@@ -45,10 +45,10 @@ class Cleaning(Stopping):
         before, elsewhere = self.trial.files(), remains.entries()
         self.trial.run()
         self.nothing_left("the job has failed and been cleaned up")
-        self._no_file_left("the job has failed and been cleaned up", before, elsewhere)
+        self.no_file_left("the job has failed and been cleaned up", before, elsewhere)
         self.trial.marks.clear()
         self.stopped_run(self.jobs.sleeps(LONG), 1.0)
-        self._no_file_left("the job was stopped and cleaned up", before, elsewhere)
+        self.no_file_left("the job was stopped and cleaned up", before, elsewhere)
 
     @base
     def test_no_attempt_leaves_more(self) -> None:
@@ -96,7 +96,7 @@ class Cleaning(Stopping):
             time.sleep(0.1)
         return False
 
-    def _no_file_left(self, when: str, before: set[str], elsewhere: set[str]) -> None:
+    def no_file_left(self, when: str, before: set[str], elsewhere: set[str]) -> None:
         named = [*self.trial.runs, str(self.trial.root)]
         new = sorted(self.trial.files() - before) or remains.named(
             remains.entries() - elsewhere, named, self.trial.root

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import aiflow_ext as af
+from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate, make_plan
-from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
+from aiflow_ext.run.platforms.plugin_adapter import DirectAdapter, PluginAdapter, adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
 
@@ -55,6 +58,19 @@ class AttemptCalls:
         """Put the allocated id into the job, as the driver does once it is on record."""
         self.context.native_id = native_id
 
+    def do_pack(self) -> bytes:
+        """The job as it is now, for ``take_job`` in another process."""
+        import cloudpickle
+
+        packed: bytes = cloudpickle.dumps(self.job)
+        return packed
+
+    def do_take_job(self, platform: str, engine: str, packed: str) -> None:
+        """Take a durable plugin's job from another process: in this one the plugin generates nothing."""
+        self.adapter = DirectAdapter(PluginHost().resolve(platform, engine))
+        self.job = pickle.loads(base64.b64decode(packed))
+        self.context = self.job.job_context or af.JobContext()
+
     def do_generate_job_resource(self) -> None:
         self.adapter.prepare(self.job)
 
@@ -83,6 +99,10 @@ class AttemptCalls:
     def do_cleanup_run(self, run: str) -> None:
         context = self.plan.context(self.planned.name, run, state_folder(self.plan.desc.root) / "runs" / run)
         self.adapter.cleanup_run(run, [generate(self.plan, self.planned, context)])
+
+    def do_cleanup_run_of_job(self, run: str) -> None:
+        """The same with the job that this process has."""
+        self.adapter.cleanup_run(run, [self.job])
 
     def do_check_platform(self) -> list[str]:
         return [f"{type(problem).__name__}: {problem}" for problem in self.adapter.check([self.job])]

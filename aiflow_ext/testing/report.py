@@ -8,6 +8,7 @@ PROPERTY = "aiflow_ext.conformance"
 LEVELS = ("base", "durable", "cluster")
 NOT_OFFERED = "not offered"
 LEFT_OUT = "left out"
+NOT_TESTED = "not tested"  # by what an author may add for the kit: it takes nothing from the level
 
 
 class Tested:
@@ -58,7 +59,7 @@ class Tested:
         found = [f"{self.facts['plugin']} ({home}; {name}): level {self.level()}"]
         if self.facts.get("file"):
             found.append(f"    tested: {self.facts['file']}")
-        for words in (NOT_OFFERED, LEFT_OUT):
+        for words in (NOT_OFFERED, LEFT_OUT, NOT_TESTED):
             tests = [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == words]
             if words == NOT_OFFERED and self.facts.get("missing"):
                 found.append(f"    not offered: {', '.join(self.facts['missing'])} ({len(tests)} tests)")
@@ -89,8 +90,10 @@ class Report:
 
 
 def word(report: Any) -> str | None:
-    """``not offered`` or ``left out`` for a skip of ours."""
+    """``not offered``, ``left out`` or ``not tested`` for a skip of ours."""
     if report.outcome != "skipped" or not isinstance(report.longrepr, (tuple, list)):
         return None
     reason = str(report.longrepr[2])
-    return next((words for words in (NOT_OFFERED, LEFT_OUT) if reason.startswith(f"Skipped: {words}")), None)
+    return next(
+        (words for words in (NOT_OFFERED, LEFT_OUT, NOT_TESTED) if reason.startswith(f"Skipped: {words}")), None
+    )

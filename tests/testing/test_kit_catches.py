@@ -32,6 +32,7 @@ LOST = "test_what_is_lost_is_not_finished"
 WHO = "test_a_job_sees_who_it_is"
 WAITS = "test_a_job_that_waits_can_be_stopped"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
+MEMORY = "test_hooks_need_no_earlier_call"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
 # Module, class, the test that must fail, and words that its author must read.
@@ -148,6 +149,13 @@ WRONG = [
     ("wrong_durable", "KeepsFilesOpen", "test_no_attempt_leaves_more", "has open files or sockets left of each"),
     ("wrong_durable", "KeepsThreads", "test_no_attempt_leaves_more", "has threads left of each"),
     ("wrong_durable", "AttachStarts", "test_asking_starts_nothing", "it has begun"),
+    (
+        "wrong_durable",
+        "RemembersItsJobs",
+        MEMORY,
+        "in a process in which the plugin has generated nothing, raises",
+    ),
+    ("wrong_durable", "StopsWhatItGenerated", MEMORY, "the handler of attach says RUNNING afterwards"),
     ("wrong_handlers", "MergesStreams", LOGS, "they part at byte"),
     ("wrong_handlers", "TakesATimeoutForAnEnd", FOLLOWED, "wait(0.2) returns FAILED"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),

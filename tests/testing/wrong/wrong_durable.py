@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 from wrong_base import kebab, platform_named
@@ -379,6 +380,39 @@ class KeepsThreads(RightDurable):
     def submit_job(self, job):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
         return super().submit_job(job)
+
+
+class RemembersItsJobs(RightDurable):
+    """What generate has made is what it looks at later."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = {}
+
+    def generate(self, sub_graph, project_desc):
+        job = self.made[sub_graph.name] = super().generate(sub_graph, project_desc)
+        return job
+
+    @af.hookimpl
+    def lookup(self, job):
+        return super().lookup(self.made[job.job_context.job_name] and job)
+
+
+class StopsWhatItGenerated(RightDurable):
+    """Of a job that this process has not made it knows nothing, and takes it for ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = weakref.WeakSet()
+
+    def generate(self, sub_graph, project_desc):
+        job = super().generate(sub_graph, project_desc)
+        self.made.add(job)
+        return job
+
+    def stop_job(self, job):
+        if job in self.made:
+            super().stop_job(job)
 
 
 class AttachStarts(RightDurable):
