@@ -20,6 +20,7 @@ from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_li
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
+from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.outputs import files_of
 from aiflow_ext.run.operations.start import Run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
@@ -267,9 +268,7 @@ def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
 def _tail(path: str, lines: int = 10) -> list[str]:
     """The last lines of a log, whatever bytes it holds."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 8192))
-            text = file.read().decode("utf-8", "replace")
+        text = read_regular(path, 8192, max(0, os.path.getsize(path) - 8192)).decode("utf-8", "replace")
     except OSError:
         return []
     return [one_line(line) for line in text.split("\n")[-lines:]]

@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import pickle
+import shutil
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
 from aiflow_ext.engines import folders, moved
 from aiflow_ext.engines.held_files import bring, opened, paths_in
+from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.own_imports import without_project
+from aiflow_ext.regular_file import open_regular, read_regular
+
+_IN_MEMORY = ("str", "bytes", "bytearray", "pickle")
 
 
 class ArtifactError(Exception):
     """An artifact is missing, damaged or cannot be opened here; the message is for the job's log."""
 
 
-def save(url: str, value: Any) -> dict[str, Any]:
-    """Store ``value`` at ``url`` and return its record: file, form, size, sha256, and versions for a pickle.
+def save(url: str, value: Any) -> ArtifactRecord:
+    """Store ``value`` at ``url`` and return its record.
 
     A Path is stored as the file it is (a folder as a tar), str as UTF-8, bytes raw, anything else as ``.pkl``, with
     the files that it holds beside it. The record is written last: an artifact without it is not there. Raises
@@ -37,7 +42,7 @@ def save(url: str, value: Any) -> dict[str, Any]:
     """
     try:
         record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
-        _write(f"{url}.json", json.dumps(record).encode())
+        _write(f"{url}.json", record.to_bytes())
     except ArtifactError:
         raise
     except Exception as error:  # a remote file system raises what it likes
@@ -45,28 +50,29 @@ def save(url: str, value: Any) -> dict[str, Any]:
     return record
 
 
-def _save_path(url: str, path: Path) -> dict[str, Any]:
+def _save_path(url: str, path: Path) -> ArtifactRecord:
     if path.is_dir():
         name = os.path.basename(os.path.abspath(path)) or "folder"
         with tempfile.TemporaryDirectory() as folder:
             packed = Path(folder, "folder.tar")
             folders.pack(path, packed, name)
             with open(packed, "rb") as file:
-                return {"form": "folder", "name": name, **_store(url, f"{name}.tar", file)}
+                return ArtifactRecord("folder", *_store(url, f"{name}.tar", file), name=name)
     try:
         with open(path, "rb") as file:
-            return {"form": "path", **_store(url, path.name, file)}
+            return ArtifactRecord("path", *_store(url, path.name, file))
     except FileNotFoundError as error:
         if path.exists():
             raise
         raise ArtifactError(f"{path} was returned as a file but is not there") from error
 
 
-def _save_value(url: str, value: Any) -> dict[str, Any]:
+def _save_value(url: str, value: Any) -> ArtifactRecord:
     if type(value) is str:
-        return {"form": "str", **_store(url, "value.txt", io.BytesIO(value.encode("utf-8", "surrogatepass")))}
+        data = value.encode("utf-8", "surrogatepass")
+        return ArtifactRecord("str", *_store(url, "value.txt", io.BytesIO(data)))
     if type(value) in (bytes, bytearray):
-        return {"form": type(value).__name__, **_store(url, "value.bin", io.BytesIO(value))}
+        return ArtifactRecord(type(value).__name__, *_store(url, "value.bin", io.BytesIO(value)))
     with without_project():
         import cloudpickle
 
@@ -89,9 +95,9 @@ def _save_value(url: str, value: Any) -> dict[str, Any]:
         ) from error
     for path, number in numbers.items():
         save(f"{url}/files/{number}", Path(path))
-    versions = {"python": python_version(), "cloudpickle": cloudpickle.__version__}
-    files = {"files": len(numbers)} if numbers else {}
-    return {"form": "pickle", **versions, **files, **_store(url, "value.pkl", io.BytesIO(data))}
+    stored = _store(url, "value.pkl", io.BytesIO(data))
+    return ArtifactRecord("pickle", *stored, python=python_version(), cloudpickle=cloudpickle.__version__,
+                          files=len(numbers))  # fmt: skip
 
 
 def _is_own(module: ModuleType) -> bool:
@@ -100,30 +106,82 @@ def _is_own(module: ModuleType) -> bool:
     return bool(project and file) and str(file).startswith(f"{project}{os.sep}")
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """An artifact that was checked against its record.
+
+    Args:
+        url: the artifact's.
+        path: its file, where it is or as a copy.
+        data: the bytes that were checked, of a form that is opened in memory; None for a file or a folder.
+    """
+
+    url: str
+    record: ArtifactRecord
+    path: Path
+    data: bytes | None
+
+
 def load(url: str, folder: Path) -> Any:
     """The value stored at ``url``. Files and folders come as Paths: where they are, or fetched into ``folder``."""
-    return value_of(url, *fetch(url, folder), folder)
+    return value_of(fetch(url, folder), folder)
 
 
-def value_of(url: str, path: Path, record: dict[str, Any], folder: Path) -> Any:
+def value_of(fetched: Fetched, folder: Path) -> Any:
     """The value of what :func:`fetch` has brought. Raises ArtifactError where it cannot be opened here."""
-    form = record.get("form")
-    if form == "path":
-        return path
-    if form == "folder":
-        home = Path(tempfile.mkdtemp(prefix="input-", dir=folder))
-        folders.unpack(path, home)
-        return home / record["name"]
-    data = path.read_bytes()
-    if form == "str":
+    url, record, data = fetched.url, fetched.record, fetched.data
+    if record.form == "path":
+        return fetched.path
+    if record.form == "folder":
+        return _unpacked(fetched, folder)
+    if data is None:
+        raise ArtifactError(f"the artifact {url} has the form {record.form!r}, which this version does not know")
+    if record.form == "str":
         return data.decode("utf-8", "surrogatepass")
-    if form in ("bytes", "bytearray"):
-        return data if form == "bytes" else bytearray(data)
-    if form != "pickle":
-        raise ArtifactError(f"the artifact {url} has the form {form!r}, which this version does not know")
-    check_versions(url, data, str(record.get("python")), str(record.get("cloudpickle")))
-    bring([load(f"{url}/files/{number}", folder) for number in range(int(record.get("files", 0)))])
+    if record.form in ("bytes", "bytearray"):
+        return data if record.form == "bytes" else bytearray(data)
+    check_versions(url, data, record.python, record.cloudpickle)
+    bring([load(f"{url}/files/{number}", folder) for number in range(record.files)])
     return open_pickle(data, url)
+
+
+def _unpacked(fetched: Fetched, folder: Path) -> Path:
+    """The folder that was packed; what is unpacked is checked, and not only what had been checked before."""
+    home = Path(tempfile.mkdtemp(prefix="input-", dir=folder))
+    try:
+        with open(fetched.path, "rb") as file:
+            source = _Hashing(file)
+            folders.unpack(source, home)  # type: ignore[arg-type]
+            while source.read(1 << 20):
+                pass
+    except ValueError as error:
+        shutil.rmtree(home, ignore_errors=True)
+        raise ArtifactError(f"the folder {fetched.url} cannot be unpacked: {error}") from error
+    if not source.is_of(fetched.record):
+        shutil.rmtree(home, ignore_errors=True)
+        raise _differs(fetched.url)
+    return home / fetched.record.name
+
+
+class _Hashing:
+    """A file that is read once, and the sha256 of what was read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._digest, self._size = file, hashlib.sha256(), 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        self._size += len(data)
+        return data
+
+    def is_of(self, record: ArtifactRecord) -> bool:
+        """Whether it is what the record tells."""
+        return (self._digest.hexdigest(), self._size) == (record.sha256, record.size)
+
+
+def _differs(what: str) -> ArtifactError:
+    return ArtifactError(f"the artifact {what} is not what its producer recorded (sha256 or size differ)")
 
 
 def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> None:
@@ -147,37 +205,44 @@ def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> Non
         )
 
 
-def fetch(url: str, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The artifact's file (where it is, or copied into ``folder``), checked against its record; and the record."""
+def fetch(url: str, folder: Path) -> Fetched:
+    """The artifact, checked against its record; its file is where it is, or copied into ``folder``."""
     try:
-        record = json.loads(_read(f"{url}.json"))
-        source, told = f"{url}/{record['file']}", (record["sha256"], record["size"])
+        record = ArtifactRecord.from_bytes(_read_record(f"{url}.json"))
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
     except ArtifactError:
         raise
     except Exception as error:
         raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
-    digest, size = hashlib.sha256(), 0
+    source = f"{url}/{record.file}"
+    kept = bytearray() if record.form in _IN_MEMORY else None
     try:
         local = _local(source)
         if local is None:
-            local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record["file"])
+            local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record.file)
             fs, path = _remote(source)
+            if (size := fs.size(path)) is not None and size != record.size:
+                raise _differs(source)
             fs.get_file(path, str(local))
-        with open(local, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-                size += len(chunk)
+        with open_regular(local) as file:
+            whole = _Hashing(file)
+            left = record.size + 1  # a byte more tells that it is longer
+            while left > 0 and (chunk := whole.read(min(1 << 20, left))):
+                left -= len(chunk)
+                if kept is not None:
+                    kept += chunk
+    except ArtifactError:
+        raise
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
     except Exception as error:
         raise ArtifactError(f"the artifact {source} cannot be read: {_told(error)}") from error
-    if (digest.hexdigest(), size) != told:
-        raise ArtifactError(f"the artifact {source} is not what its producer recorded (sha256 or size differ)")
-    return local, record
+    if not whole.is_of(record):
+        raise _differs(source)
+    return Fetched(url, record, local, None if kept is None else bytes(kept))
 
 
 def _told(error: Exception) -> str:
@@ -194,14 +259,15 @@ def open_pickle(data: bytes, what: str) -> Any:
         raise ArtifactError(f"{what} cannot be opened here: {type(error).__name__}: {error}") from error
 
 
-def _store(url: str, name: str, source: IO[bytes]) -> dict[str, Any]:
+def _store(url: str, name: str, source: IO[bytes]) -> tuple[str, int, str]:
+    """Returns the file's name, size and sha256."""
     digest, size = hashlib.sha256(), 0
     with _sink(f"{url}/{name}", mode=0o444) as sink:  # what is complete does not change
         while chunk := source.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)
             sink.write(chunk)
-    return {"file": name, "size": size, "sha256": digest.hexdigest()}
+    return name, size, digest.hexdigest()
 
 
 def _write(url: str, data: bytes) -> None:
@@ -231,12 +297,14 @@ def _sink(url: str, mode: int | None = None) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def _read(url: str) -> bytes:
+def _read_record(url: str) -> bytes:
+    """A byte more than a record may have at most."""
     local = _local(url)
     if local is not None:
-        return local.read_bytes()
+        return read_regular(local, LONGEST + 1)
     fs, path = _remote(url)
-    return bytes(fs.cat_file(path))
+    with fs.open(path, "rb") as file:
+        return bytes(file.read(LONGEST + 1))
 
 
 def hold(url: str) -> None:

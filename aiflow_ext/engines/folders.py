@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path
+from typing import IO
 
 
 def pack(folder: Path, packed: Path, name: str) -> None:
@@ -35,10 +36,36 @@ def pack(folder: Path, packed: Path, name: str) -> None:
                 tar.add(path, inside)
 
 
-def unpack(packed: Path, home: Path) -> None:
-    """Unpack what :func:`pack` wrote below ``home``."""
-    with tarfile.open(packed) as tar:
-        if hasattr(tarfile, "data_filter"):
-            tar.extractall(home, filter="data")
-        else:
-            tar.extractall(home)
+def unpack(packed: IO[bytes], home: Path) -> None:
+    """Unpack what :func:`pack` wrote, member by member as it is read, below ``home``.
+
+    Raises ValueError, in words, for what it does not write: members and links that lead out of ``home``, devices,
+    pipes, sparse files (which would be larger than the tar).
+    """
+    root = os.path.realpath(home)
+    try:
+        with tarfile.open(fileobj=packed, mode="r|") as tar:
+            for member in tar:
+                if not (member.isdir() or member.issym() or member.isreg()) or member.issparse():
+                    raise ValueError(f"its member {member.name!r} is no folder, link or whole file")
+                where = os.path.realpath(os.path.join(root, member.name))
+                inside = where.startswith(root + os.sep)
+                if inside and member.issym():
+                    # Its own place, whatever link may stand there; and where it leads to.
+                    parent = os.path.realpath(os.path.dirname(os.path.join(root, member.name)))
+                    target = os.path.realpath(os.path.join(parent, member.linkname))
+                    inside = (parent + os.sep).startswith(root + os.sep) and target.startswith(root + os.sep)
+                if not inside or os.path.isabs(member.name) or os.path.isabs(member.linkname):
+                    raise ValueError(f"its member {member.name!r} leads out of it")
+                _extract(tar, member, root)
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> None:
+    member.mode &= 0o755
+    member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+    if hasattr(tarfile, "data_filter"):
+        tar.extract(member, root, filter="data")
+    else:
+        tar.extract(member, root)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiflow_ext.regular_file import read_regular
+
 STREAMS = ("stdout", "stderr")
 PIECE = 1 << 20  # bytes that one call gives at most
 
@@ -23,11 +25,11 @@ def read_log_file(folder: str | Path, stream: str, offset: int) -> bytes | None:
         folder: the attempt's folder, ``job.job_context.work_folder``.
         stream: ``stdout`` or ``stderr``; ValueError for any other.
         offset: in bytes; beyond the end there is ``b""``.
+
+    Raises OSError for what is no regular file; a FIFO is not waited for.
     """
     check_stream(stream)
     try:
-        with open(Path(folder, stream), "rb") as file:
-            file.seek(offset)
-            return file.read(PIECE)
+        return read_regular(Path(folder, stream), PIECE, offset)
     except FileNotFoundError:
         return None

@@ -71,7 +71,7 @@ class _Job:
         self.payload = payload
         self._work = os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd()
         self.values: dict[tuple[str, str | None], Any] = {}
-        self.files: dict[str, tuple[Path, dict[str, Any]]] = {}
+        self.files: dict[str, artifacts.Fetched] = {}
         self.loaded: dict[str, Any] = {}
         moved.hold(self._work)
         for step in payload["steps"]:
@@ -159,18 +159,18 @@ class _Job:
             return self.values[source["node"], source["output"]]
         url = source["url"]
         if url not in self.loaded:
-            self.loaded[url] = artifacts.value_of(url, *self.fetched(url), self.work)
+            self.loaded[url] = artifacts.value_of(self.fetched(url), self.work)
         return self.loaded[url]
 
     def file(self, source: dict[str, Any]) -> Path:
         """The file of an input, in its stored form; a folder as it was."""
         if "node" in source:
             return Path(self.values[source["node"], source["output"]])
-        path, record = self.fetched(source["url"])
-        return Path(self.value(source)) if record.get("form") == "folder" else path
+        fetched = self.fetched(source["url"])
+        return Path(self.value(source)) if fetched.record.form == "folder" else fetched.path
 
-    def fetched(self, url: str) -> tuple[Path, dict[str, Any]]:
-        """The file and record of an artifact; brought and checked once a job."""
+    def fetched(self, url: str) -> artifacts.Fetched:
+        """An artifact; brought and checked once a job."""
         if url not in self.files:
             self.files[url] = artifacts.fetch(url, self.work)
         return self.files[url]

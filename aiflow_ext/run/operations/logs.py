@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiflow_ext.model.errors import ConfigError, UnreachableError
+from aiflow_ext.model.errors import ConfigError, PlatformError, UnreachableError
 from aiflow_ext.model.spelling import near
+from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.store.records import AttemptRecord
 
@@ -45,11 +46,12 @@ class LogSource:
 
     def _from_file(self) -> bytes | None:
         try:
-            with open(self._path, "rb") as file:
-                file.seek(self.offset)
-                return file.read(CHUNK)
+            return read_regular(self._path, CHUNK, self.offset)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            words = f"the {self.stream} of {self.attempt.job} cannot be read: {error.strerror}"
+            raise PlatformError(words, where=str(self._path)) from error
 
     def _from_platform(self) -> bytes:
         if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.graph import OutputFile
 from aiflow_ext.model.names import artifact_url
 from aiflow_ext.model.states import JobState
+from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.records import RunRecord
 
@@ -34,20 +35,26 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
             for output in outputs:
                 url = artifact_url(run_url, name, job.last.number, str(node.name), output)
                 try:
-                    artifact = json.loads(Path(f"{url}.json").read_bytes())
+                    artifact = _record(url)
                 except (OSError, ValueError):
                     continue
                 for each, kept in ((url, artifact), *_held(url, artifact)):
-                    if kept["form"] in _FORMS:
-                        path, form = str(Path(each) / kept["file"]), _FORMS[kept["form"]]
-                        found.append({"job": name, "node": node.name, "path": path, "size": kept["size"], "form": form})
+                    if kept.form in _FORMS:
+                        path, form = str(Path(each) / kept.file), _FORMS[kept.form]
+                        found.append({"job": name, "node": node.name, "path": path, "size": kept.size, "form": form})
     return found
 
 
-def _held(url: str, artifact: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The files that a value holds: their URLs and records."""
-    for number in range(int(artifact.get("files", 0))):
+def _held(url: str, artifact: ArtifactRecord) -> Iterator[tuple[str, ArtifactRecord]]:
+    """The files that a value holds: their URLs and records, as far as they are there."""
+    for number in range(artifact.files):
         try:
-            yield f"{url}/files/{number}", json.loads(Path(f"{url}/files/{number}.json").read_bytes())
+            yield f"{url}/files/{number}", _record(f"{url}/files/{number}")
+        except FileNotFoundError:
+            return
         except (OSError, ValueError):
             continue
+
+
+def _record(url: str) -> ArtifactRecord:
+    return ArtifactRecord.from_bytes(read_regular(f"{url}.json", LONGEST + 1))

@@ -276,7 +276,7 @@ class HostedAdapter:
             elif event.state.ended:
                 silent.discard(event.native_id)
             if event is not None and event.state is JobState.FINISHED:
-                event.reason = _words(event.native_id)
+                event.reason = supervised.reason_words(event.native_id) or None
             yield event
 
     def render(self, job: BaseJob) -> Request | None:
@@ -340,14 +340,6 @@ def _called(hook: Any, **arguments: Any) -> Any:
 def _context(job: BaseJob) -> JobContext:
     assert job.job_context is not None
     return job.job_context
-
-
-def _words(native_id: str) -> str | None:
-    """What an attempt host wrote down of its outcome."""
-    try:
-        return Path(native_id, supervised.REASON_FILE).read_text(encoding="utf-8", errors="replace").strip() or None
-    except OSError:
-        return None
 
 
 def _readable(value: Any) -> Any:

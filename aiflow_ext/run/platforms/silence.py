@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aiflow_ext.model.errors import AiflowError, UnreachableError, named
+from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.platforms.platform_events import Reachable, Unreachable
 
 T = TypeVar("T")
@@ -80,8 +81,7 @@ class Silence:
 def words_of(native_id: str) -> str | None:
     """In which words the platform of an attempt is silent; None: it is not."""
     try:
-        with open(os.path.join(native_id, FILE), encoding="utf-8", errors="replace") as file:
-            return file.read(2000)
+        return read_regular(os.path.join(native_id, FILE), 2000).decode("utf-8", "replace")
     except OSError:
         return None
 

@@ -15,11 +15,13 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
+from aiflow_ext.regular_file import read_regular
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
+LONGEST_REASON = 2000  # characters that are recorded
 _supervisors: dict[str, Supervisor] = {}
 
 
@@ -179,9 +181,7 @@ class ProcessHandler(AbstractJobHandler):
         if stream not in ("stdout", "stderr"):
             raise ValueError(f"stream is stdout or stderr, not {stream!r}")
         try:
-            with open(Path(self.native_id, stream), "rb") as file:
-                file.seek(offset)
-                return file.read(1 << 20)
+            return read_regular(Path(self.native_id, stream), 1 << 20, offset)
         except FileNotFoundError:
             return b""
 
@@ -194,8 +194,7 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
     """Why an attempt that has ended did not end well; None where it did."""
     path, words = f"{native_id}/{REASON_FILE}", ""
     if os.access(path, os.F_OK):  # a plain command has none, and an open that fails costs ten times as much
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            words = file.read().strip()
+        words = reason_words(native_id)
     if record.exit_code == 0:
         return words if words == UNFINISHED else None
     if words == UNFINISHED:
@@ -203,6 +202,14 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
     if record.signal is not None:
         return words or f"ended by {signal_name(record.signal)}"
     return words or f"exit code {record.exit_code}"
+
+
+def reason_words(native_id: str) -> str:
+    """What the job or its runner has left in the reason file, ``LONGEST_REASON`` characters at most; empty: nothing."""
+    with contextlib.suppress(OSError):
+        words = read_regular(f"{native_id}/{REASON_FILE}", 4 * LONGEST_REASON + 1).decode("utf-8", "replace").strip()
+        return words if len(words) <= LONGEST_REASON else f"{words[: LONGEST_REASON - 4]} ..."
+    return ""
 
 
 def signal_name(number: int) -> str:

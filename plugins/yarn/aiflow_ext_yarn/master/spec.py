@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import stat
 
 from aiflow_ext_yarn.master import SPEC_VARIABLE, SPEC_VERSION
 
@@ -114,7 +115,11 @@ class Child:
         if self.reason_file is None:
             return None
         try:
-            with open(self.reason_file, "rb") as file:
+            # Neither a FIFO nor a device keeps the master from telling the end.
+            descriptor = os.open(self.reason_file, os.O_RDONLY | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return None
                 line = file.readline(8000).decode("utf-8", "replace").strip()
         except OSError:
             return None

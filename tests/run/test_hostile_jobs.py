@@ -1,0 +1,56 @@
+"""What a job leaves in the place of its files holds up nobody and has a limit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+REASONS = {
+    "fifo": 'rm -f "$AIFLOW_REASON_FILE"; mkfifo "$AIFLOW_REASON_FILE"; exit 3',
+    "device": 'ln -sf /dev/zero "$AIFLOW_REASON_FILE"; exit 3',
+    "folder": 'rm -f "$AIFLOW_REASON_FILE"; mkdir "$AIFLOW_REASON_FILE"; exit 3',
+    "long": 'head -c 20000000 /dev/zero | tr "\\0" x >"$AIFLOW_REASON_FILE"; exit 3',
+}
+
+
+def test_a_reason_file_of_another_kind_is_no_reason_and_a_long_one_is_cut(project, cli):
+    for name, script in REASONS.items():
+        (project.root / name).write_text(script)
+    jobs = "\n".join(f'with af.job("{name}"): af.cmd("sh {project.root}/{name}")' for name in REASONS)
+    project.jobs(jobs, "")
+    assert cli("run", project.root).returncode == 1
+    record = json.loads(cli("status", "latest", "--json", "--project", project.root).stdout)
+    reasons = {job["name"]: job["attempts"][0]["reason"] for job in record["jobs"]}
+    assert reasons.pop("long") == "x" * 1996 + " ..."
+    assert reasons == {"fifo": "exit code 3", "device": "exit code 3", "folder": "exit code 3"}
+
+
+@pytest.mark.parametrize("made", ["mkfifo", "mkdir", "ln -s /dev/zero"])
+def test_a_log_that_is_no_file_any_more_is_a_sentence(project, cli, made):
+    script = f"echo said; cd ..; rm stdout stderr; {made} stdout; {made} stderr; exit 1"
+    (project.root / "script").write_text(script)
+    project.jobs(f'with af.job("a"): af.cmd("sh {project.root}/script")', "")
+    done = cli("run", project.root)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for options in ([], ["a"], ["a", "--tail", "3"], ["--json"]):
+        logs = cli("logs", "latest", *options, "--project", project.root)
+        assert logs.returncode == 6, logs
+        assert "the stdout of a cannot be read: it is a" in logs.stderr
+        assert "not a regular file" in logs.stderr
+
+
+def test_a_line_without_an_end_is_shown_in_pieces(project, cli):
+    (project.root / "script").write_text("yes x | tr -d '\\n' | head -c 5000000")
+    project.jobs(f'with af.job("a"): af.cmd("sh {project.root}/script")', "")
+    assert cli("run", project.root).returncode == 0
+    lines = cli("logs", "latest", "--project", project.root).stdout.splitlines()
+    assert [line[:5] for line in lines] == ["a | x"] * len(lines)
+    assert sum(len(line) - 4 for line in lines) == 5_000_000
+    assert max(map(len, lines)) < 3 << 20
+    parts = [
+        json.loads(line) for line in cli("logs", "latest", "--json", "--project", project.root).stdout.splitlines()
+    ]
+    assert "".join(part["text"] for part in parts) == "x" * 5_000_000
+    assert len(parts) > 1
