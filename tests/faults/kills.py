@@ -432,29 +432,30 @@ def _kill_after(calls: int) -> None:
 
 def _doubles() -> None:
     """What may have been started is started anew, under another id."""
-    from aiflow_ext.run.driving.driver import Attempt, Driver
+    from aiflow_ext.run.driving.submission import Attempt, Submission
 
-    def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
+    look_up_truly = Submission.look_up
+
+    def look_up(self: Submission, attempt: Attempt, failure: str | None = None) -> None:
         assert attempt.job is not None
         assert attempt.job.job_context is not None
         attempt.job.job_context.native_id = f"{attempt.record.native_id}.again"
         attempt.adapter.prepare(attempt.job)
         attempt.adapter.submit(attempt.job)
         attempt.job.job_context.native_id = attempt.record.native_id
-        self._find_again_truly(attempt, failure)  # type: ignore[attr-defined]
+        look_up_truly(self, attempt, failure)
 
-    Driver._find_again_truly, Driver._find_again = Driver._find_again, find_again  # type: ignore[attr-defined, method-assign]
+    Submission.look_up = look_up  # type: ignore[method-assign]
 
 
 def _guesses() -> None:
     """What may have been started is taken to have finished."""
-    from aiflow_ext.run.driving.driver import Attempt, Driver
+    from aiflow_ext.run.driving.submission import Attempt, Submission
 
-    def find_again(self: Driver, attempt: Attempt, failure: str | None = None) -> None:
-        key = str(attempt.record.native_id)
-        self.post(lambda: self._ended(attempt, key, JobState.FINISHED, exit_code=0))
+    def look_up(self: Submission, attempt: Attempt, failure: str | None = None) -> None:
+        self._state.post(lambda: self._ends.end_as(attempt, JobState.FINISHED, exit_code=0))
 
-    Driver._find_again = find_again  # type: ignore[method-assign]
+    Submission.look_up = look_up  # type: ignore[method-assign]
 
 
 def _forgets() -> None:

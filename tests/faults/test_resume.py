@@ -135,8 +135,8 @@ def test_a_job_that_ran_and_ended_before_anybody_looked_has_run_for_those_who_wa
     """The driver's death at the first news of a job is injected."""
     bench.workflow({"a": bench.gate("a", 3), "b": "true"}, ("b", "a", "running"))
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.driver import Driver\n"
-        "Driver._event = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.events import Events\n"
+        "Events.take = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
     assert died.returncode == -signal.SIGKILL
@@ -208,8 +208,9 @@ def test_a_stop_is_asked_for_until_it_is_on_record(bench):
     store.ask(bench.record.run_id, "stop", None, 1.0)
     store.close()
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_resume\nfrom aiflow_ext.run.driving.driver import Driver\n"
-        "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\n"
+        "import os, sys\nfrom aiflow_ext.run import prepare_resume\n"
+        "from aiflow_ext.run.driving.stopping import Stopping\n"
+        "Stopping.stop_all = lambda *_: os.kill(os.getpid(), 9)\n"
         "prepare_resume('latest', project=sys.argv[1]).driver.run()"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
@@ -223,8 +224,8 @@ def test_who_asks_a_driver_to_stop_that_dies_then_stops_the_run_himself(bench, n
     """The driver's death as it takes the request is injected."""
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     dies = (
-        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.driver import Driver\n"
-        "Driver._stop_all = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
+        "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.driving.stopping import Stopping\n"
+        "Stopping.stop_all = lambda *_: os.kill(os.getpid(), 9)\nprepare_run(sys.argv[1]).driver.run()"
     )
     driver = subprocess.Popen([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)
     bench.up("a")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import bisect
-import collections
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from aiflow_ext.run.driving.attempt import Attempt
 
@@ -16,17 +15,17 @@ class AdmissionQueue:
         jobs: every job, in the workflow's order.
         streams: of these, those that end only when somebody stops them: they take no other's turn away.
         limit: how many of the others run at once; None for no limit.
-        live: the attempts that have not ended, kept by the driver.
+        live: the attempts that have not ended.
     """
 
     def __init__(
         self, jobs: Iterable[str], streams: Collection[str], limit: int | None, live: Mapping[str, Attempt]
     ) -> None:
         self.limit = limit
-        self._streams, self._live = streams, live
+        self.streams, self._live = streams, live
         self._place = {name: number for number, name in enumerate(jobs)}
         self._ready: list[tuple[int, str]] = []
-        self._behind: collections.deque[Attempt] = collections.deque()
+        self._queue: dict[Attempt, Callable[[], None] | None] = {}  # those without a turn, the next first
 
     # -- jobs that may start
 
@@ -69,30 +68,33 @@ class AdmissionQueue:
         return self.limit is None or self._running() < self.limit
 
     @property
-    def exceeded(self) -> bool:
-        """Whether more attempts have a turn than may run."""
-        return self.limit is not None and self._running() > self.limit
-
-    @property
-    def standing(self) -> int:
+    def without_turn(self) -> int:
         """How many attempts wait for another one to end."""
-        return len(self._behind)
+        return len(self._queue)
 
-    def stand_behind(self, attempt: Attempt) -> None:
-        """It has no turn yet: another one has to end first."""
-        attempt.behind = True
-        self._behind.append(attempt)
+    def has_turn(self, attempt: Attempt) -> bool:
+        """Whether no other attempt has to end first."""
+        return attempt not in self._queue
 
-    def after(self, ended: Attempt) -> Attempt | None:
-        """The attempt whose turn it is now that this one has ended, if one stands behind."""
-        if ended.behind:
-            self._behind.remove(ended)
-        elif self._behind and ended.planned.name not in self._streams:  # those had none
-            attempt = self._behind.popleft()
-            attempt.behind = False
-            return attempt
-        return None
+    def must_wait(self, attempt: Attempt) -> bool:
+        """Whether more attempts have a turn than may run, so that this one, which is live, must give its own back."""
+        exceeded = self.limit is not None and self._running() > self.limit
+        return exceeded and attempt.planned.name not in self.streams
+
+    def queue(self, attempt: Attempt, then: Callable[[], None] | None = None) -> None:
+        """It has no turn until another attempt has ended; ``then`` is called when it has."""
+        self._queue[attempt] = then
+
+    def leave(self, ended: Attempt) -> None:
+        """An attempt has ended: the first that waits gets its turn, if the one that has ended had one."""
+        if ended in self._queue:
+            del self._queue[ended]
+        elif self._queue and ended.planned.name not in self.streams:  # those take no turn
+            attempt = next(iter(self._queue))
+            then = self._queue.pop(attempt)
+            if then is not None:
+                then()
 
     def _running(self) -> int:
-        streaming = sum(each.planned.name in self._streams for each in self._live.values()) if self._streams else 0
-        return len(self._live) - len(self._behind) - streaming
+        streaming = sum(each.planned.name in self.streams for each in self._live.values()) if self.streams else 0
+        return len(self._live) - len(self._queue) - streaming

@@ -21,12 +21,12 @@ class Prefetch:
 
     Args:
         adapters: by job.
-        generate: a job of the attempt with this number.
+        generate: makes the job of an attempt, from the job's name and the attempt's number.
         ledger: where the start intents go.
     """
 
     def __init__(
-        self, adapters: Mapping[str, PluginAdapter], generate: Callable[[JobRecord, int], BaseJob], ledger: Ledger
+        self, adapters: Mapping[str, PluginAdapter], generate: Callable[[str, int], BaseJob], ledger: Ledger
     ) -> None:
         self._adapters, self._generate, self._ledger = adapters, generate, ledger
         self._made: dict[str, BaseJob | None] = {}  # None: it could not be
@@ -50,7 +50,7 @@ class Prefetch:
         if not adapter.answers_at_once:
             return
         try:
-            made = self._generate(job, len(job.attempts) + 1)
+            made = self._generate(job.name, len(job.attempts) + 1)
             context = made.job_context
             assert context is not None
             supervised.make_attempt_folder(str(context.work_folder))

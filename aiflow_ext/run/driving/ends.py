@@ -1,0 +1,113 @@
+"""What follows when an attempt has ended: its place is given on, another attempt follows, or its job is settled."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.cleanup import Cleanup
+from aiflow_ext.run.driving.deciding import ask_should_retry
+from aiflow_ext.run.driving.retries import Retries
+from aiflow_ext.run.driving.scheduler import Scheduler
+from aiflow_ext.run.driving.state import DriverState
+from aiflow_ext.run.store.reconcile import Decision, end_of
+
+SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be handed over before their turn
+
+
+class Ends:
+    """Ends attempts.
+
+    Args:
+        state, scheduler, cleanup: of the driver.
+        fail_fast: after the first FAILED or LOST nothing new is submitted.
+
+    Attributes:
+        retries: how many retries each job has used up.
+        swept: attempts that have ended, while a call that stops them has not returned.
+        jobs_are_short: whether the last attempt that ended has run for no longer than ``SHORT_JOB``.
+    """
+
+    def __init__(self, state: DriverState, scheduler: Scheduler, cleanup: Cleanup, *, fail_fast: bool) -> None:
+        self._state, self._scheduler, self._cleanup, self._fail_fast = state, scheduler, cleanup, fail_fast
+        self.retries = Retries()
+        self.swept: set[Attempt] = set()
+        self.jobs_are_short = False
+
+    def end_as(self, attempt: Attempt, job_state: JobState, **facts: Any) -> None:
+        """An attempt ends by the driver's own doing, in this state; ``facts`` by the names of its record."""
+        timeout = attempt.planned.config.timeout
+        self.end(attempt, end_of(attempt.record, job_state, timeout=timeout, **facts))
+
+    def end(self, attempt: Attempt, decision: Decision) -> None:
+        """An attempt has ended, as was decided; nothing happens where it had ended before."""
+        key = attempt.key
+        if self._state.live.pop(key, None) is None:
+            return
+        attempt.thread.live.discard(key)
+        attempt.thread.handlers.pop(key, None)
+        self._scheduler.admission.leave(attempt)
+        self._scheduler.settled[attempt.planned.name] = False
+        self._state.ledger.end(attempt.record, decision)
+        if (started := attempt.record.started_at) is not None:
+            self.jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
+        if attempt.stops:  # its main process has ended; what else it started may not have
+            self.swept.add(attempt)
+        else:
+            self.after_end(attempt)
+
+    def stop_returned(self, attempt: Attempt) -> None:
+        """A call that stops an attempt has returned; after the last one, all that the attempt started is gone."""
+        attempt.stops -= 1
+        if not attempt.stops and attempt in self.swept:
+            self.swept.discard(attempt)
+            self.after_end(attempt)
+
+    def after_end(self, attempt: Attempt) -> None:
+        """Clean up after an attempt that has ended, and see whether another follows."""
+        name, record, scheduler = attempt.planned.name, attempt.record, self._scheduler
+        is_last = record.stop_requested or scheduler.closed or attempt.is_final
+        hooks = self._state.hooks("should_retry")
+        asks = bool(hooks) and not is_last and self.retries.open(record)
+        delay = None if is_last or asks else self._delay(attempt)
+        scheduler.settled[name] = delay is None and not asks
+        if attempt.job is not None and record.native_id is not None and not record.cleaned:
+            self._cleanup.begin(attempt)
+        if asks:
+            scheduler.retrying.add(name)
+            ask_should_retry(hooks, self._state.record.run_id, record, limit=self._state.listeners.limit,
+                             inbox=self._state.inbox, done=partial(self._retry_decided, attempt))  # fmt: skip
+        elif delay is not None:
+            scheduler.retrying.add(name)
+            self._state.inbox.later(delay, lambda: scheduler.retry(name))
+        else:
+            self._settle(attempt)
+
+    def _retry_decided(self, attempt: Attempt, delay: float | None) -> None:
+        """The extensions have said in how many seconds another attempt follows, or leave it to the job's config."""
+        name, scheduler = attempt.planned.name, self._scheduler
+        if name not in scheduler.retrying:
+            return  # the run has been stopped meanwhile
+        if delay is None:
+            delay = self._delay(attempt)
+        if delay is not None:
+            self._state.inbox.later(delay, lambda: scheduler.retry(name))
+        else:
+            scheduler.retrying.discard(name)
+            scheduler.settled[name] = True
+            self._settle(attempt)
+
+    def _delay(self, attempt: Attempt) -> float | None:
+        """Seconds until another attempt follows, as the job's config says; None: none does."""
+        job = self._state.record.jobs[attempt.planned.name]
+        return self.retries.delay(job, attempt.record, attempt.planned.config)
+
+    def _settle(self, attempt: Attempt) -> None:
+        """The job has come to its last state: see what follows from it."""
+        name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
+        if self._fail_fast and state in (JobState.FAILED, JobState.LOST) and not (scheduler.closed or attempt.is_final):
+            scheduler.close(f"{name} is {state}, and the run was to start nothing after that")
+        scheduler.look_after(name)

@@ -1,0 +1,58 @@
+"""What platforms tell of attempts: their events, their silence, and a running attempt's timeout."""
+
+from __future__ import annotations
+
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.ends import Ends
+from aiflow_ext.run.driving.scheduler import Scheduler
+from aiflow_ext.run.driving.state import DriverState
+from aiflow_ext.run.driving.stopping import Stopping
+from aiflow_ext.run.driving.submission import Submission
+from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
+from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
+
+
+class Events:
+    """Follows attempts that have been submitted."""
+
+    def __init__(
+        self, state: DriverState, scheduler: Scheduler, ends: Ends, stopping: Stopping, submission: Submission
+    ) -> None:
+        self._state, self._scheduler, self._ends = state, scheduler, ends
+        self._stopping, self._submission = stopping, submission
+
+    def take(self, event: PlatformEvent) -> None:
+        """A platform tells something of an attempt; late and repeated events do no harm."""
+        attempt = self._state.live.get(event.native_id)
+        if attempt is None:
+            return
+        if isinstance(event, Unobservable):
+            self._stopping.give_up(attempt, event.reason)
+            return
+        if isinstance(event, Unreachable):
+            self._state.unreachable(attempt, event.reason)
+            return
+        self._state.reachable(attempt)
+        if isinstance(event, Reachable):
+            return
+        if attempt.record.step == "resources" and attempt.adapter.answers_at_once:
+            self._submission.acknowledge(attempt)
+        first = attempt.record.started_at is None
+        decision = reconcile(attempt.record, Answer(event), attempt.planned.config.timeout)
+        if decision.became is Became.ENDED:
+            self._ends.end(attempt, decision)
+            return
+        if self._state.ledger.follow(attempt.record, decision):
+            self._state.listeners.tell_waiting(attempt.record)
+        if first:
+            self.start_timeout(attempt)
+        if event.state is JobState.RUNNING:
+            self._scheduler.look_after(attempt.planned.name)
+
+    def start_timeout(self, attempt: Attempt) -> None:
+        """End a running attempt when its time is up: what it has had under an earlier driver counts."""
+        timeout, started = attempt.planned.config.timeout, attempt.record.started_at
+        if timeout is not None and started is not None:
+            left = timeout - max(0.0, self._state.ledger.now() - started)
+            self._state.inbox.later(left, lambda: self._stopping.time_out(attempt))

@@ -1,0 +1,103 @@
+"""Which jobs may start, which wait for others or for their next attempt, and which never start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.run.driving.admission import AdmissionQueue
+from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.order import decide
+from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, Ledger
+
+
+class Scheduler:
+    """The jobs of one run.
+
+    Args:
+        plan: its jobs, and what each waits for.
+        ledger: of the run.
+        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
+        live: the attempts that have not ended.
+
+    Attributes:
+        admission: the jobs that may start, and how many attempts may run.
+        waiting: jobs whose first attempt has neither been made nor ruled out.
+        settled: by job, whether its state is its last: no attempt follows.
+        retrying: jobs whose next attempt waits for its delay, or for the extensions to decide.
+        due: jobs whose next attempt is to start now, whatever else runs.
+        closed: whether nothing more is to start.
+    """
+
+    def __init__(self, plan: Plan, ledger: Ledger, limit: int | None, live: Mapping[str, Attempt]) -> None:
+        self._plan, self._ledger = plan, ledger
+        self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
+        streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
+        self.admission = AdmissionQueue(plan.jobs, streams, limit, live)
+        self.waiting = set(plan.jobs)
+        self.settled = dict.fromkeys(plan.jobs, False)
+        self.retrying: set[str] = set()
+        self.due: list[str] = []
+        self.closed = False
+        self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
+        for name, planned in plan.jobs.items():
+            for edge in planned.edges:
+                self._downstream[edge.source].append(name)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a job may still start."""
+        return bool(self.waiting or self.admission.first or self.retrying or self.due)
+
+    def look_at(self, jobs: Iterable[str]) -> None:
+        """See whether these waiting jobs may start now, or never will; and then those that wait for the latter."""
+        names = list(jobs)
+        while names:
+            name = names.pop()
+            if name not in self.waiting:
+                continue
+            answer = decide(self._plan.jobs[name].edges, self._ledger.record.jobs, self._modes, self.settled)
+            if answer is True:
+                self.waiting.discard(name)
+                self.admission.add(name)
+            elif isinstance(answer, str):
+                self.skip(name, answer)
+                names += self._downstream[name]
+
+    def look_after(self, job: str) -> None:
+        """``job`` has come to another state: see what that means for those that wait for it."""
+        self.look_at(self._downstream[job])
+
+    def skip(self, job: str, reason: str) -> None:
+        """It never starts, and says why."""
+        self.waiting.discard(job)
+        self.settled[job] = True
+        self._ledger.skip(self._ledger.record.jobs[job], reason)
+
+    def close(self, reason: str) -> None:
+        """Start nothing more; jobs without an attempt are skipped for this reason."""
+        self.closed = True
+        for name in self.admission.withdraw_all() + self.admission.in_order(self.waiting):
+            self.skip(name, reason)
+        for name in self.retrying:
+            self.settled[name] = True
+        self.retrying.clear()
+
+    def withdraw(self, job: str, *, runs: bool) -> None:
+        """Start no attempt of this job any more; ``runs``: one of it has not ended yet."""
+        record = self._ledger.record.jobs[job]
+        self.admission.withdraw(job)
+        if not runs and not record.state.ended:
+            self.skip(job, JOB_STOPPED_BEFORE)
+        if job in self.retrying and record.last is not None:
+            self.retrying.discard(job)
+            self._ledger.note(record.last, stop_requested=True)  # a later driver must not retry it either
+        self.settled[job] = self.settled[job] or not runs
+        self.look_after(job)
+
+    def retry(self, job: str) -> None:
+        """Its next attempt is due, unless the run has been stopped meanwhile."""
+        if job in self.retrying:
+            self.retrying.discard(job)
+            self.due.append(job)

@@ -1,0 +1,118 @@
+"""Starting an attempt: its record, its job, and what extensions say to it, until it is handed to its submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from aiflow_ext.model.errors import UnreachableError, said_by
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.admission import AdmissionQueue
+from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.deciding import ask_before_submit
+from aiflow_ext.run.driving.ends import Ends
+from aiflow_ext.run.driving.platform_inline import InlinePlatform
+from aiflow_ext.run.driving.platform_thread import PlatformThread
+from aiflow_ext.run.driving.prefetch import Prefetch
+from aiflow_ext.run.driving.state import DriverState
+from aiflow_ext.run.driving.submission import Submission
+from aiflow_ext.run.planning.attempt_job import attempt_job
+from aiflow_ext.run.planning.plan import attempt_folder
+from aiflow_ext.run.platforms.platform_events import PlatformEvent
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord
+
+
+class Starting:
+    """Starts attempts.
+
+    Args:
+        state, admission, ends, submission: of the driver.
+        prefetch: jobs that have been made ready before their turn.
+        tell: called in the driver's thread with each event of the platforms.
+    """
+
+    def __init__(
+        self,
+        state: DriverState,
+        admission: AdmissionQueue,
+        ends: Ends,
+        submission: Submission,
+        prefetch: Prefetch,
+        tell: Callable[[PlatformEvent], None],
+    ) -> None:
+        self._state, self._admission, self._ends, self._submission = state, admission, ends, submission
+        self._prefetch, self._tell = prefetch, tell
+
+    def start(self, name: str, *, before_turn: bool = False) -> None:
+        """Begin the next attempt of a job; ``before_turn``: its platform is to start it when another one has ended."""
+        job = self._state.record.jobs[name]
+        folder = attempt_folder(self._state.record.folder, name, len(job.attempts) + 1)
+        attempt = self.attempt(job, self._state.ledger.attempt(job, folder))
+        self._state.live[attempt.key] = attempt
+        if before_turn:
+            self._admission.queue(attempt)
+        self.begin(attempt)
+
+    def attempt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
+        """What the driver knows of an attempt, from its record."""
+        adapter = self._state.adapters[job.name]
+        return Attempt(record, self._state.plan.jobs[job.name], adapter, self._platform(adapter))
+
+    def _platform(self, adapter: PluginAdapter) -> PlatformThread | InlinePlatform:
+        platforms = self._state.platforms
+        platform = platforms.get(adapter.key)
+        if platform is None:
+            if adapter.answers_at_once:
+                platform = InlinePlatform(adapter, self._tell, self._state.inbox)
+            else:
+                platform = PlatformThread(adapter, self._post_event, self._post_error)
+            platforms[adapter.key] = platform
+        return platform
+
+    def _post_event(self, event: PlatformEvent) -> None:
+        self._state.post(lambda: self._tell(event))
+
+    def _post_error(self, error: BaseException) -> None:
+        """A mistake of ours, in a platform's thread: the driver ends with it, and what runs goes on."""
+
+        def raise_it() -> None:
+            raise error
+
+        self._state.post(raise_it)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Generate an attempt's job, ask the extensions, and have it submitted."""
+        record = attempt.record
+        attempt.job = self._prefetch.take(record.job)
+        if attempt.job is not None:
+            attempt.prepared = True
+            self._submit(attempt)
+            return
+        try:
+            attempt.job = attempt_job(self._state.plan, self._state.record, record.job, record.number)
+        except Exception as error:
+            words = said_by(error)
+            final = not isinstance(error, UnreachableError)  # generated again, it would say the same
+            self._ends.end_as(attempt, JobState.FAILED, reason=f"refused: {words}", refused=final or None)
+            return
+        hooks = self._state.hooks("before_submit")
+        if hooks:
+            attempt.asking = True
+            ask_before_submit(hooks, attempt.job, limit=self._state.listeners.limit, inbox=self._state.inbox,
+                              done=partial(self._decided, attempt))  # fmt: skip
+        else:
+            self._submit(attempt)
+
+    def _decided(self, attempt: Attempt, refusal: str | None) -> None:
+        """The extensions have decided: it is submitted, or was refused in these words."""
+        if not attempt.asking:
+            return  # it was stopped meanwhile
+        attempt.asking = False
+        if refusal is None:
+            self._submit(attempt)
+        else:
+            self._ends.end_as(attempt, JobState.FAILED, reason=refusal, refused=True)
+
+    def _submit(self, attempt: Attempt) -> None:
+        attempt.thread.call(partial(self._submission.submit, attempt))

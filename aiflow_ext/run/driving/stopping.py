@@ -1,0 +1,115 @@
+"""Stopping: all of a run, one job, or one attempt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from aiflow_ext.model.errors import UnreachableError, named
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.attempt import GRACE, Attempt
+from aiflow_ext.run.driving.ends import Ends
+from aiflow_ext.run.driving.platform_inline import InlinePlatform
+from aiflow_ext.run.driving.scheduler import Scheduler
+from aiflow_ext.run.driving.state import DriverState
+from aiflow_ext.run.store.ledger import STOPPED_BEFORE
+
+_log = logging.getLogger("aiflow_ext")
+
+
+class Stopping:
+    """Stops attempts. That a stop was asked for is on record before the platform is called."""
+
+    def __init__(self, state: DriverState, scheduler: Scheduler, ends: Ends) -> None:
+        self._state, self._scheduler, self._ends = state, scheduler, ends
+
+    def take_requests(self) -> None:
+        """Do what others have asked for in the store."""
+        store, committer = self._state.ledger.store, self._state.committer
+        for number, what, name, grace in store.asked(self._state.record.run_id):
+            if what == "stop" and name is None:
+                self.stop_all(GRACE if grace is None else grace)
+            elif what == "stop" and name is not None:
+                self.stop_job(name, GRACE if grace is None else grace)
+            if not committer.flush():  # the next driver is asked again
+                return
+            store.done(number)
+
+    def stop_all(self, grace: float) -> None:
+        """Start nothing more and stop what runs; ``grace``: seconds between asking a job to end and ending it."""
+        state, scheduler = self._state, self._scheduler
+        state.end_requests += 1
+        state.impatient = state.impatient or grace <= 0
+        for name in scheduler.retrying:
+            if (last := state.record.jobs[name].last) is not None:  # a later driver must not retry it either
+                state.ledger.note(last, stop_requested=True)
+        scheduler.close(STOPPED_BEFORE)
+        for platform in state.platforms.values():
+            if isinstance(platform, InlinePlatform):
+                platform.recall()
+        for attempt in list(state.live.values()):
+            self.stop(attempt, grace)
+
+    def stop_job(self, name: str, grace: float) -> None:
+        """Stop one job: what runs of it ends, and nothing more of it starts."""
+        live = [attempt for attempt in self._state.live.values() if attempt.planned.name == name]
+        for attempt in live:
+            self.stop(attempt, grace)
+        self._scheduler.withdraw(name, runs=bool(live))
+
+    def stop(self, attempt: Attempt, grace: float) -> None:
+        """Stop one attempt: at once where it has not been submitted, else as soon as it has been."""
+        if not attempt.record.timed_out and not attempt.record.stop_requested:
+            self._state.ledger.note(attempt.record, stop_requested=True)
+        attempt.stopping, attempt.grace = True, grace
+        if attempt.parked or attempt.asking:
+            attempt.asking = False
+            self.end_unstarted(attempt)
+        elif attempt.handler is not None and not attempt.record.state.ended:  # else its submission sees the flag
+            self._state.committer.flush()
+            self._call(attempt, grace)
+
+    def end_unstarted(self, attempt: Attempt) -> None:
+        """A stop was asked for before anything of the attempt was started."""
+        self._ends.end_as(attempt, JobState.STOPPED, reason="stopped before it started")
+
+    def time_out(self, attempt: Attempt) -> None:
+        """Its time is up: stop it, unless it is being stopped already."""
+        if not attempt.record.state.ended and not attempt.stopping:
+            self._state.ledger.note(attempt.record, timed_out=True)
+            self.stop(attempt, GRACE)
+
+    def give_up(self, attempt: Attempt, reason: str) -> None:
+        """Nobody will tell the attempt's end: stop what runs of it; then it has FAILED for this reason."""
+        self._call(attempt, GRACE, lambda: self._ends.end_as(attempt, JobState.FAILED, reason=reason))
+
+    def _call(self, attempt: Attempt, grace: float, then: Callable[[], None] | None = None) -> None:
+        """Have the platform stop an attempt, in a thread of its own; ``then`` is done once it has."""
+        attempt.stops += 1
+        arguments = (attempt, grace, then)
+        threading.Thread(target=self._call_platform, args=arguments, daemon=True, name="aiflow-stop").start()
+
+    def _call_platform(self, attempt: Attempt, grace: float, then: Callable[[], None] | None) -> None:
+        post = self._state.post
+        try:
+            assert attempt.job is not None
+            attempt.adapter.stop(attempt.job, attempt.handler, grace)
+        except Exception as error:
+            _log.debug("stop failed", exc_info=True)
+            words = f"stopping failed: {named(error)}"
+            post(lambda: self._state.ledger.note(attempt.record, reason=words))
+            if isinstance(error, UnreachableError):
+                post(lambda: self._stop_later(attempt, grace))
+        post(lambda: self._ends.stop_returned(attempt))
+        if then is not None:
+            post(then)
+
+    def _stop_later(self, attempt: Attempt, grace: float) -> None:
+        """The platform cannot be reached: it is asked again until the attempt has ended."""
+
+        def again() -> None:
+            if not attempt.record.state.ended:
+                self.stop(attempt, grace)
+
+        self._state.ask_later(attempt, again)

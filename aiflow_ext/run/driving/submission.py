@@ -1,0 +1,178 @@
+"""Submitting an attempt, write-ahead, and finding out whether it was started where that is in doubt."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from aiflow_ext.model.attempt import Lookup
+from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_of
+from aiflow_ext.model.job import AbstractJobHandler
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.admission import AdmissionQueue
+from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.ends import Ends
+from aiflow_ext.run.driving.platform_inline import InlinePlatform
+from aiflow_ext.run.driving.state import DriverState
+from aiflow_ext.run.driving.stopping import Stopping
+from aiflow_ext.run.platforms import supervised
+from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
+
+_log = logging.getLogger("aiflow_ext")
+
+
+class Submission:
+    """Submits attempts: allocate_id, *intent committed*, generate_job_resource, *resources committed*, submit_job,
+    *acknowledged*.
+
+    ``submit`` and ``look_up`` run in the platform's thread, and have the records changed by the driver's. A platform
+    that answers at once has no thread of its own: there all of it is the driver's.
+    """
+
+    def __init__(self, state: DriverState, admission: AdmissionQueue, ends: Ends, stopping: Stopping) -> None:
+        self._state, self._admission, self._ends, self._stopping = state, admission, ends, stopping
+
+    def submit_in_turn(self, attempt: Attempt) -> None:
+        """Submit an attempt of an earlier driver, as soon as no more than the limit run."""
+        if self._admission.must_wait(attempt) and not attempt.stopping:
+            attempt.parked = True
+            self._admission.queue(attempt, partial(self._take_turn, attempt))
+        else:
+            attempt.thread.call(partial(self.submit, attempt))
+
+    def _take_turn(self, attempt: Attempt) -> None:
+        attempt.parked = False
+        attempt.thread.call(partial(self.submit, attempt))
+
+    def submit(self, attempt: Attempt) -> None:
+        """Take the write-ahead steps, from the first one that is not on record."""
+        state, job, adapter, record = self._state, attempt.job, attempt.adapter, attempt.record
+        assert job is not None
+        assert job.job_context is not None
+        context = job.job_context
+        step = "allocate_id"
+        ahead = False  # whether the platform has it before its turn, and starts it when another one has ended
+        try:
+            if not state.folder.is_there:
+                state.post(lambda: state.committer.break_off(state.folder.gone()))
+                return
+            if not attempt.prepared:
+                supervised.make_attempt_folder(str(context.work_folder))
+            if record.native_id is None:
+                allocated = context.native_id = context.native_id or adapter.allocate(job)
+                if not state.call(lambda: self._commit_intent(attempt, allocated)):
+                    return  # it is not in the store: nothing is sent
+            native_id = str(context.native_id)
+            step = "generate_job_resource"
+            if not attempt.prepared:
+                adapter.prepare(job)
+            if attempt.stopping:
+                state.post(lambda: self._stopping.end_unstarted(attempt))
+                return
+            if not state.call(lambda: self._commit_resources(attempt)):
+                return
+            attempt.thread.follow(native_id, job)
+            step = "submit_job"
+            limit = self._admission.limit
+            if isinstance(attempt.thread, InlinePlatform) and limit is not None:
+                has_turn = self._admission.has_turn(attempt)
+                ahead = attempt.thread.hold(None if has_turn else limit - 1) and not has_turn
+            handler = adapter.submit(job)
+        except Exception as error:
+            _log.debug("submission failed", exc_info=True)
+            words = f"{step}: {named(error)}" if not isinstance(error, AiflowError) else text_of(error)
+            unreachable = isinstance(error, UnreachableError)
+            if step == "submit_job":  # it may have been started all the same
+                attempt.no_answer = words if unreachable else None
+                self.look_up(attempt, None if unreachable else words)
+            elif unreachable:
+                state.post(lambda: self._submit_later(attempt, words))
+            else:
+                state.post(lambda: self._ends.end_as(attempt, JobState.FAILED, reason=words))
+            return
+        if handler is None:
+            try:
+                handler = adapter.attach(job) or AbstractJobHandler()
+            except Exception:
+                self.look_up(attempt)
+                return
+        attempt.handler = handler
+        attempt.thread.handlers[native_id] = handler
+        if ahead:
+            state.ledger.move(record, JobState.QUEUED)
+        elif not adapter.answers_at_once:  # else its first event acknowledges it
+            state.post(lambda: self.acknowledge(attempt))
+
+    def _commit_intent(self, attempt: Attempt, native_id: str) -> bool:
+        """In the driver's thread, as all that follows but ``look_up``."""
+        state, record = self._state, attempt.record
+        other = state.live.get(native_id)
+        if other is not None and other is not attempt:  # nobody could tell them apart
+            of = f"{other.record.job} (attempt {other.record.number})"
+            words = f"its plugin gave it the native id of {of}: {native_id}"
+            self._ends.end_as(attempt, JobState.FAILED, reason=words)
+            return False
+        state.live[native_id] = state.live.pop(record.folder)
+        state.ledger.move(record, JobState.SUBMITTING, native_id=native_id)
+        if attempt.adapter.answers_at_once:
+            return True  # all that is made before the next flush is in the attempt's own folder
+        return state.committer.flush(durable=attempt.adapter.outlives_power_loss)
+
+    def _commit_resources(self, attempt: Attempt) -> bool:
+        state = self._state
+        if attempt.no_answer is None:
+            state.reachable(attempt)
+        state.ledger.note(attempt.record, step="resources")
+        if state.ledger.start_intended(attempt.record):
+            return state.committer.broken is None
+        return state.committer.flush(durable=attempt.adapter.outlives_power_loss)
+
+    def acknowledge(self, attempt: Attempt) -> None:
+        """The platform has it."""
+        self._state.reachable(attempt)
+        self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged")
+        if attempt.stopping:
+            self._stopping.stop(attempt, attempt.grace)
+
+    def _submit_later(self, attempt: Attempt, words: str) -> None:
+        """The platform gives no answer, and nothing has been started: go on with the first missing step later."""
+        if attempt.stopping:
+            self._stopping.end_unstarted(attempt)
+            return
+        self._state.unreachable(attempt, words)
+        self._state.ask_later(attempt, lambda: attempt.thread.call(partial(self.submit, attempt)))
+
+    def look_up(self, attempt: Attempt, failure: str | None = None) -> None:
+        """In the platform's thread: what became of an attempt that may have been started. ``failure``: what this
+        driver's own attempt to start it raised; it is not tried again."""
+        if attempt.record.state.ended:  # the watch was quicker
+            return
+        assert attempt.job is not None
+        try:
+            answer = Answer(lookup=attempt.adapter.lookup(attempt.job), failure=failure)
+            if answer.lookup is Lookup.FOUND:
+                attempt.handler = attempt.adapter.attach(attempt.job) or AbstractJobHandler()
+        except Exception as error:
+            _log.debug("no answer", exc_info=True)
+            answer = Answer(no_answer=f"no answer from the platform: {named(error)}", failure=failure)
+        if attempt.handler is not None and answer.lookup is Lookup.FOUND:
+            native_id = str(attempt.record.native_id)
+            attempt.thread.handlers[native_id] = attempt.handler
+            attempt.thread.follow(native_id, attempt.job)
+        self._state.post(lambda: self._looked_up(attempt, answer))
+
+    def _looked_up(self, attempt: Attempt, answer: Answer) -> None:
+        """The platform has answered what became of an attempt, or has given no answer."""
+        decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)
+        if decision.became is Became.ENDED:
+            self._ends.end(attempt, decision)
+        elif decision.became is Became.UNKNOWN:
+            self._state.unreachable(attempt, str(answer.no_answer))
+            again = partial(self.look_up, attempt, answer.failure)
+            self._state.ask_later(attempt, lambda: attempt.thread.call(again))
+        elif decision.became is Became.GOES_ON:
+            self.acknowledge(attempt)
+        elif attempt.no_answer is not None:
+            self._submit_later(attempt, attempt.no_answer)
+        else:
+            self.submit_in_turn(attempt)
