@@ -10,8 +10,8 @@ Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks;
 room. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
-    base, given, stopping, cleaning the tests of the level base
-    durable, logs, events, memory  those of the level durable
+    base, given, stopping, streams, cleaning  the tests of the level base
+    durable, logs, events, memory, outages  those of the level durable
     cluster        ClusterConformance: the same with the level cluster
     killing        the tests that kill the client, and the counting of executions
     works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them

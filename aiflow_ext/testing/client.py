@@ -14,6 +14,7 @@ from typing import Any
 
 import aiflow_ext as af
 from aiflow_ext.host.host import PluginHost
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.testing import crash
 from aiflow_ext.testing.client_generate import GenerateCalls
 from aiflow_ext.testing.client_run import RunCalls
@@ -46,7 +47,8 @@ def serve(channel: socket.socket, root: str) -> None:
                 value = getattr(client, f"do_{asked['call']}")(**asked["arguments"])
                 answer: dict[str, Any] = {"value": _plain(value)}
             except BaseException as error:
-                answer = {"raised": [type(error).__name__, str(error), _trace(error)]}
+                kind = UnreachableError if isinstance(error, UnreachableError) else type(error)
+                answer = {"raised": [kind.__name__, str(error), _trace(error)]}
             channel.sendall(json.dumps(answer).encode() + b"\n")
 
 

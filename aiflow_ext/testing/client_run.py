@@ -84,6 +84,13 @@ class RunCalls(BareCalls):
         last = self._run.record.jobs[job].last
         return None if last is None else last.native_id
 
+    def do_folder_of(self, job: str) -> str:
+        """The folder of the last attempt of a job of the run."""
+        assert self._run is not None
+        last = self._run.record.jobs[job].last
+        assert last is not None
+        return str(last.folder)
+
     def do_stop_one(self, job: str, grace: float) -> None:
         """Stop one job of the run that is driven in a thread; returns at once."""
         assert self._run is not None

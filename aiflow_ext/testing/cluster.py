@@ -47,6 +47,10 @@ class ClusterConformance(JobPluginConformance):
         """Inside it, nobody gets an answer from the platform's server; what runs goes on."""
         self._override("the_server_is_gone", "a context manager that stops the server, or the way to it")
 
+    def away(self) -> AbstractContextManager[Any]:
+        """The same, for a single attempt in the level durable."""
+        return self.the_server_is_gone()
+
     def delete_native(self, native_id: str) -> None:
         """Delete an attempt's object by the platform's own means, behind the plugin's back."""
         self._override("delete_native", "delete it as an administrator would")
@@ -90,9 +94,7 @@ class ClusterConformance(JobPluginConformance):
         """Jobs end and are to be started while nobody answers: each is executed once, and none is given up."""
         works = {"first": self.jobs.counts(10), "second": self.jobs.prints_and_exits("x", 0, "2")}
         self.trial.write(works)
-        text = (self.trial.project / "workflow.py").read_text(encoding="utf-8")
-        after = "    af.run_after('second', 'first')\n"
-        (self.trial.project / "workflow.py").write_text(text + after, encoding="utf-8")
+        self.trial.order("second", "first")
         client = self.trial.client()
         self.trial.runs.append(client("prepare_run")["run"])
         client("drive_aside")

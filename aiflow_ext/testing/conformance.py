@@ -17,7 +17,9 @@ from aiflow_ext.testing.given import Given
 from aiflow_ext.testing.killing import KillLoop
 from aiflow_ext.testing.marks import Marks
 from aiflow_ext.testing.memory import Memory
+from aiflow_ext.testing.outages import Outages
 from aiflow_ext.testing.report import LEVELS, PROPERTY
+from aiflow_ext.testing.streams import Streams
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
 from aiflow_ext.testing.zygote import Nursery, Zygote
@@ -28,7 +30,7 @@ _DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
 
 
 class JobPluginConformance(
-    KillLoop, Memory, DurableLevel, Cleaning, Given, BaseLevel
+    KillLoop, Outages, Memory, DurableLevel, Cleaning, Streams, Given, BaseLevel
 ):  # pytest runs those of the last one first
     """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
 

@@ -32,24 +32,24 @@ class Memory(Cleaning):
         client("take_id", native_id=client("allocate_id"))
         job = self._packed(client)
         if "render" in offers and self._call(job, "render") != client("render"):
-            self._wrong("render gives another request")
+            self._remembers("render gives another request")
         if "check_platform" in offers and (found := self._call(unnamed, "check_platform")):
-            self._wrong(f"check_platform finds problems, and jobs can be run: {'; '.join(found)}")
+            self._remembers(f"check_platform finds problems, and jobs can be run: {'; '.join(found)}")
         self._call(job, "generate_job_resource")
         self._call(job, "submit_job")
         self.begun(client, "half")
         if (said := self._call(job, "lookup")) != "FOUND":
-            self._wrong(f"lookup says {said} of a job that runs, instead of FOUND")
+            self._remembers(f"lookup says {said} of a job that runs, instead of FOUND")
         if (said := self._attached(job, "state")) != "RUNNING":
-            self._wrong(f"the handler of attach says {said} of a job that runs")
+            self._remembers(f"the handler of attach says {said} of a job that runs")
         if "watch" in offers:
             told = self._call(job, "events", seconds=self.patience / 4, until="RUNNING")
             if not told or told[-1]["state"] != "RUNNING":
-                self._wrong(f"watch tells {told or 'nothing'} of a job that runs")
+                self._remembers(f"watch tells {told or 'nothing'} of a job that runs")
         self._call(job, "stop_attempt", "stop_job", grace=1.0)
         said = self._attached(job, "wait", seconds=self.patience / 2)
         if said not in ("FAILED", "STOPPED", "LOST"):
-            self._wrong(f"stop_job was called while the job ran, and the handler of attach says {said} afterwards")
+            self._remembers(f"stop_job was called while the job ran, and the handler of attach says {said} afterwards")
         self._call(job, "cleanup_attempt", "cleanup_job")
         if "cleanup_run" in offers:
             self._call(unnamed, "cleanup_run_of_job", "cleanup_run", run=self.trial.runs[-1])
@@ -84,5 +84,5 @@ class Memory(Cleaning):
         return self.raises(f"the handler of {told}", "raises", CURE, "between-two-calls",
                            lambda: client(call, **arguments))  # fmt: skip
 
-    def _wrong(self, words: str) -> None:
+    def _remembers(self, words: str) -> None:
         complain(f"{self.name}: {FRESH}, {words}", CURE, "between-two-calls")

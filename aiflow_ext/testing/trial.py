@@ -67,6 +67,11 @@ class Trial:
             file.write_text(text, encoding="utf-8")
         return self
 
+    def order(self, job: str, upstream: str) -> None:
+        """Have ``job`` of the project that is written run after ``upstream``."""
+        with open(self.project / "workflow.py", "a", encoding="utf-8") as file:
+            file.write(f"    af.run_after({job!r}, {upstream!r})\n")
+
     def client(self) -> Client:
         """A new client: a process that knows nothing of what others did."""
         client = self.zygote.client(self.root, self.patience)
@@ -94,10 +99,10 @@ class Trial:
         client("generate_job_resource")
         return client, native_id
 
-    def other(self, native_id: str, number: int = 1) -> Client:
+    def other(self, native_id: str, number: int = 1, job: str | None = None) -> Client:
         """Another client's view of the latest run's attempt, made from its native id alone."""
         client = self.client()
-        client("open", run=self.runs[-1], number=number, native_id=native_id)
+        client("open", run=self.runs[-1], job=job, number=number, native_id=native_id)
         return client
 
     def run(self, jobs: int | None = None) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class Works:
         """Leaves ``start``, sleeps, leaves ``end``."""
         self._leave_out("sleeps")
 
+    def streams(self) -> Work:
+        """Leaves ``start`` and runs until it is stopped: a job of exec mode STREAM."""
+        return self.sleeps(600.0)
+
     def ignores_sigterm(self, seconds: float) -> Work:
         """Ignores SIGTERM, leaves ``start`` with its /proc/PID/stat in it, sleeps."""
         self._leave_out("ignores_sigterm")

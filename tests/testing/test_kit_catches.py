@@ -33,6 +33,9 @@ WHO = "test_a_job_sees_who_it_is"
 WAITS = "test_a_job_that_waits_can_be_stopped"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 MEMORY = "test_hooks_need_no_earlier_call"
+STREAM = "test_a_stream_job_runs_until_it_is_stopped"
+LINES = "test_each_line_is_there_once"
+OUTAGE = "test_an_outage_is_no_end"
 RESOLVING = "test_resolving_imports_this_plugin_alone"
 
 # Module, class, the test that must fail, and words that its author must read.
@@ -156,16 +159,35 @@ WRONG = [
         "in a process in which the plugin has generated nothing, raises",
     ),
     ("wrong_durable", "StopsWhatItGenerated", MEMORY, "the handler of attach says RUNNING afterwards"),
+    ("wrong_durable", "TakesStreamsForDone", STREAM, "was not stopped, and is recorded as FINISHED"),
+    ("wrong_durable", "TellsItsEndOnly", STREAM, "runs, and a job that follows it; after"),
+    ("wrong_base", "IgnoresTheOffset", LINES, "'line 1' is there 2 times"),
+    ("wrong_away", "SilenceIsNoJob", OUTAGE, "lookup says NEVER_STARTED"),
+    ("wrong_away", "SilenceIsALoss", OUTAGE, "the handler's state says LOST"),
+    ("wrong_away", "WatchTellsALoss", OUTAGE, "watch says LOST"),
+    ("wrong_away", "StopsNobody", OUTAGE, "its stop says that all is done"),
+    ("wrong_away", "CleansWithAnotherError", OUTAGE, "cleanup_job raises ConnectionError: connection refused"),
     ("wrong_handlers", "MergesStreams", LOGS, "they part at byte"),
     ("wrong_handlers", "TakesATimeoutForAnEnd", FOLLOWED, "wait(0.2) returns FAILED"),
     ("wrong_base", "StartsInResources", "test_stop_comes_after_the_end", "executed 3 times"),
 ]
 # They use up the patience that there is.
 HANGING = ("WaitsForEver", "FillsAPipe", "OneAtATime", "WatchesTheFirst", "LogsAtTheEnd", "SubmitsAndWaits",
-           "WaitsInStop", "NotesBeforeTheStart", "StopsNothingThatWaits", "StopJobDoesNothing")  # fmt: skip
+           "WaitsInStop", "NotesBeforeTheStart", "StopsNothingThatWaits", "StopJobDoesNothing",
+           "TellsItsEndOnly")  # fmt: skip
 RIGHT = [("wrong_base", "RightBase"), ("wrong_base", "RightSlotted"), ("wrong_durable", "RightDurable"),
          ("wrong_by_hand", "RightByHand"), ("wrong_by_hand", "RightQueue"),
-         ("wrong_durable", "RightSlowly")]  # fmt: skip
+         ("wrong_durable", "RightSlowly"), ("wrong_away", "RightAway")]  # fmt: skip
+# Of the test classes whose platform can be away.
+AWAY = """
+    env = {{"KIT_AWAY": {path!r}}}
+
+    @contextlib.contextmanager
+    def away(self):
+        open(self.env["KIT_AWAY"], "w").close()
+        yield
+        os.unlink(self.env["KIT_AWAY"])
+"""
 
 
 def kebab(name: str) -> str:
@@ -176,23 +198,26 @@ def kebab(name: str) -> str:
 def kit(kit_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """What the kit says of every plugin here."""
     plugins = [(module, name) for module, name, *_ in WRONG] + RIGHT
-    classes = ["from aiflow_ext.testing import JobPluginConformance\n"]
+    folder = tmp_path_factory.mktemp("kit")
+    classes = ["import contextlib, os\nfrom aiflow_ext.testing import JobPluginConformance\n"]
     classes += [
         f"class Test{name}(JobPluginConformance):\n    platform, engine = {kebab(name)!r}, 'cmd_line'\n"
         f"    patience, kills, at_once = {6.0 if name in HANGING else 12.0}, 12, 4\n"
-        for _, name in plugins
+        + (AWAY.format(path=str(folder / f"{name}.away")) if module == "wrong_away" else "")
+        for module, name in plugins
     ]
     tests = dict.fromkeys(test for _, _, test, _ in WRONG if test != KILLED)
-    ours = ("wrong_durable", "wrong_handlers", "wrong_by_hand")
+    ours = ("wrong_durable", "wrong_handlers", "wrong_by_hand", "wrong_away")
     durable = {test for module, _, test, _ in WRONG if module in ours} - {REPEATABLE}
     asked = [f"Test{name}::{test}" for _, name, test, _ in WRONG]
     asked += [f"TestRightBase::{test}" for test in tests if test not in durable or test == LOOKUP]
     asked += [f"TestRightSlotted::{test}" for test in (COPIED, REPEATABLE, "test_odd_environment")]
     asked += [f"TestRightDurable::{test}" for test in tests if test in durable]
     asked += [f"TestRight{name}::{test}" for name in ("ByHand", "Slowly") for test in (KILLED, LOOKUP, MANY, HANDLER)]
+    asked += [f"TestRightAway::{OUTAGE}"]
     asked += [f"TestRightQueue::{test}" for test in (WAITS, "test_stop_comes_twice", TWICE, LOST)]
     yield kit_runner(
-        tmp_path_factory.mktemp("kit"),
+        folder,
         sorted(HERE.glob("wrong/*.py")),
         {f"{kebab(name)}.cmd_line": f"{module}:{name}" for module, name in plugins},
         "\n".join(classes),

@@ -185,6 +185,7 @@ def told(test: str, level: str, outcome: str, longrepr: Any = None, missing: tup
 
 
 SKIPPED = ("t.py", 1, "Skipped: not offered: lookup")
+UNTRIED = ("t.py", 1, "Skipped: not tested: away() gives no context manager")
 WITHOUT = ("t.py", 1, "Skipped: left out: Works has no job that sleeps")
 
 
@@ -200,6 +201,8 @@ WITHOUT = ("t.py", 1, "Skipped: left out: Works has no job that sleeps")
          "base (1 of 1 tests of level durable failed)"),
         ([told("a", "base", "passed"), told("b", "base", "skipped", WITHOUT), told("c", "durable", "passed")],
          "durable (without the 1 tests left out)"),
+        ([told("a", "base", "passed"), told("b", "base", "passed"), told("c", "durable", "skipped", UNTRIED)],
+         "durable"),
         ([told("a", "base", "skipped", WITHOUT), told("b", "base", "skipped", WITHOUT)],
          "none (all tests of level base were left out)"),
     ],

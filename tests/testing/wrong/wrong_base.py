@@ -448,6 +448,28 @@ class LeavesAFileOfFailures(RightBase):
         os.unlink(path)
 
 
+class WholeLogs(af.AbstractJobHandler):
+    """Once there is more, it gives the log from its beginning."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process, self.folder = process, folder
+
+    def wait(self, timeout=None):
+        return af.JobState.FAILED if self.process.wait(timeout) else af.JobState.FINISHED
+
+    def logs(self, stream="stdout", offset=0):
+        written = (self.folder / f"kit.{stream}").read_bytes()
+        return written if len(written) > offset else b""
+
+
+class IgnoresTheOffset(RightBase):
+    def submit_job(self, job):
+        folder = Path(job.job_context.work_folder)
+        with open(folder / "kit.stdout", "wb") as out, open(folder / "kit.stderr", "wb") as error:
+            self.process = subprocess.Popen(["/bin/sh", job.file], stdout=out, stderr=error)
+        return WholeLogs(self.process, folder)
+
+
 class LeavesAnotherS(RightBase):
     """A program that it calls leaves the file, in a place of its own."""
 

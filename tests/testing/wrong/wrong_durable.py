@@ -415,6 +415,23 @@ class StopsWhatItGenerated(RightDurable):
             super().stop_job(job)
 
 
+class TakesStreamsForDone(RightDurable):
+    """A job that never ends by itself is done once it was started."""
+
+    @af.hookimpl
+    def watch(self, jobs, since):
+        for event in supervised.watch(jobs, since):
+            yield event
+            if event is not None and event.state is af.JobState.RUNNING:
+                job = jobs.get(event.native_id)
+                if job is not None and job.job_config.exec_mode is af.ExecutionMode.STREAM:
+                    yield af.AttemptEvent(event.native_id, af.JobState.FINISHED, exit_code=0)
+
+
+class TellsItsEndOnly(NeverTellsRunning):
+    """The same, for a job that has none."""
+
+
 class AttachStarts(RightDurable):
     """What it cannot find to attach to it submits."""
 

@@ -1,0 +1,93 @@
+"""Level base: jobs of exec mode STREAM, and what jobs print while they run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.levels import base
+from aiflow_ext.testing.stopping import Stopping
+from aiflow_ext.testing.trial import by_name
+
+ENDS = ("FINISHED", "FAILED", "STOPPED", "LOST", "SKIPPED")
+LINES = 40
+
+
+class Streams(Stopping):
+    """A job that does not end by itself, and output that is read while its job goes on."""
+
+    @base
+    def test_a_stream_job_runs_until_it_is_stopped(self) -> None:
+        """The job that follows one of ``exec_mode: STREAM`` starts while that runs; a stop makes it STOPPED."""
+        works = {"stream": self.jobs.streams().under(exec_mode="STREAM")}
+        if self.at_once > 1:
+            works["after"] = self.jobs.prints_and_exits("hello", 0, "after")
+        self.trial.write(works)
+        if "after" in works:
+            self.trial.order("after", "stream")
+        client = self.trial.client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        self._stands(works.keys() - {"stream"})
+        client("stop_one", job="stream", grace=1.0)
+        record = by_name(client("driven"))
+        state = record["jobs"]["stream"]["state"]
+        if state != "STOPPED" or self.trial.marks.count("end"):
+            complain(f"{self.name}: a job of exec mode STREAM was stopped, and is recorded as {state}: "
+                     f"{record['jobs']['stream']['reason']}", "let stop_job, or the handler's stop, end the job",
+                     "stream-jobs")  # fmt: skip
+        self.nothing_left("a job of exec mode STREAM was stopped")
+
+    def _stands(self, followers: set[str]) -> None:
+        """Wait until the stream runs and ``followers`` have ended; complain where it does not stay so."""
+        look, deadline = self.trial.client(), time.monotonic() + self.patience
+        while True:
+            states = self.states(look)
+            if states["stream"] in ENDS:
+                complain(f"{self.name}: a job of exec mode STREAM runs and was not stopped, and is recorded as "
+                         f"{states['stream']}", "tell an end once the job's process has come to it; that it was "
+                         "started is RUNNING, whatever its exec mode", "stream-jobs")  # fmt: skip
+            has_begun = states["stream"] == "RUNNING" and self.trial.marks.count("start")
+            if has_begun and all(states[name] == "FINISHED" for name in followers):
+                return
+            if time.monotonic() > deadline:
+                told = "has left no mark" if not self.trial.marks.count("start") else "runs"
+                complain(f"{self.name}: a job of exec mode STREAM {told}, and a job that follows it; after "
+                         f"{self.patience:g} s they are recorded as {states}",
+                         "tell RUNNING once the job runs: what follows a STREAM job starts then. A platform that runs "
+                         "one job at a time: at_once = 1", "stream-jobs")  # fmt: skip
+            time.sleep(0.05)
+
+    @base
+    def test_each_line_is_there_once(self) -> None:
+        """What a job prints while its attempt is followed is in the attempt's files, each line once and in order."""
+        client = self.trial.write({"job": self.jobs.counts(LINES)}).client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        self.begun(client, "half")
+        folder = client("folder_of", job="job")
+        deadline = time.monotonic() + self.patience / 2  # some show a log at its job's end only
+        while not _lines(folder, "stdout", "line") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.trial.marks.put("go")
+        record = by_name(client("driven"))
+        self.must_be(record, "FINISHED", "the job prints lines and exits with 0", "see the reason", "logs")
+        for stream, word in (("stdout", "line"), ("stderr", "error")):
+            found, wanted = _lines(folder, stream, word), [f"{word} {number}" for number in range(1, LINES + 1)]
+            if found and found != wanted:
+                often = {line: found.count(line) for line in wanted if found.count(line) != 1}
+                told = "; ".join(f"{line!r} is there {count} times" for line, count in list(often.items())[:3])
+                complain(f"{self.name}: the job has printed {len(wanted)} lines on {stream}, and {len(found)} are in "
+                         f"its attempt's file: {told or 'they are in another order'}",
+                         "let a handler's logs(stream, offset) return the bytes from that offset on and no others, "
+                         "b'' where there are none yet", "logs")  # fmt: skip
+
+
+def _lines(folder: str, stream: str, word: str) -> list[str]:
+    """The lines of the job itself: a plugin may print as well."""
+    try:
+        text = Path(folder, stream).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.startswith(f"{word} ")]
