@@ -137,19 +137,19 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"{_UNDRIVEN}{record.run_id}"
     said = "; ".join([said, *inputs_shown(record)])
     behind = [
-        (told, f"told {told.seq} of {told.of}")
-        for told in record.told
-        if told.problem or (record.ended_at is not None and told.seq < told.of)
+        (each, f"told {each.offset} of {each.last}")
+        for each in record.deliveries
+        if each.problem or (record.ended_at is not None and each.offset < each.last)
     ]
     if stdout().isatty():
         print(one_line(f"run {record.run_id}: {said}"))
-        for told, words in behind:
-            print(one_line(f"extension {told.extension}: {words}{f'; {told.problem}' if told.problem else ''}"))
+        for each, words in behind:
+            print(one_line(f"extension {each.extension}: {words}{f'; {each.problem}' if each.problem else ''}"))
         print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
     else:
         print("\t".join(map(one_line, ("run", record.run_id, said))))
-        for told, words in behind:
-            print("\t".join(map(one_line, ("extension", told.extension, words, told.problem or ""))))
+        for each, words in behind:
+            print("\t".join(map(one_line, ("extension", each.extension, words, each.problem or ""))))
         rows = []
         for job in record.jobs.values():
             last = job.last

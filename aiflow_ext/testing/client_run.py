@@ -94,7 +94,7 @@ class RunCalls(BareCalls):
     def do_stop_one(self, job: str, grace: float) -> None:
         """Stop one job of the run that is driven in a thread; returns at once."""
         assert self._run is not None
-        Store(state_folder(self.project)).ask(self._run.record.run_id, "stop", job, grace)
+        Store(state_folder(self.project)).requests.add(self._run.record.run_id, "stop", job, grace)
         self._run.driver.look_at_requests()
 
     def do_stop_run(self, grace: float) -> dict[str, Any]:

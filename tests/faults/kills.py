@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.store.deliveries import Deliveries
 from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.run.store.store import Store
+from aiflow_ext.run.store.transitions import Transitions
 from aiflow_ext.supervise import Supervisor, kernel
 
 MOST_KILLS = 14  # of one run; then it may come to its end
@@ -347,7 +349,7 @@ class Bench:
         store = Store(self.state, create=False)
         runs = store.runs()
         record = store.run(runs[0]["run"])
-        transitions = store.transitions(record.run_id)
+        transitions = store.transitions.of_run(record.run_id)
         store.close()
         must(len(runs) == 1, "there is more than one run")
         must(record.state.ended and record.ended_at is not None, f"the run is {record.state}")
@@ -460,7 +462,7 @@ def _guesses() -> None:
 
 def _forgets() -> None:
     """What happens after a resume is not told."""
-    Store.told = lambda self, run_id, extension: self.last_seq(run_id)  # type: ignore[method-assign]
+    Deliveries.offset = lambda self, run_id, _: Transitions(self._database).last_seq(run_id)  # type: ignore[method-assign]
 
 
 # Drivers with a mistake, by which the suite proves that it sees one.

@@ -62,7 +62,7 @@ def test_no_more_run_at_once_than_was_asked_for_though_the_next_are_handed_over(
     run_id = store().runs()[0]["run"]
     queued: set[str] = set()
     waited: set[str] = set()
-    for each in store().transitions(run_id):
+    for each in store().transitions.of_run(run_id):
         if each.state is JobState.QUEUED:
             queued.add(each.job)
         elif each.state is JobState.RUNNING:
@@ -127,7 +127,7 @@ def test_a_job_that_was_started_before_its_record_was_written_is_adopted(bench, 
     with bench.project.database() as db:
         db.execute("delete from attempts where job = 'a'")
         db.execute("update jobs set state = 'INIT' where name = 'a'")
-        db.execute("insert into promised values (?, 'a', 1, ?)", (run_id, native_id))
+        db.execute("insert into start_intents values (?, 'a', 1, ?)", (run_id, native_id))
     assert bench.call("status", "latest", "--project", str(bench.project.root))[0] == 0
     assert bench.attempt("a").state is JobState.RUNNING
     resumed = bench.drive("resume", "latest", "--project", str(bench.project.root), stdout=subprocess.DEVNULL)
@@ -163,7 +163,9 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
         jobs = dict(db.execute("select job, plan from planned order by place"))
         (plan,) = db.execute("select plan from runs").fetchone()
         whole = {**json.loads(plan), "jobs": {name: json.loads(job) for name, job in jobs.items()}}
-        db.execute("drop table told")
+        for now, before in (("start_intents", "promised"), ("firings", "fired"), ("requests", "asked")):
+            db.execute(f"alter table {now} rename to {before}")
+        db.execute("drop table deliveries")
         db.execute("create table told (run text primary key, seq integer) without rowid")
         db.execute("alter table attempts drop column refused")
         if version < 3:

@@ -86,7 +86,7 @@ def test_a_damaged_store_is_named_and_not_written_over(waiting, damage):
 def test_a_run_that_the_store_has_no_record_of_any_more_is_told_by_its_folder(waiting):
     run = waiting.record.run_id
     store = Store(waiting.state, create=False)
-    with store.writing() as db:  # as where state.db-wal was removed before it was written back
+    with store.database.writing() as db:  # as where state.db-wal was removed before it was written back
         db.execute("delete from runs")
     store.close()
     for asked in (run, "latest"):
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(
         assert code == 1, said
         store = Store(folder, create=False)
         record = store.run(store.runs()[0]["run"])
-        numbers = [each.seq for each in store.transitions(record.run_id)]
+        numbers = [each.seq for each in store.transitions.of_run(record.run_id)]
         store.close()
         assert numbers == list(range(1, len(numbers) + 1))
         slow = record.jobs["slow"]
@@ -214,7 +214,7 @@ def test_a_clock_that_jumps_changes_no_duration_and_no_order(bench, jump):
         (attempt,) = job.attempts
         assert 0 <= attempt.ended_at - attempt.started_at < 60
     store = Store(bench.state, create=False)
-    order = [each.job for each in store.transitions(record.run_id) if each.state == "FINISHED"]
+    order = [each.job for each in store.transitions.of_run(record.run_id) if each.state == "FINISHED"]
     store.close()
     assert order == list(jobs)
 
@@ -607,7 +607,7 @@ def test_fifty_clients_read_a_run_while_it_goes_on(bench):
         "    store = Store(Path(sys.argv[1]), create=False)\n"
         "    run = store.runs()[0]\n"
         "    record = store.run(run['run'])\n"
-        "    numbers = [each.seq for each in store.transitions(run['run'])]\n"
+        "    numbers = [each.seq for each in store.transitions.of_run(run['run'])]\n"
         "    assert numbers == list(range(1, len(numbers) + 1)), numbers\n"
         "    holder(Path(run['folder']))\n"
         "    store.close()\n"

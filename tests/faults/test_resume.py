@@ -205,7 +205,7 @@ def test_a_stop_is_asked_for_until_it_is_on_record(bench):
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
     store = Store(bench.state, create=False)
-    store.ask(bench.record.run_id, "stop", None, 1.0)
+    store.requests.add(bench.record.run_id, "stop", None, 1.0)
     store.close()
     dies = (
         "import os, sys\nfrom aiflow_ext.run import prepare_resume\n"
@@ -245,7 +245,7 @@ def test_stopping_a_run_that_has_ended_leaves_its_verdict(ended):
 
 def test_a_stop_that_came_too_late_does_not_stop_the_run_that_goes_on(ended):
     store = Store(ended.state, create=False)
-    store.ask(ended.record.run_id, "stop", None, 1.0)
+    store.requests.add(ended.record.run_id, "stop", None, 1.0)
     store.close()
     ended.flag.touch()
     code, said = ended.resume("--failed")

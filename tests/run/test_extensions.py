@@ -11,8 +11,6 @@ import time
 import pytest
 from dist_info import install
 
-from aiflow_ext.run.store.store import Store
-
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
 
@@ -157,7 +155,7 @@ def test_a_driver_that_is_killed_while_it_catches_up_has_only_that_transition_to
     assert cli("run", project.root, env=deadly).returncode == -9
     seen.unlink()
     with project.database() as db:  # as if the first had not been told of either
-        db.execute("delete from told")
+        db.execute("delete from deliveries")
     assert cli("resume", "latest", "--project", project.root, env=deadly).returncode == -9
     assert seen.read_text() == "1 2 "
     assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
@@ -473,23 +471,6 @@ def test_an_extension_that_closes_or_replaces_stdout_spoils_neither_output_nor_e
     done = cli("run", project.root, "--json", env=env)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "FINISHED"
-
-
-def test_a_store_of_the_version_before_remembers_what_extensions_were_told(tmp_path):
-    folder = tmp_path / "state"
-    store = Store(folder)
-    with store.writing() as db:  # as version 3 had it
-        db.execute("drop table told")
-        db.execute("create table told (run text primary key, seq integer) without rowid")
-        db.execute("insert into told values ('r', 7)")
-        db.execute("alter table attempts drop column refused")
-        db.execute("pragma user_version = 3")
-    store.close()
-    store = Store(folder)
-    assert (store.told("r", "tested"), store.told("other", "tested")) == (7, 0)
-    store.set_told("r", "tested", 8)
-    assert store.told("r", "tested") == 8
-    store.close()
 
 
 def test_a_job_that_its_plugin_refuses_to_generate_again_is_not_tried_again(project, run_json, cli_env, tmp_path):

@@ -153,9 +153,9 @@ def firings(root):
     """The firing's id of each run, and whether it has ended."""
     store = Store(root / ".aiflow", create=False)
     try:
-        return {
-            row[0]: (row[1], row[2] is not None) for row in store._db.execute("select run, firing, ended_at from runs")
-        }
+        with store.database.reading() as db:
+            rows = db.execute("select run, firing, ended_at from runs")
+            return {row[0]: (row[1], row[2] is not None) for row in rows}
     finally:
         store.close()
 

@@ -51,7 +51,7 @@ class Listeners:
     def start(self) -> None:
         """Begin to tell the extensions, first of what a driver that was killed may not have told them."""
         for notifier in self._notifiers:
-            notifier.start(self._store.last_seq(self._record.run_id))
+            notifier.start(self._store.transitions.last_seq(self._record.run_id))
 
     def tell(self, transitions: Sequence[Transition]) -> None:
         """Tell of these, which have just been flushed."""
@@ -98,4 +98,4 @@ class Listeners:
                 _log.warning("%s: %s; to have it told of the others: aiflow-ext resume %s", notifier.hook.where,
                              notifier.problem, self._record.run_id)  # fmt: skip
         if self._notifiers and ended:
-            self._record.told = self._store.all_told(self._record.run_id)
+            self._record.deliveries = self._store.deliveries.of_run(self._record.run_id)

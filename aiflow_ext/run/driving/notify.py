@@ -51,8 +51,8 @@ class Notifier:
 
     def start(self, last: int) -> None:
         """Begin with what an earlier driver has not told, up to number ``last``."""
-        self.told, self.last = self._store.told(self.run_id, self.hook.extension), last
-        self._store.set_told(self.run_id, self.hook.extension, self.told)
+        self.told, self.last = self._store.deliveries.offset(self.run_id, self.hook.extension), last
+        self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.told)
         self._thread.start()
         self._woken.set()
 
@@ -100,7 +100,7 @@ class Notifier:
         """Write down what goes wrong with it."""
         self.problem = problem
         with self._changing, contextlib.suppress(StateError):  # the driver itself is told of that soon enough
-            self._store.set_told(self.run_id, self.hook.extension, self.told, problem)
+            self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.told, problem)
 
     # -- in its own thread ------------------------------------------------------------------------------------------
 
@@ -109,12 +109,12 @@ class Notifier:
             store = Store(self._store.path.parent, create=False)
             try:
                 while self._next():
-                    for event in store.transitions(self.run_id, self.told, _PAGE):
+                    for event in store.transitions.of_run(self.run_id, self.told, _PAGE):
                         self._tell(event)
                         with self._changing:
                             if self._closed:  # another driver may have the run by now
                                 return
-                            store.set_told(self.run_id, self.hook.extension, event.seq, self.problem)
+                            store.deliveries.set_offset(self.run_id, self.hook.extension, event.seq, self.problem)
                             self.told = event.seq
             finally:
                 store.close()

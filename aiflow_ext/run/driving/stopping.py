@@ -27,14 +27,14 @@ class Stopping:
     def take_requests(self) -> None:
         """Do what others have asked for in the store."""
         store, committer = self._state.ledger.store, self._state.committer
-        for number, what, name, grace in store.asked(self._state.record.run_id):
+        for number, what, name, grace in store.requests.pending(self._state.record.run_id):
             if what == "stop" and name is None:
                 self.stop_all(GRACE if grace is None else grace)
             elif what == "stop" and name is not None:
                 self.stop_job(name, GRACE if grace is None else grace)
             if not committer.flush():  # the next driver is asked again
                 return
-            store.done(number)
+            store.requests.complete(number)
 
     def stop_all(self, grace: float) -> None:
         """Start nothing more and stop what runs; ``grace``: seconds between asking a job to end and ending it."""

@@ -75,7 +75,7 @@ class Observed:
 
     def _read(self) -> None:
         """Read the records, unless nobody has changed anything since the last time."""
-        version = self.store.version()
+        version = self.store.database.data_version()
         if version != self._version:
             self.record, self._version = self.store.run(self.run_id), version
 

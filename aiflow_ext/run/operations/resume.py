@@ -78,7 +78,7 @@ def _driven(
     jobs: int | None,
     listener: Callable[[Transition], None] | None,
 ) -> Run:
-    before = store.settle(run_id)
+    before = store.relocate(run_id)
     record = store.run(run_id)  # only now: until it had ended, the driver before changed it
     if before is not None:
         remember_state(store.path.parent)

@@ -79,9 +79,9 @@ class Schedule:
         """Fire a job where it is due and has not been fired; returns when it is due next."""
         last, following = previous_and_next(self.jobs[name], now)
         key = f"{self.workflow}/{name}"
-        known = self.store.last_firing(key)
+        known = self.store.firings.last(key)
         if known is None:  # never seen before: it begins with the next moment, not with one long ago
-            self.store.set_last_firing(key, last.timestamp())
+            self.store.firings.set_last(key, last.timestamp())
         elif last.timestamp() > known:
             self._fire(name, key, last)
         return following
@@ -89,7 +89,7 @@ class Schedule:
     def _going(self, key: str) -> bool:
         """Whether a firing has not ended. One that nobody drives is taken up again: whoever fired it was killed before
         its driver had begun, or that driver was."""
-        unended = self.store.unended_firings(key)
+        unended = self.store.firings.unended_runs(key)
         for run_id in unended:
             record = self.store.run(run_id)
             if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
@@ -112,6 +112,6 @@ class Schedule:
         except AiflowError as error:
             _log.error("%s cannot be fired: %s", firing, error)
             return
-        self.store.set_last_firing(key, moment.timestamp())
+        self.store.firings.set_last(key, moment.timestamp())
         if run_id and self.fired is not None:
             self.fired(name, firing, run_id)

@@ -119,7 +119,7 @@ def prepare(
 
 def _refuse_second(store: Store, firing: str | None) -> None:
     """Raise AlreadyFiredError where a firing has had its run."""
-    had = store.fired(firing) if firing is not None else None
+    had = store.firings.run_of(firing) if firing is not None else None
     if firing is not None and had is not None:
         raise AlreadyFiredError(firing, store.run(had))
 

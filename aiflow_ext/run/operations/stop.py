@@ -36,7 +36,7 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
         hint = near(job, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
         raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
     if observed.driver is not None:
-        observed.store.ask(record.run_id, "stop", job, grace)
+        observed.store.requests.add(record.run_id, "stop", job, grace)
         if ring(observed.folder) or observed.driver is not None:  # one that just begins looks before it does anything
             return
     observed.refresh()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.model.names import path_shown
+from aiflow_ext.run.store.database import FILE
 from aiflow_ext.run.store.lock import holder
 from aiflow_ext.run.store.state_folder import state_folder
-from aiflow_ext.run.store.store import FILE, Store
+from aiflow_ext.run.store.store import Store
 from aiflow_ext.translate.project_root import project_root
 
 _log = logging.getLogger("aiflow_ext")

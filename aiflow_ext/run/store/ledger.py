@@ -25,7 +25,7 @@ class Ledger:
     def __init__(self, record: RunRecord, store: Store) -> None:
         self.record, self.store = record, store
         self._clock = Clock(record.folder)
-        self._seq = store.last_seq(record.run_id)
+        self._seq = store.transitions.last_seq(record.run_id)
         self._attempts: dict[int, AttemptRecord] = {}  # changed since the last flush, by identity
         self._jobs: dict[str, JobRecord] = {}
         self._transitions: list[Transition] = []
@@ -48,7 +48,7 @@ class Ledger:
         of it is then, and the records in memory have changed all the same.
         """
         attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
-        with self.store.durable() if durable else _NOTHING:
+        with self.store.database.durable() if durable else _NOTHING:
             self.store.write(self.record.run_id, attempts, jobs, transitions, self._start_intents)
         self._intents_stored.update((job, number) for job, (number, _) in self._start_intents.items())
         self._attempts, self._jobs, self._transitions, self._start_intents = {}, {}, [], {}
@@ -169,7 +169,7 @@ class Ledger:
         """The run goes on, and these jobs, which had ended, get another attempt: all of it or none."""
         jobs = list(jobs)
         if self.record.ended_at is not None:  # what was asked of the run that had ended is not asked of this one
-            self.store.drop_requests(self.record.run_id)
+            self.store.requests.drop(self.record.run_id)
         for job in jobs:
             job.state, job.reason = JobState.INIT, None
         self.record.state, self.record.ended_at = JobState.RUNNING, None

@@ -11,7 +11,7 @@ from aiflow_ext.model.states import JobState
 
 
 class AttemptRecord(Jsonable):
-    """One execution of a job.
+    """One execution of a job. Its fields are the columns of the table ``attempts``, which ``schema`` describes.
 
     Attributes:
         job, number: the job's key and the attempt's number, from 1.
@@ -30,24 +30,30 @@ class AttemptRecord(Jsonable):
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
     """
 
+    job: str
+    number: int
+    folder: str
+    native_id: str | None = None
+    state: JobState = JobState.INIT
+    step: str | None = None
+    submitted_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    stop_requested: bool = False
+    timed_out: bool = False
+    disruption: bool = False
+    unreachable: bool = False
+    refused: bool = False
+    restarts: int = 0
+    cleaned: bool = False
+
     def __init__(self, job: str, number: int, folder: str) -> None:
+        for name, default in _DEFAULTS.items():
+            setattr(self, name, default)
         self.job, self.number, self.folder = job, number, folder
-        self.native_id: str | None = None
-        self.state = JobState.INIT
-        self.step: str | None = None
-        self.submitted_at: float | None = None
-        self.started_at: float | None = None
-        self.ended_at: float | None = None
-        self.exit_code: int | None = None
-        self.signal: int | None = None
-        self.reason: str | None = None
-        self.stop_requested = False
-        self.timed_out = False
-        self.disruption = False
-        self.unreachable = False
-        self.restarts = 0
-        self.cleaned = False
-        self.refused = False
 
     @property
     def may_run(self) -> bool:
@@ -59,6 +65,10 @@ class AttemptRecord(Jsonable):
         for name, value in facts.items():
             if value is not None:
                 setattr(self, name, value)
+
+
+# No dataclass: to import that costs a command which only reads records more than all of this module.
+_DEFAULTS = {name: vars(AttemptRecord)[name] for name in AttemptRecord.__annotations__ if name in vars(AttemptRecord)}
 
 
 class JobRecord(Jsonable):
@@ -79,19 +89,19 @@ class JobRecord(Jsonable):
         return self.attempts[-1] if self.attempts else None
 
 
-class Told(NamedTuple):
+class Delivery(NamedTuple):
     """How far an extension has been told of a run's transitions.
 
     Attributes:
         extension: its name.
-        seq: number of the last transition that it was told of.
-        of: number of the run's last transition.
+        offset: number of the last transition that it was told of.
+        last: number of the run's last transition.
         problem: in words, what went wrong there; None where nothing did.
     """
 
     extension: str
-    seq: int
-    of: int
+    offset: int
+    last: int
     problem: str | None
 
 
@@ -136,7 +146,7 @@ class RunRecord(Jsonable):
         self.ended_at: float | None = None
         self.state = JobState.RUNNING
         self.jobs: dict[str, JobRecord] = {}
-        self.told: list[Told] = []  # of the extensions that are told of transitions; as it was when this was read
+        self.deliveries: list[Delivery] = []  # to the extensions that are told of transitions, when this was read
         self.inputs: list[Input] = []
 
     def live(self) -> list[AttemptRecord]:
@@ -157,12 +167,14 @@ class RunRecord(Jsonable):
                 "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
                             "attempt": each.source.attempt} for each in self.inputs],
                 "jobs": jobs, "extensions": [
-                    {"name": each.extension, "told": each.seq, "of": each.of, "problem": each.problem}
-                    for each in self.told
+                    {"name": each.extension, "told": each.offset, "of": each.last, "problem": each.problem}
+                    for each in self.deliveries
                 ]}  # fmt: skip
 
 
+_NOT_SHOWN = ("job", "step", "cleaned")
+
+
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    keys = ("number", "native_id", "state", "submitted_at", "started_at", "ended_at", "exit_code", "signal", "reason",
-            "stop_requested", "timed_out", "disruption", "unreachable", "refused", "restarts", "folder")  # fmt: skip
-    return {key: str(getattr(attempt, key)) if key == "state" else getattr(attempt, key) for key in keys}
+    shown = {name: value for name, value in vars(attempt).items() if name not in _NOT_SHOWN}
+    return {**shown, "state": str(attempt.state)}

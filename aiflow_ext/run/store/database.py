@@ -1,0 +1,161 @@
+"""The SQLite database of a project's runs: its connection, its transactions, and its errors in words.
+
+WAL mode: what was committed survives the death of any process. ``durable()`` makes the next commit survive a power
+loss too (https://www.sqlite.org/pragma.html#pragma_synchronous). Several processes read and write at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.run.store.filesystem import refuse_network_folder
+from aiflow_ext.run.store.schema import migrate
+
+FILE = "state.db"
+_PATIENCE = 30.0  # seconds to wait for another process that writes
+_DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
+
+
+class Database:
+    """The open database in one project's state folder. Not for use by several threads at once.
+
+    Args:
+        folder: the state folder.
+        create: make the folder and the database where they are missing.
+
+    Attributes:
+        path: the database's file.
+
+    Raises StateError where it cannot be opened: a newer version wrote it, it is damaged, the folder cannot be written,
+    lies on a network file system, or the disk is full.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        self.path = folder / FILE
+        if not create and not self.path.exists():
+            raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
+        with self._errors_in_words("opened"):
+            if create:
+                folder.mkdir(parents=True, exist_ok=True)
+                ignored = folder / ".gitignore"
+                if not ignored.exists():
+                    ignored.write_text("*\n")
+            refuse_network_folder(folder)
+            runs = folder / "runs"
+            if self.path.exists() and not self.path.stat().st_size and runs.is_dir() and any(runs.iterdir()):
+                # A run's folder is made after the database.
+                raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
+                                 where=str(self.path), hint=_DAMAGED)  # fmt: skip
+            self._connection = sqlite3.connect(
+                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            self._use_wal()
+            self._connection.execute("pragma synchronous=normal")
+            migrate(self._connection, self.path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def data_version(self) -> int:
+        """Another number than before where another process has changed anything since."""
+        with self.reading() as db:
+            return int(db.execute("pragma data_version").fetchone()[0])
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, to read. Raises StateError where that fails, or what is read is damaged (ValueError)."""
+        with self._errors_in_words("read"):
+            yield self._connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end. Raises StateError where it cannot be; sqlite3.IntegrityError as it
+        is."""
+        with self._errors_in_words("written"):
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+                self._connection.execute("commit")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("rollback")
+                raise
+
+    @contextlib.contextmanager
+    def durable(self) -> Iterator[None]:
+        """Within it, a commit returns only once a power loss cannot undo it."""
+        self._connection.execute("pragma synchronous=full")
+        try:
+            yield
+        finally:
+            self._connection.execute("pragma synchronous=normal")
+
+    def _use_wal(self) -> None:
+        """Switch to write-ahead logging. While another process makes the database, SQLite refuses that at once instead
+        of waiting for it."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._connection.execute("pragma journal_mode=wal")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def _errors_in_words(self, what: str) -> Iterator[None]:
+        """Errors of SQLite and of the file system as a StateError that says what to do.
+
+        ``what``: what could not be done with the database, as a participle.
+        """
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except ValueError as error:  # a state or a plan that nobody has written so
+            raise StateError(f"the store of runs is damaged: {error}", where=str(self.path), hint=_DAMAGED) from error
+        except sqlite3.DatabaseError as error:
+            words = str(error)
+            damaged = "malformed" in words or "not a database" in words
+            hint = (
+                _DAMAGED
+                if damaged
+                else "make room or give permission there; AIFLOW_STATE=/path names another folder for state"
+            )
+            state = "is damaged" if damaged else f"cannot be {what}"
+            raise StateError(f"the store of runs {state}: {words}", where=str(self.path), hint=hint) from error
+        except OSError as error:
+            raise StateError(
+                f"the state folder cannot be {what}: {error.strerror}",
+                where=str(self.path.parent),
+                hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
+            ) from error
+
+
+def to_column(text: str | None) -> str | bytes | None:
+    """A path, or words that may quote one, as SQLite takes it: text; of what is not UTF-8 on disk, its bytes."""
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeEncodeError):
+            return os.fsencode(text)
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def from_column(value: Any) -> Any:
+    """What :func:`to_column` was given."""
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    return value

@@ -1,0 +1,41 @@
+"""Firings of periodic jobs: when each was last fired, and which run a firing has had.
+
+A periodic job's key is ``WORKFLOW/JOB``, a firing's id ``KEY@MOMENT``.
+"""
+
+from __future__ import annotations
+
+from aiflow_ext.run.store.database import Database, to_column
+
+
+class Firings:
+    """The firings in a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run_of(self, firing: str) -> str | None:
+        """The run that a firing has had; None where it has had none."""
+        with self._database.reading() as db:
+            row = db.execute("select run from runs where firing = ?", (to_column(firing),)).fetchone()
+        return row[0] if row else None
+
+    def last(self, key: str) -> float | None:
+        """The moment of a periodic job's last firing, in seconds since the epoch; None where it has had none."""
+        with self._database.reading() as db:
+            row = db.execute("select last from firings where key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_last(self, key: str, moment: float) -> None:
+        """Note a periodic job's last firing, in seconds since the epoch."""
+        with self._database.writing() as db:
+            db.execute("insert or replace into firings values (?, ?)", (key, moment))
+
+    def unended_runs(self, key: str) -> list[str]:
+        """The runs of a periodic job's firings that have not ended."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "select run from runs where ended_at is null and substr(firing, 1, length(?)) = ?",
+                (f"{key}@", f"{key}@"),
+            )
+            return [row[0] for row in rows]

@@ -1,0 +1,94 @@
+"""The tables of the database, and how a database of an earlier version is brought up to this one.
+
+A new column of an attempt stands in three places: as a field of :class:`~aiflow_ext.run.store.records.AttemptRecord`,
+in ``SCHEMA``, and at the end of ``MIGRATIONS``. Nothing else lists columns of attempts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from aiflow_ext.model.errors import StateError
+
+SCHEMA = """
+create table runs (
+    run text primary key, workflow text, project text, folder text, state text, started_at real, ended_at real,
+    plan text, options text, firing text unique
+) without rowid;
+create table jobs (
+    run text, name text, place integer, platform text, engine text, state text, reason text,
+    primary key (run, name)
+) without rowid;
+create table attempts (
+    run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
+    started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
+    timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
+    primary key (run, job, number)
+) without rowid;
+create table transitions (
+    run text, seq integer, job text, attempt integer, state text, previous text, time real, native_id text,
+    exit_code integer, signal integer, reason text,
+    primary key (run, seq)
+) without rowid;
+create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
+create table start_intents (run text, job text, number integer, native_id text, primary key (run, job)) without rowid;
+create table deliveries (
+    run text, extension text, seq integer, problem text, primary key (run, extension)
+) without rowid;
+create table firings (key text primary key, last real) without rowid;
+create table requests (id integer primary key, run text, job text, what text, grace real, time real, done integer);
+"""
+# The statements that lead from version 1 to 2, from 2 to 3, and so on. Those of a release are never changed.
+MIGRATIONS = (
+    """
+create table promised (run text, job text, number integer, native_id text, primary key (run, job)) without rowid""",
+    """
+create table planned (run text, job text, place integer, plan text, primary key (run, job)) without rowid;
+insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs
+    cross join json_each(runs.plan, '$.jobs') as each
+    cross join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
+update runs set plan = json_remove(plan, '$.jobs') where json_valid(plan)""",
+    # Until then all extensions of a run were told together: theirs is the row without a name.
+    """
+alter table attempts add column refused integer default 0;
+alter table told rename to told_together;
+create table told (
+    run text, extension text, seq integer, problem text, primary key (run, extension)
+) without rowid;
+insert into told select run, '', seq, null from told_together;
+drop table told_together""",
+    """
+alter table promised rename to start_intents;
+alter table told rename to deliveries;
+alter table fired rename to firings;
+alter table asked rename to requests""",
+)
+VERSION = len(MIGRATIONS) + 1
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new database, or bring one of an earlier version up to this one, in one transaction.
+
+    Args:
+        connection: to the database.
+        path: its file, for the error.
+
+    Raises StateError where a newer aiflow-ext wrote it.
+    """
+    (version,) = connection.execute("pragma user_version").fetchone()
+    if version > VERSION:
+        raise StateError(
+            f"the store was written by a newer aiflow-ext (its version is {version}, this one reads {VERSION})",
+            where=str(path),
+            hint="pip install --upgrade aiflow-ext, or name another folder for state: AIFLOW_STATE=/path",
+        )
+    if version == VERSION:
+        return
+    connection.execute("begin exclusive")
+    (version,) = connection.execute("pragma user_version").fetchone()  # another process may have been quicker
+    for script in (SCHEMA,) if version == 0 else MIGRATIONS[version - 1 :]:
+        for statement in script.split(";"):
+            connection.execute(statement)
+    connection.execute(f"pragma user_version = {VERSION}")
+    connection.execute("commit")
