@@ -60,9 +60,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
         print(json.dumps({**record.summary(), "files": files_of(run.plan, record)}, indent=1))
     else:
         _say_how_it_ended(run, record, screen.ended if isinstance(screen, _Plain) else set())
-    if record.state is JobState.FAILED:
-        return errors.JOB_FAILED
-    return errors.STOPPED if record.state is JobState.STOPPED else errors.OK
+    return record.state.exit_code
 
 
 class _Silent:
@@ -243,7 +241,7 @@ def _say_what_goes_on(record: RunRecord) -> None:
 
 def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
     """``told``: jobs whose end was told in a line, which of a job without logs says all there is to say."""
-    bad = [job for job in record.jobs.values() if job.state in (JobState.FAILED, JobState.LOST)]
+    bad = [job for job in record.jobs.values() if job.state.failed]
     for job in bad[:MOST_TOLD]:
         last = job.last
         has_logs = last is not None and os.path.exists(os.path.join(last.folder, "stdout"))

@@ -39,7 +39,6 @@ CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is no
 PART = 1 << 20  # bytes of a log in one JSON object
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 _UNDRIVEN = "nobody drives it; go on with it: aiflow-ext resume "
-_VERDICT = {JobState.FAILED: errors.JOB_FAILED, JobState.STOPPED: errors.STOPPED}
 
 
 def show_runs(project: str | None, *, as_json: bool) -> int:
@@ -82,7 +81,7 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
         _print_record(record, observed.driver)
     if record.ended_at is None:
         return errors.NOT_OVER if watch else errors.OK
-    return _VERDICT.get(record.state, errors.OK)
+    return record.state.exit_code
 
 
 def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int:
@@ -98,7 +97,7 @@ def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int
         files = files_of(observed.plan, record) if record.ended_at is not None else []
         print(json.dumps({**record.summary(), "driver": driver, "files": files}, indent=1))
     if record.ended_at is not None:
-        return _VERDICT.get(record.state, errors.OK)
+        return record.state.exit_code
     if driver is not None:
         return errors.OK
     print(f"run {record.run_id}: {_UNDRIVEN}{record.run_id}", file=sys.stderr)

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from aiflow_ext.host.records import PluginRecord
+    from aiflow_ext.model.states import JobState
     from aiflow_ext.run.store.records import RunRecord
 
-_COLOURS = {"FINISHED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow", "SKIPPED": "yellow",
-            "RUNNING": "cyan", "QUEUED": "blue", "available": "green", "loaded": "green", "broken": "red",
-            "incompatible": "red", "conflicted": "red", "disabled": "yellow"}  # fmt: skip
-
-
-_INTEREST = {"RUNNING": 0, "FAILED": 1, "LOST": 1, "SUBMITTING": 2, "QUEUED": 2, "STOPPED": 3, "SKIPPED": 4, "INIT": 5}
+_OF_PLUGINS = {"available": "green", "loaded": "green", "broken": "red", "incompatible": "red", "conflicted": "red",
+               "disabled": "yellow"}  # fmt: skip
+_OF_JOBS = {"FINISHED": "green", "RUNNING": "cyan", "QUEUED": "blue"}  # other states by what they are
 
 
 def print_table(
@@ -42,10 +40,24 @@ def print_table(
     screen = console()
     cells = [[one_line(cell) for cell in row] for row in rows]
     print_lines(
-        table.lines(
-            heads, cells, screen.width, lambda n, cell: _COLOURS.get(cell, "") if n == coloured else "", prose=prose
-        )
+        table.lines(heads, cells, screen.width, lambda n, cell: _colour_of(cell) if n == coloured else "", prose=prose)
     )
+
+
+def _colour_of(word: str) -> str:
+    """The colour of a state, of a plugin's status; none for another word."""
+    from aiflow_ext.model.states import JobState
+
+    state = JobState.__members__.get(word)
+    if state is None or word in _OF_JOBS or not state.ended:
+        return _OF_JOBS.get(word) or _OF_PLUGINS.get(word, "")
+    return "red" if state.failed else "yellow"
+
+
+def _interest(state: JobState) -> int:
+    """The place of a job in a table that cannot show all: what runs first, then what failed, and successes last."""
+    places = {"RUNNING": 0, "SKIPPED": 4, "INIT": 5, "FINISHED": 9}
+    return places.get(state, 1 if state.failed else 3 if state.ended else 2)
 
 
 def print_lines(made: Iterable[Text]) -> None:
@@ -115,7 +127,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
 
     jobs = list(record.jobs.values())
     if len(jobs) > limit:
-        jobs = sorted(jobs, key=lambda job: _INTEREST.get(str(job.state), 9))[:limit]
+        jobs = sorted(jobs, key=lambda job: _interest(job.state))[:limit]
     rows = []
     for job in jobs:
         state, last = str(job.state), job.last
@@ -135,7 +147,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
         rows.append([one_line(cell) for cell in row])
 
     def style(column: int, cell: str) -> str:
-        return _COLOURS.get(cell, "dim") if column == 1 else "dim" if column == 4 else ""
+        return _colour_of(cell) or "dim" if column == 1 else "dim" if column == 4 else ""
 
     made = table.lines(("job", "state", "try", "time", "where", ""), rows, width, style, prose=True)
     if len(record.jobs) > limit:

@@ -12,7 +12,7 @@ import pluggy
 
 from aiflow_ext.host.fit import DoesNotFit, hook_of
 from aiflow_ext.host.former import former_shape
-from aiflow_ext.host.specs import NINE, OPTIONAL, PROJECT, JobPluginSpec, OptionalJobPluginSpec
+from aiflow_ext.host.specs import MANY, NINE, OPTIONAL, PROJECT, JobPluginSpec, OptionalJobPluginSpec
 from aiflow_ext.model.errors import PluginTypeError
 
 _PLAIN: dict[str, Any] = {
@@ -25,7 +25,6 @@ _PLAIN: dict[str, Any] = {
 }
 _LAST: dict[str, Any] = {**_PLAIN, "trylast": True}
 _ARGUMENTS = NINE | OPTIONAL
-_MANY = ("watch", "check_platform")  # what they return is gone through, so that they may yield it
 Hooks = Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]]
 
 
@@ -72,7 +71,7 @@ def manager_of(plugin: Any, where: str) -> tuple[PluginManager, frozenset[str], 
             wrong.append(f"{name} is marked as a wrapper; only an extension wraps")
         elif inspect.iscoroutinefunction(called(method)) or inspect.isasyncgenfunction(called(method)):
             wrong.append(f"{name} is async; hooks are plain functions")
-        elif name not in _MANY and inspect.isgeneratorfunction(called(method)):
+        elif name not in MANY and inspect.isgeneratorfunction(called(method)):
             wrong.append(f"{name} yields, so that calling it runs none of it; hooks are plain functions")
         elif (former := former_shape(name, method)) is not None:
             wrong.append(former)
@@ -193,4 +192,4 @@ def bindable(function: Callable[..., Any], arguments: tuple[str, ...]) -> Callab
 def _defaults() -> Hooks:
     from aiflow_ext.host import defaults
 
-    return {name: (getattr(defaults, name), _LAST) for name in ("allocate_id", "lookup", "check_platform")}
+    return {name: (function, _LAST) for name, function in vars(defaults).items() if name in OPTIONAL}

@@ -153,7 +153,7 @@ class OptionalJobPluginSpec:
         was allocated and never used must do no harm.
 
         :param job: its context has run, job name and attempt; no native id yet.
-        Default: run, job and attempt in at most 52 characters of [a-z0-9-], with a hash.
+        Default: run, job and attempt in at most 52 characters of [a-z0-9-], with a hash where they do not fit.
         Raising: the attempt is FAILED and never started.
         """
 
@@ -300,4 +300,9 @@ def _arguments(spec: type[Any]) -> dict[str, tuple[str, ...]]:
 
 NINE = _arguments(JobPluginSpec)
 OPTIONAL = _arguments(OptionalJobPluginSpec)
+# Hooks whose answer is gone through, so that they may yield it.
+MANY = frozenset(
+    name for name in OPTIONAL
+    if vars(OptionalJobPluginSpec)[name].__annotations__["return"].startswith(("Iterable[", "Sequence["))
+)  # fmt: skip
 EXTENSION = _arguments(ExtensionSpec)

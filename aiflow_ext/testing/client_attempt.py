@@ -16,12 +16,11 @@ import aiflow_ext as af
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
+from aiflow_ext.model.states import ATTEMPT_ENDS
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate, make_plan
 from aiflow_ext.run.platforms.plugin_adapter import DirectAdapter, PluginAdapter, adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
-
-ENDS = ("FINISHED", "FAILED", "STOPPED", "LOST")
 
 
 class AttemptCalls:
@@ -126,7 +125,7 @@ class AttemptCalls:
                         since = event.cursor or since
                         told.append({"state": word(event.state), "exit_code": event.exit_code,
                                      "signal": event.signal, "cursor": event.cursor})  # fmt: skip
-                        if told[-1]["state"] in (*ENDS, until):
+                        if told[-1]["state"] in (*ATTEMPT_ENDS, until):
                             return
                     if time.monotonic() > deadline:
                         return

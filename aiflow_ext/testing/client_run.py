@@ -6,12 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.states import ATTEMPT_ENDS
 from aiflow_ext.run.operations.resume import take_up
 from aiflow_ext.run.operations.start import Run, prepare
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
 from aiflow_ext.testing import crash
-from aiflow_ext.testing.client_attempt import ENDS, word
+from aiflow_ext.testing.client_attempt import word
 from aiflow_ext.testing.client_bare import BareCalls
 from aiflow_ext.testing.places import Place
 
@@ -125,7 +126,7 @@ class RunCalls(BareCalls):
         if self.handler is None:
             return None
         state = word(self.handler.state())
-        if state not in ENDS:
+        if state not in ATTEMPT_ENDS:
             return None
         return f"the handler says {state}{_end_of(self.handler.logs('stderr', 0))}"
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from aiflow_ext.host.specs import OPTIONAL
 from aiflow_ext.testing.base import BaseLevel
 from aiflow_ext.testing.cleaning import Cleaning
 from aiflow_ext.testing.complaint import complain
@@ -26,7 +27,7 @@ from aiflow_ext.testing.zygote import Nursery, Zygote
 
 # Hooks without which a driver can do less. The others have defaults that are full answers.
 _ASKED_FOR = ("attach", "lookup", "render", "watch")
-_DEFAULTED = ("allocate_id", "check_platform", "cleanup_run")
+_DEFAULTED = sorted(OPTIONAL.keys() - {*_ASKED_FOR})
 
 
 class JobPluginConformance(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from aiflow_ext.model.states import ATTEMPT_ENDS
 from aiflow_ext.testing import remains
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
@@ -172,7 +173,7 @@ class Stopping(Support):
         if "attach" in self.zygote.facts["offers"]:
             client("attach")
             state = client("wait", seconds=self.patience / 2)
-            if state not in ("FAILED", "STOPPED", "LOST"):
+            if state not in ATTEMPT_ENDS - {"FINISHED"}:
                 complain(f"{self.name}: stop_job was called while the job ran, and its handler says {state} afterwards",
                          "let stop_job end the job by the native id, as the handler's stop does: it comes where a "
                          "client has no handler", "stopping-and-cleaning-up")  # fmt: skip

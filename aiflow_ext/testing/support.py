@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from aiflow_ext.model.states import ATTEMPT_ENDS
 from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.zygote import Client, Raised, Zygote
@@ -75,7 +76,7 @@ class Support:
     def ends(self, state: Callable[[], str | None]) -> str:
         """Ask until there is a state that is an end."""
         deadline = time.monotonic() + self.patience
-        while (found := state()) not in ("FINISHED", "FAILED", "STOPPED", "LOST"):
+        while (found := state()) not in ATTEMPT_ENDS:
             if time.monotonic() > deadline:
                 complain(
                     f"{self.name}: the job has ended, and the handler says {found} for {self.patience:g} s",

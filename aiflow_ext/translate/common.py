@@ -9,7 +9,7 @@ from typing import Any
 
 from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.spelling import near
-from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
 from aiflow_ext.translate.fitting import fit
 from aiflow_ext.translate.misfits import Item, Misfit, given
@@ -24,7 +24,7 @@ ALIASES = {"periodic_config": "periodic"}
 # The attribute of BaseJobConfig, where it is called otherwise than the key.
 ATTRIBUTES = {"periodic": "periodic_config"}
 
-RETRY_ON = ("failed", "timeout", "lost")
+RETRY_ON = (*(state.lower() for state in JobState if state.failed), "timeout")
 
 
 def is_common(key: Any) -> bool:

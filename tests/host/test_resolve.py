@@ -255,7 +255,7 @@ def test_optional_hooks_count_only_where_marked(here, source: Callable[..., str]
     assert resolved.hook.attach(job=1) == [1]
     assert resolved.hook.watch(jobs={}, since=None) is None
     # An id of None leaves it to the default.
-    assert resolved.hook.allocate_id(job=af.BaseJob(af.JobContext("r", "train", 1))).startswith("af-train-1-")
+    assert resolved.hook.allocate_id(job=af.BaseJob(af.JobContext("r", "train", 1))).startswith("r-train-1")
 
 
 LOOKUP = "def lookup(self, job): return af.Lookup.UNKNOWN"

@@ -35,7 +35,7 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
         return True
     if when == "finished" and state is JobState.FINISHED:
         return True
-    if when == "failed" and state in (JobState.FAILED, JobState.LOST):
+    if when == "failed" and state.failed:
         return True
     return f"waits for {edge.source} to be {when}; it is {state}"
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable
 
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
@@ -20,17 +19,15 @@ class Retries:
 
     def recall(self, job: str, followed: Iterable[AttemptRecord]) -> None:
         """Count what earlier drivers have used up: ``followed`` are the attempts after which another one came."""
-        failures = (JobState.FAILED, JobState.LOST)
-        self._used[job] = sum(each.state in failures and not each.disruption for each in followed)
+        self._used[job] = sum(each.state.failed and not each.disruption for each in followed)
 
     def open(self, attempt: AttemptRecord) -> bool:
         """Whether it is a question, for the extensions and the config, if another attempt follows."""
-        failed = attempt.state in (JobState.FAILED, JobState.LOST)
-        return failed and not attempt.disruption and not attempt.refused
+        return attempt.state.failed and not attempt.disruption and not attempt.refused
 
     def delay(self, job: JobRecord, attempt: AttemptRecord, config: BaseJobConfig) -> float | None:
         """Seconds until the next attempt of ``job``, whose ``attempt`` has ended; None where there is none."""
-        if attempt.state not in (JobState.FAILED, JobState.LOST) or attempt.refused:
+        if not attempt.state.failed or attempt.refused:
             return None
         if attempt.disruption:  # not the job's failure: costs no retry; but one after the other is paced
             row = sum(1 for _ in itertools.takewhile(lambda each: each.disruption, reversed(job.attempts)))

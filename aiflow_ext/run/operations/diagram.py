@@ -8,10 +8,8 @@ from typing import Any
 from aiflow_ext.model.states import JobState
 
 _COLOURS = {
+    **{state: "#ffcdd2" if state.failed else "#fff9c4" for state in JobState if state.ended},
     JobState.FINISHED: "#c8e6c9",
-    JobState.FAILED: "#ffcdd2",
-    JobState.LOST: "#ffcdd2",
-    JobState.STOPPED: "#fff9c4",
     JobState.SKIPPED: "#eeeeee",
     JobState.RUNNING: "#b3e5fc",
 }

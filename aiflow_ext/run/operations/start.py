@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.host import secrets
-from aiflow_ext.model.errors import JOB_FAILED, OK, STOPPED, ConfigError, StateError
-from aiflow_ext.model.states import JobState
+from aiflow_ext.model.errors import ConfigError, StateError
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.render import check_secrets
@@ -41,7 +40,7 @@ class AlreadyFiredError(StateError):
     def __init__(self, firing: str, record: RunRecord) -> None:
         super().__init__(f"firing {firing!r} has had its run: {record.run_id} {record.state}")
         self.run_id = record.run_id
-        self.exit_code = {JobState.FAILED: JOB_FAILED, JobState.STOPPED: STOPPED}.get(record.state, OK)
+        self.exit_code = record.state.exit_code
 
 
 class Run:

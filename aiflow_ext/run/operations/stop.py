@@ -63,7 +63,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     for name, each in record.jobs.items():
         if job not in (None, name) or each.last in live:
             continue
-        if each.last is not None and each.state in (JobState.FAILED, JobState.LOST):
+        if each.last is not None and each.state.failed:
             ledger.note(each.last, stop_requested=True)  # a later driver must not retry it
         elif each.last is not None and not each.last.state.ended:
             ledger.end(each.last, end_of(each.last, JobState.STOPPED, reason="stopped before it started"))

@@ -22,7 +22,6 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
-from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.planning.plan import PlannedJob
@@ -112,12 +111,10 @@ class DirectAdapter:
         self.answers_at_once = quick and not resolved.wrapped
 
     def allocate(self, job: BaseJob) -> str:
-        if "allocate_id" in self.resolved.offers:
-            return str(_called(self.resolved.hook.allocate_id, job=job))
-        return default_id(job.job_context)
+        return str(_called(self.resolved.hook.allocate_id, job=job))
 
     def offline_id(self, job: BaseJob) -> str | None:
-        return None if "allocate_id" in self.resolved.offers else default_id(job.job_context)
+        return None if "allocate_id" in self.resolved.offers else self.allocate(job)
 
     def prepare(self, job: BaseJob) -> None:
         _called(self.resolved.hook.generate_job_resource, job=job)
@@ -313,12 +310,6 @@ def _has_ended(record: ProcessRecord | None) -> bool:
 
 # A script and no module of a package: it puts sys.path in order before it imports one.
 _MAIN = str(Path(__file__).with_name("attempt_main.py"))
-
-
-def default_id(context: JobContext | None) -> str:
-    """A native id that is DNS-safe and at most 52 characters, the same for the same attempt."""
-    assert context is not None
-    return safe_name(f"{context.run_id}-{context.job_name}-{context.attempt}", 52)
 
 
 def _called(hook: Any, **arguments: Any) -> Any:

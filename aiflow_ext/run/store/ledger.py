@@ -182,7 +182,7 @@ class Ledger:
 
     def _verdict(self, held: bool) -> JobState:
         states = {job.state for job in self.record.jobs.values()}
-        if states & {JobState.FAILED, JobState.LOST}:
+        if any(state.failed for state in states):
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
         return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED

@@ -16,9 +16,9 @@ from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
 
-from aiflow_ext import JobContext
+from aiflow_ext import BaseJob, JobContext
+from aiflow_ext.host.defaults import allocate_id
 from aiflow_ext.run import prepare_run
-from aiflow_ext.run.platforms.plugin_adapter import default_id
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import handler
 
@@ -237,7 +237,7 @@ def test_a_name_that_is_somebody_elses_is_told_and_left_alone(
 ) -> None:
     monkeypatch.setenv("HIDDEN", "x")
     run = prepare_run(there("true", env={"TOKEN": {"secret": "env:HIDDEN"}}))
-    name = default_id(JobContext(run.record.run_id, "job", 1))
+    name = allocate_id(BaseJob(JobContext(run.record.run_id, "job", 1)))
     if kind == "job":
         image = {"name": "theirs", "image": "localhost/busybox:1", "command": ["sleep", "1000"]}
         theirs = {"suspend": True, "template": {"spec": {"restartPolicy": "Never", "containers": [image]}}}
