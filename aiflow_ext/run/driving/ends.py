@@ -108,6 +108,6 @@ class Ends:
     def _settle(self, attempt: Attempt) -> None:
         """The job has come to its last state: see what follows from it."""
         name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
-        if self._fail_fast and state in (JobState.FAILED, JobState.LOST) and not (scheduler.closed or attempt.is_final):
+        if self._fail_fast and state.failed and not (scheduler.closed or attempt.is_final):
             scheduler.close(f"{name} is {state}, and the run was to start nothing after that")
         scheduler.look_after(name)
