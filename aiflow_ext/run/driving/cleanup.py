@@ -26,7 +26,7 @@ class Cleanup:
     def begin(self, attempt: Attempt) -> None:
         """Clean up after an attempt, once its end is in the store."""
         self.running += 1
-        clean = partial(attempt.thread.call, partial(self._clean, attempt))
+        clean = partial(attempt.platform.call, partial(self._clean, attempt))
         if self._state.ledger.holds(attempt.record):
             self._state.committer.after_flush(clean)
         else:
@@ -53,7 +53,7 @@ class Cleanup:
             return
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
-        self._state.ask_later(attempt, lambda: attempt.thread.call(partial(self._clean, attempt)))
+        self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self._clean, attempt)))
 
     def _ended(self, attempt: Attempt, *, cleaned: bool) -> None:
         self.running -= 1

@@ -148,7 +148,7 @@ class Driver:
     def _is_over(self) -> bool:
         if self._state.leaving:
             return True
-        return not (self._scheduler.has_jobs or self._state.live or self._cleanup.running or self._ends.swept)
+        return not (self._scheduler.has_jobs or self._state.live or self._cleanup.running or self._ends.sweeping)
 
     def _start_ready(self) -> None:
         """Start what may start now, give platforms what they may start next, and have more made ready."""
@@ -170,7 +170,7 @@ class Driver:
         platform = self._state.platforms.get(self._state.adapters[name].key)
         if not self._prefetch.has(name) or not isinstance(platform, InlinePlatform) or not platform.holds:
             return False
-        return all(each.thread is platform for each in self._state.live.values())  # the only ones whose ends it sees
+        return all(each.platform is platform for each in self._state.live.values())  # the only ones whose ends it sees
 
     def _prefetch_next(self) -> None:
         for name in self._prefetch.missing(self._admission.soon(PREFETCHED)):

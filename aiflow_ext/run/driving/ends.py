@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.deciding import ask_should_retry
 from aiflow_ext.run.driving.retries import Retries
@@ -27,14 +27,14 @@ class Ends:
 
     Attributes:
         retries: how many retries each job has used up.
-        swept: attempts that have ended, while a call that stops them has not returned.
+        sweeping: how many attempts have ended while a call that stops them has not returned.
         jobs_are_short: whether the last attempt that ended has run for no longer than ``SHORT_JOB``.
     """
 
     def __init__(self, state: DriverState, scheduler: Scheduler, cleanup: Cleanup, *, fail_fast: bool) -> None:
         self._state, self._scheduler, self._cleanup, self._fail_fast = state, scheduler, cleanup, fail_fast
         self.retries = Retries()
-        self.swept: set[Attempt] = set()
+        self.sweeping = 0
         self.jobs_are_short = False
 
     def end_as(self, attempt: Attempt, job_state: JobState, **facts: Any) -> None:
@@ -47,29 +47,35 @@ class Ends:
         key = attempt.key
         if self._state.live.pop(key, None) is None:
             return
-        attempt.thread.live.discard(key)
-        attempt.thread.handlers.pop(key, None)
+        attempt.platform.live.discard(key)
+        attempt.platform.handlers.pop(key, None)
         self._scheduler.admission.leave(attempt)
         self._scheduler.settled[attempt.planned.name] = False
         self._state.ledger.end(attempt.record, decision)
         if (started := attempt.record.started_at) is not None:
             self.jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
         if attempt.stops:  # its main process has ended; what else it started may not have
-            self.swept.add(attempt)
+            attempt.enter(Phase.SWEEPING)
+            self.sweeping += 1
         else:
+            attempt.enter(Phase.ENDED)
             self.after_end(attempt)
 
     def stop_returned(self, attempt: Attempt) -> None:
         """A call that stops an attempt has returned; after the last one, all that the attempt started is gone."""
         attempt.stops -= 1
-        if not attempt.stops and attempt in self.swept:
-            self.swept.discard(attempt)
+        if not attempt.stops and attempt.phase is Phase.SWEEPING:
+            attempt.enter(Phase.ENDED)
+            self.sweeping -= 1
             self.after_end(attempt)
 
-    def after_end(self, attempt: Attempt) -> None:
-        """Clean up after an attempt that has ended, and see whether another follows."""
+    def after_end(self, attempt: Attempt, *, final: bool = False) -> None:
+        """Clean up after an attempt that has ended, and see whether another follows.
+
+        ``final``: it ended in a run that had come to its end: no retry, and no other consequence, follows.
+        """
         name, record, scheduler = attempt.planned.name, attempt.record, self._scheduler
-        is_last = record.stop_requested or scheduler.closed or attempt.is_final
+        is_last = record.stop_requested or scheduler.closed or final
         hooks = self._state.hooks("should_retry")
         asks = bool(hooks) and not is_last and self.retries.open(record)
         delay = None if is_last or asks else self._delay(attempt)
@@ -84,7 +90,7 @@ class Ends:
             scheduler.retrying.add(name)
             self._state.inbox.later(delay, lambda: scheduler.retry(name))
         else:
-            self._settle(attempt)
+            self._settle(attempt, final=final)
 
     def _retry_decided(self, attempt: Attempt, delay: float | None) -> None:
         """The extensions have said in how many seconds another attempt follows, or leave it to the job's config."""
@@ -105,9 +111,9 @@ class Ends:
         job = self._state.record.jobs[attempt.planned.name]
         return self.retries.delay(job, attempt.record, attempt.planned.config)
 
-    def _settle(self, attempt: Attempt) -> None:
+    def _settle(self, attempt: Attempt, *, final: bool = False) -> None:
         """The job has come to its last state: see what follows from it."""
         name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
-        if self._fail_fast and state.failed and not (scheduler.closed or attempt.is_final):
+        if self._fail_fast and state.failed and not (scheduler.closed or final):
             scheduler.close(f"{name} is {state}, and the run was to start nothing after that")
         scheduler.look_after(name)

@@ -6,7 +6,7 @@ from functools import partial
 
 from aiflow_ext.model.attempt import Lookup
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.attempt import GRACE, Attempt, Phase
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.events import Events
@@ -66,23 +66,24 @@ class Recovery:
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """An attempt of an earlier driver, with its job generated anew from the stored plan."""
         attempt = self._starting.attempt(job, record)
-        attempt.stopping = record.stop_requested or record.timed_out
-        attempt.is_final = self._state.had_ended and record.state.ended
+        if record.stop_requested or record.timed_out:
+            attempt.stop_grace = GRACE
         if not record.state.ended:
             self._state.live[attempt.key] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             generated = attempt.job = job_again(self._state.plan, self._state.record, record)
             if not record.state.ended:
-                attempt.thread.live.add(record.native_id, lambda: generated)
+                attempt.platform.live.add(record.native_id, lambda: generated)
         return attempt
 
     def _go_on(self, attempt: Attempt) -> None:
         became = reconcile(attempt.record, Answer()).became
         if became is Became.ENDED:
-            self._ends.after_end(attempt)
+            self._ends.after_end(attempt, final=self._state.had_ended)
         elif became is Became.UNKNOWN:
             self._events.start_timeout(attempt)
-            attempt.thread.call(partial(self._submission.look_up, attempt))
+            attempt.enter(Phase.LOOKING_UP)
+            attempt.platform.call(partial(self._submission.look_up, attempt))
         elif attempt.record.state is JobState.INIT:
             self._starting.begin(attempt)
         else:

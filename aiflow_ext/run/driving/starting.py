@@ -8,7 +8,7 @@ from functools import partial
 from aiflow_ext.model.errors import UnreachableError, said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.admission import AdmissionQueue
-from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.deciding import ask_before_submit
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
@@ -86,8 +86,7 @@ class Starting:
         record = attempt.record
         attempt.job = self._prefetch.take(record.job)
         if attempt.job is not None:
-            attempt.prepared = True
-            self._submit(attempt)
+            self._submit(attempt, prepared=True)
             return
         try:
             attempt.job = attempt_job(self._state.plan, self._state.record, record.job, record.number)
@@ -98,7 +97,7 @@ class Starting:
             return
         hooks = self._state.hooks("before_submit")
         if hooks:
-            attempt.asking = True
+            attempt.enter(Phase.ASKING)
             ask_before_submit(hooks, attempt.job, limit=self._state.listeners.limit, inbox=self._state.inbox,
                               done=partial(self._decided, attempt))  # fmt: skip
         else:
@@ -106,13 +105,13 @@ class Starting:
 
     def _decided(self, attempt: Attempt, refusal: str | None) -> None:
         """The extensions have decided: it is submitted, or was refused in these words."""
-        if not attempt.asking:
+        if attempt.phase is not Phase.ASKING:
             return  # it was stopped meanwhile
-        attempt.asking = False
         if refusal is None:
             self._submit(attempt)
         else:
             self._ends.end_as(attempt, JobState.FAILED, reason=refusal, refused=True)
 
-    def _submit(self, attempt: Attempt) -> None:
-        attempt.thread.call(partial(self._submission.submit, attempt))
+    def _submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
+        attempt.enter(Phase.SUBMITTING)
+        attempt.platform.call(partial(self._submission.submit, attempt, prepared=prepared))

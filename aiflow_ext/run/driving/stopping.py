@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.driving.attempt import GRACE, Attempt
+from aiflow_ext.run.driving.attempt import GRACE, Attempt, Phase
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.scheduler import Scheduler
@@ -62,11 +62,10 @@ class Stopping:
         """Stop one attempt: at once where it has not been submitted, else as soon as it has been."""
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self._state.ledger.note(attempt.record, stop_requested=True)
-        attempt.stopping, attempt.grace = True, grace
-        if attempt.parked or attempt.asking:
-            attempt.asking = False
+        attempt.stop_grace = grace
+        if attempt.phase in (Phase.WAITING, Phase.ASKING):
             self.end_unstarted(attempt)
-        elif attempt.handler is not None and not attempt.record.state.ended:  # else its submission sees the flag
+        elif attempt.handler is not None and not attempt.has_ended:  # else its submission sees the grace
             self._state.committer.flush()
             self._call(attempt, grace)
 
@@ -76,7 +75,7 @@ class Stopping:
 
     def time_out(self, attempt: Attempt) -> None:
         """Its time is up: stop it, unless it is being stopped already."""
-        if not attempt.record.state.ended and not attempt.stopping:
+        if not attempt.has_ended and attempt.stop_grace is None:
             self._state.ledger.note(attempt.record, timed_out=True)
             self.stop(attempt, GRACE)
 
@@ -109,7 +108,7 @@ class Stopping:
         """The platform cannot be reached: it is asked again until the attempt has ended."""
 
         def again() -> None:
-            if not attempt.record.state.ended:
+            if not attempt.has_ended:
                 self.stop(attempt, grace)
 
         self._state.ask_later(attempt, again)

@@ -10,7 +10,7 @@ from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_o
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.admission import AdmissionQueue
-from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.state import DriverState
@@ -34,18 +34,21 @@ class Submission:
 
     def submit_in_turn(self, attempt: Attempt) -> None:
         """Submit an attempt of an earlier driver, as soon as no more than the limit run."""
-        if self._admission.must_wait(attempt) and not attempt.stopping:
-            attempt.parked = True
+        if self._admission.must_wait(attempt) and attempt.stop_grace is None:
+            attempt.enter(Phase.WAITING)
             self._admission.queue(attempt, partial(self._take_turn, attempt))
         else:
-            attempt.thread.call(partial(self.submit, attempt))
+            attempt.enter(Phase.SUBMITTING)
+            attempt.platform.call(partial(self.submit, attempt))
 
     def _take_turn(self, attempt: Attempt) -> None:
-        attempt.parked = False
-        attempt.thread.call(partial(self.submit, attempt))
+        if attempt.phase is Phase.WAITING:
+            attempt.enter(Phase.SUBMITTING)
+            attempt.platform.call(partial(self.submit, attempt))
 
-    def submit(self, attempt: Attempt) -> None:
-        """Take the write-ahead steps, from the first one that is not on record."""
+    def submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
+        """Take the write-ahead steps, from the first one that is not on record; ``prepared``: what the platform needs
+        has been made already."""
         state, job, adapter, record = self._state, attempt.job, attempt.adapter, attempt.record
         assert job is not None
         assert job.job_context is not None
@@ -56,7 +59,7 @@ class Submission:
             if not state.folder.is_there:
                 state.post(lambda: state.committer.break_off(state.folder.gone()))
                 return
-            if not attempt.prepared:
+            if not prepared:
                 supervised.make_attempt_folder(str(context.work_folder))
             if record.native_id is None:
                 allocated = context.native_id = context.native_id or adapter.allocate(job)
@@ -64,19 +67,19 @@ class Submission:
                     return  # it is not in the store: nothing is sent
             native_id = str(context.native_id)
             step = "generate_job_resource"
-            if not attempt.prepared:
+            if not prepared:
                 adapter.prepare(job)
-            if attempt.stopping:
+            if attempt.stop_grace is not None:
                 state.post(lambda: self._stopping.end_unstarted(attempt))
                 return
             if not state.call(lambda: self._commit_resources(attempt)):
                 return
-            attempt.thread.follow(native_id, job)
+            attempt.platform.follow(native_id, job)
             step = "submit_job"
             limit = self._admission.limit
-            if isinstance(attempt.thread, InlinePlatform) and limit is not None:
+            if isinstance(attempt.platform, InlinePlatform) and limit is not None:
                 has_turn = self._admission.has_turn(attempt)
-                ahead = attempt.thread.hold(None if has_turn else limit - 1) and not has_turn
+                ahead = attempt.platform.hold(None if has_turn else limit - 1) and not has_turn
             handler = adapter.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
@@ -97,7 +100,7 @@ class Submission:
                 self.look_up(attempt)
                 return
         attempt.handler = handler
-        attempt.thread.handlers[native_id] = handler
+        attempt.platform.handlers[native_id] = handler
         if ahead:
             state.ledger.move(record, JobState.QUEUED)
         elif not adapter.answers_at_once:  # else its first event acknowledges it
@@ -120,6 +123,8 @@ class Submission:
 
     def _commit_resources(self, attempt: Attempt) -> bool:
         state = self._state
+        if attempt.has_ended:
+            return False
         if attempt.no_answer is None:
             state.reachable(attempt)
         state.ledger.note(attempt.record, step="resources")
@@ -129,23 +134,29 @@ class Submission:
 
     def acknowledge(self, attempt: Attempt) -> None:
         """The platform has it."""
+        if attempt.has_ended:
+            return
+        attempt.enter(Phase.SUBMITTED)
         self._state.reachable(attempt)
         self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged")
-        if attempt.stopping:
-            self._stopping.stop(attempt, attempt.grace)
+        if attempt.stop_grace is not None:
+            self._stopping.stop(attempt, attempt.stop_grace)
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
         """The platform gives no answer, and nothing has been started: go on with the first missing step later."""
-        if attempt.stopping:
+        if attempt.phase is Phase.SUBMITTED or attempt.has_ended:  # the watch was quicker
+            return
+        if attempt.stop_grace is not None:
             self._stopping.end_unstarted(attempt)
             return
+        attempt.enter(Phase.SUBMITTING)
         self._state.unreachable(attempt, words)
-        self._state.ask_later(attempt, lambda: attempt.thread.call(partial(self.submit, attempt)))
+        self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self.submit, attempt)))
 
     def look_up(self, attempt: Attempt, failure: str | None = None) -> None:
         """In the platform's thread: what became of an attempt that may have been started. ``failure``: what this
         driver's own attempt to start it raised; it is not tried again."""
-        if attempt.record.state.ended:  # the watch was quicker
+        if attempt.has_ended:  # the watch was quicker
             return
         assert attempt.job is not None
         try:
@@ -157,19 +168,23 @@ class Submission:
             answer = Answer(no_answer=f"no answer from the platform: {named(error)}", failure=failure)
         if attempt.handler is not None and answer.lookup is Lookup.FOUND:
             native_id = str(attempt.record.native_id)
-            attempt.thread.handlers[native_id] = attempt.handler
-            attempt.thread.follow(native_id, attempt.job)
+            attempt.platform.handlers[native_id] = attempt.handler
+            attempt.platform.follow(native_id, attempt.job)
         self._state.post(lambda: self._looked_up(attempt, answer))
 
     def _looked_up(self, attempt: Attempt, answer: Answer) -> None:
         """The platform has answered what became of an attempt, or has given no answer."""
+        if attempt.has_ended:  # the watch was quicker
+            return
         decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)
         if decision.became is Became.ENDED:
             self._ends.end(attempt, decision)
         elif decision.became is Became.UNKNOWN:
+            if attempt.phase is Phase.SUBMITTING:
+                attempt.enter(Phase.LOOKING_UP)
             self._state.unreachable(attempt, str(answer.no_answer))
             again = partial(self.look_up, attempt, answer.failure)
-            self._state.ask_later(attempt, lambda: attempt.thread.call(again))
+            self._state.ask_later(attempt, lambda: attempt.platform.call(again))
         elif decision.became is Became.GOES_ON:
             self.acknowledge(attempt)
         elif attempt.no_answer is not None:
