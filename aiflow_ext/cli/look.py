@@ -306,7 +306,7 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
     from aiflow_ext.run.operations.diagram import mermaid
 
     if os.path.isdir(run) and not os.path.exists(os.path.join(run, FILE)):  # else it is a run's own folder
-        from aiflow_ext.run.planning.plan import make_plan
+        from aiflow_ext.run.planning.make_plan import make_plan
 
         plan = make_plan(run, workflow=workflow, only=())  # a drawing needs no plugin
         states = dict.fromkeys(plan.names, JobState.INIT)

@@ -1,6 +1,6 @@
 """Submit, watch, record, stop: a run from its plan to one record per job.
 
-Others may use: ``run_project`` and ``render_project`` here, ``plan.make_plan``, and the records in ``records``.
+Others may use: ``run_project`` and ``render_project`` here, ``make_plan.make_plan``, and the records in ``records``.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.states import ATTEMPT_ENDS
-from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate, make_plan
-from aiflow_ext.run.platforms.plugin_adapter import DirectAdapter, PluginAdapter, adapter_for
+from aiflow_ext.run.planning.make_plan import make_plan
+from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate
+from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.run.platforms import supervised
-from aiflow_ext.run.platforms.plugin_adapter import HostedAdapter
+from aiflow_ext.run.platforms.hosted_adapter import HostedAdapter
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.testing.client_attempt import AttemptCalls
 from aiflow_ext.testing.watching import Made

@@ -15,7 +15,9 @@ from typing import Any
 
 from aiflow_ext import host, run, supervise
 from aiflow_ext.run.operations.start import Run
-from aiflow_ext.run.platforms import plugin_adapter
+from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
+from aiflow_ext.run.platforms.hosted_adapter import HostedAdapter
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
 from aiflow_ext.run.store.records import AttemptRecord
 from aiflow_ext.testing.places import Place, shown
 
@@ -167,14 +169,14 @@ dropped = threading.Event()  # that something was
 
 def sabotage(how: str) -> None:
     """Make every plugin of this process double or drop what it is given, behind the driver's back."""
-    for adapter in (plugin_adapter.DirectAdapter, plugin_adapter.HostedAdapter):
+    for adapter in (DirectAdapter, HostedAdapter):
         adapter.submit = _doubling(adapter.submit) if how == "double" else _dropped  # type: ignore
 
 
 def _doubling(submit: Any) -> Any:
     """A ``submit`` that has the job executed once more, under another id."""
 
-    def doubled(self: plugin_adapter.PluginAdapter, job: Any) -> Any:
+    def doubled(self: PluginAdapter, job: Any) -> Any:
         # A copy: the watch reads the job's own context meanwhile.
         context, again = job.job_context, copy.copy(job)
         second = again.job_context = type(context).from_json({**context.to_json()})
@@ -192,5 +194,5 @@ def _doubling(submit: Any) -> Any:
     return doubled
 
 
-def _dropped(self: plugin_adapter.PluginAdapter, job: Any) -> Any:
+def _dropped(self: PluginAdapter, job: Any) -> Any:
     dropped.set()

@@ -10,7 +10,7 @@ import aiflow_ext as af
 from aiflow_ext.host import index, scan
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginNotInstalledError
 from aiflow_ext.run.operations.render import render
-from aiflow_ext.run.planning.plan import make_plan
+from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
 
 SWEEP = 'for number in range(1500):\n    with af.job(f"train-{number}"): af.cmd("true")'

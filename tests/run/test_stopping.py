@@ -108,7 +108,7 @@ def test_a_stop_with_no_driver_records_how_the_job_ended_and_only_then_cleans_up
     run.kill()
     run.wait()
     dies = (  # at the first cleaning up; it is injected
-        "import os, sys\nfrom aiflow_ext.run.platforms.plugin_adapter import DirectAdapter\n"
+        "import os, sys\nfrom aiflow_ext.run.platforms.direct_adapter import DirectAdapter\n"
         "DirectAdapter.cleanup = lambda *_: os.kill(os.getpid(), 9)\n"
         "from aiflow_ext.run.operations.observe import observe\nfrom aiflow_ext.run.operations.stop import stop\n"
         "stop(observe('latest', sys.argv[1]))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiflow_ext.run.planning.plan import make_plan
+from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
 
 

@@ -13,7 +13,9 @@ from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.model.spelling import near
-from aiflow_ext.run.planning.plan import Plan, check_lists, generate, make_plan, secrets_of
+from aiflow_ext.run.planning.job_secrets import secrets_of
+from aiflow_ext.run.planning.make_plan import check_lists, make_plan
+from aiflow_ext.run.planning.plan import Plan, generate
 from aiflow_ext.run.platforms.plugin_adapter import adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.check import listed

@@ -14,7 +14,8 @@ from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.start import Run, driven
-from aiflow_ext.run.planning.plan import Plan, read_secrets, secrets_of
+from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
+from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan
 from aiflow_ext.run.planning.snapshot import use_own_files
 from aiflow_ext.run.store.find import open_run, remember_state

@@ -13,7 +13,8 @@ from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
 from aiflow_ext.run.operations.detach import detach, drive
 from aiflow_ext.run.operations.due import previous_and_next
 from aiflow_ext.run.operations.start import AlreadyFiredError
-from aiflow_ext.run.planning.plan import Plan, make_plan
+from aiflow_ext.run.planning.make_plan import make_plan
+from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.lock import holder
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store

@@ -12,11 +12,13 @@ from typing import Any
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.model.names import safe_name
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.render import check_secrets
+from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.only import restrict
-from aiflow_ext.run.planning.plan import Plan, check_lists, make_plan, new_run_id
+from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
 from aiflow_ext.run.platforms import supervised
@@ -77,7 +79,7 @@ def prepare(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
-    run_id = new_run_id(plan.workflow)
+    run_id = _new_run_id(plan.workflow)
     root = plan.desc.root
     state = state_folder(root)
     store = Store(state)
@@ -87,7 +89,7 @@ def prepare(
     if only:
         plan, inputs = restrict(plan, only, store, from_run)
     while (home := state / "runs" / run_id).exists():  # of many runs that are started in one second
-        run_id = new_run_id(plan.workflow)
+        run_id = _new_run_id(plan.workflow)
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
     for name, job in plan.jobs.items():
@@ -155,3 +157,9 @@ def make_folder(home: Path) -> None:
             where=str(home),
             hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
         ) from error
+
+
+def _new_run_id(workflow: str) -> str:
+    """A new run's id: the workflow's name, the second in UTC, and four random characters."""
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return f"{safe_name(workflow, 24)}-{moment}-{os.urandom(2).hex()}"

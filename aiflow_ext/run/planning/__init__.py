@@ -1,4 +1,5 @@
 """From a project's folder to a plan: one planned job for each subgraph, and its jobs as often as they are needed.
 
-``plan`` makes it, ``plan_codec`` stores it, ``attempt_job`` generates one attempt's job from it, ``only`` plans a part.
+``make_plan`` makes a ``plan``, ``plan_codec`` stores it, ``attempt_job`` generates one attempt's job from it, ``only``
+plans a part.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent
@@ -28,3 +29,5 @@ class Unobservable(NamedTuple):
 
 
 PlatformEvent = AttemptEvent | Unreachable | Reachable | Unobservable
+# What a watch tells of attempts; None: nothing at the moment.
+WatchEvents = Iterator[AttemptEvent | Unreachable | Reachable | None]

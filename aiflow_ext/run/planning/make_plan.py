@@ -1,0 +1,191 @@
+"""A project's workflow made into a plan before anything happens: every mistake that can be known is found here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from aiflow_ext.host.guard import unending
+from aiflow_ext.host.host import PluginHost
+from aiflow_ext.model.collector import paused
+from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError
+from aiflow_ext.model.graph import AIGraph
+from aiflow_ext.model.states import ExecutionMode
+from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
+from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
+from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
+from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.translate.blocks import check_blocks
+from aiflow_ext.translate.calls import check_calls
+from aiflow_ext.translate.check import check_graph, check_keys, check_streams
+from aiflow_ext.translate.common import common_values
+from aiflow_ext.translate.config import Structurer, WorkflowConfig, check_common, load_workflow_config
+from aiflow_ext.translate.defaults import defaulted
+from aiflow_ext.translate.functions import freeze
+from aiflow_ext.translate.gather import gathered
+from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
+from aiflow_ext.translate.project import Project, load_project
+from aiflow_ext.translate.split import split
+
+_LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "only": "['train']"}
+
+
+def check_lists(**given: Sequence[str]) -> None:
+    """Raises ConfigError where an option that is a list of texts is given as something else: each of its letters, or of
+    its keys, would be taken for one."""
+    for name, value in given.items():
+        if isinstance(value, (str, bytes, Mapping)) or not all(isinstance(each, str) for each in value):
+            raise ConfigError(f"{name} is a list of texts, not {value!r}", hint=f"write it as {name}={_LISTS[name]}")
+
+
+def make_plan(
+    folder: str | os.PathLike[str],
+    *,
+    sets: Sequence[str] = (),
+    params: Sequence[str] = (),
+    workflow: str | None = None,
+    only: Collection[str] | None = None,
+    sent: Callable[[PlannedJob], object] = lambda job: True,
+) -> Plan:
+    """Plan the workflow of a project.
+
+    Args:
+        folder: the project's folder.
+        sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
+        params: ``NAME=VALUE``, as the command line's ``-p``.
+        workflow: which workflow, where workflow.py has several.
+        only: the jobs that are to be sent, by name; None for all. Of the others only what they have in common with
+            every job is checked: their plugins are not looked for.
+        sent: whether one of these is to be sent, where its typed config tells: others are not generated, and their
+            secrets not asked for. All by default.
+
+    Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
+    missing or broken.
+    """
+    check_lists(sets=sets, params=params)
+    problems: list[Problem] = []
+    project = load_project(folder, problems)
+    project.desc.artifacts = project.desc.artifacts or str(state_folder(project.root) / "artifacts")
+    config: WorkflowConfig | None = None
+    try:
+        with imported_workflow(project) as module, paused():
+            graph = built_graph(project, module, workflow)
+            wrong = check_graph(graph)
+            config = _configured(project, graph, sets, params, problems)
+            wrong += [] if config is None else _unused(config, module, graph)
+            wrong += check_calls(graph)
+            wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
+    except ProjectError as error:
+        if config is None:
+            _configured(project, None, (), (), problems)
+        if problems:
+            raise ConfigError(problems=gathered([*problems, *error.problems])) from error
+        raise
+    if wrong or config is None:
+        raise ConfigError(problems=gathered(problems + wrong))
+    with paused():
+        return _planned(project, config, graph, problems, only, sent)
+
+
+def _configured(
+    project: Project, graph: AIGraph | None, sets: Sequence[str], params: Sequence[str], problems: list[Problem]
+) -> WorkflowConfig | None:
+    """The configs of the graph's jobs; None after it was noted why they cannot be read."""
+    places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
+    try:
+        return load_workflow_config(project.workflow_yaml, sets, params, problems, places)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _unused(config: WorkflowConfig, module: ModuleType, graph: AIGraph) -> list[Problem]:
+    """The config keys that fit no job of any workflow in workflow.py."""
+    others = jobs_of_others(module, graph) if config.unused else None
+    if others is None:
+        return []
+    return check_keys(config.fitting_none_of(others), [*graph.jobs], config.where, others - graph.jobs.keys())
+
+
+def _opened(graph: AIGraph, job: str) -> str | None:
+    """Where the workflow opens a job."""
+    return next(iter(graph.jobs[job].where), None)
+
+
+def _planned(
+    project: Project,
+    config: WorkflowConfig,
+    graph: AIGraph,
+    problems: list[Problem],
+    only: Collection[str] | None,
+    sent: Callable[[PlannedJob], object],
+) -> Plan:
+    host = PluginHost(*plugin_policy(project))
+    parts = split(graph)
+    layers = {name: config.layered(name) for name in parts.sub_graphs}
+    structurer = Structurer()
+    chosen: dict[str, tuple[str, str] | None] = {}
+    defaults: dict[str, tuple[str, ...]] = {}
+    for name, layer in layers.items():
+        filled = defaulted(layer, parts.sub_graphs[name].nodes, _opened(graph, name), problems)
+        defaults[name] = filled or ()
+        if filled is None:
+            check_common(layer, problems)
+        chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
+    on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
+    problems += check_blocks(config, on, lambda: runnable_platforms(host))
+    wanted = {name: pair for name, pair in chosen.items() if pair is not None and (only is None or name in only)}
+    resolved, missing = resolve_all(host, wanted, layers, defaults)
+    upstream = parts.upstream()
+    jobs, left_out = {}, {}
+    for name, sub_graph in parts.sub_graphs.items():
+        if only is not None and name not in only:
+            left_out[name] = LeftOut(sub_graph, upstream[name], layers[name])
+        if name in resolved:
+            typed = structurer.structure(resolved[name].config_type, layers[name], problems)
+            if typed is not None:
+                sub_graph.config = typed
+                jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value,
+                                        defaults[name], layers[name], _opened(graph, name))  # fmt: skip
+        elif chosen[name] is not None:
+            check_common(layers[name], problems)
+    modes = {name: common_values(layers[name])[0].get("exec_mode", ExecutionMode.BATCH) for name in left_out}
+    problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
+    _raise_all(problems, missing)
+    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out)
+    unending(_try_generate, plan, sent)
+    return plan
+
+
+def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> None:
+    """Raise what was found: mistakes in the project first, and with them every plugin that cannot be had."""
+    # That a platform is missing is said of each of its engines, in the same words.
+    lacking = {str(problem): problem for error in missing for problem in error.problems}
+    together = [*problems, *lacking.values()]
+    if problems:
+        raise ConfigError(problems=gathered(together))
+    if missing:
+        missing[0].problems = tuple(gathered(together))
+        raise missing[0]
+
+
+def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
+    """Generate every job that is to be ``sent`` once, so that what a plugin cannot run is told before anything starts,
+    as are the secrets that it lacks."""
+    problems: dict[str, Problem] = {}
+    failed: type[AiflowError] | None = None
+    sources, values = secrets_of(plan.host)
+    for job in filter(sent, plan.jobs.values()):
+        try:
+            made = generate(plan, job)
+            job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
+            read_secrets(job, sources, values)
+        except AiflowError as error:
+            job.locate(error)
+            for problem in error.problems:
+                problems.setdefault(str(problem), problem)
+            failed = failed or type(error)
+    if failed is not None:
+        raise failed(problems=gathered(problems.values()))

@@ -1,0 +1,202 @@
+"""A plugin of nine methods, in an attempt host: a supervised child process that holds it from resource to cleanup."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext.host import secrets
+from aiflow_ext.model.attempt import Lookup, Request
+from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
+from aiflow_ext.model.jsonable import Jsonable
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.planning.plan import PlannedJob
+from aiflow_ext.run.platforms import attempt_spec, silence, supervised
+from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
+from aiflow_ext.run.platforms.platform_events import WatchEvents
+from aiflow_ext.run.platforms.silence import stop_is_silent, words_of
+from aiflow_ext.supervise import ProcessSpec
+from aiflow_ext.supervise.records import ProcessRecord
+
+BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its end
+
+
+class HostedAdapter:
+    """A plugin of nine methods runs in a supervised child process that holds it from resource to cleanup."""
+
+    def __init__(self, planned: PlannedJob, project: ProjectDesc) -> None:
+        """Raises CodeError where something of the job cannot travel to its attempt host."""
+        self.planned, self.project = planned, project
+        # Not the platform alone: its durable plugins are watched otherwise.
+        self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
+        self.answers_at_once = False  # it may call a plugin to clean up
+        self.outlives_power_loss = True  # what the plugin inside it submits to, nobody knows
+        # What a plugin offers of the optional hooks without being durable, the driver asks for itself.
+        self._direct = DirectAdapter(planned.resolved)
+        self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
+
+    def allocate(self, job: BaseJob) -> str:
+        return str(_context(job).work_folder)
+
+    offline_id = allocate
+
+    def prepare(self, job: BaseJob) -> None:
+        context = _context(job)
+        supervised.prepare_folder(str(context.native_id))
+        attempt_spec.write(Path(str(context.native_id)), self._packed, context)
+
+    def submit(self, job: BaseJob) -> AbstractJobHandler | None:
+        native_id = str(_context(job).native_id)
+        supervised.supervisor_of(native_id).start(self.process(job))
+        return supervised.ProcessHandler(native_id)
+
+    def process(self, job: BaseJob, *, reveal: bool = True) -> ProcessSpec:
+        """The attempt host's process; secrets as references unless ``reveal``."""
+        context, config = _context(job), self.planned.config
+        native_id = str(context.native_id)
+        mark = f"{context.run_id}:{native_id}"
+        env = {
+            **(os.environ if reveal else {}),
+            **(secrets.resolve(config.env) if reveal else secrets.shown(config.env)),
+            "AIFLOW_RUN": context.run_id or "",
+            "AIFLOW_JOB": context.job_name or "",
+            "AIFLOW_ATTEMPT": str(context.attempt),
+            "AIFLOW_PROPERTIES": json.dumps(dict(config.properties), default=str),
+            "AIFLOW_WORK_FOLDER": f"{native_id}/work",
+            "AIFLOW_PROJECT_FOLDER": self.project.root,
+            "AIFLOW_CHECKPOINT_DIR": supervised.checkpoints(native_id),
+            "AIFLOW_MARK": mark,
+        }
+        return ProcessSpec(
+            id=supervised.process_id(native_id),
+            argv=[sys.executable, "-u", _MAIN, native_id],
+            env=env,
+            cwd=f"{native_id}/work",
+            stdout=f"{native_id}/stdout",
+            stderr=f"{native_id}/stderr",
+            mark=mark,
+        )
+
+    def lookup(self, job: BaseJob) -> Lookup:
+        return supervised.lookup(str(_context(job).native_id))
+
+    def attach(self, job: BaseJob) -> AbstractJobHandler | None:
+        return _HostHandler(str(_context(job).native_id))
+
+    def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
+        """Ask the host to call ``stop_job`` on the plugin it holds, then end its whole tree."""
+        native_id = str(_context(job).native_id)
+        supervisor, name = supervised.supervisor_of(native_id), supervised.process_id(native_id)
+        record = supervisor.record(name)
+        if record is not None and record.state == "running" and record.pid:
+            asked = Path(native_id, attempt_spec.STOP)
+            try:
+                if not (
+                    asked.exists() and stop_is_silent(native_id)
+                ):  # else it is trying still, and a second would end that
+                    asked.write_text(f"{grace:g}", encoding="ascii")
+                    os.kill(record.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            else:
+                supervisor.wait(name, grace)
+                if grace > 0 and (words := stop_is_silent(native_id)) and not _has_ended(supervisor.record(name)):
+                    raise UnreachableError(words)
+        # A second SIGTERM, for all of the tree: the host breaks off what the plugin is in, and cleans up.
+        supervisor.stop(name, grace=BREAK_OFF)
+
+    def cleanup(self, job: BaseJob) -> None:
+        """Have ``cleanup_job`` called where the host was killed before it could; else only its own file is left."""
+        native_id = str(_context(job).native_id)
+        spec, cleaned = Path(native_id, attempt_spec.FILE), Path(native_id, attempt_spec.CLEANED)
+        record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
+        if record is not None and record.pid is not None and spec.exists() and not cleaned.exists():
+            self._clean_anew(job)
+        for file in (spec, cleaned, Path(native_id, attempt_spec.STOP), Path(native_id, silence.FILE)):
+            file.unlink(missing_ok=True)
+
+    def _clean_anew(self, job: BaseJob) -> None:
+        process = self.process(job)
+        with open(process.stdout, "ab") as stdout, open(process.stderr, "ab") as stderr:
+            done = subprocess.run(
+                [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
+                cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+                timeout=attempt_spec.CLEANUP_LIMIT + 10,
+            )  # fmt: skip
+        if done.returncode == attempt_spec.UNCLEAN:
+            raise UnreachableError(words_of(str(_context(job).native_id)) or "no answer")
+
+    def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> WatchEvents:
+        silent: set[str] = set()
+        for event in supervised.watch(jobs, since):
+            if event is None:
+                yield from silence.changes(jobs, silent)
+            elif event.state.ended:
+                silent.discard(event.native_id)
+            if event is not None and event.state is JobState.FINISHED:
+                event.reason = supervised.reason_words(event.native_id) or None
+            yield event
+
+    def render(self, job: BaseJob) -> Request | None:
+        """The host's own command, and what the plugin inside it sends where it can tell: nine methods cannot."""
+        spec = self.process(job, reveal=False)
+        shown = {name: value for name, value in Jsonable.to_json(job).items() if name != "job_context"}
+        content = {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _readable(shown)}
+        inside = self._direct.render(job)
+        if inside is not None:
+            content["sends"] = {"kind": inside.kind, **inside.content}
+        return Request("attempt host", content)
+
+    def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        self._direct.cleanup_run(run_id, jobs)
+
+    def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
+        return self._direct.check(jobs)
+
+
+class _HostHandler(supervised.ProcessHandler):
+    """The handler of an attempt host."""
+
+    def state(self) -> JobState | None:
+        """Its state. Raises UnreachableError while the platform behind it gives it no answer."""
+        state = super().state()
+        if state is JobState.RUNNING and (words := words_of(self.native_id)):
+            raise UnreachableError(words)
+        return state
+
+
+def _has_ended(record: ProcessRecord | None) -> bool:
+    return record is None or record.state != "running"
+
+
+# A script and no module of a package: it puts sys.path in order before it imports one.
+_MAIN = str(Path(__file__).with_name("attempt_main.py"))
+
+
+def _context(job: BaseJob) -> JobContext:
+    assert job.job_context is not None
+    return job.job_context
+
+
+def _readable(value: Any) -> Any:
+    """A job as plain data for a reader: nobody reads it back."""
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_readable(item) for item in value]
+    if isinstance(value, Jsonable):
+        value = Jsonable.to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): _readable(item) for key, item in value.items()}
+    return repr(value)
