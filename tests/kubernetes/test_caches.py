@@ -284,7 +284,7 @@ def test_a_stop_is_told_from_a_loss_though_nothing_is_remembered_of_it(
     run.driver.stop()
     driver.join(60)
     assert not driver.is_alive()
-    assert run.driver.record.jobs["a"].state is JobState.STOPPED
+    assert run.record.jobs["a"].state is JobState.STOPPED
     assert cluster.objects == {}
 
 

@@ -51,9 +51,9 @@ class AttemptRecord(Jsonable):
     cleaned: bool = False
 
     def __init__(self, job: str, number: int, folder: str) -> None:
+        self.job, self.number, self.folder = job, number, folder
         for name, default in _DEFAULTS.items():
             setattr(self, name, default)
-        self.job, self.number, self.folder = job, number, folder
 
     @property
     def may_run(self) -> bool:
