@@ -3,8 +3,8 @@
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
 #   make test-fast  those that need little time, to run after each edit
-#   make test-faults  kills at every line of a submission, and hundreds of drivers and supervisors at random (ARGS="--seed N"
-#                     repeats one)
+#   make test-faults  kills at every line of a submission, of schedulers, and of hundreds of drivers and supervisors at random
+#                     (ARGS="--seed N" repeats one)
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
 #                test-cluster-kubernetes and test-cluster-yarn: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
@@ -52,7 +52,7 @@ test-fast: $(VENV)/dev
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not thorough and not cluster' $(FAST:%=tests/%) $(ARGS)
 
 test-faults: $(VENV)/dev
-	@$(BIN)/pytest -m thorough tests/faults
+	@$(BIN)/pytest -m thorough tests/faults tests/run
 	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $(LOOPS) kit-catches
 	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
 
@@ -67,7 +67,8 @@ $(LOOPS): loop-%: $(VENV)/dev
 
 # The kit on plugins with a mistake each, and on the example.
 kit-catches: $(VENV)/dev
-	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py
+	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py \
+	    tests/testing/test_seed_conformance.py
 
 test-clusters: test-cluster-kubernetes test-cluster-yarn
 

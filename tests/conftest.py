@@ -17,6 +17,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent / "helpers"))
 
+from commands import CommandServer
 from dist_info import install
 
 
@@ -103,26 +104,39 @@ def stranger(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Path]:
     return add
 
 
-@pytest.fixture
-def cli(cli_env: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs ``aiflow-ext ARGS`` in a process of its own and returns what it said."""
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[CommandServer]:
+    """Forks the commands of ``cli``."""
+    server = CommandServer()
+    yield server
+    server.close()
 
-    def call(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        options.setdefault("env", cli_env)
-        options.setdefault("stdin", subprocess.DEVNULL)
-        options.setdefault("text", True)
-        return subprocess.run(
-            [sys.executable, "-m", "aiflow_ext", *map(str, args)],
-            capture_output=True,
-            timeout=120,
-            **options,
-        )
+
+@pytest.fixture
+def cli(cli_env: dict[str, str], command_server: CommandServer) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Runs ``aiflow-ext ARGS`` in a process of its own and returns what it said.
+
+    Options: ``env``, ``cwd``, ``text`` (False: bytes), and all others of ``subprocess.run``.
+    """
+
+    def call(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
+        words = [os.fspath(each) for each in args]
+        given = {"env": cli_env, "cwd": ".", "text": True, **options}
+        if given.keys() == {"env", "cwd", "text"} and command_server.can_start(given["env"]):
+            command = command_server.start(words, given["env"], given["cwd"])
+            try:
+                output: tuple[Any, Any] = (command.communicate if given["text"] else command.read)(timeout=120.0)
+            finally:
+                command.kill()
+            return subprocess.CompletedProcess(command.args, command.wait(), *output)
+        given.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([sys.executable, "-m", "aiflow_ext", *words], capture_output=True, timeout=120, **given)
 
     return call
 
 
 @pytest.fixture
-def run_json(cli: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., dict[str, Any]]:
+def run_json(cli: Callable[..., subprocess.CompletedProcess[Any]]) -> Callable[..., dict[str, Any]]:
     """Runs a project with ``--json`` and returns its record, jobs by name."""
 
     def call(project: Project, *args: str, **options: Any) -> dict[str, Any]:

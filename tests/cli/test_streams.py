@@ -38,18 +38,18 @@ def shell(cli_env, project):
     return call
 
 
-CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
-FULL = [">/dev/full", ">/dev/full 2>/dev/full"]
+ALL_CLOSED, ALL_FULL = "<&- >&- 2>&-", ">/dev/full 2>/dev/full"
 
 
-@pytest.mark.parametrize("streams", CLOSED + FULL)
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", ALL_CLOSED, ">/dev/full", ALL_FULL])
 def test_a_run_ends_with_its_own_exit_code_whatever_its_streams_are(failing, shell, streams):
     code, _, said = shell(f"run . {streams}")
     assert code == 1
     if streams == ">/dev/full":
         assert said == b"aiflow-ext: not all could be written to stdout: No space left on device\n"
-    for command in ("status latest", "status latest --json", "run . --json"):
-        assert shell(f"{command} {streams}")[0] == 1
+    if streams in (ALL_CLOSED, ALL_FULL):
+        for command in ("status latest", "status latest --json", "run . --json"):
+            assert shell(f"{command} {streams}")[0] == 1
 
 
 def test_what_else_is_asked_for_and_cannot_be_written_has_an_exit_code(failing, shell):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Command, CommandServer
 
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.run.store.store import Store
@@ -34,12 +35,12 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
 class Bench:
     """A project with gates outside of it: ``gate(job)`` is a command that says it is up and waits to be let through."""
 
-    def __init__(self, project: Any, env: dict[str, str], folder: Path) -> None:
-        self.project, self.folder = project, folder
+    def __init__(self, project: Any, env: dict[str, str], folder: Path, server: CommandServer) -> None:
+        self.project, self.folder, self._server = project, folder, server
         self.env = {**env, "XDG_STATE_HOME": str(folder / "home"), "MARKS": str(folder / "marks")}
         self.marks = folder / "marks"
         self.marks.mkdir()
-        self.drivers: list[subprocess.Popen[str]] = []
+        self.drivers: list[subprocess.Popen[str] | Command] = []
 
     def gate(self, job: str, exit_code: int = 0) -> str:
         """A command: it marks its start, waits for :meth:`release`, marks its end and exits."""
@@ -70,12 +71,19 @@ class Bench:
             gate.write("go\n")
         until(lambda: self.count("end", job) > before, f"{job} does not end")
 
-    def drive(self, *args: str, **options: Any) -> subprocess.Popen[str]:
-        """Start ``aiflow-ext ARGS``; ``run`` alone runs the project."""
-        argv = [sys.executable, "-m", "aiflow_ext", *(args or ("run", str(self.project.root)))]
-        defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        given = {**defaults, "env": self.env, "cwd": self.folder, **options}
-        driver = subprocess.Popen(argv, text=True, start_new_session=True, **given)
+    def drive(self, *args: str, **options: Any) -> subprocess.Popen[str] | Command:
+        """Start ``aiflow-ext ARGS``, with options of ``subprocess.Popen``; ``run`` alone runs the project."""
+        words = args or ("run", str(self.project.root))
+        env, cwd = options.pop("env", self.env), options.pop("cwd", self.folder)
+        driver: subprocess.Popen[str] | Command
+        if not options and self._server.can_start(env):
+            driver = self._server.start(words, env, cwd, session=True)
+        else:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            given = {**streams, "start_new_session": True, **options}
+            driver = subprocess.Popen(
+                [sys.executable, "-m", "aiflow_ext", *words], env=env, cwd=cwd, text=True, **given
+            )
         self.drivers.append(driver)
         return driver
 
@@ -84,7 +92,7 @@ class Bench:
         driver = self.drive(*args, **options)
         out, err = driver.communicate(timeout=120)
         assert "Traceback" not in err, err
-        return driver.returncode, out + err
+        return driver.wait(), out + err
 
     def _runs(self, job: str) -> bool:
         return bool(self.attempt(job).state == "RUNNING")
@@ -138,8 +146,8 @@ def until_fixture() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def bench(project: Any, cli_env: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(project, cli_env, tmp_path)
+def bench(project: Any, cli_env: dict[str, str], tmp_path: Path, command_server: CommandServer) -> Iterator[Bench]:
+    made = Bench(project, cli_env, tmp_path, command_server)
     yield made
     for driver in made.drivers:
         if driver.poll() is None:

@@ -161,6 +161,7 @@ def firings(root):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_scheduler_killed_at_any_moment_fires_nothing_twice_and_leaves_no_firing_undone(project, cli_env, tmp_path):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
