@@ -10,18 +10,22 @@ import _thread
 import builtins
 import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar
 
-from aiflow_ext.model.errors import PLUGIN, PluginImportError
+from aiflow_ext.model.errors import PLUGIN, PluginError, PluginImportError
 
 T = TypeVar("T")
 SLOW = 5.0  # seconds until it is said that an import still goes on; twice as long until it is said again
 FILE = "<aiflow-ext importing"  # how the file of a frame is called that only names what is being imported
 
-_ENDS = ("_exit", "execv", "execve")  # of os: what ends this process at once, without any exception
+# Of os: what ends this process at once, without any exception, and what leaves it without its files.
+_ENDS = dict.fromkeys(("_exit", "execv", "execve"), "which ends the process")
+_ENDS["closerange"] = "which closes files that it has not opened"
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _real = {name: getattr(os, name) for name in _ENDS}
 _getpid, _write = os.getpid, os.write
 _lock = _thread.allocate_lock()
@@ -38,33 +42,41 @@ class Ended(BaseException):
 def guarded(where: str, function: Callable[[], T]) -> tuple[T, list[str]]:
     """What ``function`` returns, which imports or makes what ``where`` describes; and what that has damaged.
 
-    Raises what it raises; Ended where it ended the process by ``os._exit`` or ``os.exec*``; a KeyboardInterrupt that
-    names the plugin; PluginImportError where it removes builtins, which are put back.
+    Raises what it raises; Ended where it ended the process by ``os._exit`` or ``os.exec*``, or closed its files by
+    ``os.closerange``; a KeyboardInterrupt that names the plugin; PluginImportError where it did what this process could
+    not go on with, which is undone.
     """
     done = _thread.allocate_lock()
     done.acquire()
-    before = _state()
+    before = _State()
     outer = _begin(where)
     try:
         _thread.start_new_thread(_tell_while_slow, (where, done))
         returned = _unforked(f"while importing {where}", _named(where), function)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"while importing {where}") from error
+    except Exception as error:
+        undone = _undo(before)
+        if undone and not isinstance(error, PluginError):  # the code of ours that came upon it
+            raise _unusable(where, undone) from error
+        raise
     finally:
         done.release()
         _end(outer)
-    removed = {name: value for name, value in before[0].items() if name not in vars(builtins)}
-    if removed:
-        vars(builtins).update(removed)
-        raise PluginImportError(
-            f"{where} cannot be used: importing it removes {', '.join(removed)} from the builtins",
-            hint="report it to its authors, or install another version of it",
-        )
+    undone = _undo(before)
+    if undone:
+        raise _unusable(where, undone)
     return returned, _damage(before)
 
 
+def _unusable(where: str, undone: list[str]) -> PluginImportError:
+    return PluginImportError(f"{where} cannot be used: importing it {' and '.join(undone)}",
+                             hint="report it to its authors, or install another version of it")  # fmt: skip
+
+
 def unending(function: Callable[..., T], *arguments: Any) -> T:
-    """What ``function`` returns; raises Ended where it calls ``os._exit`` or ``os.exec*``, which end this process."""
+    """What ``function`` returns; raises Ended where it calls ``os._exit`` or ``os.exec*``, which end this process, or
+    ``os.closerange``."""
     thread = _thread.get_ident()
     with _lock:
         _watch_ends()
@@ -146,8 +158,8 @@ def _watch_ends() -> None:
     global _process
     if not _importing and not _calling:
         _process = _getpid()
-        os._exit = _ended("_exit")
-        os.execv, os.execve = _ended("execv"), _ended("execve")
+        for name in _ENDS:
+            setattr(os, name, _ended(name))
 
 
 def _leave_ends() -> None:
@@ -164,9 +176,10 @@ def _ended(name: str) -> Any:
         if _getpid() != _process:  # in a child that was forked
             return real(*arguments)
         thread = _thread.get_ident()
-        called = f"os.{name}({arguments[0] if arguments else ''!r})"
+        told = arguments if name == "closerange" else arguments[:1]
+        called = f"os.{name}({', '.join(map(repr, told))})"
         if thread in _importing or thread in _calling:
-            raise Ended(f"it called {called}, which ends the process")
+            raise Ended(f"it called {called}, {_ENDS[name]}")
         for where, threads in list(_importing.values()):
             if thread not in threads:
                 _write(2, f"aiflow-ext: while importing {where}: a thread of its called {called}\n".encode())
@@ -186,22 +199,68 @@ def _tell_while_slow(where: str, done: _thread.LockType) -> None:
             return
 
 
-def _state() -> tuple[dict[str, Any], frozenset[str], str]:
+class _State:
+    """What is everybody's in this process.
+
+    Attributes:
+        library: the names of each module of the standard library that is imported.
+        folder: the current one.
+        timers: seconds until each of _TIMERS sends its signal; 0 where it is not set.
+    """
+
+    def __init__(self) -> None:
+        known = sys.stdlib_module_names
+        self.library = {name: (module, dict(vars(module))) for name, module in list(sys.modules.items())
+                        if name.partition(".")[0] in known and hasattr(module, "__dict__")
+                        and not getattr(getattr(module, "__spec__", None), "_initializing", False)}  # fmt: skip
+        self.folder = _folder()
+        self.timers = [signal.getitimer(timer)[0] for timer in _TIMERS]
+
+
+def _folder() -> str:
     try:
-        folder = os.getcwd()
+        return os.getcwd()
     except OSError:
-        folder = ""
-    return dict(vars(builtins)), frozenset(sys.modules), folder
+        return ""
 
 
-def _damage(before: tuple[dict[str, Any], frozenset[str], str]) -> list[str]:
+def _undo(before: _State) -> list[str]:
+    """Undo what this process could not go on with; in words, what it was."""
+    found = []
+    for module_name, (module, names) in before.library.items():
+        now = vars(module)
+        if _is_same(now, names):
+            continue
+        for name, value in names.items():
+            if now.get(name) is value or name.startswith("_") or not callable(value) or callable(now.get(name)):
+                continue
+            gone = f"removes {name} from {'the builtins' if module is builtins else module_name}"
+            found.append(gone if name not in now else f"sets {module_name}.{name} to {now[name]!r:.50}")
+            now[name] = value
+    for timer, was in zip(_TIMERS, before.timers, strict=True):
+        if not was and (left := signal.getitimer(timer)[0]):
+            signal.setitimer(timer, 0.0)
+            found.append(f"sets a timer, as signal.alarm does, whose signal would end this process in {left:.0f} s")
+    return found
+
+
+def _is_same(now: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether two modules' names mean the same; quickly, for most are as they were."""
+    try:
+        return now == before
+    except Exception:  # a value that cannot be compared has come
+        return False
+
+
+def _damage(before: _State) -> list[str]:
     """What has been changed for everybody in this process, in words."""
-    names, modules, folder = before
-    now, modules_now, folder_now = _state()
-    found = [f"replaces the builtin {name!r}" for name, value in names.items() if now.get(name, value) is not value]
-    gone = sorted(name for name in modules - modules_now if name.partition(".")[0] in sys.stdlib_module_names)
+    _, names = before.library["builtins"]
+    replaced = vars(builtins)
+    found = [f"replaces the builtin {name!r}" for name, value in names.items() if replaced.get(name) is not value]
+    gone = sorted(before.library.keys() - sys.modules.keys())
     if gone:
         found.append(f"removes {', '.join(gone)} from sys.modules")
-    if folder_now != folder:
-        found.append(f"changes the current folder to {folder_now or 'one that is not there'}")
+    folder = _folder()
+    if folder != before.folder:
+        found.append(f"changes the current folder to {folder or 'one that is not there'}")
     return found
