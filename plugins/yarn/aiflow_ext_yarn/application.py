@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from aiflow_ext.plugin.engines import STREAMS, read_log_file
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Unreachable
+from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
@@ -217,7 +218,8 @@ class Application(Jsonable):
         deadline, pause = time.monotonic() + (AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT), 0.05
         settled = reported  # the master tells the end after it has swept: what YARN killed may still be writing
         while True:
-            settled = settled or logs.gone(container) is True
+            with contextlib.suppress(Refused):  # a node that tells us nothing: what it has of the logs is tried later
+                settled = settled or logs.gone(container) is True
             if settled:
                 missing = [each for each in missing if not logs.download(container, each, self.log_path(each))]
             if not missing or time.monotonic() > deadline:

@@ -29,6 +29,9 @@ class Cluster(Jsonable):
         staging: absolute path on the file system.
         patience: seconds to wait for a service that is away.
         renewer: who renews delegation tokens: the ResourceManager's principal.
+        kerberos_hosts: further hosts that get Kerberos tokens, besides those of the addresses above: names or patterns.
+        insecure_nodes: DataNodes and NodeManagers that may be used without TLS although NameNode and ResourceManager
+            have it: likewise.
     """
 
     def __init__(
@@ -46,11 +49,14 @@ class Cluster(Jsonable):
         patience: float,
         renewer: str = "yarn",
         rpc: Sequence[str] = (),
+        kerberos_hosts: Sequence[str] = (),
+        insecure_nodes: Sequence[str] = (),
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
         self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
+        self.kerberos_hosts, self.insecure_nodes = list(kerberos_hosts), list(insecure_nodes)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -114,6 +120,8 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         config.patience,
         _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
         config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],
+        config.kerberos_hosts,
+        config.insecure_nodes,
     )
 
 

@@ -35,6 +35,10 @@ class YarnJobConfig(af.BaseJobConfig):
         ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
             Default: the system's.
         tls_verify: whether servers' certificates are verified; true by default.
+        kerberos_hosts: hosts that get Kerberos tokens besides those of the addresses above, such as NodeManagers:
+            names, or patterns: ``*.example.com``. Default: none.
+        insecure_nodes: DataNodes and NodeManagers, likewise, that may be used without TLS although the NameNode's or
+            ResourceManager's address is https. Default: none.
         staging: folder on the file system for what is sent. Default: ``/user/USER/.aiflow``.
         queue: the queue. Default: ``default``.
         priority: the application's priority in its queue; higher comes first. Default: the queue's.
@@ -69,6 +73,8 @@ class YarnJobConfig(af.BaseJobConfig):
         authentication: Literal["simple", "kerberos"] | None = None,
         ca: str | None = None,
         tls_verify: bool = True,
+        kerberos_hosts: Sequence[str] = (),
+        insecure_nodes: Sequence[str] = (),
         staging: str | None = None,
         queue: str = "default",
         priority: int | None = None,
@@ -97,6 +103,8 @@ class YarnJobConfig(af.BaseJobConfig):
         if ca is not None and not os.path.isabs(os.path.expanduser(ca)):
             raise ValueError(f"ca must be an absolute path on this machine, not {ca!r}")
         self.ca, self.tls_verify = None if ca is None else os.path.expanduser(ca), tls_verify
+        self.kerberos_hosts = _hosts(kerberos_hosts, "kerberos_hosts")
+        self.insecure_nodes = _hosts(insecure_nodes, "insecure_nodes")
         if staging is not None and not staging.startswith("/"):
             raise ValueError(f"staging must be an absolute path on the cluster's file system, not {staging!r}")
         self.staging = None if staging is None else staging.rstrip("/") or "/"
@@ -152,13 +160,20 @@ def _list(given: Any, key: str, check: Any) -> list[str]:
 def _web(key: str, address: str) -> str:
     """A web address as ``http://host:port``."""
     text = address.strip().rstrip("/")
-    match = re.fullmatch(r"(?:(https?)://)?([^\s/:]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?(/\S*)?", text)
+    match = re.fullmatch(r"(?:(https?)://)?([^\s/:@\x00-\x20\x7f]+|\[[0-9a-fA-F:]+\])(?::(\d{1,5}))?(/\S*)?", text)
     if match is None:
         raise ValueError(f"{key} must be a web address such as http://host:8088, not {address!r}")
     scheme, host, port, path = match.groups()
     if port is None and scheme is None:
         raise ValueError(f"{key} must say the port too, such as {text}:8088, not {address!r}")
     return f"{scheme or 'http'}://{host}{f':{port}' if port else ''}{path or ''}"
+
+
+def _hosts(given: Sequence[str], key: str) -> list[str]:
+    for each in given:
+        if not re.fullmatch(r"[A-Za-z0-9.*:_-]+", each):
+            raise ValueError(f"{key} must be names of hosts, or patterns such as *.example.com, not {each!r}")
+    return list(given)
 
 
 def _host_port(key: str, address: str) -> str:

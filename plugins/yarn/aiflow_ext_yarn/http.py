@@ -1,4 +1,4 @@
-"""HTTP to a cluster's web services: time-outs, retries, authentication, and readable failures.
+"""HTTP to a cluster's web services: deadlines, limits, retries, authentication, and readable failures.
 
 urllib3 is imported on the first request: listing, generate and render go without it.
 """
@@ -6,22 +6,33 @@ urllib3 is imported on the first request: listing, generate and render go withou
 from __future__ import annotations
 
 import base64
-import json
 import os
+import re
 import socket
+import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext_yarn.answers import LARGEST, Malformed, parsed
 from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.master.deadline import Deadline, TooSlow, response
+from aiflow_ext_yarn.trust import gets_tokens
 
 if TYPE_CHECKING:
     import urllib3
 
-CONNECT, READ = 5.0, 60.0  # seconds
+CONNECT, READ = 5.0, 60.0  # seconds to connect, and for a whole answer
+RATE = 16 << 10  # bytes a second that a file takes at most, besides
+PIECE = 1 << 18  # bytes that are read at once
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
 _cookies: dict[tuple[int, str], str] = {}
+_now = threading.local()  # .deadline: of the request that this thread makes
+
+
+_AWAY = "is the service up, and the address right? A firewall between here and there shows like that too"
 
 
 class Unreachable(UnreachableError):
@@ -46,8 +57,10 @@ class Response:
     def json(self) -> Any:
         """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's answer."""
         try:
-            return json.loads(self.body) if self.body else {}
-        except ValueError as error:
+            return parsed(self.body) if self.body else {}
+        except Malformed as error:
+            if self.body.lstrip()[:1] in (b"{", b"["):
+                raise PlatformError(f"{origin(self.url)} answers with JSON that cannot be read: {error}") from error
             kind = self.headers.get("content-type", "nothing it names").partition(";")[0]
             raise PlatformError(
                 f"{origin(self.url)} answers with {kind} where Hadoop's web service answers with JSON "
@@ -59,10 +72,13 @@ class Response:
     def remote(self) -> tuple[str, str]:
         """Exception and message of a Hadoop web service's RemoteException; ('', body's text) for anything else."""
         try:
-            found = json.loads(self.body)["RemoteException"]
-            return str(found.get("exception", "")), str(found.get("message", "")).strip()
+            found = parsed(self.body)["RemoteException"]
+            name, words = found.get("exception") or "", found.get("message") or ""
+            if isinstance(name, str) and isinstance(words, str):
+                return name, words[:10_000].strip()
         except (ValueError, KeyError, TypeError, AttributeError):
-            return "", _text(self.body)
+            pass
+        return "", _text(self.body)
 
 
 class Http:
@@ -79,9 +95,10 @@ class Http:
         *,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        read: float = READ,
+        read: float | None = None,
         limit: int | None = None,
-        sink: Callable[[bytes], object] | None = None,
+        sink: Callable[[bytes], bool] | None = None,
+        size: int = 0,
         plain: bool = False,
     ) -> Response:
         """One request, redirects left to the caller.
@@ -89,23 +106,30 @@ class Http:
         Args:
             params: of the query; ``user.name`` is added.
             body: bytes, or a binary file.
-            read: seconds that the server may be silent; where they are fewer than READ, it is asked once only.
-            limit: read at most so many bytes of the body, then hang up.
-            sink: called with each piece of the body of a 200, which is then not in the answer.
-            plain: the URL is complete as it stands, and no authentication is to be added.
+            read: seconds for the whole answer, READ by default; a file that is read or sent may take longer, as RATE
+                says. Where they are fewer than READ, the server is asked once only.
+            limit: read at most so many bytes of the body, then hang up; else more than LARGEST are an error.
+            sink: called with each piece of the body of a 200, which is then not in the answer, until it returns False.
+            size: bytes of ``body``, where it is a file.
+            plain: the URL is complete as it stands, and nothing is to be added to it.
 
-        Raises Unreachable without an answer, Refused for 401 and 403 (but of a RemoteException, which the caller
-        reads), PlatformError for a certificate that is not trusted.
+        Raises Unreachable without a whole answer, Refused for 401 and 403 (but of a RemoteException, which the caller
+        reads), PlatformError for a certificate that is not trusted and for an answer that is too large.
         """
+        read = READ if read is None else read
         target = url if plain else self._with(url, params or {})
         sent = {"Accept": "application/json", **(headers or {})}
-        answer = self._once(method, target, body, sent, read, limit, sink)
+        answer = self._once(method, target, body, sent, read, limit, sink, size)
         challenge = answer.headers.get("www-authenticate", "").lower()
         if answer.status == 401 and self.cluster.kerberos and "negotiate" in challenge:
+            if not gets_tokens(self.cluster, target):
+                host = urlsplit(target).hostname
+                raise Refused(f"{origin(target)} asks for Kerberos, and config names no such host: it gets no token",
+                              hint=f"if it is a host of the cluster: kerberos_hosts: [{host}]")  # fmt: skip
             sent["Authorization"] = f"Negotiate {_negotiate(target)}"
             if hasattr(body, "seek"):
                 body.seek(0)
-            answer = self._once(method, target, body, sent, read, limit, sink)
+            answer = self._once(method, target, body, sent, read, limit, sink, size)
         if answer.status == 401 or (answer.status == 403 and not answer.remote()[0]):
             raise self._refusal(answer)
         return answer
@@ -118,40 +142,69 @@ class Http:
         headers: Mapping[str, str],
         read: float,
         limit: int | None,
-        sink: Callable[[bytes], object] | None,
+        sink: Callable[[bytes], bool] | None,
+        size: int,
     ) -> Response:
         import urllib3
 
         host = origin(url)
-        cookie = _cookies.get((os.getpid(), host)) if self.cluster.kerberos else None
+        tokens = self.cluster.kerberos and gets_tokens(self.cluster, url)
+        cookie = _cookies.get((os.getpid(), host)) if tokens else None
         sent = {**headers, **({"Cookie": cookie} if cookie else {})}
+        if any(_CONTROL.search(each) for each in (method, url, *sent, *sent.values())):
+            raise PlatformError(f"nothing is sent to {host}: what would be has a control character in its head",
+                                hint="is there one in an address, a user or a token?")  # fmt: skip
         timeout = urllib3.Timeout(connect=CONNECT, read=read)
         # A request that did not arrive may be sent again; one that arrived and was not answered, only if it is a GET.
         reread = 1 if read >= READ else 0
         again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
                               allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip
+        _now.deadline = deadline = Deadline(read + size / RATE, RATE if sink is not None else 0)
+        if hasattr(body, "read"):
+            body = _Upload(body, deadline)
         try:
-            response = self._pool().request(
+            answer = self._pool().request(
                 method, url, body=body, headers=sent, timeout=timeout, retries=again, redirect=False,
-                preload_content=limit is None and sink is None,
+                preload_content=False, decode_content=False,
             )  # fmt: skip
-            data = b""
-            if limit is None and sink is None:
-                data = response.data
-            elif sink is not None and response.status == 200:
-                for piece in response.stream(1 << 18):
-                    sink(piece)
-            else:
-                limit = 1 << 20 if limit is None else limit
-                while len(data) < limit and (piece := response.read(min(limit - len(data), 1 << 18))):
-                    data += piece
-                response.close()
+            try:
+                data = self._body(host, answer, limit, sink)
+            except BaseException:
+                answer.close()
+                raise
+            answer.release_conn()
+        except TooSlow as error:
+            raise Unreachable(f"{host} does not answer in time: {error}", hint=_AWAY) from error
         except urllib3.exceptions.HTTPError as error:
             raise _failure(url, error) from error
-        kept = response.headers.get("set-cookie", "")
-        if kept.startswith("hadoop.auth=") and self.cluster.kerberos and len(kept.partition(";")[0]) > 14:
+        kept = answer.headers.get("set-cookie", "")
+        if kept.startswith("hadoop.auth=") and tokens and len(kept.partition(";")[0]) > 14:
             _cookies[os.getpid(), host] = kept.partition(";")[0]
-        return Response(url, response.status, response.headers, data)
+        return Response(url, answer.status, answer.headers, data)
+
+    def _body(self, host: str, answer: Any, limit: int | None, sink: Callable[[bytes], bool] | None) -> bytes:
+        """The body of an answer, as far as it is wanted; the rest is not read."""
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise PlatformError(f"{host} answers in an encoding that was not asked for")
+        if sink is not None and answer.status == 200:
+            while piece := answer.read(PIECE):
+                if not sink(piece):
+                    answer.close()
+                    break
+            return b""
+        most = LARGEST if limit is None else limit
+        pieces, left = [], most + 1
+        while left and (piece := answer.read(min(left, PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+        data = b"".join(pieces)
+        if len(data) <= most:
+            return data
+        answer.close()
+        if limit is None:
+            raise PlatformError(f"{host} answers with more than {LARGEST >> 20} MiB, the rest of which is not read",
+                                hint="is that address the service's?")  # fmt: skip
+        return data[:most]
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
@@ -172,6 +225,7 @@ class Http:
             if not self.cluster.verify:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             pool = _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
+            pool.pool_classes_by_scheme = _timed_classes()
         return pool
 
     def _refusal(self, answer: Response) -> Refused:
@@ -192,6 +246,32 @@ class Http:
         )
 
 
+class _Upload:
+    """A file whose receiver must take it by a deadline."""
+
+    def __init__(self, file: IO[bytes], deadline: Deadline) -> None:
+        self._file, self._deadline = file, deadline
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        self._deadline.left()
+        return self._file.read(size)
+
+
+def _timed_classes() -> dict[str, Any]:
+    """urllib3's pools, whose connections read an answer until the deadline of the thread's request."""
+    import urllib3
+
+    def made(connection: object, sock: socket.socket, *args: Any, **options: Any) -> Any:
+        return response(getattr(_now, "deadline", None), sock, *args, **options)
+
+    def timed(pool: Any) -> Any:
+        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": made})
+        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+    return {"http": timed(urllib3.HTTPConnectionPool), "https": timed(urllib3.HTTPSConnectionPool)}
+
+
 def origin(url: str) -> str:
     """``scheme://host:port`` of a URL, for messages."""
     parts = urlsplit(url)
@@ -204,13 +284,21 @@ def _said(words: str) -> str:
 
 def _text(body: bytes) -> str:
     """A body in one line: the text of a web page without its markup."""
-    import re
-
     text = body[:20000].decode("utf-8", "replace")
     if "<" in text:
-        text = re.sub(r"(?is)<(script|style|head).*?</\1>", " ", text)
-        text = re.sub(r"(?s)<[^>]*>", " ", text)
+        for tag in ("script", "style", "head"):
+            text = _without(text, tag)
+        text = re.sub(r"<[^<>]*>", " ", text)
     return " ".join(text.split())[:300]
+
+
+def _without(text: str, tag: str) -> str:
+    """A web page without an element, such as its head."""
+    kept, lowered, at = [], text.lower(), 0
+    while (begin := lowered.find(f"<{tag}", at)) >= 0 and (end := lowered.find(f"</{tag}>", begin)) >= 0:
+        kept.append(text[at:begin])
+        at = end + len(tag) + 3
+    return " ".join([*kept, text[at:]])
 
 
 def _failure(url: str, error: Exception) -> PlatformError:
@@ -251,7 +339,7 @@ def _failure(url: str, error: Exception) -> PlatformError:
         words = f"{type(chain[-1]).__name__}: {chain[-1]}"
     return Unreachable(
         f"{origin(url)} cannot be reached: {words}",
-        hint="is the service up, and the address right? A firewall between here and there shows like that too",
+        hint=_AWAY,
     )
 
 

@@ -14,14 +14,17 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Http, Response, Unreachable
+from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable
+from aiflow_ext_yarn.trust import check_node
 
 SILENT = 10.0  # seconds: a history server whose ResourceManager is down does not answer for minutes
 PIECE = 1 << 20  # bytes of a log that are read at once
-_LENGTH = re.compile(rb"^LogLength:\s*(\d+)\s*$", re.MULTILINE)
+_LENGTH = re.compile(rb"^LogLength:\s*(\d{1,18})\s*$", re.MULTILINE)
 _CONTENTS = re.compile(rb"^(?:LogContents:|Log Contents:)\r?\n", re.MULTILINE)
 _HEAD = 4096  # no frame's head is longer
+_FOOT = 1 << 16  # bytes after a log that are read, so that the connection can be used again
 
 
 class Frame:
@@ -54,7 +57,10 @@ def container_of(app: dict[str, object]) -> Container | None:
     found = re.search(r"/(container_\w+)(?:/|$)", link)
     if found is None:
         return None
-    parts = urlsplit(link)
+    try:
+        parts = urlsplit(link)
+    except ValueError:  # whoever uses it is told
+        return Container(found[1], link[:100])
     return Container(found[1], f"{parts.scheme or 'http'}://{parts.netloc}")
 
 
@@ -96,12 +102,19 @@ class Logs:
         return False
 
     def gone(self, container: Container) -> bool | None:
-        """Whether a container's processes have ended; None where its NodeManager does not answer."""
+        """Whether a container's processes have ended; None where its NodeManager does not answer.
+
+        Raises Refused where it does not let us in, PlatformError where it may not be asked.
+        """
+        check_node(self.cluster, self.cluster.resource_managers[0], container.node)
         try:
             answer = self.http.request("GET", f"{container.node}/ws/v1/node/containers/{container.id}", read=10.0)
             if answer.status == 404 or (answer.status >= 400 and answer.remote()[0]):
                 return True
-            state = str(answer.json().get("container", {}).get("state", ""))
+            found = Fields(answer.json(), container.node, "an answer of a NodeManager")
+            state = found.object("container").text("state", "")
+        except Refused:
+            raise
         except PlatformError:
             return None
         return state in (
@@ -113,10 +126,16 @@ class Logs:
         )
 
     def _sources(self, container: Container, stream: str, ended: bool) -> list[str]:
-        found = [f"{container.node}/ws/v1/node/containers/{container.id}/logs/{stream}"]
+        found = []
         if ended and self.cluster.history is not None:
             found.append(f"{self.cluster.history}/containerlogs/{container.id}/{stream}")
-        return found
+        try:
+            check_node(self.cluster, self.cluster.resource_managers[0], container.node)
+        except PlatformError:
+            if not found:
+                raise
+            return found
+        return [f"{container.node}/ws/v1/node/containers/{container.id}/logs/{stream}", *found]
 
     def _from(self, url: str, offset: int) -> bytes | None:
         """Bytes from ``offset`` on; None where this source does not have the log."""
@@ -137,7 +156,7 @@ class Logs:
 
     def _frame(self, url: str, size: int, most: int) -> Frame | None:
         # A log that grows between the two requests shifts what is asked for: a little more is read.
-        limit = None if most == 0 else most + _HEAD + PIECE
+        limit = most + _HEAD + PIECE
         answer = self.http.request(
             "GET", url, {"size": size}, headers={"Accept": "text/plain"}, read=SILENT, limit=limit
         )
@@ -150,23 +169,26 @@ class FrameReader:
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.head, self.left = b"", -1  # -1: the log has not begun
+        self.foot = 0  # bytes after it
 
     @property
     def complete(self) -> bool:
         """Whether all of the log has been written."""
         return self.left == 0
 
-    def feed(self, piece: bytes) -> None:
-        """The next piece."""
+    def feed(self, piece: bytes) -> bool:
+        """The next piece; False: there need not be another one."""
         if self.left < 0:
             self.head += piece
             length, contents = _LENGTH.search(self.head[:_HEAD]), _CONTENTS.search(self.head[:_HEAD])
             if length is None or contents is None:
-                self.head = self.head[:_HEAD]
-                return
+                return len(self.head) < _HEAD  # else it is no log
             self.left, piece = int(length[1]), self.head[contents.end() :]
+            self.head = b""
         self.file.write(piece[: self.left])
+        self.foot += max(0, len(piece) - self.left)
         self.left -= min(self.left, len(piece))
+        return self.foot < _FOOT
 
 
 def frame_of(answer: Response, size: int) -> Frame | None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
+from aiflow_ext_yarn.trust import same_place
 
 Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
@@ -57,7 +58,10 @@ class ResourceManager:
 
     def _info(self, base: str) -> Json:
         answer = self.http.request("GET", f"{base}{_CLUSTER}/info")
-        if answer.status >= 500 or 300 <= answer.status < 400:
+        if 300 <= answer.status < 400:
+            location = answer.headers.get("location", "")
+            raise _standby(base, "" if same_place(location, self.cluster.resource_managers) else location)
+        if answer.status >= 500:
             raise Unreachable(f"the ResourceManager at {base} answers with status {answer.status}")
         found = answer.json()
         info = found.get("clusterInfo") if isinstance(found, dict) else None
@@ -91,10 +95,12 @@ class ResourceManager:
                 failures.append(error)
                 continue
             if 300 <= answer.status < 400 or answer.body.startswith(b"This is standby RM"):
+                # Where it leads is believed only where config or Hadoop's files name it: secrets are posted there.
                 location = answer.headers.get("location") or answer.headers.get("refresh", "").partition("url=")[2]
-                if location:
-                    waiting.insert(0, origin(location))
-                failures.append(Unreachable(f"the ResourceManager at {base} is on standby"))
+                active = same_place(location, self.cluster.resource_managers)
+                if active is not None:
+                    waiting.insert(0, active)
+                failures.append(_standby(base, location if active is None else ""))
                 continue
             if answer.status in (502, 503, 504) and not answer.remote()[0]:
                 failures.append(Unreachable(f"the ResourceManager at {base} answers with status {answer.status}"))
@@ -299,6 +305,17 @@ class ResourceManager:
             raise PlatformError(f"{origin(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return found
+
+
+def _standby(base: str, location: str) -> Unreachable:
+    """That a ResourceManager is not the active one; and where it leads, if nobody else names that."""
+    if not location:
+        return Unreachable(f"the ResourceManager at {base} is on standby")
+    return Unreachable(
+        f"the ResourceManager at {base} is on standby and leads to {location[:200]!r}, which neither config nor "
+        "HADOOP_CONF_DIR names: nothing is sent there",
+        hint="if it is a ResourceManager of the cluster, name both: resource_manager: [URL, URL]",
+    )
 
 
 def _same_incarnation(one: tuple[str, Json], other: tuple[str, Json]) -> bool:

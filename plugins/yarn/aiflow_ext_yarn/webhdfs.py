@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext_yarn.answers import Fields, Malformed, parsed
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
+from aiflow_ext_yarn.trust import check_node
 
 _preferred: dict[tuple[str, ...], str] = {}
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
@@ -48,12 +49,13 @@ class WebHdfs:
         if answer is None:
             return None
         found = self._found(answer, "FileStatus")
-        return FileStatus(int(found["length"]), int(found["modificationTime"]), found["type"] == "DIRECTORY")
+        return FileStatus(found.number("length", most=1e18), found.number("modificationTime"),
+                          found.text("type") == "DIRECTORY")  # fmt: skip
 
     def mkdirs(self, path: str, permission: str = "700") -> None:
         """Make a folder and those above it; one that is there stays."""
         answer = self._call("PUT", path, "MKDIRS", {"permission": permission})
-        if answer is not None and not answer.json().get("boolean"):
+        if answer is not None and not self._done(answer):
             raise PlatformError(f"the folder {path} cannot be made on the cluster's file system",
                                 hint="is there a file of that name? staging: names another folder")  # fmt: skip
 
@@ -64,13 +66,14 @@ class WebHdfs:
         assert answer is not None
         location = answer.headers.get("location")
         if location is None and answer.body:
-            location = answer.json().get("Location")
+            location = self._fields(answer).text("Location", "")
         if not location:
             raise PlatformError(f"{origin(answer.url)} does not say where to send {path} (status {answer.status})",
                                 hint="is it WebHDFS or HttpFS there?")  # fmt: skip
+        location = check_node(self.cluster, answer.url, location)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         try:
-            sent = self.http.request("PUT", location, body=body, headers=headers, plain=True, read=300.0)
+            sent = self.http.request("PUT", location, body=body, headers=headers, plain=True, read=300.0, size=size)
         except Unreachable as error:
             raise Unreachable(
                 f"{path} cannot be sent: the DataNode {urlsplit(location).netloc}, to which the NameNode leads, cannot "
@@ -86,7 +89,8 @@ class WebHdfs:
         if answer is None:
             return None
         if 300 <= answer.status < 400 and "location" in answer.headers:
-            answer = self.http.request("GET", answer.headers["location"], plain=True)
+            location = check_node(self.cluster, answer.url, answer.headers["location"])
+            answer = self.http.request("GET", location, plain=True)
             if answer.status == 404:
                 return None
         if answer.status != 200:
@@ -98,12 +102,12 @@ class WebHdfs:
         answer = self._call("GET", path, "LISTSTATUS", missing=True)
         if answer is None:
             return None
-        return [str(each["pathSuffix"]) for each in self._found(answer, "FileStatuses")["FileStatus"]]
+        return [each.text("pathSuffix") for each in self._found(answer, "FileStatuses").objects("FileStatus")]
 
     def rename(self, source: str, target: str) -> bool:
         """Rename; False where the target is there already (or the source is not)."""
         answer = self._call("PUT", source, "RENAME", {"destination": target}, missing=True)
-        return answer is not None and bool(answer.json().get("boolean"))
+        return answer is not None and self._done(answer)
 
     def delete(self, path: str) -> None:
         """Remove a file or a folder with all in it; one that is not there is fine."""
@@ -113,7 +117,7 @@ class WebHdfs:
         """A delegation token as text, for the application master under Kerberos."""
         answer = self._call("GET", "/", "GETDELEGATIONTOKEN", {"renewer": renewer})
         assert answer is not None
-        return str(self._found(answer, "Token")["urlString"])
+        return self._found(answer, "Token").text("urlString")
 
     # -- one operation ----------------------------------------------------------------------------------------------
 
@@ -143,19 +147,25 @@ class WebHdfs:
         words = "; ".join(each.problems[0].message for each in failures)
         raise Unreachable(f"no NameNode serves: {words}", hint=failures[0].problems[0].hint)
 
-    def _found(self, answer: Response, key: str) -> Any:
-        found = answer.json()
-        if not isinstance(found, dict) or key not in found:
+    def _fields(self, answer: Response) -> Fields:
+        return Fields(answer.json(), origin(answer.url), "an answer of WebHDFS")
+
+    def _done(self, answer: Response) -> bool:
+        return self._fields(answer).flag("boolean")
+
+    def _found(self, answer: Response, key: str) -> Fields:
+        found = self._fields(answer)
+        if key not in found:
             raise PlatformError(f"{origin(answer.url)} is no WebHDFS: its answer has no {key}",
                                 hint="is it the right address and port? WebHDFS is at the NameNode's web port, 9870; "
                                 "HttpFS at 14000")  # fmt: skip
-        return found[key]
+        return found.object(key)
 
     def _is_json(self, answer: Response) -> None:
         if answer.body and answer.headers.get("content-type", "").startswith("text/html"):
             try:
-                json.loads(answer.body)
-            except ValueError:
+                parsed(answer.body)
+            except Malformed:
                 answer.json()
 
     def _raise(self, answer: Response, path: str, what: str) -> None:

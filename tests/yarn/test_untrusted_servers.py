@@ -1,0 +1,251 @@
+"""Servers that answer without end, too slowly, or lead elsewhere: told in a sentence, and nothing is given away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hostile_server import Answer, Asked, HostileServer
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_yarn import http
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.http import Refused
+from aiflow_ext_yarn.logs import Container, Logs
+from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.webhdfs import WebHdfs
+
+INFO = b'{"clusterInfo": {"id": 1, "startedOn": 1, "haState": "ACTIVE"}}'
+NEW = b'{"application-id": "application_1_0001", "maximum-resource-capability": {"memory": 1024, "vCores": 1}}'
+Serve = Callable[..., HostileServer]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificate")
+    made = folder / "both.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,IP:127.0.0.2", "-days", "30",
+                    "-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem")],
+                   check=True, capture_output=True)  # fmt: skip
+    made.write_text((folder / "key.pem").read_text() + (folder / "ca.pem").read_text())
+    return made
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    started: list[HostileServer] = []
+
+    def start(answer: Answer | Callable[[Asked], Answer], certificate: Path | None = None, host: str = "127.0.0.1"):
+        server = HostileServer(answer if callable(answer) else lambda _: answer, certificate, host)
+        started.append(server.__enter__())
+        return server
+
+    yield start
+    for server in started:
+        server.__exit__()
+
+
+def cluster(*resource_managers: str, namenode: str = "http://127.0.0.1:1", **more) -> Cluster:
+    given = {"kerberos": False, "ca": None, "verify": True, **more}
+    return Cluster(resource_managers or ["http://127.0.0.1:1"], ["rm:8030"], [f"{namenode}/webhdfs/v1"], None,
+                   "hdfs://nn", "ada", staging="/s", patience=0.0, **given)  # fmt: skip
+
+
+def leads_to(url: str) -> Callable[[Asked], Answer]:
+    return lambda asked: Answer(307, b"", {"Location": f"{url}{asked.path}"})
+
+
+# -- without end, too slowly ------------------------------------------------------------------------------------------
+
+ENDLESS = """
+import resource, sys
+from aiflow_ext.plugin import PlatformError
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.webhdfs import WebHdfs
+url = sys.argv[1]
+cluster = Cluster([url], [], [url + "/webhdfs/v1"], None, "hdfs://nn", "ada", False, None, True, "/s", 0.0)
+for ask in (ResourceManager(cluster).active, lambda: WebHdfs(cluster).names("/"), lambda: WebHdfs(cluster).read("/f")):
+    try:
+        print(len(ask() or ""))
+    except PlatformError as error:
+        print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "repeated", "told"),
+    [
+        (b'{"clusterInfo": {"id": "', b"x" * 65536, "answers with more than 32 MiB"),
+        (b'{"clusterInfo": [', b"[],[],[],[],[],[],[]," * 3000, "answers with more than 32 MiB"),
+        (b"[" * 1_000_000 + b"]" * 1_000_000, b"", "answers with JSON that cannot be read"),
+        (b"[" + b"[]," * 8_000_000 + b"0]", b"", "answers with JSON that cannot be read: it is too large"),
+        ('["\N{SNAKE}'.encode() + b"x" * 25_000_000 + b'"]', b"", "answers with JSON that cannot be read: it is too"),
+    ],
+)
+def test_an_answer_without_end_or_of_endless_values_is_told_within_200_mib(
+    serve: Serve, body: bytes, repeated: bytes, told: str
+) -> None:
+    server = serve(Answer(200, body, {"Content-Type": "application/json"}, repeated))
+    done = subprocess.run([sys.executable, "-c", ENDLESS, server.url], capture_output=True, text=True, check=True)
+    assert done.stdout.count(told) >= 2, done.stdout
+    assert int(done.stderr.split()[0]) < 200
+
+
+def test_a_log_without_end_is_read_no_further_than_it_says_it_is_long(serve: Serve, tmp_path: Path) -> None:
+    said = b"LogLength:5\nLogContents:\nhello"
+    server = serve(lambda asked: Answer(200, said if "stdout" in asked.path else b"", {}, b"more" * 16384))
+    logs, container = Logs(cluster(server.url)), Container("container_1", server.url)
+    assert logs.download(container, "stdout", tmp_path / "stdout")
+    assert (tmp_path / "stdout").read_bytes() == b"hello"
+    assert logs.read(container, "stdout", 0, ended=False) == b"hello"
+    assert not logs.download(container, "stderr", tmp_path / "stderr")
+    assert logs.read(container, "stderr", 0, ended=False) is None
+
+
+@pytest.mark.parametrize("head", [{}, {f"X-{index}": "x" * 20 for index in range(20)}])
+def test_an_answer_a_byte_at_a_time_has_a_deadline_as_a_whole(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, head: dict[str, str]
+) -> None:
+    server = serve(Answer(200, INFO, head, slow=True))
+    monkeypatch.setattr(http, "READ", 0.3)
+    with pytest.raises(UnreachableError, match="does not answer in time: it takes longer than the"):
+        ResourceManager(cluster(server.url)).active()
+
+
+def test_a_connection_is_used_again_with_a_deadline_of_its_own(serve: Serve) -> None:
+    server = serve(Answer(200, INFO, {"Connection": "keep-alive", "Content-Length": str(len(INFO))}))
+    for _ in range(3):
+        assert ResourceManager(cluster(server.url)).active()[0] == server.url
+
+
+def test_an_encoding_that_was_not_asked_for_is_not_unpacked(serve: Serve) -> None:
+    server = serve(Answer(200, b"", {"Content-Encoding": "gzip"}))
+    with pytest.raises(PlatformError, match="in an encoding that was not asked for"):
+        ResourceManager(cluster(server.url)).active()
+
+
+# -- leading elsewhere ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_resource_manager_that_leads_to_another_host_is_not_followed(
+    serve: Serve, certificate: Path, secure: bool
+) -> None:
+    elsewhere = serve(Answer(200, NEW))
+    standby = serve(leads_to(elsewhere.url), certificate if secure else None)
+    rm = ResourceManager(cluster(standby.url, ca=str(certificate)))
+    for call in (rm.new_application, rm.active, lambda: rm.kill("application_1_0001"), lambda: rm.live("t"),
+                 lambda: rm.submit({"application-id": "application_1_0001", "resource": {}})):  # fmt: skip
+        with pytest.raises(UnreachableError, match=f"leads to '{elsewhere.url}/.*neither config nor HADOOP_CONF_DIR"):
+            call()
+    assert elsewhere.asked == []
+
+
+def test_what_a_resource_manager_leads_to_is_believed_where_config_names_it(serve: Serve) -> None:
+    active = serve(Answer(200, NEW))
+    standby = serve(leads_to(active.url))
+    assert ResourceManager(cluster(standby.url, active.url)).new_application()[0] == "application_1_0001"
+    assert len(active.asked) == len(standby.asked) == 1
+
+
+def test_no_file_goes_from_a_namenode_with_tls_to_a_node_without(serve: Serve, certificate: Path) -> None:
+    node = serve(Answer(201))
+    namenode = serve(leads_to(node.url), certificate)
+    files = WebHdfs(cluster(namenode=namenode.url, ca=str(certificate)))
+    for call in (lambda: files.put("/f", b"secret", 6), lambda: files.read("/f")):
+        with pytest.raises(PlatformError, match=r"leads to 127\.0\.0\.1 without TLS: nothing is sent there") as caught:
+            call()
+        assert "insecure_nodes: [127.0.0.1]" in str(caught.value)
+    assert node.asked == []
+    allowed = WebHdfs(cluster(namenode=namenode.url, ca=str(certificate), insecure_nodes=["127.0.0.*"]))
+    allowed.put("/f", b"secret", 6)
+    assert [asked.body for asked in node.asked] == [b"secret"]
+
+
+def test_a_node_whose_address_the_namenode_gives_with_tls_gets_the_file(serve: Serve, certificate: Path) -> None:
+    node = serve(Answer(201), certificate, "127.0.0.2")
+    namenode = serve(leads_to(node.url), certificate)
+    WebHdfs(cluster(namenode=namenode.url, ca=str(certificate))).put("/f", b"x", 1)
+    assert [asked.body for asked in node.asked] == [b"x"]
+
+
+def test_no_log_is_read_without_tls_where_the_resource_manager_has_it(serve: Serve) -> None:
+    node = serve(Answer())
+    there, container = cluster("https://127.0.0.1:1"), Container("container_1", node.url)
+    for call in (lambda: Logs(there).read(container, "stdout", 0, ended=True), lambda: Logs(there).gone(container)):
+        with pytest.raises(PlatformError, match="without TLS"):
+            call()
+    assert node.asked == []
+
+
+@pytest.fixture
+def kerberos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens without a KDC: whom they go to is what matters here."""
+    monkeypatch.setattr(http, "_negotiate", lambda url: "TOKEN")
+    monkeypatch.setattr(http, "_cookies", {})
+
+
+def asks_for_kerberos(asked: Asked) -> Answer:
+    if "authorization" not in asked.headers:
+        return Answer(401, b"", {"WWW-Authenticate": "Negotiate", "Set-Cookie": "hadoop.auth=somebody-else; Path=/"})
+    return Answer(201, b"{}", {"Set-Cookie": "hadoop.auth=u=ada&t=kerberos; Path=/"})
+
+
+def test_a_node_gets_no_kerberos_token_unless_config_names_it(serve: Serve, kerberos: None) -> None:
+    node = serve(asks_for_kerberos, host="127.0.0.2")
+    namenode = serve(leads_to(node.url))
+    files = WebHdfs(cluster(namenode=namenode.url, kerberos=True))
+    for call in (lambda: files.put("/f", b"x", 1), lambda: files.read("/f"),
+                 lambda: Logs(files.cluster).gone(Container("container_1", node.url))):  # fmt: skip
+        with pytest.raises(Refused, match="asks for Kerberos, and config names no such host: it gets no token"):
+            call()
+    assert not any({"authorization", "cookie"} & set(asked.headers) for asked in node.asked)
+    WebHdfs(cluster(namenode=namenode.url, kerberos=True, kerberos_hosts=["127.0.0.2"])).put("/f", b"x", 1)
+    assert node.asked[-1].headers["authorization"] == "Negotiate TOKEN"
+
+
+def test_a_configured_service_gets_a_token_and_later_its_cookie(serve: Serve, kerberos: None) -> None:
+    server = serve(asks_for_kerberos)
+    there = cluster(server.url, kerberos=True)
+    for _ in range(2):
+        http.Http(there).request("GET", f"{server.url}/")
+    assert [asked.headers.get("authorization") for asked in server.asked] == [
+        None,
+        "Negotiate TOKEN",
+        None,
+        "Negotiate TOKEN",
+    ]
+    assert server.asked[2].headers["cookie"] == "hadoop.auth=u=ada&t=kerberos"
+
+
+@pytest.mark.parametrize(
+    "location", ['"http://127.0.0.1:1/\\r\\nX-Injected: yes"', '{"a": 1}', '"ftp://127.0.0.1/f"', '"http://u:p@127.0.0.1/"',
+                 '"http://127.0.0.1:99999/"', '"//127.0.0.1:1/f"', '"http://[::1/f"', "7"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_told(serve: Serve, location: str) -> None:
+    namenode = serve(Answer(200, f'{{"Location": {location}}}'.encode()))
+    with pytest.raises(PlatformError, match=r"address that is none|whose 'Location' is"):
+        WebHdfs(cluster(namenode=namenode.url)).put("/f", b"x", 1)
+    assert len(namenode.asked) == 1
+
+
+def test_a_value_with_a_line_break_never_becomes_a_header(serve: Serve, kerberos: None) -> None:
+    server = serve(Answer(200, INFO, {"Set-Cookie": "hadoop.auth=a\r\n X-Injected: yes"}))  # one folded value
+    there = cluster(server.url, kerberos=True)
+    there.user = "ada\r\nX-Injected: yes"
+    for _ in range(2):
+        ResourceManager(there).active()
+    there.kerberos = False
+    ResourceManager(there).active()
+    assert not any("x-injected" in asked.headers for asked in server.asked)
+    asked = len(server.asked)
+    for given in ({"headers": {"X": "a\r\nX-Injected: yes"}}, {"plain": True, "headers": {"X\n": ""}}):
+        with pytest.raises(PlatformError, match="has a control character in its head"):
+            http.Http(there).request("GET", server.url, **given)
+    assert len(server.asked) == asked
