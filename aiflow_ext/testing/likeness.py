@@ -13,7 +13,7 @@ import cloudpickle
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.jsonable import Jsonable, dumps, loads
-from aiflow_ext.translate.config import NAMES
+from aiflow_ext.translate.common import NAMES
 
 # Each way in which the host copies a config: for an author's code to change, and to send it to an attempt host.
 _COPIES: dict[str, Callable[[Any], Any]] = {

@@ -15,10 +15,6 @@ from aiflow_ext.translate.fitting import fit
 from aiflow_ext.translate.misfits import Item, Misfit, given
 from aiflow_ext.translate.yaml_source import Located, Mark
 
-COMMON_KEYS = (
-    "platform", "engine", "job_name", "exec_mode", "periodic", "properties", "env", "retries", "retry_delay",
-    "retry_on", "timeout", "python", "platforms",
-)  # fmt: skip
 # AI Flow's own word for a key, and ours.
 ALIASES = {"periodic_config": "periodic"}
 # The attribute of BaseJobConfig, where it is called otherwise than the key.
@@ -144,8 +140,7 @@ def _variable(part: Located) -> Any:
             raise Misfit("holds a NUL character, which no variable can", "take it away")
         return value
     if isinstance(value, (bool, int, float)):
-        # As it was written: 1.10 stays 1.10.
-        return part.mark.text if part.mark.text is not None else str(value).lower()
+        return str(value).lower()
     if isinstance(value, Mapping):
         if set(value) != {"secret"}:
             raise Misfit("must be text, a number, true or false, or {secret: ...}", 'write {secret: "env:NAME"}')
@@ -273,6 +268,7 @@ _PERIOD: dict[str, Callable[[Any], Any]] = {
     "interval": checked_interval,
     "time_zone": checked_time_zone,
 }
+# Every common key but ``platforms``: BaseJobConfig has an attribute for each.
 _CHECKS: dict[str, Callable[[Located], Any]] = {
     "platform": _text,
     "engine": _text,
@@ -287,3 +283,6 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "timeout": _timeout,
     "python": _text,
 }
+COMMON_KEYS = (*_CHECKS, "platforms")
+# BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.
+NAMES = tuple(ATTRIBUTES.get(key, key) for key in _CHECKS)

@@ -1,31 +1,21 @@
-"""workflow.yaml and the command line's settings, as one typed config for each job."""
+"""workflow.yaml and the command line's settings: for each job, all that is said of it."""
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import combinations
-from typing import Any, cast
+from typing import Any
 
-from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.spelling import near
 from aiflow_ext.translate.check import listed
-from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, checked, common_values, is_common
-from aiflow_ext.translate.construct import create
-from aiflow_ext.translate.defaults import meant_for
-from aiflow_ext.translate.fitting import arguments, fit
+from aiflow_ext.translate.common import is_common
 from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, Settings, assign, merge, read_param, read_set, said
-from aiflow_ext.translate.misfits import Item, Misfit, given
+from aiflow_ext.translate.misfits import given
 from aiflow_ext.translate.patterns import Patterns, exactness, is_pattern
-from aiflow_ext.translate.signature import Signature, signature_of
-from aiflow_ext.translate.structure import dotted, report
+from aiflow_ext.translate.structure import dotted
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
-
-# BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.
-NAMES = tuple(ATTRIBUTES.get(key, key) for key in COMMON_KEYS if key != "platforms")
 
 
 class WorkflowConfig:
@@ -157,190 +147,6 @@ def load_workflow_config(
     elif found:
         raise ConfigError(problems=found)
     return config
-
-
-def platform_and_engine(layer: Layer, problems: list[Problem]) -> tuple[str, str] | None:
-    """Where the job runs and what kind of job it is.
-
-    None after what is missing was appended to ``problems``, together with whatever else is wrong with the common keys:
-    nobody else looks at a job whose plugin is not known.
-    """
-    values, wrong = common_values(layer)
-    told = len(problems)
-    for name, example in (("platform", "local"), ("engine", "python")):
-        if name not in values and layer.value.get(name) is None:
-            hint = f"add {name}: with its name, such as {example}"
-            # Said here because the plugin that would call such a key unknown cannot be found.
-            if meant := meant_for(layer, name):
-                hint = f"is {meant!r} ({layer.where((meant,))}) meant to be {name!r}? Or {hint}"
-            problems.append(Problem(f"job {layer.job!r} lacks the key {name!r}", layer.where(), hint))
-    if len(problems) == told and "platform" in values and "engine" in values:
-        return values["platform"], values["engine"]
-    report(wrong, layer.title, layer.where, problems)
-    return None
-
-
-class Structurer:
-    """Makes the configs of many jobs. Of two jobs of which the same is said, the second gets a copy of the first's."""
-
-    def __init__(self) -> None:
-        self._pairs: dict[str, tuple[str, str]] = {}
-        self._made: dict[tuple[type[Any], str], BaseJobConfig] = {}
-
-    def platform_and_engine(self, layer: Layer, problems: list[Problem]) -> tuple[str, str] | None:
-        """As the function of that name."""
-        said = repr(layer.value)
-        pair = self._pairs.get(said)
-        if pair is None:
-            pair = platform_and_engine(layer, problems)
-            if pair is not None:
-                self._pairs[said] = pair
-        return pair
-
-    def structure(self, config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
-        """As :func:`structure_config`."""
-        if not _made_by_the_host(cast(Any, config_type)):
-            return structure_config(config_type, layer, problems)
-        said = config_type, repr(layer.value)
-        first = self._made.get(said)
-        if first is None:
-            structured = structure_config(config_type, layer, problems)
-            if structured is not None:
-                self._made[said] = structured
-            return structured
-        made = copy.copy(first)
-        if layer.value.get("job_name") is None:
-            made.job_name = layer.job
-        made.properties, made.env = copy.deepcopy(first.properties), copy.deepcopy(first.env)
-        return made
-
-
-@cache
-def _made_by_the_host(config_type: type[Any]) -> bool:
-    """Whether all that a config holds is known here: neither an author's own ``__init__`` nor attributes of theirs."""
-    if config_type.__init__ is not BaseJobConfig.__init__:
-        return False
-    try:
-        return not signature_of(cast(Any, config_type)).attributes
-    except TypeError:  # told where it is structured
-        return False
-
-
-def check_common(layer: Layer, problems: list[Problem]) -> None:
-    """Append what is wrong with the common keys, for a job whose plugin cannot be found."""
-    report(common_values(layer)[1], layer.title, layer.where, problems)
-
-
-def structure_config(config_type: type[Any], layer: Layer, problems: list[Problem]) -> BaseJobConfig | None:
-    """The job's config as an object of the plugin's type; None after what is wrong was appended to ``problems``.
-
-    Common values reach ``config_type.__init__`` as far as it takes them, and are attributes of the result in any
-    case; every other key is a parameter of its own.
-    """
-    values, wrong = common_values(layer)
-    values.setdefault("job_name", layer.job)
-    owner = f"a {values.get('platform', '?')}.{values.get('engine', '?')} job"
-    try:
-        signature = signature_of(cast(Any, config_type))
-    except TypeError as error:
-        problems.append(Problem(f"job {layer.job!r}: {error}", layer.where(), "this is a mistake of its job plugin"))
-        return None
-    own = {key: copy.deepcopy(value) for key, value in layer.value.items() if not is_common(key)}
-    theirs = {name: each for name, each in signature.parameters.items() if name not in NAMES and not is_common(name)}
-    found, misfits = arguments(Signature(theirs, signature.free), own, owner, COMMON_KEYS)
-    wrong += misfits
-    for name in NAMES:
-        parameter = signature.parameters.get(name) or signature.parameters.get(_key_of(name))
-        if parameter is None:
-            continue
-        if name in values:
-            try:
-                raw = layer.value.get(_key_of(name))
-                value = _fitted(copy.deepcopy(values[name]), raw, parameter.type)
-            except Misfit as misfit:
-                wrong += misfit.under(_said_as(layer, name))
-                continue
-            found[parameter.name] = value
-        elif parameter.required:
-            found[parameter.name] = copy.deepcopy(getattr(BaseJobConfig, name))
-    if wrong:
-        report(wrong, layer.title, layer.where, problems)
-        return None
-    try:
-        made = create(config_type, found, [*NAMES, *COMMON_KEYS])
-    except Misfit as misfit:
-        items = [((_said_as(layer, path[0]), *path[1:]) if path else path, *rest) for path, *rest in misfit.items]
-        report(cast("list[Item]", items), layer.title, layer.where, problems)
-        return None
-    wrong = _set_common(made, copy.deepcopy(values))
-    report(wrong, layer.title, layer.where, problems)
-    return None if wrong else cast(BaseJobConfig, made)
-
-
-def _key_of(name: str) -> str:
-    """The key in workflow.yaml of BaseJobConfig's ``name``."""
-    return next((key for key, attribute in ATTRIBUTES.items() if attribute == name), name)
-
-
-def _said_as(layer: Layer, name: str) -> str:
-    """The key under which this job's config says ``name``."""
-    key = _key_of(name)
-    return next((alias for alias, real in ALIASES.items() if real == key and alias in layer.value), key)
-
-
-def _fitted(value: Any, raw: Any, kind: Any) -> Any:
-    """A common value in the type that the plugin's author asks for: as checked, or as it was written."""
-    candidates = [value]
-    if isinstance(value, float) and value.is_integer():
-        candidates.append(int(value))  # "10m" for an author's `timeout: int`
-    if not isinstance(raw, Mapping):
-        candidates.append(raw)
-    first: Misfit | None = None
-    for each in candidates:
-        try:
-            return fit(each, kind)
-        except Misfit as misfit:
-            first = first or misfit
-    assert first is not None
-    raise first
-
-
-def _set_common(made: Any, values: Mapping[str, Any]) -> list[Item]:
-    """Give the config its common values as attributes, whatever its author's ``__init__`` did with them."""
-    wrong: list[Item] = []
-    for name in NAMES:
-        there = getattr(made, name, None)
-        try:
-            value = values[name] if name in values else _default(name, there)
-        except Misfit as misfit:
-            wrong += misfit.under(_key_of(name))
-            continue
-        if isinstance(value, Mapping):
-            # What an author added of their own to a map stays.
-            value = {**there, **value} if isinstance(there, Mapping) else dict(value)
-        try:
-            # Past a frozen class's own __setattr__.
-            object.__setattr__(made, name, value)
-        except AttributeError:
-            if there != value:
-                words = f"is {value!r}, but {type(made).__name__} insists on {there!r}"
-                wrong.append(((_key_of(name),), words, "leave the key out, or ask the author of the job plugin"))
-    return wrong
-
-
-def _default(name: str, there: Any) -> Any:
-    """A common value that nobody gave: the author's own, in the type that the host relies on.
-
-    Raises Misfit for a period that no scheduler could keep.
-    """
-    if there is None:
-        return getattr(BaseJobConfig, name)
-    try:
-        return checked(_key_of(name), there)
-    except Misfit:
-        if isinstance(there, PeriodicConfig):
-            raise
-        return there
 
 
 def _entries(source: Located, problems: list[Problem]) -> Located:

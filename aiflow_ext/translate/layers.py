@@ -86,7 +86,20 @@ def merge(
         _overlay(layer, each, platform)
     for setting in settings:
         assign(layer, setting, platform)
+    _keep_variables_as_written(layer)
     return layer
+
+
+def _keep_variables_as_written(layer: Layer) -> None:
+    """Have numbers and the like under ``env`` be the text that they were written as: 1.10 stays 1.10, 0755 stays 0755.
+
+    Here and not where values are checked, so that what is stored of a run says the same.
+    """
+    env = layer.value.get("env")
+    if isinstance(env, dict):
+        for name, value in env.items():
+            if isinstance(value, (bool, int, float)) and (text := layer.mark.nearest(("env", name)).text) is not None:
+                env[name] = text
 
 
 def _overlay(layer: Layer, source: Located, platform: Any) -> None:

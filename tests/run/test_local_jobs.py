@@ -103,6 +103,14 @@ def test_a_python_job_fails_with_the_users_own_words_and_traceback(project, run_
     assert "aiflow_ext" not in log.replace(str(project.root), "")
 
 
+def test_a_variable_is_as_it_was_written_in_every_attempt_also_of_a_later_driver(project, cli):
+    config = '"*": {platform: local, engine: cmd_line, env: {MODE: 0755, RATE: 1.10, LOUD: yes}}\n'
+    project.jobs("""with af.job("job"): af.cmd('echo $MODE $RATE $LOUD; false')""", config)
+    assert cli("run", project.root).returncode == 1
+    assert cli("resume", "latest", "--failed", "--project", project.root).returncode == 1
+    assert [project.log("job", attempt=number) for number in (1, 2)] == [b"0755 1.10 yes\n"] * 2
+
+
 def test_a_resumed_run_goes_on_with_the_workflow_py_that_it_was_started_with(project, run_json, cli):
     text = """
         import os

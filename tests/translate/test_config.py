@@ -16,14 +16,8 @@ from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.jsonable import dumps, loads
 from aiflow_ext.model.states import ExecutionMode
-from aiflow_ext.translate.config import (
-    Structurer,
-    WorkflowConfig,
-    check_common,
-    load_workflow_config,
-    platform_and_engine,
-    structure_config,
-)
+from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config
+from aiflow_ext.translate.job_config import Structurer
 
 Load = Callable[..., WorkflowConfig]
 
@@ -56,14 +50,14 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 def typed(config: WorkflowConfig, job: str = "train", kind: type[Any] = BaseJobConfig) -> Any:
     problems: list[Problem] = []
-    made = structure_config(kind, config.layered(job), problems)
+    made = Structurer().structure(kind, config.layered(job), problems)
     assert not problems, "\n".join(map(str, problems))
     return made
 
 
 def wrong(config: WorkflowConfig, job: str = "train", kind: type[Any] = BaseJobConfig) -> list[str]:
     problems: list[Problem] = []
-    assert structure_config(kind, config.layered(job), problems) is None
+    assert Structurer().structure(kind, config.layered(job), problems) is None
     return [f"{problem.where}: {problem.message}" for problem in problems]
 
 
@@ -95,7 +89,7 @@ def test_the_chosen_platforms_block_alone_is_read(load: Load) -> None:
         "platform": "kubernetes",
         "engine": "python",
         "properties": {"alpha": 0.1, "model": {"depth": 2}},
-        "env": {"A": 1},
+        "env": {"A": "1"},
         "image": "team/ml:1",
         "memory": "1Gi",
     }
@@ -106,7 +100,7 @@ def test_the_chosen_platforms_block_alone_is_read(load: Load) -> None:
 
 def test_moving_a_job_is_one_line(load: Load) -> None:
     moved = load(DIGITS, ["train.platform=yarn"]).layered("train")
-    assert platform_and_engine(moved, []) == ("yarn", "python")
+    assert Structurer().platform_and_engine(moved, []) == ("yarn", "python")
     assert moved.value["queue"] == "default"
     assert "image" not in moved.value
     assert moved.where(("platform",)) == "--set train.platform=yarn"
@@ -312,7 +306,7 @@ def test_a_mistake_under_a_pattern_is_told_of_the_pattern_and_at_its_line(load: 
     config = of_jobs('"train-*":\n  retries: x\n', {"train-1": None, "train-2": None})
     problems: list[Problem] = []
     for job in config.jobs:
-        check_common(config.layered(job), problems)
+        Structurer().check_common(config.layered(job), problems)
     assert [f"{each.where}: {each.message}" for each in problems] == [
         "workflow.yaml:2: \"train-*\": 'retries' must be a whole number, not the text 'x'"
     ]
@@ -340,7 +334,7 @@ def test_two_patterns_that_are_equally_exact_and_differ_are_told_unless_somethin
     assert "\"*-big\" and \"big-*\" both fit job 'big-big', are equally exact, and differ in 'retries'" in str(problem)
     assert "workflow.yaml:1" in str(problem.hint)
     settled = of_jobs(text + "big-big: {retries: 3}\n", {"big-big": None})
-    assert settled.layered("big-big").value == {"retries": 3, "env": {"A": 1, "B": 2}}
+    assert settled.layered("big-big").value == {"retries": 3, "env": {"A": "1", "B": "2"}}
 
 
 def test_a_key_that_is_a_jobs_name_is_that_jobs_own_whatever_it_holds(load: Load) -> None:
@@ -428,7 +422,7 @@ def test_problems_can_be_gathered_with_those_of_others(load: Load, tmp_path: Pat
 def test_a_job_without_platform_and_engine_is_told_with_what_was_meant(load: Load) -> None:
     config = load("train:\n  platfrom: local\n  retries: x\n")
     problems: list[Problem] = []
-    assert platform_and_engine(config.layered("train"), problems) is None
+    assert Structurer().platform_and_engine(config.layered("train"), problems) is None
     assert [problem.message for problem in problems] == [
         "job 'train' lacks the key 'platform'",
         "job 'train' lacks the key 'engine'",
@@ -442,7 +436,7 @@ def test_a_job_without_platform_and_engine_is_told_with_what_was_meant(load: Loa
 def test_a_platform_that_is_no_name_is_told(load: Load, value: str) -> None:
     problems: list[Problem] = []
     layer = load(f"train: {{platform: {value}, engine: python}}\n").layered("train")
-    assert platform_and_engine(layer, problems) is None
+    assert Structurer().platform_and_engine(layer, problems) is None
     assert len(problems) == 1
 
 
@@ -599,7 +593,7 @@ def test_a_common_key_that_is_wrong_is_named(load: Load, key: str, text: str, pa
     [problem] = wrong(config)
     assert problem.startswith(f"workflow.yaml:4: job 'train': '{path}' ")
     problems: list[Problem] = []
-    check_common(config.layered("train"), problems)
+    Structurer().check_common(config.layered("train"), problems)
     assert [f"{each.where}: {each.message}" for each in problems] == [problem]
 
 
@@ -616,6 +610,15 @@ def test_a_plugins_own_period_is_checked_too(load: Load) -> None:
     assert typed(load(job()), kind=Nightly).periodic_config == PeriodicConfig("0 3 * * *")
     [problem] = wrong(load(job(cron="0 0 3 * * *")), kind=Nightly)
     assert "'periodic.cron' must be a cron expression of five fields" in problem
+
+
+def test_equal_numbers_that_are_written_otherwise_are_each_jobs_own_text(load: Load) -> None:
+    config = load(
+        '"*": {platform: local, engine: cmd_line}\na: {env: {V: 1.10}}\nb: {env: {V: 1.1}}\n', ["b.env.W=010"]
+    )
+    structurer, problems = Structurer(), list[Problem]()
+    made = [structurer.structure(BaseJobConfig, config.layered(job), problems) for job in config.jobs]
+    assert [each.env for each in made if each is not None] == [{"V": "1.10"}, {"V": "1.1", "W": "010"}]
 
 
 def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
@@ -642,7 +645,7 @@ def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
 )
 def test_a_cron_expression_of_another_kind_is_told_with_the_one_to_write(load: Load, cron: str, hint: str) -> None:
     problems: list[Problem] = []
-    check_common(load(job(periodic=f"{{cron: '{cron}'}}")).layered("train"), problems)
+    Structurer().check_common(load(job(periodic=f"{{cron: '{cron}'}}")).layered("train"), problems)
     assert problems[0].hint == hint
 
 
@@ -651,7 +654,7 @@ def test_a_cron_expression_of_another_kind_is_told_with_the_one_to_write(load: L
 )
 def test_what_may_be_a_secret_is_never_shown(load: Load, env: str) -> None:
     problems: list[Problem] = []
-    structure_config(BaseJobConfig, load(job(env=env)).layered("train"), problems)
+    Structurer().structure(BaseJobConfig, load(job(env=env)).layered("train"), problems)
     assert problems
     assert not [problem for problem in problems if "sesame" in str(problem)]
 
@@ -679,7 +682,7 @@ def test_unknown_keys_wrong_types_and_missing_values_of_a_job_are_told_at_once(l
 
 def test_the_nearest_valid_key_is_named_among_the_plugins_and_the_common_ones(load: Load) -> None:
     problems: list[Problem] = []
-    structure_config(Plain, load(job(image="x", memmory="1", enviro="{}")).layered("train"), problems)
+    Structurer().structure(Plain, load(job(image="x", memmory="1", enviro="{}")).layered("train"), problems)
     assert "did you mean 'memory'" in str(problems[0])
     assert "did you mean 'env'" in str(problems[1])
     assert "image, memory" in str(problems[0])
@@ -688,8 +691,8 @@ def test_the_nearest_valid_key_is_named_among_the_plugins_and_the_common_ones(lo
 def test_one_mistake_under_the_star_is_told_once_for_all_jobs(load: Load) -> None:
     config = load('"*": {platform: local, engine: python, image: x, retires: 1}\na:\nb: {engine: cmd_line}\n')
     problems: list[Problem] = []
-    structure_config(Plain, config.layered("a"), problems)
-    structure_config(BaseJobConfig, config.layered("b"), problems)
+    Structurer().structure(Plain, config.layered("a"), problems)
+    Structurer().structure(BaseJobConfig, config.layered("b"), problems)
     assert [problem.message.split("'")[1] for problem in problems] == ["retires", "image"]
 
 
@@ -948,6 +951,6 @@ def test_no_file_and_no_option_leads_to_a_traceback(
     except ConfigError:
         return
     for name in config.jobs:
-        platform_and_engine(config.layered(name), problems)
+        Structurer().platform_and_engine(config.layered(name), problems)
         for kind in (BaseJobConfig, Passing, Attrs):
-            structure_config(kind, config.layered(name), problems)
+            Structurer().structure(kind, config.layered(name), problems)

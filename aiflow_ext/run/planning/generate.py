@@ -15,7 +15,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
-from aiflow_ext.translate.config import NAMES
+from aiflow_ext.translate.common import NAMES
 from aiflow_ext.translate.shared import prints_on_stderr
 
 T = TypeVar("T")

@@ -12,7 +12,6 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError
 from aiflow_ext.model.graph import AIGraph
-from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
@@ -20,11 +19,11 @@ from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.blocks import check_blocks
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
-from aiflow_ext.translate.common import common_values
-from aiflow_ext.translate.config import Structurer, WorkflowConfig, check_common, load_workflow_config
+from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config
 from aiflow_ext.translate.defaults import defaulted
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.gather import gathered
+from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
 from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.split import split
@@ -132,7 +131,7 @@ def _planned(
         filled = defaulted(layer, parts.sub_graphs[name].nodes, _opened(graph, name), problems)
         defaults[name] = filled or ()
         if filled is None:
-            check_common(layer, problems)
+            structurer.check_common(layer, problems)
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
     on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
     problems += check_blocks(config, on, lambda: runnable_platforms(host))
@@ -150,8 +149,8 @@ def _planned(
                 jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value,
                                         defaults[name], layers[name], _opened(graph, name))  # fmt: skip
         elif chosen[name] is not None:
-            check_common(layers[name], problems)
-    modes = {name: common_values(layers[name])[0].get("exec_mode", ExecutionMode.BATCH) for name in left_out}
+            structurer.check_common(layers[name], problems)
+    modes = {name: structurer.exec_mode(layers[name]) for name in left_out}
     problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out)

@@ -16,7 +16,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
-from aiflow_ext.translate.config import Structurer
+from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings
 from aiflow_ext.translate.split import JobEdge
