@@ -82,18 +82,18 @@ VALUES: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("expression", "form", "file"), VALUES, ids=[each[0] for each in VALUES])
-def test_a_value_crosses_in_its_form_with_size_and_sha256(jobs: Jobs, expression: str, form: str, file: str) -> None:
-    jobs.write(
-        f"""
-        with af.job("a"): x = af.python(lambda: {expression})
-        with af.job("b"): af.python(lambda x: print(x == {expression} or type(x).__name__ == "S"), x)
-        """
-    )
-    assert jobs.fine("a", "b").out == "True\n"
-    record, content = jobs.artifact("a", "lambda")
-    assert (record["form"], record["file"]) == (form, file)
-    assert (record["size"], record["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+def test_a_value_crosses_in_its_form_with_size_and_sha256(jobs: Jobs) -> None:
+    made, shown = [], []
+    for number, (expression, _, _) in enumerate(VALUES):
+        made.append(f"x{number} = af.node('python', function=lambda: {expression}, name='v{number}')")
+        shown.append(f"af.python(lambda x: print(x == {expression} or type(x).__name__ == 'S'), x{number})")
+    bodies = {"a": made, "b": shown}
+    jobs.write("\n".join(f"with af.job({job!r}):\n    " + "\n    ".join(lines) for job, lines in bodies.items()))
+    assert jobs.fine("a", "b").out.splitlines() == ["True"] * len(VALUES)
+    for number, (expression, form, file) in enumerate(VALUES):
+        record, content = jobs.artifact("a", f"v{number}")
+        assert (record["form"], record["file"]) == (form, file), expression
+        assert (record["size"], record["sha256"]) == (len(content), hashlib.sha256(content).hexdigest()), expression
 
 
 def test_ten_megabytes_cross_and_a_command_gets_their_file(jobs: Jobs) -> None:
@@ -269,23 +269,19 @@ HELD = [
 ]
 
 
-@pytest.mark.parametrize(("expression", "shown"), HELD, ids=[each[0] for each in HELD])
-def test_every_path_in_a_value_travels_as_the_file_that_it_names(jobs: Jobs, expression: str, shown: str) -> None:
-    steps = HOLDERS + f"    def made(): return {expression}\n"
-    jobs.write(
-        """
-        with af.job("a"):
-            x = af.python(made)
-            af.python(show, x)
-        with af.job("b"): y = af.python(lambda x: x, x)
-        with af.job("c"): af.python(show, y)
-        """,
-        steps,
-    )
-    assert jobs.run("a").out == f"{shown}\n"
+def test_every_path_in_a_value_travels_as_the_file_that_it_names(jobs: Jobs) -> None:
+    steps, bodies = HOLDERS, dict.fromkeys("abc", "")
+    for number, (expression, _) in enumerate(HELD):
+        steps += f"    def made_{number}(): return {expression}\n"
+        bodies["a"] += f"    x{number} = af.python(made_{number})\n    af.python(show, x{number})\n"
+        bodies["b"] += f"    y{number} = af.python(lambda x: x, x{number})\n"
+        bodies["c"] += f"    af.python(show, y{number})\n"
+    jobs.write("".join(f"with af.job({job!r}):\n{body}" for job, body in bodies.items()), steps)
+    shown = [shown for _, shown in HELD]
+    assert jobs.run("a").out.splitlines() == shown
     shutil.rmtree(jobs.folder / "work" / "a")  # a job's folder does not outlive it
     jobs.fine("b")
-    assert jobs.fine("c").out == f"{shown}\n"
+    assert jobs.fine("c").out.splitlines() == shown
 
 
 def test_one_file_in_a_value_twice_is_stored_once_and_a_missing_one_is_named(jobs: Jobs) -> None:
@@ -612,9 +608,10 @@ def _flip(jobs: Jobs) -> None:
     file.write_bytes(bytes([*file.read_bytes()[:-1], 0]))
 
 
-@pytest.mark.parametrize(
-    ("harm", "words"),
-    [
+def test_a_missing_or_damaged_artifact_is_named_and_never_opened(jobs: Jobs) -> None:
+    jobs.write(TWO, STEPS).fine("a")
+    kept = shutil.copytree(jobs.artifacts, jobs.folder / "kept")
+    for harm, words in (
         (lambda jobs: shutil.rmtree(jobs.artifacts), "is not there, or was never completed"),
         (lambda jobs: artifact_file(jobs, ".json").unlink(), "is not there, or was never completed"),
         (lambda jobs: artifact_file(jobs, ".pkl").unlink(), "is gone; its record is still there"),
@@ -622,17 +619,16 @@ def _flip(jobs: Jobs) -> None:
         (lambda jobs: artifact_file(jobs, ".json").write_text("{}"), "is damaged"),
         (_cut, "is not what its producer recorded (sha256 or size differ)"),
         (_flip, "is not what its producer recorded (sha256 or size differ)"),
-    ],
-)
-def test_a_missing_or_damaged_artifact_is_named_and_never_opened(jobs: Jobs, harm: Any, words: str) -> None:
-    jobs.write(TWO, STEPS).fine("a")
-    harm(jobs)
-    ended = jobs.run("b")
-    assert ended.code == 1
-    assert words in ended.reason
-    assert "artifacts/run-1/a/1/lambda" in ended.reason
-    assert "Traceback" not in ended.err
-    assert ended.out == ""
+    ):
+        harm(jobs)
+        ended = jobs.run("b")
+        assert ended.code == 1
+        assert words in ended.reason
+        assert "artifacts/run-1/a/1/lambda" in ended.reason
+        assert "Traceback" not in ended.err
+        assert ended.out == ""
+        shutil.rmtree(jobs.artifacts, ignore_errors=True)
+        shutil.copytree(kept, jobs.artifacts)
 
 
 def test_damaged_code_is_never_opened(jobs: Jobs) -> None:

@@ -97,12 +97,18 @@ class Command:
 class CommandServer:
     """The process that commands are forked from. Threads may use it at the same time."""
 
-    def __init__(self) -> None:
-        self._env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    def __init__(self, python: str = sys.executable, env: Mapping[str, str] | None = None) -> None:
+        """Start it.
+
+        Args:
+            python: the interpreter, which has aiflow_ext.
+            env: the environment that it is started in [default: this one, without PYTHONPATH].
+        """
+        self._env = {**(os.environ if env is None else env), "PYTHONDONTWRITEBYTECODE": "1"}
         self._env.pop("PYTHONPATH", None)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen([sys.executable, SERVER], env=self._env, stdin=theirs.fileno())
+            self._process = subprocess.Popen([python, SERVER], env=self._env, stdin=theirs.fileno())
 
     def can_start(self, env: Mapping[str, str]) -> bool:
         """Whether an interpreter that is started in this environment would be as the server is."""

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands import CommandServer
 from dist_info import wheel
 
 import aiflow_ext
@@ -73,6 +74,7 @@ class Environment:
             capture_output=True, text=True, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        self.server = CommandServer(self.python, self.env)
 
     def popen(self, *args: str | Path, **options: Any) -> subprocess.Popen[str]:
         """``python ARGS`` in the environment, in a process group of its own."""
@@ -81,8 +83,19 @@ class Environment:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
         )  # fmt: skip
 
-    def call(self, *args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        process = self.popen(*args, **options)
+    def call(
+        self, *args: str | Path, env: Mapping[str, str] | None = None, cwd: Path | str = "."
+    ) -> subprocess.CompletedProcess[str]:
+        """``python ARGS`` in the environment, to its end; a command is forked from a process that has its modules."""
+        words, given = [str(each) for each in args], {**self.env, **(env or {})}
+        if words[:2] == ["-m", "aiflow_ext"] and self.server.can_start(given):
+            command = self.server.start(words[2:], given, cwd, session=True)
+            try:
+                out, err = command.communicate(timeout=120)
+            finally:
+                command.kill()
+            return subprocess.CompletedProcess(command.args, command.wait(), out, err)
+        process = self.popen(*words, env=env or {}, cwd=cwd)
         try:
             out, err = process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
@@ -99,9 +112,11 @@ class Environment:
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     pytest.importorskip("pip")
-    return Environment(tmp_path_factory.mktemp("environment"))
+    made = Environment(tmp_path_factory.mktemp("environment"))
+    yield made
+    made.server.close()
 
 
 class Ran:
