@@ -94,7 +94,12 @@ def load() -> Snapshot | None:
     if path is None:
         return None
     try:
-        with open(path, "rb") as file:
+        # What another user has written would have this one import, and run, what it names.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022 or status.st_mode >> 12 != 8:
+                return None
             content = file.read()
         head, _, body = content.partition(b"\n")
         if head != _head(body):

@@ -40,7 +40,7 @@ class Clock:
 def _read(folder: int, boot: str) -> float | None:
     """When this boot was, as it is written down; None where nobody has."""
     try:
-        with open(os.open(FILE, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as file:
+        with open(os.open(FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)) as file:
             of, booted = file.read().split()
         return float(booted) if of == boot else None
     except (FileNotFoundError, ValueError):
@@ -49,9 +49,8 @@ def _read(folder: int, boot: str) -> float | None:
 
 def _begin(folder: int, boot: str, booted: float) -> float:
     temporary = f".{FILE}.{os.getpid()}"
-    with open(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=folder), "w"
-    ) as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(temporary, flags, 0o600, dir_fd=folder), "w") as file:
         file.write(f"{boot} {booted!r}\n")
     os.rename(temporary, FILE, src_dir_fd=folder, dst_dir_fd=folder)
     return booted

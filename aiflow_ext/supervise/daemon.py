@@ -396,7 +396,7 @@ def main() -> None:
         for descriptor in (folder, ready):
             os.set_inheritable(descriptor, False)
         os.chdir("/")
-        held = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        held = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
         if not lock(held):
             os.write(ready, b"taken\n")
             return

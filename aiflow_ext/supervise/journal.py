@@ -56,7 +56,7 @@ def unlock(descriptor: int) -> None:
 def locked(folder: int) -> bool:
     """Whether a daemon holds the lock in ``folder`` (a descriptor). Asking does not disturb one that is starting."""
     try:
-        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     except FileNotFoundError:
         return False
     try:
@@ -68,7 +68,7 @@ def locked(folder: int) -> bool:
 def signed_boot(folder: int) -> str | None:
     """The boot of the machine in which the folder's last daemon ran; None: there was none."""
     try:
-        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     except FileNotFoundError:
         return None
     try:
@@ -144,7 +144,7 @@ class JournalReader:
         """
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(JOURNAL, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
+                self._descriptor = os.open(JOURNAL, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.folder)
             except FileNotFoundError:
                 return
         rest = b""
@@ -219,7 +219,9 @@ class JournalWriter:
         self.seq = seq
         self.unsaved: list[bytes] = []
         self.why, self._errno = "", 0
-        self._descriptor = os.open(JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        self._descriptor = os.open(
+            JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder
+        )
         self._heal()
 
     def append(self, change: dict[str, Any], must: bool = False) -> bytes:

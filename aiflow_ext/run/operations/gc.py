@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 from aiflow_ext.model.errors import StateError, UnreachableError, text_of
 from aiflow_ext.run.operations.cleaning import clean_up
 from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.store.artifacts_folder import local_artifacts, remove_artifacts_folder
 from aiflow_ext.run.store.find import stores
+from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.store import Store
 
@@ -56,7 +59,7 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
     known = {run["run"] for run in store.runs()}
     limit = time.time() - max(MAKING, older_than or 0.0)
     for folder in sorted(store.path.parent.glob("runs/*")):
-        if folder.name in known or not folder.is_dir() or holder(folder) is not None:
+        if folder.name in known or not _is_run_folder(folder, store) or holder(folder) is not None:
             continue
         made = folder.stat().st_mtime
         if made < limit:
@@ -67,9 +70,16 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
     return removed
 
 
+def _is_run_folder(folder: Path, store: Store) -> bool:
+    """Whether a folder is one that a run has had in this state folder, and no link; each holds the driver's lock."""
+    runs = store.path.parent / "runs"
+    own = folder.name not in ("", os.curdir, os.pardir) and Path(os.path.abspath(folder)).parent == runs.absolute()
+    return own and not folder.is_symlink() and (folder / LOCK).is_file() and not (folder / LOCK).is_symlink()
+
+
 def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
     """Remove a run while nobody can take it up again; False where somebody just has."""
-    if not Path(run["folder"]).is_dir():
+    if not _is_run_folder(Path(run["folder"]), store):
         return _remove(store, run)
     try:
         lock = DriverLock(Path(run["folder"]))
@@ -95,9 +105,12 @@ def _remove(store: Store, run: dict[str, Any]) -> bool:
         return False
     except Exception as error:
         _log.warning("run %s may have left something on its platform: %s", run["run"], text_of(error))
-    artifacts = str(plan["project"].get("artifacts") or "").removeprefix("file://")
-    if artifacts and "://" not in artifacts:
-        shutil.rmtree(Path(artifacts) / run["run"], ignore_errors=True)
-    shutil.rmtree(run["folder"], ignore_errors=True)
+    artifacts = local_artifacts(plan["project"].get("artifacts"))
+    if artifacts is not None:
+        remove_artifacts_folder(artifacts, run["run"])
+    if _is_run_folder(Path(run["folder"]), store):
+        shutil.rmtree(run["folder"], ignore_errors=True)
+    elif os.path.lexists(run["folder"]):
+        _log.warning("%s is on record as the folder of run %s and is none: left as it is", run["folder"], run["run"])
     store.forget(run["run"])
     return True

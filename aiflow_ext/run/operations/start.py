@@ -23,6 +23,7 @@ from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.plugin_adapter import is_here
+from aiflow_ext.run.store.artifacts_folder import local_artifacts, make_artifacts_folder
 from aiflow_ext.run.store.doorbell import Doorbell
 from aiflow_ext.run.store.filesystem import spread
 from aiflow_ext.run.store.find import remember_state
@@ -101,6 +102,8 @@ def prepare(
         if any(is_here(job) for job in plan.jobs.values() if not job.edges):
             supervised.expect(str(home))
         keep_files(plan, home)
+        if (artifacts := local_artifacts(plan.desc.artifacts)) is not None:
+            make_artifacts_folder(artifacts, run_id, create=any(map(is_here, plan.jobs.values())))
         store.add_run(record, plan_to_data(plan), options, firing)
     except BaseException as error:
         supervised.hang_up(str(home))
@@ -147,10 +150,9 @@ def driven(
 def make_folder(home: Path) -> None:
     """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
+        home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         spread(home.parent)
-        home.mkdir()
-        home.chmod(0o700)
+        home.mkdir(mode=0o700)
     except OSError as error:
         raise StateError(
             f"the run's folder cannot be made: {error.strerror}",

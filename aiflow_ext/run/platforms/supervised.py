@@ -230,26 +230,26 @@ def prepare_folder(native_id: str) -> None:
     """Make the attempt's folder, the ``work`` folder in it, and the job's checkpoints."""
     work = f"{native_id}/work"
     try:
-        os.mkdir(work)
+        os.mkdir(work, 0o700)
     except OSError:
         make_folder(native_id)
-        make_folder(work, 0o777)
-    make_folder(checkpoints(native_id), 0o777)
+        make_folder(work)
+    make_folder(checkpoints(native_id))
 
 
 def make_attempt_folder(native_id: str) -> None:
     """Make an attempt's own folder."""
-    make_folder(os.path.dirname(native_id), 0o777)
+    make_folder(os.path.dirname(native_id))
     make_folder(native_id)
 
 
-def make_folder(folder: str, mode: int = 0o700) -> None:
-    """Make a folder, and what leads to it, unless it is there."""
+def make_folder(folder: str) -> None:
+    """Make a folder, and what leads to it, for its owner alone, unless it is there."""
     try:
-        os.mkdir(folder, mode)
+        os.mkdir(folder, 0o700)
     except FileNotFoundError:
-        make_folder(os.path.dirname(folder), 0o777)
-        make_folder(folder, mode)
+        make_folder(os.path.dirname(folder))
+        make_folder(folder)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.run.store.filesystem import refuse_network_folder
+from aiflow_ext.run.store.ownership import refuse_foreign, refuse_links
 from aiflow_ext.run.store.schema import migrate
 
 FILE = "state.db"
@@ -34,7 +35,7 @@ class Database:
         path: the database's file.
 
     Raises StateError where it cannot be opened: a newer version wrote it, it is damaged, the folder cannot be written,
-    lies on a network file system, or the disk is full.
+    can be written by others, lies on a network file system, or the disk is full.
     """
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
@@ -43,7 +44,10 @@ class Database:
             raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
         with self._errors_in_words("opened"):
             if create:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_foreign(folder)
+            refuse_links(folder, FILE, "runs", ".gitignore")
+            if create:
                 ignored = folder / ".gitignore"
                 if not ignored.exists():
                     ignored.write_text("*\n")
@@ -53,6 +57,9 @@ class Database:
                 # A run's folder is made after the database.
                 raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
                                  where=str(self.path), hint=_DAMAGED)  # fmt: skip
+            if create:
+                with contextlib.suppress(FileExistsError):  # SQLite's own files get the permissions of this one
+                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._connection = sqlite3.connect(
                 self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )

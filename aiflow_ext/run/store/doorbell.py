@@ -22,7 +22,7 @@ class Doorbell:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
             # Opened for reading and writing, so that there is no EOF when a writer closes it.
-            self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise unwritable(path, error) from error
         self._wake, self._closed = wake, False
@@ -44,7 +44,7 @@ class Doorbell:
 def ring(run_folder: Path) -> bool:
     """Wake the run's driver, so that it reads its requests; False where no process reads the FIFO."""
     try:
-        pipe = os.open(run_folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        pipe = os.open(run_folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

@@ -11,6 +11,7 @@ from aiflow_ext.supervise import journal
 
 FILE = "driver.lock"
 LOOKING = "looking"  # stands beside the pid of one who only brings the records up to date
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no link to another file, no wait for a FIFO
 PATIENCE = 30.0  # seconds that one who only looks is waited for
 
 
@@ -26,7 +27,7 @@ class DriverLock:
 
     def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
         try:
-            self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
         except OSError as error:
             raise unwritable(run_folder, error) from error
         deadline = time.monotonic() + PATIENCE
@@ -82,7 +83,7 @@ def _no_locks(run_folder: Path, error: OSError) -> StateError:
 def holder(run_folder: Path) -> int | None:
     """The pid of the run's driver, or None where nobody drives it. Asking never stands in a driver's way."""
     try:
-        file = os.open(run_folder / FILE, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(run_folder / FILE, os.O_RDONLY | _FLAGS)
     except OSError:
         return None
     try:

@@ -1,0 +1,51 @@
+"""The folder of a run's artifacts on this machine: made for its owner alone unless shared, and marked as a run's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+MARK = ".aiflow-run"  # in the folder: the run's id
+
+
+def local_artifacts(url: str | None) -> Path | None:
+    """The folder that an artifacts URL names; None for a file system of another kind, or where there is no URL."""
+    path = (url or "").removeprefix("file://")
+    return Path(path) if path and "://" not in path else None
+
+
+def make_artifacts_folder(base: Path, run_id: str, *, create: bool) -> None:
+    """Make a run's folder below ``base``, with the permissions of ``base``: who shares the one shares the other.
+
+    Args:
+        base: the project's artifacts folder.
+        create: whether to make ``base`` where it is not there, for its owner alone. It may be one that only pods have.
+
+    Where it cannot be made nothing is done: a job that stores an artifact tells why.
+    """
+    with contextlib.suppress(OSError):
+        if create:
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shared = stat.S_IMODE(base.stat().st_mode) & ~stat.S_ISVTX
+        folder = base / run_id
+        folder.mkdir(mode=0o700)
+        with open(os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as mark:
+            mark.write(f"{run_id}\n")
+        if shared & 0o077:
+            folder.chmod(shared)
+
+
+def remove_artifacts_folder(base: Path, run_id: str) -> None:
+    """Remove a run's folder below ``base``, if it is one: no link, and marked with this run's id."""
+    folder = base / run_id
+    if os.path.basename(run_id) != run_id or folder.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder / MARK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8", errors="replace") as mark:
+            marked = mark.read(1000) == f"{run_id}\n"
+        if marked:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,138 @@
+"""Whose a state folder is: what another user can have written there is not believed.
+
+A store names folders that ``gc`` removes, commands that ``resume`` runs and processes that ``stop`` ends.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from aiflow_ext.model.errors import StateError
+from aiflow_ext.model.names import path_pasted
+
+TRUST = "AIFLOW_TRUST"  # users by number or name, groups with @ before them, or * for everybody
+_MOST_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7))
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise StateError unless ``folder`` is this user's alone.
+
+    It and every folder and link that leads to it must belong to the effective user or root, and nobody else may be able
+    to write to them. A sticky folder such as /tmp may lead to it: there nobody renames what is another's. A group that
+    has the user alone, as Debian and Fedora make one for each user, is nobody else. ``$AIFLOW_TRUST`` names users and
+    groups that are trusted beside them.
+    """
+    trusted = _Trusted()
+    if trusted.everybody:
+        return
+    for path, status in _leading_to(os.path.abspath(folder)):
+        link, last = stat.S_ISLNK(status.st_mode), path == os.path.abspath(folder)
+        if not trusted.user(status.st_uid):
+            raise _refused(folder, path, f"belongs to {_user_name(status.st_uid)}", str(status.st_uid), owned=True)
+        if link or (status.st_mode & stat.S_ISVTX and not last):
+            continue
+        if status.st_mode & stat.S_IWOTH:
+            raise _refused(folder, path, "can be written by everybody", "")
+        if status.st_mode & stat.S_IWGRP and not trusted.group(status.st_gid):
+            group = _group_name(status.st_gid)
+            raise _refused(folder, path, f"can be written by the group {group}", f"@{group}")
+
+
+def refuse_links(folder: Path, *names: str) -> None:
+    """Raise StateError where one of these, in a state folder, is a link: nothing of ours is one."""
+    for name in names:
+        if os.path.islink(folder / name):
+            raise StateError("state is no link to something else", where=str(folder / name), hint="remove the link")
+
+
+def _leading_to(path: str) -> list[tuple[str, os.stat_result]]:
+    """``path`` and all that leads to it, from the root on; a link stands before what leads to its target."""
+    found: list[tuple[str, os.stat_result]] = []
+    done, left, links = "/", [part for part in path.split("/") if part], 0
+    found.append(("/", os.stat("/")))
+    while left:
+        part = left.pop(0)
+        if part in (".", ".."):
+            done = os.path.dirname(done) if part == ".." else done
+            continue
+        here = os.path.join(done, part)
+        status = os.lstat(here)
+        found.append((here, status))
+        if not stat.S_ISLNK(status.st_mode):
+            done = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(f"{path}: too many links")
+        target = os.readlink(here)
+        left = [part for part in target.split("/") if part] + left
+        if target.startswith("/"):
+            done = "/"
+    if found[-1][0] != path:  # the last part is a link: what it leads to is the folder
+        found.append((path, os.stat(path)))
+    return found
+
+
+class _Trusted:
+    """Who may own or write what leads to state."""
+
+    def __init__(self) -> None:
+        self._me = os.geteuid()
+        self._named = set(os.environ.get(TRUST, "").replace(",", " ").split())
+        self.everybody = "*" in self._named
+
+    def user(self, number: int) -> bool:
+        if number in (0, self._me) or str(number) in self._named:
+            return True
+        return bool(self._named) and _user_name(number) in self._named
+
+    def group(self, number: int) -> bool:
+        """Whether a group has nobody but this user, or is named."""
+        name = _group_name(number)
+        if {f"@{number}", f"@{name}"} & self._named:
+            return True
+        import grp
+        import pwd
+
+        try:
+            user, members = pwd.getpwuid(self._me), grp.getgrgid(number).gr_mem
+        except KeyError:
+            return False
+        # Who else has it as the first group, no file tells quickly: a group of the user's name is the user's own.
+        return set(members) <= {user.pw_name, "root"} and number == user.pw_gid and name == user.pw_name
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _group_name(number: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _refused(folder: Path, path: str, words: str, who: str, *, owned: bool = False) -> StateError:
+    """The error for ``path``, which ``words`` say is not this user's alone; ``who`` as AIFLOW_TRUST names them."""
+    shown = path_pasted(path)
+    if owned:
+        cure = "use another folder for state: AIFLOW_STATE=/path; or, where you trust its owner"
+    else:
+        cure = f"chmod {'g' if who else 'o'}-w {shown}; or use another folder for state: AIFLOW_STATE=/path"
+        cure += "; or, where you trust them" if who else ""
+    if who:
+        cure += f": {TRUST}={path_pasted(who)}"
+    leads = "" if path == os.path.abspath(folder) else f", which leads to the state folder {folder}"
+    return StateError(
+        f"state is used only where nobody else can write it, and this {words}{leads}", where=path, hint=cure
+    )

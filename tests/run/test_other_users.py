@@ -1,0 +1,218 @@
+"""What another user of the machine has planted is not believed, run, written or removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import zlib
+from pathlib import Path
+
+import pytest
+
+THEM = 65534
+JOB = 'with af.job("a"): af.cmd("echo mine")'
+REFUSED = "state is used only where nobody else can write it"
+
+
+def give(path: Path, user: int = THEM) -> None:
+    """Have ``path`` and all below it belong to another user."""
+    for each in (path, *path.rglob("*")):
+        os.chown(each, user, user, follow_symlinks=False)
+
+
+def tree(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """The files of a folder, their permissions and what is in them."""
+    return {path: (path.stat().st_mode, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def planted(project, cli, tmp_path):
+    """A project of another user that has been run, and a folder of ours that its store names."""
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "thesis.txt").write_text("years of work")
+    with contextlib.closing(sqlite3.connect(project.root / ".aiflow" / "state.db")) as db, db:
+        db.execute("update runs set folder = ?, ended_at = 1, started_at = 1e11", (str(ours),))
+    give(project.root / ".aiflow")
+    return ours
+
+
+COMMANDS = ["runs", "status latest", "logs latest", "stop latest", "resume latest", "graph latest", "gc --keep 0"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_state_of_another_user_is_refused_by_name_and_left_as_it_is(planted, project, cli, command):
+    before = tree(project.root / ".aiflow")
+    done = cli(*command.split(), "--project", project.root)
+    assert done.returncode == 6, done
+    assert f"{project.root}/.aiflow: {REFUSED}" in done.stderr
+    assert "belongs to nobody" in done.stderr
+    assert "AIFLOW_STATE=/path" in done.stderr
+    assert (planted / "thesis.txt").read_text() == "years of work"
+    assert tree(project.root / ".aiflow") == before
+
+
+@pytest.mark.parametrize("command", ["run", "schedule"])
+def test_nothing_is_run_on_state_of_another_user(planted, project, cli, command):
+    project.jobs(JOB, "a: {periodic: {interval: 1s}}")
+    done = cli(command, project.root)
+    assert done.returncode == 6, done
+    assert REFUSED in done.stderr
+
+
+def test_a_folder_that_one_is_in_by_chance_hides_none_of_ones_own_runs(planted, project, cli, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(project.root / "workflow.py", mine)
+    shutil.copy(project.root / "steps.py", mine)
+    assert cli("run", mine).returncode == 0
+    shown = cli("runs", cwd=project.root)
+    assert shown.returncode == 0
+    assert str(mine) in shown.stdout
+    assert str(project.root) not in shown.stdout
+    assert REFUSED in shown.stderr
+    assert cli("resume", "latest", cwd=project.root).returncode != 0
+    assert cli("gc", "--keep", "0", cwd=project.root).returncode == 0
+    assert (planted / "thesis.txt").exists()
+    assert cli("runs", cwd=project.root).stdout.count("\n") == 1
+
+
+def test_whoever_is_trusted_by_name_may_own_state(planted, project, cli, cli_env):
+    for name in ("nobody", str(THEM), f"{THEM},@staff", "*"):
+        assert cli("runs", "--project", project.root, env={**cli_env, "AIFLOW_TRUST": name}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [(0o777, "can be written by everybody"), (0o770, "can be written by the group nogroup")]
+)
+def test_state_below_a_folder_that_others_can_write_is_refused(project, cli, cli_env, mode, words):
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    os.chown(project.root, 0, THEM)
+    project.root.chmod(mode)
+    done = cli("status", "latest", "--project", project.root)
+    assert done.returncode == 6
+    assert f"{project.root}: {REFUSED}, and this {words}, which leads to the state folder" in done.stderr
+    project.root.chmod(mode | 0o1000)
+    assert cli("status", "latest", "--project", project.root).returncode == 0, "sticky, as /tmp is"
+    if mode == 0o770:
+        project.root.chmod(mode)
+        trusting = {**cli_env, "AIFLOW_TRUST": "@nogroup"}
+        assert cli("status", "latest", "--project", project.root, env=trusting).returncode == 0
+
+
+def test_a_predictable_folder_below_aiflow_state_that_was_made_before_us_is_refused(project, cli, cli_env, tmp_path):
+    base = tmp_path / "states"
+    base.mkdir(mode=0o1777)
+    base.chmod(0o1777)
+    project.jobs(JOB, "")
+    env = {**cli_env, "AIFLOW_STATE": str(base)}
+    assert cli("run", project.root, env=env).returncode == 0
+    (made,) = base.iterdir()
+    give(made)
+    done = cli("run", project.root, env=env)
+    assert done.returncode == 6
+    assert f"{made}: {REFUSED}, and this belongs to nobody" in done.stderr
+
+
+def test_links_to_files_of_ours_are_not_followed(project, cli, tmp_path):
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    ours = tmp_path / "ours"
+    ours.write_text("x" * 100)
+    for name in ("driver.lock", "supervisor.lock", "processes.jsonl"):
+        file = project.run_folder / name
+        file.unlink(missing_ok=True)
+        file.symlink_to(ours)
+    for command in ("status", "logs", "stop", "resume"):
+        cli(command, "latest", "--project", project.root)
+        assert ours.read_text() == "x" * 100
+    state = project.root / ".aiflow"
+    (state / "state.db").rename(tmp_path / "state.db")
+    (state / "state.db").symlink_to(tmp_path / "state.db")
+    done = cli("status", "latest", "--project", project.root)
+    assert done.returncode == 6
+    assert "state is no link to something else" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["folder", "link", "runs", "id", "artifacts"])
+def test_gc_removes_only_what_is_marked_as_a_runs(project, cli, tmp_path, how):
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    ours, state, folder = tmp_path / "ours", project.root / ".aiflow", project.run_folder
+    ours.mkdir()
+    (ours / "thesis.txt").write_text("years of work")
+    if how == "folder":
+        with project.database() as db:
+            db.execute("update runs set folder = ?", (str(ours),))
+    elif how == "link":
+        shutil.rmtree(folder)
+        folder.symlink_to(ours)
+    elif how == "runs":
+        shutil.rmtree(state / "runs")
+        (ours / folder.name).mkdir()
+        (ours / folder.name / "thesis.txt").write_text("years of work")
+        (state / "runs").symlink_to(ours)
+    elif how == "id":
+        for table in ("runs", "jobs", "attempts", "planned"):
+            with project.database() as db:
+                db.execute(f"update {table} set run = '..'")
+    else:
+        shutil.rmtree(state / "artifacts" / folder.name)
+        (state / "artifacts" / folder.name).symlink_to(ours)
+    done = cli("gc", "--keep", "0", "--project", project.root)
+    assert "Traceback" not in done.stderr
+    assert (ours / "thesis.txt").exists()
+    assert how != "runs" or (ours / folder.name / "thesis.txt").exists()
+    assert how != "id" or (state / "artifacts").is_dir()
+
+
+def test_an_index_that_another_user_wrote_is_not_read(cli, cli_env, tmp_path):
+    assert "available" in cli("plugins").stdout
+    (index,) = (Path(cli_env["XDG_CACHE_HOME"]) / "aiflow-ext").glob("plugins-*.index")
+    spoilt = index.read_bytes().replace(b"aiflow-ext-local", b"aiflow-ext-evil!")
+    # As valid as one of ours but for its owner.
+    head, _, body = spoilt.partition(b"\n")
+    words = head.split(b" ")
+    words[-2] = f"{zlib.crc32(body):08x}".encode()
+    index.write_bytes(b" ".join(words) + b"\n" + body)
+    assert "evil!" in cli("plugins").stdout, "the index is read"
+    for spoil in (lambda: os.chown(index, THEM, THEM), lambda: index.chmod(0o666)):
+        index.unlink()
+        index.write_bytes(b" ".join(words) + b"\n" + body)
+        spoil()
+        assert "evil!" not in cli("plugins").stdout
+
+
+def test_state_artifacts_and_logs_are_private_whatever_the_umask(project, cli, cli_env):
+    project.jobs('with af.job("a"): af.cmd("echo > {o}", o=af.output("o"))', "")
+    before = os.umask(0)
+    try:
+        assert cli("run", project.root).returncode == 0
+    finally:
+        os.umask(before)
+    state = project.root / ".aiflow"
+    assert state.stat().st_mode & 0o777 == 0o700
+    folder = project.run_folder
+    for path in (state / "state.db", folder, folder / "jobs" / "a" / "1", folder / "jobs" / "a" / "1" / "stdout",
+                 state / "artifacts", state / "artifacts" / folder.name):  # fmt: skip
+        assert not path.stat().st_mode & 0o077, path
+
+
+def test_artifacts_have_the_permissions_of_a_folder_that_is_shared_beforehand(project, cli, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    os.chown(shared, 0, THEM)
+    shared.chmod(0o2770)
+    project.write(project_yaml=f"artifacts: {shared}\n")
+    project.jobs('with af.job("a"): af.cmd("echo > {o}", o=af.output("o"))', "")
+    assert cli("run", project.root).returncode == 0
+    (made,) = shared.iterdir()
+    assert made.stat().st_mode & 0o7777 == 0o2770
+    assert made.stat().st_gid == THEM
+    assert cli("gc", "--keep", "0", "--project", project.root).returncode == 0
+    assert list(shared.iterdir()) == []
