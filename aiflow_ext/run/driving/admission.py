@@ -1,4 +1,4 @@
-"""Which jobs may start, how many attempts run at once, and which of them wait for another one to end."""
+"""Which jobs may start, and which attempts have a slot: of those, no more run at once than the run's limit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from aiflow_ext.run.driving.attempt import Attempt
 
 
 class AdmissionQueue:
-    """The turns of one run.
+    """The jobs that may start, in the workflow's order, and the attempts that wait for a slot.
 
     Args:
         jobs: every job, in the workflow's order.
-        streams: of these, those that end only when somebody stops them: they take no other's turn away.
-        limit: how many of the others run at once; None for no limit.
+        streams: of these, those that end only when somebody stops them: they need no slot.
+        limit: how many slots there are; None for no limit.
         live: the attempts that have not ended.
     """
 
@@ -25,7 +25,7 @@ class AdmissionQueue:
         self.streams, self._live = streams, live
         self._place = {name: number for number, name in enumerate(jobs)}
         self._ready: list[tuple[int, str]] = []
-        self._queue: dict[Attempt, Callable[[], None] | None] = {}  # those without a turn, the next first
+        self._queue: dict[Attempt, Callable[[], None] | None] = {}  # live, without a slot; the next one first
 
     # -- jobs that may start
 
@@ -63,33 +63,33 @@ class AdmissionQueue:
     # -- attempts
 
     @property
-    def room(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Whether another attempt may run."""
         return self.limit is None or self._running() < self.limit
 
     @property
-    def without_turn(self) -> int:
-        """How many attempts wait for another one to end."""
+    def queued(self) -> int:
+        """How many attempts wait for a slot."""
         return len(self._queue)
 
-    def has_turn(self, attempt: Attempt) -> bool:
-        """Whether no other attempt has to end first."""
+    def has_slot(self, attempt: Attempt) -> bool:
+        """Whether it may run: no other attempt has to end first."""
         return attempt not in self._queue
 
     def must_wait(self, attempt: Attempt) -> bool:
-        """Whether more attempts have a turn than may run, so that this one, which is live, must give its own back."""
+        """Whether more attempts than the limit have a slot, so that this one has to wait for another to end."""
         exceeded = self.limit is not None and self._running() > self.limit
         return exceeded and attempt.planned.name not in self.streams
 
     def queue(self, attempt: Attempt, then: Callable[[], None] | None = None) -> None:
-        """It has no turn until another attempt has ended; ``then`` is called when it has."""
+        """It gets a slot when another attempt has ended; ``then`` is called at that moment."""
         self._queue[attempt] = then
 
     def leave(self, ended: Attempt) -> None:
-        """An attempt has ended: the first that waits gets its turn, if the one that has ended had one."""
+        """An attempt has ended: its slot, if it had one, goes to the first that waits."""
         if ended in self._queue:
             del self._queue[ended]
-        elif self._queue and ended.planned.name not in self.streams:  # those take no turn
+        elif self._queue and ended.planned.name not in self.streams:  # those have none
             attempt = next(iter(self._queue))
             then = self._queue.pop(attempt)
             if then is not None:

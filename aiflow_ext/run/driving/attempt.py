@@ -34,7 +34,7 @@ class Phase(Enum):
 
     CREATED = auto()  # it has a record
     ASKING = auto()  # extensions are asked whether it may be submitted
-    WAITING = auto()  # it is submitted when another attempt has ended
+    WAITING = auto()  # for a slot: it is submitted when another attempt has ended
     SUBMITTING = auto()  # the write-ahead steps are being taken, or follow after a pause
     LOOKING_UP = auto()  # its platform is asked whether it has been started
     SUBMITTED = auto()  # its platform has it, and tells what becomes of it

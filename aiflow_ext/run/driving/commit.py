@@ -39,7 +39,7 @@ class Committer:
             return False
         self._listeners.tell(transitions)
         for task in self._after_flush:
-            self._inbox.spare(task)
+            self._inbox.when_idle(task)
         self._after_flush.clear()
         return True
 

@@ -29,8 +29,8 @@ from aiflow_ext.run.store.records import RunRecord, Transition
 from aiflow_ext.run.store.store import Store
 
 COALESCING_DELAY = 0.02  # seconds for which changes that nothing waits for are collected into one transaction
-MOST_AHEAD = 16  # attempts at most that a platform is given before their turn, to start each when another one has ended
-HURRY = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
+MOST_QUEUED = 16  # attempts at most that a platform has without a slot, to start each when another one has ended
+STOPPED_LIMIT = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
 
 
 class Driver:
@@ -77,7 +77,7 @@ class Driver:
         self._recovery = Recovery(state, scheduler, cleanup, ends, submission, events, self._starting)
         # Extensions may want to see a job when it starts, and not before.
         self._prefetches = extensions is None or not extensions.records
-        self._never_ahead = fail_fast or bool(admission.streams)
+        self._never_queues = fail_fast or bool(admission.streams)
         self._flush_at = 0.0
 
     def run(self) -> RunRecord:
@@ -116,7 +116,7 @@ class Driver:
             self.listeners.part()
         else:
             clean_up_platforms(state.plan, record, state.adapters)
-            self.ledger.close(held=self._scheduler.closed)
+            self.ledger.close(closed=self._scheduler.closed)
             self._await_extensions()
             if not state.folder.is_there:
                 raise state.folder.gone()
@@ -155,17 +155,17 @@ class Driver:
         scheduler, admission = self._scheduler, self._admission
         while scheduler.due:
             self._starting.start(scheduler.due.pop(0))
-        while admission.first is not None and admission.room:
+        while admission.first is not None and admission.has_free_slot:
             self._starting.start(admission.take())
-        while admission.first is not None and self._may_go_ahead(admission.first):
-            self._starting.start(admission.take(), before_turn=True)
-        if self._prefetches and not self._inbox.busy and self._prefetch.missing(admission.soon(PREFETCHED)):
-            self._inbox.spare(self._prefetch_next)
+        while admission.first is not None and self._may_be_queued(admission.first):
+            self._starting.start(admission.take(), without_slot=True)
+        if self._prefetches and not self._inbox.has_idle_tasks and self._prefetch.missing(admission.soon(PREFETCHED)):
+            self._inbox.when_idle(self._prefetch_next)
 
-    def _may_go_ahead(self, name: str) -> bool:
-        """Whether the next job may be handed over before its turn: what a driver takes to notice an end and to answer
-        with the next start is as much as a short job takes."""
-        if not self._ends.jobs_are_short or self._never_ahead or self._admission.without_turn >= MOST_AHEAD:
+    def _may_be_queued(self, name: str) -> bool:
+        """Whether the next job may be submitted before it has a slot, for its platform to start when another one ends:
+        a driver takes as long to notice an end and to answer with the next start as a short job takes to run."""
+        if not self._ends.jobs_are_short or self._never_queues or self._admission.queued >= MOST_QUEUED:
             return False
         platform = self._state.platforms.get(self._state.adapters[name].key)
         if not self._prefetch.has(name) or not isinstance(platform, InlinePlatform) or not platform.holds:
@@ -206,7 +206,7 @@ class Driver:
     def _await_extensions(self) -> None:
         """Wait for the extensions that have not been told of everything, but not for long, and not against a signal."""
         requests = self._state.end_requests
-        seconds = min(self.listeners.limit, HURRY) if requests else self.listeners.limit
+        seconds = min(self.listeners.limit, STOPPED_LIMIT) if requests else self.listeners.limit
         deadline = time.monotonic() + seconds
         while self._state.end_requests == requests and (until := self.listeners.awaited(deadline)) is not None:
             task = self._inbox.get(until)

@@ -15,7 +15,7 @@ from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.store.reconcile import Decision, end_of
 
-SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be handed over before their turn
+SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be submitted before they have a slot
 
 
 class Ends:

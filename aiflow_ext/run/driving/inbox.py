@@ -1,4 +1,4 @@
-"""What a driver does next: what others post, descriptors that have something to say, what is due, and chores."""
+"""The driver's event loop: tasks that others post, readable descriptors, timers, and tasks for idle moments."""
 
 from __future__ import annotations
 
@@ -22,71 +22,71 @@ class Inbox:
 
     def __init__(self) -> None:
         self._tasks: collections.deque[Task] = collections.deque()
-        self._chores: collections.deque[Task] = collections.deque()
+        self._idle_tasks: collections.deque[Task] = collections.deque()
         self._timers: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
-        self._attended: dict[int, Task] = {}
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._readers: dict[int, Task] = {}
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
-        self._epoll.register(self._bell, select.EPOLLIN)
-        self._asleep = False
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._polling = False
 
     def put(self, task: Task) -> None:
         """Have ``task`` done after those that are there."""
         self._tasks.append(task)
-        if self._asleep:  # set before the last look at the tasks, so that none is slept over
-            os.eventfd_write(self._bell, 1)
+        if self._polling:  # set before the tasks are looked at for the last time: no wake-up is lost
+            os.eventfd_write(self._wakeup, 1)
 
     def later(self, seconds: float, task: Task) -> None:
         """Have ``task`` done in so many seconds, or soon after."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), task))
 
-    def spare(self, task: Task) -> None:
+    def when_idle(self, task: Task) -> None:
         """Have ``task`` done when there is nothing else to do."""
-        self._chores.append(task)
+        self._idle_tasks.append(task)
 
-    def attend(self, descriptor: int, task: Task) -> None:
+    def add_reader(self, descriptor: int, task: Task) -> None:
         """Have ``task`` done whenever there is nothing else and ``descriptor`` is readable."""
-        self._attended[descriptor] = task
+        self._readers[descriptor] = task
         self._epoll.register(descriptor, select.EPOLLIN)
 
-    def ignore(self, descriptor: int) -> None:
-        """Attend to it no more."""
-        if self._attended.pop(descriptor, None) is not None:
+    def remove_reader(self, descriptor: int) -> None:
+        """Poll ``descriptor`` no more; nothing happens where it was not polled."""
+        if self._readers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     @property
-    def busy(self) -> bool:
-        """Whether there are chores to do."""
-        return bool(self._chores)
+    def has_idle_tasks(self) -> bool:
+        """Whether tasks wait for an idle moment."""
+        return bool(self._idle_tasks)
 
     def get(self, until: float = math.inf) -> Task | None:
         """The next task; None where there is none until ``until``, a moment of ``time.monotonic()``."""
         if self._tasks:
             return self._tasks.popleft()
         due = self._timers[0][0] if self._timers else math.inf
-        self._listen(0.0 if self._chores else min(due, until) - time.monotonic())
+        self._poll(0.0 if self._idle_tasks else min(due, until) - time.monotonic())
         if self._tasks:
             return self._tasks.popleft()
-        if self._chores:
-            return self._chores.popleft()
+        if self._idle_tasks:
+            return self._idle_tasks.popleft()
         return heapq.heappop(self._timers)[2] if due <= time.monotonic() else None
 
-    def _listen(self, seconds: float) -> None:
-        """Wait until somebody rings or a descriptor is readable."""
-        self._asleep = True
+    def _poll(self, seconds: float) -> None:
+        """Wait until a task is put or a descriptor is readable, for at most so many seconds."""
+        self._polling = True
         try:
             ready = self._epoll.poll(0 if self._tasks else None if seconds == math.inf else max(0.0, seconds))
         finally:
-            self._asleep = False
+            self._polling = False
         for descriptor, _ in ready:
-            if descriptor == self._bell:
-                os.eventfd_read(self._bell)
-            elif descriptor in self._attended:
-                self._tasks.append(self._attended[descriptor])
+            if descriptor == self._wakeup:
+                os.eventfd_read(self._wakeup)
+            elif descriptor in self._readers:
+                self._tasks.append(self._readers[descriptor])
 
     def close(self) -> None:
-        """Let go of the descriptors; what is posted later is not done. Twice is fine."""
+        """Close the descriptors; what is put later is not done. Twice is fine."""
         if not self._epoll.closed:
             self._epoll.close()
-            os.close(self._bell)
+            os.close(self._wakeup)

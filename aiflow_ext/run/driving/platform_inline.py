@@ -70,7 +70,7 @@ class InlinePlatform:
     def close(self) -> None:
         """Tell of nothing more."""
         if self._events is not None:
-            self._inbox.ignore(self._descriptor)
+            self._inbox.remove_reader(self._descriptor)
             self._events.close()
             self._events = self._starting = None
         self._following = False
@@ -88,7 +88,7 @@ class InlinePlatform:
                 self._starting = events if isinstance(events, StartingWatch) else None
                 events.setblocking(False)
                 self._descriptor = events.fileno()
-                self._inbox.attend(self._descriptor, self._look)
+                self._inbox.add_reader(self._descriptor, self._look)
             for event in self._events or ():
                 if event is None:
                     return

@@ -1,4 +1,4 @@
-"""Jobs made ready for their start while others still have their turn."""
+"""Jobs made ready for their start while others still run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import JobRecord
 
 _log = logging.getLogger("aiflow_ext")
-PREFETCHED = 24  # jobs that wait for their turn and are made ready for it where that is done at once
-AT_ONCE = 8  # of these, made ready in one go: what is written down of them is written at once
+PREFETCHED = 24  # jobs without a slot that are made ready where that is done at once
+BATCH = 8  # of these, made ready in one go: their start intents are committed in one transaction
 
 
 class Prefetch:
-    """Jobs with their ids and resources, of which only that they may be started is written down.
+    """Jobs with their ids and resources; all that is on record of them is a start intent.
 
     Args:
         adapters: by job.
@@ -33,7 +33,7 @@ class Prefetch:
 
     def missing(self, soon: Iterable[str]) -> list[str]:
         """Of the jobs that start soon, those to be made ready next."""
-        return [name for name in soon if name not in self._made][:AT_ONCE]
+        return [name for name in soon if name not in self._made][:BATCH]
 
     def has(self, job: str) -> bool:
         """Whether it is ready."""
@@ -57,7 +57,7 @@ class Prefetch:
             context.native_id = adapter.allocate(made)
             adapter.prepare(made)
         except Exception:
-            _log.debug("not made ready", exc_info=True)  # it is told when the job's turn has come
+            _log.debug("not made ready", exc_info=True)  # the attempt's start raises it again, and that is told
             return
         self._made[job.name] = made
         if not adapter.outlives_power_loss:

@@ -87,4 +87,4 @@ class Recovery:
         elif attempt.record.state is JobState.INIT:
             self._starting.begin(attempt)
         else:
-            self._submission.submit_in_turn(attempt)
+            self._submission.submit_with_slot(attempt)

@@ -1,4 +1,4 @@
-"""Start intents, written ahead of an attempt's turn, and what became of those without a record of the attempt."""
+"""Start intents, committed before an attempt has a slot, and what became of those without a record of the attempt."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def open_start_intents(ledger: Ledger) -> list[tuple[JobRecord, int, str]]:
 def settle_start_intents(ledger: Ledger, look_up: Callable[[AttemptRecord], Lookup]) -> None:
     """Make a record for each attempt with a start intent that has been started; flushed by the caller.
 
-    What has not been started, or provably never will be known to have been (a power loss takes the last records of such
-    platforms anyway), comes when it is its turn. Where the platform gives no answer it may have been.
+    What has not been started gets its attempt like any other job. Where the platform gives no answer it may have been.
     """
     for job, number, native_id in open_start_intents(ledger):
         attempt = AttemptRecord(job.name, number, attempt_folder(ledger.record.folder, job.name, number))

@@ -28,7 +28,7 @@ class Starting:
 
     Args:
         state, admission, ends, submission: of the driver.
-        prefetch: jobs that have been made ready before their turn.
+        prefetch: jobs that have been made ready before they have a slot.
         tell: called in the driver's thread with each event of the platforms.
     """
 
@@ -44,13 +44,13 @@ class Starting:
         self._state, self._admission, self._ends, self._submission = state, admission, ends, submission
         self._prefetch, self._tell = prefetch, tell
 
-    def start(self, name: str, *, before_turn: bool = False) -> None:
-        """Begin the next attempt of a job; ``before_turn``: its platform is to start it when another one has ended."""
+    def start(self, name: str, *, without_slot: bool = False) -> None:
+        """Begin the next attempt of a job; ``without_slot``: its platform is to start it when another one has ended."""
         job = self._state.record.jobs[name]
         folder = attempt_folder(self._state.record.folder, name, len(job.attempts) + 1)
         attempt = self.attempt(job, self._state.ledger.attempt(job, folder))
         self._state.live[attempt.key] = attempt
-        if before_turn:
+        if without_slot:
             self._admission.queue(attempt)
         self.begin(attempt)
 

@@ -32,16 +32,16 @@ class Submission:
     def __init__(self, state: DriverState, admission: AdmissionQueue, ends: Ends, stopping: Stopping) -> None:
         self._state, self._admission, self._ends, self._stopping = state, admission, ends, stopping
 
-    def submit_in_turn(self, attempt: Attempt) -> None:
+    def submit_with_slot(self, attempt: Attempt) -> None:
         """Submit an attempt of an earlier driver, as soon as no more than the limit run."""
         if self._admission.must_wait(attempt) and attempt.stop_grace is None:
             attempt.enter(Phase.WAITING)
-            self._admission.queue(attempt, partial(self._take_turn, attempt))
+            self._admission.queue(attempt, partial(self._take_slot, attempt))
         else:
             attempt.enter(Phase.SUBMITTING)
             attempt.platform.call(partial(self.submit, attempt))
 
-    def _take_turn(self, attempt: Attempt) -> None:
+    def _take_slot(self, attempt: Attempt) -> None:
         if attempt.phase is Phase.WAITING:
             attempt.enter(Phase.SUBMITTING)
             attempt.platform.call(partial(self.submit, attempt))
@@ -54,7 +54,7 @@ class Submission:
         assert job.job_context is not None
         context = job.job_context
         step = "allocate_id"
-        ahead = False  # whether the platform has it before its turn, and starts it when another one has ended
+        queued = False  # whether its platform has it without a slot, and starts it when another one has ended
         try:
             if not state.folder.is_there:
                 state.post(lambda: state.committer.break_off(state.folder.gone()))
@@ -78,8 +78,8 @@ class Submission:
             step = "submit_job"
             limit = self._admission.limit
             if isinstance(attempt.platform, InlinePlatform) and limit is not None:
-                has_turn = self._admission.has_turn(attempt)
-                ahead = attempt.platform.hold(None if has_turn else limit - 1) and not has_turn
+                has_slot = self._admission.has_slot(attempt)
+                queued = attempt.platform.hold(None if has_slot else limit - 1) and not has_slot
             handler = adapter.submit(job)
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
@@ -101,7 +101,7 @@ class Submission:
                 return
         attempt.handler = handler
         attempt.platform.handlers[native_id] = handler
-        if ahead:
+        if queued:
             state.ledger.move(record, JobState.QUEUED)
         elif not adapter.answers_at_once:  # else its first event acknowledges it
             state.post(lambda: self.acknowledge(attempt))
@@ -190,4 +190,4 @@ class Submission:
         elif attempt.no_answer is not None:
             self._submit_later(attempt, attempt.no_answer)
         else:
-            self.submit_in_turn(attempt)
+            self.submit_with_slot(attempt)

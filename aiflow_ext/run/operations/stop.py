@@ -76,7 +76,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
         if job is not None or problems:
             cleanup_attempts(plan, record, observed.store)
         else:
-            ledger.close(held=True)
+            ledger.close(closed=True)
             clean_up(plan, record, observed.store)
     except Exception as error:  # the next driver does it again, and gc
         _log.warning("cleaning up: %s", named(error))

@@ -175,17 +175,17 @@ class Ledger:
         self.record.state, self.record.ended_at = JobState.RUNNING, None
         self.store.end_run(self.record, jobs)
 
-    def close(self, *, held: bool = False) -> None:
-        """The run has ended; flushed by then. ``held``: nothing more was to start in it."""
-        self.record.state, self.record.ended_at = self._verdict(held), max(self.now(), self.record.started_at)
+    def close(self, *, closed: bool = False) -> None:
+        """The run has ended; flushed by then. ``closed``: nothing more was to start in it."""
+        self.record.state, self.record.ended_at = self._verdict(closed), max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
 
-    def _verdict(self, held: bool) -> JobState:
+    def _verdict(self, closed: bool) -> JobState:
         states = {job.state for job in self.record.jobs.values()}
         if any(state.failed for state in states):
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
-        return JobState.STOPPED if held or stopped or JobState.STOPPED in states else JobState.FINISHED
+        return JobState.STOPPED if closed or stopped or JobState.STOPPED in states else JobState.FINISHED
 
 
 _NOTHING = contextlib.nullcontext()
