@@ -6,8 +6,8 @@
         platform = "slurm"
         engine = "cmd_line"
 
-Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks; nothing in aiflow_ext imports this
-room. What each module is for:
+Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks, and the module caches; nothing in
+aiflow_ext imports this room. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
     base, given, stopping, streams, cleaning  the tests of the level base
@@ -19,6 +19,7 @@ room. What each module is for:
     trial          a project in a folder of its own, and the clients that act on it
     zygote         processes that call the plugin, forked from one that has it loaded (server: the other side)
     client         what such a process does; client_attempt, client_bare, client_generate, client_run: each kind of call
+    caches         drops what a platform keeps between two calls; for an author's own tests
     crash          ends a client at the k-th line that it executes
     watching       what a call opens, writes, starts and connects to
     probe, origin  fresh interpreters: one lists and resolves, one tells which files are installed

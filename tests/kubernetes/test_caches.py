@@ -3,22 +3,21 @@ the platform remembers must change nothing but how often a server is asked."""
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from weakref import WeakKeyDictionary
 
 import pytest
+from interrupted import ENDS, run_interrupted
 
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run
+from aiflow_ext.testing.caches import drop_caches, forgetting
 from aiflow_ext_kubernetes import watch
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import KubernetesHandler
@@ -26,8 +25,6 @@ from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
 from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.template import CONTAINER
 
-HOOKS = ("generate", "generate_job_resource", "submit_job", "stop_job", "cleanup_job", "lookup", "attach", "watch",
-         "cleanup_run", "check_platform")  # fmt: skip
 STARTED, ENDED = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
 
 
@@ -217,37 +214,11 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     server.server_close()
 
 
-def forget() -> None:
-    """Empty whatever the platform's modules keep."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "aiflow_ext_kubernetes":
-            for key, value in list(vars(module).items()):
-                if not key.startswith("__") and not key.isupper() and isinstance(
-                    value, (dict, list, set, WeakKeyDictionary)):  # fmt: skip
-                    value.clear()
-
-
 @pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def forgetful() -> Iterator[list[str]]:
     """The job plugins forget everything before and after each hook; the hooks that were called."""
-    called: list[str] = []
-
-    def of(hook: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(hook)
-        def forgetting(self: KubernetesJobPlugin, *args: Any, **kwargs: Any) -> Any:
-            forget()
-            vars(self).clear()
-            try:
-                return hook(self, *args, **kwargs)
-            finally:
-                called.append(hook.__name__)
-                forget()
-
-        return forgetting
-
-    for name in HOOKS:
-        monkeypatch.setattr(KubernetesJobPlugin, name, of(getattr(KubernetesJobPlugin, name)))
-    return called
+    with forgetting(KubernetesJobPlugin, "aiflow_ext_kubernetes") as called:
+        yield called
 
 
 def test_a_run_whose_platform_forgets_everything_between_hooks_ends_alike_and_leaves_nothing(
@@ -288,6 +259,17 @@ def test_a_stop_is_told_from_a_loss_though_nothing_is_remembered_of_it(
     assert cluster.objects == {}
 
 
+@pytest.mark.slow
+def test_a_run_that_is_left_resumed_and_stopped_needs_nothing_that_is_remembered(
+    project: Any, cluster: Cluster, forgetful: list[str]
+) -> None:
+    assert run_interrupted(project, {"platform": "kubernetes", "image": "x"}) == ENDS
+    assert {"attach", "watch", "cleanup_job", "cleanup_run"} <= set(forgetful)
+    jobs = [path.rsplit("/", 1)[1] for path in cluster.created if "/jobs/" in path]
+    assert len(jobs) == len(set(jobs)) == len(ENDS)
+    assert cluster.objects == {}
+
+
 def test_a_later_process_tells_a_stop_from_a_loss(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +283,7 @@ def test_a_later_process_tells_a_stop_from_a_loss(
             assert KubernetesHandler(native_id, folder=str(folder)).stop(1.0)
         else:
             cluster.remove(path)
-        forget()
+        drop_caches("aiflow_ext_kubernetes")
         wanted = JobState.STOPPED if is_stopped else JobState.LOST
         assert KubernetesHandler(native_id, folder=str(folder)).state() is wanted
         job = BaseJob(JobContext("r", "a", 1, native_id, str(folder)), KubernetesJobConfig("x"))

@@ -1,4 +1,5 @@
-"""A fake: a ResourceManager and a WebHDFS whose applications end as they are submitted and whose requests are counted.
+"""A fake: a ResourceManager and a WebHDFS whose applications end as they are submitted, but for those that sleep: they
+run until they are killed. Requests are counted.
 
 So a whole run takes a second. Real ones are in tests/clusters. What it answers follows Hadoop's *ResourceManager REST
 API* and *WebHDFS REST API*.
@@ -6,6 +7,7 @@ API* and *WebHDFS REST API*.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -86,17 +88,28 @@ class Cluster:
             largest = {"memory": 8192, "vCores": 8}
             return 200, {"application-id": f"application_1_{self._last:04}", "maximum-resource-capability": largest}, {}
         if path == "/apps" and method == "POST":
-            native_id = json.loads(body)["application-id"]
+            sent = json.loads(body)
+            native_id = sent["application-id"]
             self.submitted.append(native_id)
+            variables = {each["key"]: each["value"] for each in sent["am-container-spec"]["environment"]["entry"]}
+            sleeps = b"sleep" in base64.b64decode(variables["AIFLOW_AM_SPEC"])
             container = native_id.replace("application", "container")
             self._apps[native_id] = {
                 "id": native_id, "state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": 86_400_000,
                 "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
                 "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
             }  # fmt: skip
+            if sleeps:
+                self._apps[native_id] |= {"state": "RUNNING", "finalStatus": "UNDEFINED", "diagnostics": "",
+                                          "finishedTime": 0}  # fmt: skip
             return 202, {}, {}
         if path == "/apps":
-            return 200, {"apps": None}, {}  # none that is live
+            live = [app for app in self._apps.values() if app["state"] == "RUNNING"]
+            return 200, {"apps": {"app": live} if live else None}, {}
+        killed = re.fullmatch(r"/apps/(application_\w+)/state", path)
+        if killed is not None and killed[1] in self._apps:
+            self._apps[killed[1]] |= {"state": "KILLED", "finalStatus": "KILLED", "finishedTime": 86_400_000}
+            return 202, {"state": "KILLED"}, {}
         app = re.fullmatch(r"/apps/(application_\w+)", path)
         if app is not None:
             found = self._apps.get(app[1])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_server import Cluster
+from interrupted import ENDS, run_interrupted
+
+from aiflow_ext.testing.caches import forgetting
+from aiflow_ext_yarn.plugin import YarnJobPlugin
 
 
 @pytest.fixture
@@ -16,25 +20,18 @@ def cluster() -> Iterator[Cluster]:
         yield started
 
 
-def test_a_run_whose_caches_are_dropped_before_every_hook(
-    project, run_json, cli_env, cluster: Cluster, tmp_path: Path
+@pytest.mark.slow
+def test_a_run_that_is_left_resumed_and_stopped_needs_nothing_that_is_remembered(
+    project: Any, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = tmp_path / "called"
-    cli_env |= {"PYTHONPATH": str(Path(__file__).parent), "HOOKS_CALLED": str(called)}
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     shared = {"platform": "yarn", "resource_manager": cluster.url, "webhdfs": cluster.url, "user": "ada"}
-    config = {"*": shared, "one": {"engine": "cmd_line"}, "two": {"engine": "python"}}
-    body = (
-        "with af.job('one'):\n    af.cmd('true')\nwith af.job('two'):\n    af.python(two)\naf.run_after('two', 'one')"
-    )
-    project.jobs(body, json.dumps(config), "import forgetful\n\n\ndef two():\n    pass\n")
-
-    record = run_json(project)
-
-    assert {name: job["state"] for name, job in record["jobs"].items()} == {"one": "FINISHED", "two": "FINISHED"}
-    assert len(cluster.submitted) == len(set(cluster.submitted)) == 2
+    with forgetting(YarnJobPlugin, "aiflow_ext_yarn") as called:
+        assert run_interrupted(project, shared) == ENDS
+    assert len(cluster.submitted) == len(set(cluster.submitted)) == len(ENDS)
     for once in ("/aiflow-am-", "/project-"):  # sent once a run all the same: what is there is found
         assert sum(once in path for path in cluster.created) == 1
     assert cluster.files == {}  # and removed with the run
     assert project.log("two") == b"hello\n"
-    hooks = called.read_text().split()
-    assert {"check_platform", "allocate_id", "submit_job", "watch", "cleanup_job", "cleanup_run"} <= set(hooks)
+    wanted = {"check_platform", "allocate_id", "submit_job", "attach", "watch", "cleanup_job", "cleanup_run"}
+    assert wanted <= set(called)

@@ -1,0 +1,74 @@
+"""Drops what a platform's modules keep between two calls: caches, without which all is slower and not wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+
+from aiflow_ext.host.specs import NINE, OPTIONAL
+
+KEPT = (dict, list, set, deque, WeakKeyDictionary, WeakValueDictionary, WeakSet, threading.Event)
+
+
+def drop_caches(package: str) -> None:
+    """Empty all that the modules of ``package`` keep: containers in variables of lower case, and functions' caches.
+
+    Variables in capitals are constants, and stay.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != package:
+            continue
+        for key, value in list(vars(module).items()):
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+            elif is_cache(key, value):
+                value.clear()
+
+
+def is_cache(name: str, value: object) -> bool:
+    """Whether a module's variable is what ``drop_caches`` empties."""
+    return name == name.lower() and not name.startswith("__") and isinstance(value, KEPT)
+
+
+@contextlib.contextmanager
+def forgetting(plugin: type[Any], package: str) -> Iterator[list[str]]:
+    """Inside it, the caches of ``package`` and the attributes of a job plugin's objects are dropped before and after
+    each hook; yields the names of the hooks that were called.
+
+    Args:
+        plugin: a class of job plugins; its subclasses forget what they do not override.
+        package: the top package that the platform's modules are in.
+    """
+    called: list[str] = []
+    hooks = (NINE | OPTIONAL).keys() - {"job_type", "job_config_type", "platform", "engine"}
+    own = {name: vars(plugin).get(name) for name in hooks if callable(getattr(plugin, name, None))}
+    for name in own:
+        setattr(plugin, name, _forgetting(getattr(plugin, name), package, called))
+    try:
+        yield called
+    finally:
+        for name, hook in own.items():
+            if hook is None:
+                delattr(plugin, name)  # it is a base's
+            else:
+                setattr(plugin, name, hook)
+
+
+def _forgetting(hook: Callable[..., Any], package: str, called: list[str]) -> Callable[..., Any]:
+    @functools.wraps(hook)
+    def forgets(self: Any, *args: Any, **kwargs: Any) -> Any:
+        drop_caches(package)
+        vars(self).clear()
+        try:
+            return hook(self, *args, **kwargs)
+        finally:
+            called.append(hook.__name__)
+            drop_caches(package)
+
+    return forgets
