@@ -82,7 +82,7 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
     ============================================ =====================================================================
     """
     if answer.event is not None:
-        return _told(attempt, answer.event, timeout)
+        return _by_event(attempt, answer.event, timeout)
     if answer.no_answer is not None:
         return Decision(Became.UNKNOWN, facts={"reason": answer.no_answer})
     if answer.state is not None and answer.state.ended:
@@ -129,7 +129,7 @@ def end_of(
     return Decision(Became.ENDED, state, at, {**facts, "timed_out": timed_out})
 
 
-def _told(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
+def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
     restarts = max(attempt.restarts, event.restarts)
     if event.state.ended:
         return end_of(

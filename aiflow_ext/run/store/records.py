@@ -67,7 +67,7 @@ class AttemptRecord(Jsonable):
                 setattr(self, name, value)
 
 
-# No dataclass: to import that costs a command which only reads records more than all of this module.
+# No dataclass: importing that module would cost a command that only reads records more time than this one does.
 _DEFAULTS = {name: vars(AttemptRecord)[name] for name in AttemptRecord.__annotations__ if name in vars(AttemptRecord)}
 
 
