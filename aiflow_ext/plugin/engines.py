@@ -7,6 +7,10 @@ plan_command, one_command      a command with its names put in; several commands
 job_environment                the ``AIFLOW_*`` variables of an attempt
 attempt_mark                   the value of AIFLOW_MARK, which all processes of an attempt carry
 checkpoint_url                 a folder that all attempts of a job share, beside the run's artifacts
+is_reached, is_remote          whether a job on another machine reaches a URL, or a folder that is shared
+artifact_problems              the data edges of a job whose artifacts it does not reach
+SentOnce                       what is sent once a run, for all its jobs
+retry, Backoff                 a service is away: ask again, more and more rarely
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
@@ -34,6 +38,12 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.log_files import STREAMS as STREAMS
     from aiflow_ext.engines.log_files import check_stream as check_stream
     from aiflow_ext.engines.log_files import read_log_file as read_log_file
+    from aiflow_ext.engines.reach import artifact_problems as artifact_problems
+    from aiflow_ext.engines.reach import is_reached as is_reached
+    from aiflow_ext.engines.reach import is_remote as is_remote
+    from aiflow_ext.engines.sent_once import SentOnce as SentOnce
+    from aiflow_ext.engines.waiting import Backoff as Backoff
+    from aiflow_ext.engines.waiting import retry as retry
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
 
 _HOMES = {
@@ -44,6 +54,9 @@ _HOMES = {
     "aiflow_ext.engines.environment": ("attempt_mark", "checkpoint_url", "job_environment"),
     "aiflow_ext.engines.exit_script": ("exit_script",),
     "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
+    "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
+    "aiflow_ext.engines.sent_once": ("SentOnce",),
+    "aiflow_ext.engines.waiting": ("Backoff", "retry"),
     "aiflow_ext.model.current": ("UNFINISHED",),
 }  # fmt: skip
 

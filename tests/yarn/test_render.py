@@ -115,7 +115,7 @@ def test_artifacts_that_the_nodes_do_not_see(project, cli) -> None:
     project.jobs(body, json.dumps(config), "def make():\n    return 1\n\ndef read(value):\n    pass\n")
     done = cli("render", project.root)
     assert done.returncode == 3
-    assert "a folder of this machine, which the nodes of platform yarn do not see" in done.stderr
+    assert "nodes of platform yarn cannot reach that" in done.stderr
     assert "shared_folders" in done.stderr
     config["*"]["shared_folders"] = [str(project.root)]
     project.jobs(body, json.dumps(config), "def make():\n    return 1\n\ndef read(value):\n    pass\n")

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiflow_ext.plugin import CodeError, JobContext, PlatformError
-from aiflow_ext.plugin.engines import Bundle, ProjectArchive
+from aiflow_ext.plugin.engines import Bundle, ProjectArchive, is_remote
 from aiflow_ext_kubernetes import manifest
 
 SECRET_LIMIT = 2**20 - 2**14  # bytes: a Secret's data is at most 1 MiB (MaxSecretSize), names and keys included
@@ -28,17 +28,12 @@ def packed(archive: ProjectArchive) -> bytes | None:
     return _packed[archive]
 
 
-def is_url(artifacts: str) -> bool:
-    """Whether artifacts are kept where a cluster may reach them: not on this machine."""
-    return "://" in artifacts and not artifacts.startswith("file://")
-
-
 def where(bundle: Bundle, context: JobContext) -> str:
     """The name of the Secret with the project's archive, or the archive's URL. Raises CodeError."""
     if packed(bundle.archive) is not None:
         return manifest.archive_name(str(context.run_id))
     artifacts = bundle.project.artifacts
-    if is_url(artifacts):
+    if is_remote(artifacts):
         return f"{artifacts.rstrip('/')}/{context.run_id}/.project/{manifest.PROJECT_FILE}"
     raise CodeError(
         f"the project's files are {bundle.archive.size} bytes; a Secret of Kubernetes holds 1 MiB of them, compressed",

@@ -213,17 +213,13 @@ class KubernetesJobConfig(af.BaseJobConfig):
         found = {"requests": {**requests, **self.requests}, "limits": {**limits, **self.limits}}
         return {what: fields.strings(values) for what, values in found.items() if values}
 
-    def reaches(self, path: str) -> bool:
-        """Whether a path of this machine may be the same in the pod: something is mounted there, or above."""
-        return any(_is_below(path, volume.mount) for volume in self.volumes if volume.sub_path is None)
+    @property
+    def shared_folders(self) -> list[str]:
+        """Folders of this machine that may be the same in the pod: something is mounted there."""
+        return [volume.mount for volume in self.volumes if volume.sub_path is None]
 
 
 _OWN = tuple(inspect.signature(KubernetesJobConfig).parameters)
-
-
-def _is_below(path: str, folder: str) -> bool:
-    home = folder.rstrip("/")
-    return path == home or path.startswith(f"{home}/")
 
 
 def env_problems(env: Mapping[str, Any]) -> Iterator[str]:

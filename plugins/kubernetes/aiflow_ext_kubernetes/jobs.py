@@ -7,13 +7,21 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, Problem, secrets
-from aiflow_ext.plugin.engines import Bundle, build_bundle, checkpoint_url, one_command
+from aiflow_ext.plugin.engines import (
+    Bundle,
+    artifact_problems,
+    build_bundle,
+    checkpoint_url,
+    is_reached,
+    one_command,
+)
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 from aiflow_ext_kubernetes.target import Target, target_of
 
+SHARE = "mount the same folder at the same path in the pod (volumes: in workflow.yaml)"
 SAMPLES = 8  # kinds of jobs of one target that the cluster is shown before a run
 
 # A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
@@ -36,7 +44,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         config = sub_graph.config
         assert isinstance(config, KubernetesJobConfig)
         problems = [Problem(f"job {sub_graph.name!r}: {words}") for words in env_problems(config.env)]
-        problems += _unreachable_artifacts(sub_graph, project_desc, config)
+        problems += artifact_problems(sub_graph, project_desc, config.shared_folders, who="pods of platform kubernetes",
+                                      cure=SHARE)  # fmt: skip
         if problems:
             raise ConfigError(problems=problems)
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
@@ -180,10 +189,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:
         context, config, bundle = _context(job), _config(job), job.bundle
-        checkpoints = None
         base = context.artifacts_url or ""
-        if archive.is_url(base) or config.reaches(base.removeprefix("file://")):
-            checkpoints = checkpoint_url(base, context)
+        checkpoints = checkpoint_url(base, context) if is_reached(base, config.shared_folders) else None
         if not bundle.needs_runner:
             return manifest.Sending(one_command(bundle.command()), None, None, checkpoints)
         argv = [config.python or "python3", f"{manifest.INPUT}/{manifest.START_FILE}"]
@@ -199,25 +206,6 @@ def _handler(job: af.BaseJob) -> KubernetesHandler:
     return KubernetesHandler(
         _native_id(job), target.kubeconfig, target.context, target.namespace, _context(job).work_folder
     )
-
-
-def _unreachable_artifacts(
-    sub_graph: af.AISubGraph, project: af.ProjectDesc, config: KubernetesJobConfig
-) -> Iterator[Problem]:
-    """The data edges of a job whose artifacts would be kept where no pod sees them."""
-    artifacts = project.artifacts
-    if archive.is_url(artifacts) or config.reaches(artifacts.removeprefix("file://")):
-        return
-    cures = (
-        "name a URL that client and pods reach (artifacts: s3://bucket/path in project.yaml), or mount the same folder "
-        "at the same path in the pod (volumes: in workflow.yaml)"
-    )
-    for edge in sub_graph.inputs:
-        yield Problem(f"job {sub_graph.name!r} reads the artifact of {edge.source!r}, which is kept at {artifacts}: "
-                      "pods of platform kubernetes cannot reach that", hint=cures)  # fmt: skip
-    for node in sub_graph.outputs:
-        yield Problem(f"job {sub_graph.name!r} passes on the value of {node!r}, to be kept at {artifacts}: pods of "
-                      "platform kubernetes cannot reach that", hint=cures)  # fmt: skip
 
 
 def _ours(job: af.BaseJob) -> KubernetesJob:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.server import ApiError, namespace_of, server_of
@@ -23,8 +24,8 @@ class PendingReasons:
     def __init__(self, informer: Informer) -> None:
         self._informer = informer
         self.by_id: dict[str, str] = {}
-        self._pause, longest = BACK_OFF
-        self._asked = -longest
+        self._backoff = Backoff(*BACK_OFF)
+        self._asked = -BACK_OFF[1]
         self._waits_since: float | None = None
         self._prepared_since: dict[str, float] = {}  # since when nodes are getting pods ready
 
@@ -43,13 +44,14 @@ class PendingReasons:
         if not waiting and not preparing:
             self._waits_since = None
             if now - self._asked > longest:  # not at once: on a busy cluster some wait a little all the time
-                self._pause = first
+                self._backoff.reset()
             return set()
         if self._waits_since is None:
             self._waits_since = now
-        if now - self._waits_since < first or now - self._asked < self._pause:
+        if now - self._waits_since < first or now - self._asked < self._backoff.pause:
             return set()
-        self._asked, self._pause = now, min(self._pause * 2, longest)
+        self._asked = now
+        self._backoff.next()
         changed = set()
         for kind, reason, names in (("Job", "FailedCreate", waiting), *(("Pod", each, preparing) for each in UNREADY)):
             for name, words in self._events(kind, reason) if names else ():

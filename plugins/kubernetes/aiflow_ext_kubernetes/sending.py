@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
-from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext.plugin.engines import Bundle, SentOnce
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
@@ -19,19 +19,19 @@ class TakenError(PlatformError):
     kind = "Job"
 
 
-# The runs whose project this process has sent. A cache: what is not in it is sent again, and found there.
-_sent: set[tuple[Target, str]] = set()
+_sent = SentOnce[None]()
 
 
 def send_project(target: Target, run: str, bundle: Bundle, at: str) -> None:
     """Send a run's project, once: into a Secret, or to a URL."""
-    if (target, run) in _sent:
-        return
-    if "://" in at:
-        archive.upload(bundle.archive, at)
-    else:
-        _send_secret(target, run, bundle)
-    _sent.add((target, run))
+
+    def send() -> None:
+        if "://" in at:
+            archive.upload(bundle.archive, at)
+        else:
+            _send_secret(target, run, bundle)
+
+    _sent.send(target, run, at, send)
 
 
 def _send_secret(target: Target, run: str, bundle: Bundle) -> None:
@@ -44,7 +44,7 @@ def _send_secret(target: Target, run: str, bundle: Bundle) -> None:
 
 def remove_project(target: Target, run: str, at: str) -> None:
     """Remove what :func:`send_project` may have sent."""
-    _sent.discard((target, run))
+    _sent.forget(target, run)
     if "://" in at:
         archive.remove(at)
     else:

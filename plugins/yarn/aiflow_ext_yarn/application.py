@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
-from aiflow_ext.plugin.engines import STREAMS, read_log_file
+from aiflow_ext.plugin.engines import STREAMS, read_log_file, retry
 from aiflow_ext_yarn import master
-from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of

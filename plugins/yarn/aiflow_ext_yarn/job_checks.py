@@ -9,13 +9,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin import Problem
+from aiflow_ext.plugin.engines import artifact_problems
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import ARCHIVES
+
+SHARE = "name a folder that every node has under the same path (shared_folders: in workflow.yaml)"
 
 
 def job_problems(job: YarnJob) -> list[Problem]:
     """Local files that cannot be sent, artifacts that the nodes cannot reach."""
-    return [*_file_problems(job), *_artifact_problems(job)]
+    bundle, shared = job.bundle, job.config.shared_folders
+    unreached = artifact_problems(bundle.sub_graph, bundle.project, shared, who="nodes of platform yarn", cure=SHARE)
+    return [*_file_problems(job), *unreached]
 
 
 def _file_problems(job: YarnJob) -> Iterator[Problem]:
@@ -71,23 +76,3 @@ def _is_archive(path: Path) -> bool:
         is_archive = zipfile.is_zipfile if path.name.endswith((".zip", ".jar")) else tarfile.is_tarfile
         found = _archives[key] = is_archive(path)
     return found
-
-
-def _artifact_problems(job: YarnJob) -> Iterator[Problem]:
-    """Data edges whose artifacts the nodes cannot reach."""
-    graph, url = job.bundle.sub_graph, job.bundle.project.artifacts
-    path = url.removeprefix("file://")
-    if "://" in path or any(_below(path, folder) for folder in job.config.shared_folders):
-        return
-    edges = [f"reads {edge.source}" for edge in graph.inputs] + [f"is read from: {name}" for name in graph.outputs]
-    if edges:
-        yield Problem(
-            f"job {job.name!r} {edges[0]}{' (and more)' if len(edges) > 1 else ''}, and artifacts are kept in {path}, "
-            "a folder of this machine, which the nodes of platform yarn do not see",
-            hint="let artifacts in project.yaml be a URL that they reach, such as hdfs:///user/me/artifacts; or, where "
-            "every node has that folder under the same path, name it under shared_folders",
-        )
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder.rstrip("/") or path.startswith(f"{folder.rstrip('/')}/")

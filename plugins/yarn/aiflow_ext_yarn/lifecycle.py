@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import PlatformError, secrets
+from aiflow_ext.plugin.engines import SentOnce, retry
 from aiflow_ext_yarn import master, poll_hints, request, tokens
-from aiflow_ext_yarn.backoff import retry
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.handler import YarnHandler
@@ -22,8 +22,7 @@ from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.webhdfs import FileStatus, WebHdfs
 
 STEP_TIMEOUT = 5.0  # seconds that a step is retried while a service is away; the driver tries again later
-# What was sent once a run, by cluster and path; looked for there first in any other process.
-_sent: dict[tuple[tuple[str, ...], str], FileStatus] = {}
+_sent = SentOnce[FileStatus]()  # by cluster and path
 
 
 def allocate(job: YarnJob) -> str:
@@ -48,10 +47,13 @@ def stage(job: YarnJob) -> None:
 def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStatus:
     """The status of a staged file, which is sent first where it is not there."""
     path = staged.path or urlsplit(str(staged.uri)).path
-    key = (job.cluster.key, path)
-    status = _sent.get(key) if staged.once else None
-    if status is not None:
-        return status
+    if not staged.once:
+        return _found_or_sent(job, files, staged, path)
+    run = str(job.context.run_id)
+    return _sent.send(job.cluster.key, run, path, lambda: _found_or_sent(job, files, staged, path))
+
+
+def _found_or_sent(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> FileStatus:
     status = retry(lambda: files.status(path), STEP_TIMEOUT)
     if status is None and staged.path is None:
         raise PlatformError(
@@ -66,8 +68,6 @@ def _status_of(job: YarnJob, files: WebHdfs, staged: request.Staged) -> FileStat
         status = retry(lambda: files.status(path), STEP_TIMEOUT)
         if status is None:
             raise PlatformError(f"{path} was sent, and is not there", hint="does somebody clean up the staging folder?")
-    if staged.once:
-        _sent[key] = status
     return status
 
 
@@ -147,6 +147,5 @@ def cleanup_run(run_id: str, clusters: Iterable[Cluster]) -> None:
     for cluster in clusters:
         folder = cluster.run_folder(run_id)
         files = WebHdfs(cluster)
+        _sent.forget(cluster.key, run_id)
         retry(lambda files=files, folder=folder: files.delete(folder), cluster.patience)  # type: ignore[misc]
-        for key in [key for key in list(_sent) if key[1].startswith(f"{folder}/")]:
-            _sent.pop(key, None)

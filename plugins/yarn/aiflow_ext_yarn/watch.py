@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
+from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.job import YarnJob
@@ -23,7 +24,8 @@ class _Group:
         self.first, self.tag = first, run_tag(first.run)
         self.reported: dict[str, tuple[JobState, str | None]] = {}
         self.seen: set[str] = set()  # the ResourceManager has known it
-        self.backoff: dict[str, tuple[float, float]] = {}  # of those it never knew: when to ask, and the next pause
+        self.backoff: dict[str, Backoff] = {}  # of those it never knew
+        self.due: dict[str, float] = {}  # when to ask for one of them
 
     def events(self, attempts: dict[str, Application]) -> Iterator[AttemptEvent]:
         """What has changed of these attempts. Raises Unreachable."""
@@ -39,6 +41,7 @@ class _Group:
                 report = attempt.rm.report(native_id)
             if report is not None:
                 self.seen.add(native_id)
+                self.due.pop(native_id, None)
                 self.backoff.pop(native_id, None)
             event = attempt.event(report)
             if event is None and native_id in self.seen:
@@ -56,10 +59,9 @@ class _Group:
         exists = True if native_id in self.seen else poll_hints.was_submitted(native_id)
         if exists is not None:
             return exists
-        due, pause = self.backoff.get(native_id, (now, 0.5))
-        if now < due:
+        if now < self.due.get(native_id, now):
             return False
-        self.backoff[native_id] = (now + pause, min(pause * 2, 30.0))
+        self.due[native_id] = now + self.backoff.setdefault(native_id, Backoff(0.5, 30.0)).next()
         return True
 
 

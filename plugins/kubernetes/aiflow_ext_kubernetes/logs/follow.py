@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection
 
+from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes.logs.keep import keep
 from aiflow_ext_kubernetes.logs.reader import Reader, reader_of
 from aiflow_ext_kubernetes.target import Target
@@ -52,7 +53,7 @@ class Follower:
     def _run(self, target: Target, native_id: str, reader: Reader, folder: str) -> None:
         # Until it is released: the API ends the answer in the same way where the container has ended and where the
         # node's kubelet has.
-        pause, longest = BACK_OFF
+        backoff = Backoff(*BACK_OFF)
         while native_id in self._active and not self._closed.is_set():
             began = time.monotonic()
             with contextlib.suppress(Exception):  # no answer, a connection that broke: the log is still there
@@ -61,5 +62,6 @@ class Follower:
                 with contextlib.suppress(Exception):  # cleaning up tries again
                     keep(target, native_id, folder, reader.pod)
                 break
-            pause = BACK_OFF[0] * 2 if time.monotonic() - began > longest else min(pause * 2, longest)
-            self._closed.wait(pause)
+            if time.monotonic() - began > BACK_OFF[1]:  # it had been followed for long
+                backoff.reset()
+            self._closed.wait(backoff.next())

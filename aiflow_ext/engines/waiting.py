@@ -1,0 +1,68 @@
+"""Asking again what gave no answer, or none that is new: more and more rarely."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiflow_ext.model.errors import Problem, UnreachableError
+
+T = TypeVar("T")
+
+
+class Backoff:
+    """Pauses that grow.
+
+    Args:
+        first: seconds of the first pause.
+        longest: seconds that no pause exceeds.
+        factor: how much longer each pause is than the one before.
+
+    Attributes:
+        pause: seconds of the next one.
+    """
+
+    def __init__(self, first: float, longest: float, factor: float = 2.0) -> None:
+        self._first, self._longest, self._factor = first, longest, factor
+        self.pause = first
+
+    def next(self) -> float:
+        """The seconds to pause now; the pause after that is longer."""
+        pause = self.pause
+        self.pause = min(pause * self._factor, self._longest)
+        return pause
+
+    def reset(self) -> None:
+        """Begin again with the first pause: there was an answer."""
+        self.pause = self._first
+
+
+def retry(function: Callable[[], T], seconds: float, backoff: Backoff | None = None) -> T:
+    """What ``function`` returns; while it raises UnreachableError it is called again, for at most ``seconds``.
+
+    A step that the driver repeats (``submit_job``, ``cleanup_job``, ``watch``) needs only a few: it bridges a moment,
+    and the driver an outage.
+
+    Args:
+        function: what asks the service.
+        seconds: how long it is asked again; 0 asks once.
+        backoff: the pauses in between; from 0.2 to 5 seconds by default.
+
+    Raises the last UnreachableError, which says for how long the service was asked where that was a second or more;
+    and whatever else ``function`` raises.
+    """
+    backoff = backoff or Backoff(0.2, 5.0, 1.5)
+    began = time.monotonic()
+    while True:
+        try:
+            return function()
+        except UnreachableError as error:
+            waited, pause = time.monotonic() - began, backoff.next()
+            if waited + pause > seconds:
+                if waited >= 1:
+                    first, *others = error.problems
+                    words = f"{first.message} (asked for {waited:.0f} s)"
+                    error.problems = (Problem(words, first.where, first.hint), *others)
+                raise
+        time.sleep(pause)

@@ -1,0 +1,53 @@
+"""A service that is away is asked again, more and more rarely, and for so long as was said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import Backoff, retry
+
+
+def failing(times: int, error: Exception) -> tuple[Callable[[], str], list[int]]:
+    """A function that raises so many times, and the list of its calls."""
+    calls: list[int] = []
+
+    def ask() -> str:
+        calls.append(len(calls))
+        if len(calls) <= times:
+            raise error
+        return "answer"
+
+    return ask, calls
+
+
+def test_pauses_grow_to_the_longest_and_begin_again_after_an_answer() -> None:
+    backoff = Backoff(1.0, 5.0)
+    assert [backoff.next() for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    backoff.reset()
+    assert (backoff.pause, backoff.next(), backoff.pause) == (1.0, 1.0, 2.0)
+
+
+def test_what_gives_no_answer_is_asked_until_there_is_one() -> None:
+    ask, calls = failing(3, UnreachableError("away"))
+    assert retry(ask, 60.0, Backoff(0.0, 0.0)) == "answer"
+    assert len(calls) == 4
+
+
+def test_where_there_is_no_time_it_is_asked_once_and_its_own_error_raised() -> None:
+    class Away(UnreachableError):
+        pass
+
+    ask, calls = failing(3, Away("away", hint="look at the network"))
+    with pytest.raises(Away, match="away\n    look at the network"):
+        retry(ask, 0.0)
+    assert len(calls) == 1
+
+
+def test_a_refusal_is_not_asked_again() -> None:
+    ask, calls = failing(1, PlatformError("no"))
+    with pytest.raises(PlatformError, match="no"):
+        retry(ask, 60.0, Backoff(0.0, 0.0))
+    assert len(calls) == 1
