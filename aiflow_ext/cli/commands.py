@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -252,6 +253,8 @@ def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **opti
 
         told = permissions(project, only=job, **options)
         print(json.dumps(told, indent=1) if as_json else "---\n".join(told.values()), end="\n" if as_json else "")
+        if not told:
+            print("none of these jobs is on a platform that tells what must be allowed for it", file=sys.stderr)
         return errors.OK
     found = render_project(project, only=job, **options)
     if as_json:

@@ -47,3 +47,11 @@ def test_render_shows_one_job_where_one_is_named_and_names_near_ones_where_none_
     done = cli("render", project.root, "trian")
     assert done.returncode == 3
     assert "'train'" in done.stderr
+
+
+def test_where_no_platform_tells_what_must_be_allowed_a_sentence_says_so_beside_the_output(project, cli):
+    project.jobs('with af.job("job"): af.cmd("true")', "job: {platform: local, engine: cmd_line}\n")
+    for more, shown in ((), ""), (("--json",), "{}\n"):
+        done = cli("render", project.root, "--rbac", *more)
+        assert (done.returncode, done.stdout) == (0, shown)
+        assert done.stderr == "none of these jobs is on a platform that tells what must be allowed for it\n"
