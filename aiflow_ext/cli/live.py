@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -172,8 +173,17 @@ class _Interrupts:
         self.left = False
         self.stopping = 0
         self._before: dict[int, Any] = {}
+        self._pipe = (-1, -1)
+        self._wakeup_before = -1
+        self._waker = threading.Thread(target=self._wake, daemon=True, name="aiflow-signals")
 
     def __enter__(self) -> None:
+        # A signal that comes just as the driver begins to poll would only set a flag: its handler runs once a thread
+        # has woken the driver's loop.
+        self._pipe = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._pipe[1], False)
+        self._waker.start()
+        self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue  # nohup: whoever started it wants it to outlive the terminal
@@ -182,6 +192,15 @@ class _Interrupts:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        os.write(self._pipe[1], b"\0")
+        self._waker.join()
+        for descriptor in self._pipe:
+            os.close(descriptor)
+
+    def _wake(self) -> None:
+        while 0 not in os.read(self._pipe[0], 64):  # numbers of signals; no EOF, as a forked process may hold a copy
+            self.run.driver.look_at_requests()
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:

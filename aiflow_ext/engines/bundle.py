@@ -23,7 +23,7 @@ from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.translate.pickles import modules_named
 from aiflow_ext.translate.workflow_name import workflow_name
 
-# One scan a project as it was loaded: a later load of the same folder, after an edit, is scanned anew.
+# One scan for each loaded project: a later load of the same folder, after an edit, is scanned again.
 _archives: WeakKeyDictionary[ProjectDesc, ProjectArchive] = WeakKeyDictionary()
 
 
@@ -140,7 +140,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
                 problems += error.problems
     if problems:
         raise CodeError(problems=problems)
-    if bundle.needs_runner:  # scanned now, so that what cannot travel is told before anything is sent
+    if bundle.needs_runner:  # scanned now, so that what cannot travel is reported before anything is sent
         problems += _left_out(bundle)
     if problems:
         raise CodeError(problems=problems)

@@ -21,7 +21,7 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
 
     Args:
         node: a node of kind ``cmd_line``.
-        names: what stands for each keyword, as the string that the command shall get.
+        names: the value of each keyword, as the string that the command shall get.
         properties: the job's properties, for ``{properties.NAME}``.
 
     Raises CodeError for a property that the job lacks, or a command that Linux cannot execute.
@@ -64,7 +64,7 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
 
 @functools.lru_cache(64)
 def _wanted(names: tuple[str, ...]) -> re.Pattern[str]:
-    """What stands for something else in a command: its properties, and these names."""
+    """The placeholders of a command: its properties, and these names."""
     return re.compile("|".join([_PROPERTY.pattern, *(rf"\{{({re.escape(name)})\}}" for name in names)]))
 
 

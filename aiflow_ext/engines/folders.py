@@ -51,7 +51,7 @@ def unpack(packed: IO[bytes], home: Path) -> None:
                 where = os.path.realpath(os.path.join(root, member.name))
                 inside = where.startswith(root + os.sep)
                 if inside and member.issym():
-                    # Its own place, whatever link may stand there; and where it leads to.
+                    # Its own path, even if it is a link; and the target.
                     parent = os.path.realpath(os.path.dirname(os.path.join(root, member.name)))
                     target = os.path.realpath(os.path.join(parent, member.linkname))
                     inside = (parent + os.sep).startswith(root + os.sep) and target.startswith(root + os.sep)

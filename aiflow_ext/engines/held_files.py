@@ -11,7 +11,7 @@ _opened: Sequence[Any] = ()
 
 
 def paths_in(value: Any) -> list[Path]:
-    """Every Path in lists, tuples, sets, dicts, dataclasses and attrs classes, whatever stands in what.
+    """Every Path in lists, tuples, sets, dicts, dataclasses and attrs classes, however nested.
 
     Other objects are not looked into: a Path in one of them stays the name that it is.
     """
@@ -44,7 +44,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def is_kept(value: Any) -> bool:
-    """Whether a value that nobody reads is kept for the files that it holds: all of them are there."""
+    """Whether a value that no job reads is kept for its files: all of them exist."""
     if isinstance(value, os.PathLike):
         return True
     paths = paths_in(value)
@@ -57,7 +57,7 @@ def opened(number: int) -> Any:
 
 
 def bring(files: Sequence[Any]) -> None:
-    """Have :func:`opened` return these, until it is told others."""
+    """Have :func:`opened` return these, until the next call."""
     global _opened
     _opened = files
 

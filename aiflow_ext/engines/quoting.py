@@ -1,4 +1,4 @@
-"""Values put into a shell's command text so that each is one word, or part of one, wherever it stands."""
+"""Values put into a shell's command text so that each is one word, or part of one, in every context."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def contexts(command: str, places: list[int]) -> list[str]:
         return outside
     found, wanted = [], iter(places)
     place = next(wanted, None)
-    stack = [PLAIN]  # what is open; inside $( ) quoting begins anew
+    stack = [PLAIN]  # what is open; inside $( ) quoting begins again
     at, length = 0, len(command)
     while at < length:
         if at == place:

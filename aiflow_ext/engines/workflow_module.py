@@ -15,7 +15,7 @@ _loading = False
 
 
 def load(name: str, file: str, namespace: dict[str, Any]) -> None:
-    """Execute workflow.py in the namespace of the module that stands for it.
+    """Execute workflow.py in the namespace of its module.
 
     Args:
         name: the module's name.

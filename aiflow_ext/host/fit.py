@@ -87,7 +87,7 @@ def _call(parameters: list[inspect.Parameter], arguments: Sequence[str]) -> str:
         if one.name in gives
     ]
     if star and left:
-        # What *args takes stands behind all that is passed by position.
+        # What *args takes comes after all that is passed by position.
         ahead = [gives[one.name] for one in plain if one.kind is not one.KEYWORD_ONLY and one.name in gives]
         by_name = [f"{one.name}={gives[one.name]}" for one in plain
                    if one.kind is one.KEYWORD_ONLY and one.name in gives]  # fmt: skip

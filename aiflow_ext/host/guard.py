@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from aiflow_ext.model.errors import PLUGIN, PluginError, PluginImportError
 
 T = TypeVar("T")
-SLOW = 5.0  # seconds until it is said that an import still goes on; twice as long until it is said again
+SLOW = 5.0  # seconds until a running import is reported; twice as long until it is reported again
 FILE = "<aiflow-ext importing"  # how the file of a frame is called that only names what is being imported
 
 # Of os: what ends this process at once, without any exception, and what leaves it without its files.

@@ -93,7 +93,7 @@ class PluginHost:
             check_required(self._advertised(required), required)
 
     def _advertised(self, required: Sequence[str]) -> list[PluginRecord]:
-        """The records of the extensions; nobody is told "not installed" from the index."""
+        """The records of the extensions; "not installed" is never concluded from the index alone."""
         for refresh in (False, True):
             records = [record for record in self._records(refresh) if record.kind == "extension"]
             if all(any(name == each.name and each.status == "available" for each in records) for name in required):
@@ -101,7 +101,7 @@ class PluginHost:
         return _once(records)
 
     def secret_source(self, name: str) -> AbstractSecretSource | None:
-        """Import, check and return the source of secrets of this name; None where nobody advertises one.
+        """Import, check and return the source of secrets of this name; None where none is advertised.
 
         Raises a PluginError for one that cannot be used.
         """
@@ -126,7 +126,7 @@ class PluginHost:
         from aiflow_ext.host.explain import Explanation
 
         found = Explanation(platform, engine, self.plugins(), self.pins)
-        if found.exit_code:  # nobody is told "not installed", or anything else unpleasant, from the index
+        if found.exit_code:  # no failure is concluded from the index alone
             found = Explanation(platform, engine, self.plugins(refresh=True), self.pins)
         if limit is not None and not found.exit_code and found.records[0].distribution != IN_PROCESS:
             from aiflow_ext.host.loading import describe

@@ -23,7 +23,7 @@ class Policy:
     ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell globs. A name is
     the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
 
-    ``places`` says where a pattern stands that is not given from Python: a variable, or a project's file.
+    ``places`` names the source of a pattern that is not given from Python: a variable, or a project's file.
 
     Raises PluginError for a pattern that is none of these: a policy that silently did nothing would be worse.
     """
@@ -43,7 +43,7 @@ class Policy:
         return cls(allow, deny, places={**dict.fromkeys(allow, ALLOW), **dict.fromkeys(deny, DENY)})
 
     def together(self, allow: Sequence[str], deny: Sequence[str], place: str) -> Policy:
-        """This policy and that of a project, whose ``plugins: allow`` and ``plugins: deny`` stand in ``place``."""
+        """This policy and that of a project, whose ``plugins: allow`` and ``plugins: deny`` are in ``place``."""
         places = {
             **dict.fromkeys(allow, f"plugins: allow in {place}"),
             **dict.fromkeys(deny, f"plugins: deny in {place}"),
@@ -73,7 +73,7 @@ class Policy:
         return None
 
     def _named(self, which: str, patterns: Iterable[str]) -> str:
-        """A list for a sentence, with the places that these patterns of it stand in."""
+        """A list for a sentence, with the sources of these patterns."""
         places = " and ".join(dict.fromkeys(self._places[each] for each in patterns if each in self._places))
         return f"the {which} list ({places})" if places else f"the {which} list"
 
@@ -126,7 +126,7 @@ def _settled(rivals: list[PluginRecord], pin: str | None) -> list[PluginRecord]:
             return [record.replace("conflicted", reason) for record in rivals]
         reason = f"the pin {rivals[0].name}={pin} prefers {chosen[0].distribution}"
         return [record if record in chosen else record.replace("disabled", reason) for record in rivals]
-    # The same object advertised by two distributions is one plugin, whoever is asked for it.
+    # The same object advertised by two distributions is one plugin, whichever of them is asked for.
     if len({record.entry_point for record in rivals}) == 1:
         return rivals
     names = " and ".join(f"{record.distribution} {record.version}".strip() for record in rivals)

@@ -25,7 +25,7 @@ class PluginRecord(tuple[str, ...]):
         entry_point: where it leads: ``module:attribute``.
         status: ``available``, ``loaded``, ``broken``, ``incompatible``, ``conflicted`` or ``disabled``.
         reason: a sentence for every status but available and loaded; None there.
-        error: the exception behind a broken plugin, as text; None where there was none.
+        error: the exception that broke the plugin, as text; None where there was none.
     """
 
     __slots__ = ()
@@ -45,7 +45,7 @@ class PluginRecord(tuple[str, ...]):
 
     @classmethod
     def of(cls, fields: Sequence[str]) -> PluginRecord:
-        """A record of all eight fields, in order; '' stands for no reason and for no error."""
+        """A record of all eight fields, in order; '' means no reason, and no error."""
         return tuple.__new__(cls, fields)
 
     @property

@@ -20,7 +20,7 @@ _host: PluginHost | None = None
 
 
 class EnvSource(AbstractSecretSource):
-    """``env:NAME``: a variable of whoever runs aiflow-ext."""
+    """``env:NAME``: an environment variable of the client."""
 
     def read(self, rest: str) -> str:
         if rest not in os.environ:
@@ -45,7 +45,7 @@ def is_secret(value: Any) -> bool:
 
 
 def shown(env: Mapping[str, Any]) -> dict[str, str]:
-    """``env`` as it may be shown and stored: each secret stands as ``${secret:REFERENCE}``."""
+    """``env`` as it may be shown and stored: each secret is replaced by ``${secret:REFERENCE}``."""
     return {name: f"${{secret:{value['secret']}}}" if is_secret(value) else plain(value) for name, value in env.items()}
 
 

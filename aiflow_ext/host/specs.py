@@ -162,7 +162,7 @@ class OptionalJobPluginSpec:
         """Exactly what submit_job will send, as pure data.
 
         When: for ``aiflow-ext render``, offline, and by submit_job itself: what is rendered is what is sent. Secrets
-        stand as references, a value that a server assigns as ``${server:...}``.
+        are their references, a value that a server assigns is ``${server:...}``.
 
         :param job: its native id may be a placeholder.
         Default: none; ``render`` then shows the job and its config.
@@ -171,7 +171,7 @@ class OptionalJobPluginSpec:
 
     @_spec
     def lookup(self, job: BaseJob) -> Lookup:  # type: ignore[empty-body]
-        """What the platform knows of an attempt, whoever submitted it.
+        """What the platform knows of an attempt, also of one that another process submitted.
 
         When: a driver finds an attempt whose submit was never acknowledged, and after a submit_job that raised.
 
@@ -187,7 +187,7 @@ class OptionalJobPluginSpec:
     def attach(self, job: BaseJob) -> AbstractJobHandler:  # type: ignore[empty-body]
         """A handler for a job that another process submitted.
 
-        When: ``lookup`` said FOUND; and when status, logs or stop are asked for by a later command.
+        When: ``lookup`` returned FOUND; and when a later command asks for status, logs or a stop.
 
         :param job: as in lookup.
         Default: none; the plugin is then not durable.
@@ -232,7 +232,7 @@ class OptionalJobPluginSpec:
         """What keeps the platform from being used now, each problem with its cure.
 
         When: once a job plugin, before a run's first intent is recorded. What several plugins of a platform say alike
-        is told once.
+        is reported once.
 
         :param jobs: this plugin's jobs of the run that are still to run, as in cleanup_run; change nothing of them.
         :return: no problems: an empty sequence.
@@ -269,7 +269,7 @@ class ExtensionSpec:
         behind, for ``extensions.timeout`` at most; the next driver of the run (``resume``) tells them of the rest.
 
         :param event: the record of the change, frozen.
-        Raising: logged; it never fails a job, and the other extensions are told all the same.
+        Raising: logged; it never fails a job, and the other extensions are still called.
         """
 
     @_spec

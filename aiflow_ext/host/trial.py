@@ -32,7 +32,7 @@ class Trial:
 
     Attributes:
         problem, hint: what is wrong and what to do; None where the plugin can be used.
-        error: the exception behind it, as text.
+        error: its exception, as text.
         exit_code: the code that ``run`` would end with for that; 0 where the plugin can be used.
         remarks: sentences on what its author may not have meant.
     """

@@ -17,7 +17,7 @@ HOST = "aiflow-ext"
 def outside_window(requires: Iterable[str], host_version: str) -> str:
     """Why requirements on aiflow-ext exclude ``host_version``, as a sentence; '' where they do not.
 
-    Markers are honoured; a requirement of an extra is nobody's requirement here. Raises ValueError for one that
+    Markers are honoured; requirements of extras are left out. Raises ValueError for one that
     cannot be read.
     """
     for text in requires:

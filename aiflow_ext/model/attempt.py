@@ -15,7 +15,7 @@ class Request(Jsonable):
 
     Args:
         kind: how it is sent, for example ``exec``, ``kubernetes`` or ``http``.
-        content: what is sent; secrets stand as references, a value that a server assigns as ``${server:...}``.
+        content: what is sent; a secret is its reference, a value that a server assigns is ``${server:...}``.
     """
 
     def __init__(self, kind: str, content: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ class Lookup(str, Enum):
 
 
 class Transition(NamedTuple):
-    """A job, or an attempt of it, has come to another state: what an extension's ``on_transition`` is told. Frozen.
+    """A change of state of a job, or of an attempt of it: what an extension's ``on_transition`` receives. Frozen.
 
     Attributes:
         seq: number of the transition in its run, from 1 and without gaps; the same number again is the same transition.

@@ -1,6 +1,6 @@
 """The words in which a workflow author builds a graph: workflow, job, node, python, cmd, output, run_after.
 
-Authoring only notes what was said, and where. Every mistake in the graph is found at once by translate.
+Authoring only records calls and where they were made. Translate finds all mistakes in the graph, at once.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode
 def cmd(command: str | Sequence[Any], /, **names: Any) -> AINode:
     """A command. A string is run by ``/bin/sh``; a list is an argument vector and meets no shell.
 
-    ``{name}`` stands for the keyword ``name``, quoted for the shell: a node (the path of a file with its value), a
-    plain value, or ``af.output("file")`` (a path to write). ``{properties.alpha}`` stands for the job's property
+    ``{name}`` is replaced by the keyword ``name``, quoted for the shell: a node (the path of a file with its value), a
+    plain value, or ``af.output("file")`` (a path to write). ``{properties.alpha}`` is the job's property
     ``alpha``. Every other brace is left as it is.
     """
     inputs: list[AINode | NodeOutput] = []

@@ -35,7 +35,7 @@ class BaseJobConfig(Jsonable):
     Args:
         platform: where the job runs, by the platform's name.
         engine: what kind of job it is, by the engine's name.
-        job_name: the job's name; the key in workflow.yaml unless said otherwise.
+        job_name: the job's name [default: the key in workflow.yaml].
         periodic_config: when the job fires by itself; None for a job that runs once a run.
         exec_mode: BATCH (default) or STREAM.
         properties: the team's own parameters; scalars, lists and maps.

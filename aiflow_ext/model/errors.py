@@ -41,7 +41,7 @@ class Problem:
 
 
 def text_of(thing: object) -> str:
-    """``str(thing)``, also of a stranger's object whose ``__str__`` raises or returns no text."""
+    """``str(thing)``, also of a foreign object whose ``__str__`` raises or returns no text."""
     try:
         return str(thing)
     except Exception as error:

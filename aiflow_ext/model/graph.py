@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.jsonable import Jsonable
 
-# Set while a workflow's function runs: what it makes stands for values that are not there yet.
+# Set while a workflow's function runs: what it makes are placeholders for values that do not exist yet.
 building: ContextVar[bool] = ContextVar("aiflow_ext_building", default=False)
 
 
@@ -50,7 +50,7 @@ class OutputFile(Jsonable):
 
 
 class _Promise:
-    """Refuses, while the graph is built, what would take a node for the value that it stands for."""
+    """Refuses, while the graph is built, operations that would use a node as if it were its value."""
 
     def __str__(self) -> str:
         self._refuse(

@@ -11,7 +11,7 @@ from aiflow_ext.model.states import JobState
 
 
 class JobContext(Jsonable):
-    """Where a job's attempt stands in its run. The host fills it in after ``generate``; a plugin may leave it bare.
+    """The place of an attempt in its run. The host fills it in after ``generate``; a plugin may leave it empty.
 
     Args:
         run_id: the run's id.
@@ -54,7 +54,7 @@ class BaseJob(BaseNode):
     """The basic unit that is executed. A plugin subclasses it and adds what its platform needs.
 
     Args:
-        job_context: where the attempt stands in its run.
+        job_context: the place of the attempt in its run.
         job_config: the job's config.
     """
 

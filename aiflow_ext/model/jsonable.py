@@ -1,7 +1,7 @@
 """Objects as data: to JSON and back, without ever importing what the data names.
 
 A type is known here once its class exists (``Jsonable.__init_subclass__`` notes it), that is, once the plugin that
-brings it has been loaded. A name that nobody has registered is refused; it is never imported.
+brings it has been loaded. A name that is not registered is refused; it is never imported.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def _instead(value: Any) -> str:
 
 
 def _place_of_no_data(value: Any) -> str:
-    """Where in ``value`` what is no data stands: ``SlurmHandler.limits['cpu']``; empty where it is ``value`` itself."""
+    """The path in ``value`` to what is not data: ``SlurmHandler.limits['cpu']``; empty where it is ``value`` itself."""
     if isinstance(value, Jsonable):
         inner = [(f".{name}", item) for name, item in value.to_json().items()]
     elif isinstance(value, Mapping):
@@ -208,7 +208,7 @@ def _place_of_no_data(value: Any) -> str:
 
 
 def _registered_name(value: Any) -> str:
-    """The name under which ``value`` will be read back. Raises TypeError where nobody could read it."""
+    """The name under which ``value`` will be read back. Raises TypeError where it could not be read back."""
     name = type_name(type(value))
     if name not in _types:
         raise TypeError(f"{value!r} is not data: {name} is not registered (aiflow_ext.model.jsonable.register_type)")

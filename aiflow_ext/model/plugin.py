@@ -77,8 +77,8 @@ class AbstractSecretSource(ABC):
     def read(self, rest: str) -> str:
         """The value that REST leads to, read on the client's machine.
 
-        When: before a run, a resume, ``render`` and ``schedule``, so that a missing one is told before anything starts,
-        possibly several times; and in ``submit_job``.
+        When: before a run, a resume, ``render`` and ``schedule``, possibly several times, so that a missing one is
+        reported before anything starts; and in ``submit_job``.
         Raising: SecretError, or any other exception: the secret cannot be read, in its words. UnreachableError: the
         source gives no answer; before a run that is an error, later the attempt is submitted again, with pauses.
         """

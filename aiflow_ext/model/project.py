@@ -8,7 +8,7 @@ from aiflow_ext.model.jsonable import Jsonable
 
 
 class ProjectDesc(Jsonable):
-    """What a job plugin is told about the project.
+    """What a job plugin gets to know about the project.
 
     Args:
         name: the project's name; the folder's name by default.
@@ -16,7 +16,7 @@ class ProjectDesc(Jsonable):
         python_paths: folders put first on ``sys.path`` of python jobs, relative to ``root``.
         artifacts: the fsspec URL (or local path) under which artifacts are kept.
         exclude: glob patterns of files that the project archive leaves out.
-        resources: further files by name, as local paths; for whoever builds a ProjectDesc by hand.
+        resources: further files by name, as local paths; for callers that build a ProjectDesc themselves.
     """
 
     def __init__(

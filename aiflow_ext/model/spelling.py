@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 
-def near(name: str, names: Iterable[str], told: Callable[[str], str] = repr) -> str | None:
-    """A hint with the names nearest to ``name``, whatever the case of their letters, or None; ``told`` writes each."""
+def near(name: str, names: Iterable[str], shown: Callable[[str], str] = repr) -> str | None:
+    """A hint with the names nearest to ``name``, ignoring case, or None; ``shown`` formats each."""
     found = _nearest(name, tuple(names))
-    return f"did you mean {' or '.join(map(told, found))}?" if found else None
+    return f"did you mean {' or '.join(map(shown, found))}?" if found else None
 
 
 @lru_cache(128)  # what is wrong with one job is wrong with a thousand

@@ -16,8 +16,8 @@ def check_blocks(
 ) -> list[Problem]:
     """What is wrong with them.
 
-    A block may be of a platform that is not installed here, so that only one is told whose name is nearly that of the
-    platform of a job that the entry speaks of, where the entry has no block for that one.
+    A block may be of a platform that is not installed here. So a block is reported only where its name is a near miss
+    of the platform of a job that the entry applies to, and the entry has no block for that platform.
 
     Args:
         platforms: of each job that has one.

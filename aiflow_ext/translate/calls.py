@@ -54,7 +54,7 @@ def _check(node: AINode, args: Sequence[Any], kwargs: Mapping[str, Any], known: 
 def _unwrapped(
     function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
-    """What is called in the end, and with what: behind ``functools.partial`` and ``functools.lru_cache``."""
+    """The function that is called in the end, and its arguments, without ``functools.partial`` and ``lru_cache``."""
     while True:
         if type(function) is functools.partial and not _leaves_places(function):
             args, kwargs = [*function.args, *args], {**function.keywords, **kwargs}
@@ -71,7 +71,7 @@ def _leaves_places(function: functools.partial[Any]) -> bool:
 
 
 def _signature(function: Any) -> inspect.Signature | None:
-    """What ``function`` takes; None where that cannot be told for certain.
+    """The parameters of ``function``; None where they are not certain.
 
     A wrapper's own signature counts, not that of what it wraps: it may add arguments, or take some away.
     """

@@ -1,4 +1,4 @@
-"""workflow.yaml and the command line's settings: for each job, all that is said of it."""
+"""workflow.yaml and the command line's settings, merged for each job."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WorkflowConfig:
         return [key for key in self.unused if key not in fitting and key not in jobs]
 
     def blocks(self) -> Iterator[tuple[str, dict[Any, str], list[str]]]:
-        """All that holds blocks of platforms: what it is called, where each block stands, and the jobs it speaks of."""
+        """All that holds blocks of platforms: its name, the place of each block, and the jobs that it applies to."""
         jobs: dict[str, list[str]] = {EVERY_JOB: list(self.jobs)}
         for job, keys in self._fitting.items():
             for key in keys:
@@ -73,7 +73,7 @@ class WorkflowConfig:
         return self.layered(job).where(path)
 
     def layered(self, job: str) -> Layer:
-        """Everything that is said of ``job``, merged."""
+        """The settings of ``job``, merged."""
         if job not in self._layers:
             keys = self._fitting.get(job) or self._entries_of(job)
             entries = [(key, self._source.at(key)) for key in (EVERY_JOB, *keys) if key in self._source.value]

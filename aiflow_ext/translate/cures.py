@@ -20,7 +20,7 @@ _NO_NAME = re.compile(r"^cannot import name '(\w+)' from '([\w.]+)'")
 
 
 def cure(error: BaseException, project: Project) -> str | None:
-    """A hint for whoever wrote the code, or None."""
+    """A hint for the author of the code, or None."""
     if isinstance(error, ModuleNotFoundError):
         hint = (
             f"install what brings the module {error.name!r}, or add the folder that holds it to python_paths in "
@@ -59,7 +59,7 @@ def _public(names: Iterable[str]) -> set[str]:
 
 
 def _modules(project: Project) -> list[str]:
-    """The modules that stand in the project's own folders."""
+    """The modules in the project's own folders."""
     folders = [Path(project.desc.root, folder) for folder in project.desc.python_paths]
     files = [file for folder in folders for file in folder.glob("*") if file.stem.isidentifier()]
     return [file.stem for file in files if file.suffix == ".py" or (file / "__init__.py").is_file()]

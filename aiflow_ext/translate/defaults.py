@@ -1,4 +1,4 @@
-"""Platform and engine of a job of which nobody says them."""
+"""Default platform and engine of a job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def defaulted(
     Args:
         place: where the workflow opens the job; None where that is not known.
 
-    Returns which keys are defaults; None after it was noted why the engine cannot be told. A key that looks like a
+    Returns which keys are defaults; None after a problem was noted: the engine is ambiguous. A key that looks like a
     misspelling of one stands in the way of its default.
     """
     missing = [key for key in ("platform", "engine") if layer.value.get(key) is None and not meant_for(layer, key)]

@@ -22,7 +22,7 @@ LEFT_OUT = (".git", ".hg", ".svn", "__pycache__", "*.py[co]", ".aiflow", ".mypy_
             ".ipynb_checkpoints", ".DS_Store", "node_modules", "*.egg-info", ".tox", ".nox")  # fmt: skip
 LIMIT = 512 * 2**20  # bytes of all files together; what is larger belongs in storage, not in an archive
 
-# One scan a project as it was loaded: a later load of the same folder, after an edit, is scanned anew.
+# One scan for each loaded project: a later load of the same folder, after an edit, is scanned again.
 _scanned: WeakKeyDictionary[ProjectDesc, ProjectFiles] = WeakKeyDictionary()
 
 

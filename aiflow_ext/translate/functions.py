@@ -148,7 +148,7 @@ class _Freezer:
         return self.pickle(node, value, what)
 
     def plain(self, node: AINode, value: Any, keyword: str) -> Any:
-        """What stands for a command's keyword: a plain value, or lists and maps of them."""
+        """The value of a command's keyword: a plain value, or lists and maps of them."""
         if isinstance(value, os.PathLike):
             return os.fsdecode(value)
         if type(value) in (list, tuple):

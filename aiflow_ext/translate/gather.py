@@ -1,4 +1,4 @@
-"""Mistakes of one kind, made of many jobs, told once: the first one whole, then how many more and a few names."""
+"""A mistake that many jobs share is reported once: the first one in full, then how many more and a few names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 
 from aiflow_ext.model.errors import Problem
 
-FEW = 3  # as many of a kind are told one by one
-ALL = 10  # of as many more every name is told, of others a few
+FEW = 3  # so many of a kind are reported one by one
+ALL = 10  # of so many more every name is listed, else a few
 _QUOTED = r"'[^']*'"  # only a mistake needs these: re compiles them, and keeps them, where they are used
 _NAMED = r"\b(job|node|called|fits) '[^']*'"
 
@@ -17,7 +17,7 @@ def gathered(problems: Iterable[Problem]) -> list[Problem]:
     """``problems`` in their order, with more than a few of one kind as one, and any that say the same of one place.
 
     Of one kind are those that differ in the name of a job or node alone, and those at one place that differ in any
-    names. An option of the command line is one place with one mistake, however few jobs it speaks of.
+    names. An option of the command line is one place with one mistake, however few jobs it applies to.
     """
     same: dict[Hashable, list[Problem]] = {}
     for each in problems:
@@ -31,7 +31,7 @@ def _at_one_place(problem: Problem) -> Hashable:
 
 
 def _of_another_job(problem: Problem) -> Hashable:
-    # Two at one place were told apart by what they say, or are one group already.
+    # Two at one place differ in their messages, or are one group already.
     return re.sub(_NAMED, r"\1", problem.message)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a job as its typed config, an object of its plugin's type."""
+"""The settings of a job as its typed config, an object of its plugin's type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Common = tuple[Mapping[str, Any], list[Item]]  # the common values of a job, and
 
 
 class Structurer:
-    """Makes the configs of many jobs. Of jobs of which the same is said, common keys are read once, and where the
+    """Makes the configs of many jobs. For jobs with equal settings, common keys are read once, and where the
     plugin's type adds nothing of its own the second gets a copy of the first's config."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def _made_by_the_host(config_type: type[Any]) -> bool:
         return False
     try:
         return not signature_of(cast(Any, config_type)).attributes
-    except TypeError:  # told where it is structured
+    except TypeError:  # reported where it is structured
         return False
 
 

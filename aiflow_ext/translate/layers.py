@@ -1,4 +1,4 @@
-"""One job's settings from all that speaks of it: ``"*"`` < patterns < job < ``--set`` < ``-p``."""
+"""One job's settings, merged from all sources: ``"*"`` < patterns < job < ``--set`` < ``-p``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiflow_ext.translate.patterns import Patterns, is_pattern
 from aiflow_ext.translate.yaml_source import Located, Mark, parse_yaml, plain_scalar
 
 EVERY_JOB = "*"
-DEFAULT_PLATFORM = "local"  # of a job of which nobody says one
+DEFAULT_PLATFORM = "local"  # of a job that names none
 # These maps are joined key by key, as is the chosen platform's block; everything else replaces.
 JOINED = ("properties", "env")
 
@@ -48,7 +48,7 @@ class Layer(Located):
         self.conflicts: list[Problem] = []
 
     def title(self, path: Iterable[Any] = ()) -> str:
-        """Whose mistake it is that stands at ``path``: the job's, or that of ``"*"`` or a pattern."""
+        """The entry that a mistake at ``path`` belongs to: the job's, or that of ``"*"`` or a pattern."""
         steps = tuple(path)
         mark = self.mark.nearest(steps)
         if steps and mark is not self.mark:
@@ -70,7 +70,7 @@ def merge(
     Args:
         entries: the keys that speak of it with what they hold, the most exact one last.
         settings: in the order in which they are laid over the entries.
-        place: where the job itself stands, for what no key says.
+        place: the place of the job's entry, for mistakes that belong to no key.
         file: workflow.yaml as shown in messages.
     """
     platform: Any = None
@@ -103,7 +103,7 @@ def _keep_variables_as_written(layer: Layer) -> None:
 
 
 def _overlay(layer: Layer, source: Located, platform: Any) -> None:
-    """Lay the mapping ``source`` over what is there; its block for ``platform`` lies over its other keys."""
+    """Merge the mapping ``source`` over the layer; its block for ``platform`` overrides its other keys."""
     blocks: Any = None
     for key in source.value:
         if key == "platforms":
@@ -198,7 +198,7 @@ def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem
 
     Args:
         jobs: the names that JOB may be, or that it must fit as a pattern.
-        file: what is said to have these jobs.
+        file: the file that has these jobs, for messages.
     """
     said = f"--set {text}"
     usage = "write it as --set JOB.KEY=VALUE, with * as JOB for every job"

@@ -128,7 +128,7 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
 def jobs_of_others(module: ModuleType, graph: AIGraph) -> set[str] | None:
     """The jobs of the module's other workflows than the one that built ``graph``; None where one cannot be built.
 
-    Whoever runs that one is told what is wrong with it.
+    Its mistakes are reported when that one is run.
     """
     found: set[str] = set()
     for workflow in _workflows(module):

@@ -9,7 +9,7 @@ Place = tuple[Any, ...]
 
 
 class Misfit(Exception):
-    """What does not fit, all of it: for each mistake the path to it, what is said of it, and what to do."""
+    """What does not fit, all of it: for each mistake its path, its message, and what to do."""
 
     def __init__(
         self, message: str = "", hint: str | None = None, *, path: Place = (), items: Iterable[Item] = ()

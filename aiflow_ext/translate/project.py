@@ -58,7 +58,7 @@ class Project:
     """A project as found on disk.
 
     Attributes:
-        desc: what job plugins are told about it.
+        desc: what job plugins get to know about it.
         root: its folder, absolute and without symbolic links: by whatever path it is reached, it is one project.
         workflow_py: the file that builds the graph.
         workflow_yaml: the job configs; None where there is no such file.
@@ -124,7 +124,7 @@ def _settings(source: Located | None, problems: list[Problem]) -> Settings:
     problems += found
     if made is not None:
         return made
-    # So that what is right is still looked at, and its mistakes told together with these.
+    # So that the rest is still checked, and its mistakes are reported together with these.
     fine: dict[str, Any] = {}
     for name in attrs.fields_dict(Settings):
         if name in given:

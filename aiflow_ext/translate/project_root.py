@@ -1,4 +1,4 @@
-"""Which folder is a project's: told by the files in it, none of which is read."""
+"""Which folder is a project's: decided by the names of the files in it, without reading them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY = "project.yaml", "workflow.yaml", "wor
 
 
 def project_root(folder: str | os.PathLike[str]) -> Path:
-    """The folder of the project in ``folder``, absolute and without symbolic links; one of its own files stands for it.
+    """The folder of the project in ``folder``, absolute and without symbolic links.
+
+    One of its own files may be given instead.
 
     Nothing in it is read, so that a run can be looked at and stopped whatever its project.yaml says now.
 
@@ -54,7 +56,7 @@ def _neighbours(path: Path) -> str | None:
         names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
     except OSError:
         return "check the path"
-    return near(path.name, names, told=_quoted) or "check the path"
+    return near(path.name, names, shown=_quoted) or "check the path"
 
 
 def _quoted(name: str) -> str:

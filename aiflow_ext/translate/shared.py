@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-# Held while a project's modules take the place of others: one project at a time, whoever plans it.
+# Held while a project's modules take the place of others: one project at a time, in all threads.
 importing = threading.RLock()
 
 _counting = threading.Lock()

@@ -29,7 +29,7 @@ class Parameter(NamedTuple):
 
     @property
     def required(self) -> bool:
-        """Whether leaving it out is a mistake that can be told beforehand."""
+        """Whether leaving it out is a mistake that can be reported before the run."""
         return self.default is REQUIRED and not self.passed_on
 
 
@@ -141,7 +141,7 @@ def _resolved(annotation: Any, init: Callable[..., Any] | None, owner: type, cls
                 continue
             else:
                 return found.type if isinstance(found, dataclasses.InitVar) else found
-        # Names that are in none of them, as when only a type checker imports them: each stands for anything.
+        # Names that are in none of them, as when only a type checker imports them: each accepts any value.
         nowhere = {name for name in missing if name not in local and not any(name in each for each in namespaces)}
         if not nowhere:
             return Any

@@ -28,7 +28,7 @@ def structure(
     Args:
         cls: a plain class, an attrs class, a dataclass, a named tuple or a TypedDict.
         data: values by the names of ``cls``'s parameters.
-        where: ``file:line`` of what stands at a path in ``data``.
+        where: ``file:line`` of the value at a path in ``data``.
         what: what the mapping is, for messages: ``project.yaml``, ``job 'train'``.
     """
     try:
@@ -41,7 +41,7 @@ def structure(
 def report(
     items: Iterable[Item], what: Callable[[Path], str], where: Callable[[Path], str], problems: list[Problem]
 ) -> None:
-    """Append the mistakes to ``problems``, each with its place; what several jobs share is told once."""
+    """Append the mistakes to ``problems``, each with its place; one that several jobs share is reported once."""
     # The latest alone: what jobs share each of them would tell again, and ten thousand jobs may each have their own.
     known = {(each.message.partition(TELLS)[0], each.where) for each in problems[-LATEST:]}
     for path, message, hint in items:

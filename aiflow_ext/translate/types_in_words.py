@@ -1,4 +1,4 @@
-"""What a type means to whoever writes the file: whether a file can hold it, and how messages describe it."""
+"""What a type means to the author of the file: whether a file can hold it, and how messages describe it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def writable(kind: Any) -> bool:
 
 
 def refusal(kind: Any) -> tuple[str, str]:
-    """That no file can hold this type: what is said of it, and what to do."""
+    """That no file can hold this type: the message, and what to do."""
     return f"has the type {describe(kind)}, which a file cannot hold", INSTEAD
 
 
@@ -101,7 +101,7 @@ def _one_of(values: Iterable[Any]) -> str:
 
 
 def unwrapped(kind: Any) -> Any:
-    """The type that a NewType, an Annotated, a Final (a field that is not set again) or an alias stands for."""
+    """The type that a NewType, an Annotated, a Final (a field that is not set again) or an alias is for."""
     while True:
         if isinstance(kind, typing.NewType):
             kind = kind.__supertype__
@@ -135,7 +135,7 @@ def scalar_of(kind: Any) -> Any:
 
 
 def choices(kind: type[Enum]) -> list[Any]:
-    """What stands for an enum's members in a file: their values, or their names where a value is no text or number."""
+    """How an enum's members are written in a file: their values, or their names where a value is no text or number."""
     values = [member.value for member in kind]
     return values if all(isinstance(each, (str, int)) for each in values) else [member.name for member in kind]
 

@@ -1,4 +1,4 @@
-"""YAML text as plain data that remembers where each key and item stands."""
+"""YAML text as plain data with the place (file and line) of each key and item."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PLAIN = {
 
 
 class Mark:
-    """Where a value stands: ``file:line``, how a scalar was written, and the marks of what is inside."""
+    """The place of a value: ``file:line``, how a scalar was written, and the marks of what is inside."""
 
     __slots__ = ("children", "place", "text")
 
@@ -58,11 +58,11 @@ class Mark:
 
 
 class Located:
-    """Plain data (dicts, lists, scalars) and where each part of it stands.
+    """Plain data (dicts, lists, scalars) and the place of each part of it.
 
     Args:
         value: the data.
-        mark: where it stands.
+        mark: its place.
         file: the file as shown to its author, or the command line's option.
     """
 
@@ -138,7 +138,7 @@ def parse_yaml(text: str, file: str, problems: list[Problem], place: str | None 
 
 
 def plain_scalar(text: str, place: str) -> Located:
-    """``text`` as YAML reads it where it stands alone and unquoted: ``0.2`` is a number, ``true`` is true."""
+    """``text`` as YAML reads an unquoted scalar: ``0.2`` is a number, ``true`` is true."""
     node = yaml.ScalarNode(cast(Any, _resolver()()).resolve(yaml.ScalarNode, text.strip(), (True, False)), text.strip())
     node.start_mark = None
     try:

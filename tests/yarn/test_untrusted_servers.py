@@ -62,7 +62,7 @@ def leads_to(url: str) -> Callable[[Asked], Answer]:
 # -- without end, too slowly ------------------------------------------------------------------------------------------
 
 ENDLESS = """
-import resource, sys
+import sys
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.resourcemanager import ResourceManager
@@ -74,7 +74,9 @@ for ask in (ResourceManager(cluster).active, lambda: WebHdfs(cluster).names("/")
         print(len(ask() or ""))
     except PlatformError as error:
         print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB", file=sys.stderr)
+# Not ru_maxrss, which a process inherits from the one that has started it.
+lines = open("/proc/self/status").read().splitlines()
+print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")), "MiB", file=sys.stderr)
 """
 
 
