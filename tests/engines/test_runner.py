@@ -451,9 +451,19 @@ EARLY = [
     ("import ctypes; ctypes.CDLL(None)._exit(0)", "ended with exit code 0 before its steps were done"),
 ]
 
+ONE_OF_EACH = (
+    "os._exit(0)",
+    "sys.exit(256)",
+    "os.execv('/bin/true', ['true'])",
+    "import ctypes; ctypes.CDLL(None).exit(0)",
+)
 
-@pytest.mark.parametrize("place", ["first", "last"])
-@pytest.mark.parametrize(("statement", "words"), EARLY, ids=[each[0] for each in EARLY])
+
+@pytest.mark.parametrize(
+    ("statement", "words", "place"),
+    # In a job's last step one of each way to end.
+    [(*each, "first") for each in EARLY] + [(*each, "last") for each in EARLY if each[0] in ONE_OF_EACH],
+)
 def test_a_process_that_ends_before_the_runner_has_reached_its_end_has_failed(
     jobs: Jobs, statement: str, words: str, place: str
 ) -> None:

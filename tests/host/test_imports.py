@@ -40,7 +40,7 @@ ENDS = {
 
 
 @pytest.fixture
-def moon(site, source, tmp_path):
+def moon(site, source, tmp_path, cli, cli_env):
     """Lays a plugin out whose module ends with some code, beside a project that uses it; commands on them."""
     root = tmp_path / "project"
     root.mkdir()
@@ -53,10 +53,9 @@ def moon(site, source, tmp_path):
         site.add(
             "moon-dist", {"job_plugins": {"moon.rover": "moon_plugin:Plugin"}}, {"moon_plugin.py": source(more=more)}
         )
-        return subprocess.run(
-            [site.python, "-m", "aiflow_ext", *args, *([str(root)] if args[0] in ("run", "render") else [])],
-            env=site.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        env = {name: value for name, value in cli_env.items() if not name.startswith("AIFLOW_")}
+        env |= {name: site.env[name] for name in ("PYTHONPATH", "XDG_CACHE_HOME")}
+        return cli(*args, *([root] if args[0] in ("run", "render") else []), env=env)
 
     return call
 

@@ -1,4 +1,7 @@
-"""The platform local under the kit: both levels, with nothing that is not offered."""
+"""The platform local under the kit: both levels, with nothing that is not offered.
+
+Its kill loop takes as long as all of its other tests: ``make test-faults`` runs it, at every line.
+"""
 
 import pytest
 
@@ -6,18 +9,18 @@ from aiflow_ext.testing import JobPluginConformance
 from aiflow_ext.testing.levels import durable
 
 
-class TestLocalPython(JobPluginConformance):
+class LocalConformance(JobPluginConformance):
     platform = "local"
-    engine = "python"
-    kills = 10  # and all of the plugin's own lines from submit on
 
-    @pytest.mark.thorough  # make test kills clients of the other one, make test-faults those of both, at all lines
+    @pytest.mark.thorough
     @durable()
     def test_killed_anywhere_it_runs_exactly_once(self) -> None:
         self.killed_anywhere()
 
 
-class TestLocalCommand(JobPluginConformance):
-    platform = "local"
+class TestLocalPython(LocalConformance):
+    engine = "python"
+
+
+class TestLocalCommand(LocalConformance):
     engine = "cmd_line"
-    kills = 10  # and all of the plugin's own lines from submit on
