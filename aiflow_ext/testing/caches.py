@@ -25,7 +25,7 @@ def drop_caches(package: str) -> None:
         if name.partition(".")[0] != package:
             continue
         for key, value in list(vars(module).items()):
-            if hasattr(value, "cache_clear"):
+            if hasattr(value, "cache_clear") and not isinstance(value, type):
                 value.cache_clear()
             elif is_cache(key, value):
                 value.clear()
