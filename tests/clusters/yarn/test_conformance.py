@@ -42,7 +42,8 @@ class OnTheBed(ClusterConformance):
     """What both have in common. The bed's node is this machine, so that marks are files."""
 
     platform = "yarn"
-    config: ClassVar[dict[str, Any]] = {"memory": 256, "python": sys.executable}
+    # A stop tells of a ResourceManager that is away within the kit's own patience.
+    config: ClassVar[dict[str, Any]] = {"memory": 256, "python": sys.executable, "patience": "10s"}
     patience = 90.0
     kills = 30  # --aiflow-kills=all: some 150 each, at every line next to I/O and at fifty others
     bed: ClassVar[Bed]
