@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError, Problem
+from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
 from aiflow_ext_kubernetes.server import ApiError, QuotaError, Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 JUST_NOW = 10.0  # seconds
+_REVIEW = {"status": {"allowed": bool}}
+_QUOTA = {"metadata": answers.METADATA, "spec": {"scopes": [str], "scopeSelector": dict, "hard": {str: str}}}
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
 
 
@@ -39,8 +43,9 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
 
 
 def _version(version: dict[str, Any]) -> Iterator[Problem]:
-    digits = "".join(char for char in str(version.get("minor")) if char.isdigit())
-    if digits and (str(version.get("major")), int(digits)) < ("1", OLDEST):
+    version = answers.read(version, {"major": str, "minor": str, "gitVersion": str}, "a version")
+    minor = re.match(r"\d{1,4}", version.get("minor", ""))
+    if minor is not None and (version.get("major", ""), int(minor[0])) < ("1", OLDEST):
         yield Problem(f"the cluster is Kubernetes {version.get('gitVersion')}; Jobs that tell a disruption from a "
                       f"failure need 1.{OLDEST}", hint="choose a newer cluster: context: in workflow.yaml")  # fmt: skip
 
@@ -60,7 +65,7 @@ def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
             review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                       "spec": {"resourceAttributes": asked}}  # fmt: skip
             answer = server.send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
-            if not answer["status"].get("allowed"):
+            if not answers.read(answer, _REVIEW, "a review").get("status", {}).get("allowed"):
                 missing.append(verb)
         if missing:
             complete = False
@@ -100,7 +105,7 @@ def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str])
 def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) -> Iterator[Problem]:
     """Jobs that no quota will ever let in. One that is used up now is waited for, in state QUEUED."""
     found = server.get(f"/api/v1/namespaces/{namespace}/resourcequotas")
-    for quota in found["items"]:
+    for quota in answers.items(found, _QUOTA):
         spec = quota.get("spec") or {}
         if spec.get("scopes") or spec.get("scopeSelector"):
             continue
@@ -108,8 +113,9 @@ def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) ->
             wanted = _wanted(sample)
             for name, hard in (spec.get("hard") or {}).items():
                 if name in wanted and wanted[name] > amount(hard):
+                    which = quota.get("metadata", {}).get("name")
                     yield Problem(
-                        f"a job asks for more than the quota {quota['metadata']['name']!r} of namespace {namespace} "
+                        f"a job asks for more than the quota {which!r} of namespace {namespace} "
                         f"ever allows: {name} {wanted[name]:g} of {amount(hard):g} ({hard})",
                         hint="ask for less in workflow.yaml, or have the quota raised",
                     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
 from aiflow_ext.plugin.engines import check_stream, read_log_file
-from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes import answers, manifest, status
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
@@ -123,9 +123,12 @@ class KubernetesHandler(AbstractJobHandler):
         """Return at a change of the attempt's pods, or in so many seconds."""
         server, namespace = server_of(self.target), namespace_of(self.target)
         path, mine = f"/api/v1/namespaces/{namespace}/pods", f"batch.kubernetes.io/job-name={self.native_id}"
-        version = server.get(path, labelSelector=mine, limit=1)["metadata"]["resourceVersion"]
+        found = server.get(path, labelSelector=mine, limit=1).get("metadata", {})
+        version = answers.read(found, answers.LIST, "a list's metadata").get("resourceVersion", "")
         query = {"labelSelector": mine, "watch": "true", "resourceVersion": version}
-        stream = server.stream(path, silence=seconds + 30, timeoutSeconds=max(1, math.ceil(seconds)), **query)
+        stream = server.stream(
+            path, silence=seconds + 30, lasts=seconds + 30, timeoutSeconds=max(1, math.ceil(seconds)), **query
+        )
         try:
             next(iter(stream.lines()), None)
         finally:

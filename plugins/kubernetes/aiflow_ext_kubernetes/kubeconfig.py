@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext_kubernetes.fields import label_name_problem
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -47,6 +49,7 @@ def read_configuration(kubeconfig: str | None, context: str | None) -> tuple[Any
         account: Any = incluster_config
         account.load_incluster_config(client_configuration=configuration)
         configuration.made_context = _tls(configuration)
+        configuration.host = configuration.host.rstrip("/")
         return configuration, (ACCOUNT / "namespace").read_text().strip() or "default", None
     if not any(map(os.path.exists, files)):
         raise PlatformError(
@@ -69,13 +72,25 @@ def read_configuration(kubeconfig: str | None, context: str | None) -> tuple[Any
                 expires = _expiry(configuration.cert_file)
             finally:
                 getattr(read, "_cleanup_temp_files", lambda: None)()  # it remembers files by their content
+        namespace = (chosen.get("context") or {}).get("namespace") or "default"
+        _check(configuration, namespace)
     except PlatformError:
         raise
     except Exception as error:
         raise PlatformError(
             f"the kubeconfig cannot be used: {error}", where=path, hint="kubectl config view shows what is in it"
         ) from error
-    return configuration, (chosen.get("context") or {}).get("namespace") or "default", expires
+    return configuration, namespace, expires
+
+
+def _check(configuration: Any, namespace: Any) -> None:
+    """That address and namespace can be what they are to be. Raises ValueError."""
+    host = configuration.host
+    if not isinstance(host, str) or not re.fullmatch(r"https?://[^\s/@\x00-\x20\x7f]+(/[^\s\x00-\x20\x7f]*)?", host):
+        raise ValueError(f"server: {str(host)[:100]!r} is no https:// or http:// address")
+    configuration.host = host.rstrip("/")
+    for problem in label_name_problem("namespace:", namespace):
+        raise ValueError(problem)
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:

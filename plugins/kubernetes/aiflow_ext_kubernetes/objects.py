@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.server import ApiError, Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
@@ -20,15 +21,17 @@ def pod_path(target: Target, name: str) -> str:
 
 def job_at(target: Target, native_id: str) -> dict[str, Any] | None:
     """The Job of an attempt, or None where it is not there."""
-    found: dict[str, Any] | None = send_if_there(server_of(target), "GET", job_path(target, native_id))
-    return found
+    found = send_if_there(server_of(target), "GET", job_path(target, native_id))
+    return None if found is None else answers.thing(found)
 
 
 def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
     """The pods of an attempt, oldest first."""
     found = server_of(target).get(f"/api/v1/namespaces/{namespace_of(target)}/pods",
                                  labelSelector=f"batch.kubernetes.io/job-name={native_id}")  # fmt: skip
-    return sorted(found["items"], key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    return sorted(
+        map(answers.thing, answers.items(found)), key=lambda pod: str(pod["metadata"].get("creationTimestamp"))
+    )
 
 
 def pod_of(target: Target, native_id: str) -> str | None:

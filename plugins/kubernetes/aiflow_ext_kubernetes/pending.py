@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from aiflow_ext.plugin.engines import Backoff
-from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes import answers, status
 from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.server import ApiError, namespace_of, server_of
 
 BACK_OFF = (3.0, 60.0)  # seconds between two questions: the first, and the longest
 PREPARED_WITHIN = 10.0  # seconds after which it is asked why a pod that has a node does not begin
+_EVENT = {"lastTimestamp": str, "message": str, "involvedObject": {"name": str}}
 UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events tell
 
 
@@ -77,8 +78,8 @@ class PendingReasons:
         path = f"/api/v1/namespaces/{namespace_of(target)}/events"
         try:
             found = server_of(target).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
-        except ApiError:
+        except (ApiError, answers.TooLargeError):
             return
-        for event in sorted(found["items"], key=lambda item: str(item.get("lastTimestamp"))):
-            words = str(event.get("message") or "")
-            yield str(event["involvedObject"].get("name")), words if kind == "Job" else f"{reason}: {words}"
+        for event in sorted(answers.items(found, _EVENT), key=lambda item: str(item.get("lastTimestamp"))):
+            words = event.get("message", "")
+            yield str(event.get("involvedObject", {}).get("name")), words if kind == "Job" else f"{reason}: {words}"

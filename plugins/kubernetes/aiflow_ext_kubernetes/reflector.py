@@ -7,20 +7,20 @@ server does not answer, the reflector fails, and whoever reads it begins again.
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from aiflow_ext.plugin import UnreachableError
-from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes import answers, manifest
 from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}
 PAGE = 250  # objects of one answer
 LASTS = (240, 300)  # seconds that a watch lasts, drawn
+_EVENT, _ERROR = {"type": str, "object": dict}, {"code": int, "message": str}
 SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
 
 
@@ -85,18 +85,25 @@ class Reflector:
                     raise
                 items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # the rest is too old: anew
                 continue
-            items += [status.trimmed(item) for item in found["items"]]
-            if not found["metadata"].get("continue"):
+            except answers.TooLargeError:
+                if query["limit"] == 1:
+                    raise
+                query["limit"] //= 2
+                continue
+            items += [answers.thing(item) for item in answers.items(found)]
+            place = answers.read(found.get("metadata", {}), answers.LIST, "a list's metadata")
+            if not place.get("continue"):
                 break
-            query["continue"] = found["metadata"]["continue"]
+            query["continue"] = place["continue"]
         self._tell(Change("listed", self._kind, items))
-        return str(found["metadata"]["resourceVersion"])
+        return str(place.get("resourceVersion", ""))
 
     def _watch(self, version: str) -> str | None:
         """Watch from a version on; the last version at the end, None where it must be listed anew."""
         try:
             stream = self._stream = server_of(self._target).stream(
-                self._path, silence=SILENCE, labelSelector=self._selector, watch="true", resourceVersion=version,
+                self._path, silence=SILENCE, lasts=LASTS[1] + SILENCE, labelSelector=self._selector, watch="true",
+                resourceVersion=version,
                 allowWatchBookmarks="true", timeoutSeconds=random.randint(*LASTS),
             )  # fmt: skip
         except ApiError as error:
@@ -107,17 +114,18 @@ class Reflector:
             for line in stream.lines():
                 if self._closed:
                     return version
-                event = json.loads(line)
-                what, thing = event["type"], event["object"]
+                event = answers.read(answers.parsed(line, "the API server"), _EVENT, "an event")
+                what, told = event.get("type"), event.get("object", {})
                 if what == "ERROR":
-                    if thing.get("code") == 410:
+                    failed = answers.read(told, _ERROR, "an error")
+                    if failed.get("code") == 410:
                         return None
-                    raise UnreachableError(f"the watch of {self._kind}s broke off: {thing.get('message')}")
-                version = str(thing["metadata"]["resourceVersion"])
+                    raise UnreachableError(f"the watch of {self._kind}s broke off: {failed.get('message')}")
+                metadata = answers.read(told.get("metadata", {}), answers.METADATA, "an object's metadata")
+                version = metadata.get("resourceVersion", version)
                 if what != "BOOKMARK":
-                    self._tell(Change("deleted" if what == "DELETED" else "changed", self._kind, status.trimmed(thing)))
-        except ValueError as error:  # a line that the connection has cut off
-            raise UnreachableError(f"the watch of {self._kind}s broke off: {error}") from error
+                    changed: Literal["changed", "deleted"] = "deleted" if what == "DELETED" else "changed"
+                    self._tell(Change(changed, self._kind, answers.thing(told)))
         finally:
             stream.close()
         return version

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Bundle, SentOnce
-from aiflow_ext_kubernetes import archive, manifest
+from aiflow_ext_kubernetes import answers, archive, manifest
 from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
 from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
@@ -65,7 +65,8 @@ def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -
             raise _taken(target, "Job", name)
     if secret is None:
         return
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"], "uid": made["metadata"]["uid"]}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"],
+             "uid": made["metadata"].get("uid", "")}  # fmt: skip
     try:
         _send(target, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
     except ApiError as error:
@@ -105,8 +106,7 @@ def _send(target: Target, what: str, thing: dict[str, Any]) -> dict[str, Any]:
     group = "/apis/batch/v1" if what == "jobs" else "/api/v1"
     query = {"fieldValidation": "Strict"}  # a field that this cluster does not know is an error, and not dropped
     path = f"{group}/namespaces/{namespace_of(target)}/{what}"
-    made: dict[str, Any] = server_of(target).send("POST", path, thing, query=query)
-    return made
+    return answers.thing(server_of(target).send("POST", path, thing, query=query))
 
 
 def _exists(error: ApiError) -> bool:

@@ -20,13 +20,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext_kubernetes.answers import LARGEST, TooLargeError, parsed, read
+from aiflow_ext_kubernetes.deadline import Deadline, TooSlow, pool_classes, within
 from aiflow_ext_kubernetes.kubeconfig import read_configuration
 from aiflow_ext_kubernetes.target import Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
-CONNECT, READ = 5.0, 30.0  # seconds
+CONNECT, READ = 5.0, 30.0  # seconds to connect, and for a whole answer
+RATE = 16 << 10  # bytes a second that a log takes at most, besides
+LONGEST = 8 << 20  # bytes of a line: an object has at most 3 MiB
+PIECE = 1 << 18  # bytes that are read at once
 CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TRIES = 4  # of a request that is worth sending again (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
 
 
@@ -53,25 +59,33 @@ class QuotaError(UnreachableError):
 class Stream:
     """An answer that is read as it comes. Raises UnreachableError where it breaks off."""
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
+    def __init__(self, response: Any, deadline: Deadline | None = None) -> None:
+        self._response, self._deadline = response, deadline
 
     def pieces(self) -> Iterator[tuple[bytes, bool]]:
         """Its lines, without their newline, each as soon as it is there; and whether it has one: all but the last."""
-        rest = b""
+        begun: list[bytes] = []  # of a line that has no end yet
+        size = 0
         for data in self._received():
-            *whole, rest = (rest + data).split(b"\n")
-            for line in whole:
-                yield line, True
-        if rest:
-            yield rest, False
+            first, *more = data.split(b"\n")
+            begun.append(first)
+            size += len(first)
+            if size > LONGEST:
+                raise PlatformError(f"the API server answers with a line of more than {LONGEST >> 20} MiB")
+            if more:
+                yield b"".join(begun), True
+                for line in more[:-1]:
+                    yield line, True
+                begun, size = [more[-1]], len(more[-1])
+        if size:
+            yield b"".join(begun), False
 
     def lines(self) -> Iterator[bytes]:
         """Its lines, without their newline; the last one also where it has none."""
         return (line for line, _ in self.pieces())
 
     def _received(self) -> Iterator[bytes]:
-        received = iter(self._response.stream(1 << 16, decode_content=True))
+        received = iter(self._response.stream(1 << 16, decode_content=False))
         while True:
             try:
                 data = next(received, None)
@@ -89,10 +103,14 @@ class Stream:
         with contextlib.suppress(Exception):
             self._response.close()
 
-    def wait_at_most(self, seconds: float) -> None:
-        """From now on take it for dead after so many seconds without a byte."""
+    def wait_at_most(self, silence: float, lasts: float | None, rate: float) -> None:
+        """From now on take it for dead after so many seconds without a byte; or, if it is not complete, once it has
+        lasted longer than it may, besides a second for every ``rate`` bytes."""
+        if self._deadline is not None:
+            self._deadline.set(lasts)
+            self._deadline.rate = rate
         if (sock := self._socket()) is not None:
-            sock.settimeout(seconds)
+            sock.settimeout(silence)
 
     def _socket(self) -> Any:
         return getattr(getattr(self._response, "_connection", None), "sock", None)
@@ -118,7 +136,7 @@ class Server:
         import urllib3
 
         configuration, self.namespace, self.expires = read_configuration(self._kubeconfig, self._context)
-        self.url = configuration.host.rstrip("/")
+        self.url = configuration.host
         self._configuration = configuration
         options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
                                    "socket_options": _socket_options()}  # fmt: skip
@@ -129,10 +147,14 @@ class Server:
             if not configuration.verify_ssl:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         proxy = getattr(configuration, "proxy", None)
-        self._pool: Any = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        try:
+            self._pool: Any = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        except (ValueError, urllib3.exceptions.HTTPError) as error:
+            raise PlatformError(f"the kubeconfig's proxy-url cannot be used: {error}") from error
+        self._pool.pool_classes_by_scheme = pool_classes()
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The object at ``path``."""
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The object at ``path``; raises what :meth:`send` raises."""
         return self.send("GET", path, query=query)
 
     def send(
@@ -143,12 +165,13 @@ class Server:
         *,
         query: Mapping[str, Any] | None = None,
         content_type: str = JSON,
-    ) -> Any:
-        """The object that comes back. Raises ApiError, UnreachableError."""
-        data = self.raw(method, path, body, query=query, content_type=content_type).data
-        return json.loads(data) if data else None
+    ) -> dict[str, Any]:
+        """The object that comes back. Raises ApiError, UnreachableError, TooLargeError, and PlatformError for an answer
+        that is no object."""
+        _, data, _ = self._raw(method, path, body, query=query, content_type=content_type)
+        return parsed(data, f"the API server at {self.url}") if data else {}
 
-    def raw(
+    def _raw(
         self,
         method: str,
         path: str,
@@ -157,17 +180,18 @@ class Server:
         query: Mapping[str, Any] | None = None,
         content_type: str = JSON,
         stream: bool = False,
-        silence: float = READ,
-    ) -> Any:
-        """The HTTP response to a request that the server has accepted."""
+        silence: float | None = None,
+    ) -> tuple[Any, bytes, Deadline]:
+        """The HTTP response to a request that the server has accepted, its body unless it is a stream, and by when it
+        must be complete."""
         url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         renewed = False
         for again in range(TRIES):
-            response = self._once(method, url, data, content_type, stream, silence)
+            deadline = Deadline(READ if silence is None else silence)
+            response, content = self._once(method, url, data, content_type, stream, deadline)
             if response.status < 300:
-                return response
-            content = response.data
+                return response, content, deadline
             if response.status == 401 and not renewed:  # a token that has run out; a kubeconfig written anew
                 renewed = True
                 with self._lock:
@@ -178,9 +202,13 @@ class Server:
                 continue
             pause = response.headers.get("Retry-After")
             if response.status in (429, 503) and pause is not None and again < TRIES - 1:
-                time.sleep(min(float(pause), 10.0) if pause.isdigit() else 1.0)
+                time.sleep(min(float(pause), 10.0) if pause.isdecimal() and len(pause) < 9 else 1.0)
                 continue
             break
+        if response.status < 400:
+            where = str(response.headers.get("Location") or "another address")[:200]
+            raise ApiError(response.status, "", f"the API server at {self.url} leads to {where}: nothing is sent there",
+                           "if it is the cluster's, name it in the kubeconfig: server:")  # fmt: skip
         error = _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
         if isinstance(error, ApiError):
             error.again = again > 0 or bool(response.retries and response.retries.history)
@@ -195,13 +223,22 @@ class Server:
         return "".join(f"; {what} expired at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))}"
                        for what, moment in ran_out)  # fmt: skip
 
-    def stream(self, path: str, *, silence: float, **query: Any) -> Stream:
-        """An answer that goes on; ``silence``: seconds without a byte after which it is taken for dead."""
-        found = Stream(self.raw("GET", path, query=query, stream=True, silence=min(silence, READ)))
-        found.wait_at_most(silence)
+    def stream(self, path: str, *, silence: float, lasts: float | None = None, rate: float = 0, **query: Any) -> Stream:
+        """An answer that goes on.
+
+        Args:
+            silence: seconds without a byte after which it is taken for dead.
+            lasts: seconds in which it must be complete; None: it may go on for ever.
+            rate: bytes for which it may take a second more.
+        """
+        response, _, deadline = self._raw("GET", path, query=query, stream=True, silence=min(silence, READ))
+        found = Stream(response, deadline)
+        found.wait_at_most(silence, lasts, rate)
         return found
 
-    def _once(self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, silence: float) -> Any:
+    def _once(
+        self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, deadline: Deadline
+    ) -> tuple[Any, bytes]:
         import urllib3
 
         headers = {"Accept": JSON, "User-Agent": "aiflow-ext"}
@@ -220,19 +257,48 @@ class Server:
                 headers[setting["key"]] = setting["value"]
         if getattr(self._configuration, "username", None):
             headers["Authorization"] = self._configuration.get_basic_auth_token()
+        if any(_CONTROL.search(each) for each in (url, *headers, *headers.values())):
+            raise PlatformError(f"the credentials for {self.url} have a line break or control character in them and "
+                                "are not sent", hint="log in again, as for kubectl")  # fmt: skip
         try:
             # Names are ours to choose, so that a request sent twice is answered AlreadyExists: safe to send again where
             # a connection that was kept open turns out to be dead.
-            return pool.request(
-                method, url, body=data, headers=headers, preload_content=not stream, redirect=False,
-                timeout=urllib3.Timeout(connect=CONNECT, read=silence),
-                retries=urllib3.Retry(total=2, connect=1, read=0 if stream else 1, other=0, redirect=0, status=0,
-                                      backoff_factor=0.1, allowed_methods=None, raise_on_status=False),
-            )  # fmt: skip
+            with within(deadline):
+                response = pool.request(
+                    method, url, body=data, headers=headers, redirect=False,
+                    preload_content=False, decode_content=False,
+                    timeout=urllib3.Timeout(connect=CONNECT, read=deadline.seconds),
+                    retries=urllib3.Retry(total=2, connect=1, read=0 if stream else 1, other=0, redirect=0, status=0,
+                                          backoff_factor=0.1, allowed_methods=None, raise_on_status=False),
+                )  # fmt: skip
+            return response, b"" if stream and response.status < 300 else self._body(response)
+        except TooSlow as error:
+            raise UnreachableError(f"the API server at {self.url} does not answer in time: {error}",
+                                   hint="it is asked again") from error  # fmt: skip
         except urllib3.exceptions.HTTPError as error:
             raise _unreachable(self.url, error) from error
         except OSError as error:
             raise _unreachable(self.url, error) from error
+
+    def _body(self, response: Any) -> bytes:
+        """The whole body. Raises TooLargeError."""
+        pieces, left = [], LARGEST + 1
+        try:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise PlatformError(f"the API server at {self.url} answers in an encoding that was not asked for")
+            while left and (piece := response.read(min(left, PIECE))):
+                pieces.append(piece)
+                left -= len(piece)
+            if not left:
+                raise TooLargeError(
+                    f"the API server at {self.url} answers with more than {LARGEST >> 20} MiB; the rest is not "
+                    "read", hint="see that the kubeconfig's address is the API server's: kubectl version",
+                )  # fmt: skip
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return b"".join(pieces)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
@@ -264,9 +330,10 @@ def _token_expiry(authorization: str) -> float | None:
     """When a bearer token expires, where it is one that says so (RFC 7519: three parts, the second with "exp")."""
     parts = authorization.removeprefix("Bearer ").split(".")
     try:
-        return float(json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["exp"])
-    except (ValueError, IndexError, KeyError, TypeError):
+        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["exp"]
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
+    return float(found) if isinstance(found, (int, float)) and 0 <= found < 1e11 else None
 
 
 def _unreachable(url: str, error: BaseException) -> PlatformError:
@@ -291,10 +358,10 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
 def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -> PlatformError:
     """A refusal in a sentence: the server's own words, and what to do."""
     try:
-        found = json.loads(data)
-        reason, words = str(found.get("reason") or ""), str(found.get("message") or "")
-    except (ValueError, AttributeError):  # not in the words of an API server
-        found, reason, words = {}, "", data.decode("utf-8", "replace").strip()[:500]
+        found = read(parsed(data, "the API server"), {"reason": str, "message": str}, "a status")
+        reason, words = found.get("reason", ""), found.get("message", "")[:10_000]
+    except PlatformError:  # not in the words of an API server
+        found, reason, words = {}, "", data[:2000].decode("utf-8", "replace").strip()[:500]
     words = words or f"HTTP status {status}"
     if status == 401:
         return UnreachableError(

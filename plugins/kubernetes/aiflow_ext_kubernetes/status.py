@@ -304,25 +304,10 @@ def _time(text: Any) -> float | None:
         return None
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def since(job: Object) -> float | None:
     """When a Job was last started, by the cluster's clock."""
     return _time((job.get("status") or {}).get("startTime"))
-
-
-def trimmed(thing: Object) -> dict[str, Any]:
-    """What this module reads of a Job or a pod: the rest need not be kept in memory."""
-    metadata, spec = thing["metadata"], thing.get("spec") or {}
-    kept = ("name", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "annotations",
-            "labels")  # fmt: skip
-    status = {key: value for key, value in (thing.get("status") or {}).items()
-              if key in ("conditions", "phase", "reason", "message", "startTime", "containerStatuses",
-                         "initContainerStatuses")}  # fmt: skip
-    return {
-        "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {key: spec[key] for key in ("suspend", "nodeName") if key in spec},
-        "status": status,
-    }

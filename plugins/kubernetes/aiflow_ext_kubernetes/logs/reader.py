@@ -21,7 +21,7 @@ from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger
 from aiflow_ext_kubernetes.objects import pod_of, pods_of
-from aiflow_ext_kubernetes.server import READ, ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.server import RATE, READ, ApiError, Stream, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 from aiflow_ext_kubernetes.template import CONTAINER
 
@@ -153,7 +153,10 @@ class Reader:
             query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
         try:
-            stream = server.stream(path, silence=READ if follow is None else follow, **query)
+            if follow is None:
+                stream = server.stream(path, silence=READ, lasts=READ, rate=RATE, **query)
+            else:
+                stream = server.stream(path, silence=follow, **query)
         except ApiError as error:
             if error.status not in (400, 404):
                 raise

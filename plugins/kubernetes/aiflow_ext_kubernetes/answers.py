@@ -1,0 +1,120 @@
+"""What an API server answers, read into types: JSON of a bounded size, and of its objects what we use.
+
+A shape is ``str``, ``bool``, ``int``, ``[shape]`` for a list, ``{name: shape}`` for an object with these fields (others
+are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it were not there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from aiflow_ext.plugin import PlatformError
+
+LARGEST = 32 << 20  # bytes of an answer that is kept in memory
+# What an answer of that size may become in memory: commas are values, and brackets objects and lists, of 60 and 250
+# bytes. A page of 250 pods has 100,000 and 30,000.
+MOST_TEXT, MOST_VALUES, MOST_OBJECTS = 64 << 20, 700_000, 100_000
+DEEPEST = 64  # objects in objects
+MOST = 10**15  # of a number
+
+_STATE = {name: {"reason": str, "message": str, "startedAt": str, "finishedAt": str, "exitCode": int}
+          for name in ("waiting", "running", "terminated")}  # fmt: skip
+_CONTAINERS = [{"name": str, "state": _STATE, "resources": {"limits": {"memory": str}}}]
+_CONDITION = dict.fromkeys(("type", "status", "reason", "message", "lastTransitionTime"), str)
+METADATA = {"name": str, "uid": str, "resourceVersion": str, "creationTimestamp": str, "deletionTimestamp": str,
+            "deletionGracePeriodSeconds": int, "annotations": {str: str}, "labels": {str: str}}  # fmt: skip
+THING = {  # a Job or a pod
+    "metadata": METADATA,
+    "spec": {"suspend": bool, "nodeName": str},
+    "status": {"conditions": [_CONDITION], "phase": str, "reason": str, "message": str, "startTime": str,
+               "containerStatuses": _CONTAINERS, "initContainerStatuses": _CONTAINERS},
+}  # fmt: skip
+LIST = {"resourceVersion": str, "continue": str}
+
+
+class TooLargeError(PlatformError):
+    """An answer is larger than may be kept in memory."""
+
+
+def parsed(data: bytes, who: str) -> dict[str, Any]:
+    """An object as JSON. Raises PlatformError where it is anything else."""
+    if len(data) > LARGEST or data.count(b",") > MOST_VALUES or data.count(b"{") + data.count(b"[") > MOST_OBJECTS:
+        raise _too_large(who)
+    try:
+        text = data.decode()
+        if sys.getsizeof(text) > MOST_TEXT:
+            raise _too_large(who)
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise PlatformError(f"{who} answers with something that is no JSON: {words}", hint=_HINT) from error
+    if not isinstance(found, dict):
+        raise PlatformError(f"{who} answers with {_kind(found)} where an object is expected", hint=_HINT)
+    level: list[Any] = [found]
+    for _ in range(DEEPEST):
+        level = [each for holder in level for each in (holder.values() if isinstance(holder, dict) else holder)
+                 if isinstance(each, (dict, list))]  # fmt: skip
+        if not level:
+            return found
+    raise PlatformError(f"{who} answers with JSON that is nested too deeply", hint=_HINT)
+
+
+def thing(value: Any) -> dict[str, Any]:
+    """What we use of a Job or a pod: the rest need not be kept in memory. Raises PlatformError where it is none."""
+    found: dict[str, Any] = read(value, THING, "an object")
+    if not found.get("metadata", {}).get("name"):
+        raise PlatformError("the API server tells of an object without a name", hint=_HINT)
+    for part in ("spec", "status"):
+        found.setdefault(part, {})
+    return found
+
+
+def items(value: Any, shape: Any = dict) -> list[Any]:
+    """The items of a list of the API, each of a shape. Raises PlatformError where it is none."""
+    found = value.get("items")
+    if not isinstance(found, list):
+        raise PlatformError(f"the API server answers with {_kind(found)} where a list's items are expected", hint=_HINT)
+    return [read(each, shape, "an item") for each in found]
+
+
+def read(value: Any, shape: Any, what: str) -> Any:
+    """A value of a shape, without what is not of the shape. Raises PlatformError for one of another type."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            raise _another(value, "an object", what)
+        if str in shape:
+            return {key: read(each, shape[str], f"{what}'s {key}") for key, each in value.items() if each is not None}
+        return {key: read(value[key], inner, f"{what}'s {key}") for key, inner in shape.items()
+                if value.get(key) is not None}  # fmt: skip
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            raise _another(value, "a list", what)
+        return [read(each, shape[0], what) for each in value]
+    if shape is int:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MOST:
+            raise _another(value, "a number that could be", what)
+    elif not isinstance(value, shape):
+        raise _another(value, {str: "text", bool: "true or false", dict: "an object"}[shape], what)
+    return value
+
+
+_HINT = "see that the kubeconfig's address is the API server's: kubectl version"
+
+
+def _too_large(who: str) -> TooLargeError:
+    return TooLargeError(f"{who} answers with more than {LARGEST >> 20} MiB, or with too many values", hint=_HINT)
+
+
+def _another(value: Any, expected: str, what: str) -> PlatformError:
+    return PlatformError(f"the API server tells of {what[:100]} that is {_kind(value)}, not {expected}", hint=_HINT)
+
+
+def _kind(value: Any) -> str:
+    """A value in a few words."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else repr(value)[:60]

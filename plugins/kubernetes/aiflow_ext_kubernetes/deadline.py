@@ -1,0 +1,113 @@
+"""A deadline for a whole HTTP answer, its headers included: a time-out of a socket is one for each byte."""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_requests = threading.local()  # .deadline: of the request that this thread makes
+
+
+class TooSlow(Exception):
+    """An answer was not complete by its deadline. No OSError, after which urllib3 would send the request again."""
+
+
+class Deadline:
+    """When an answer must be complete.
+
+    Args:
+        seconds: from now on.
+
+    Attributes:
+        rate: bytes a second that are fast enough: each byte puts it off. 0: none.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.rate = seconds, 0.0
+        self._at = time.monotonic() + seconds
+
+    def set(self, seconds: float | None) -> None:
+        """From now on so many seconds are left; None: as many as it takes."""
+        self._at = math.inf if seconds is None else time.monotonic() + seconds
+        self.seconds = math.inf if seconds is None else seconds
+
+    def left(self) -> float:
+        """Seconds until then. Raises TooSlow where there are none."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TooSlow(f"it takes longer than the {self.seconds:g} s that it may")
+        return left
+
+    def note(self, count: int) -> None:
+        """So many bytes have come."""
+        if self.rate:
+            self._at += count / self.rate
+
+
+@contextmanager
+def within(deadline: Deadline) -> Iterator[None]:
+    """Have the answers to requests of this thread read by a deadline, also those parts that are read later."""
+    _requests.deadline = deadline
+    try:
+        yield
+    finally:
+        _requests.deadline = None
+
+
+def pool_classes() -> dict[str, Any]:
+    """urllib3's pools by scheme, with connections for :func:`within`."""
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    def timed(pool: Any) -> Any:
+        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": _response})
+        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+    return {"http": timed(HTTPConnectionPool), "https": timed(HTTPSConnectionPool)}
+
+
+def _response(connection: object, sock: Any, *args: Any, **options: Any) -> Any:
+    from http.client import HTTPResponse
+
+    made = HTTPResponse(sock, *args, **options)
+    deadline: Deadline | None = getattr(_requests, "deadline", None)
+    if deadline is not None:
+        unlimited, made.fp = made.fp, io.BufferedReader(_Input(sock, deadline))
+        unlimited.close()
+    return made
+
+
+class _Input(io.RawIOBase):
+    """A socket's bytes until a deadline; the socket's own time-out, whoever sets it, holds as well."""
+
+    def __init__(self, sock: Any, deadline: Deadline) -> None:
+        self._sock, self._deadline = sock, deadline
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open while this is
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left, silence = self._deadline.left(), self._sock.gettimeout()
+        shorter = left < (math.inf if silence is None else silence)
+        if shorter:
+            self._sock.settimeout(left)
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except OSError:
+            self._deadline.left()
+            raise
+        finally:
+            if shorter and self._sock.fileno() >= 0:
+                self._sock.settimeout(silence)
+        self._deadline.note(count or 0)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()

@@ -1,0 +1,255 @@
+"""Answers without end, too slowly, in another type, or lead elsewhere; credentials that are none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_server import Answer, Asked, HostileServer
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_kubernetes import answers, objects, server
+from aiflow_ext_kubernetes.handler import KubernetesHandler
+from aiflow_ext_kubernetes.reflector import Change, Reflector
+from aiflow_ext_kubernetes.server import ApiError, server_of
+from aiflow_ext_kubernetes.target import Target
+
+Serve = Callable[..., HostileServer]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    started: list[HostileServer] = []
+
+    def start(answer: Answer | Callable[[Asked], Answer]) -> HostileServer:
+        started.append(HostileServer(answer if callable(answer) else lambda _: answer).__enter__())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.__exit__()
+
+
+@pytest.fixture
+def target_of(tmp_path: Path) -> Callable[..., Target]:
+    def make(url: str, user: dict[str, Any] | None = None, namespace: Any = "n") -> Target:
+        content = {
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "u", "user": user or {"token": "TOKEN"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+            "current-context": "x",
+        }
+        path = tmp_path / f"kubeconfig-{len(list(tmp_path.iterdir()))}"
+        path.write_text(json.dumps(content))
+        return Target(str(path))
+
+    return make
+
+
+def told_by_reflector(target: Target) -> list[Change]:
+    """What a reflector tells until it fails."""
+    told: list[Change] = []
+    ended = threading.Event()
+
+    def tell(one: Change) -> None:
+        told.append(one)
+        if one.what == "failed":
+            ended.set()
+
+    Reflector(target, "r", "job", tell)
+    assert ended.wait(60)
+    return told
+
+
+def page(*names: str, **metadata: str) -> bytes:
+    items = [{"metadata": {"name": name}} for name in names]
+    return json.dumps({"metadata": {"resourceVersion": "7", **metadata}, "items": items}).encode()
+
+
+# -- without end, too slowly ------------------------------------------------------------------------------------------
+
+ENDLESS = """
+import resource, sys, threading
+from aiflow_ext.plugin import PlatformError
+from aiflow_ext_kubernetes import objects
+from aiflow_ext_kubernetes.logs.reader import Reader
+from aiflow_ext_kubernetes.reflector import Reflector
+from aiflow_ext_kubernetes.target import Target
+target = Target(sys.argv[1])
+for ask in (lambda: objects.job_at(target, "j"), lambda: objects.pods_of(target, "j")):
+    try:
+        print(len(ask() or ""))
+    except PlatformError as error:
+        print(error)
+ended = threading.Event()
+def tell(change):
+    if change.what == "failed":
+        print(change.content)
+        ended.set()
+Reflector(target, "r", "pod", tell)
+ended.wait()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "repeated", "told"),
+    [
+        (b'{"items": ["', b"x" * 65536, "answers with more than 32 MiB"),
+        (b'{"items": [', b"[],[],[],[],[],[],[]," * 3000, "answers with more than 32 MiB"),
+        (b'{"items":' + b"[" * 90_000 + b"]" * 90_000 + b"}", b"", "nested too deeply"),
+        (b'{"items":[' + b"{}," * 8_000_000 + b"0]}", b"", "or with too many values"),
+    ],
+)
+def test_an_answer_without_end_or_of_endless_values_is_told_within_200_mib(
+    serve: Serve, target_of: Callable[..., Target], body: bytes, repeated: bytes, told: str
+) -> None:
+    target = target_of(serve(Answer(200, body, {}, repeated)).url)
+    done = subprocess.run([sys.executable, "-c", ENDLESS, str(target.kubeconfig)], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout.count(told) == 3, done.stdout
+    assert int(done.stderr.split()[0]) < 200
+
+
+def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"job-{index}" for index in range(40)]
+
+    def answer(asked: Asked) -> Answer:
+        query = dict(each.split("=") for each in asked.path.partition("?")[2].split("&"))
+        if "watch" in query:
+            return Answer(500)
+        first, limit = int(query.get("continue", 0)), int(query["limit"])
+        more = {"continue": str(first + limit)} if first + limit < len(names) else {}
+        return Answer(200, page(*names[first : first + limit], **more))
+
+    monkeypatch.setattr(server, "LARGEST", 600)
+    told = told_by_reflector(target_of(serve(answer).url))
+    assert [each["metadata"]["name"] for each in told[0].content] == names
+
+
+@pytest.mark.parametrize("head", [{}, {f"X-{index}": "x" * 20 for index in range(20)}])
+def test_an_answer_a_byte_at_a_time_has_a_deadline_as_a_whole(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch, head: dict[str, str]
+) -> None:
+    target = target_of(serve(Answer(200, page("a" * 40), head, slow=True)).url)
+    monkeypatch.setattr(server, "READ", 0.3)
+    with pytest.raises(UnreachableError, match="does not answer in time: it takes longer than the"):
+        objects.pods_of(target, "j")
+
+
+def test_a_log_that_is_not_followed_has_a_deadline_as_a_whole(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = target_of(serve(Answer(200, b"x" * 100, {}, slow=True)).url)
+    stream = server_of(target).stream("/log", silence=30.0, lasts=0.3)
+    with pytest.raises(UnreachableError, match="broke off: TooSlow"):
+        list(stream.lines())
+
+
+def test_a_line_of_a_watch_without_end_is_told(serve: Serve, target_of: Callable[..., Target]) -> None:
+    def answer(asked: Asked) -> Answer:
+        return Answer(200, b'{"', {}, b"x" * 65536) if "watch=" in asked.path else Answer(200, page("a"))
+
+    told = told_by_reflector(target_of(serve(answer).url))
+    assert [change.what for change in told] == ["listed", "failed"]
+    assert "a line of more than 8 MiB" in str(told[1].content)
+
+
+# -- of another type --------------------------------------------------------------------------------------------------
+
+THINGS = [
+    [], "text", 7, {}, {"metadata": None}, {"metadata": []}, {"metadata": {"name": 7}},
+    {"metadata": {"name": "a", "annotations": ["x"]}}, {"metadata": {"name": "a", "labels": {"x": {}}}},
+    {"metadata": {"name": "a"}, "status": {"containerStatuses": {"name": "job"}}},
+    {"metadata": {"name": "a"}, "status": {"conditions": [7]}},
+    {"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": "0"}}}]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_what_is_no_job_and_no_pod_is_told(serve: Serve, target_of: Callable[..., Target], thing: Any) -> None:
+    def answer(asked: Asked) -> Answer:
+        is_list = asked.path.partition("?")[0].endswith(("/jobs", "/pods"))
+        if "watch=" in asked.path:
+            return Answer(200, json.dumps({"type": "ADDED", "object": thing}).encode() + b"\n")
+        if is_list and "limit=250" in asked.path:
+            return Answer(200, page("a"))
+        return Answer(200, json.dumps({"items": [thing]} if is_list else thing).encode())
+
+    target = target_of(serve(answer).url)
+    for ask in (lambda: objects.job_at(target, "j"), lambda: objects.pods_of(target, "j"),
+                KubernetesHandler("j", target.kubeconfig).state):  # fmt: skip
+        with pytest.raises(PlatformError, match=r"the API server"):
+            ask()
+    told = told_by_reflector(target)
+    assert [change.what for change in told] == ["listed", "failed"]
+    assert isinstance(told[1].content, PlatformError)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"7", b'"items"', b"<html>", b"\xff", b'{"items": 7}', b'{"items": [7]}', b"{}"]
+)
+def test_what_is_no_list_is_told(serve: Serve, target_of: Callable[..., Target], body: bytes) -> None:
+    with pytest.raises(PlatformError, match=r"answers with|tells of"):
+        objects.pods_of(target_of(serve(Answer(200, body)).url), "j")
+
+
+# -- leading elsewhere; credentials -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_is_followed(serve: Serve, target_of: Callable[..., Target], status: int) -> None:
+    elsewhere = serve(Answer())
+    target = target_of(serve(lambda asked: Answer(status, b"", {"Location": f"{elsewhere.url}{asked.path}"})).url)
+    for ask in (lambda: objects.job_at(target, "j"), lambda: server_of(target).stream("/log", silence=1.0),
+                lambda: server_of(target).send("POST", "/api/v1/namespaces/n/secrets", {"data": "x"})):  # fmt: skip
+        with pytest.raises(ApiError, match=f"leads to {elsewhere.url}/.*: nothing is sent there"):
+            ask()
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("token", ["TOKEN\r\nX-Injected: yes", "TOKEN\nX-Injected: yes", "TOKEN\n", "a\x00b", "a\rb"])
+@pytest.mark.parametrize("by", ["token", "file", "exec"])
+def test_a_token_with_a_line_break_is_not_sent(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path, token: str, by: str
+) -> None:
+    user: dict[str, Any] = {"token": token}
+    if by == "file":
+        (tmp_path / "token").write_bytes(token.encode())
+        user = {"tokenFile": str(tmp_path / "token")}
+    if by == "exec":
+        version = "client.authentication.k8s.io/v1"
+        said = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
+        (tmp_path / "said").write_text(json.dumps(said))
+        user = {"exec": {"apiVersion": version, "command": "cat", "args": [str(tmp_path / "said")],
+                         "interactiveMode": "Never"}}  # fmt: skip
+    fake = serve(Answer(200, page()))
+    with pytest.raises(PlatformError, match="have a line break or control character in them and are not sent"):
+        objects.pods_of(target_of(fake.url, user), "j")
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "namespace", "told"),
+    [("ftp://127.0.0.1", "n", "is no https:// or http:// address"), ("http://127.0.0.1/\r\nX: y", "n", "is no https://"),
+     (7, "n", "kubeconfig cannot be used"), ("http://127.0.0.1", "n/../../x", "is no name of Kubernetes"),
+     ("http://127.0.0.1", ["n"], "is no name of Kubernetes")],
+)  # fmt: skip
+def test_a_kubeconfig_with_an_address_or_namespace_that_is_none_is_told(
+    target_of: Callable[..., Target], url: Any, namespace: Any, told: str
+) -> None:
+    with pytest.raises(PlatformError, match=told):
+        objects.pods_of(target_of(url, namespace=namespace), "j")
+
+
+def test_an_object_is_cut_down_to_what_is_used() -> None:
+    pod = {"metadata": {"name": "p", "managedFields": [{}]}, "spec": {"containers": [{}], "nodeName": "n"}, "extra": 1}
+    assert answers.thing(pod) == {"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {}}
