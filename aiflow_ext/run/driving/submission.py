@@ -139,7 +139,7 @@ class Submission:
         attempt.enter(Phase.SUBMITTED)
         self._state.reachable(attempt)
         self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged")
-        if attempt.stop_grace is not None:
+        if attempt.stop_grace is not None and not attempt.stops:  # it may have had its handler before this was told
             self._stopping.stop(attempt, attempt.stop_grace)
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
