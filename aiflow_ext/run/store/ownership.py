@@ -129,9 +129,8 @@ def _refused(folder: Path, path: str, words: str, who: str, *, owned: bool = Fal
         cure = "use another folder for state: AIFLOW_STATE=/path; or, where you trust its owner"
     else:
         cure = f"chmod {'g' if who else 'o'}-w {shown}; or use another folder for state: AIFLOW_STATE=/path"
-        cure += "; or, where you trust them" if who else ""
-    if who:
-        cure += f": {TRUST}={path_pasted(who)}"
+        cure += "; or, where you trust them" if who else "; or, where nobody else is, as in a container of your own"
+    cure += f": {TRUST}={path_pasted(who or '*')}"
     leads = "" if path == os.path.abspath(folder) else f", which leads to the state folder {folder}"
     return StateError(
         f"state is used only where nobody else can write it, and this {words}{leads}", where=path, hint=cure
