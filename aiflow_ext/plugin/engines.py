@@ -11,6 +11,10 @@ is_reached, is_remote          whether a job on another machine reaches a URL, o
 artifact_problems              the data edges of a job whose artifacts it does not reach
 SentOnce                       what is sent once a run, for all its jobs
 retry, Backoff                 a service is away: ask again, more and more rarely
+Deadline, within, pool_classes
+                               a deadline for a whole answer to a request by urllib3; TooSlow: it was not complete then
+parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
+MalformedJson, TooLargeJson    what parse_json raises
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
@@ -35,6 +39,15 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.environment import checkpoint_url as checkpoint_url
     from aiflow_ext.engines.environment import job_environment as job_environment
     from aiflow_ext.engines.exit_script import exit_script as exit_script
+    from aiflow_ext.engines.http_deadline import Deadline as Deadline
+    from aiflow_ext.engines.http_deadline import TooSlow as TooSlow
+    from aiflow_ext.engines.http_deadline import pool_classes as pool_classes
+    from aiflow_ext.engines.http_deadline import within as within
+    from aiflow_ext.engines.json_answers import LARGEST_ANSWER as LARGEST_ANSWER
+    from aiflow_ext.engines.json_answers import MalformedJson as MalformedJson
+    from aiflow_ext.engines.json_answers import TooLargeJson as TooLargeJson
+    from aiflow_ext.engines.json_answers import json_kind as json_kind
+    from aiflow_ext.engines.json_answers import parse_json as parse_json
     from aiflow_ext.engines.log_files import STREAMS as STREAMS
     from aiflow_ext.engines.log_files import check_stream as check_stream
     from aiflow_ext.engines.log_files import read_log_file as read_log_file
@@ -53,6 +66,8 @@ _HOMES = {
     "aiflow_ext.engines.command": ("one_command", "plan_command"),
     "aiflow_ext.engines.environment": ("attempt_mark", "checkpoint_url", "job_environment"),
     "aiflow_ext.engines.exit_script": ("exit_script",),
+    "aiflow_ext.engines.http_deadline": ("Deadline", "TooSlow", "pool_classes", "within"),
+    "aiflow_ext.engines.json_answers": ("LARGEST_ANSWER", "MalformedJson", "TooLargeJson", "json_kind", "parse_json"),
     "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),

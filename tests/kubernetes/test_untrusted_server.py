@@ -132,7 +132,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(
         more = {"continue": str(first + limit)} if first + limit < len(names) else {}
         return Answer(200, page(*names[first : first + limit], **more))
 
-    monkeypatch.setattr(server, "LARGEST", 600)
+    monkeypatch.setattr(server, "LARGEST_ANSWER", 600)
     told = told_by_reflector(target_of(serve(answer).url))
     assert [each["metadata"]["name"] for each in told[0].content] == names
 

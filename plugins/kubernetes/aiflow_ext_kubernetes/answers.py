@@ -1,4 +1,4 @@
-"""What an API server answers, read into types: JSON of a bounded size, and of its objects what we use.
+"""What an API server answers, read into types: of its objects what we use.
 
 A shape is ``str``, ``bool``, ``int``, ``[shape]`` for a list, ``{name: shape}`` for an object with these fields (others
 are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it were not there.
@@ -6,17 +6,11 @@ are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it 
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import LARGEST_ANSWER, MalformedJson, TooLargeJson, json_kind, parse_json
 
-LARGEST = 32 << 20  # bytes of an answer that is kept in memory
-# What an answer of that size may become in memory: commas are values, and brackets objects and lists, of 60 and 250
-# bytes. A page of 250 pods has 100,000 and 30,000.
-MOST_TEXT, MOST_VALUES, MOST_OBJECTS = 64 << 20, 700_000, 100_000
-DEEPEST = 64  # objects in objects
 MOST = 10**15  # of a number
 
 _STATE = {name: {"reason": str, "message": str, "startedAt": str, "finishedAt": str, "exitCode": int}
@@ -40,25 +34,16 @@ class TooLargeError(PlatformError):
 
 def parsed(data: bytes, who: str) -> dict[str, Any]:
     """An object as JSON. Raises PlatformError where it is anything else."""
-    if len(data) > LARGEST or data.count(b",") > MOST_VALUES or data.count(b"{") + data.count(b"[") > MOST_OBJECTS:
-        raise _too_large(who)
     try:
-        text = data.decode()
-        if sys.getsizeof(text) > MOST_TEXT:
-            raise _too_large(who)
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise PlatformError(f"{who} answers with something that is no JSON: {words}", hint=_HINT) from error
+        found = parse_json(data)
+    except TooLargeJson as error:
+        words = f"{who} answers with more than {LARGEST_ANSWER >> 20} MiB, or with too many values"
+        raise TooLargeError(words, hint=_HINT) from error
+    except MalformedJson as error:
+        raise PlatformError(f"{who} answers with something that is no JSON: {error}", hint=_HINT) from error
     if not isinstance(found, dict):
-        raise PlatformError(f"{who} answers with {_kind(found)} where an object is expected", hint=_HINT)
-    level: list[Any] = [found]
-    for _ in range(DEEPEST):
-        level = [each for holder in level for each in (holder.values() if isinstance(holder, dict) else holder)
-                 if isinstance(each, (dict, list))]  # fmt: skip
-        if not level:
-            return found
-    raise PlatformError(f"{who} answers with JSON that is nested too deeply", hint=_HINT)
+        raise PlatformError(f"{who} answers with {json_kind(found)} where an object is expected", hint=_HINT)
+    return found
 
 
 def thing(value: Any) -> dict[str, Any]:
@@ -75,7 +60,9 @@ def items(value: Any, shape: Any = dict) -> list[Any]:
     """The items of a list of the API, each of a shape. Raises PlatformError where it is none."""
     found = value.get("items")
     if not isinstance(found, list):
-        raise PlatformError(f"the API server answers with {_kind(found)} where a list's items are expected", hint=_HINT)
+        raise PlatformError(
+            f"the API server answers with {json_kind(found)} where a list's items are expected", hint=_HINT
+        )
     return [read(each, shape, "an item") for each in found]
 
 
@@ -103,18 +90,5 @@ def read(value: Any, shape: Any, what: str) -> Any:
 _HINT = "see that the kubeconfig's address is the API server's: kubectl version"
 
 
-def _too_large(who: str) -> TooLargeError:
-    return TooLargeError(f"{who} answers with more than {LARGEST >> 20} MiB, or with too many values", hint=_HINT)
-
-
 def _another(value: Any, expected: str, what: str) -> PlatformError:
-    return PlatformError(f"the API server tells of {what[:100]} that is {_kind(value)}, not {expected}", hint=_HINT)
-
-
-def _kind(value: Any) -> str:
-    """A value in a few words."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else repr(value)[:60]
+    return PlatformError(f"the API server tells of {what[:100]} that is {json_kind(value)}, not {expected}", hint=_HINT)

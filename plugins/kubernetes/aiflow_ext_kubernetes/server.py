@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
-from aiflow_ext_kubernetes.answers import LARGEST, TooLargeError, parsed, read
-from aiflow_ext_kubernetes.deadline import Deadline, TooSlow, pool_classes, within
+from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_classes, within
+from aiflow_ext_kubernetes.answers import TooLargeError, parsed, read
 from aiflow_ext_kubernetes.kubeconfig import read_configuration
 from aiflow_ext_kubernetes.target import Target
 
@@ -282,7 +282,7 @@ class Server:
 
     def _body(self, response: Any) -> bytes:
         """The whole body. Raises TooLargeError."""
-        pieces, left = [], LARGEST + 1
+        pieces, left = [], LARGEST_ANSWER + 1
         try:
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise PlatformError(f"the API server at {self.url} answers in an encoding that was not asked for")
@@ -291,7 +291,7 @@ class Server:
                 left -= len(piece)
             if not left:
                 raise TooLargeError(
-                    f"the API server at {self.url} answers with more than {LARGEST >> 20} MiB; the rest is not "
+                    f"the API server at {self.url} answers with more than {LARGEST_ANSWER >> 20} MiB; the rest is not "
                     "read", hint="see that the kubeconfig's address is the API server's: kubectl version",
                 )  # fmt: skip
         except BaseException:

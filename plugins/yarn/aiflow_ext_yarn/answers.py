@@ -1,59 +1,14 @@
-"""What a server answers, read into types: JSON of a bounded size, and its objects' fields one at a time."""
+"""What a server answers, read into types: the fields of its objects, one at a time."""
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import json_kind
 
-LARGEST = 32 << 20  # bytes of an answer that is kept in memory: the reports of 10,000 applications
-# What an answer of that size may become in memory: commas are values, and brackets objects and lists, of 60 and 250
-# bytes. A report has 60 and 6.
-MOST_TEXT, MOST_VALUES, MOST_OBJECTS = 64 << 20, 700_000, 100_000
-DEEPEST = 64  # objects in objects
 _MISSING = object()
-
-
-class Malformed(ValueError):
-    """Bytes that are no JSON that could be read."""
-
-
-def parsed(body: bytes) -> Any:
-    """JSON as ``json.loads`` reads it, without NaN and infinities. Raises Malformed."""
-    if len(body) > LARGEST or body.count(b",") > MOST_VALUES or body.count(b"{") + body.count(b"[") > MOST_OBJECTS:
-        raise Malformed("it is too large")
-    try:
-        text = body.decode()
-        if sys.getsizeof(text) > MOST_TEXT:
-            raise Malformed("it is too large")
-        found = json.loads(text, parse_constant=_refused, parse_float=_finite)
-    except RecursionError as error:
-        raise Malformed("it is nested too deeply") from error
-    except ValueError as error:
-        raise Malformed(str(error)) from error
-    level = [found]
-    for _ in range(DEEPEST):
-        level = [each for holder in level if isinstance(holder, (dict, list))
-                 for each in (holder.values() if isinstance(holder, dict) else holder)
-                 if isinstance(each, (dict, list))]  # fmt: skip
-        if not level:
-            return found
-    raise Malformed("it is nested too deeply")
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is too large a number")
-    return number
 
 
 class Fields:
@@ -70,7 +25,7 @@ class Fields:
     def __init__(self, value: Any, who: str, what: str) -> None:
         self._who, self._what = who, what
         if not isinstance(value, Mapping):
-            raise PlatformError(f"{who} answers with {_kind(value)} where {what} is expected", hint=_HINT)
+            raise PlatformError(f"{who} answers with {json_kind(value)} where {what} is expected", hint=_HINT)
         self._value = value
 
     def __contains__(self, key: str) -> bool:
@@ -123,17 +78,8 @@ class Fields:
         return default
 
     def _another(self, key: str, found: Any, expected: str) -> PlatformError:
-        words = f"{self._who} answers with {self._what} whose {key!r} is {_kind(found)}, not {expected}"
+        words = f"{self._who} answers with {self._what} whose {key!r} is {json_kind(found)}, not {expected}"
         return PlatformError(words, hint=_HINT)
 
 
 _HINT = "is that address the service's, and does nothing between here and there answer in its place?"
-
-
-def _kind(value: Any) -> str:
-    """A value in a few words."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    return repr(value)[:60] if value is not None else "nothing"

@@ -9,15 +9,21 @@ import base64
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
-from aiflow_ext_yarn.answers import LARGEST, Malformed, parsed
+from aiflow_ext.plugin.engines import (
+    LARGEST_ANSWER,
+    Deadline,
+    MalformedJson,
+    TooSlow,
+    parse_json,
+    pool_classes,
+    within,
+)
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.master.deadline import Deadline, TooSlow, response
 from aiflow_ext_yarn.trust import gets_tokens
 
 if TYPE_CHECKING:
@@ -29,7 +35,6 @@ PIECE = 1 << 18  # bytes that are read at once
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
 _cookies: dict[tuple[int, str], str] = {}
-_now = threading.local()  # .deadline: of the request that this thread makes
 
 
 _AWAY = "is the service up, and the address right? A firewall between here and there shows like that too"
@@ -57,8 +62,8 @@ class Response:
     def json(self) -> Any:
         """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's answer."""
         try:
-            return parsed(self.body) if self.body else {}
-        except Malformed as error:
+            return parse_json(self.body) if self.body else {}
+        except MalformedJson as error:
             if self.body.lstrip()[:1] in (b"{", b"["):
                 raise PlatformError(f"{origin(self.url)} answers with JSON that cannot be read: {error}") from error
             kind = self.headers.get("content-type", "nothing it names").partition(";")[0]
@@ -72,7 +77,7 @@ class Response:
     def remote(self) -> tuple[str, str]:
         """Exception and message of a Hadoop web service's RemoteException; ('', body's text) for anything else."""
         try:
-            found = parsed(self.body)["RemoteException"]
+            found = parse_json(self.body)["RemoteException"]
             name, words = found.get("exception") or "", found.get("message") or ""
             if isinstance(name, str) and isinstance(words, str):
                 return name, words[:10_000].strip()
@@ -108,7 +113,7 @@ class Http:
             body: bytes, or a binary file.
             read: seconds for the whole answer, READ by default; a file that is read or sent may take longer, as RATE
                 says. Where they are fewer than READ, the server is asked once only.
-            limit: read at most so many bytes of the body, then hang up; else more than LARGEST are an error.
+            limit: read at most so many bytes of the body, then hang up; else more than LARGEST_ANSWER are an error.
             sink: called with each piece of the body of a 200, which is then not in the answer, until it returns False.
             size: bytes of ``body``, where it is a file.
             plain: the URL is complete as it stands, and nothing is to be added to it.
@@ -159,14 +164,15 @@ class Http:
         reread = 1 if read >= READ else 0
         again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
                               allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip
-        _now.deadline = deadline = Deadline(read + size / RATE, RATE if sink is not None else 0)
+        deadline = Deadline(read + size / RATE, RATE if sink is not None else 0.0)
         if hasattr(body, "read"):
             body = _Upload(body, deadline)
         try:
-            answer = self._pool().request(
-                method, url, body=body, headers=sent, timeout=timeout, retries=again, redirect=False,
-                preload_content=False, decode_content=False,
-            )  # fmt: skip
+            with within(deadline):
+                answer = self._pool().request(
+                    method, url, body=body, headers=sent, timeout=timeout, retries=again, redirect=False,
+                    preload_content=False, decode_content=False,
+                )  # fmt: skip
             try:
                 data = self._body(host, answer, limit, sink)
             except BaseException:
@@ -192,7 +198,7 @@ class Http:
                     answer.close()
                     break
             return b""
-        most = LARGEST if limit is None else limit
+        most = LARGEST_ANSWER if limit is None else limit
         pieces, left = [], most + 1
         while left and (piece := answer.read(min(left, PIECE))):
             pieces.append(piece)
@@ -202,8 +208,8 @@ class Http:
             return data
         answer.close()
         if limit is None:
-            raise PlatformError(f"{host} answers with more than {LARGEST >> 20} MiB, the rest of which is not read",
-                                hint="is that address the service's?")  # fmt: skip
+            words = f"{host} answers with more than {LARGEST_ANSWER >> 20} MiB, the rest of which is not read"
+            raise PlatformError(words, hint="is that address the service's?")
         return data[:most]
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
@@ -225,7 +231,7 @@ class Http:
             if not self.cluster.verify:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             pool = _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
-            pool.pool_classes_by_scheme = _timed_classes()
+            pool.pool_classes_by_scheme = pool_classes()
         return pool
 
     def _refusal(self, answer: Response) -> Refused:
@@ -256,20 +262,6 @@ class _Upload:
     def read(self, size: int = -1) -> bytes:
         self._deadline.left()
         return self._file.read(size)
-
-
-def _timed_classes() -> dict[str, Any]:
-    """urllib3's pools, whose connections read an answer until the deadline of the thread's request."""
-    import urllib3
-
-    def made(connection: object, sock: socket.socket, *args: Any, **options: Any) -> Any:
-        return response(getattr(_now, "deadline", None), sock, *args, **options)
-
-    def timed(pool: Any) -> Any:
-        connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": made})
-        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
-
-    return {"http": timed(urllib3.HTTPConnectionPool), "https": timed(urllib3.HTTPSConnectionPool)}
 
 
 def origin(url: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from aiflow_ext.plugin import PlatformError
-from aiflow_ext_yarn.answers import Fields, Malformed, parsed
+from aiflow_ext.plugin.engines import MalformedJson, parse_json
+from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
 from aiflow_ext_yarn.trust import check_node
@@ -164,8 +165,8 @@ class WebHdfs:
     def _is_json(self, answer: Response) -> None:
         if answer.body and answer.headers.get("content-type", "").startswith("text/html"):
             try:
-                parsed(answer.body)
-            except Malformed:
+                parse_json(answer.body)
+            except MalformedJson:
                 answer.json()
 
     def _raise(self, answer: Response, path: str, what: str) -> None:

@@ -1,4 +1,7 @@
-"""A deadline for a whole HTTP answer, its headers included: a time-out of a socket is one for each byte."""
+"""A deadline for a whole HTTP answer, its headers included: a time-out of a socket is one for each byte.
+
+For plugins that talk to a service by urllib3, which is imported where a pool is made.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,14 @@ class Deadline:
 
     Args:
         seconds: from now on.
+        rate: bytes a second that are fast enough, where the size is not known before: each byte puts it off. 0: none.
 
     Attributes:
-        rate: bytes a second that are fast enough: each byte puts it off. 0: none.
+        seconds, rate: as given, until they are changed.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.rate = seconds, 0.0
+    def __init__(self, seconds: float, rate: float = 0.0) -> None:
+        self.seconds, self.rate = seconds, rate
         self._at = time.monotonic() + seconds
 
     def set(self, seconds: float | None) -> None:
@@ -51,7 +55,10 @@ class Deadline:
 
 @contextmanager
 def within(deadline: Deadline) -> Iterator[None]:
-    """Have the answers to requests of this thread read by a deadline, also those parts that are read later."""
+    """Have the answers to requests of this thread read by a deadline, also those parts that are read later.
+
+    The requests must be made through a pool that has :func:`pool_classes`.
+    """
     _requests.deadline = deadline
     try:
         yield
@@ -60,7 +67,7 @@ def within(deadline: Deadline) -> Iterator[None]:
 
 
 def pool_classes() -> dict[str, Any]:
-    """urllib3's pools by scheme, with connections for :func:`within`."""
+    """The ``pool_classes_by_scheme`` of a ``urllib3.PoolManager``, with connections for :func:`within`."""
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
     def timed(pool: Any) -> Any:
