@@ -18,9 +18,13 @@ class NotRegularError(OSError):
     """What should be a regular file is something else; ``strerror`` says what."""
 
 
-def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """A regular file, opened for reading bytes. Never waits. Raises NotRegularError, else OSError as ``open`` does."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[bytes]:
+    """A regular file, opened for reading bytes. Never waits.
+
+    ``follow``: whether ``path`` may be a link to it. Raises NotRegularError, else OSError as ``open`` does.
+    """
+    links = 0 if follow else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | links)
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):

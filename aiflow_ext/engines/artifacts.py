@@ -23,6 +23,7 @@ from typing import IO, Any
 from aiflow_ext.engines import folders, moved
 from aiflow_ext.engines.held_files import bring, opened, paths_in
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
+from aiflow_ext.model.names import local_path
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.regular_file import open_regular, read_regular
 
@@ -320,9 +321,8 @@ def _local(url: str) -> Path | None:
 
 
 def _path(url: str) -> Path | None:
-    if url.startswith("file://"):
-        return Path(url[len("file://") :])
-    return None if "://" in url else Path(url)
+    path = local_path(url)
+    return None if path is None else Path(path)
 
 
 def _remote(url: str) -> tuple[Any, str]:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.names import local_path
 from aiflow_ext.model.project import ProjectDesc
 
 
 def is_remote(url: str) -> bool:
     """Whether a URL leads away from this machine; a path and ``file://`` do not."""
-    return "://" in url and not url.startswith("file://")
+    return local_path(url) is None
 
 
 def is_reached(url: str, shared: Iterable[str]) -> bool:
@@ -21,9 +22,9 @@ def is_reached(url: str, shared: Iterable[str]) -> bool:
         url: a URL, or a path of this machine.
         shared: folders that are the same, under the same path, where the job runs.
     """
-    if is_remote(url):
+    path = local_path(url)
+    if path is None:
         return True
-    path = url.removeprefix("file://")
     homes = [folder.rstrip("/") for folder in shared]
     return any(path == home or path.startswith(f"{home}/") for home in homes)
 

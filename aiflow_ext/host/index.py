@@ -7,6 +7,7 @@ advertising distribution. Lines of text rather than JSON: importing json costs m
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from _frozen_importlib_external import PathFinder
 
@@ -98,7 +99,7 @@ def load() -> Snapshot | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
-            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022 or status.st_mode >> 12 != 8:
+            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022 or not stat.S_ISREG(status.st_mode):
                 return None
             content = file.read()
         head, _, body = content.partition(b"\n")

@@ -59,3 +59,10 @@ def artifact_url(run_url: str, job: str, attempt: int, node: str, output: str | 
     """
     name = safe_name(node) if output is None else f"{safe_name(node)}.{safe_name(output)}"
     return f"{run_url.rstrip('/')}/{safe_name(job)}/{attempt}/{name}"
+
+
+def local_path(url: str) -> str | None:
+    """The path on this machine that a URL, or a path, names; None for a file system of another kind."""
+    if url.startswith("file://"):
+        return url[len("file://") :]
+    return None if "://" in url else url

@@ -18,5 +18,5 @@ class Place(NamedTuple):
 
 
 def shown(file: str, line: int) -> str:
-    """A line for people: ``run/driving/driver.py:411``."""
+    """A line for people: ``run/driving/driver.py:111``."""
     return f"{os.sep.join(file.split(os.sep)[-2:])}:{line}"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.errors import StateError, UnreachableError, text_of
+from aiflow_ext.model.names import local_path
 from aiflow_ext.run.operations.cleaning import clean_up
 from aiflow_ext.run.operations.observe import Observed
-from aiflow_ext.run.store.artifacts_folder import local_artifacts, remove_artifacts_folder
+from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.find import stores
 from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
@@ -105,9 +106,8 @@ def _remove(store: Store, run: dict[str, Any]) -> bool:
         return False
     except Exception as error:
         _log.warning("run %s may have left something on its platform: %s", run["run"], text_of(error))
-    artifacts = local_artifacts(plan["project"].get("artifacts"))
-    if artifacts is not None:
-        remove_artifacts_folder(artifacts, run["run"])
+    if artifacts := local_path(plan["project"].get("artifacts") or ""):
+        remove_artifacts_folder(Path(artifacts), run["run"])
     if _is_run_folder(Path(run["folder"]), store):
         shutil.rmtree(run["folder"], ignore_errors=True)
     elif os.path.lexists(run["folder"]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.graph import OutputFile
-from aiflow_ext.model.names import artifact_url
+from aiflow_ext.model.names import artifact_url, local_path
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.planning.plan import Plan
@@ -20,10 +20,10 @@ _FORMS = {"path": "file", "folder": "folder"}
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
     """Each file or folder that a finished job keeps as an artifact: job, node, path, size, and its form, ``file`` or
     ``folder`` (the path is then a tar's). Empty for a remote artifacts URL."""
-    base = plan.desc.artifacts.rstrip("/")
-    if "://" in base and not base.startswith("file://"):
+    base = local_path(plan.desc.artifacts.rstrip("/"))
+    if base is None:
         return []
-    run_url = f"{base.removeprefix('file://')}/{record.run_id}"
+    run_url = f"{base}/{record.run_id}"
     found = []
     for name, planned in plan.jobs.items():
         job = record.jobs[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import ConfigError, StateError
-from aiflow_ext.model.names import safe_name
+from aiflow_ext.model.names import local_path, safe_name
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.render import check_secrets
@@ -23,7 +23,7 @@ from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.plugin_adapter import is_here
-from aiflow_ext.run.store.artifacts_folder import local_artifacts, make_artifacts_folder
+from aiflow_ext.run.store.artifacts_folder import make_artifacts_folder
 from aiflow_ext.run.store.doorbell import Doorbell
 from aiflow_ext.run.store.filesystem import spread
 from aiflow_ext.run.store.find import remember_state
@@ -102,8 +102,8 @@ def prepare(
         if any(is_here(job) for job in plan.jobs.values() if not job.edges):
             supervised.expect(str(home))
         keep_files(plan, home)
-        if (artifacts := local_artifacts(plan.desc.artifacts)) is not None:
-            make_artifacts_folder(artifacts, run_id, create=any(map(is_here, plan.jobs.values())))
+        if artifacts := local_path(plan.desc.artifacts):
+            make_artifacts_folder(Path(artifacts), run_id, create=any(map(is_here, plan.jobs.values())))
         store.add_run(record, plan_to_data(plan), options, firing)
     except BaseException as error:
         supervised.hang_up(str(home))

@@ -8,13 +8,9 @@ import shutil
 import stat
 from pathlib import Path
 
+from aiflow_ext.regular_file import open_regular
+
 MARK = ".aiflow-run"  # in the folder: the run's id
-
-
-def local_artifacts(url: str | None) -> Path | None:
-    """The folder that an artifacts URL names; None for a file system of another kind, or where there is no URL."""
-    path = (url or "").removeprefix("file://")
-    return Path(path) if path and "://" not in path else None
 
 
 def make_artifacts_folder(base: Path, run_id: str, *, create: bool) -> None:
@@ -44,8 +40,7 @@ def remove_artifacts_folder(base: Path, run_id: str) -> None:
     if os.path.basename(run_id) != run_id or folder.is_symlink():
         return
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder / MARK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, encoding="utf-8", errors="replace") as mark:
-            marked = mark.read(1000) == f"{run_id}\n"
+        with open_regular(folder / MARK, follow=False) as mark:
+            marked = mark.read(1000) == f"{run_id}\n".encode()
         if marked:
             shutil.rmtree(folder, ignore_errors=True)

@@ -42,6 +42,6 @@ def attempts_of(db: sqlite3.Connection, run_id: str) -> Iterator[AttemptRecord]:
             values[place] = from_column(values[place])
         for place in _FLAGS:
             values[place] = bool(values[place])
-        attempt = AttemptRecord("", 0, "")
+        attempt = AttemptRecord.__new__(AttemptRecord)
         vars(attempt).update(zip(_TYPES, values, strict=True))
         yield attempt

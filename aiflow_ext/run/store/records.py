@@ -52,8 +52,7 @@ class AttemptRecord(Jsonable):
 
     def __init__(self, job: str, number: int, folder: str) -> None:
         self.job, self.number, self.folder = job, number, folder
-        for name, default in _DEFAULTS.items():
-            setattr(self, name, default)
+        vars(self).update(_DEFAULTS)
 
     @property
     def may_run(self) -> bool:
