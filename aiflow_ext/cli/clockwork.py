@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from aiflow_ext.cli.output import let_verdict_stand, print
+from aiflow_ext.cli.output import keep_exit_code, print
 from aiflow_ext.cli.show import clock
 from aiflow_ext.model import errors
 from aiflow_ext.run.operations.schedule import Schedule
@@ -14,7 +14,7 @@ from aiflow_ext.run.operations.schedule import Schedule
 def fire(project: str, *, workflow: str | None, overlap: bool) -> int:
     """Fire what is due until SIGINT or SIGTERM; the runs that were fired go on."""
 
-    let_verdict_stand()
+    keep_exit_code()
 
     def fired(job: str, firing: str, run_id: str) -> None:
         print(f"{clock(time.time())} {job} fired: run {run_id} ({firing})", flush=True)

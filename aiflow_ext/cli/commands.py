@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiflow_ext import __version__
-from aiflow_ext.cli.output import claim_stdout, let_verdict_stand, print
+from aiflow_ext.cli.output import claim_stdout, keep_exit_code, print
 from aiflow_ext.model import errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/j
 
 
 class _Command(click.Command):
-    """A command that has stdout for itself; what is told before it begins (help, version) needs no care."""
+    """A command that claims stdout when it begins; help and version are printed before that."""
 
     def invoke(self, ctx: click.Context) -> Any:
         claim_stdout()
@@ -104,7 +104,7 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: as it was "
               "started with].")  # fmt: skip
 @_DETACH
-@click.option("--ready", type=int, hidden=True, help="The descriptor on which whoever detached it is told.")
+@click.option("--ready", type=int, hidden=True, help="The descriptor to report to that it drives.")
 @_ON_INTERRUPT
 @_JSON
 def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, ready: int | None, **options: Any) -> int:
@@ -128,7 +128,7 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, read
 
 
 def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
-    let_verdict_stand()
+    keep_exit_code()
     print(json.dumps({"run": run_id, "driver": pid}) if as_json else f"run {run_id}: driven by pid {pid}")
     return errors.OK
 
@@ -251,9 +251,9 @@ def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **opti
     if rbac:
         from aiflow_ext.run.operations.render import permissions
 
-        told = permissions(project, only=job, **options)
-        print(json.dumps(told, indent=1) if as_json else "---\n".join(told.values()), end="\n" if as_json else "")
-        if not told:
+        shown = permissions(project, only=job, **options)
+        print(json.dumps(shown, indent=1) if as_json else "---\n".join(shown.values()), end="\n" if as_json else "")
+        if not shown:
             print("none of these jobs is on a platform that tells what must be allowed for it", file=sys.stderr)
         return errors.OK
     found = render_project(project, only=job, **options)

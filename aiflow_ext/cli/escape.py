@@ -55,7 +55,7 @@ def coloured(text: str) -> str:
 
 class TerminalLog:
     """A job's log for a terminal, piece by piece: colours stay, and end with their line; other sequences and controls
-    are dropped; a carriage return, which could overwrite what stands in the line, begins a new line."""
+    are dropped; a carriage return, which could overwrite the line, begins a new line."""
 
     def __init__(self) -> None:
         self._decode: Callable[..., str] = codecs.getincrementaldecoder("utf-8")("replace").decode

@@ -32,7 +32,7 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
     except AiflowError as error:
         show(error, as_json="--json" in argv)
         return error.exit_code
-    except OutputLost:  # nobody reads on, or there is no room: ``finish`` tells
+    except OutputLost:  # the pipe is closed, or the disk full: ``finish`` reports it
         return errors.OK
     except Exception as error:
         if isinstance(error, FileNotFoundError) and error.filename is None and _is_current_folder_gone():

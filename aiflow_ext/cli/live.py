@@ -16,7 +16,7 @@ from typing import Any
 
 from aiflow_ext.cli.escape import indented, one_line
 from aiflow_ext.cli.outlet import Outlet
-from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
+from aiflow_ext.cli.output import console, keep_exit_code, print, stdout
 from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_lines, run_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
@@ -27,13 +27,13 @@ from aiflow_ext.run.operations.start import Run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.supervise.clock import Clock
 
-MOST_TOLD = 10  # jobs whose ends are told at the end of a run
+MOST_TOLD = 10  # jobs whose ends are listed at the end of a run
 REPEAT = 60.0  # seconds before the same job's waiting is worth another line
 
 
 def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bool) -> int:
     """Drive the run that ``prepare(listener=...)`` makes ready, show it, and return the exit code."""
-    let_verdict_stand()
+    keep_exit_code()
     screen: _Plain | _Table | _Silent | None = None
 
     def listener(transition: Transition) -> None:
@@ -87,7 +87,7 @@ class _Plain(_Silent):
         self.record, self.outlet = record, Outlet()
         self.said: dict[str, float] = {}  # when it was last said why a job waits; by platform, that it is away
         self.away: set[str] = set()
-        self.ended: set[str] = set()  # jobs whose end was told
+        self.ended: set[str] = set()  # jobs whose end was printed
 
     def __enter__(self) -> None:
         self.outlet.line(f"run {self.record.run_id}: {counted(len(self.record.jobs), 'job')}")
@@ -153,7 +153,7 @@ class _Table(_Silent):
         self.live.start()
 
     def __exit__(self, *_: object) -> None:
-        # What stays is printed anew: a table that is drawn again and again must break what is too long for a line.
+        # What stays on the screen is printed again: a table that is redrawn must break lines that are too long.
         self.live.transient = True
         self.live.stop()
         print_lines(run_table(self.record, Clock(self.record.folder).now(), self.live.console.width))
@@ -186,8 +186,8 @@ class _Interrupts:
         self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # nohup: whoever started it wants it to outlive the terminal
-            self._before[number] = signal.signal(number, self._told)
+                continue  # nohup: the run is to outlive the terminal
+            self._before[number] = signal.signal(number, self._on_signal)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -202,7 +202,7 @@ class _Interrupts:
         while 0 not in os.read(self._pipe[0], 64):  # numbers of signals; no EOF, as a forked process may hold a copy
             self.run.driver.look_at_requests()
 
-    def _told(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:
             self.stopping += 1
             if self.stopping > 2:  # a call into a platform that does not return keeps a job from being ended
@@ -215,7 +215,7 @@ class _Interrupts:
             return
         way = self.way
         if number != signal.SIGINT and way == "ask":
-            way = "leave"  # nobody is there to be asked
+            way = "leave"  # there is no user to ask
         if way == "ask":
             way = self._ask()
         if way == "stop":
@@ -229,19 +229,19 @@ class _Interrupts:
     def _ask(self) -> str:
         """Ask what to do; a second Ctrl-C is an answer too: stop."""
         self.screen.pause()
-        # A signal between the question and the read would only set a flag that nobody looks at: wait for both.
-        told, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # A signal between the question and the read would only set a flag, and be lost: wait for both.
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGINT, lambda *_: None)
         before = signal.set_wakeup_fd(wake)
         try:
             with contextlib.suppress(OSError):
                 os.write(sys.stderr.fileno(), b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
-            ready, _, _ = select.select([told, sys.stdin], [], [])
-            answer = b"s" if told in ready else os.read(sys.stdin.fileno(), 100) or b"l"
+            ready, _, _ = select.select([woken, sys.stdin], [], [])
+            answer = b"s" if woken in ready else os.read(sys.stdin.fileno(), 100) or b"l"
         finally:
             signal.set_wakeup_fd(before)
-            signal.signal(signal.SIGINT, self._told)
-            os.close(told)
+            signal.signal(signal.SIGINT, self._on_signal)
+            os.close(woken)
             os.close(wake)
             self.screen.go_on()
         return {b"s": "stop", b"l": "leave"}.get(answer.strip()[:1].lower(), "continue")
@@ -259,7 +259,7 @@ def _say_what_goes_on(record: RunRecord) -> None:
 
 
 def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
-    """``told``: jobs whose end was told in a line, which of a job without logs says all there is to say."""
+    """``told``: jobs whose end was printed as a line; for a job without logs that line says everything."""
     bad = [job for job in record.jobs.values() if job.state.failed]
     for job in bad[:MOST_TOLD]:
         last = job.last

@@ -1,4 +1,4 @@
-"""Runs looked at from anywhere: their list, their states, their logs, their graph."""
+"""Commands that show runs, from any process: their list, their states, their logs, their graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.escape import TerminalLog, one_line
-from aiflow_ext.cli.output import console, let_verdict_stand, print, stdout
+from aiflow_ext.cli.output import console, keep_exit_code, print, stdout
 from aiflow_ext.cli.show import (
     clock,
     duration,
@@ -65,8 +65,8 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
 
 def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
     """``aiflow-ext status``; returns the run's verdict as an exit code. While it goes on that is 0, after a watch
-    NOT_OVER: nobody drives it."""
-    let_verdict_stand()
+    NOT_OVER: it has no driver."""
+    keep_exit_code()
     observed = observe(run, project)
     observed.refresh()
     if watch and not as_json and stdout().isatty():
@@ -86,7 +86,7 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
 
 def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int:
     """``aiflow-ext run --firing-id``, asked again: the run that the firing has had, and its verdict."""
-    let_verdict_stand()
+    keep_exit_code()
     print(firing.message, file=sys.stderr)
     observed = observe(firing.run_id, project)
     observed.refresh()
@@ -105,7 +105,7 @@ def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int
 
 
 def _looks(observed: Observed) -> Iterator[None]:
-    """Look at the run time and again, until it has ended or nobody drives it any more."""
+    """Read the run's state in intervals, until it has ended or has no driver."""
     while observed.record.ended_at is None and observed.driver is not None:
         yield
         time.sleep(0.5)
@@ -113,7 +113,7 @@ def _looks(observed: Observed) -> Iterator[None]:
 
 
 def _watch(observed: Observed) -> None:
-    """Show the run until it has ended or nobody drives it any more. The store is read, no platform is asked."""
+    """Show the run until it has ended or has no driver. Only the store is read; no platform is asked."""
     from rich.console import Group
     from rich.live import Live
 
@@ -293,7 +293,7 @@ def _grown(observed: Observed, jobs: list[str], stream: str, found: list[LogSour
 
 
 def _is_over(observed: Observed, jobs: list[str]) -> bool:
-    """Whether nothing more can come from these jobs: they have ended, or nobody is there to start another attempt."""
+    """Whether these jobs can print nothing more: they have ended, or no driver is there to start another attempt."""
     states = [observed.record.jobs[name].state for name in jobs]
     if observed.record.ended_at is not None or observed.driver is None:
         return not observed.record.live() or all(state.ended for state in states)
@@ -341,7 +341,7 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
     from aiflow_ext.run.operations.stop import stop
 
-    let_verdict_stand()
+    keep_exit_code()
     observed = observe(run, project)
     stop(observed, job, grace)
     names = [job] if job is not None else list(observed.record.jobs)

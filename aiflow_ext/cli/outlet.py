@@ -1,4 +1,4 @@
-"""Lines on stdout by which nobody who drives a run is ever held up: the reader of a pipe may pause, or leave."""
+"""Lines on stdout that never block a run's driver: the reader of a pipe may pause, or close it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Outlet:
         while data:
             try:
                 data = data[os.write(self._stdout, data) :]
-            except BlockingIOError:  # whoever started the command left it so
+            except BlockingIOError:  # non-blocking, as the command has inherited it
                 self._poll.poll()
             except OSError as error:  # the reader has left, or there is no room; the run is recorded all the same
                 self._gone = True

@@ -1,4 +1,4 @@
-"""The command's own stdout: nobody else writes there."""
+"""The command's own stdout: only this module writes to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _own: TextIO | None = None  # the command's stream, once it is claimed
-_verdict_stands = False
+_exit_code_kept = False
 
 
 class OutputLost(Exception):
@@ -52,13 +52,13 @@ class _Descriptor(io.RawIOBase):
         while self.lost is None:
             try:
                 return os.write(self._number, data)
-            except BlockingIOError:  # whoever started the command left it so
+            except BlockingIOError:  # non-blocking, as the command has inherited it
                 poll = select.poll()
                 poll.register(self._number, select.POLLOUT)
                 poll.poll()
             except OSError as error:
                 self.lost = error
-                if not (self._quiet or _verdict_stands):
+                if not (self._quiet or _exit_code_kept):
                     raise OutputLost from error
         return len(data)
 
@@ -92,10 +92,10 @@ def guard_streams() -> None:
         sys.stderr = sys.__stderr__ = _stream(2, sys.stderr, quiet=True)  # type: ignore[misc]
 
 
-def let_verdict_stand() -> None:
-    """The exit code of this command is not about what it prints: where stdout takes nothing any more, it goes on."""
-    global _verdict_stands
-    _verdict_stands = True
+def keep_exit_code() -> None:
+    """From now on an error of stdout changes neither this command's exit code nor what it does."""
+    global _exit_code_kept
+    _exit_code_kept = True
 
 
 def lose_stdout(error: OSError) -> None:
@@ -113,19 +113,19 @@ def _raw(stream: Any) -> _Descriptor | None:
 def finish(code: int) -> int:
     """Write what is left; returns ``code``, or another exit code where what was asked for could not be written.
 
-    That somebody has stopped reading, as ``| head`` does, is not told.
+    A closed pipe, as ``| head`` leaves it, is not reported.
     """
     with contextlib.suppress(OutputLost, BrokenPipeError):
         stdout().flush()
     if _own is not None:
-        with contextlib.suppress(Exception):  # strangers may have closed it, or put anything in its place
+        with contextlib.suppress(Exception):  # a plugin may have closed or replaced it
             sys.stdout.flush()
         sys.stdout = sys.__stdout__  # the interpreter flushes it as well, and ends with 120 where that fails
     raw = _raw(stdout())
     if raw is None or raw.lost is None or raw.lost.errno == errno.EPIPE:
         return code
     print(f"aiflow-ext: not all could be written to stdout: {raw.lost.strerror}", file=sys.stderr)
-    return code if _verdict_stands or code != errors.OK else errors.PLATFORM
+    return code if _exit_code_kept or code != errors.OK else errors.PLATFORM
 
 
 def claim_stdout() -> None:

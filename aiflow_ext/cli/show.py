@@ -158,7 +158,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
 
 
 def kind_of(platform: str, engine: str, defaults: Sequence[str]) -> str:
-    """A job's platform and engine, and which of them nobody has chosen."""
+    """A job's platform and engine, and which of them are defaults."""
     which = "" if len(defaults) == 2 else f"{' and '.join(defaults)} "
     return f"{platform}.{engine} ({which}by default)" if defaults else f"{platform}.{engine}"
 

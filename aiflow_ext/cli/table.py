@@ -1,5 +1,5 @@
 """Rows under heads for a terminal of any width. No cell is cut and no word broken, so that whatever is copied is whole:
-columns that find no room stand on lines of their own below the row."""
+columns that do not fit are printed on lines of their own below the row."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str])
         try:
             server.send("POST", f"/api/v1/namespaces/{namespace}/secrets", secret, query={"dryRun": "All"})
         except (ApiError, QuotaError):
-            continue  # AlreadyExists; or it cannot be told
+            continue  # AlreadyExists; or it is not known
         kind = "docker-registry" if use.startswith("pull") else "generic"
         yield Problem(f"the Secret {name!r}, which {use} names, is not in namespace {namespace}",
                       hint=f"kubectl -n {namespace} create secret {kind} {name} ...")  # fmt: skip

@@ -90,7 +90,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         node_selector, tolerations: where the pod may run, as in a pod's spec.
         labels, annotations: of the Job and its pod.
         user: the uid that the container runs as; null leaves it to image and cluster.
-        ttl: seconds after its end that the cluster removes a Job which nobody has cleaned up.
+        ttl: seconds after its end until the cluster removes a Job that was not cleaned up.
         grace: seconds between SIGTERM and SIGKILL where somebody else ends the pod.
         image_patience: seconds that an image may fail to come before the attempt has failed.
         start_within: seconds until the container must run; null for no limit.
@@ -186,7 +186,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
                 yield f"{what}: {key!r} is of aiflow-ext's own"
 
     def kind(self) -> str:
-        """Equal for jobs between which a cluster makes no difference beforehand."""
+        """Equal for jobs that a cluster checks alike."""
         return json.dumps({name: getattr(self, name) for name in _OWN}, default=vars, sort_keys=True)
 
     def secrets(self) -> Iterator[tuple[str, str]]:

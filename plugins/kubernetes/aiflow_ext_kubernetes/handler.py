@@ -20,7 +20,7 @@ from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path
 from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
-PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have told that it is gone
+PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have confirmed that it is gone
 EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
 STOPPING = ".stopping"  # a file in an attempt's folder: the deletion that follows is our own

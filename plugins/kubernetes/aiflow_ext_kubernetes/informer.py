@@ -27,7 +27,7 @@ class Informer:
         self._reflectors: list[Reflector] = []
 
     def open(self, tell: Callable[[Informer, Change], None]) -> None:
-        """Begin; what happens is told in other threads, to be given to :meth:`take`."""
+        """Start the threads that report changes, which are to be given to :meth:`take`."""
         self._reflectors = [Reflector(self.target, self.run, kind, lambda change: tell(self, change)) for kind in KINDS]
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Informer:
         else:
             pods = self.pods.setdefault(name, {})
             pods[str(change.content["metadata"]["name"])] = change.content
-            if change.what == "deleted":  # its last state stands: the Job goes on to tell what that means
+            if change.what == "deleted":  # its last state is kept: the Job decides what that means
                 change.content["metadata"].setdefault("deletionTimestamp", "gone")
                 change.content["gone"] = True
         return {name}
@@ -80,7 +80,7 @@ class Informer:
 
         Args:
             native_id: the Job's name.
-            why_pending: why it has no pod, or its pod does not begin, where the cluster has told.
+            why_pending: why it has no pod, or its pod does not begin, where the cluster has reported it.
         """
         job = self.jobs.get(native_id)
         if job is None:

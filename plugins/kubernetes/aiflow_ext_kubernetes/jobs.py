@@ -17,7 +17,7 @@ from aiflow_ext.plugin.engines import (
 )
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
-from aiflow_ext_kubernetes.handler import KubernetesHandler  # with the plugin: who has it can read a handler's data
+from aiflow_ext_kubernetes.handler import KubernetesHandler  # loaded with the plugin, for its handlers' data
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 from aiflow_ext_kubernetes.target import Target, target_of
 
@@ -51,7 +51,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
         job = KubernetesJob(config, build_bundle(sub_graph, project_desc), template)
         if job.bundle.needs_runner:
-            archive.where(job.bundle, af.JobContext("run"))  # told now, where it is too large
+            archive.where(job.bundle, af.JobContext("run"))  # raises now, where it is too large
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:

@@ -186,7 +186,7 @@ def literal(text: str) -> str:
 
 
 def _label(run: str, limit: int = 63) -> str:
-    """A run's id as a label's value; what stands for it, where it is only shown, as it is."""
+    """A run's id as a label's value; a placeholder, which ``render`` shows, as it is."""
     return run if run.startswith("${") else safe_name(run, limit)
 
 

@@ -1,4 +1,4 @@
-"""Why attempts that were started have no pod, or why their pods do not begin: told by the cluster's events alone."""
+"""Why attempts that were started have no pod, or why their pods do not begin; only the cluster's events tell that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PendingReasons:
     """Asks for the events of one namespace from time to time, once for all attempts that wait.
 
     Attributes:
-        by_id: the reason of each attempt that the cluster has told one of.
+        by_id: reasons by native id, of those attempts that the cluster has reported one for.
     """
 
     def __init__(self, informer: Informer) -> None:

@@ -1,8 +1,8 @@
 """One kind of a run's objects, listed and then watched: what happens to them, as changes.
 
 A kind is listed, then watched from the list's resourceVersion, with bookmarks; the server ends a watch after some
-minutes, and the next one begins where it ended. Where a version is too old (410), the kind is listed anew. Where the
-server does not answer, the reflector fails, and whoever reads it begins again.
+minutes, and the next one begins where it ended. Where a version is too old (410), the kind is listed again. Where the
+server does not answer, the reflector fails, and its caller starts it again.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Reflector:
             except ApiError as error:
                 if error.status != 410 or "continue" not in query:
                     raise
-                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # the rest is too old: anew
+                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # too old: list again
                 continue
             except answers.TooLargeError:
                 if query["limit"] == 1:
@@ -99,7 +99,7 @@ class Reflector:
         return str(place.get("resourceVersion", ""))
 
     def _watch(self, version: str) -> str | None:
-        """Watch from a version on; the last version at the end, None where it must be listed anew."""
+        """Watch from a version on; the last version at the end, None where it must be listed again."""
         try:
             stream = self._stream = server_of(self._target).stream(
                 self._path, silence=SILENCE, lasts=LASTS[1] + SILENCE, labelSelector=self._selector, watch="true",

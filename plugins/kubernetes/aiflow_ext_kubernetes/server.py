@@ -192,7 +192,7 @@ class Server:
             response, content = self._once(method, url, data, content_type, stream, deadline)
             if response.status < 300:
                 return response, content, deadline
-            if response.status == 401 and not renewed:  # a token that has run out; a kubeconfig written anew
+            if response.status == 401 and not renewed:  # an expired token; a changed kubeconfig
                 renewed = True
                 with self._lock:
                     self._connect()
@@ -215,7 +215,7 @@ class Server:
         raise error
 
     def _expired(self) -> str:
-        """Which credential has run out, and when; empty where that cannot be told."""
+        """Which credential has expired, and when; empty where that is not known."""
         given = [("the client certificate", self.expires)]
         for setting in self._configuration.auth_settings().values():
             given.append(("the token", _token_expiry(str(setting["value"]))))

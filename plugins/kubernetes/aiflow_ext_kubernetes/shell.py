@@ -18,7 +18,7 @@ from aiflow_ext.plugin.engines import UNFINISHED
 # $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. The last
 # ones of stdout and stderr are marks too: who has read them need not ask for more. stderr
 # goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
-# what a process that outlives the job holds open keeps nobody waiting. The first shell's own stderr goes nowhere: it
+# a process that outlives the job and holds them open does not delay its end. The first shell's stderr is dropped: it
 # would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
 # a signal interrupts it, and then it is asked again (127: it was told already). SIGTERM is ignored before the others
 # are forked: the one that tags must not die of it before it has said so. What a shell forks into the background has

@@ -49,7 +49,7 @@ class Status(NamedTuple):
 
 
 def is_new(job: Object) -> bool:
-    """Whether nobody has started a Job yet."""
+    """Whether a Job was not started yet."""
     annotations = job["metadata"].get("annotations") or {}
     return bool((job.get("spec") or {}).get("suspend")) and manifest.RESUMED not in annotations
 
@@ -70,7 +70,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
     Args:
         native_id: the Job's name.
         job, pods: the objects, as the server has them.
-        why_pending: why the Job has no pod, or its pod does not begin, where the cluster has told.
+        why_pending: why the Job has no pod, or its pod does not begin, where the cluster has reported it.
     """
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     restarts = max(0, len(pods) - 1)
@@ -118,7 +118,7 @@ def without_job(native_id: str, last: Object | None, pods: Iterable[Object], sto
     Args:
         native_id: the Job's name.
         last: its Job as it was last seen.
-        pods: those that are there. One that nobody deletes goes on without its Job, and tells the true end.
+        pods: those that exist. One that is left behind by its Job goes on, and has the true end.
         stopped: whether the attempt is known to have been stopped by us, whatever ``last`` says.
     """
     pods = list(pods)

@@ -10,7 +10,7 @@ class Splitter:
     """Takes the log of a container that ran ``shell.SCRIPT`` apart, however it is cut.
 
     Attributes:
-        begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may stand
+        begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may be
             before it: the runtime copies the two on its own.)
         at_eof: which of the streams have come to EOF.
     """

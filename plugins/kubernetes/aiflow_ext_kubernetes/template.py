@@ -18,7 +18,7 @@ _MERGE_KEYS = {
     "hostAliases": "ip", "topologySpreadConstraints": "topologyKey", "resourceClaims": "name",
 }  # fmt: skip
 _JOINED = ("tolerations", "envFrom")  # atomic there: ours would take the author's away
-_SOURCES = {"env": ("value", "valueFrom")}  # of which an item has one: the one that lies over takes the other's place
+_SOURCES = {"env": ("value", "valueFrom")}  # an item has one of these: the overriding one replaces the other
 _OURS = "aiflow-"  # what our volumes are called
 _FOLDER = "/aiflow"
 _OWN_OF_CONTAINER = ("command", "args", "workingDir", "image", "terminationMessagePath", "terminationMessagePolicy",
@@ -61,7 +61,7 @@ def checked(template: Any, what: str) -> dict[str, Any]:
 
     Args:
         template: a Pod, a PodTemplate, or the ``metadata`` and ``spec`` of one.
-        what: where it stands, for messages.
+        what: its place, for messages.
     """
     problems = [Problem(words, hint=hint) for words, hint in _problems(template, what)]
     if problems:

@@ -1,6 +1,6 @@
 """The events of a run's attempts: an informer a namespace, and what only the passing of time brings.
 
-Where a server does not answer, the whole watch breaks off, and whoever reads it begins again.
+Where a server does not answer, the whole watch ends with an error, and its caller starts it again.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Watcher:
         self._note_pods(native_id, watched, informer)
         event = found.event
         if event.state is JobState.QUEUED and status.is_new(informer.jobs.get(native_id, {"metadata": {}})):
-            return  # it stands there suspended: not submitted yet
+            return  # it is suspended: not submitted yet
         signature = (event.state, event.reason, event.restarts)
         if self._signatures.get(native_id) != signature:
             self._signatures[native_id] = signature

@@ -148,7 +148,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         )
 
     def _inherited(self, context: af.JobContext) -> dict[str, str]:
-        """The client's environment, read once a run: it is decoded anew at every look."""
+        """The client's environment, read once a run: os.environ decodes it at every access."""
         if self._environ is None or self._environ[0] != context.run_id:
             self._environ = (context.run_id, dict(os.environ))
         return self._environ[1]

@@ -180,7 +180,7 @@ def _read(path: str, mtime: int, size: int) -> dict[str, str]:
 
 
 def _properties(path: str, depth: int) -> dict[str, str]:
-    """The properties of a file and of those that it includes (XInclude), in the order in which they stand there."""
+    """The properties of a file and of those that it includes (XInclude), in document order."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError) as error:

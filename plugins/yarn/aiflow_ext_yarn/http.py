@@ -116,7 +116,7 @@ class Http:
             limit: read at most so many bytes of the body, then hang up; else more than LARGEST_ANSWER are an error.
             sink: called with each piece of the body of a 200, which is then not in the answer, until it returns False.
             size: bytes of ``body``, where it is a file.
-            plain: the URL is complete as it stands, and nothing is to be added to it.
+            plain: the URL is complete, and nothing is to be added to it.
 
         Raises Unreachable without a whole answer, Refused for 401 and 403 (but of a RemoteException, which the caller
         reads), PlatformError for a certificate that is not trusted and for an answer that is too large.

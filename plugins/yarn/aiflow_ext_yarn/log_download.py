@@ -26,7 +26,7 @@ class _Download(threading.Thread):
             try:
                 self.complete = self.application.download_logs(self.report)
             except (PlatformError, OSError):
-                pass  # whoever needs them tries again, and reports it
+                pass  # the next reader tries again, and reports it
 
 
 def start_download(application: Application, report: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ def container_of(app: dict[str, object]) -> Container | None:
         return None
     try:
         parts = urlsplit(link)
-    except ValueError:  # whoever uses it is told
+    except ValueError:  # its use raises an error
         return Container(found[1], link[:100])
     return Container(found[1], f"{parts.scheme or 'http'}://{parts.netloc}")
 

@@ -1,6 +1,6 @@
 """What a job is submitted as: the request to the ResourceManager and the files that go ahead of it, as pure data.
 
-``render`` shows it, and what is sent is made of it by :func:`filled` alone. In it stand ``${server:application_id}``
+``render`` shows it, and what is sent is made of it by :func:`filled` alone. It contains ``${server:application_id}``
 (until there is one), ``${server:size}`` and ``${server:timestamp}`` (of a staged file, as the file system reports
 them), ``${base64:spec}`` (the ``spec`` beside it) and, for secrets, their references.
 
@@ -28,7 +28,7 @@ APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
-GRACE = 60.0  # seconds that the application master grants a job by itself; whoever stops it decides sooner
+GRACE = 60.0  # seconds that the application master grants a job by itself; a stop has its own grace period
 TYPE = "AIFLOW"
 
 

@@ -267,7 +267,7 @@ class ResourceManager:
         return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
 
     def setting(self, name: str) -> str | None:
-        """A property of the ResourceManager's configuration, as it has it; None where it does not tell."""
+        """A property of the ResourceManager's configuration, as it has it; None where it does not answer."""
         base, _ = self.active()
         try:
             found = self.http.request("GET", f"{base}/conf", {"name": name, "format": "json"}).json()
@@ -308,7 +308,7 @@ class ResourceManager:
 
 
 def _standby(base: str, location: str) -> Unreachable:
-    """That a ResourceManager is not the active one; and where it leads, if nobody else names that."""
+    """That a ResourceManager is not the active one; and the address that it names."""
     if not location:
         return Unreachable(f"the ResourceManager at {base} is on standby")
     return Unreachable(

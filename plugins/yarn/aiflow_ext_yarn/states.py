@@ -36,7 +36,7 @@ _NOISE = tuple(
 _EMPTY = re.compile(r"Exception from container-launch$|Container id: |Exit code: \d+$|Container exited with a non-zero")
 # Lines of a Java stack trace.
 _TRACE = re.compile(r"at [\w.$/@-]+\(|Caused by|(?:\.\.\. )?\d+ more|[=-]+$|[\w.$]+(?:Exception|Error)$")
-# Before the sentence, which then stands there twice.
+# Before the sentence, which then occurs twice.
 _CLASS = re.compile(r"(?:[\w.$]+(?:Exception|Error)(?: exitCode=\d+)?: )+")
 _CAUSE = re.compile(r"Caused by: (?:[\w.$]+(?:Exception|Error): )*(\S.+)")
 _UNPACKED = re.compile(r"/filecache/\d+_tmp/([^/'\s]+\.(?:tar\.gz|tgz|tar|zip|jar))(?=['/\s])")
@@ -87,7 +87,7 @@ def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began:
 
 
 def was_stopped(ended: bytes) -> bool:
-    """Whether the application master recorded that it was told to stop."""
+    """Whether the application master recorded that it was asked to stop."""
     recorded = _parse_end(ended)
     return recorded is not None and recorded.stopped
 

@@ -65,7 +65,7 @@ class StreamBuffers:
                     part.unlink(missing_ok=True)
 
     def _flush(self, stream: str) -> None:
-        """Write what waits to be written; for whoever holds the lock."""
+        """Write what is buffered; the caller holds the lock."""
         if pending := self._pending[stream]:
             file = self._files[stream]
             file.seek(0, os.SEEK_END)

@@ -56,7 +56,7 @@ def keep(
             return  # it never had one
         if may_lack and (words := reader.lacks) is not None:
             reader.add_note(words)
-        with contextlib.suppress(FileNotFoundError):  # the run's folder is gone, and nobody is left to read it
+        with contextlib.suppress(FileNotFoundError):  # the run's folder was removed: the log is not needed
             reader.write(Path(folder))
 
 
@@ -66,7 +66,7 @@ def keep_to_eof(
     """Begin to read the log of a pod that is being deleted to EOF, and keep it, as :func:`keep` does.
 
     Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
-    before anybody could ask for it, so whoever deletes a pod waits for that. One thread does so at a time.
+    before it could be fetched, so the deletion of a pod waits for that. One thread does so at a time.
     """
     reader = reader_of(target, native_id, pod, folder)
     with _starting:

@@ -26,8 +26,8 @@ from aiflow_ext_kubernetes.target import Target
 from aiflow_ext_kubernetes.template import CONTAINER
 
 QUIET = 0.5  # seconds without a line after which nothing more is expected of a container that has ended
-IDLE = 4 * 3600.0  # seconds without a byte after which a log that is followed is asked for anew
-PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be starting anew
+IDLE = 4 * 3600.0  # seconds without a byte after which a followed log is requested again
+PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be restarting
 GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
 CUT = b"[aiflow-ext: the pod was gone before the end of its log could be kept; lines may be missing]\n"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 UNUSABLE, UNREPORTED = 64, 1  # exit codes: nothing could be begun; the end could not be reported to YARN
-TOKEN_TIMEOUT = 60.0  # seconds that a ResourceManager which has just come up may not know our token
+TOKEN_TIMEOUT = 60.0  # seconds that a ResourceManager may not know our token after its start
 OUTCOME_TIMEOUT = 5.0  # seconds to write the outcome into the staging folder
 # Seconds after SIGTERM in which SIGKILL follows where YARN means to end the container, for the memory it used, say: the
 # end is YARN's to report then, not ours (yarn.nodemanager.sleep-delay-before-sigkill.ms, 250 by default).

@@ -21,7 +21,7 @@ class Outcome:
         kind: ``exit``: the child ended with ``exit_code``, 126 or 127 where it could not be executed. ``signal``: it
             was ended by ``signal``. ``refused``: the attempt had been started before. ``not-started``: what it takes to
             start was not there. ``broken``: how the child ended is not known.
-        stopped: whether it was told to stop before.
+        stopped: whether it was asked to stop before.
         reason: in words, where there is more to say; at most 2,000 characters.
         left: what could not be ended, in words.
     """

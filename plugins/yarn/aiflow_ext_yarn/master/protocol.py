@@ -24,7 +24,7 @@ ALREADY = "InvalidApplicationMasterRequestException"
 
 
 class Lost(Exception):
-    """The ResourceManager has given up on this attempt: nobody is interested in its end any more."""
+    """The ResourceManager has given up on this attempt: its end is not needed any more."""
 
 
 class ResourceManager:

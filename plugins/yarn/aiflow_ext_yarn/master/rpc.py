@@ -90,7 +90,7 @@ class Client:
         return self._connection.protection if self._connection is not None else ""
 
     def close(self) -> None:
-        """Hang up; the next call connects anew."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
