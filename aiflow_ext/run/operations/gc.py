@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiflow_ext.model.names import local_path
 from aiflow_ext.run.operations.cleaning import clean_up
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
-from aiflow_ext.run.store.find import stores
+from aiflow_ext.run.store.find import left_out_if_damaged, stores
 from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.store import Store
@@ -37,21 +38,28 @@ def collect(
     Returns the runs that were (or would be) removed. A run that has not ended, that somebody drives, or whose artifacts
     a run that has not ended reads, stays.
     """
-    removed = []
+    removed: list[dict[str, Any]] = []
     for store in stores(project):
-        runs = store.runs()
-        needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
-        for place, run in enumerate(runs):
-            if run["ended_at"] is None or run["run"] in needed or holder(Path(run["folder"])) is not None:
-                continue
-            if keep is not None and place < keep:
-                continue
-            if older_than is not None and run["ended_at"] > time.time() - older_than:
-                continue
-            if dry_run or _remove_alone(store, run):
-                removed.append(run)
-        removed += _unrecorded(store, older_than, dry_run)
+        with left_out_if_damaged(project):
+            for run in _collected(store, older_than, keep, dry_run):
+                removed.append(run)  # what was removed before the store turns out to be damaged is told too
     return removed
+
+
+def _collected(store: Store, older_than: float | None, keep: int | None, dry_run: bool) -> Iterator[dict[str, Any]]:
+    """Remove the runs of one store, and tell of each that is gone."""
+    runs = store.runs()
+    needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
+    for place, run in enumerate(runs):
+        if run["ended_at"] is None or run["run"] in needed or holder(Path(run["folder"])) is not None:
+            continue
+        if keep is not None and place < keep:
+            continue
+        if older_than is not None and run["ended_at"] > time.time() - older_than:
+            continue
+        if dry_run or _remove_alone(store, run):
+            yield run
+    yield from _unrecorded(store, older_than, dry_run)
 
 
 def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.errors import AiflowError
-from aiflow_ext.run.store.find import open_run, stores
+from aiflow_ext.run.store.find import left_out_if_damaged, open_run, stores
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.run.store.store import Store
@@ -87,7 +87,10 @@ def observe(run: str, project: str | None = None) -> Observed:
 
 def list_runs(project: str | None = None) -> list[dict[str, Any]]:
     """Every run of this user, or of one project, newest first; ``driver`` is the pid of who drives it."""
-    found = [run for store in stores(project) for run in store.runs()]
+    found: list[dict[str, Any]] = []
+    for store in stores(project):
+        with left_out_if_damaged(project):
+            found += store.runs()
     for run in found:
         run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
     return sorted(found, key=lambda run: -float(run["started_at"]))

@@ -9,12 +9,16 @@ from operator import attrgetter
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.database import from_column, to_column
 from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.run.store.row_types import MOMENT, TEXT, WHOLE, RowTypes
 
 _TYPES = AttemptRecord.__annotations__  # by name, as they are written there
 _COLUMNS = ", ".join(_TYPES)
 _STATE = [*_TYPES].index("state")
 _FLAGS = [place for place, kind in enumerate(_TYPES.values()) if kind == "bool"]
 _TEXTS = [place for place, kind in enumerate(_TYPES.values()) if kind.startswith("str")]
+_KINDS = {"str": TEXT, "int": WHOLE, "bool": WHOLE, "float": MOMENT, "JobState": TEXT}
+_NULL = {name: (None,) if kind.endswith("None") else () for name, kind in _TYPES.items()}
+_ROW = RowTypes("attempts", **{n: (*_KINDS[kind.partition(" ")[0]], *_NULL[n]) for n, kind in _TYPES.items()})
 _values_of = attrgetter(*_TYPES)
 _PUT = f"insert or replace into attempts (run, {_COLUMNS}) values ({','.join('?' * (len(_TYPES) + 1))})"
 _OF_RUN = f"select {_COLUMNS} from attempts where run = ? order by job, number"
@@ -35,7 +39,7 @@ def put_attempts(db: sqlite3.Connection, run_id: str, attempts: Iterable[Attempt
 
 def attempts_of(db: sqlite3.Connection, run_id: str) -> Iterator[AttemptRecord]:
     """A run's attempts, by job and number."""
-    for row in db.execute(_OF_RUN, (run_id,)):
+    for row in _ROW.checked(db.execute(_OF_RUN, (run_id,)).fetchall()):
         values = list(row)
         values[_STATE] = JobState(values[_STATE])
         for place in _TEXTS:

@@ -21,6 +21,8 @@ from aiflow_ext.run.store.schema import migrate
 
 FILE = "state.db"
 _PATIENCE = 30.0  # seconds to wait for another process that writes
+# What comes of a value that nobody has written so: a state, a plan, a path.
+_NOT_OURS = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
 
 
@@ -78,9 +80,12 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read. Raises StateError where that fails, or what is read is damaged (ValueError)."""
-        with self._errors_in_words("read"):
-            yield self._connection
+        """The connection, to read. Raises StateError where that fails, or what is read is damaged."""
+        try:
+            with self._errors_in_words("read"):
+                yield self._connection
+        except _NOT_OURS as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -118,6 +123,9 @@ class Database:
                     raise
             time.sleep(0.01)
 
+    def _damaged(self, words: str) -> StateError:
+        return StateError(f"the store of runs is damaged: {words}", where=str(self.path), hint=_DAMAGED)
+
     @contextlib.contextmanager
     def _errors_in_words(self, what: str) -> Iterator[None]:
         """Errors of SQLite and of the file system as a StateError that says what to do.
@@ -129,7 +137,7 @@ class Database:
         except sqlite3.IntegrityError:
             raise
         except ValueError as error:  # a state or a plan that nobody has written so
-            raise StateError(f"the store of runs is damaged: {error}", where=str(self.path), hint=_DAMAGED) from error
+            raise self._damaged(str(error)) from error
         except sqlite3.DatabaseError as error:
             words = str(error)
             damaged = "malformed" in words or "not a database" in words

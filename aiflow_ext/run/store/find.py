@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
@@ -142,13 +142,20 @@ def stores(project: str | None = None) -> list[Store]:
     for folder in _folders(project):
         if not (folder / FILE).exists():
             continue
-        try:
+        with left_out_if_damaged(project):
             found.append(Store(folder, create=False))
-        except StateError as error:
-            if project is not None:
-                raise
-            _log.warning("left out: %s", error)
     return found
+
+
+@contextlib.contextmanager
+def left_out_if_damaged(project: str | None) -> Iterator[None]:
+    """A store that cannot be read hides none of the others: it is left out, in a warning, unless it was named."""
+    try:
+        yield
+    except StateError as error:
+        if project is not None:
+            raise
+        _log.warning("left out: %s", error)
 
 
 def _folders(project: str | None) -> list[Path]:

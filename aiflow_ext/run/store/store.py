@@ -14,13 +14,17 @@ from aiflow_ext.run.store.attempts import attempts_of, put_attempts
 from aiflow_ext.run.store.database import Database, from_column, to_column
 from aiflow_ext.run.store.deliveries import Deliveries
 from aiflow_ext.run.store.records import AttemptRecord, Input, JobRecord, RunRecord, Transition
-from aiflow_ext.run.store.relocation import relocation
+from aiflow_ext.run.store.relocation import check_attempt_folder, check_paths, relocation
+from aiflow_ext.run.store.row_types import MOMENT, TEXT, RowTypes
 from aiflow_ext.run.store.transitions import Transitions, put_transitions
 
 if TYPE_CHECKING:
     from aiflow_ext.run.store.firings import Firings
     from aiflow_ext.run.store.requests import Requests
 
+_RUN = RowTypes("runs", run=(str,), workflow=(str,), project=TEXT, folder=TEXT, state=(str,), started_at=MOMENT,
+                ended_at=(*MOMENT, None))  # fmt: skip
+_JOB = RowTypes("jobs", name=(str,), platform=(str,), engine=(str,), state=(str,), reason=(*TEXT, None))
 _OF_RUNS = ("runs", "jobs", "planned", "attempts", "transitions", "start_intents", "deliveries", "requests")
 
 
@@ -95,30 +99,40 @@ class Store:
 
     def run(self, run_id: str) -> RunRecord:
         """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
-        with self.database.reading() as db, paused():
+        with self.database.reading() as db:
             row = db.execute(
-                "select workflow, project, folder, started_at, ended_at, state, "
+                "select run, workflow, project, folder, state, started_at, ended_at, "
                 "case when json_valid(plan) then json_extract(plan, '$.defaults') end, "
                 "case when json_valid(plan) then json_extract(plan, '$.inputs') end from runs where run = ?",
                 (run_id,),
             ).fetchone()
-            if row is None:
-                raise KeyError(run_id)
-            project, folder = map(from_column, row[1:3])
+        if row is None:
+            raise KeyError(run_id)
+        with self.database.reading() as db, paused():
+            ((_, workflow, project, folder, state, started_at, ended_at),) = _RUN.checked([row[:7]])
+            project, folder = from_column(project), from_column(folder)
+            check_paths(run_id, project, folder)
             now = self._relocation(project, folder)
-            record = RunRecord(run_id, row[0], now(project), now(folder), row[3])
-            record.ended_at, record.state = row[4], JobState(row[5])
-            defaults = json.loads(row[6] or "{}")
-            record.inputs = [Input.from_data(each) for each in json.loads(row[7] or "[]")]
-            for name, platform, engine, state, reason in db.execute(
+            record = RunRecord(run_id, workflow, now(project), now(folder), started_at)
+            record.ended_at, record.state = ended_at, JobState(state)
+            defaults = json.loads(row[7] or "{}")
+            record.inputs = [Input.from_data(each) for each in json.loads(row[8] or "[]")]
+            rows = db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
-            ):
+            ).fetchall()
+            for name, platform, engine, state, reason in _JOB.checked(rows):
                 job = record.jobs[name] = JobRecord(name, platform, engine, defaults.get(name, ()))
                 job.state, job.reason = JobState(state), from_column(reason)
+            if not record.jobs:
+                raise ValueError(f"run {run_id} has no jobs")
             for attempt in attempts_of(db, run_id):
+                check_attempt_folder(attempt.folder, folder)
                 attempt.folder = now(attempt.folder)
                 attempt.native_id = None if attempt.native_id is None else now(attempt.native_id)
-                record.jobs[attempt.job].attempts.append(attempt)
+                job = record.jobs[attempt.job]
+                job.attempts.append(attempt)
+                if attempt.number != len(job.attempts):
+                    raise ValueError(f"attempt {attempt.number} of {job.name} follows none")
             record.deliveries = self.deliveries.of_run(run_id)
             return record
 
@@ -154,11 +168,15 @@ class Store:
                 counts.setdefault(run_id, {})[state] = count
             rows = db.execute(
                 "select run, workflow, project, folder, state, started_at, ended_at from runs order by started_at desc"
-            )
+            ).fetchall()
             keys = ("run", "workflow", "project", "folder", "state", "started_at", "ended_at")
-            found = [{**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in rows]
+            found = [
+                {**dict(zip(keys, row, strict=True)), "jobs": counts.get(row[0], {})} for row in _RUN.checked(rows)
+            ]
             for run in found:
+                JobState(run["state"])
                 project, folder = from_column(run["project"]), from_column(run["folder"])
+                check_paths(run["run"], project, folder)
                 now = self._relocation(project, folder)
                 run.update(project=now(project), folder=now(folder))
             return found
