@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from interrupted import ENDS, run_interrupted
 
+from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run import prepare_run
+from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.testing.caches import drop_caches, forgetting
 from aiflow_ext_kubernetes import watch
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
@@ -26,6 +27,7 @@ from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.template import CONTAINER
 
 STARTED, ENDED = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
+COMPLETED = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": STARTED, "finishedAt": ENDED}}
 
 
 class Cluster:
@@ -70,9 +72,7 @@ class Cluster:
             template = job["spec"]["template"]
             sleeps = "sleep" in json.dumps(template["spec"]["containers"][0]["command"][-1])
             labels = {**template["metadata"]["labels"], "batch.kubernetes.io/job-name": job["metadata"]["name"]}
-            state = {"running": {"startedAt": STARTED}} if sleeps else {
-                "terminated": {"exitCode": 0, "reason": "Completed", "startedAt": STARTED, "finishedAt": ENDED}
-            }  # fmt: skip
+            state = {"running": {"startedAt": STARTED}} if sleeps else COMPLETED
             self.put(pod_path, {"metadata": {"name": name, "labels": labels, "creationTimestamp": STARTED},
                                 "spec": {"nodeName": "node"},
                                 "status": {"phase": "Running" if sleeps else "Succeeded",
@@ -290,3 +290,49 @@ def test_a_later_process_tells_a_stop_from_a_loss(
         events = watch.Watcher({native_id: job}).events()
         assert next(event.state for event in events if event is not None) is wanted
         events.close()
+
+
+def test_an_attempt_for_which_nothing_was_made_is_not_lost_while_it_waits_for_its_turn(
+    project: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MISSING", 0.0)
+    monkeypatch.setattr(watch, "TICK", 0.02)
+    looked = threading.Semaphore(0)
+    look, make = watch.Watcher._look, KubernetesJobPlugin.generate_job_resource
+
+    def looking(self: watch.Watcher, now: float) -> Iterator[Any]:
+        yield from look(self, now)
+        if self._signatures:  # it has told of the one that runs
+            looked.release()
+
+    def making(self: KubernetesJobPlugin, job: BaseJob) -> None:
+        if job.name == "b":
+            first.driver.leave()
+            raise UnreachableError("its driver ends before anything is made")
+        make(self, job)
+
+    config = {"*": {"platform": "kubernetes", "engine": "cmd_line", "image": "x"}}
+    body = "with af.job('a'):\n    af.cmd('sleep 1000')\nwith af.job('b'):\n    af.cmd('true')\n"
+    project.jobs(f"{body}af.run_after('b', 'a', when='running')", json.dumps(config))
+    with monkeypatch.context() as patch:
+        patch.setattr(KubernetesJobPlugin, "generate_job_resource", making)
+        first = prepare_run(project.root, jobs=2)
+        left = first.driver.run().jobs["b"].last
+        first.close()
+    assert left is not None
+    assert (left.state, left.step) == (JobState.SUBMITTING, None)
+    monkeypatch.setattr(watch.Watcher, "_look", looking)
+    second = prepare_resume(first.record.run_id, project=str(project.root), jobs=1)
+    driver = threading.Thread(target=second.driver.run)
+    driver.start()
+    for _ in range(3):
+        assert looked.acquire(timeout=60)
+    ((path, pod),) = [(path, each) for path, each in cluster.objects.items() if "/pods/" in path]
+    pod["status"]["containerStatuses"][0]["state"] = COMPLETED
+    cluster.put(path, {**pod, "status": {**pod["status"], "phase": "Succeeded"}})
+    driver.join(60)
+    assert not driver.is_alive()
+    second.close()
+    assert {name: [each.state for each in job.attempts] for name, job in second.record.jobs.items()} == {
+        "a": [JobState.FINISHED], "b": [JobState.FINISHED]
+    }  # fmt: skip

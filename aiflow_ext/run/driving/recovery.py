@@ -72,7 +72,9 @@ class Recovery:
             self._state.live[attempt.key] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             generated = attempt.job = job_again(self._state.plan, self._state.record, record)
-            if not record.state.ended:
+            # A watch may tell of an attempt without resources that it is lost: submission adds it. A platform that
+            # answers at once may have started a process that the record does not know of.
+            if record.may_run or (attempt.adapter.answers_at_once and not record.state.ended):
                 attempt.platform.live.add(record.native_id, lambda: generated)
         return attempt
 
