@@ -137,7 +137,7 @@ def _resolved(annotation: Any, init: Callable[..., Any] | None, owner: type, cls
                 found = _hint(annotation, namespace, local)
             except NameError as error:
                 missing.add(error.name or "")
-            except Exception:
+            except Exception:  # whatever evaluating it here raises: another namespace may know it
                 continue
             else:
                 return found.type if isinstance(found, dataclasses.InitVar) else found

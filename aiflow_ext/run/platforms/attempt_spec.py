@@ -157,7 +157,7 @@ def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType
         try:
             signature(cls).bind()
             return _pickled(cls, home), home
-        except Exception:
+        except Exception:  # it has no constructor without arguments, or cannot be pickled either: the first error tells
             pass
         raise CodeError(
             f"the job plugin {resolved.platform}.{resolved.engine} was registered in this process, and cannot travel "
