@@ -136,7 +136,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         said = f"{_UNDRIVEN}{record.run_id}"
     said = "; ".join([said, *inputs_shown(record)])
     behind = [
-        (each, f"told {each.offset} of {each.last}")
+        (each, f"received {each.offset} of {each.last} transitions")
         for each in record.deliveries
         if each.problem or (record.ended_at is not None and each.offset < each.last)
     ]

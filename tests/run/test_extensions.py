@@ -233,7 +233,7 @@ def on_transition(event):
 QUICK = "extensions: {timeout: 0.3}\n"
 
 
-def test_an_extension_that_hangs_when_told_holds_up_neither_the_run_nor_another_extension(
+def test_an_on_transition_that_hangs_blocks_neither_the_run_nor_another_extension(
     project, cli, run_json, extended, tmp_path
 ):
     env = extended(HANGS.format(hook="on_transition", arguments="event"), writes=WRITES)
@@ -243,14 +243,16 @@ def test_an_extension_that_hangs_when_told_holds_up_neither_the_run_nor_another_
     numbers = [int(number) for number in (tmp_path / "seen").read_text().split()]
     assert numbers == list(range(1, numbers[-1] + 1))
     tested, writes = record["extensions"]
-    assert (tested["name"], tested["told"], tested["of"]) == ("tested", 0, numbers[-1])
+    assert (tested["name"], tested["delivered"], tested["last"]) == ("tested", 0, numbers[-1])
     assert "on_transition has not returned for more than 0.3 s (number 1: a SUBMITTING)" in tested["problem"]
-    assert (writes["told"], writes["problem"]) == (numbers[-1], None)
+    assert (writes["delivered"], writes["problem"]) == (numbers[-1], None)
     shown = cli("status", "latest", "--project", project.root, env=env)
-    assert f"extension\ttested\ttold 0 of {numbers[-1]}\t{tested['problem']}" in shown.stdout
+    assert f"extension\ttested\treceived 0 of {numbers[-1]} transitions\t{tested['problem']}" in shown.stdout
 
 
-def test_what_an_extension_was_not_told_when_its_run_ended_it_is_told_by_resume(project, cli, extended, tmp_path):
+def test_transitions_that_were_not_delivered_when_the_run_ended_are_delivered_by_resume(
+    project, cli, extended, tmp_path
+):
     env = extended("""
         import os, time
         @af.hookimpl
@@ -263,8 +265,8 @@ def test_what_an_extension_was_not_told_when_its_run_ended_it_is_told_by_resume(
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n").write(project_yaml=QUICK)
     done = cli("run", project.root, env={**env, "HANG": ""})
     assert done.returncode == 0
-    assert "it was told of 1 of the run's" in done.stderr
-    assert "to have it told of the others: aiflow-ext resume" in done.stderr
+    assert "it has received 1 of the run's" in done.stderr
+    assert "to deliver the others: aiflow-ext resume" in done.stderr
     assert (tmp_path / "seen").read_text() == "1 "
     assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
     numbers = [int(number) for number in (tmp_path / "seen").read_text().split()]
@@ -275,8 +277,8 @@ def test_what_an_extension_was_not_told_when_its_run_ended_it_is_told_by_resume(
 def test_a_runs_end_waits_for_an_extension_that_is_behind(project, run_json, extended):
     env = extended("import time\n@af.hookimpl\ndef on_transition(event): time.sleep(0.1)\n")
     project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("true")', CMD + "a: {}\nb: {}\n")
-    (told,) = run_json(project, env=env)["extensions"]
-    assert told["told"] == told["of"] >= 4
+    (extension,) = run_json(project, env=env)["extensions"]
+    assert extension["delivered"] == extension["last"] >= 4
 
 
 @pytest.mark.parametrize("hook", ["before_submit(job)", "on_transition(event)", "should_retry(attempt, outcome)"])
@@ -305,17 +307,19 @@ def test_a_thread_that_an_extension_leaves_running_keeps_no_command_from_ending(
 
 
 @pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "AttributeError('bug')", "GeneratorExit"])
-def test_whatever_an_extension_raises_when_told_it_is_told_of_the_rest(project, run_json, extended, tmp_path, error):
+def test_after_any_exception_in_on_transition_the_other_transitions_are_delivered(
+    project, run_json, extended, tmp_path, error
+):
     env = extended(WRITES + f"    raise {error}\n")
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
     record = run_json(project, env=env)
     assert record["exit"] == 0
-    (told,) = record["extensions"]
-    assert len((tmp_path / "seen").read_text().split()) == told["told"] == told["of"]
-    assert f"on_transition raised {error.partition('(')[0]}" in told["problem"]
+    (extension,) = record["extensions"]
+    assert len((tmp_path / "seen").read_text().split()) == extension["delivered"] == extension["last"]
+    assert f"on_transition raised {error.partition('(')[0]}" in extension["problem"]
 
 
-def test_what_an_extension_is_told_cannot_be_changed(project, run_json, extended):
+def test_an_extension_cannot_change_a_transition(project, run_json, extended):
     env = extended("""
         import aiflow_ext
         @af.hookimpl

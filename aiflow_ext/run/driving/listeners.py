@@ -1,4 +1,4 @@
-"""Who is told of a run's transitions: one listener in the driver's thread, and every extension beside it."""
+"""The receivers of a run's transitions: one listener in the driver's thread, and each extension in its own."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _PARTING = 1.0  # seconds that a driver which lets go of its run waits for exten
 
 
 class Listeners:
-    """Tells of what has been written down.
+    """Notifies the receivers of transitions that have been recorded.
 
     Args:
         record, store: of the run.
         hooks: the extensions' ``on_transition``.
-        limit: seconds that a call of one may take before it is told of, and that the run's end waits for those behind.
+        limit: seconds that a call of one may take before it is reported, and that the run's end waits for deliveries.
         listener: called with every Transition, in order, in the driver's thread.
-        caught_up: called in an extension's thread when it is worth looking again at whether any is still behind.
+        caught_up: called in an extension's thread when everything may have been delivered.
 
     Attributes:
-        waits: called with the record of an attempt where something else is known of what it waits for: its ``reason``,
-            and whether its platform is ``unreachable``.
+        waits: called with the record of an attempt when what it waits for changes: its ``reason``, or whether its
+            platform is ``unreachable``.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Listeners:
 
     @property
     def pace(self) -> float | None:
-        """Seconds between two looks at whether a call takes too long; None where there is nobody to look at."""
+        """Seconds between two checks for calls that take too long; None without extensions."""
         return max(0.05, min(self.limit / 4, 1.0)) if self._notifiers else None
 
     def start(self) -> None:
-        """Begin to tell the extensions, first of what a driver that was killed may not have told them."""
+        """Start the deliveries, first of what a driver that was killed may not have delivered."""
         for notifier in self._notifiers:
             notifier.start(self._store.transitions.last_seq(self._record.run_id))
 
     def tell(self, transitions: Sequence[Transition]) -> None:
-        """Tell of these, which have just been flushed."""
+        """Notify of these transitions, which have just been flushed."""
         if transitions:
             for notifier in self._notifiers:
                 notifier.wake(transitions[-1].seq)
@@ -63,17 +63,17 @@ class Listeners:
                 self.listener(transition)
 
     def tell_waiting(self, attempt: AttemptRecord) -> None:
-        """Tell whoever watches why an attempt does not go on, or that it may again."""
+        """Report why an attempt does not go on, or that it may again."""
         if self.waits is not None:
             self.waits(attempt)
 
     def look(self) -> None:
-        """Say so where a call takes too long."""
+        """Report calls that take too long."""
         for notifier in self._notifiers:
             notifier.look(self.limit)
 
     def awaited(self, deadline: float) -> float | None:
-        """Until when to wait for extensions that are behind, at most until ``deadline``; None: for none any more."""
+        """Until when to wait for extensions, at most until ``deadline`` (``time.monotonic()``); None: do not wait."""
         for notifier in self._notifiers:
             notifier.is_awaited = True
         now = time.monotonic()
@@ -81,21 +81,21 @@ class Listeners:
         return max((moment for moment in moments if moment > now), default=None)
 
     def part(self) -> None:
-        """Wait a moment for extensions that are all but there: the driver lets go of the run."""
+        """Wait at most a second for extensions: the driver exits and leaves the run."""
         deadline = time.monotonic() + _PARTING
         while self.awaited(deadline) is not None:
             time.sleep(0.01)
 
     def close(self, *, ended: bool = False) -> None:
-        """Tell the extensions of nothing more; say so, where the run has ``ended``, for whom that comes too early."""
+        """Deliver nothing more; if the run has ``ended``, report extensions that have not received everything."""
         for notifier in self._notifiers:
             behind = notifier.behind
             notifier.close()
             if behind and ended:
-                words = f"it was told of {notifier.told} of the run's {notifier.last} transitions"
+                words = f"it has received {notifier.delivered} of the run's {notifier.last} transitions"
                 problem = notifier.overdue(self.limit) or notifier.problem
                 notifier.note(f"{problem}; {words}" if problem else words)
-                _log.warning("%s: %s; to have it told of the others: aiflow-ext resume %s", notifier.hook.where,
+                _log.warning("%s: %s; to deliver the others: aiflow-ext resume %s", notifier.hook.where,
                              notifier.problem, self._record.run_id)  # fmt: skip
         if self._notifiers and ended:
             self._record.deliveries = self._store.deliveries.of_run(self._record.run_id)

@@ -1,4 +1,4 @@
-"""An extension that is told of a run's transitions beside the driver: each at least once, in order, at its own pace."""
+"""Delivers a run's transitions to an extension, beside the driver: each at least once, in order, at its own pace."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _PAGE = 100  # transitions read at once: an extension that is behind costs no mo
 
 
 class Notifier:
-    """Tells one extension of what is on record, in a thread of its own.
+    """Delivers recorded transitions to one extension, in a thread of its own.
 
-    It reads the transitions from the store, and writes there after each one that the extension has been told of it: a
-    driver that comes after a kill repeats at most that one.
+    It reads the transitions from the store, and records its offset there after each delivery: after a kill, the next
+    driver repeats at most one.
 
     Args:
         hook: the extension's ``on_transition``.
         store: the store, for the caller's thread; this thread opens its own.
         run_id: the run.
-        caught_up: called in this thread when the extension has been told of everything, after ``is_awaited`` was set.
+        caught_up: called in this thread when everything has been delivered, after ``is_awaited`` was set.
 
     Attributes:
-        last: number of the last transition on record.
-        told: number of the last one that the extension has been told of.
-        is_awaited: whether somebody waits for the extension.
-        problem: in words, what goes wrong with it; None while nothing does.
+        last: number of the last recorded transition.
+        delivered: number of the last transition that was delivered.
+        is_awaited: whether the driver waits for the extension.
+        problem: in words, what is wrong with the extension; None while nothing is.
     """
 
     def __init__(self, hook: Hook, store: Store, run_id: str, caught_up: Callable[[], None]) -> None:
         self.hook, self.run_id, self._store, self._caught_up = hook, run_id, store, caught_up
-        self.last = self.told = 0
+        self.last = self.delivered = 0
         self.is_awaited = False
         self.problem: str | None = None
-        self._calling: tuple[Transition, float] | None = None  # what it is being told, and since when
+        self._calling: tuple[Transition, float] | None = None  # what is being delivered, and since when
         self._overdue = False
         self._raised = 0
         self._woken = threading.Event()
@@ -50,37 +50,37 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"aiflow-extension-{hook.extension}")
 
     def start(self, last: int) -> None:
-        """Begin with what an earlier driver has not told, up to number ``last``."""
-        self.told, self.last = self._store.deliveries.offset(self.run_id, self.hook.extension), last
-        self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.told)
+        """Begin with the transitions that an earlier driver has not delivered, up to number ``last``."""
+        self.delivered, self.last = self._store.deliveries.offset(self.run_id, self.hook.extension), last
+        self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.delivered)
         self._thread.start()
         self._woken.set()
 
     def wake(self, last: int) -> None:
-        """Transitions up to number ``last`` are on record."""
+        """Deliver transitions up to number ``last``, which are recorded."""
         self.last = last
         self._woken.set()
 
     def close(self) -> None:
-        """Tell it of nothing more. A call that has not returned is left alone: nothing can end it."""
+        """Deliver nothing more. A call that has not returned is abandoned: nothing can end it."""
         with self._changing:
             self._closed = True
         self._woken.set()
 
     @property
     def behind(self) -> bool:
-        """Whether there is something that it has not been told of, and may still be."""
-        return self.told < self.last and self._thread.is_alive()
+        """Whether there are transitions that are still to be delivered."""
+        return self.delivered < self.last and self._thread.is_alive()
 
     def until(self, limit: float, deadline: float) -> float:
-        """The moment, of ``time.monotonic()``, from which it is not worth waiting for any more."""
+        """The latest time, of ``time.monotonic()``, to wait for it: ``deadline``, or the current call's limit."""
         calling = self._calling
         if calling is None:
             return deadline
         return min(calling[1] + limit, deadline)
 
     def overdue(self, limit: float) -> str | None:
-        """In words, that a call has taken longer than ``limit`` seconds; None where none has."""
+        """A message if the current call takes longer than ``limit`` seconds; else None."""
         calling = self._calling
         if calling is None or time.monotonic() - calling[1] < limit:
             return None
@@ -90,17 +90,17 @@ class Notifier:
         )
 
     def look(self, limit: float) -> None:
-        """Say so, once, where a call has taken longer than ``limit`` seconds."""
+        """Report, once, a call that takes longer than ``limit`` seconds."""
         if not self._overdue and (words := self.overdue(limit)) is not None:
             self._overdue = True
             self.note(words)
-            _log.warning("%s: %s; the run goes on, and it is told of the rest once it returns", self.hook.where, words)
+            _log.warning("%s: %s; the run goes on, and the rest is delivered once it returns", self.hook.where, words)
 
     def note(self, problem: str) -> None:
-        """Write down what goes wrong with it."""
+        """Record what is wrong with the extension."""
         self.problem = problem
-        with self._changing, contextlib.suppress(StateError):  # the driver itself is told of that soon enough
-            self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.told, problem)
+        with self._changing, contextlib.suppress(StateError):  # the driver gets and reports that error itself
+            self._store.deliveries.set_offset(self.run_id, self.hook.extension, self.delivered, problem)
 
     # -- in its own thread ------------------------------------------------------------------------------------------
 
@@ -109,25 +109,25 @@ class Notifier:
             store = Store(self._store.path.parent, create=False)
             try:
                 while self._next():
-                    for event in store.transitions.of_run(self.run_id, self.told, _PAGE):
-                        self._tell(event)
+                    for event in store.transitions.of_run(self.run_id, self.delivered, _PAGE):
+                        self._deliver(event)
                         with self._changing:
                             if self._closed:  # another driver may have the run by now
                                 return
                             store.deliveries.set_offset(self.run_id, self.hook.extension, event.seq, self.problem)
-                            self.told = event.seq
+                            self.delivered = event.seq
             finally:
                 store.close()
         except Exception as error:  # of the store
-            _log.warning("%s is told of nothing more: %s", self.hook.where, error)
-            self.problem = f"it is told of nothing more: {error}"
+            _log.warning("%s: nothing more is delivered to it: %s", self.hook.where, error)
+            self.problem = f"nothing more is delivered to it: {error}"
         finally:
             self._caught_up()
 
     def _next(self) -> bool:
-        """Wait until there is something to tell; False: never again."""
+        """Wait until there is something to deliver; False once it is closed."""
         while not self._closed:
-            if self.told < self.last:
+            if self.delivered < self.last:
                 return True
             if self.is_awaited:
                 self._caught_up()
@@ -135,7 +135,7 @@ class Notifier:
             self._woken.clear()
         return False
 
-    def _tell(self, event: Transition) -> None:
+    def _deliver(self, event: Transition) -> None:
         self._calling = event, time.monotonic()
         try:
             call(self.hook, event)
@@ -151,5 +151,5 @@ class Notifier:
             self._calling = None
         if self._overdue:
             self._overdue = False
-            _log.warning("%s: on_transition has returned after %.0f s; it is told of what it has missed",
+            _log.warning("%s: on_transition has returned after %.0f s; the rest is delivered now",
                          self.hook.where, time.monotonic() - since)  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far each extension has been told of a run's transitions: its delivery offset, the number of the last one."""
+"""How many of a run's transitions were delivered to each extension: its delivery offset, the number of the last one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Deliveries:
         self._database = database
 
     def offset(self, run_id: str, extension: str) -> int:
-        """The number of the last transition that an extension has been told of; 0 where it was told of none.
+        """The number of the last transition that was delivered to an extension; 0 where none was.
 
-        The row without a name is that of a version which told all extensions together.
+        The row without a name is of a version that had one offset for all extensions.
         """
         with self._database.reading() as db:
             rows = dict(db.execute("select extension, seq from deliveries where run = ? and extension in (?, '')",
@@ -23,12 +23,12 @@ class Deliveries:
         return int(rows.get(extension, rows.get("", 0)))
 
     def set_offset(self, run_id: str, extension: str, seq: int, problem: str | None = None) -> None:
-        """Note that an extension has been told of transition ``seq``, and in words what is wrong with it."""
+        """Record that transition ``seq`` was delivered to an extension, and what is wrong with it, in words."""
         with self._database.writing() as db:
             db.execute("insert or replace into deliveries values (?, ?, ?, ?)", (run_id, extension, seq, problem))
 
     def of_run(self, run_id: str) -> list[Delivery]:
-        """How far each extension that is told of a run's transitions has come, by name."""
+        """The deliveries to each extension that gets a run's transitions, by name."""
         with self._database.reading() as db:
             rows = db.execute(
                 "select extension, seq, (select ifnull(max(seq), 0) from transitions where run = deliveries.run), "

@@ -89,11 +89,11 @@ class JobRecord(Jsonable):
 
 
 class Delivery(NamedTuple):
-    """How far an extension has been told of a run's transitions.
+    """How many of a run's transitions were delivered to an extension.
 
     Attributes:
         extension: its name.
-        offset: number of the last transition that it was told of.
+        offset: number of the last transition that was delivered to it; 0 for none.
         last: number of the run's last transition.
         problem: in words, what went wrong there; None where nothing did.
     """
@@ -145,7 +145,7 @@ class RunRecord(Jsonable):
         self.ended_at: float | None = None
         self.state = JobState.RUNNING
         self.jobs: dict[str, JobRecord] = {}
-        self.deliveries: list[Delivery] = []  # to the extensions that are told of transitions, when this was read
+        self.deliveries: list[Delivery] = []  # of transitions to extensions, when this was read
         self.inputs: list[Input] = []
 
     def live(self) -> list[AttemptRecord]:
@@ -166,7 +166,7 @@ class RunRecord(Jsonable):
                 "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
                             "attempt": each.source.attempt} for each in self.inputs],
                 "jobs": jobs, "extensions": [
-                    {"name": each.extension, "told": each.offset, "of": each.last, "problem": each.problem}
+                    {"name": each.extension, "delivered": each.offset, "last": each.last, "problem": each.problem}
                     for each in self.deliveries
                 ]}  # fmt: skip
 

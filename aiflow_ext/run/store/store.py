@@ -39,7 +39,7 @@ class Store:
         path: the database's file.
         database: what its tables are in.
         transitions: of the runs' jobs and attempts.
-        deliveries: how far extensions have been told of them.
+        deliveries: how many of them were delivered to each extension.
 
     Raises StateError where it cannot be opened: a newer version wrote it, it is damaged, the folder cannot be written,
     lies on a network file system, or the disk is full. Reading and writing raise StateError where that fails.
