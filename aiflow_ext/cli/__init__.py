@@ -1,4 +1,4 @@
-"""The command line: what a person types, and what is printed for people and for programs.
+"""The command line: commands and options, and output for people (tables) and for programs (JSON).
 
 Others may use: ``main``.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from aiflow_ext.model.errors import INTERRUPTED
 
-LINGER = 10.0  # seconds at most for which a command that is done waits for threads that others have started
+LINGER = 10.0  # seconds at most that a finished command waits for threads which plugins or extensions have started
 
 
 def main(argv: Sequence[str] | None = None) -> None:

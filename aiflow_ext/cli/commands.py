@@ -1,4 +1,4 @@
-"""The commands and their options. What they do is a Python call each; what they print is in ``show`` and ``live``."""
+"""The commands and their options. Each command is one call of a Python function; ``show`` and ``live`` print."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class _Program(click.Group):
 def program() -> None:
     """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
 
-    PROJECT is a folder with a workflow.py, and mostly a workflow.yaml. Exit codes: 0 success, 1 a job failed, 2
+    PROJECT is a folder with a workflow.py, and usually a workflow.yaml. Exit codes: 0 success, 1 a job failed, 2
     usage, 3 a mistake in the project, 4 a plugin is not installed, 5 a plugin is broken, 6 a platform or folder
-    cannot be used, 7 stopped, 8 watched and not over, 130 interrupted.
+    cannot be used, 7 stopped, 8 a watched run has not ended and has no driver, 130 interrupted.
     """
 
 
@@ -108,7 +108,7 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
 @_ON_INTERRUPT
 @_JSON
 def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, ready: int | None, **options: Any) -> int:
-    """Go on with RUN: follow what runs, start what has not been started, and wait for its end."""
+    """Continue RUN: follow the jobs that run, start those that were not started, and wait for its end."""
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_resume
 
@@ -138,8 +138,8 @@ def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
 @_WORKFLOW
 @click.option("--overlap", is_flag=True, help="Fire a job although its last firing still runs.")
 def schedule(project: str, workflow: str | None, overlap: bool) -> int:
-    """Fire PROJECT's periodic jobs when they are due, until it is interrupted. What was missed is made up for once."""
-    from aiflow_ext.cli.clockwork import fire
+    """Fire PROJECT's periodic jobs when they are due, until it is interrupted. Missed firings become one."""
+    from aiflow_ext.cli.scheduler import fire
 
     return fire(project, workflow=workflow, overlap=overlap)
 

@@ -1,7 +1,7 @@
-"""What names, jobs, servers and exceptions say, made safe for a terminal and for logs that are read line by line.
+"""Escapes text of names, jobs, servers and exceptions for a terminal, and for logs that are read line by line.
 
-A terminal takes control characters for commands (ECMA-48: ESC and its sequences, and C1), and bidirectional controls
-(Unicode TR 36) let text look like other text. Here they become escapes such as ``\\x1b``.
+A terminal interprets control characters as commands (ECMA-48: ESC and its sequences, and C1), and bidirectional
+controls (Unicode TR 36) can make text look like other text. Here they become escapes such as ``\\x1b``.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def escaped(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line: white space that would end it or move the cursor is a space, other controls are escaped."""
+    """``text`` as one line: white space that would end it or move the cursor becomes a space; controls are escaped."""
     if text.isprintable():  # nearly always, and a table of thousands asks for each cell
         return text
     return escaped(re.sub("[\t\n\r\v\f]+", " ", text))
 
 
 def indented(text: str) -> str:
-    """``text`` escaped; its second and further lines are indented by 4, so that none looks like a line of ours."""
+    """``text`` escaped; lines after the first are indented by 4, so that none looks like one that aiflow-ext prints."""
     return escaped(text.replace("\r\n", "\n")).replace("\n", "\n    ")
 
 
 def coloured(text: str) -> str:
-    """``text`` escaped, but for what sets colours."""
+    """``text`` escaped, except sequences that set colours."""
     if "\x1b" not in text:
         return escaped(text)
     parts, at = [], 0
@@ -63,7 +63,7 @@ class TerminalLog:
         self._colour = False
 
     def shown(self, data: bytes, *, end: bool = False) -> str:
-        """What the terminal is to get for these bytes; at the ``end`` nothing is kept back."""
+        """The text to print. An unfinished sequence is kept for the next call, except at the ``end``."""
         text = self._rest + self._decode(data, end)
         self._rest = ""
         unfinished = None if end else _UNFINISHED.search(text)

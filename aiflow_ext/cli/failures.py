@@ -1,4 +1,4 @@
-"""Errors as a person and a program read them, and the exit code that goes with each."""
+"""How errors are printed, for people and for programs, and the exit code of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from aiflow_ext.model.errors import AiflowError, ProjectError
 
 
 def run_guarded(program: click.Command, argv: list[str]) -> int:
-    """Run ``program`` and turn whatever it raises into words on stderr and an exit code."""
+    """Run ``program``; turn any exception into a message on stderr and an exit code.
+
+    Args:
+        program: the command group.
+        argv: the command line without the program's name.
+
+    Returns:
+        The exit code (docs/exit-codes.md).
+    """
     try:
         result = program.main(argv, prog_name="aiflow-ext", standalone_mode=False)
         return result if isinstance(result, int) else errors.OK
@@ -37,10 +45,10 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and error.filename is None and _is_current_folder_gone():
             words = "the current folder was deleted, and a path below or beside it cannot be found from there"
-            told = ProjectError(words, hint="change to a folder that is there, or give whole paths")
-            show(told, as_json="--json" in argv)
-            return told.exit_code
-        # Not a user's mistake but ours: say so, with all that a report needs.
+            gone = ProjectError(words, hint="change to a folder that exists, or give whole paths")
+            show(gone, as_json="--json" in argv)
+            return gone.exit_code
+        # A defect of aiflow-ext, not a user's mistake: print what a report of it needs.
         traceback.print_exc()
         print(
             f"aiflow-ext: this is a defect of aiflow-ext: {type(error).__name__}: {indented(str(error))}",
@@ -50,7 +58,7 @@ def run_guarded(program: click.Command, argv: list[str]) -> int:
 
 
 def show(error: AiflowError, *, as_json: bool = False) -> None:
-    """Print an error: every problem with its place and cure, on stderr; as JSON on stdout where that was asked for."""
+    """Print an error on stderr: every problem with its place and hint. With ``as_json`` print it on stdout, too."""
     if as_json:
         problems = [{"message": p.message, "where": p.where, "hint": p.hint} for p in error.problems]
         print(json.dumps({"error": {"type": type(error).__name__, "exit_code": error.exit_code, "problems": problems}}))

@@ -166,7 +166,7 @@ class _Table(_Silent):
 
 
 class _Interrupts:
-    """What SIGINT, SIGTERM and SIGHUP do while a run goes on."""
+    """The handlers of SIGINT, SIGTERM and SIGHUP while a run goes on."""
 
     def __init__(self, run: Run, screen: _Silent, way: str) -> None:
         self.run, self.screen, self.way = run, screen, way

@@ -64,8 +64,8 @@ def show_runs(project: str | None, *, as_json: bool) -> int:
 
 
 def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
-    """``aiflow-ext status``; returns the run's verdict as an exit code. While it goes on that is 0, after a watch
-    NOT_OVER: it has no driver."""
+    """``aiflow-ext status``; returns the exit code of the run's state: 0 while it goes on, NOT_OVER if a watch ends
+    because the run has no driver."""
     keep_exit_code()
     observed = observe(run, project)
     observed.refresh()
@@ -85,7 +85,7 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
 
 
 def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int:
-    """``aiflow-ext run --firing-id``, asked again: the run that the firing has had, and its verdict."""
+    """``aiflow-ext run --firing-id`` of a firing that has had its run: show that run, and return its exit code."""
     keep_exit_code()
     print(firing.message, file=sys.stderr)
     observed = observe(firing.run_id, project)
@@ -199,7 +199,7 @@ def show_logs(
 
 
 def _show_json(source: LogSource, parts: Iterable[bytes]) -> None:
-    """One object for what a source has now; several, to be put together, for what is more than ``PART``."""
+    """Print what a source has now as one object, or as several to be concatenated if it is more than ``PART``."""
     attempt, decode = source.attempt, codecs.getincrementaldecoder("utf-8")("replace").decode
     held = bytearray()
     written = False
@@ -234,7 +234,7 @@ def _show_named(width: int, source: LogSource, lines: list[bytes]) -> None:
 def _one(
     observed: Observed, job: str, stream: str, found: list[LogSource], *, follow: bool, attempt: int | None
 ) -> None:
-    """Byte by byte, but for a terminal; followed, also into the job's next attempts."""
+    """Print a job's log unchanged, on a terminal escaped; with ``follow`` also those of its next attempts."""
     out = stdout()
     shown: dict[int, TerminalLog] = {}  # by attempt
     while True:
@@ -267,7 +267,7 @@ def _several(
     follow: bool,
     attempt: int | None,
 ) -> None:
-    """Line by line, of each as it comes."""
+    """Print several jobs' logs line by line, as lines arrive."""
     rests: dict[tuple[str, int], bytearray] = {}
     while True:
         over = _is_over(observed, list(jobs) or list(observed.record.jobs))
@@ -328,7 +328,7 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
 
 
 def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
-    """Whether nothing is left of what has ended: a run is told to have ended only then, a job is cleaned up after."""
+    """Whether nothing is left of what was stopped. A run's end is recorded after all cleanups, a job's before its."""
     if job is None or observed.record.ended_at is not None:
         return observed.record.ended_at is not None
     last = observed.record.jobs[job].last
@@ -345,7 +345,7 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     observed = observe(run, project)
     stop(observed, job, grace)
     names = [job] if job is not None else list(observed.record.jobs)
-    told = False
+    reported = False
     while True:
         observed.refresh()
         ended = all(observed.record.jobs[name].state.ended for name in names)
@@ -354,8 +354,8 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
         driver = observed.driver
         if driver is None:  # it died before it had done what it was asked for
             stop(observed, job, grace)
-        elif is_stopped(driver) and not told:
-            told = True
+        elif is_stopped(driver) and not reported:
+            reported = True
             print(f"pid {driver} drives the run and is stopped (SIGSTOP); it stops the run once it goes on: "
                   f"kill -CONT {driver}", file=sys.stderr, flush=True)  # fmt: skip
         time.sleep(0.1)

@@ -14,14 +14,14 @@ _AT_ONCE = select.PIPE_BUF  # bytes that a pipe takes without waiting where it i
 
 
 class Outlet:
-    """Writes lines to stdout at once where that cannot block, else from a thread; nothing any more once the reader is
-    gone. ``close`` waits until all is written."""
+    """Writes lines to stdout, at once if that cannot block, else from a thread. Drops them once the reader has closed
+    the pipe. ``close`` waits until everything is written."""
 
     def __init__(self) -> None:
         stdout().flush()
         try:
             self._stdout: int | None = stdout().fileno()
-        except (OSError, ValueError):  # somebody has put an object of his own there
+        except (OSError, ValueError):  # a caller has replaced sys.stdout
             self._stdout = None
         self._poll = select.poll()
         if self._stdout is not None:
@@ -31,7 +31,7 @@ class Outlet:
         self._gone = False
 
     def line(self, text: str) -> None:
-        """Write a line, whatever is in it."""
+        """Write a line; control characters are escaped."""
         if self._gone:
             return
         text = one_line(text)
@@ -48,7 +48,7 @@ class Outlet:
         self._behind.put(data)
 
     def close(self) -> None:
-        """Return once everything is written; a reader that pauses is waited for."""
+        """Return once everything is written; waits for a reader that pauses."""
         if self._writer is not None:
             self._behind.put(None)
             self._writer.join()

@@ -24,14 +24,14 @@ _exit_code_kept = False
 
 
 class OutputLost(Exception):
-    """Stdout takes nothing any more. Told once; what is written afterwards is dropped."""
+    """Stdout cannot be written to any more. Raised once; later output is dropped."""
 
 
 class _Descriptor(io.RawIOBase):
-    """A descriptor that is written to as far as that goes: what it does not take is dropped.
+    """A descriptor whose writes do not fail: after an error, output is dropped.
 
     Attributes:
-        lost: why something was dropped.
+        lost: the error because of which output was dropped; None while there was none.
     """
 
     def __init__(self, number: int, *, quiet: bool = False) -> None:
@@ -48,7 +48,7 @@ class _Descriptor(io.RawIOBase):
         return os.isatty(self._number)
 
     def write(self, data: Any) -> int:
-        """Write some of it, or drop all. Raises OutputLost the first time that this makes the command pointless."""
+        """Write some of it, or drop all. Raises OutputLost at the first error after which the command should end."""
         while self.lost is None:
             try:
                 return os.write(self._number, data)
@@ -64,7 +64,7 @@ class _Descriptor(io.RawIOBase):
 
 
 class _EscapingText(io.TextIOWrapper):
-    """Stderr: warnings, tracebacks, what plugins print. Colours are let through, no other command to a terminal."""
+    """Stderr: warnings, tracebacks, what plugins print. Colours are kept, other control sequences are escaped."""
 
     def write(self, text: str, /) -> int:
         super().write(coloured(text))
@@ -79,7 +79,7 @@ def _stream(number: int, before: Any, *, quiet: bool = False) -> io.TextIOWrappe
 
 
 def guard_streams() -> None:
-    """Have nothing that is printed fail, whatever the standard streams are: closed, full, or left by their reader.
+    """Replace the standard streams so that printing never fails: if they are closed or full, or their reader is gone.
 
     A character that the encoding of a stream does not have is written as an escape.
     """
@@ -99,7 +99,7 @@ def keep_exit_code() -> None:
 
 
 def lose_stdout(error: OSError) -> None:
-    """Note that stdout takes nothing any more."""
+    """Record that stdout cannot be written to any more, because of ``error``."""
     raw = _raw(stdout())
     if raw is not None:
         raw.lost = raw.lost or error
@@ -111,7 +111,7 @@ def _raw(stream: Any) -> _Descriptor | None:
 
 
 def finish(code: int) -> int:
-    """Write what is left; returns ``code``, or another exit code where what was asked for could not be written.
+    """Flush the streams; returns ``code``, or PLATFORM if the command succeeded but its output could not be written.
 
     A closed pipe, as ``| head`` leaves it, is not reported.
     """
@@ -129,14 +129,14 @@ def finish(code: int) -> int:
 
 
 def claim_stdout() -> None:
-    """From now on only this module writes to stdout; what anybody else writes there goes to stderr.
+    """From now on only this module writes to stdout; everything else that is written there goes to stderr.
 
-    That is what plugins, extensions and workflow.py print, in whatever way: descriptor 1 itself is stderr afterwards,
-    for C libraries and for programs that they start. It stays so until the process ends, for what is written last.
+    That is what plugins, extensions and workflow.py print. Descriptor 1 itself becomes stderr, so that this includes C
+    libraries and programs that they start. It stays so until the process ends, also for output at its exit.
     """
     global _own
     before = sys.stdout
-    if _own is not None or before is not sys.__stdout__:  # somebody's own object is not ours to redirect
+    if _own is not None or before is not sys.__stdout__:  # a caller's own object is not redirected
         return
     try:
         if before is not None:
@@ -159,7 +159,7 @@ def claim_stdout() -> None:
 
 
 def _nowhere() -> int:
-    """/dev/null, as none of the descriptors that have a meaning of their own."""
+    """Open /dev/null, with a descriptor above those of the standard streams."""
     opened = os.open(os.devnull, os.O_WRONLY)
     try:
         return fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _OF_PLUGINS = {"available": "green", "loaded": "green", "broken": "red", "incompatible": "red", "conflicted": "red",
                "disabled": "yellow"}  # fmt: skip
-_OF_JOBS = {"FINISHED": "green", "RUNNING": "cyan", "QUEUED": "blue"}  # other states by what they are
+_OF_JOBS = {"FINISHED": "green", "RUNNING": "cyan", "QUEUED": "blue"}  # other states: by their kind
 
 
 def print_table(
@@ -28,7 +28,7 @@ def print_table(
     """Print rows under heads: a table with colours on a terminal, tab-separated lines elsewhere.
 
     Args:
-        coloured: the column whose words have a colour.
+        coloured: index of the column whose words have a colour.
         prose: whether the last column holds sentences.
     """
     if not stdout().isatty():
@@ -45,7 +45,7 @@ def print_table(
 
 
 def _colour_of(word: str) -> str:
-    """The colour of a state, of a plugin's status; none for another word."""
+    """The colour of a state or of a plugin's status; none for other words."""
     from aiflow_ext.model.states import JobState
 
     state = JobState.__members__.get(word)
@@ -55,13 +55,13 @@ def _colour_of(word: str) -> str:
 
 
 def _interest(state: JobState) -> int:
-    """The place of a job in a table that cannot show all: what runs first, then what failed, and successes last."""
+    """The sort key of a job in a table that cannot show all: running jobs first, then failed ones, successes last."""
     places = {"RUNNING": 0, "SKIPPED": 4, "INIT": 5, "FINISHED": 9}
     return places.get(state, 1 if state.failed else 3 if state.ended else 2)
 
 
 def print_lines(made: Iterable[Text]) -> None:
-    """Print lines of a table; one that is longer than the terminal is wide is the terminal's to wrap."""
+    """Print lines of a table; the terminal wraps those that are wider than itself."""
     screen = console()
     for line in made:
         screen.print(line, soft_wrap=True)
@@ -82,7 +82,7 @@ def print_plugins(records: Sequence[PluginRecord]) -> None:
 
 
 def print_requests(requests: Sequence[dict[str, Any]]) -> None:
-    """What each job would send, readable: a heading a job, then its command or its document."""
+    """Print what each job would send: a heading for each job, then its command or its document."""
     import yaml
 
     for number, request in enumerate(requests):
@@ -103,7 +103,7 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
 
 
 def _readable(value: Any) -> Any:
-    """JSON inside strings opened up, so that a payload can be read."""
+    """The content with JSON inside strings parsed, so that a payload is readable."""
     import json
 
     if isinstance(value, dict):
@@ -119,9 +119,13 @@ def _readable(value: Any) -> Any:
 
 
 def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> list[Text]:
-    """A run's jobs with their states, as they are at ``now`` (seconds since the epoch), for a terminal so wide.
+    """A run's jobs with their states, as lines of a table.
 
-    Of more than ``limit`` jobs those that run or went wrong come first; the rest is counted.
+    Args:
+        record: the run.
+        now: the present moment, seconds since the epoch.
+        width: columns of the terminal.
+        limit: of more jobs than this, those that run or failed are shown first, and the rest is counted.
     """
     from aiflow_ext.cli import table
 
@@ -169,7 +173,7 @@ def counted(count: int, what: str) -> str:
 
 
 def inputs_shown(record: RunRecord) -> list[str]:
-    """What each job reads of earlier runs, in sentences."""
+    """What each job reads from earlier runs, in sentences."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in record.inputs:
         attempt = f" (attempt {each.source.attempt})" if each.source.attempt > 1 else ""
@@ -178,7 +182,7 @@ def inputs_shown(record: RunRecord) -> list[str]:
 
 
 def duration(start: float | None, end: float | None) -> str:
-    """Seconds between two moments, as a person says them."""
+    """The time between two moments (seconds since the epoch), as text for people."""
     if start is None or end is None:
         return ""
     seconds = max(0.0, end - start)
@@ -189,5 +193,5 @@ def duration(start: float | None, end: float | None) -> str:
 
 
 def clock(moment: float) -> str:
-    """A moment as hours, minutes and seconds of this machine's time."""
+    """A moment (seconds since the epoch) as hours, minutes and seconds of this machine's local time."""
     return time.strftime("%H:%M:%S", time.localtime(moment))

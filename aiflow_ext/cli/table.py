@@ -1,4 +1,4 @@
-"""Rows under heads for a terminal of any width. No cell is cut and no word broken, so that whatever is copied is whole:
+"""Rows under heads for a terminal of any width. No cell is truncated and no word broken, so that cells can be copied:
 columns that do not fit are printed on lines of their own below the row."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 GAP = 2  # columns of the terminal between two cells
 INDENT = 4  # of a row's second and further lines
-PROSE = 24  # columns that are enough to begin a sentence in
+PROSE = 24  # columns that are wide enough for a sentence
 
 Style = Callable[[int, str], str]  # of the cell in a column
 
@@ -20,17 +20,17 @@ Style = Callable[[int, str], str]  # of the cell in a column
 def lines(
     heads: Sequence[str], rows: Sequence[Sequence[str]], width: int, style: Style, *, prose: bool = False
 ) -> list[Text]:
-    """The table, a line each.
+    """The lines of the table.
 
     Args:
-        width: of the terminal. A single cell that is wider makes a line that is longer.
+        width: columns of the terminal. A single cell that is wider makes a longer line.
         style: rich's name for how a cell looks; empty for plain.
         prose: whether the last column holds sentences, which may go on in further lines.
     """
     from rich.cells import cell_len
     from rich.text import Text
 
-    # A column without a word is no column.
+    # Empty columns are left out.
     used = [number for number in range(len(heads)) if not rows or any(row[number] for row in rows)]
     prose = prose and used[-1:] == [len(heads) - 1]
     heads, rows = [heads[number] for number in used], [[row[number] for number in used] for row in rows]

@@ -1,4 +1,4 @@
-"""``aiflow-ext schedule``: a line for each firing, until somebody ends it."""
+"""``aiflow-ext schedule``: prints a line for each firing, until a signal ends it."""
 
 from __future__ import annotations
 
