@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
 POLICY = "the policy"  # how a refusal begins
+_CALLED = ("job_plugin", "extension", "secret_source")  # kinds whose code is called; platforms and engines are types
 
 
 class Policy:
@@ -49,6 +50,11 @@ class Policy:
             **dict.fromkeys(deny, f"plugins: deny in {place}"),
         }
         return Policy([*self.allow, *allow], [*self.deny, *deny], places={**places, **self._places})
+
+    def denying_more(self) -> Policy:
+        """This policy, kept since a run was started, and what AIFLOW_PLUGINS_DENY has named since."""
+        now = [pattern for pattern in _split(DENY) if pattern not in self.deny]
+        return Policy(self.allow, [*self.deny, *now], places={**self._places, **dict.fromkeys(now, DENY)})
 
     @staticmethod
     def pins_from_environment() -> dict[str, str]:
@@ -111,11 +117,28 @@ def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str])
     for position, record in enumerate(records):
         if record.status == "available":
             rivals.setdefault((record[0], record[1]), []).append(position)
-    for (_, name), positions in rivals.items():
+    beaten: dict[str, str] = {}  # distribution -> the name that is not, or not clearly, its own
+    for (kind, name), positions in rivals.items():
         settled = _settled([records[position] for position in positions], pins.get(name))
+        chosen = {record.entry_point for record in settled if record.status == "available"}
         for position, record in zip(positions, settled, strict=True):
             records[position] = record
-    return records
+            if kind in _CALLED and record.status != "available" and record.entry_point not in chosen:
+                beaten.setdefault(normalise(record.distribution), name)
+    return [_silenced(record, beaten, pins) for record in records] if beaten else records
+
+
+def _silenced(record: PluginRecord, beaten: Mapping[str, str], pins: Mapping[str, str]) -> PluginRecord:
+    """``record``, refused where it is an extension of a distribution that was beaten: nobody asks for it by name."""
+    lost = beaten.get(normalise(record.distribution))
+    if lost is None or record.kind != "extension" or record.status != "available":
+        return record
+    if normalise(pins.get(record.name, "")) == normalise(record.distribution):
+        return record
+    status = "disabled" if lost in pins else "conflicted"
+    why = f"the pin {lost}={pins[lost]} prefers another" if lost in pins else f"{lost} is also provided by another"
+    hint = f"{PINS}={record.name}={record.distribution} uses the extension all the same"
+    return record.replace(status, f"{why} distribution than {record.distribution}; {hint}")
 
 
 def _settled(rivals: list[PluginRecord], pin: str | None) -> list[PluginRecord]:

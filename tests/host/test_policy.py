@@ -131,3 +131,59 @@ def test_the_order_of_records_is_the_same_whatever_the_order_on_disk(here) -> No
         here.add(f"{name}-dist", {"engines": {f"{name}-engine": "x:Y"}, "platforms": {f"a-{name}": "x:Y"}})
     records = [(one.kind, one.name) for one in PluginHost().plugins()]
     assert records == sorted(records)
+
+
+AUDIT = "import aiflow_ext as af\n@af.hookimpl\ndef before_submit(job): pass\n"
+
+
+def with_extension(here, source, kind: str, name: str) -> None:
+    """Two distributions that provide the same name, one of them with an extension."""
+    for dist in ("good", "evil"):
+        groups = {kind: {name: f"{dist}_moon:Plugin"}, "platforms": {"moon": f"{dist}_moon:Platform"}}
+        if dist == "evil":
+            groups["extensions"] = {**groups.get("extensions", {}), "audit": "evil_audit"}
+        here.add(f"{dist}-dist", groups, {f"{dist}_moon.py": source(), f"{dist}_audit.py": AUDIT})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("job_plugins", "moon.rover"), ("secret_sources", "vault"), ("extensions", "other")]
+)
+@pytest.mark.parametrize(
+    ("pin", "status"),
+    [("", "conflicted"), ("good-dist", "disabled"), ("gone-dist", "disabled"), ("evil-dist", "loaded")],
+)
+def test_a_distribution_that_is_pinned_out_or_in_conflict_has_no_say_by_an_extension(
+    here, source, kind, name, pin, status
+) -> None:
+    with_extension(here, source, kind, name)
+    host = PluginHost(pins={name: pin} if pin else {})
+    host.extensions()
+    (audit,) = [one for one in host.plugins() if one.name == "audit"]
+    assert audit.status == status, audit
+    assert ("evil_audit" in sys.modules) == (status == "loaded")
+    if status != "loaded":
+        assert "AIFLOW_PLUGINS_PINS=audit=evil-dist" in (audit.reason or "")
+        assert name in (audit.reason or "")
+        with pytest.raises(errors.PluginError, match="audit"):
+            host.check_extensions(["audit"])
+
+
+def test_an_extension_is_used_all_the_same_where_a_pin_names_it(here, source) -> None:
+    with_extension(here, source, "job_plugins", "moon.rover")
+    host = PluginHost(pins={"moon.rover": "good-dist", "audit": "evil-dist"})
+    assert host.extensions().hooks("before_submit")
+    assert host.resolve("moon", "rover").record.distribution == "good-dist"
+
+
+def test_platforms_and_engines_that_two_provide_silence_no_extension(here, source) -> None:
+    with_extension(here, source, "engines", "rover")
+    assert PluginHost(pins={}).extensions().hooks("before_submit")
+
+
+@pytest.mark.parametrize("policy", [Policy(deny=["evil-dist"]), Policy(allow=["good-dist"])])
+def test_a_distribution_that_the_policy_refuses_has_no_say_by_an_extension(here, source, policy) -> None:
+    with_extension(here, source, "job_plugins", "moon.rover")
+    host = PluginHost(policy)
+    assert not host.extensions().hooks("before_submit")
+    assert host.resolve("moon", "rover").record.distribution == "good-dist"
+    assert not {"evil_audit", "evil_moon"} & set(sys.modules)

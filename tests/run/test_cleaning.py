@@ -85,3 +85,43 @@ def test_after_a_stop_without_a_driver(project, cli, cli_env, kept):
     (run,) = _runs(cli, project)
     assert cli("stop", run["run"], "--project", project.root).returncode == 0
     assert kept.read_text() == f"{run['run']} [True]\n"
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "stop", "resume --failed", "gc --keep 0", "run"])
+def test_a_distribution_that_was_denied_since_is_imported_by_nobody(project, cli, cli_env, stranger, command):
+    seen = stranger(
+        "strange",
+        """
+        import os
+        import aiflow_ext as af
+        from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+        open(os.environ["SEEN"], "a").close()
+
+        class Strange(af.AbstractPlatform):
+            @staticmethod
+            def platform():
+                return "strange"
+
+        class Plugin(LocalCmdLineJobPlugin):
+            def platform(self):
+                return Strange
+        """,
+        {"strange.cmd_line": "Plugin"},
+    )
+    project.jobs('with af.job("a"): af.cmd("false")', "a: {platform: strange, engine: cmd_line}\n")
+    assert cli("run", project.root).returncode == 1
+    assert seen.exists()
+    if command == "stop":
+        with project.database() as db:  # as if its driver had been killed
+            db.execute("update attempts set state = 'RUNNING', ended_at = null")
+            db.execute("update runs set ended_at = null")
+    seen.unlink()
+    name, *options = command.split()
+    where = [project.root] if name == "run" else [*([] if name == "gc" else ["latest"]), "--project", project.root]
+    done = cli(name, *where, *options, env={**cli_env, "AIFLOW_PLUGINS_DENY": "strange"})
+    assert not seen.exists()
+    assert "Traceback" not in done.stderr
+    if name in ("stop", "resume", "run"):
+        assert done.returncode == 5, done
+        assert "AIFLOW_PLUGINS_DENY" in done.stderr

@@ -69,7 +69,7 @@ class StoredPlan:
     def __init__(self, data: Mapping[str, Any], jobs: Callable[[Iterable[str] | None], Mapping[str, Any]]) -> None:
         self._jobs = jobs
         with _damage():
-            host = PluginHost(Policy(data["allow"], data["deny"]), data["pins"])
+            host = PluginHost(Policy(data["allow"], data["deny"]).denying_more(), data["pins"])
             desc = decode(data["project"])
             if not isinstance(desc, ProjectDesc):
                 raise DataError("the run's stored plan names no project")

@@ -53,8 +53,8 @@ def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) 
         "wrappers": sorted({each.plugin_name for name in NINE for each in getattr(resolved.hook, name).get_hookimpls()
                             if each.wrapper or each.hookwrapper}),
     }  # fmt: skip
-    if (policy := resolved.policy) is not None:  # what the attempt reads secrets by
-        packed["secrets"] = {"allow": policy.allow, "deny": policy.deny, "pins": dict(resolved.pins)}
+    if (policy := resolved.policy) is not None:
+        packed["driver"] = {"allow": policy.allow, "deny": policy.deny, "pins": dict(resolved.pins)}
     home = None
     if resolved.record.distribution == IN_PROCESS:
         packed["plugin"], home = _packed_plugin(resolved)
@@ -92,9 +92,10 @@ class AttemptSpec:
             from aiflow_ext.host.registry import register_job_plugin
 
             register_job_plugin(_opened(self._spec["plugin"]))
-        if (kept := self._spec.get("secrets")) is not None:
-            secrets.use(PluginHost(Policy(kept["allow"], kept["deny"]), kept["pins"]))
         host = PluginHost(Policy(), self._spec["pins"])
+        if (kept := self._spec.get("driver")) is not None:  # what held there holds here
+            host = PluginHost(Policy(kept["allow"], kept["deny"]), {**kept["pins"], **self._spec["pins"]})
+            secrets.use(host)
         resolved = host.resolve(self._spec["platform"], self._spec["engine"])
         if self._spec["wrappers"]:
             # The extensions that wrap the plugin in the driver wrap it here, and no others are imported.
