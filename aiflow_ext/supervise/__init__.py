@@ -3,19 +3,22 @@
 Others may use: Supervisor, ProcessSpec, ProcessRecord, SupervisorError, process_alive, boot_id, start_time. What each
 module here is for:
 
-    records     what a caller gives and gets
-    client      Supervisor: start, stop, wait, record, events
-    launch      one daemon per folder: finding it, starting it, talking to it
-    journal     the file that holds the truth, and the lock of the one who writes it
-    daemon      the supervisor process: its loop and its clients
-    processes   the supervisor's children: started, reaped, taken over, recorded
-    sweep       ending everything that a process started
-    clock       a folder's own clock, which nobody sets
-    proc        what the kernel tells of processes
-    kernel      what the kernel has, also where the interpreter was compiled without it
+    records        what a caller gives and gets
+    client         Supervisor: start, stop, wait, record, events
+    launch         one daemon per folder: finding it, starting it, talking to it
+    journal        the file that holds the truth, and the lock of the one who writes it
+    daemon         the supervisor process: its loop, and what it is asked to do
+    daemon_client  a client as the loop sees it
+    processes      the supervisor's children: started, reaped, taken over, recorded
+    spawn          from a request to a process
+    leftovers      what processes leave behind, and the sweeps under way
+    sweep          ending everything that a process started
+    clock          a folder's own clock, which nobody sets
+    proc           what the kernel tells of processes
+    kernel         what the kernel has, also where the interpreter was compiled without it
 
-The daemon's half (daemon, processes, sweep, journal, clock, proc, kernel) runs without site-packages and imports
-nothing heavy, so that a supervisor is up in a moment and stays small.
+The daemon's half (from journal on) runs without site-packages and imports nothing heavy, so that a supervisor is up in
+a moment and stays small.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ line as it is written.
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import selectors
@@ -25,91 +24,18 @@ if __name__ == "__main__":
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from aiflow_ext.supervise import kernel, proc
-from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock
-from aiflow_ext.supervise.processes import Processes, default_signals, print_error
+from aiflow_ext.supervise.daemon_client import Client
+from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock, print_error
+from aiflow_ext.supervise.processes import Processes
+from aiflow_ext.supervise.spawn import default_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LONGEST_REQUEST = 64 << 20
-# A subscriber that reads nothing (a stopped driver) is let go; it reads the journal when it comes back.
-LONGEST_BACKLOG = 4 << 20
 # Seconds for which news that nobody acts upon may wait, to be sent with other news.
 LINGER = 0.005
 PLENTY = 6  # starts that wait for an end, at least
-
-
-class Client:
-    """One connection."""
-
-    def __init__(self, daemon: Daemon, connection: socket.socket) -> None:
-        self.daemon, self.connection = daemon, connection
-        self.subscribed = False
-        self.brief = False
-        self.base: dict[str, str] = {}  # the environment that its processes have in common
-        # What it has asked for that waits for others to end: spec, umask, beside how many it may run. Gone with it.
-        self.queue: collections.deque[tuple[dict[str, Any], int, int]] = collections.deque()
-        self.closed = False
-        self._in = bytearray()
-        self._out = bytearray()
-        self._wanted: int = selectors.EVENT_READ
-        connection.setblocking(False)
-        daemon.selector.register(connection, selectors.EVENT_READ, self.ready)
-
-    def ready(self, events: int) -> None:
-        """The connection can be read or written."""
-        if events & selectors.EVENT_WRITE:
-            self.flush()
-        if events & selectors.EVENT_READ and not self.closed:
-            try:
-                data = self.connection.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data or len(self._in) > LONGEST_REQUEST:
-                self.close()
-                return
-            self._in += data
-            while not self.closed and (end := self._in.find(b"\n")) >= 0:
-                line = bytes(self._in[:end])
-                del self._in[: end + 1]
-                self.daemon.request(self, line)
-
-    def send(self, data: bytes, now: bool = True) -> None:
-        """Send ``data`` with the next flush, or, where it need not be ``now``, with whatever is sent next."""
-        if not self.closed:
-            self._out += data
-            if now:
-                self.daemon.unsent.add(self)
-
-    def flush(self) -> None:
-        """Send what there is, now or as soon as the other side reads."""
-        if self.closed or not self._out:
-            return
-        try:
-            sent = self.connection.send(self._out)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.close()
-            return
-        del self._out[:sent]
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self.daemon.selector.modify(self.connection, wanted, self.ready)
-        if len(self._out) > LONGEST_BACKLOG:
-            self.close()
-
-    def close(self) -> None:
-        """Let the client go."""
-        if not self.closed:
-            self.closed = True
-            self.daemon.selector.unregister(self.connection)
-            self.connection.close()
-            self.daemon.clients.discard(self)
 
 
 class Daemon:
@@ -117,7 +43,7 @@ class Daemon:
 
     def __init__(self, folder: int, idle: float) -> None:
         self.folder, self.idle = folder, idle
-        self.selector = selectors.DefaultSelector()
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self.clients: set[Client] = set()
         self.unsent: set[Client] = set()
         self._lingers_until: float | None = None
@@ -204,25 +130,28 @@ class Daemon:
         client.queue.clear()
 
     def _do_start(self, client: Client, asked: dict[str, Any]) -> dict[str, Any] | None:
-        """Start a process, in one of four ways:
+        """Start a process.
 
-        - plain: answered with its record once it runs;
-        - ``early``: answered as soon as it is on record that it starts;
-        - ``quiet``, of a subscriber: not answered, for it sees what becomes of it;
-        - ``quiet`` and ``beside`` a number: so too, once at most so many others run; forgotten with the client.
+        =========================== ===================================================================================
+        what is asked beside that   how it is started and answered
+        =========================== ===================================================================================
+        nothing                     answered with its record once it runs
+        ``early``                   answered with its record as soon as it is on record that it starts
+        ``quiet``, ``beside`` None  by a subscriber, who sees what becomes of it: not answered
+        ``quiet``, ``beside`` N     the same, once at most N others run; forgotten with the client
+        =========================== ===================================================================================
         """
         spec, umask = asked["spec"], asked["umask"]
-        if asked.get("quiet"):
-            if asked["beside"] is None:
-                self._start_quietly(client, spec, umask)
-            else:
-                client.queue.append((spec, umask, asked["beside"]))
-                self._start_queued()
-            return None
-        if asked.get("early"):
+        if not asked.get("quiet"):
+            if not asked.get("early"):
+                return self.processes.start(spec, umask)
             self.processes.start(spec, umask, lambda record: self._answer_now(client, asked["n"], record))
-            return None
-        return self.processes.start(spec, umask)
+        elif asked["beside"] is None:
+            self._start_quietly(client, spec, umask)
+        else:
+            client.queue.append((spec, umask, asked["beside"]))
+            self._start_queued()
+        return None
 
     def _answer_now(self, client: Client, number: int, record: dict[str, Any]) -> None:
         self._send(client, {"n": number, "ok": record})

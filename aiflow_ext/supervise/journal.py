@@ -14,6 +14,7 @@ import json
 import os
 import re
 import struct
+import sys
 
 from aiflow_ext.supervise import kernel
 
@@ -279,3 +280,8 @@ class JournalWriter:
             end = start
         if end < size:
             os.ftruncate(self._descriptor, end)
+
+
+def print_error(error: BaseException) -> None:
+    """Say in the supervisor's log what went wrong; also where no descriptor is left to import a module with."""
+    sys.excepthook(type(error), error, error.__traceback__)

@@ -10,42 +10,22 @@ The order that makes a kill -9 at any moment harmless:
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import signal
-import sys
 import time
 
-from aiflow_ext.supervise import kernel, proc
+from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter, encode
-from aiflow_ext.supervise.sweep import Sweep
+from aiflow_ext.supervise.leftovers import GRACE, LOOK_AGAIN, Leftovers
+from aiflow_ext.supervise.spawn import Process, spawn, why_not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
-LEFTOVER_GRACE = 2.0
-_OWN_UMASK = 0o077
 RETRY_JOURNAL = 1.0
-# Adopted processes for which there was no pidfd (out of descriptors) are looked at this often.
-LOOK_AGAIN = 1.0
-
-
-class Process:
-    """A living process: our child, or one adopted from a supervisor that died."""
-
-    __slots__ = ("began", "child", "id", "mark", "pid", "pidfd", "start", "sure")
-
-    def __init__(self, id: str, mark: str, pid: int, start: int, child: bool) -> None:
-        self.id, self.mark, self.pid, self.start, self.child = id, mark, pid, start, child
-        # Whether it certainly is the main process, so that its end is the main process's end.
-        self.sure = True
-        self.pidfd: int | None = None
-        # Seconds since the boot, where we were there.
-        self.began: float | None = time.clock_gettime(time.CLOCK_BOOTTIME) if child else None
 
 
 class Processes:
@@ -59,10 +39,7 @@ class Processes:
         self.settled: set[str] = set()
         self.adopted: dict[int, Process] = {}
         self._mains: dict[int, Process] = {}
-        self._sweeps: dict[str, Sweep] = {}
-        self._due: dict[str, float] = {}
         self._retry_at = 0.0
-        self._look_at = 0.0
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         reader = JournalReader(folder)
         reader.catch_up()
@@ -71,6 +48,7 @@ class Processes:
         self._records: dict[str, dict[str, Any] | bytes] = dict(reader.records)
         self._ids = {record["mark"]: id for id, record in reader.records.items() if record.get("mark")}
         reader.close()
+        self._leftovers = Leftovers(self.living, self._mains, self._ids)
         self._take_over(list(reader.records.values()))
 
     # -- what clients ask for
@@ -101,10 +79,10 @@ class Processes:
             noted(starting)
         before = proc.ticks()
         try:
-            pid = self._spawn(spec, umask)
+            pid = spawn(spec, umask, self._null)
         except Exception as error:
             return self._change(
-                {"id": id, "state": "not_started", "error": _words(error), "ended_at": self.clock.now()}
+                {"id": id, "state": "not_started", "error": why_not(error), "ended_at": self.clock.now()}
             )
         now = self.clock.now()
         # Our own child, not yet waited for: the pid cannot have passed on.
@@ -123,29 +101,28 @@ class Processes:
             return self._change(change)
         if record["state"] in ("cancelled", "not_started"):
             return record
-        process, sweep = self.living.get(id), self._sweeps.get(id)
+        process = self.living.get(id)
         if process is not None and not record.get("stop_requested"):
             record = self._change({"id": id, "stop_requested": True, "grace": grace})
-        if sweep is not None:
-            sweep.hurry(grace)
-            self._due[id] = 0.0
-        elif process is not None:
-            roots = [(process.pid, process.start), *self._strays_of(process)]
-            self._sweep(id, process.mark, grace, process.start, roots, process.pid)
+        if self._leftovers.hurry(id, grace):
+            return record
+        if process is not None:
+            roots = [(process.pid, process.start), *self._leftovers.orphans_of(process)]
+            self._leftovers.sweep(id, process.mark, grace, process.start, roots, process.pid)
         else:
-            self._sweep(id, record.get("mark"), grace, record.get("start_time") or 0)
+            self._leftovers.sweep(id, record.get("mark"), grace, record.get("start_time") or 0)
         return record
 
     def gone(self, id: str) -> bool:
         """Whether ``id`` has ended and nothing is being done about what it left behind."""
-        return id in self._records and id not in self.living and id not in self._sweeps
+        return id in self._records and id not in self.living and id not in self._leftovers.sweeps
 
     # -- what the loop does
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to stay for."""
-        return bool(self.living or self._sweeps or self.journal.unsaved)
+        return bool(self.living or self._leftovers.sweeps or self.journal.unsaved)
 
     def reap(self) -> None:
         """Record the end of every child that has ended, and end what those left behind."""
@@ -157,8 +134,8 @@ class Processes:
                 break
             if pid == 0:
                 break
-            if self._sweeps:
-                self._due.update((id, 0.0) for id, sweep in self._sweeps.items() if pid in sweep.members)
+            if self._leftovers.sweeps:
+                self._leftovers.reaped(pid)
             process = self._mains.pop(pid, None)
             if process is not None:
                 spent = {
@@ -169,7 +146,7 @@ class Processes:
                 self._ended(process, status, spent)
                 ended.append(process)
         if ended:
-            self._leftovers(ended)
+            self._leftovers.sweep_orphans(ended)
 
     def adopted_ended(self, process: Process) -> None:
         """An adopted process is gone: its true end if the kernel still tells it, else ``lost``."""
@@ -178,7 +155,7 @@ class Processes:
             self._ended(process, status, None)
         else:
             self._lost(process.id, UNSEEN)
-        self._sweep(process.id, process.mark, LEFTOVER_GRACE, process.start, session=process.pid)
+        self._leftovers.sweep(process.id, process.mark, GRACE, process.start, session=process.pid)
 
     def tick(self) -> float | None:
         """Do what is due; seconds until there is more to do, None: nothing by the clock."""
@@ -186,11 +163,11 @@ class Processes:
         self._step_sweeps(now)
         if self.journal.unsaved and now >= self._retry_at and not self.journal.retry():
             self._retry_at = now + RETRY_JOURNAL
-        times = [max(self._look_at, min(self._due.values()))] if self._due else []
+        times = [] if (step := self._leftovers.next_step) is None else [step]
         if self.journal.unsaved:
             times.append(self._retry_at)
         blind = [process for process in self.living.values() if not process.child and process.pidfd is None]
-        if blind:
+        if blind:  # out of descriptors: there was no pidfd for these
             for process in blind:
                 if not proc.process_alive(process.pid, process.start, self.boot):
                     self.adopted_ended(process)
@@ -198,24 +175,6 @@ class Processes:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     # -- inside
-
-    def _spawn(self, spec: dict[str, Any], umask: int) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        opened: list[int] = []
-        try:
-            for path in (spec["stdout"], spec["stderr"]):
-                opened.append(os.open(path, flags, 0o600))
-            argv, env = spec["argv"], spec["env"]
-            # posix_spawn knows neither folder nor umask; this process has one thread, and needs neither itself.
-            os.chdir(spec["cwd"])
-            os.umask(umask)
-            # Everything else is close-on-exec: the lock is kept until then, and no longer.
-            return kernel.spawn(_program(argv[0], env), argv, env, (self._null, *opened))
-        finally:
-            os.umask(_OWN_UMASK)
-            os.chdir("/")
-            for descriptor in opened:
-                os.close(descriptor)
 
     def _change(self, change: dict[str, Any], must: bool = False) -> dict[str, Any]:
         line = self.journal.append(change, must)
@@ -261,88 +220,16 @@ class Processes:
         if process.pidfd is not None:
             self.adopted.pop(process.pidfd, None)
 
-    # -- what processes leave behind
-
-    def _leftovers(self, ended: list[Process]) -> None:
-        """End the children that came to us as orphans and that nobody living can own."""
-        sessions = {process.pid: process for process in ended}
-        for pid in proc.children(os.getpid()):
-            if pid in self._mains:
-                continue
-            stat = proc.read_stat(pid)
-            if stat is None or not stat.alive or any(pid in sweep.members for sweep in self._sweeps.values()):
-                continue
-            dead = sessions.get(stat.session)
-            owner = self._ids.get(proc.mark_of(pid) or "") or (dead.id if dead else None)
-            if owner in self.living or stat.session in self._mains:
-                continue
-            if owner is None and any(process.start <= stat.start for process in self.living.values()):
-                continue
-            key = owner or f"\0orphan {pid}"
-            if key in self._sweeps:
-                self._sweeps[key].roots[pid] = stat.start
-            else:
-                mark, session = (dead.mark, dead.pid) if dead else (None, None)
-                since = dead.start if dead else 0
-                self._sweep(key, mark, LEFTOVER_GRACE, since, [(pid, stat.start)], session)
-
-    def _strays_of(self, process: Process) -> list[tuple[int, int]]:
-        """Orphans without a mark or session that tells, which only ``process`` can have started."""
-        strays: list[tuple[int, int]] = []
-        for pid in proc.children(os.getpid()):
-            stat = None if pid in self._mains else proc.read_stat(pid)
-            if stat is None or stat.session in self._mains or proc.mark_of(pid) in self._ids:
-                continue
-            if [each for each in self.living.values() if each.start <= stat.start] == [process]:
-                strays.append((pid, stat.start))
-        return strays
-
-    def _sweep(
-        self,
-        id: str,
-        mark: str | None,
-        grace: float,
-        since: int,
-        roots: Iterable[tuple[int, int]] = (),
-        session: int | None = None,
-    ) -> None:
-        if id not in self._sweeps:
-            self._sweeps[id] = Sweep(mark=mark, grace=grace, since=since, roots=roots, session=session)
-        self._due[id] = 0.0
-
     def _step_sweeps(self, now: float) -> None:
-        snapshot: proc.Snapshot | None = None
-
-        def look(since: int) -> proc.Snapshot:
-            # One walk over /proc serves all that are due in this turn.
-            nonlocal snapshot
-            if snapshot is None:
-                snapshot = proc.Snapshot(min(self._sweeps[id].since for id in due))
-            return snapshot
-
-        due = [id for id, when in self._due.items() if when <= now] if now >= self._look_at else []
-        for id in due:
-            task = self._sweeps[id]
-            try:
-                delay = task.step(look)
-            except OSError as error:
-                # /proc cannot be read now (out of descriptors): what must be ended is not forgotten for that.
-                print_error(error)
-                delay = LOOK_AGAIN
-            if not task.done:
-                self._due[id] = time.monotonic() + delay
-                continue
-            del self._sweeps[id], self._due[id]
-            if task.refused and id in self._records:
-                self._change({"id": id, "error": "; ".join(task.refused.values())})
+        done = self._leftovers.step(now)
+        if done is None:
+            return
+        for id, sweep in done.items():
+            if sweep.refused and id in self._records:
+                self._change({"id": id, "error": "; ".join(sweep.refused.values())})
             self.settled.add(id)
-        if snapshot is not None:
-            # Half of the time at most goes into walks over /proc: stops that come in a row share them.
-            after = time.monotonic()
-            self._look_at = after + (after - now)
-        if due:
-            # A sweep ends when its processes are dead; their ends are ours to record before anybody is told.
-            self.reap()
+        # A sweep ends when its processes are dead; their ends are ours to record before anybody is told.
+        self.reap()
 
     # -- after the death of another supervisor
 
@@ -365,7 +252,7 @@ class Processes:
         for record in started:
             self._adopt(record, carriers.get(record["id"], []))
         for id in carriers.keys() - self.living.keys():
-            self._sweep(id, self._mark(id), LEFTOVER_GRACE, 0)
+            self._leftovers.sweep(id, self._mark(id), GRACE, 0)
 
     def _carriers(self) -> dict[str, list[proc.Stat]]:
         """The living processes that carry a mark of ours, by id, oldest first."""
@@ -413,41 +300,4 @@ class Processes:
         if process.pidfd is not None:
             self.adopted[process.pidfd] = process
         if record.get("stop_requested"):
-            self._sweep(id, mark, record.get("grace", LEFTOVER_GRACE), start, [(pid, start)], pid)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-        return f"{os.strerror(error.errno)}: {name}" if name else os.strerror(error.errno)
-    return f"{type(error).__name__}: {error}"
-
-
-def _program(command: str, env: dict[str, str]) -> str:
-    """Where a command is, by the PATH that it is given. FileNotFoundError: nowhere."""
-    if "/" in command:
-        return command
-    there: str | None = None
-    for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder or ".", command)
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-        if there is None and os.path.exists(path):
-            there = path
-    if there is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
-    return there  # the kernel says why it cannot be executed
-
-
-def default_signals() -> None:
-    """What children get: every signal at its default, none blocked. Handlers are reset by exec, ignoring is not."""
-    for number in signal.valid_signals():
-        # Python's own two, SIGPIPE and SIGXFSZ, are restored at the spawn.
-        if signal.getsignal(number) is signal.SIG_IGN and number not in kernel.PYTHON_IGNORES:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def print_error(error: BaseException) -> None:
-    """Say in the supervisor's log what went wrong; also where no descriptor is left to import a module with."""
-    sys.excepthook(type(error), error, error.__traceback__)
+            self._leftovers.sweep(id, mark, record.get("grace", GRACE), start, [(pid, start)], pid)
