@@ -13,7 +13,6 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -131,7 +130,8 @@ def row(part: str, rounds: list[tuple[Sample, Sample]]) -> str:
         return statistics.median(getattr(after, name) / getattr(before, name) for before, after in rounds)
 
     def fastest(name: str) -> float:
-        return min(getattr(after, name) for _, after in rounds) / min(getattr(before, name) for before, _ in rounds)
+        best: float = min(getattr(after, name) for _, after in rounds) / min(getattr(b, name) for b, _ in rounds)
+        return best
 
     wall, cpu, memory = (statistics.median(getattr(b, name) for b, _ in rounds) for name in ("wall", "cpu", "memory"))
     return (
@@ -141,4 +141,4 @@ def row(part: str, rounds: list[tuple[Sample, Sample]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
