@@ -127,11 +127,10 @@ def row(part: str, rounds: list[tuple[Sample, Sample]]) -> str:
     """One line of the table."""
 
     def ratio(name: str) -> float:
-        return statistics.median(getattr(after, name) / getattr(before, name) for before, after in rounds)
+        return statistics.median(float(getattr(after, name) / getattr(before, name)) for before, after in rounds)
 
     def fastest(name: str) -> float:
-        best: float = min(getattr(after, name) for _, after in rounds) / min(getattr(b, name) for b, _ in rounds)
-        return best
+        return float(min(getattr(after, name) for _, after in rounds) / min(getattr(b, name) for b, _ in rounds))
 
     wall, cpu, memory = (statistics.median(getattr(b, name) for b, _ in rounds) for name in ("wall", "cpu", "memory"))
     return (

@@ -26,6 +26,19 @@ class PeriodicConfig(Jsonable):
         self.cron, self.interval, self.time_zone = cron, interval, time_zone
 
 
+class RetryDelay(Jsonable):
+    """Waits that grow from one attempt to the next. Only data here.
+
+    Args:
+        first: seconds before the second attempt.
+        factor: how many times longer each wait is than the one before; at least 1.
+        max: seconds that no wait is longer than.
+    """
+
+    def __init__(self, first: float, factor: float = 2.0, max: float = 600.0) -> None:
+        self.first, self.factor, self.max = first, factor, max
+
+
 class BaseJobConfig(Jsonable):
     """What every job's config has. A plugin's own config type adds its own keys.
 
@@ -41,7 +54,7 @@ class BaseJobConfig(Jsonable):
         properties: the team's own parameters; scalars, lists and maps.
         env: environment variables of the job; a value is a string or ``{"secret": REFERENCE}``.
         retries: how many further attempts a failed job gets; 0 by default.
-        retry_delay: seconds before the next attempt; 0 by default.
+        retry_delay: seconds before the next attempt, 0 by default; or a RetryDelay, for waits that grow.
         retry_on: which ends are tried again: any of failed, timeout, lost; failed and timeout by default.
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
@@ -56,7 +69,7 @@ class BaseJobConfig(Jsonable):
     properties: Mapping[str, Any] = {}
     env: Mapping[str, Any] = {}
     retries: int = 0
-    retry_delay: float = 0.0
+    retry_delay: float | RetryDelay = 0.0
     retry_on: Sequence[str] = ("failed", "timeout")
     timeout: float | None = None
     python: str | None = None
@@ -72,7 +85,7 @@ class BaseJobConfig(Jsonable):
         *,
         env: Mapping[str, Any] | None = None,
         retries: int = 0,
-        retry_delay: float = 0.0,
+        retry_delay: float | RetryDelay = 0.0,
         retry_on: Sequence[str] = ("failed", "timeout"),
         timeout: float | None = None,
         python: str | None = None,

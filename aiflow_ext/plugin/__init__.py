@@ -16,7 +16,7 @@ What a plugin is given:
 
     AISubGraph, AINode, DataEdge, BaseNode    a job's nodes and the edges between them
     ProjectDesc, JobContext                   the project; where an attempt stands in its run
-    ExecutionMode, PeriodicConfig             values of a config
+    ExecutionMode, PeriodicConfig, RetryDelay    values of a config
     Transition, EndedAttempt                  what an extension is told and asked about
 
 What it answers:
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.config import AbstractJobConfig as AbstractJobConfig
     from aiflow_ext.model.config import BaseJobConfig as BaseJobConfig
     from aiflow_ext.model.config import PeriodicConfig as PeriodicConfig
+    from aiflow_ext.model.config import RetryDelay as RetryDelay
     from aiflow_ext.model.errors import AiflowError as AiflowError
     from aiflow_ext.model.errors import CodeError as CodeError
     from aiflow_ext.model.errors import ConfigError as ConfigError
@@ -91,7 +92,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "aiflow_ext.host.specs": ("hookimpl",),
     "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
-    "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig"),
+    "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig", "RetryDelay"),
     "aiflow_ext.model.errors": (
         "AiflowError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError", "PluginError",
         "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",

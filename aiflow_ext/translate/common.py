@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from aiflow_ext.model.config import PeriodicConfig
+from aiflow_ext.model.config import PeriodicConfig, RetryDelay
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
@@ -67,8 +67,44 @@ def _retries(part: Located) -> int:
     return number
 
 
-def _delay(part: Located) -> float:
-    return seconds(part.value)
+_LONGEST_DELAY = 600.0  # seconds, where a delay that grows names no limit
+
+
+def _delay(part: Located) -> float | RetryDelay:
+    if isinstance(part.value, RetryDelay):  # a plugin's own default
+        part = Located(part.value.to_json(), part.mark, part.file)
+    if not isinstance(part.value, Mapping):
+        return seconds(part.value)
+    values: dict[str, float] = {}
+    wrong: list[Item] = []
+    for key, value in part.value.items():
+        if key not in _DELAY:
+            close = near(str(key), _DELAY)
+            hint = "its keys are first, factor and max"
+            wrong.append(((key,), "is not a key of a delay", f"{close} {hint}" if close else hint))
+        elif value is not None:
+            try:
+                values[key] = _DELAY[key](value)
+            except Misfit as misfit:
+                wrong += misfit.under(key)
+    if not wrong and "first" not in values:
+        wrong.append(((), "lacks the first delay", "write {first: 10s, factor: 2, max: 10m}"))
+    if wrong:
+        raise Misfit(items=wrong)
+    delay = RetryDelay(**{"max": max(_LONGEST_DELAY, values["first"]), **values})
+    if delay.max < delay.first:
+        raise Misfit("is shorter than the first delay", "give the longest delay", path=("max",))
+    return delay
+
+
+def _factor(value: Any) -> float:
+    number = float(fit(value, float))
+    if not 1 <= number <= 1e6:
+        raise Misfit(f"must be from 1 to 1000000, not {given(value)}", "2 doubles the delay each time")
+    return number
+
+
+_DELAY: dict[str, Callable[[Any], float]] = {"first": seconds, "factor": _factor, "max": seconds}
 
 
 def _timeout(part: Located) -> float:

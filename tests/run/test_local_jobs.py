@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -292,6 +293,18 @@ def test_a_failed_job_gets_its_retries_and_shares_its_checkpoints(project, run_j
     record = run_json(project)
     assert [attempt["state"] for attempt in record["jobs"]["third"]["attempts"]] == ["FAILED", "FAILED", "FINISHED"]
     assert record["exit"] == 0
+
+
+def test_the_wait_before_a_retry_grows_by_its_factor_up_to_its_longest(project, run_json):
+    project.jobs(
+        'with af.job("a"): af.cmd("false")',
+        CMD + "a: {retries: 3, retry_delay: {first: 100ms, factor: 4, max: 500ms}}\n",
+    )
+    attempts = run_json(project)["jobs"]["a"]["attempts"]
+    waits = [after["submitted_at"] - before["ended_at"] for before, after in itertools.pairwise(attempts)]
+    assert len(waits) == 3
+    for wait, delay in zip(waits, (0.1, 0.4, 0.5), strict=True):
+        assert wait >= 0.8 * delay  # up to a fifth is left out at random
 
 
 def test_a_job_that_runs_into_its_timeout_is_ended_and_failed(project, run_json, nothing_left):

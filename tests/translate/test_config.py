@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig
+from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig, RetryDelay
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.jsonable import dumps, loads
 from aiflow_ext.model.states import ExecutionMode
@@ -450,6 +450,9 @@ def test_a_platform_that_is_no_name_is_told(load: Load, value: str) -> None:
         ("retries", "", 0),
         ("retry_delay", "1.5", 1.5),
         ("retry_delay", "30s", 30.0),
+        ("retry_delay", "{first: 10s}", RetryDelay(10.0, 2.0, 600.0)),
+        ("retry_delay", "{first: 20m}", RetryDelay(1200.0, 2.0, 1200.0)),
+        ("retry_delay", "{first: 500ms, factor: 1.5, max: 1h}", RetryDelay(0.5, 1.5, 3600.0)),
         ("timeout", "10m", 600.0),
         *(
             ("timeout", text, value)
@@ -523,6 +526,14 @@ def test_periodic_is_read(load: Load, key: str, text: str, cron: Any, interval: 
         ("retries", "1.0", "retries"),
         ("retries", "true", "retries"),
         ("retry_delay", "-1", "retry_delay"),
+        ("retry_delay", "{}", "retry_delay"),
+        ("retry_delay", "{factor: 2}", "retry_delay"),
+        ("retry_delay", "{first: 1s, factr: 2}", "retry_delay.factr"),
+        ("retry_delay", "{first: soon}", "retry_delay.first"),
+        ("retry_delay", "{first: 1s, factor: 0.5}", "retry_delay.factor"),
+        ("retry_delay", "{first: 1s, factor: .inf}", "retry_delay.factor"),
+        ("retry_delay", "{first: 1m, max: 1s}", "retry_delay.max"),
+        ("retry_delay", "[1s, 2s]", "retry_delay"),
         ("timeout", "0", "timeout"),
         *(
             ("timeout", text, "timeout")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterable
 
-from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.config import BaseJobConfig, RetryDelay
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
@@ -37,4 +38,16 @@ class Retries:
         if why not in config.retry_on or used >= config.retries:
             return None
         self._used[job.name] = used + 1
-        return config.retry_delay
+        return _seconds(config.retry_delay, used)
+
+
+def _seconds(delay: float | RetryDelay, used: int) -> float:
+    """How long to wait after so many retries; one that grows is drawn from its last fifth, so that jobs that failed
+    together are not tried again together."""
+    if not isinstance(delay, RetryDelay):
+        return delay
+    try:
+        grown = min(delay.first * delay.factor**used, delay.max)
+    except OverflowError:
+        grown = delay.max
+    return grown * random.uniform(0.8, 1.0)
