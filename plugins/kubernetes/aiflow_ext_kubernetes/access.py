@@ -1,4 +1,4 @@
-"""The smallest Role that running jobs takes, and the line of it that a refused request lacked."""
+"""The smallest Role with which jobs can be run, and the rule that a refused request needs."""
 
 from __future__ import annotations
 

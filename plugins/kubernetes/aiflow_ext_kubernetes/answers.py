@@ -1,4 +1,4 @@
-"""What an API server answers, read into types: of its objects what we use.
+"""Parses an API server's answers into types: the fields of its objects that this package uses.
 
 A shape is ``str``, ``bool``, ``int``, ``[shape]`` for a list, ``{name: shape}`` for an object with these fields (others
 are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it were not there.

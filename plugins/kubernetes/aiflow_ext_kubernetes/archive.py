@@ -11,7 +11,7 @@ from aiflow_ext.plugin.engines import Bundle, ProjectArchive, is_remote
 from aiflow_ext_kubernetes import manifest
 
 SECRET_LIMIT = 2**20 - 2**14  # bytes: a Secret's data is at most 1 MiB (MaxSecretSize), names and keys included
-HOPELESS = 2**26  # bytes unpacked: not even tried whether it becomes so small
+HOPELESS = 2**26  # bytes unpacked: larger ones are not compressed to see whether they fit
 
 _packed: WeakKeyDictionary[ProjectArchive, bytes | None] = WeakKeyDictionary()
 
@@ -54,7 +54,7 @@ def upload(archive: ProjectArchive, url: str) -> None:
         with fs.open(part, "wb") as file:
             archive.pack(file)
         fs.mv(part, path)
-    except Exception as error:  # a remote file system raises what it likes
+    except Exception as error:  # a remote file system may raise anything
         raise PlatformError(
             f"the project cannot be put at {url}: {type(error).__name__}: {error}",
             hint="see that this machine may write there: artifacts in project.yaml, and its credentials",

@@ -1,4 +1,4 @@
-"""What keeps a cluster from being used now, each with its cure: asked once before a run's first intent."""
+"""Checks of a cluster before a run's first intent: problems, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
         if not found:
             for sample in samples:
                 found += _dry_run(server, namespace, sample)
-        if not found:  # they ask for a namespace that is there
+        if not found:  # the other checks need an existing namespace
             found += _missing_secrets(server, namespace, secrets)
             found += _quota(server, namespace, samples)
         return list({str(problem): problem for problem in found}.values())
@@ -78,7 +78,7 @@ def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
 
 
 def _dry_run(server: Server, namespace: str, sample: dict[str, Any]) -> Iterator[Problem]:
-    """The namespace, admission and the fields of this cluster's version: all of them say no at once."""
+    """A dry run finds a missing namespace, refusals of admission, and fields that this cluster's version lacks."""
     try:
         server.send("POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", sample,
                     query={"dryRun": "All", "fieldValidation": "Strict"})  # fmt: skip
@@ -90,7 +90,7 @@ def _dry_run(server: Server, namespace: str, sample: dict[str, Any]) -> Iterator
 
 
 def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str]) -> Iterator[Problem]:
-    """Asked by a dry run that would create one of that name: so no right to read Secrets is needed."""
+    """Found by a dry run that would create a Secret of that name, so that no right to read Secrets is needed."""
     for name, use in secrets.items():
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
         try:
@@ -103,7 +103,7 @@ def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str])
 
 
 def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) -> Iterator[Problem]:
-    """Jobs that no quota will ever let in. One that is used up now is waited for, in state QUEUED."""
+    """Jobs that no quota can ever admit. A job waits, QUEUED, for a quota that is used up now."""
     found = server.get(f"/api/v1/namespaces/{namespace}/resourcequotas")
     for quota in answers.items(found, _QUOTA):
         spec = quota.get("spec") or {}
@@ -122,7 +122,7 @@ def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) ->
 
 
 def _wanted(job: dict[str, Any]) -> dict[str, float]:
-    """What a pod counts for in a quota, by the quota's names for it."""
+    """What a pod uses of a quota, by the quota's names of resources."""
     found: dict[str, float] = {"pods": 1, "count/pods": 1, "count/jobs.batch": 1}
     for container in job["spec"]["template"]["spec"]["containers"]:
         resources = container.get("resources") or {}

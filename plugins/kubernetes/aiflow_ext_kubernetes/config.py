@@ -69,7 +69,7 @@ class EnvFrom(Jsonable):
 
 
 class KubernetesJobConfig(af.BaseJobConfig):
-    """How a job wants to be run on a cluster.
+    """The config of a job on a cluster.
 
     Args:
         image: the container's image.
@@ -84,15 +84,15 @@ class KubernetesJobConfig(af.BaseJobConfig):
         memory: requested, and the limit.
         gpu: how many devices of ``gpu_resource``, requested, and the limit.
         gpu_resource: the extended resource that a gpu is.
-        requests, limits: any other resource by its name; they win over the above.
+        requests, limits: any other resource by its name; they override the above.
         env_from: Secrets and ConfigMaps whose keys become variables.
         volumes: what is mounted.
         node_selector, tolerations: where the pod may run, as in a pod's spec.
         labels, annotations: of the Job and its pod.
         user: the uid that the container runs as; null leaves it to image and cluster.
         ttl: seconds after its end until the cluster removes a Job that was not cleaned up.
-        grace: seconds between SIGTERM and SIGKILL where somebody else ends the pod.
-        image_patience: seconds that an image may fail to come before the attempt has failed.
+        grace: seconds between SIGTERM and SIGKILL where the pod is ended from outside aiflow-ext.
+        image_patience: seconds for which pulling the image may fail before the attempt is FAILED.
         start_within: seconds until the container must run; null for no limit.
         pod_template: a mapping or a file of the project (YAML): metadata and spec of a pod, merged underneath.
     """
@@ -190,7 +190,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         return json.dumps({name: getattr(self, name) for name in _OWN}, default=vars, sort_keys=True)
 
     def secrets(self) -> Iterator[tuple[str, str]]:
-        """The cluster's Secrets that must be there, each with the key that names it."""
+        """The cluster's Secrets that must exist, each with the key that names it."""
         from aiflow_ext_kubernetes.secret_source import secret_key_of
 
         yield from ((name, "pull_secrets") for name in self.pull_secrets)

@@ -1,4 +1,4 @@
-"""What Kubernetes takes for a name, a label or a quantity; checked before anything is sent.
+"""Which names, labels and quantities Kubernetes accepts; checked before anything is sent.
 
 Sources: kubernetes.io/docs, "Object Names and IDs", "Labels and Selectors"; apimachinery's resource.Quantity.
 """

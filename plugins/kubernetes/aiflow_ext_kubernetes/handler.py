@@ -1,4 +1,4 @@
-"""The handler of an attempt on a cluster: data, good in any process."""
+"""The handler of an attempt on a cluster: plain data, usable in any process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aiflow_ext_kubernetes.target import Target
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have confirmed that it is gone
 EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
-STOPPING = ".stopping"  # a file in an attempt's folder: the deletion that follows is our own
+STOPPING = ".stopping"  # a file in an attempt's folder: the deletion that follows is aiflow-ext's own
 
 
 class KubernetesHandler(AbstractJobHandler):
@@ -31,7 +31,7 @@ class KubernetesHandler(AbstractJobHandler):
 
     Args:
         native_id: the Job's name.
-        kubeconfig, context, namespace: where it is, as the config says it.
+        kubeconfig, context, namespace: where it is, as in the config.
         folder: the attempt's folder on this machine, where its log is kept at its end.
     """
 

@@ -1,4 +1,4 @@
-"""The Jobs and pods of one run in one namespace, as they are now: kept current by a reflector a kind."""
+"""The current Jobs and pods of one run in one namespace; a reflector for each kind keeps them up to date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Informer:
     """The objects of a run in a namespace, by native id.
 
     Attributes:
-        jobs: the Jobs that are there.
+        jobs: the Jobs that exist.
         pods: the pods of each attempt, by name.
     """
 
@@ -41,7 +41,7 @@ class Informer:
         return len(self._listed) == len(KINDS)
 
     def take(self, change: Change) -> set[str]:
-        """Note a change; the native ids that it is about. Raises what a reflector has failed with."""
+        """Apply a change; returns the native ids of its attempts. Raises the exception that a reflector failed with."""
         if change.what == "failed":
             raise change.content
         if change.what == "listed":
@@ -76,7 +76,7 @@ class Informer:
         return names
 
     def status_of(self, native_id: str, why_pending: str | None = None) -> status.Status | None:
-        """What is so of an attempt; None where its Job was never there.
+        """The status of an attempt; None if its Job was never seen.
 
         Args:
             native_id: the Job's name.

@@ -1,4 +1,4 @@
-"""What both job plugins of the platform have in common: an attempt as a Job."""
+"""The base of both job plugins of the platform: an attempt as a Job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiflow_ext_kubernetes.platform import KubernetesPlatform
 from aiflow_ext_kubernetes.target import Target, target_of
 
 SHARE = "mount the same folder at the same path in the pod (volumes: in workflow.yaml)"
-SAMPLES = 8  # kinds of jobs of one target that the cluster is shown before a run
+SAMPLES = 8  # kinds of jobs of one target that are dry-run before a run
 
 # A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
 
@@ -36,7 +36,7 @@ class KubernetesJob(af.AbstractJob):
 
 
 class KubernetesJobPlugin(af.AbstractJobPlugin):
-    """Jobs as ``batch/v1`` Jobs: made suspended, then resumed, so that it is known which of them have started."""
+    """Jobs as ``batch/v1`` Jobs: created suspended, then resumed, so that it is known which of them have started."""
 
     secret_sources = ("kubernetes",)
 
@@ -151,7 +151,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
         from aiflow_ext_kubernetes.watch import Watcher
 
-        # No cursors: a watch begins with what is so already, and that is one list of each kind.
+        # No cursors: a watch begins with the current state, which is one list of each kind.
         return Watcher(jobs).events()
 
     @af.hookimpl

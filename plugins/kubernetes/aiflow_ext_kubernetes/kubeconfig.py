@@ -1,4 +1,5 @@
-"""Who we are to a cluster: a context of a kubeconfig, or the service account of the pod that the client runs in."""
+"""The credentials for a cluster: a context of a kubeconfig, or the service account of the pod that the client runs
+in."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @contextmanager
 def _private_folder() -> Iterator[str]:
-    """A folder for the key files that the client writes: in memory where there is such a place, and gone at once."""
+    """A folder for the key files that the client writes: in memory if there is a tmpfs, and removed at once."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="aiflow-", dir=memory) as folder:
         yield folder
@@ -71,7 +72,7 @@ def read_configuration(kubeconfig: str | None, context: str | None) -> tuple[Any
                 configuration.made_context = _tls(configuration)
                 expires = _expiry(configuration.cert_file)
             finally:
-                getattr(read, "_cleanup_temp_files", lambda: None)()  # it remembers files by their content
+                getattr(read, "_cleanup_temp_files", lambda: None)()  # the client caches files by their content
         namespace = (chosen.get("context") or {}).get("namespace") or "default"
         _check(configuration, namespace)
     except PlatformError:
@@ -84,7 +85,7 @@ def read_configuration(kubeconfig: str | None, context: str | None) -> tuple[Any
 
 
 def _check(configuration: Any, namespace: Any) -> None:
-    """That address and namespace can be what they are to be. Raises ValueError."""
+    """Check that address and namespace are valid. Raises ValueError."""
     host = configuration.host
     if not isinstance(host, str) or not re.fullmatch(r"https?://[^\s/@\x00-\x20\x7f]+(/[^\s\x00-\x20\x7f]*)?", host):
         raise ValueError(f"server: {str(host)[:100]!r} is no https:// or http:// address")

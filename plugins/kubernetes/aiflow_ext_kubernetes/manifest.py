@@ -17,12 +17,12 @@ from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
 
 MANAGER = "aiflow-ext"
 RUN, JOB, ATTEMPT = "aiflow-ext/run", "aiflow-ext/job", "aiflow-ext/attempt"
-NAME = "aiflow-ext/name"  # annotation: the attempt in full, for labels are cut
-RESUMED = "aiflow-ext/resumed"  # annotation: set with the resume, so that a Job suspended later is not taken for new
-STOPPED = "aiflow-ext/stopped"  # annotation: the deletion that follows is our own
+NAME = "aiflow-ext/name"  # annotation: the attempt in full, because labels are truncated
+RESUMED = "aiflow-ext/resumed"  # annotation: set with the resume, so that a Job suspended later does not look new
+STOPPED = "aiflow-ext/stopped"  # annotation: the deletion that follows is aiflow-ext's own
 WORK, BUNDLE, INPUT = "/aiflow/work", "/aiflow/bundle", "/aiflow/in"
 PROJECT_FILE, PAYLOAD_FILE, START_FILE = "project.tar.gz", "payload.json", "start.py"
-DEADLINE_SLACK = 600  # seconds: the driver ends a job at its timeout; the pod's own deadline is for when there is none
+DEADLINE_SLACK = 600  # seconds that the pod's own deadline, for runs without a driver, is beyond the job's timeout
 
 
 class Sending(NamedTuple):
@@ -30,7 +30,7 @@ class Sending(NamedTuple):
 
     Args:
         argv: the job's own argument vector.
-        payload: what the runner is given; None where none is needed.
+        payload: the runner's input; None if there is no runner.
         archive: the Secret with the project's archive, or its URL; None where none is needed.
         checkpoints: folder or URL that all attempts of the job share.
     """
@@ -125,12 +125,12 @@ def resume_of() -> dict[str, Any]:
 
 
 def is_ours(thing: Mapping[str, Any]) -> bool:
-    """Whether we have made a Job."""
+    """Whether aiflow-ext has created a Job."""
     return run_of(thing) is not None
 
 
 def run_of(thing: Mapping[str, Any]) -> str | None:
-    """The run that a Job of ours belongs to."""
+    """The run of a Job that aiflow-ext has created."""
     labels, annotations = (thing["metadata"].get(what) or {} for what in ("labels", "annotations"))
     name = annotations.get(NAME)
     if labels.get("app.kubernetes.io/managed-by") != MANAGER or not isinstance(name, str):
@@ -180,7 +180,7 @@ def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str,
 
 
 def literal(text: str) -> str:
-    """``text`` so that the kubelet gives it to the container as it is: ``$(NAME)`` is a reference there, and ``$$`` a
+    """``text`` escaped so that the kubelet passes it on unchanged: it reads ``$(NAME)`` as a reference, and ``$$`` as a
     dollar (kubernetes.io/docs, "Define Dependent Environment Variables")."""
     return re.sub(r"\$(?=[$(])", "$$", text)
 
@@ -204,7 +204,7 @@ def _names(context: JobContext) -> dict[str, str]:
 
 
 def _defaults(config: KubernetesJobConfig) -> dict[str, Any]:
-    """What a template may say otherwise. It meets the Pod Security Standard *restricted*."""
+    """The defaults, which a template may override. They meet the Pod Security Standard *restricted*."""
     pod: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if config.user is not None:
         pod |= {"runAsUser": config.user}

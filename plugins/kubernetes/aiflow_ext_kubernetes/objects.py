@@ -42,13 +42,13 @@ def pod_of(target: Target, native_id: str) -> str | None:
 
 def delete_job(target: Target, native_id: str, *, foreground: bool = False) -> bool:
     """Delete an attempt's Job with all that it owns; False where it is not there."""
-    # Said each time: without it the API leaves the pods behind.
+    # Needed each time: without it the API leaves the pods behind.
     how = {"propagationPolicy": "Foreground" if foreground else "Background"}
     return send_if_there(server_of(target), "DELETE", job_path(target, native_id), how) is not None
 
 
 def remove(target: Target, native_id: str) -> None:
-    """Delete an attempt's Job, and pods that somebody's deletion of it has left behind."""
+    """Delete an attempt's Job, and pods that an earlier deletion of it has left behind."""
     if delete_job(target, native_id):
         return
     for pod in pods_of(target, native_id):

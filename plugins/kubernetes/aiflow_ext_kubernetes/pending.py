@@ -9,14 +9,14 @@ from aiflow_ext_kubernetes import answers, status
 from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.server import ApiError, namespace_of, server_of
 
-BACK_OFF = (3.0, 60.0)  # seconds between two questions: the first, and the longest
-PREPARED_WITHIN = 10.0  # seconds after which it is asked why a pod that has a node does not begin
+BACK_OFF = (3.0, 60.0)  # seconds between two requests: the first, and the longest
+PREPARED_WITHIN = 10.0  # seconds after which the reason why a pod that has a node does not start is requested
 _EVENT = {"lastTimestamp": str, "message": str, "involvedObject": {"name": str}}
-UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events tell
+UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events report
 
 
 class PendingReasons:
-    """Asks for the events of one namespace from time to time, once for all attempts that wait.
+    """Requests the events of one namespace from time to time, in one request for all attempts that wait.
 
     Attributes:
         by_id: reasons by native id, of those attempts that the cluster has reported one for.
@@ -31,7 +31,7 @@ class PendingReasons:
         self._prepared_since: dict[str, float] = {}  # since when nodes are getting pods ready
 
     def update(self, native_ids: Collection[str], now: float) -> set[str]:
-        """Ask, where it is time; which attempts have a new reason.
+        """Request events, if the time has come. Returns the attempts that have a new reason.
 
         Args:
             native_ids: the attempts that matter.
@@ -73,7 +73,7 @@ class PendingReasons:
         }
 
     def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
-        """What is said of objects, oldest first: their names, and the words."""
+        """The events about objects, oldest first: the objects' names, and the messages."""
         target = self._informer.target
         path = f"/api/v1/namespaces/{namespace_of(target)}/events"
         try:

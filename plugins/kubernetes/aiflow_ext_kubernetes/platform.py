@@ -17,7 +17,7 @@ class KubernetesPlatform(AbstractPlatform):
 
     @classmethod
     def permissions(cls, jobs: Iterable[Any]) -> str:
-        """The smallest Role, as YAML, that running these jobs takes; offline."""
+        """The smallest Role with which these jobs can be run, as YAML; made offline."""
         from aiflow_ext_kubernetes.access import roles
 
         return roles(jobs)

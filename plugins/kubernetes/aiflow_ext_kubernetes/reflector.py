@@ -25,7 +25,7 @@ SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a conne
 
 
 class Change(NamedTuple):
-    """What a reflector tells.
+    """What a reflector reports.
 
     Args:
         what: ``listed``: these are all objects; ``changed``, ``deleted``: one of them; ``failed``: nothing more comes.
@@ -57,7 +57,7 @@ class Reflector:
         threading.Thread(target=self._run, daemon=True, name=f"aiflow-{kind}s").start()
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """End; no change is reported any more."""
         self._closed = True
         if self._stream is not None:
             self._stream.close()

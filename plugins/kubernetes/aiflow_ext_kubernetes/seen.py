@@ -1,4 +1,4 @@
-"""What this process has seen of attempts on the server. A cache: what is not in it is asked of the server again."""
+"""What this process has seen of attempts on the server. A cache: the server is asked for what is not in it."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def seen_of(target: Target, native_id: str) -> Seen:
 
 
 def forget(target: Target, native_id: str) -> None:
-    """The attempt has been cleaned up."""
+    """Drop what was seen of an attempt, which has been cleaned up."""
     _seen.pop((target, native_id), None)

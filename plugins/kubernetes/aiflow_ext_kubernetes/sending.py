@@ -1,4 +1,4 @@
-"""What reaches the server for a run and an attempt: each step may come again, and finds what is there already."""
+"""The objects that are created on the server for a run and its attempts. Each step is idempotent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiflow_ext_kubernetes.target import Target
 
 
 class TakenError(PlatformError):
-    """The name of an attempt is somebody else's object: a Job or a Secret, as ``kind`` says."""
+    """The name of an attempt is taken by an object that aiflow-ext did not create, of this ``kind``: Job or Secret."""
 
     kind = "Job"
 
@@ -52,8 +52,8 @@ def remove_project(target: Target, run: str, at: str) -> None:
 
 
 def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
-    """Create an attempt's Job, suspended, and the Secret that it owns. Raises TakenError where the name is somebody
-    else's."""
+    """Create an attempt's Job, suspended, and the Secret that it owns. Raises TakenError if another object has the
+    name."""
     name = str(job["metadata"]["name"])
     made = _post(target, "jobs", job)
     is_new = made is not None
@@ -77,7 +77,7 @@ def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -
 
 
 def resume(target: Target, native_id: str) -> None:
-    """Start a Job; twice is fine."""
+    """Start a Job; idempotent."""
     path = job_path(target, native_id)
     server_of(target).send("PATCH", path, manifest.resume_of(), content_type=MERGE_PATCH)
 

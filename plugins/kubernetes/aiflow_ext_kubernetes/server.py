@@ -1,6 +1,6 @@
-"""One connection to each cluster: requests as plain JSON, errors in sentences.
+"""One connection to each cluster: requests as plain JSON, errors as sentences.
 
-Who we are comes from the official client's configuration; see the package. A connection is made on first use.
+Credentials come from the official client's configuration; see the package. A connection is made on first use.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ CONNECT, READ = 5.0, 30.0  # seconds to connect, and for a whole answer
 RATE = 16 << 10  # bytes a second that a log takes at most, besides
 LONGEST = 8 << 20  # bytes of a line: an object has at most 3 MiB
 PIECE = 1 << 18  # bytes that are read at once
-CONNECTIONS = 128  # that are kept; more are made where they are needed, and it is said in a log
-ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times: of what says nothing
+CONNECTIONS = 128  # connections that are kept open; more are made if needed, which is logged
+# Keep-alive probes of a silent connection: seconds before the first, seconds between two, number.
+ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-TRIES = 4  # of a request that is worth sending again (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
+TRIES = 4  # of a request that is retried (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
 
 
 class ApiError(PlatformError):
@@ -53,17 +54,18 @@ class ApiError(PlatformError):
 
 
 class QuotaError(UnreachableError):
-    """The namespace's quota is used up: it is asked again until others have ended."""
+    """The namespace's quota is used up: the request is retried until other jobs have ended."""
 
 
 class Stream:
-    """An answer that is read as it comes. Raises UnreachableError where it breaks off."""
+    """An answer that is read as it arrives. Raises UnreachableError if it breaks off."""
 
     def __init__(self, response: Any, deadline: Deadline | None = None) -> None:
         self._response, self._deadline = response, deadline
 
     def pieces(self) -> Iterator[tuple[bytes, bool]]:
-        """Its lines, without their newline, each as soon as it is there; and whether it has one: all but the last."""
+        """Its lines without their newline, each as soon as it has arrived; and whether it had one: all but the last
+        do."""
         begun: list[bytes] = []  # of a line that has no end yet
         size = 0
         for data in self._received():
@@ -96,7 +98,7 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """Break it off, also for a thread that is reading it."""
+        """Close the connection; a thread that is reading from it gets an error."""
         with contextlib.suppress(Exception):
             if (sock := self._socket()) is not None:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -104,8 +106,8 @@ class Stream:
             self._response.close()
 
     def wait_at_most(self, silence: float, lasts: float | None, rate: float) -> None:
-        """From now on take it for dead after so many seconds without a byte; or, if it is not complete, once it has
-        lasted longer than it may, besides a second for every ``rate`` bytes."""
+        """From now on the connection counts as dead after so many seconds without a byte; or when the answer is not
+        complete by its deadline, to which every ``rate`` bytes add a second."""
         if self._deadline is not None:
             self._deadline.set(lasts)
             self._deadline.rate = rate
@@ -122,7 +124,7 @@ class Server:
     Attributes:
         url: its address.
         namespace: the context's.
-        permitted: namespaces in which we may do all that we do, and when we asked (``time.monotonic``).
+        permitted: namespaces in which every verb is permitted, and when that was checked (``time.monotonic``).
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
@@ -166,7 +168,7 @@ class Server:
         query: Mapping[str, Any] | None = None,
         content_type: str = JSON,
     ) -> dict[str, Any]:
-        """The object that comes back. Raises ApiError, UnreachableError, TooLargeError, and PlatformError for an answer
+        """The object in the answer. Raises ApiError, UnreachableError, TooLargeError, and PlatformError for an answer
         that is no object."""
         _, data, _ = self._raw(method, path, body, query=query, content_type=content_type)
         return parsed(data, f"the API server at {self.url}") if data else {}
@@ -198,7 +200,7 @@ class Server:
                     self._connect()
                 continue
             if response.status == 409 and again < TRIES - 1 and b'"reason":"Conflict"' in content:
-                time.sleep(random.uniform(0.05, 0.3))  # somebody else's change came between
+                time.sleep(random.uniform(0.05, 0.3))  # a concurrent change
                 continue
             pause = response.headers.get("Retry-After")
             if response.status in (429, 503) and pause is not None and again < TRIES - 1:
@@ -224,11 +226,11 @@ class Server:
                        for what, moment in ran_out)  # fmt: skip
 
     def stream(self, path: str, *, silence: float, lasts: float | None = None, rate: float = 0, **query: Any) -> Stream:
-        """An answer that goes on.
+        """Send a GET request whose answer is read as it arrives.
 
         Args:
-            silence: seconds without a byte after which it is taken for dead.
-            lasts: seconds in which it must be complete; None: it may go on for ever.
+            silence: seconds without a byte after which the connection counts as dead.
+            lasts: seconds in which the answer must be complete; None: no limit.
             rate: bytes for which it may take a second more.
         """
         response, _, deadline = self._raw("GET", path, query=query, stream=True, silence=min(silence, READ))
@@ -261,7 +263,7 @@ class Server:
             raise PlatformError(f"the credentials for {self.url} have a line break or control character in them and "
                                 "are not sent", hint="log in again, as for kubectl")  # fmt: skip
         try:
-            # Names are ours to choose, so that a request sent twice is answered AlreadyExists: safe to send again where
+            # The client chooses names, so that a request sent twice is answered AlreadyExists: it can be sent again if
             # a connection that was kept open turns out to be dead.
             with within(deadline):
                 response = pool.request(
@@ -302,7 +304,7 @@ class Server:
 
 
 def _socket_options() -> list[tuple[int, int, int]]:
-    """So that a connection on which nothing comes for hours is known to be dead or alive, to us and those between."""
+    """Keep-alive, so that client and middleboxes know whether a connection that is silent for hours still works."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     return options + [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in ALIVE.items()
                       if hasattr(socket, name)]  # fmt: skip
@@ -327,7 +329,7 @@ def namespace_of(target: Target) -> str:
 
 
 def _token_expiry(authorization: str) -> float | None:
-    """When a bearer token expires, where it is one that says so (RFC 7519: three parts, the second with "exp")."""
+    """When a bearer token expires, if it is a JWT (RFC 7519: three parts, the second with "exp")."""
     parts = authorization.removeprefix("Bearer ").split(".")
     try:
         found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["exp"]
@@ -356,7 +358,7 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
 
 
 def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -> PlatformError:
-    """A refusal in a sentence: the server's own words, and what to do."""
+    """A refusal as an error: the server's message, and what to do."""
     try:
         found = read(parsed(data, "the API server"), {"reason": str, "message": str}, "a status")
         reason, words = found.get("reason", ""), found.get("message", "")[:10_000]

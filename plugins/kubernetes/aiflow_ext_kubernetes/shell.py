@@ -1,12 +1,12 @@
-"""What runs in the container first: a shell that keeps stderr apart, and the python that unpacks the project.
+"""The container's first process: a shell script that tags stderr, and the python that unpacks the project.
 
-The log of a container has stdout and stderr in one; the API cannot give them apart (``stream=`` of the log
-subresource is alpha, off by default, in 1.34). So each line that the job writes on stderr gets a tag that no line of
-its stdout has, and ``streams`` takes them apart again. It needs ``/bin/sh`` and none of its neighbours.
+The log of a container has stdout and stderr in one; the API cannot separate them (``stream=`` of the log subresource is
+alpha, off by default, in 1.34). So each line that the job writes to stderr gets a tag that no line of its stdout has,
+and ``streams`` separates them again. The script needs only ``/bin/sh``.
 
-The shell is the container's first process, so the job is not: signals do to it what they do anywhere (the kernel
-ignores those that a PID 1 has no handler for), and its exit code, 128 + N for signal N, is the container's.
-A SIGTERM from the kubelet goes on to the process group.
+The shell, not the job, is PID 1 of the container: the kernel ignores signals that a PID 1 has no handler for, and so
+signals have their usual effect on the job. The job's exit code, 128 + N for signal N, is the container's. A SIGTERM
+from the kubelet is forwarded to the process group.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import hashlib
 from aiflow_ext.plugin.engines import UNFINISHED
 
 # $1: the tag; the rest: the job. The first line of stdout is a mark: a log without it has lost its beginning. The last
-# ones of stdout and stderr are marks too: who has read them need not ask for more. stderr
-# goes through a pipe, whose last line tells the exit code: whatever the job has written is in the pipe before it, and
-# a process that outlives the job and holds them open does not delay its end. The first shell's stderr is dropped: it
-# would say "Killed" where a signal ends the job. "wait" knows the end of a child that ended before it was asked for;
-# a signal interrupts it, and then it is asked again (127: it was told already). SIGTERM is ignored before the others
-# are forked: the one that tags must not die of it before it has said so. What a shell forks into the background has
-# SIGINT and SIGQUIT ignored. bash gives them back by "trap -", dash does not and coreutils' env does; with the shell of
-# busybox and nothing else in the image they stay ignored. At the end the reason file is read: where the runner's first
-# word is still in it, exit code 0 becomes 1, and with any other code the word is no reason.
+# lines of stdout and stderr are marks too: a reader that has them has everything. stderr goes through a pipe, whose
+# last line has the exit code: everything that the job has written is in the pipe before it, and a process that outlives
+# the job and holds the pipe open does not delay its end. The first shell's stderr is dropped: it would say "Killed"
+# when a signal ends the job. "wait" also works for a child that has already ended; a signal interrupts it, and then it
+# is called again (127: its result was returned before). SIGTERM is ignored before the others are forked: the process
+# that adds the tags must not end before it has written everything. A shell forks background processes with SIGINT and
+# SIGQUIT ignored. bash restores them by "trap -", dash does not, coreutils' env does; with the shell of busybox and
+# nothing else in the image they stay ignored. At the end the reason file is read: if it still has the runner's first
+# text, exit code 0 becomes 1, and with any other code the text is not a reason.
 SCRIPT = """\
 tag=$1
 shift
@@ -139,7 +139,7 @@ main()
 
 
 def tag_of(native_id: str) -> str:
-    """The tag of an attempt's stderr: no line of a job's stdout has it by chance."""
+    """The tag of an attempt's stderr, long enough that no line of a job's stdout has it by chance."""
     return f"stderr.{hashlib.sha256(native_id.encode()).hexdigest()[:12]}"
 
 

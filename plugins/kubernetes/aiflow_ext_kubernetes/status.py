@@ -1,4 +1,4 @@
-"""The status of an attempt, as its Job and its pods tell it.
+"""The status of an attempt, derived from its Job and its pods.
 
 Facts (kubernetes.io/docs, "Jobs" and "Pod Lifecycle"; measured on 1.34): the exit code is in the pod alone; a Job's
 condition comes about a second after its pod's end; whatever the cluster does to a pod on its own account (preemption,
@@ -18,30 +18,30 @@ from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.template import CONTAINER
 
 Object = Mapping[str, Any]
-# Why a container waits although nothing is being done for it: kubelet's words, pkg/kubelet/{images,container}.
+# Reasons why a container waits and cannot start: the kubelet's terms, pkg/kubelet/{images,container}.
 STUCK = frozenset((
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
     "RegistryUnavailable", "SignatureValidationFailed", "CreateContainerConfigError", "CreateContainerError",
     "RunContainerError", "PostStartHookError",
 ))  # fmt: skip
-# Why a kubelet refuses or ends a pod that did nothing wrong.
+# Reasons for which a kubelet refuses or ends a pod that is not at fault.
 _NODES_DOING = frozenset((
     "NodeShutdown", "Terminated", "Shutdown", "Preempting", "Preempted", "NodeLost", "NodeAffinity",
     "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
 ))  # fmt: skip
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
-# What the runtime says where the program is to blame, and not what happened to the node just then.
+# Messages of the runtime for which the program is the cause, and not the node.
 _PROGRAMS_FAULT = ("not found", "no such file", "permission denied", "exec format error", "not a directory",
                    "invalid argument", "runasnonroot", "unable to find user")  # fmt: skip
 
 
 class Status(NamedTuple):
-    """What is so now.
+    """The present status of an attempt.
 
     Args:
-        event: of the attempt.
-        stuck: why the container cannot be started, where nothing will come of waiting.
+        event: the attempt's event.
+        stuck: why the container cannot be started, if waiting will not help; else None.
     """
 
     event: AttemptEvent
@@ -55,17 +55,17 @@ def is_new(job: Object) -> bool:
 
 
 def is_ended(job: Object) -> bool:
-    """Whether a Job has come to its end."""
+    """Whether a Job has ended."""
     return any(_is(job, kind) for kind in ("Complete", "Failed"))
 
 
 def is_stopped(job: Object) -> bool:
-    """Whether its deletion is our own doing."""
+    """Whether aiflow-ext itself deletes it, for a stop."""
     return manifest.STOPPED in (job["metadata"].get("annotations") or {})
 
 
 def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: str | None = None) -> Status:
-    """What a Job and its pods say.
+    """The status of an attempt whose Job exists.
 
     Args:
         native_id: the Job's name.
@@ -89,7 +89,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
                     disruption=_disrupted(job, pod), time=_ended_at(job))  # fmt: skip
     if (failed := _condition(job, "Failed")) is not None:
         reason, message = str(failed.get("reason") or ""), str(failed.get("message") or "")
-        # A pod that has failed stays with its Job: where there is none, somebody has deleted it.
+        # A failed pod stays with its Job: if there is none, it was deleted.
         deleted = reason == "BackoffLimitExceeded" and (pod is None or _disrupted(job, pod))
         if deleted:
             message = "its pod is gone: somebody has deleted it"
@@ -132,7 +132,7 @@ def without_job(native_id: str, last: Object | None, pods: Iterable[Object], sto
 
 
 def vanished(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent:
-    """The end of an attempt of which nothing is there any more; arguments as of :func:`without_job`."""
+    """The end of an attempt whose Job and pods are all gone; arguments as of :func:`without_job`."""
     if stopped or (last is not None and is_stopped(last)):
         return AttemptEvent(native_id, JobState.STOPPED, reason="stopped")
     return AttemptEvent(native_id, JobState.LOST, reason="its Job is not there any more: somebody has deleted it")
@@ -175,7 +175,7 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
 
 
 def _init_words(pod: Object) -> str | None:
-    """Which init container has kept ours from starting."""
+    """A message about the init container because of which the job's own did not start."""
     for container in (pod.get("status") or {}).get("initContainerStatuses") or ():
         terminated = (container.get("state") or {}).get("terminated") or {}
         if code := int(terminated.get("exitCode") or 0):
@@ -196,7 +196,7 @@ def _code(code: int) -> str:
 
 
 def _disrupted(job: Object, pod: Object) -> bool:
-    """Whether the pod's end was the cluster's doing, or somebody's who deleted it."""
+    """Whether the cluster has ended the pod, or a user has deleted it."""
     status = pod.get("status") or {}
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if is_stopped(job) or reason == "DeadlineExceeded":
@@ -217,7 +217,7 @@ def _disruptor(pod: Object) -> str:
 
 
 def has_run(pod: Object) -> bool:
-    """Whether our container has started."""
+    """Whether the job's container has started."""
     state = _state_of(pod)
     began = (state.get("running") or state.get("terminated") or {}).get("startedAt")
     return began is not None and began != _NEVER
@@ -259,7 +259,7 @@ def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Sta
 
 
 def _state_of(pod: Object) -> Mapping[str, Any]:
-    """The state of our own container; init containers and sidecars have theirs elsewhere."""
+    """The state of the job's container, not of init containers and sidecars."""
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         if container.get("name") == CONTAINER:
             return container.get("state") or {}
@@ -299,7 +299,7 @@ def _ended_at(job: Object) -> float | None:
 
 
 def _time(text: Any) -> float | None:
-    """Seconds since the epoch; Kubernetes tells whole seconds."""
+    """Seconds since the epoch; Kubernetes has whole seconds."""
     if not isinstance(text, str):
         return None
     try:

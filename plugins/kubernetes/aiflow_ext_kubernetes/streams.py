@@ -1,4 +1,4 @@
-"""stdout and stderr taken apart again from a container's one log."""
+"""Separates stdout and stderr in a container's log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ ROTATED = b"[aiflow-ext: the node has rotated this log; lines may be missing her
 
 
 class Splitter:
-    """Takes the log of a container that ran ``shell.SCRIPT`` apart, however it is cut.
+    """Separates the log of a container that ran ``shell.SCRIPT``, also if parts of it are missing.
 
     Attributes:
         begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may be
@@ -22,15 +22,15 @@ class Splitter:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all has been seen that the job has written."""
+        """Whether everything that the job has written has been seen."""
         return len(self.at_eof) == len(_EOF)
 
     def is_tagged(self, line: bytes) -> bool:
-        """Whether a line has our tag."""
+        """Whether a line has the tag of stderr."""
         return self._tag in line
 
     def line(self, line: bytes) -> tuple[bytes, bytes]:
-        """What a line of the log (with its newline, where it has one) is on stdout, and on stderr.
+        """The part of a line of the log (with its newline, if it has one) that is stdout, and the part that is stderr.
 
         A tag in the middle of a line follows a line of stdout that is not complete yet.
         """

@@ -1,4 +1,4 @@
-"""Where jobs are: a cluster and a namespace in it."""
+"""Where jobs run: a cluster and a namespace in it."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ _MERGE_KEYS = {
 }  # fmt: skip
 _JOINED = ("tolerations", "envFrom")  # atomic there: ours would take the author's away
 _SOURCES = {"env": ("value", "valueFrom")}  # an item has one of these: the overriding one replaces the other
-_OURS = "aiflow-"  # what our volumes are called
+_OURS = "aiflow-"  # the prefix of the volumes that aiflow-ext adds
 _FOLDER = "/aiflow"
 _OWN_OF_CONTAINER = ("command", "args", "workingDir", "image", "terminationMessagePath", "terminationMessagePolicy",
                      "restartPolicy", "stdin", "tty")  # fmt: skip
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``; what both say is as ``over`` says it."""
+    """``base`` with ``over`` merged into it; ``over`` has precedence."""
     found = copy.deepcopy(dict(base))
     for key, value in over.items():
         below = found.get(key)
@@ -57,7 +57,7 @@ def _merged_by(base: list[Any], over: list[Any], key: str, sources: Iterable[str
 
 
 def checked(template: Any, what: str) -> dict[str, Any]:
-    """A pod template's ``metadata`` and ``spec``. Raises ConfigError for what it cannot be, or must not say.
+    """A pod template's ``metadata`` and ``spec``. Raises ConfigError for a template that is invalid or not permitted.
 
     Args:
         template: a Pod, a PodTemplate, or the ``metadata`` and ``spec`` of one.
@@ -117,7 +117,7 @@ def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _items(thing: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
-    """The mappings of a list; what is none, the cluster tells."""
+    """The mappings of a list; the cluster reports other items."""
     found = thing.get(key)
     yield from (each for each in (found if isinstance(found, list) else ()) if isinstance(each, Mapping))
 

@@ -1,4 +1,4 @@
-"""The events of a run's attempts: an informer a namespace, and what only the passing of time brings.
+"""The events of a run's attempts: from an informer for each namespace, and from timeouts.
 
 Where a server does not answer, the whole watch ends with an error, and its caller starts it again.
 """
@@ -36,8 +36,8 @@ class Watched(NamedTuple):
         target: where the attempt is.
         run: the run's id.
         folder: its folder on this machine; None where it has none.
-        image_patience: seconds that an image may take to come.
-        start_within: seconds in which the container must start; None: it may take as long as it likes.
+        image_patience: seconds for which pulling the image may fail.
+        start_within: seconds in which the container must start; None: no limit.
     """
 
     target: Target
@@ -89,7 +89,7 @@ class Watcher:
                 informer.close()
 
     def _look(self, now: float) -> Iterator[AttemptEvent]:
-        """What the clock brings: namespaces that are not watched yet, missing Jobs, patience that is at its end."""
+        """What is checked from time to time: namespaces that are not watched yet, missing Jobs, expired timeouts."""
         for native_id in list(self._jobs):
             watched = self._attempt(native_id)
             if watched is None:
@@ -117,7 +117,7 @@ class Watcher:
                     yield from self._tell(native_id)
 
     def _attempt(self, native_id: str) -> Watched | None:
-        """What is to be known of an attempt; None where it has ended meanwhile."""
+        """What the watch needs to know of an attempt; None if it has ended meanwhile."""
         found = self._watched.get(native_id)
         if found is None:
             try:
@@ -148,7 +148,7 @@ class Watcher:
         return found
 
     def _tell(self, native_id: str) -> Iterator[AttemptEvent]:
-        """The event of an attempt, where it says something new."""
+        """The event of an attempt, if it differs from the last one."""
         watched = self._attempt(native_id)
         if watched is None:
             return
@@ -166,7 +166,8 @@ class Watcher:
             yield event
 
     def _follow(self, native_id: str, watched: Watched, now: float) -> None:
-        """Have the log of a job followed that runs for more than a moment: its node keeps only the newest part."""
+        """Start to follow the log of a job that has run for ``FOLLOW_AFTER`` seconds: its node keeps only the newest
+        part."""
         pods = self._informer(watched).pods.get(native_id)
         if watched.folder is None or not pods or now - self._running.setdefault(native_id, now) < FOLLOW_AFTER:
             return
@@ -176,7 +177,7 @@ class Watcher:
             self._follower.follow(watched.target, native_id, list(pods)[-1], watched.folder)
 
     def _note_pods(self, native_id: str, watched: Watched, informer: Informer) -> None:
-        """Remember the pod; and where it is being deleted, save its log before it is gone."""
+        """Note the pod; if it is being deleted, copy its log before it is gone."""
         pods = informer.pods.get(native_id)
         if not pods:
             return
@@ -189,7 +190,7 @@ class Watcher:
             keep_to_eof(watched.target, native_id, watched.folder, name, ends_within)
 
     def _missing(self, native_id: str, watched: Watched, now: float) -> Iterator[AttemptEvent]:
-        """A Job that no list has shown: perhaps it is too new, else it is gone."""
+        """Handle a Job that no list has shown: it may be too new, else it is gone."""
         if now - self._since.setdefault(native_id, now) < MISSING:
             return
         if job_at(watched.target, native_id) is None and not pods_of(watched.target, native_id):
@@ -198,7 +199,7 @@ class Watcher:
             self._since[native_id] = now
 
     def _impatient(self, native_id: str, watched: Watched, found: status.Status, now: float) -> Iterator[AttemptEvent]:
-        """Give up an attempt whose image does not come, or which does not start in time."""
+        """Give up an attempt whose image cannot be pulled, or which does not start in time."""
         job = self._informer(watched).jobs.get(native_id)
         if job is None or status.is_new(job):
             return

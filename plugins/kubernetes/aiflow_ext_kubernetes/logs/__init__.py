@@ -1,12 +1,12 @@
 """The log of an attempt: read by byte offset while it grows, and kept in the attempt's folder at its end.
 
-A node keeps only the newest part of a long log. So the driver follows the logs of jobs that run for more than a moment,
-and what the node throws away meanwhile is in a file of this machine already.
+A node keeps only the newest part of a long log. So the driver follows the logs of jobs that run for more than a second
+or two, and copies to this machine what the node deletes meanwhile.
 
-    keep       the whole log, put into the attempt's folder once
-    follow     many logs followed at a time, a thread each
-    reader     what a kubelet answers when it is asked for the log of one attempt
-    merge      the lines of one answer after another, each of them once
+    keep       copies the whole log into the attempt's folder, once
+    follow     follows many logs at a time, each in a thread
+    reader     requests the log of one attempt from its kubelet
+    merge      merges the lines of several answers, each line once
     lag        the times of lines, and whether reading has fallen behind
     buffers    the bytes of stdout and stderr that have been read
 """

@@ -1,4 +1,4 @@
-"""What has been read of stdout and stderr: in memory while it is short, in temporary files beyond that."""
+"""The bytes read of stdout and stderr: in memory up to a size, in temporary files beyond it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 from aiflow_ext.plugin.engines import STREAMS
 
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
-TOGETHER = 500  # lines that are written together, or as soon as somebody reads
+TOGETHER = 500  # lines that are written together, or earlier at a read
 PIECE = 1 << 20  # bytes that one call gives at most
 
 
@@ -19,7 +19,7 @@ class StreamBuffers:
     """The bytes of both streams. Safe to use from any thread.
 
     Args:
-        folder: where what does not fit into memory is put; the system's folder for temporary files by default.
+        folder: for temporary files; by default the system's.
     """
 
     def __init__(self, folder: str | None) -> None:

@@ -24,7 +24,7 @@ class Follower:
         self._closed = threading.Event()
 
     def follow(self, target: Target, native_id: str, pod: str, folder: str) -> bool:
-        """Begin, where there is room for one more; False where there is none."""
+        """Start to follow a log; False if ``FOLLOWED`` logs are followed already."""
         if native_id in self._active:
             return True
         if len(self._active) >= FOLLOWED:
@@ -36,16 +36,16 @@ class Follower:
         return True
 
     def release(self, native_id: str) -> None:
-        """Follow it no more, once its answer ends: another does."""
+        """Stop following a log once its answer ends: another thread reads it."""
         self._active.pop(native_id, None)
 
     def release_all_but(self, native_ids: Collection[str]) -> None:
-        """Follow those no more that are not among these: they have ended."""
+        """Release all logs but these: the others' attempts have ended."""
         for native_id in [each for each in self._active if each not in native_ids]:
             self._active.pop(native_id, None)
 
     def close(self) -> None:
-        """Follow none any more."""
+        """Stop following all logs."""
         self._closed.set()
         for reader in self._active.values():
             reader.break_off()

@@ -1,4 +1,4 @@
-"""The whole log of an attempt put into its folder, once: what the node has of it goes with the pod."""
+"""Copies the whole log of an attempt into its folder, once: the node removes its own copy with the pod."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def keep(
     on_answer: Callable[[], None] = lambda: None,
     may_lack: bool = True,
 ) -> None:
-    """Put an attempt's log into its folder, once. Raises what the server raises.
+    """Copy an attempt's log into its folder, once. Raises what the server raises.
 
     Args:
         target: where the attempt is.
         native_id: the name of its Job.
-        folder: its folder on this machine; nothing is kept where there is none.
-        pod: the name of its pod; it is asked for where it is not known.
-        ends_within: seconds in which the container ends, where its pod is being deleted.
-        on_answer: called once the node has begun to give its log.
-        may_lack: whether there is anything to be said of a log that is not there: the container has run.
+        folder: its folder on this machine; if it does not exist, nothing is kept.
+        pod: the name of its pod; None: the server is asked for it.
+        ends_within: seconds in which the container ends, if its pod is being deleted; None: it has ended.
+        on_answer: called once the node has begun to send the log.
+        may_lack: whether a log that cannot be read is noted in stderr: the container has run.
     """
     if folder is None or is_kept(folder):
         return
@@ -65,8 +65,9 @@ def keep_to_eof(
 ) -> tuple[threading.Thread, threading.Event]:
     """Begin to read the log of a pod that is being deleted to EOF, and keep it, as :func:`keep` does.
 
-    Returns the thread that does so, and what is set once the node gives the log: a container that ends at once is gone
-    before it could be fetched, so the deletion of a pod waits for that. One thread does so at a time.
+    Returns the thread that reads it, and an event that is set once the node sends the log. The deletion of a pod waits
+    for that event, because the log of a container that ends at once would be gone before it is requested. At most one
+    thread reads a log to EOF.
     """
     reader = reader_of(target, native_id, pod, folder)
     with _starting:

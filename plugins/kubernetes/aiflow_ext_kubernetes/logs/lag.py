@@ -1,4 +1,4 @@
-"""The times that a node gives the lines of a log, and how far reading is behind them."""
+"""The times of a log's lines on their node, and how far reading is behind them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from datetime import datetime
 
-GAP = 3  # seconds between two lines that are suspicious where reading is as far behind
+GAP = 3  # seconds between two lines that are suspicious if reading is that far behind
 
 
 def seconds_of(timestamp: str) -> int:
@@ -16,7 +16,7 @@ def seconds_of(timestamp: str) -> int:
 
 
 class LagMonitor:
-    """Notices where a kubelet goes on with the newest file of a log, having rotated files away that were not read."""
+    """Detects that a kubelet has rotated files of a log away before they were read, and continues with a newer one."""
 
     def __init__(self) -> None:
         self._text, self._second = "", 0

@@ -1,8 +1,9 @@
-"""The lines of one answer after another put together: each line once, in the order of the node's file.
+"""Merges the lines of several answers: each line once, in the order of the node's file.
 
-The kubelet gives a log by whole files and by ``sinceTime`` in whole seconds. So what is read on is asked for from some
-seconds before the last line, and the lines that are known already are skipped: the file's order is fixed, the times in
-it are not quite (each stream is stamped on its own). The last line may still grow.
+The kubelet can only be asked for a whole log, or for lines since a time in whole seconds (``sinceTime``). So each
+request begins some seconds before the last line, and lines that are known already are skipped. The order of lines in
+the file is fixed; their times may be slightly out of order, because the two streams are stamped separately. The last
+line may grow.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from aiflow_ext_kubernetes.logs.lag import LagMonitor, seconds_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 
 MARGIN = 2  # seconds before the last known line that are read again
-LATEST = 20_000  # lines that are remembered to be skipped: of how many seconds they are, the job decides
+LATEST = 20_000  # lines that are remembered to be skipped, however many of them a job prints in a second
 _STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
-# The kubelet's words behind a line that had no end: looked for only where no second answer tells them apart.
+# The kubelet's message after a line without newline: searched for only if there is no second answer to compare with.
 _WORDS = re.compile(
     rb"(?:unable to retrieve container logs for |rpc error: code = |failed to |context cancell?ed).*", re.S
 )
@@ -44,18 +45,18 @@ class LineMerger:
         self._cut = False  # whether some of those lines were too many to be remembered
         self._open = 0  # bytes known of a last line that had no newline yet; it is the last of _known
         self._begin_is_missing = False  # and that has been said
-        self._tail: tuple[str, bytes] | None = None  # what stood last, without a newline, in an answer that followed
+        self._tail: tuple[str, bytes] | None = None  # the last line, without newline, of an answer that followed
         self._lag = LagMonitor()
         self.has_lines = False
         self.last_arrival = 0.0
 
     @property
     def is_complete(self) -> bool:
-        """Whether all has been read that the job has written."""
+        """Whether everything that the job has written has been read."""
         return self._splitter.is_complete
 
     def since(self) -> int | None:
-        """The second (since the epoch) from which on to ask again; None: from the beginning."""
+        """The time (whole seconds since the epoch) from which to request lines; None: from the beginning."""
         if not self._known:
             return None
         since = self._newest - MARGIN
@@ -65,7 +66,7 @@ class LineMerger:
         return since
 
     def begin_answer(self) -> None:
-        """An answer begins: its first lines are old, and not because reading is slow."""
+        """Note that an answer begins: its first lines may be old although reading keeps up."""
         self.last_arrival = time.monotonic()
         self._lag = LagMonitor()
 
@@ -77,7 +78,7 @@ class LineMerger:
             since: the second from which on it was asked for.
             follows: whether the answer lasts until the container has ended.
 
-        Returns the kubelet's words where it gave no log, or broke it off.
+        Returns the kubelet's message if it sent no log, or broke it off; else None.
         """
         awaited = deque(known for known in self._known if since is None or seconds_of(known[0]) >= since)
         first = True
@@ -111,7 +112,7 @@ class LineMerger:
         return None
 
     def take_tail(self) -> None:
-        """Take the last line of an answer that followed, where no other can be had that has it too."""
+        """Append the last line of an answer that followed the log, if no other answer can confirm it."""
         if self._tail is None:
             return
         (timestamp, text), self._tail = self._tail, None
@@ -138,7 +139,7 @@ class LineMerger:
             self._extend_last(text[known[1] :], ended, timestamp, len(text))
 
     def _add_new(self, text: bytes, ended: bool, timestamp: str) -> None:
-        if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which it always ends
+        if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which end with a newline
             return
         out, err = self._splitter.line(text + b"\n" if ended else text)
         if out and not self._splitter.begun and not self._begin_is_missing:

@@ -1,9 +1,9 @@
-"""What a kubelet answers when it is asked for the log of one attempt.
+"""Requests the log of one attempt from its kubelet.
 
-What a kubelet has to say instead of a log, or in the middle of one, it writes into the answer as plain text with no
-newline (measured; getContainerLogs of pkg/kubelet/server: status 200 has gone out before the runtime is asked). So a
-line counts only with the timestamp that each line of a log has; and the last one of an answer that follows, where it
-has no newline, only once an answer that does not follow has it too.
+A kubelet writes error messages into the answer, instead of a log or in the middle of one, as plain text without a
+newline (measured; getContainerLogs of pkg/kubelet/server: status 200 was sent before the runtime is asked). So a line
+counts only if it has the timestamp that each line of a log has. The last line of an answer that follows the log, if it
+has no newline, counts only once an answer that does not follow has it too.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Reader:
     Args:
         target: where the attempt is.
         native_id: the name of its Job.
-        pod: the name of its pod; it is asked for where it is not known.
-        folder: where what does not fit into memory is put; the system's folder for temporary files by default.
+        pod: the name of its pod; None: the server is asked for it.
+        folder: for temporary files; by default the system's.
 
     Attributes:
-        keeper: the thread that reads the log to EOF and keeps it, and what is set once the node gives the log.
+        keeper: the thread that reads the log to EOF and keeps it, and the event that is set once the node sends it.
     """
 
     def __init__(self, target: Target, native_id: str, pod: str | None = None, folder: str | None = None) -> None:
@@ -51,17 +51,17 @@ class Reader:
         self._buffers = StreamBuffers(folder)
         self._lines = LineMerger(shell.tag_of(native_id), self._buffers)
         self._fetching = threading.Lock()  # held while the log is fetched: by one at a time
-        self._answered = False  # whether a kubelet ever had an answer other than that there is no log
-        self._refused: str | None = None  # the kubelet's words, where the last answer was none or ended in them
-        self._refused_since = 0.0  # the first of such answers one after another
+        self._answered = False  # whether a kubelet ever answered with a log
+        self._refused: str | None = None  # the kubelet's message, if the last answer was one or ended with one
+        self._refused_since = 0.0  # the time of the first of such answers in a row
         self._at_eof = False  # whether an answer that followed the log has come to its end, and nothing broke off since
         self._followed: Stream | None = None
         self.keeper: tuple[threading.Thread, threading.Event] | None = None
 
     def read(self, stream: str, offset: int) -> bytes:
-        """A piece of a stream from byte ``offset`` on, as far as it is there now."""
+        """A piece of a stream from byte ``offset`` on, as far as it exists now."""
         found = self._buffers.read(stream, offset)
-        if not found and self._followed is None and not self.is_complete:  # who follows it brings what is new
+        if not found and self._followed is None and not self.is_complete:  # the thread that follows it adds new lines
             with self._fetching:
                 self._fetch()
             found = self._buffers.read(stream, offset)
@@ -69,25 +69,25 @@ class Reader:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all has been read that the job has written, so that there is nothing more to ask for."""
+        """Whether everything that the job has written has been read, so that no request is needed."""
         return self._lines.is_complete
 
     def follow(self) -> None:
-        """Read until the container has ended, or the answer has."""
+        """Read until the container or the answer has ended."""
         with self._fetching:
             self._fetch(follow=IDLE)
 
     def catch_up(self, ends_within: float | None = None, on_answer: Callable[[], None] = lambda: None) -> None:
-        """Read what is there.
+        """Read everything that exists now.
 
-        Who follows it already is broken off, once nothing comes any more: it may be behind, and what it still gets may
-        be in a file that the node has rotated away.
+        A thread that follows the log already is stopped once no more lines arrive: it may be behind, and read a file
+        that the node has rotated away.
 
         Args:
             ends_within: seconds in which the container is about to end: its log is read to EOF. None: it has ended.
-            on_answer: called once the node has begun to give its log, or gives none.
+            on_answer: called once the node has begun to send the log, or has answered that there is none.
 
-        Raises UnreachableError also where the node has no log to give now, and may have one later.
+        Raises UnreachableError also if the node has no log now, but may have one later.
         """
         deadline = time.monotonic() + (ends_within or 0.0)
         if self._followed is not None:
@@ -110,7 +110,7 @@ class Reader:
             self._lines.take_tail()
 
     def break_off(self) -> None:
-        """End what follows the log in another thread."""
+        """End the request with which another thread follows the log."""
         if (followed := self._followed) is not None:
             followed.close()
 
@@ -119,12 +119,12 @@ class Reader:
         self._buffers.write(folder)
 
     def add_note(self, words: bytes) -> None:
-        """Put a line of ours at the end of stderr."""
+        """Append a message of aiflow-ext to stderr, as a line."""
         self._buffers.append("stderr", words)
 
     @property
     def lacks(self) -> bytes | None:
-        """What is to be said of lines that there was no way to read; None where all is well."""
+        """A message about lines that could not be read; None if there are none."""
         if not (self._answered or self._lines.has_lines):
             return GONE
         return CUT if self._is_refused else None
@@ -134,10 +134,10 @@ class Reader:
         return self._refused is not None and not self._at_eof and not self.is_complete
 
     def _fetch(self, follow: float | None = None, on_answer: Callable[[], None] = lambda: None) -> None:
-        """Ask, and take what is new.
+        """Request the log, and append new lines.
 
         Args:
-            follow: until the container has ended; seconds without a byte after which that is given up.
+            follow: seconds without a byte after which the request is given up; None: do not follow the log.
             on_answer: called once there is an answer.
         """
         server, namespace = server_of(self._target), namespace_of(self._target)
@@ -180,7 +180,8 @@ class Reader:
             stream.close()
         self._answered = self._answered or words is None
         self._note_refused(None if words is None else words.decode("utf-8", "replace"))
-        # Who follows is told of a container that is gone where the file was read to its end (waitLogs in cri-client).
+        # An answer that follows ends normally if the container is removed and the file was read to EOF (waitLogs in
+        # cri-client).
         if follow is not None and (words is None or b"code = NotFound" in words):
             at_eof = True
         self._at_eof = at_eof
@@ -191,7 +192,7 @@ class Reader:
         self._refused = words
 
     def _may_be_back(self) -> bool:
-        """Whether a node that has no log to give may yet have one: its pod is there, and it was not asked for long."""
+        """Whether a node that has no log may have one later: its pod exists, and it has not been asked for long."""
         if time.monotonic() - self._refused_since > PATIENCE:
             return False
         return any(pod["metadata"]["name"] == self.pod for pod in pods_of(self._target, self._native_id))
@@ -202,7 +203,7 @@ _readers_lock = threading.Lock()
 
 
 def reader_of(target: Target, native_id: str, pod: str | None = None, folder: str | None = None) -> Reader:
-    """The reader of an attempt; one a process, so that what was read once is not fetched again."""
+    """The reader of an attempt; one for each process, so that nothing is fetched twice."""
     key = (target, native_id)
     with _readers_lock:
         if key not in _readers:
@@ -211,5 +212,5 @@ def reader_of(target: Target, native_id: str, pod: str | None = None, folder: st
 
 
 def forget(target: Target, native_id: str) -> None:
-    """Let go of what was read."""
+    """Drop the reader of an attempt."""
     _readers.pop((target, native_id), None)
