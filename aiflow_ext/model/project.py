@@ -17,6 +17,8 @@ class ProjectDesc(Jsonable):
         artifacts: the fsspec URL (or local path) under which artifacts are kept.
         exclude: glob patterns of files that the project archive leaves out.
         resources: further files by name, as local paths; for callers that build a ProjectDesc themselves.
+        include: glob patterns of files that the archive has though they may hold secrets, as ``.env`` does.
+        secret_files: names in the project of files whose text secrets are; the archive leaves them out.
     """
 
     def __init__(
@@ -27,7 +29,10 @@ class ProjectDesc(Jsonable):
         artifacts: str = "",
         exclude: Sequence[str] = (),
         resources: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
+        secret_files: Sequence[str] = (),
     ) -> None:
         self.name, self.root, self.artifacts = name, root, artifacts
         self.python_paths, self.exclude = tuple(python_paths), tuple(exclude)
         self.resources = dict(resources or {})
+        self.include, self.secret_files = tuple(include), tuple(secret_files)

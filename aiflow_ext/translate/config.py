@@ -23,13 +23,14 @@ class WorkflowConfig:
 
     Attributes:
         file: workflow.yaml as shown in messages.
+        data: what it holds, as plain data.
         jobs: the workflow's jobs; where they are not known, the file's keys that are names.
         unused: the file's keys that fit none of the jobs.
     """
 
     def __init__(self, source: Located, jobs: Mapping[str, str | None] | None = None) -> None:
         keys = [key for key in source.value if key != EVERY_JOB]
-        self.file, self._source = source.file, source
+        self.file, self.data, self._source = source.file, source.value, source
         self._places: Mapping[str, str | None] = jobs or {}
         self.jobs: tuple[str, ...] = tuple(jobs if jobs is not None else (k for k in keys if not is_pattern(k)))
         self._patterns = Patterns(key for key in keys if is_pattern(key))

@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiflow_ext.model.errors import CodeError, Problem
@@ -20,6 +21,9 @@ from aiflow_ext.model.project import ProjectDesc
 # Never part of a project: version control, caches, environments, our own state.
 LEFT_OUT = (".git", ".hg", ".svn", "__pycache__", "*.py[co]", ".aiflow", ".mypy_cache", ".ruff_cache", ".pytest_cache",
             ".ipynb_checkpoints", ".DS_Store", "node_modules", "*.egg-info", ".tox", ".nox")  # fmt: skip
+# Files of this machine that hold secrets by custom, and those that show only what stands in one of them.
+PRIVATE = (".env", ".env.*", ".envrc", ".netrc")
+EXAMPLES = (".env.example", ".env.sample", ".env.template", ".env.dist")
 LIMIT = 512 * 2**20  # bytes of all files together; what is larger belongs in storage, not in an archive
 
 # One scan for each loaded project: a later load of the same folder, after an edit, is scanned again.
@@ -40,6 +44,7 @@ class ProjectFiles:
         root: the project's folder.
         files: name in the project and path on this machine of each file, sorted.
         links: name in the project of each symbolic link, and where it leads to, sorted.
+        withheld: name in the project of each file and folder that is left out because it may hold secrets, sorted.
         size: bytes of all files together.
     """
 
@@ -48,6 +53,7 @@ class ProjectFiles:
         self.root = Path(desc.root).resolve()
         self.files: list[tuple[str, Path]] = []
         self.links: list[tuple[str, str]] = []
+        self.withheld: list[str] = []
         self.size = 0
         largest: list[tuple[int, str]] = []
         problems: list[Problem] = []
@@ -78,11 +84,13 @@ class ProjectFiles:
             raise CodeError("the project cannot travel", problems=problems)
         self.files.sort()
         self.links.sort()
+        self.withheld.sort()
         self._digests: dict[str, str] = {}
 
     def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Each file and link that is to travel: its name in the project, and the entry."""
-        left_out = _matcher([*LEFT_OUT, *desc.exclude])
+        left_out, private = _matcher([*LEFT_OUT, *desc.exclude]), _matcher(PRIVATE)
+        wanted, secrets = _matcher([*EXAMPLES, *desc.include]), set(desc.secret_files)
         artifacts = str(Path(desc.artifacts).resolve()) if desc.artifacts and "://" not in desc.artifacts else None
         folders = [""]
         while folders:
@@ -97,6 +105,10 @@ class ProjectFiles:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if left_out(entry.name) or left_out(name) or entry.path == artifacts:
+                    continue
+                if (private(entry.name) or name in secrets) and not (wanted(entry.name) or wanted(name)):
+                    if not (entry.is_dir() and _is_environment(entry.path)):
+                        self.withheld.append(name)
                     continue
                 if entry.is_symlink():
                     yield name, entry
@@ -161,6 +173,33 @@ class ProjectFiles:
         for name, to in self.links:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(to)
+
+
+def secret_files(root: str, config: Any) -> list[str]:
+    """The names in a project of the files that secrets in a config are read from: ``{secret: "file:PATH"}``.
+
+    Args:
+        root: the project's folder.
+        config: plain data, searched as deep as it goes. A relative PATH is one of the current folder, as it is when the
+            secret is read, or of the project.
+    """
+    found: set[str] = set()
+    parts, home = [config], os.path.realpath(root)
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            parts += part.values()
+            source, _, path = str(part.get("secret", "")).partition(":")
+            if source == "file" and path:
+                for base in (os.getcwd(), home):
+                    there = os.path.join(base, os.path.expanduser(path))
+                    folder, name = os.path.split(os.path.normpath(there))
+                    # The file, and a link to it that has the name.
+                    found |= {os.path.realpath(there), os.path.join(os.path.realpath(folder), name)}
+        elif isinstance(part, (list, tuple)):
+            parts += part
+    inside = (os.path.relpath(path, home) for path in found if path.startswith(f"{home}{os.sep}"))
+    return sorted(name for name in inside if os.path.lexists(os.path.join(home, name)))
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], object]:

@@ -48,6 +48,7 @@ class Settings:
     python_paths: tuple[str, ...] = (".",)
     artifacts: str | None = None
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     resources: Mapping[str, str] = attrs.Factory(dict)
     plugins: PluginSettings = attrs.Factory(PluginSettings)
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
@@ -101,6 +102,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
         python_paths=_python_paths(root, settings.python_paths, source, found),
         artifacts=_artifacts(root, settings.artifacts),
         exclude=settings.exclude,
+        include=settings.include,
         resources=_resources(root, settings.resources, source, found),
     )
     if settings.extensions.timeout <= timedelta(0):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import aiflow_ext as af
 from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.model.errors import CodeError
+from aiflow_ext.translate.files import files_of
 
 
 @pytest.fixture
@@ -285,3 +286,19 @@ def test_a_second_copy_costs_nothing_and_leaves_the_first(root: Path, tmp_path: 
     inode = (home / "project").stat().st_ino
     assert archive.copy_to(tmp_path / "bundle") == home
     assert (home / "project").stat().st_ino == inode
+
+
+def test_files_that_hold_secrets_by_custom_stay_here_unless_they_are_included(root):
+    for name in (".env", ".env.local", ".env.example", ".envrc", "deep/.env", "token", "x.env", "env"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("PASSWORD=hunter2\n")
+    (root / "alias").symlink_to("token")
+    desc = af.ProjectDesc(root=str(root), secret_files=["token", "alias"])
+    archive = ProjectArchive(desc)
+    assert sent(archive) == {"workflow.py", ".env.example", "x.env", "env"}
+    assert files_of(desc).withheld == [".env", ".env.local", ".envrc", "alias", "deep/.env", "token"]
+    everything = af.ProjectDesc(root=str(root), secret_files=["token", "alias"], include=[".env*", "token", "alias"])
+    assert files_of(everything).withheld == []
+    assert sent(ProjectArchive(everything)) == sent(archive) | {*files_of(desc).withheld}
+    one = af.ProjectDesc(root=str(root), include=["deep/.env"], exclude=["token", "alias"])
+    assert sent(ProjectArchive(one)) == sent(archive) | {"deep/.env"}

@@ -421,3 +421,51 @@ def test_a_schedule_asks_for_the_secrets_of_the_jobs_that_it_fires(project, monk
     project.jobs(body, CONFIG.replace("job: {", "job: {periodic: {interval: 1h}, ") + "other: {}\n")
     with pytest.raises(SecretError, match="env:THE_TOKEN"):
         Schedule(str(project.root))
+
+
+READS = """
+import os
+def names():
+    import workflow
+    home = os.path.dirname(workflow.__file__)
+    return sorted(os.path.relpath(os.path.join(at, name), home) for at, _, found in os.walk(home) for name in found)
+def show(names): print(names)
+"""
+
+
+@pytest.mark.parametrize("named", ["relative", "absolute", "set", "other", "link", "include"])
+def test_files_of_secrets_stay_on_this_machine_and_that_is_told_once(project, cli, named):
+    home = project.root
+    (home / "keys").mkdir()
+    (home / "keys" / "token").write_text(VALUE)
+    (home / ".env").write_text(f"TOKEN={VALUE}\n")
+    path = {"relative": "keys/token", "link": "alias"}.get(named, f"{home}/keys/token")
+    if named == "link":
+        (home / "alias").symlink_to("keys/token")
+    secret = f'{{platform: local, engine: cmd_line, env: {{T: {{secret: "file:{path}"}}}}}}'
+    project.jobs(
+        'with af.job("a"): found = af.python(names)\nwith af.job("b"): af.python(show, found)\n'
+        'with af.job("c"): af.cmd("echo $T")',
+        '"*": {platform: local, engine: python}\n'
+        + ("c: {engine: cmd_line}\n" if named == "set" else f"c: {secret}\n"),
+        READS,
+    )
+    if named == "include":
+        project.write(project_yaml='include: [.env, "keys/*"]\n')
+    options = ["--set", f"c.env.T.secret=file:{path}"] if named == "set" else []
+    told = [cli("render", home, *options, cwd=home)]
+    told += [cli("run", home, *options, *(["--only", "a", "--only", "b"] if named == "other" else []), cwd=home)]
+    for done in told:
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("which may hold secrets") == (named != "include"), done.stderr
+    found = project.log("b").decode()
+    assert "steps.py" in found
+    assert (".env" in found) == ("keys/token" in found) == (named == "include")
+    if named == "include":
+        return
+    files = [path for path in (home / ".aiflow").rglob("*") if path.is_file()]
+    assert not [path for path in files if VALUE.encode() in path.read_bytes() and path.name != "stdout"]
+    # What was left out is no change of the project, and a run that goes on has it no more than before.
+    again = cli("resume", "latest", "--project", home, cwd=home.parent)
+    assert again.returncode == 0
+    assert "changed" not in again.stderr

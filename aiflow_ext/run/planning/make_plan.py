@@ -15,12 +15,14 @@ from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
+from aiflow_ext.run.planning.snapshot import tell_withheld
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.blocks import check_blocks
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
 from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config
 from aiflow_ext.translate.defaults import defaulted
+from aiflow_ext.translate.files import secret_files
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.job_config import Structurer
@@ -153,8 +155,11 @@ def _planned(
     modes = {name: structurer.exec_mode(layers[name]) for name in left_out}
     problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
     _raise_all(problems, missing)
+    secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
+    project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out)
     unending(_try_generate, plan, sent)
+    tell_withheld(plan)
     return plan
 
 

@@ -12,6 +12,7 @@ from aiflow_ext.model.errors import CodeError, StateError
 from aiflow_ext.model.graph import AISubGraph, OutputFile
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
 from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML
 
@@ -59,13 +60,29 @@ def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
         return []
     names = set(_OWN)
     if whole:
-        kept = ProjectDesc(root=str(copy))
+        kept = ProjectDesc(root=str(copy), include=["*"])
         names = set(_names(kept))
         try:
             names |= set(_names(desc))
         except CodeError as error:
             _log.debug("the project's files: %s", error)
     return sorted(name for name in names if not _same(now / name, copy / name))
+
+
+def tell_withheld(plan: Plan) -> None:
+    """Say which of the project's files no job gets because they may hold secrets, where jobs get its files at all."""
+    if not any(_needs_files(job.sub_graph) for job in plan.jobs.values()):
+        return
+    try:
+        withheld = files_of(plan.desc).withheld
+    except CodeError:  # as in keep_files
+        return
+    if withheld:
+        _log.warning(
+            "jobs get the project's files without %s, which may hold secrets; include in project.yaml names those that "
+            "jobs get all the same",
+            listed(withheld, _MOST_NAMED),
+        )
 
 
 def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
