@@ -1,6 +1,6 @@
-"""The work itself: plain functions. What one returns is what the next one gets; a Path travels as a file.
+"""The steps: plain functions. The next one gets what one returns; a Path is transferred as a file.
 
-Each imports what it needs, so that a job loads no more than that, and submitting the workflow needs none of it.
+Each function imports what it needs, so that a job loads nothing else, and submitting the workflow needs none of it.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@ import steps
 
 @af.workflow
 def digits():
-    """Handwritten digits: train a classifier, look at it, and publish it only if it is good enough."""
+    """Handwritten digits: train a classifier, evaluate it, and publish it only if it is good enough."""
     with af.job("prepare"):
         data = af.python(steps.prepare)
     with af.job("train"):
@@ -27,5 +27,5 @@ def digits():
         )
     with af.job("predict"):
         af.python(steps.predict, release, data)
-    # push reads nothing that validate makes, but must not publish what validate refuses.
+    # push reads no output of validate, but must not publish a model that validate refuses.
     af.run_after("push", "validate")

@@ -24,7 +24,7 @@ from aiflow_ext_kubernetes.reflector import Change
 from aiflow_ext_kubernetes.seen import seen_of
 from aiflow_ext_kubernetes.target import Target, target_of
 
-TICK = 1.0  # seconds between two looks at the clock
+TICK = 1.0  # seconds between two checks of timeouts
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 

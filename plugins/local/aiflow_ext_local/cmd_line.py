@@ -31,7 +31,7 @@ def _without_shell(argv: list[str]) -> list[str]:
 
 @functools.lru_cache(64)
 def _is_binary(path: str) -> bool:
-    # What is missing or a script without a first line is the shell's to tell of, or to run.
+    # The shell reports a missing program, and runs a script without a shebang line.
     try:
         with open(path, "rb") as file:
             return file.read(4) == b"\x7fELF" and os.access(path, os.X_OK)

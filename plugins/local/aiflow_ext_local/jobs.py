@@ -1,4 +1,4 @@
-"""What both job plugins of the platform have in common: a job as a supervised process."""
+"""The base of both job plugins of the platform: a job as a supervised process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LocalJobConfig(af.BaseJobConfig):
 
 
 class LocalJob(af.AbstractJob):
-    """A job that is a process of this machine."""
+    """A job that runs as a process of this machine."""
 
     def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle) -> None:
         super().__init__(af.JobContext(), job_config)
@@ -64,7 +64,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
         with os.scandir(f"{native_id}/work") as found:
             left = list(found)
-        if left and supervised.succeeded(native_id):  # what a failed job leaves is what its author looks into
+        if left and supervised.succeeded(native_id):  # the author of a failed job may want to inspect its files
             for entry in left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)

@@ -1,5 +1,5 @@
 """Platform ``yarn``: a job is an application on Hadoop YARN, by plain HTTP from the client.
 
-The client speaks the ResourceManager's REST, WebHDFS and the log endpoints; in the application's one container our
-application master (``master``) runs the job as its child. There is no Java and no Hadoop of ours anywhere.
+The client uses the ResourceManager's REST API, WebHDFS and the log endpoints; in the application's one container the
+application master (``master``) runs the job as its child. Neither needs Java, or a Hadoop installation of its own.
 """

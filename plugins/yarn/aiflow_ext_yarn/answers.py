@@ -1,4 +1,4 @@
-"""What a server answers, read into types: the fields of its objects, one at a time."""
+"""Parses a server's answers into types: the fields of its objects, one at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MISSING = object()
 
 
 class Fields:
-    """The fields of an object that a server has answered with.
+    """The fields of an object in a server's answer.
 
     Args:
         value: the object.

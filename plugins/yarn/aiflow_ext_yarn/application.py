@@ -19,13 +19,13 @@ from aiflow_ext_yarn.states import event_of, state_of, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
-KILL_TIMEOUT = 60.0  # seconds for YARN to end what it was asked to kill
+KILL_TIMEOUT = 60.0  # seconds in which YARN must have ended a killed application
 AGGREGATION_TIMEOUT = 30.0  # seconds for logs to be aggregated
-NO_LOGS_TIMEOUT = 3.0  # the same, where the job may never have begun and may have none
+NO_LOGS_TIMEOUT = 3.0  # the same, for a job that may never have begun and may have no logs
 
 
 class Application(Jsonable):
-    """An attempt, by what identifies it.
+    """An attempt as an application.
 
     Args:
         cluster: its cluster.
@@ -53,10 +53,10 @@ class Application(Jsonable):
     # -- state ------------------------------------------------------------------------------------------------------
 
     def lookup(self) -> Lookup:
-        """By the ResourceManager, then the start marker, then the history.
+        """Look the application up: at the ResourceManager, then by the start marker, then in the history.
 
-        The staging folder is made before the resources are recorded, and stays until the run is cleaned up: where it is
-        and holds no marker, no application master has started the job.
+        The staging folder is made before the resources are recorded, and stays until the run is cleaned up: if it
+        exists without a marker, no application master has started the job.
         """
         if self.rm.report(self.native_id) is not None:
             return Lookup.FOUND
@@ -78,7 +78,7 @@ class Application(Jsonable):
         return answer.status == 200 and b"container_" in answer.body and container in answer.body
 
     def event(self, report: Json | None) -> AttemptEvent | None:
-        """Its state or end, given its report; None where nothing shows that it was ever submitted."""
+        """Its state or end, from its report; None if nothing shows that it was ever submitted."""
         if report is not None:
             if state_of(report) is not JobState.FAILED or outcome.LABEL in str(report.get("diagnostics") or ""):
                 return event_of(self.native_id, report)
@@ -162,7 +162,7 @@ class Application(Jsonable):
         return found
 
     def _until_gone(self, report: Json) -> None:
-        """KILLED is shown before the processes are gone: the node is asked."""
+        """Wait until the processes are gone. The node is asked, because KILLED is reported before that."""
         container = container_of(report)
         if container is None:
             return
@@ -185,7 +185,7 @@ class Application(Jsonable):
         return Path(self.work_folder, stream)
 
     def logs(self, stream: str, offset: int) -> bytes:
-        """The bytes of a stream from ``offset`` on, as far as they are there now, at most a MiB."""
+        """The bytes of a stream from ``offset`` on, as far as they exist now, at most a MiB."""
         local = read_log_file(self.work_folder, stream, offset)
         if local is not None:
             return local
@@ -215,9 +215,9 @@ class Application(Jsonable):
         end = outcome.parse(str(report.get("diagnostics") or ""))
         reported = end is not None and end.kind != outcome.NOT_STARTED
         deadline, pause = time.monotonic() + (AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT), 0.05
-        settled = reported  # the master tells the end after it has swept: what YARN killed may still be writing
+        settled = reported  # the master reports it after its sweep; after YARN's kill some may still write
         while True:
-            with contextlib.suppress(Refused):  # a node that tells us nothing: what it has of the logs is tried later
+            with contextlib.suppress(Refused):  # the node does not answer: its logs are requested later
                 settled = settled or logs.gone(container) is True
             if settled:
                 missing = [each for each in missing if not logs.download(container, each, self.log_path(each))]

@@ -1,4 +1,4 @@
-"""Whether a job fits into the cluster's largest container."""
+"""Checks that a job fits into the cluster's largest container."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiflow_ext_yarn.config import YarnJobConfig
 
 
 def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[Problem]:
-    """What of a config is more than ``largest``, the cluster's largest container, has.
+    """The resources that a config requests and that exceed ``largest``, the cluster's largest container.
 
     Args:
         largest: ``memory`` in MiB, ``vCores``; the cluster's other resources under ``resourceInformations``.

@@ -22,13 +22,13 @@ class Cluster(Jsonable):
         namenodes: URLs of the NameNodes' (or an HttpFS server's) web services, ``http://host:9870``.
         history: URL of the history server's ``/ws/v1/history``; None: there is none.
         file_system: URI prefix by which nodes read staged files.
-        user: whom to act as; under Kerberos whose home folder is used for staging.
+        user: the user to act as; under Kerberos the one whose home folder is used for staging.
         kerberos: whether to authenticate by SPNEGO.
         ca: file of certificate authorities; None: the system's.
         verify: whether certificates are verified.
         staging: absolute path on the file system.
-        patience: seconds to wait for a service that is away.
-        renewer: who renews delegation tokens: the ResourceManager's principal.
+        patience: seconds to wait for a service that does not answer.
+        renewer: the principal that renews delegation tokens: the ResourceManager's.
         kerberos_hosts: further hosts that get Kerberos tokens, besides those of the addresses above: names or patterns.
         insecure_nodes: DataNodes and NodeManagers that may be used without TLS although NameNode and ResourceManager
             have it: likewise.
@@ -126,7 +126,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
 
 
 def _renewer(principal: str, host: str) -> str:
-    """Who the ResourceManager is to a NameNode, which maps whole principals to users by rules of its own."""
+    """The ResourceManager's principal for a NameNode, which maps whole principals to users by rules of its own."""
     # As in org.apache.hadoop.security.SecurityUtil.getServerPrincipal.
     return principal.replace("/_HOST@", f"/{host.lower()}@") or "yarn"
 

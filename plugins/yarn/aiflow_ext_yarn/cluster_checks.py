@@ -1,4 +1,4 @@
-"""What keeps a cluster from being used now: asked before a run's first intent, and by the doctor."""
+"""Checks of a cluster before a run's first intent, and by the doctor: problems, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OLDEST = (2, 8)  # signal, tags and timeouts over REST; log endpoints of the Nod
 
 
 def check(configs: Sequence[YarnJobConfig]) -> list[Problem]:
-    """The problems of every cluster that these configs name; of the one in HADOOP_CONF_DIR where there are none."""
+    """The problems of every cluster that these configs name; without configs, of the one in HADOOP_CONF_DIR."""
     found: list[Problem] = []
     by_cluster: dict[tuple[str, ...], tuple[Cluster, list[YarnJobConfig]]] = {}
     try:
@@ -63,7 +63,7 @@ def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Proble
 
 
 def _scheduler(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
-    """Whether application masters get the port of the scheduler; hosts are not compared: they have several names."""
+    """Check that application masters get the scheduler's port; hosts are not compared, as they have several names."""
     said = rm.setting("yarn.resourcemanager.scheduler.address") or ""
     port, ours = said.rpartition(":")[2], rm.cluster.schedulers
     if port.isdigit() and all(each.rpartition(":")[2] != port for each in ours):
@@ -133,7 +133,7 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
 
 
 def _staging(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
-    """Whether a file can be written below the staging folder."""
+    """Check that a file can be written below the staging folder."""
     cluster, files = rm.cluster, WebHdfs(rm.cluster)
     trial = f"{cluster.staging}/.check-{uuid.uuid4().hex}"
     files.mkdirs(cluster.staging)

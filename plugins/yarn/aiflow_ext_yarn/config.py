@@ -24,13 +24,13 @@ class YarnJobConfig(af.BaseJobConfig):
         webhdfs: web address of the NameNode, or several, or of an HttpFS server: ``http://nn1:9870``. Default: from
             HADOOP_CONF_DIR.
         history: web address of the history server that keeps logs: ``http://jhs:19888``. Default: from HADOOP_CONF_DIR.
-        scheduler: ``host:port``, one or several, that application masters speak to. Default: from HADOOP_CONF_DIR, else
-            port 8030 of the ResourceManagers' hosts.
-        rpc: ``host:port``, one or several, where jobs that ask for ``resources`` are submitted: the REST API has no
-            word for those. Default: from HADOOP_CONF_DIR, else port 8032 of the ResourceManagers' hosts.
+        scheduler: ``host:port``, one or several, that application masters connect to. Default: from HADOOP_CONF_DIR,
+            else port 8030 of the ResourceManagers' hosts.
+        rpc: ``host:port``, one or several, where jobs with ``resources`` are submitted, which the REST API does not
+            support. Default: from HADOOP_CONF_DIR, else port 8032 of the ResourceManagers' hosts.
         file_system: the URI by which nodes read what is staged: ``hdfs://nameservice``. Default: fs.defaultFS of
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
-        user: whom to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
+        user: the user to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
         authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
         ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
             Default: the system's.
@@ -47,15 +47,15 @@ class YarnJobConfig(af.BaseJobConfig):
         vcores: virtual cores of the container. Default: 1.
         resources: other resources by name, as the cluster calls them: ``{yarn.io/gpu: 1}``.
         node_label: node label expression that the container's node must satisfy.
-        lifetime: how long the application may live, waiting included; then YARN kills it.
-        am_attempts: how often YARN itself starts the application. Default 1: ``retries`` does the rest, and every
-            attempt has its own record. A second start after the first has begun is refused by the job's start marker.
+        lifetime: how long the application may exist, waiting included; then YARN kills it.
+        am_attempts: how often YARN itself starts the application. Default: 1; prefer ``retries``, which gives every
+            attempt its own record. After the first start has begun, the job's start marker prevents a second one.
         files: local files, or URIs that the nodes reach, by the name that they have in the container's folder.
         archives: likewise, unpacked there: ``.tar.gz``, ``.tgz``, ``.zip``, ``.tar``.
         shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept
             there.
-        patience: how long stopping a job waits for a ResourceManager that is away before it is given up. Default: two
-            minutes. (A submission is not given up: it waits until the cluster answers.)
+        patience: how long stopping a job waits for a ResourceManager that does not answer. Default: two minutes. (A
+            submission has no limit: it waits until the cluster answers.)
 
     ``python`` is a path on the nodes (default ``python3``), or one inside an archive: ``env/bin/python3`` where
     ``archives`` has ``env``.
@@ -144,7 +144,7 @@ def mebibytes(size: int | str) -> int:
         if match is None:
             raise ValueError(f"memory must be a number of MiB or text such as 2Gi or 512Mi, not {size!r}")
         unit = match[2].lower()
-        # A bare number in quotes is MiB, as without them; k, m, g are taken as powers of 1024, as YARN counts.
+        # A bare number in quotes is MiB, as without them; k, m, g are powers of 1024, as in YARN.
         found = float(match[1]) * (_MIB[unit] if unit else 1.0)
         size = int(found) if found == int(found) else int(found) + 1
     if size < 1:

@@ -26,7 +26,7 @@ class HadoopConf:
     """The properties of a configuration folder.
 
     Args:
-        values: by name, as the files say them.
+        values: by name, as in the files.
         folder: where they come from, for messages.
     """
 
@@ -34,7 +34,7 @@ class HadoopConf:
         self.values, self.folder = dict(values), folder
 
     def get(self, name: str, default: str = "") -> str:
-        """A property with its ``${references}`` put in, as Hadoop's Configuration does."""
+        """A property with its ``${references}`` resolved, as Hadoop's Configuration does."""
         text = self.values.get(name, default)
         for _ in range(20):
             filled = _REFERENCE.sub(self._referred, text)
@@ -44,7 +44,7 @@ class HadoopConf:
         return text.strip()
 
     def _referred(self, match: re.Match[str]) -> str:
-        """What ``${match}`` stands for: a variable, the user, or another property; itself where nothing is known."""
+        """The value of ``${match}``: a variable, the user, or another property; the text itself if there is none."""
         name = match[1]
         if name.startswith("env."):  # ${env.NAME}, ${env.NAME-default}, ${env.NAME:-default}
             variable, dash, default = name[4:].partition("-")
@@ -118,7 +118,7 @@ class HadoopConf:
         said = self.get("yarn.log.server.web-service.url")
         if said:
             return said.rstrip("/")
-        # Many clusters name the web pages alone: the history server's, or a timeline server's application history.
+        # Many clusters configure only web pages: the history server's, or a timeline server's application history.
         page = urlsplit(self.get("yarn.log.server.url"))
         services = {"jobhistory": "history", "applicationhistory": "applicationhistory"}
         service = services.get(page.path.strip("/").partition("/")[0])
@@ -132,7 +132,7 @@ class HadoopConf:
 
     @property
     def kerberos(self) -> bool:
-        """Whether the cluster's web services ask for Kerberos."""
+        """Whether the cluster's web services require Kerberos."""
         said = self.get("hadoop.http.authentication.type") or self.get("hadoop.security.authentication", "simple")
         return said.lower() == "kerberos"
 
@@ -150,7 +150,7 @@ def _address(said: str, host: str, port: int) -> str | None:
 def hadoop_conf(environ: Mapping[str, str] | None = None) -> HadoopConf:
     """The configuration of ``HADOOP_CONF_DIR`` or ``YARN_CONF_DIR``; empty where neither is set.
 
-    Raises ConfigError for a folder that is not there and a file that is no XML.
+    Raises ConfigError for a folder that does not exist and a file that is not XML.
     """
     env = os.environ if environ is None else environ
     folders = [env[name] for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR") if env.get(name)]
@@ -194,6 +194,6 @@ def _properties(path: str, depth: int) -> dict[str, str]:
                 found[name.strip()] = value
         elif each.tag == _INCLUDE and depth < 10:
             other = Path(path).parent / str(each.get("href") or "").removeprefix("file://")
-            if other.is_file() or not len(each):  # what is in it is for the case that the file is not there
+            if other.is_file() or not len(each):  # its content is the fallback for a missing file
                 found |= _properties(str(other), depth + 1)
     return found

@@ -1,4 +1,4 @@
-"""The handler of an application: plain data, good in any process."""
+"""The handler of an application: plain data, usable in any process."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from aiflow_ext_yarn.http import Unreachable
 
 
 class YarnHandler(AbstractJobHandler):
-    """The handler of an application: plain data, good in any process."""
+    """The handler of an application: plain data, usable in any process."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
 
     def state(self) -> JobState | None:
-        """Raises PlatformError where the cluster cannot be reached."""
+        """The attempt's state. Raises PlatformError if the cluster cannot be reached."""
         event = self.application.event(self.application.rm.report(self.application.native_id))
         return JobState.SUBMITTING if event is None else event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:
-        """Asks more and more rarely; a cluster that cannot be reached is waited for."""
+        """Poll with growing pauses; waits for a cluster that cannot be reached."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, state = 0.1, None
         while True:

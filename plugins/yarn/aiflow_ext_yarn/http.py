@@ -41,11 +41,11 @@ _AWAY = "is the service up, and the address right? A firewall between here and t
 
 
 class Unreachable(UnreachableError):
-    """A service gives no answer, or asks to try again later."""
+    """A service does not answer, or asks to retry later."""
 
 
 class Refused(PlatformError):
-    """A service does not let this user in, or not do this."""
+    """A service does not authenticate this user, or does not permit the request."""
 
 
 class Response:
@@ -60,7 +60,7 @@ class Response:
         self.headers = {name.lower(): value for name, value in headers.items()}
 
     def json(self) -> Any:
-        """The body as JSON. Raises PlatformError where it is something else: a web page, a proxy's answer."""
+        """The body as JSON. Raises PlatformError if it is something else: a web page, a proxy's answer."""
         try:
             return parse_json(self.body) if self.body else {}
         except MalformedJson as error:
@@ -87,7 +87,7 @@ class Response:
 
 
 class Http:
-    """Requests with one cluster's authentication and trust. Safe from several threads."""
+    """Requests with one cluster's authentication and certificate authorities. Safe to use from any thread."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -106,20 +106,21 @@ class Http:
         size: int = 0,
         plain: bool = False,
     ) -> Response:
-        """One request, redirects left to the caller.
+        """Send one request; redirects are returned, not followed.
 
         Args:
             params: of the query; ``user.name`` is added.
             body: bytes, or a binary file.
             read: seconds for the whole answer, READ by default; a file that is read or sent may take longer, as RATE
                 says. Where they are fewer than READ, the server is asked once only.
-            limit: read at most so many bytes of the body, then hang up; else more than LARGEST_ANSWER are an error.
+            limit: read at most so many bytes of the body, then close the connection. None: a body of more than
+                LARGEST_ANSWER bytes is an error.
             sink: called with each piece of the body of a 200, which is then not in the answer, until it returns False.
-            size: bytes of ``body``, where it is a file.
-            plain: the URL is complete, and nothing is to be added to it.
+            size: bytes of ``body``, if it is a file.
+            plain: the URL is complete, and no parameter is added to it.
 
-        Raises Unreachable without a whole answer, Refused for 401 and 403 (but of a RemoteException, which the caller
-        reads), PlatformError for a certificate that is not trusted and for an answer that is too large.
+        Raises Unreachable without a whole answer, Refused for 401 and 403 (except with a RemoteException, which the
+        caller reads), PlatformError for a certificate that is not trusted and for an answer that is too large.
         """
         read = READ if read is None else read
         target = url if plain else self._with(url, params or {})
@@ -294,7 +295,7 @@ def _without(text: str, tag: str) -> str:
 
 
 def _failure(url: str, error: Exception) -> PlatformError:
-    """A failed request as an error with its cause and its cure."""
+    """A failed request as an error with its cause and what to do about it."""
     import http.client
     import ssl
 

@@ -20,7 +20,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+@:,=-]+")
 
 
 class YarnJob(af.AbstractJob):
-    """A job that is an application on YARN."""
+    """A job that runs as an application on YARN."""
 
     def __init__(self, job_config: YarnJobConfig, bundle: Bundle, cluster: Cluster) -> None:
         super().__init__(af.JobContext(), job_config)
@@ -52,7 +52,7 @@ class YarnJob(af.AbstractJob):
         return checkpoint_url(url, self.context) if "://" in url else None
 
     def payload(self) -> bytes:
-        """What the runner is given, with its URLs as the nodes reach them."""
+        """The runner's input, with URLs as the nodes reach them."""
         context = self.context
         kept = context.artifacts_url, context.inputs
         context.artifacts_url = self.reachable(context.artifacts_url or "")
@@ -65,7 +65,7 @@ class YarnJob(af.AbstractJob):
     def reachable(self, url: str) -> str:
         """An artifact's URL for fsspec on a node: ``hdfs://`` becomes ``webhdfs://``, which needs no Hadoop there."""
         parts = urlsplit(url)
-        if parts.scheme == "webhdfs" and self.cluster.kerberos:  # the token names the user, and the URL must not
+        if parts.scheme == "webhdfs" and self.cluster.kerberos:  # the token has the user; the URL must not
             return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         if parts.scheme != "hdfs":
             return url
@@ -73,7 +73,7 @@ class YarnJob(af.AbstractJob):
         return f"webhdfs://{who}{urlsplit(self.cluster.namenodes[0]).netloc}{parts.path}"
 
     def argv(self) -> list[Value]:
-        """The job's argument vector, as the application master takes it."""
+        """The job's argument vector, in the form that the application master reads."""
         if not self.bundle.needs_runner:
             from aiflow_ext.plugin.engines import one_command
 
@@ -84,7 +84,7 @@ class YarnJob(af.AbstractJob):
         return [{"path": python} if inside else python, {"path": runner}, {"path": PAYLOAD}]
 
     def python(self) -> str:
-        """The interpreter on the nodes. Raises ConfigError for a path that a shell would not take as it is."""
+        """The interpreter on the nodes. Raises ConfigError for a path that a shell would not read unchanged."""
         python = self.config.python or "python3"
         if not _PLAIN_PATH.fullmatch(python):
             raise ConfigError(

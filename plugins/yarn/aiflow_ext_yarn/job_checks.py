@@ -1,4 +1,4 @@
-"""What is wrong with a job, found offline before anything is sent."""
+"""Offline checks of a job, before anything is sent."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _sent = SentOnce[FileStatus]()  # by cluster and path
 
 
 def allocate(job: YarnJob) -> str:
-    """A new application id. Raises PlatformError where the job asks for more than the cluster's largest container."""
+    """A new application id. Raises PlatformError if the job requests more than the cluster's largest container has."""
     cluster = job.cluster
     native_id, largest = retry(ResourceManager(cluster).new_application, STEP_TIMEOUT)
     problems = too_large(job.config, largest, f"job {job.name!r}")
@@ -37,7 +37,7 @@ def allocate(job: YarnJob) -> str:
 
 
 def stage(job: YarnJob) -> None:
-    """Put a job's files into the staging folder: what is there already stays."""
+    """Put a job's files into the staging folder; existing ones stay."""
     files, native_id = WebHdfs(job.cluster), str(job.context.native_id)
     retry(lambda: files.mkdirs(job.folder(native_id)), STEP_TIMEOUT)
     for staged in request.files(job, native_id):
@@ -72,7 +72,7 @@ def _found_or_sent(job: YarnJob, files: WebHdfs, staged: request.Staged, path: s
 
 
 def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> None:
-    """Write under another name, then rename: a file is complete or absent, and a second sender finds the first's."""
+    """Write under a temporary name, then rename: a file is complete or absent, and concurrent senders do no harm."""
     part = f"{path}.{uuid.uuid4().hex}.part"
     with tempfile.TemporaryDirectory(prefix=".sending-", dir=job.context.run_folder) as temporary:
         source = staged.source
@@ -98,7 +98,7 @@ def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> No
 
 
 def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
-    """Start the application; one that is there already stays as it is."""
+    """Start the application; an existing one is not changed."""
     cluster, native_id = job.cluster, str(job.context.native_id)
     files, rm = WebHdfs(cluster), ResourceManager(cluster)
     statuses = {staged.name: _status_of(job, files, staged) for staged in request.files(job, native_id)}
@@ -113,7 +113,7 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
 
 
 def attach(job: YarnJob) -> YarnHandler:
-    """The handler of an application; its lifetime, which no submission can hold, is set where it is not yet."""
+    """The handler of an application. Sets its lifetime, which a submission cannot contain, if it is not set yet."""
     native_id = str(job.context.native_id)
     poll_hints.submitted(native_id)
     lifetime = job.config.lifetime
@@ -123,7 +123,7 @@ def attach(job: YarnJob) -> YarnHandler:
 
 
 def cleanup(job: YarnJob) -> None:
-    """Keep an attempt's logs, and remove its files but for the markers, which go with the run."""
+    """Keep an attempt's logs, and remove its files except the markers, which are removed with the run."""
     if job.context.native_id is None:
         return
     native_id, cluster = job.context.native_id, job.cluster

@@ -1,4 +1,5 @@
-"""Logs downloaded in the background as soon as an attempt has ended: its node has them for a moment longer."""
+"""Downloads logs in the background as soon as an attempt has ended, because its node keeps them only for a short
+time."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ _lock = threading.Lock()
 
 
 class _Download(threading.Thread):
-    """Downloads one attempt's logs. A daemon: a command that only looks does not wait for it; a file is there whole or
-    not at all."""
+    """Downloads one attempt's logs. A daemon thread: a command that only reads does not wait for it. A file is complete
+    or absent."""
 
     def __init__(self, application: Application, report: dict[str, Any]) -> None:
         super().__init__(name="aiflow-yarn-logs", daemon=True)
@@ -30,7 +31,7 @@ class _Download(threading.Thread):
 
 
 def start_download(application: Application, report: dict[str, Any]) -> None:
-    """Begin to download the logs of an attempt that has ended, in the background. Idempotent."""
+    """Start to download the logs of an attempt that has ended, in the background. Idempotent."""
     with _lock:
         if application.native_id in _downloads:
             return
@@ -39,9 +40,9 @@ def start_download(application: Application, report: dict[str, Any]) -> None:
 
 
 def finish_download(application: Application) -> bool:
-    """Whether the logs are complete here; waits for a download that was begun, and does it where none was.
+    """Whether the logs are complete on this machine. Waits for a download that was started, else downloads them.
 
-    One that has failed is not repeated here, where other jobs wait: the next cleanup does that.
+    A failed download is not repeated here, because other jobs wait: the next cleanup repeats it.
     """
     with _lock:
         begun = _downloads.pop(application.native_id, None)

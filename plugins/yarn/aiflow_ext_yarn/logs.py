@@ -1,8 +1,8 @@
 """A container's logs: from its NodeManager while it runs and shortly after, from the history server once aggregated.
 
-Both answer in frames (Hadoop 3): ``LogLength:N``, ``LogContents:``, then the bytes; with ``size=-K`` only the last K of
-them, N being the whole length all the same. There is no offset to ask for, so that the last bytes are asked for, and
-their place is computed from N.
+Both answer in frames (Hadoop 3): ``LogLength:N``, ``LogContents:``, then the bytes; with ``size=-K`` only the last K
+bytes, where N is still the whole length. An offset cannot be requested; so the last bytes are requested, and their
+offset is computed from N.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SILENT = 10.0  # seconds: a history server whose ResourceManager is down does no
 PIECE = 1 << 20  # bytes of a log that are read at once
 _LENGTH = re.compile(rb"^LogLength:\s*(\d{1,18})\s*$", re.MULTILINE)
 _CONTENTS = re.compile(rb"^(?:LogContents:|Log Contents:)\r?\n", re.MULTILINE)
-_HEAD = 4096  # no frame's head is longer
+_HEAD = 4096  # bytes: the head of a frame is never longer
 _FOOT = 1 << 16  # bytes after a log that are read, so that the connection can be used again
 
 
@@ -71,7 +71,7 @@ class Logs:
         self.cluster, self.http = cluster, Http(cluster)
 
     def read(self, container: Container, stream: str, offset: int, *, ended: bool) -> bytes | None:
-        """The bytes of a log from ``offset`` on, at most a MiB; None where no service has it (any more, or yet)."""
+        """The bytes of a log from ``offset`` on, at most a MiB; None if no service has it (any more, or yet)."""
         for source in self._sources(container, stream, ended):
             try:
                 found = self._from(source, offset)
@@ -102,9 +102,9 @@ class Logs:
         return False
 
     def gone(self, container: Container) -> bool | None:
-        """Whether a container's processes have ended; None where its NodeManager does not answer.
+        """Whether a container's processes have ended; None if its NodeManager does not answer.
 
-        Raises Refused where it does not let us in, PlatformError where it may not be asked.
+        Raises Refused if it refuses the credentials, PlatformError if no request may be sent to it.
         """
         check_node(self.cluster, self.cluster.resource_managers[0], container.node)
         try:
@@ -164,7 +164,7 @@ class Logs:
 
 
 class FrameReader:
-    """Parses an answer piece by piece, and writes the log that is framed in it."""
+    """Parses an answer piece by piece, and writes the log in its frame."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -177,7 +177,7 @@ class FrameReader:
         return self.left == 0
 
     def feed(self, piece: bytes) -> bool:
-        """The next piece; False: there need not be another one."""
+        """Parse the next piece; returns False if no more are needed."""
         if self.left < 0:
             self.head += piece
             length, contents = _LENGTH.search(self.head[:_HEAD]), _CONTENTS.search(self.head[:_HEAD])

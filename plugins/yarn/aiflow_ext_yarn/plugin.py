@@ -17,7 +17,7 @@ from aiflow_ext_yarn.platform import YarnPlatform
 
 
 class YarnJobPlugin(af.AbstractJobPlugin):
-    """Jobs as applications whose one container holds our application master and, as its child, the job."""
+    """Jobs as applications whose one container runs the application master and, as its child, the job."""
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnJob:
         config = sub_graph.config

@@ -1,8 +1,8 @@
-"""What a job is submitted as: the request to the ResourceManager and the files that go ahead of it, as pure data.
+"""The submission of a job: the request to the ResourceManager and the files that are sent before it, as pure data.
 
-``render`` shows it, and what is sent is made of it by :func:`filled` alone. It contains ``${server:application_id}``
-(until there is one), ``${server:size}`` and ``${server:timestamp}`` (of a staged file, as the file system reports
-them), ``${base64:spec}`` (the ``spec`` beside it) and, for secrets, their references.
+``render`` shows it, and :func:`filled` makes from it what is sent. It contains ``${server:application_id}`` (until
+there is one), ``${server:size}`` and ``${server:timestamp}`` (of a staged file, as the file system reports them),
+``${base64:spec}`` (the ``spec`` beside it) and, for secrets, their references.
 
 Names and shapes are those of the ResourceManager's *Cluster Applications API (Submit Application)*.
 """
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
-INLINE = 48_000  # bytes of a spec that travels in the submission itself, which the ResourceManager stores; else a file
+INLINE = 48_000  # bytes: a spec up to this size is part of the submission; a larger one is a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; a stop has its own grace period
 TYPE = "AIFLOW"
 
@@ -37,11 +37,11 @@ class Staged:
 
     Args:
         name: its name in the container's folder.
-        path: absolute path on the file system, for what we send; else the URI is given.
-        uri: for what is there already.
+        path: absolute path on the file system, for a file that is sent; else ``uri`` is given.
+        uri: of a file that exists already.
         archive: whether it is unpacked.
         once: sent once a run; else it belongs to the attempt.
-        source: where its content comes from: a local path, or the bytes.
+        source: its content: a local path, or the bytes.
         shown: how render describes its content.
     """
 
@@ -187,7 +187,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         staging["verify"] = False
     elif cluster.ca is not None:
         staging["ca"] = {"path": CA}
-    # What is small needs no file of its own: each costs a job four requests and its node a download.
+    # Small ones need no files of their own: each costs a job four requests and its node a download.
     own: Json = {}
     if job.bundle.needs_runner:
         own[PAYLOAD] = {"text": job.payload().decode()}
@@ -240,7 +240,7 @@ def _credentials(job: YarnJob) -> Json:
 
 
 def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[str, str]) -> Json:
-    """The body of the POST: the ``submission`` of :func:`content` with what was left open put in.
+    """The body of the POST: the ``submission`` of :func:`content` with its placeholders replaced.
 
     Args:
         statuses: of each staged file, by its name in the container's folder.

@@ -1,8 +1,8 @@
 """The ResourceManager's REST API, of whichever of several is the active one.
 
 After a (re)start its web port answers before the applications are recovered: known ones are then *not found*, and a
-second submission of a known id ends the ResourceManager. So nothing is believed to be absent, and nothing submitted,
-unless ``haState`` is ACTIVE (measured with Hadoop 3.4.3; state ``INITIALIZING`` for one to two seconds).
+second submission of a known id ends the ResourceManager. So *not found* counts, and applications are submitted, only
+while ``haState`` is ACTIVE (measured with Hadoop 3.4.3; it is ``INITIALIZING`` for one to two seconds).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ID = re.compile(r"application_\d+_(\d{4}|[1-9]\d{4,})")
 
 
 class ResourceManager:
-    """Calls to the active ResourceManager. Each raises Unreachable where none is active now."""
+    """Calls to the active ResourceManager. Each raises Unreachable if none is active now."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.http = cluster, Http(cluster)
@@ -81,7 +81,7 @@ class ResourceManager:
     def call(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, body: Json | None = None
     ) -> Response:
-        """One request to the first that is not on standby; a standby's redirect is followed."""
+        """Send one request to the first ResourceManager that is not on standby; a standby's redirect is followed."""
         failures: list[Unreachable] = []
         waiting, tried = self._bases(), set()
         while waiting:
@@ -95,7 +95,7 @@ class ResourceManager:
                 failures.append(error)
                 continue
             if 300 <= answer.status < 400 or answer.body.startswith(b"This is standby RM"):
-                # Where it leads is believed only where config or Hadoop's files name it: secrets are posted there.
+                # Followed only to an address that config or Hadoop's files name, because secrets are posted there.
                 location = answer.headers.get("location") or answer.headers.get("refresh", "").partition("url=")[2]
                 active = same_place(location, self.cluster.resource_managers)
                 if active is not None:
@@ -119,7 +119,7 @@ class ResourceManager:
     # -- applications -----------------------------------------------------------------------------------------------
 
     def new_application(self) -> tuple[str, Json]:
-        """A new application id, and the largest container that may be asked for (``memory`` in MiB, ``vCores``)."""
+        """A new application id, and the largest container that may be requested (``memory`` in MiB, ``vCores``)."""
         found = self._json(self.call("POST", "/apps/new-application"), "asking for an application id")
         if "application-id" not in found:
             raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
@@ -127,9 +127,9 @@ class ResourceManager:
         return str(found["application-id"]), dict(found.get("maximum-resource-capability", {}))
 
     def submit(self, application: Json) -> None:
-        """Start an application; one that is there already stays as it is.
+        """Start an application; an existing one is not changed.
 
-        Raises PlatformError where it is refused.
+        Raises PlatformError if it is refused.
         """
         base, _ = self.active()
         if "resourceInformations" in application["resource"]:
@@ -158,7 +158,7 @@ class ResourceManager:
         return str(self._json(answer, "asking for a delegation token").get("token", ""))
 
     def report(self, application: str) -> Json | None:
-        """An application's report; None where an active ResourceManager does not know it: that is proved."""
+        """An application's report; None, as a proof of absence, if an active ResourceManager does not know it."""
         if not _ID.fullmatch(application):
             return None
         found = self._report_in(self.call("GET", f"/apps/{quote(application)}"))
@@ -183,7 +183,7 @@ class ResourceManager:
         return found
 
     def live(self, tag: str) -> list[Json]:
-        """The applications with a tag that have not ended. Not believed where one is missing: ask :meth:`report`."""
+        """The applications with a tag that have not ended. A missing one proves nothing: use :meth:`report`."""
         params = {"applicationTags": tag, "states": LIVE, "deSelects": "resourceRequests"}
         return self._apps(self.call("GET", "/apps", params))
 
@@ -192,22 +192,22 @@ class ResourceManager:
         return list(apps.get("app") or [])
 
     def kill(self, application: str) -> str | None:
-        """Ask for an application's end; the state it is in, or None where it is proved not to be there."""
+        """Kill an application; returns its present state, or None if it is proved not to exist."""
         answer = self.call("PUT", f"/apps/{quote(application)}/state", body={"state": "KILLED"})
         if answer.status == 404:
             return None if self.report(application) is None else self.kill(application)
         return str(self._json(answer, f"killing {application}").get("state", ""))
 
     def signal(self, container: str) -> bool:
-        """Have a container's process sent SIGTERM; False where this ResourceManager cannot (before Hadoop 3.3)."""
+        """Send SIGTERM to a container's process; False if this ResourceManager cannot (before Hadoop 3.3)."""
         answer = self.call("POST", f"/containers/{quote(container)}/signal/GRACEFUL_SHUTDOWN")
         return bool(answer.status == 200)
 
     def limit(self, application: str, seconds: float) -> None:
-        """Have an application killed so many seconds after its submission, by the ResourceManager's clock; one that
-        has a lifetime keeps it.
+        """Set an application's lifetime: seconds from its submission, by the ResourceManager's clock, until it is
+        killed. An existing lifetime is not changed.
 
-        Raises Unreachable while the ResourceManager is still saving the application, and takes no lifetime for it.
+        Raises Unreachable while the ResourceManager is still saving the application, and accepts no lifetime for it.
         """
         report = self.report(application)
         if report is None or report["state"] in ENDED:
@@ -228,12 +228,12 @@ class ResourceManager:
     # -- the cluster ------------------------------------------------------------------------------------------------
 
     def queue(self, name: str) -> Json | None:
-        """A queue's entry in the scheduler's report, by its name or its path; None where there is no such queue."""
+        """A queue's entry in the scheduler's report, by its name or its path; None if there is no such queue."""
         found = self._json(self.call("GET", "/scheduler"), "asking for the queues")
         return _queue_in(found.get("scheduler", {}).get("schedulerInfo", {}), name)
 
     def may_be_made(self, name: str) -> bool:
-        """Whether the scheduler makes a queue that is not there, at its first application."""
+        """Whether the scheduler creates a missing queue at its first application."""
         info = self._json(self.call("GET", "/scheduler"), "asking for the queues").get("scheduler", {})
         root = info.get("schedulerInfo", {})
         if root.get("type") == "fairScheduler":  # its placement rules decide
@@ -243,7 +243,7 @@ class ResourceManager:
         return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
 
     def may_submit(self, queue: str) -> str | None:
-        """Why this user may not submit to a queue; None where it may, or the ResourceManager does not tell."""
+        """Why this user may not submit to a queue; None if it may, or the ResourceManager does not report it."""
         params = {"user": self.cluster.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}
         try:
             answer = self.call("GET", f"/queues/{quote(queue)}/access", params)
@@ -257,7 +257,7 @@ class ResourceManager:
         return str(found.get("diagnostics") or "its access list does not have this user")
 
     def labels(self) -> list[str] | None:
-        """The cluster's node labels; None where this ResourceManager does not tell."""
+        """The cluster's node labels; None if this ResourceManager does not report them."""
         answer = self.call("GET", "/get-node-labels")
         if answer.status != 200:
             return None
@@ -267,7 +267,7 @@ class ResourceManager:
         return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
 
     def setting(self, name: str) -> str | None:
-        """A property of the ResourceManager's configuration, as it has it; None where it does not answer."""
+        """The value of a property in the ResourceManager's own configuration; None if it does not answer."""
         base, _ = self.active()
         try:
             found = self.http.request("GET", f"{base}/conf", {"name": name, "format": "json"}).json()
@@ -308,7 +308,7 @@ class ResourceManager:
 
 
 def _standby(base: str, location: str) -> Unreachable:
-    """That a ResourceManager is not the active one; and the address that it names."""
+    """The error that a ResourceManager is on standby, with the address that it redirects to."""
     if not location:
         return Unreachable(f"the ResourceManager at {base} is on standby")
     return Unreachable(
@@ -323,7 +323,7 @@ def _same_incarnation(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
 
 
 def _queue_in(info: Any, name: str) -> Json | None:
-    """A queue below ``info``, which is one itself, by its name or path; capacity and fair scheduler alike."""
+    """The queue with this name or path, ``info`` itself or below it; for capacity and fair scheduler."""
     if not isinstance(info, Mapping):
         return None
     names = {info.get("queueName"), info.get("queuePath")}

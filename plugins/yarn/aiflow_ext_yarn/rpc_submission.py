@@ -28,7 +28,7 @@ _VISIBILITIES = {"PUBLIC": 1, "PRIVATE": 2, "APPLICATION": 3}
 
 
 def submit(cluster: Cluster, application: Json, token: str | None) -> None:
-    """Start an application; one that is there already stays as it is.
+    """Start an application; an existing one is not changed.
 
     Args:
         application: the body of the same request over REST.

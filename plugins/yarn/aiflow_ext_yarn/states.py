@@ -32,7 +32,7 @@ _NOISE = tuple(
         r"Error file: \S+",
     )
 )
-# Lines that say nothing beside others.
+# Lines without information if there are others.
 _EMPTY = re.compile(r"Exception from container-launch$|Container id: |Exit code: \d+$|Container exited with a non-zero")
 # Lines of a Java stack trace.
 _TRACE = re.compile(r"at [\w.$/@-]+\(|Caused by|(?:\.\.\. )?\d+ more|[=-]+$|[\w.$]+(?:Exception|Error)$")
@@ -118,7 +118,7 @@ def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | Non
 
 
 def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, bool]:
-    """Why YARN ended an application whose master did not get to tell, and whether that was the platform's doing."""
+    """Why YARN ended an application whose master could not report it, and whether the platform caused that."""
     killed = _KILLED_BY.search(diagnostics.strip())
     if state == "KILLED":
         if "exceeded the lifetime" in diagnostics or "LIFETIME" in diagnostics:
@@ -152,7 +152,7 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False
     if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
-        if not began:  # its node died as it was launched; or nodes do not get through, and it happens again
+        if not began:  # its node died as it was launched; or nodes do not reach the scheduler, and it happens again
             said = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
             return f"{said} reach the scheduler's port, and is it right (scheduler:)? {words}", True
         return f"the application master was not heard of any more: {words}", True
@@ -188,7 +188,7 @@ def wait_reason(report: Json) -> str | None:
 
 
 def sentence(diagnostics: str) -> str:
-    """A Java diagnostics text without stack traces: what matters of it, and the last output of what was run."""
+    """A Java diagnostics text without stack traces: its message, and the last output of the process."""
     text = diagnostics.partition("For more detailed output")[0]
     for noise in _NOISE:
         text = noise.sub("", text)

@@ -16,10 +16,10 @@ HDFS = "HDFS_DELEGATION_TOKEN"
 
 
 def for_hdfs(text: str, service: str) -> str:
-    """A token that WebHDFS gave, as one for ``hdfs://``: the same identifier and password, another kind and service.
+    """A token of WebHDFS converted to one for ``hdfs://``: the same identifier and password, another kind and service.
 
-    Nodes that take ``hdfs://`` files look for this kind. ``service`` is ``ip:port`` of the NameNode, or
-    ``ha-hdfs:NAMESERVICE``. Raises PlatformError for what is no token.
+    Nodes that fetch ``hdfs://`` files need this kind. ``service`` is ``ip:port`` of the NameNode, or
+    ``ha-hdfs:NAMESERVICE``. Raises PlatformError for text that is not a token.
     """
     identifier, password, _, _ = decoded(text)
     fields = (identifier, password, HDFS.encode(), service.encode())
@@ -28,7 +28,7 @@ def for_hdfs(text: str, service: str) -> str:
 
 
 def for_nodes(text: str, file_system: str) -> str:
-    """The token with which nodes read files of a file system: ``hdfs://`` wants it as its own kind."""
+    """The token with which nodes read files of a file system; for ``hdfs://`` it is converted."""
     parts = urlsplit(file_system)
     if parts.scheme != "hdfs":
         return text

@@ -1,6 +1,6 @@
-"""Which hosts get what: Kerberos tokens, secrets and files go to those that config and Hadoop's files name.
+"""Which hosts get what: Kerberos tokens and secrets go only to hosts that config and Hadoop's files name.
 
-DataNodes and NodeManagers are named by the NameNode and the ResourceManager; they get files and questions, with no less
+The NameNode and the ResourceManager name DataNodes and NodeManagers; these get files and requests, with no less
 protection than those, and no Kerberos token.
 """
 
@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
 def place_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL. Raises ValueError for what is no URL of a web service."""
+    """Scheme, host and port of a URL. Raises ValueError for text that is not a URL of a web service."""
     parts = urlsplit(url)
     host, port = parts.hostname, parts.port
     if parts.scheme not in _PORTS or not host or "@" in parts.netloc or _CONTROL.search(url):
@@ -28,7 +28,7 @@ def place_of(url: str) -> tuple[str, str, int]:
 
 
 def same_place(url: str, bases: Iterable[str]) -> str | None:
-    """Which of ``bases`` is on the server to which ``url`` leads; None: none of them."""
+    """The one of ``bases`` that is on the same server as ``url``; None if there is none."""
     wanted = _place(url)
     return next((base for base in bases if wanted is not None and _place(base) == wanted), None)
 
@@ -44,9 +44,10 @@ def gets_tokens(cluster: Cluster, url: str) -> bool:
 
 
 def check_node(cluster: Cluster, asked: str, url: object) -> str:
-    """The URL of a node, named by the service that was asked at ``asked``, where it may be used.
+    """The URL of a node that the service at ``asked`` named, if it may be used.
 
-    Raises PlatformError for what is no URL, and for one without TLS from a service with it, unless config allows that.
+    Raises PlatformError for text that is not a URL, and for a URL without TLS from a service with TLS, unless the
+    config allows that.
     """
     who = "{}://{}".format(*urlsplit(asked)[:2])
     try:

@@ -1,4 +1,4 @@
-"""Files by WebHDFS or HttpFS: a few operations, on whichever NameNode is the active one."""
+"""Files by WebHDFS or HttpFS: a few operations, on the active NameNode."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aiflow_ext_yarn.trust import check_node
 _preferred: dict[tuple[str, ...], str] = {}
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
           "getdelegationtoken": "get a token for"}  # fmt: skip
-# RemoteExceptions of a NameNode that will do it later.
+# RemoteExceptions for which the request is retried later.
 _LATER = ("StandbyException", "RetriableException", "SafeModeException", "NameNodeNotInitializedException")
 
 
 class FileStatus:
-    """A file as the file system reports it: what YARN compares before it takes it to a node.
+    """A file's status in the file system, which YARN compares before it copies the file to a node.
 
     Attributes:
         size: bytes.
@@ -36,8 +36,8 @@ class FileStatus:
 class WebHdfs:
     """Operations on absolute paths.
 
-    Each raises Unreachable where no NameNode serves now (safe mode included), Refused without permission, and
-    PlatformError for what is wrong otherwise.
+    Each raises Unreachable if no NameNode serves now (safe mode included), Refused without permission, and
+    PlatformError for other errors.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -54,7 +54,7 @@ class WebHdfs:
                           found.text("type") == "DIRECTORY")  # fmt: skip
 
     def mkdirs(self, path: str, permission: str = "700") -> None:
-        """Make a folder and those above it; one that is there stays."""
+        """Create a folder and its parents; existing ones stay."""
         answer = self._call("PUT", path, "MKDIRS", {"permission": permission})
         if answer is not None and not self._done(answer):
             raise PlatformError(f"the folder {path} cannot be made on the cluster's file system",
@@ -106,12 +106,12 @@ class WebHdfs:
         return [each.text("pathSuffix") for each in self._found(answer, "FileStatuses").objects("FileStatus")]
 
     def rename(self, source: str, target: str) -> bool:
-        """Rename; False where the target is there already (or the source is not)."""
+        """Rename; False if the target exists already (or the source does not)."""
         answer = self._call("PUT", source, "RENAME", {"destination": target}, missing=True)
         return answer is not None and self._done(answer)
 
     def delete(self, path: str) -> None:
-        """Remove a file or a folder with all in it; one that is not there is fine."""
+        """Remove a file, or a folder with everything in it; a missing one is no error."""
         self._call("DELETE", path, "DELETE", {"recursive": "true"}, missing=True)
 
     def delegation_token(self, renewer: str) -> str:
@@ -125,7 +125,7 @@ class WebHdfs:
     def _call(
         self, method: str, path: str, operation: str, params: Mapping[str, Any] | None = None, *, missing: bool = False
     ) -> Response | None:
-        """The NameNode's answer; None for a file that is not there, where ``missing`` is fine."""
+        """The NameNode's answer; None for a missing file, if ``missing`` is allowed."""
         failures: list[Unreachable] = []
         first = _preferred.get(self._key)
         bases = sorted(self.cluster.namenodes, key=lambda base: base != first)

@@ -1,11 +1,11 @@
 """The application master: the process that YARN starts, and that runs the job's command as its child.
 
 Plain Python, standard library only. It is sent with the job as one file, ``archive()``, and runs on any node with
-Python 3.6 or newer: what is in here is written for this project's Python, and travels without its annotations.
+Python 3.6 or newer: the sources have this project's Python version, and are sent without their annotations.
 
-``wire`` and ``credentials`` read what Hadoop writes, ``sasl`` and ``rpc`` speak to the ResourceManager, ``protocol``
-says what an application master has to say, ``staging`` keeps the attempt's marks, ``keeper`` is the child's parent, and
-``main`` puts them together. Clients use ``archive``, the names below and ``outcome``.
+``wire`` and ``credentials`` parse Hadoop's formats, ``sasl`` and ``rpc`` are the connection to the ResourceManager,
+``protocol`` has an application master's calls, ``staging`` the attempt's marker files, ``keeper`` is the child's
+parent, and ``main`` is the main loop. Clients use ``archive``, the names below and ``outcome``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def build() -> bytes:
 
 
 def _plain(source: str) -> str:
-    """The source without what Python 3.6 does not know and nobody needs at run time: annotations and docstrings."""
+    """The source without annotations and docstrings, which Python 3.6 may not support and which run time does not
+    need."""
     return ast.unparse(ast.fix_missing_locations(_Plain().visit(ast.parse(source)))) + "\n"
 
 

@@ -12,14 +12,14 @@ AMRM = "YARN_AM_RM_TOKEN"
 
 
 class Token:
-    """A token: ``identifier`` is who it is for, ``password`` what proves it."""
+    """A token: ``identifier`` names its owner, ``password`` proves it."""
 
     def __init__(self, identifier: bytes, password: bytes, kind: str) -> None:
         self.identifier, self.password, self.kind = identifier, password, kind
 
 
 class Credentials:
-    """Tokens, and secrets by alias. Raises WireError for bytes that are no such file."""
+    """Tokens, and secrets by alias. Raises WireError for bytes that are not such a file."""
 
     def __init__(self, data: bytes) -> None:
         self.tokens: list[Token] = []
@@ -66,7 +66,7 @@ class _Reader:
         self._data, self._at = data, at
 
     def count(self) -> int:
-        """A number that cannot be larger than what is left."""
+        """A number that must not be larger than the number of remaining bytes."""
         number = self._vint()
         if not 0 <= number <= len(self._data) - self._at:
             raise WireError("truncated credentials")

@@ -1,8 +1,8 @@
-"""The child's parent: a process beside the application master that outlives it, so that the child never does.
+"""The child's parent: a process that outlives the application master, so that the child does not.
 
-It is in a session of its own, out of reach of the signals that a NodeManager sends to the container. It adopts what the
-child leaves behind, reports how the child ended, and ends everything when told to, or when the master is gone, which it
-learns by the pipe between them. It is itself what ties the child to this world: if it dies, the kernel kills the child.
+It is in a session of its own, which the signals that a NodeManager sends to the container do not reach. It adopts the
+child's orphaned processes, reports how the child ended, and ends everything on request, or when EOF on the pipe between
+them shows that the master is gone. If the keeper itself dies, the kernel kills the child.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiflow_ext_yarn.master.spec import Child
 
-LEFTOVER_GRACE = 2.0  # seconds that what a child left behind has after TERM
+LEFTOVER_GRACE = 2.0  # seconds that processes which a child left behind have after TERM
 SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 
 
@@ -33,7 +33,7 @@ class Keeper:
     """The master's side: starts the keeper, and reads its events.
 
     Args:
-        child: what the keeper is to start.
+        child: the process that the keeper starts.
         grace: seconds between TERM and KILL, at a stop.
     """
 
@@ -42,7 +42,7 @@ class Keeper:
         self._since = proc.start_time(os.getpid()) or 0
         self._buffer = b""
         self._main: tuple[int, int] | None = None
-        _prctl(SET_CHILD_SUBREAPER, 1)  # should the keeper be killed, what it kept comes to us
+        _prctl(SET_CHILD_SUBREAPER, 1)  # if the keeper is killed, its processes become children of this one
         sys.stdout.flush()
         sys.stderr.flush()
         event_read, event_write = os.pipe()
@@ -71,7 +71,7 @@ class Keeper:
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
         """The keeper's events within ``timeout`` seconds: ``started``, ``ended``, ``swept``; ``gone`` if it was killed.
 
-        What it had kept is ended by the time it is known to be gone.
+        Before ``gone`` is returned, all its processes have been ended.
         """
         if not select.select([self._events], [], [], timeout)[0]:
             return
@@ -94,7 +94,7 @@ class Keeper:
             pass  # it is gone: events() reports that
 
     def _take_over(self) -> None:
-        """End what a killed keeper has left."""
+        """End the processes that a killed keeper has left."""
         roots, session = ([self._main], self._main[0]) if self._main else ([], None)
         sweep(Sweep(mark=self._mark, grace=0.0, since=self._since, roots=roots, session=session))
         _end_children(self._since)
@@ -131,7 +131,7 @@ class _KeeperProcess:
     def _start(self) -> None:
         child = self._child
         keeper = os.getpid()
-        prctl = _prctl_function()  # loaded now: after the fork is no time for that
+        prctl = _prctl_function()  # loaded now: not safe after the fork
 
         def tie() -> None:
             if prctl is not None:
@@ -155,7 +155,7 @@ class _KeeperProcess:
         self._report("started", pid=self._process.pid, start=proc.start_time(self._process.pid) or 0)
 
     def _wait(self, timeout: float | None) -> None:
-        """Until something happens: an command, an end, or time for the next step."""
+        """Wait for a command, the end of a process, or the time of the next step."""
         self._reap()
         if self._sweep is not None and timeout is None:
             return
@@ -175,7 +175,7 @@ class _KeeperProcess:
                 self._clear(self._grace)
 
     def _reap(self) -> None:
-        """Note who has ended; the child's end begins the end of all that it left."""
+        """Record processes that have ended; after the child's end, all that it left behind are ended."""
         while True:
             ended = _ended_child()
             if ended is None:
@@ -190,7 +190,7 @@ class _KeeperProcess:
                 self._clear(LEFTOVER_GRACE, hurry=False)
 
     def _clear(self, grace: float, hurry: bool = True) -> None:
-        """End everything within ``grace`` seconds, or sooner where that has begun."""
+        """End everything within ``grace`` seconds, or sooner if that has already begun."""
         if self._sweep is not None:
             if hurry:
                 self._sweep.hurry(grace)
@@ -220,7 +220,7 @@ class _KeeperProcess:
 
 
 def _end_children(since: int) -> None:
-    """End whoever was handed to us by a parent's death after the last look; there is no other way to get a child."""
+    """End processes that became children of this one after the last sweep, because their parents died."""
     for _ in range(100):
         stats = [stat for stat in map(proc.read_stat, proc.children(os.getpid())) if stat and stat.alive]
         if not stats:

@@ -43,11 +43,11 @@ class Master:
         self.stopped = self.registered = self.outcome_written = False
         self.staging: Staging | None = None
         self.refused_since: float | None = None
-        self.finish_after = 0.0  # not before may we report the end: YARN may be ending the container
+        self.finish_after = 0.0  # the earliest time to report the end: YARN may be ending the container
         self.last_logged = ""
 
     def run(self) -> int:
-        """See the attempt through; this process's exit code."""
+        """Run the attempt from beginning to end; returns this process's exit code."""
         signal.signal(signal.SIGTERM, self._on_term)
         try:
             outcome = self._execute()
@@ -55,7 +55,7 @@ class Master:
             self._log(f"lost: {error}")
             self._clear()
             return UNREPORTED  # nothing in the staging folder: YARN reports why it was given up
-        except Exception as error:  # a mistake of ours must not leave the application RUNNING
+        except Exception as error:  # a defect here must not leave the application RUNNING
             traceback.print_exc()
             self._clear()
             outcome = Outcome(ends.BROKEN, stopped=self.stopped, reason=f"the application master failed: {error!r}")
@@ -89,7 +89,7 @@ class Master:
         return self._watch(self.keeper, child)
 
     def _claim(self, staging: Staging) -> Outcome | None:
-        """Make the start marker; None: it is made, and the child may start."""
+        """Make the start marker; returns None if the child may start, else the outcome."""
         deadline = time.monotonic() + float(self.spec["staging"].get("patience", 600.0))
         while True:
             try:
@@ -148,7 +148,8 @@ class Master:
         self.next_beat = time.monotonic() + self.interval
 
     def _check_token(self, error: Exception) -> None:
-        """A ResourceManager that goes on refusing our token has given up on us."""
+        """Raise Lost if the ResourceManager has refused the token for ``TOKEN_TIMEOUT``: it has given up on the
+        attempt."""
         if not (isinstance(error, RemoteError) and error.name == "InvalidToken"):
             self.refused_since = None
         elif self.refused_since is None:
@@ -157,7 +158,7 @@ class Master:
             raise Lost(str(error))
 
     def _unregister(self, outcome: Outcome) -> int:
-        """Report the end until it is on record; this process's exit code."""
+        """Report the end until YARN has recorded it; returns this process's exit code."""
         status = protocol.FAILED
         if outcome.stopped:
             status = protocol.KILLED
@@ -238,7 +239,7 @@ def _staging(spec: dict[str, Any], values: Values) -> Staging:
 
 
 def main(argv: list[str]) -> int:
-    """Run under ``[--spec FILE] --logs FOLDER``; the exit code."""
+    """Run with the arguments ``[--spec FILE] --logs FOLDER``; returns the exit code."""
     options = {argv[index]: argv[index + 1] for index in range(0, len(argv) - 1, 2)}
     try:
         with open(os.environ["HADOOP_TOKEN_FILE_LOCATION"], "rb") as file:

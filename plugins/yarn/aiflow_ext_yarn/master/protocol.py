@@ -28,15 +28,15 @@ class Lost(Exception):
 
 
 class ResourceManager:
-    """The ResourceManagers of a cluster, as one application master's attempt sees them.
+    """The ResourceManagers of a cluster, for one application master's attempt.
 
     Args:
         addresses: of the scheduler service of each (``yarn.resourcemanager.scheduler.address``), ``host:port``.
         token: the attempt's AMRM token. Tokens that the ResourceManager sends later replace it.
         host: the node that the attempt runs on.
 
-    Every method raises Unreachable where no ResourceManager can be asked now, RemoteError for an answer that it does
-    not understand, and Lost.
+    Every method raises Unreachable if no ResourceManager answers now, RemoteError for an exception that it does not
+    handle, and Lost.
     """
 
     def __init__(self, addresses: Sequence[str], token: Token, host: str) -> None:
@@ -45,17 +45,17 @@ class ResourceManager:
         self._response = 0
 
     def register(self) -> None:
-        """Say that the attempt is there; repeating it does no harm."""
+        """Register the attempt; idempotent."""
         self._response = 0
         try:
             self._call("registerApplicationMaster", blob(1, self._host) + integer(2, -1) + blob(3, ""))
         except RemoteError as error:
-            # An earlier answer was lost: registered is registered.
+            # The answer to an earlier call was lost: it is registered.
             if error.name != ALREADY:
                 raise
 
     def heartbeat(self) -> None:
-        """Say that the attempt is alive; registers it again where the ResourceManager asks for that."""
+        """Send a heartbeat; registers the attempt again if the ResourceManager requests that."""
         try:
             answer = self._call("allocate", integer(4, self._response) + single(5, 0.0))
         except RemoteError as error:
@@ -74,7 +74,7 @@ class ResourceManager:
             self._renew(answer.message(12))
 
     def finish(self, status: int, diagnostics: str) -> bool:
-        """Say how the attempt ended; whether that is on record. Repeat it until it is."""
+        """Report how the attempt ended; returns whether that is recorded. To be repeated until it is."""
         request = blob(1, diagnostics) + blob(2, "") + integer(3, status)
         try:
             return bool(self._call("finishApplicationMaster", request).integer(1))
@@ -90,7 +90,7 @@ class ResourceManager:
         return self._client.protection
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
 
     def _call(self, method: str, request: bytes) -> Message:

@@ -1,8 +1,8 @@
-"""A client of Hadoop's RPC, version 9, authenticated by a token, or where the cluster asks for nothing, by a name.
+"""A client of Hadoop's RPC, version 9, authenticated by a token, or under simple authentication by a user name.
 
 The format is Hadoop's ``RpcHeader.proto`` and ``ipc.Client``: after a preamble, frames of a four-byte length and
-delimited messages. Once a security layer is agreed on, each frame travels inside another one, as a SASL message whose
-token is the wrapped bytes of the inner stream.
+delimited messages. Once a security layer is negotiated, each frame is inside another one, as a SASL message whose token
+is the wrapped bytes of the inner stream.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LARGEST = 16 << 20  # bytes of a frame; ours are a few hundred
 SASL, CONTEXT = -33, -3  # call ids that are no calls
 SUCCESS, NEGOTIATE, INITIATE, WRAP = 0, 1, 2, 5  # RpcSaslProto.SaslState
 FATAL = 2  # RpcResponseHeaderProto.RpcStatusProto
-CONNECT_TIMEOUT, TIMEOUT = 5.0, 10.0  # a ResourceManager that hangs is not to cost an attempt its life
+CONNECT_TIMEOUT, TIMEOUT = 5.0, 10.0  # seconds: a ResourceManager that hangs must not end an attempt
 STANDBY = "StandbyException"
 
 
 class RemoteError(Exception):
-    """The server's own exception: ``name`` is its class without the package; ``fatal``: it has hung up."""
+    """The server's own exception. ``name``: its class without the package; ``fatal``: it has closed the connection."""
 
     def __init__(self, name: str, words: str, fatal: bool = False) -> None:
         self.name, self.fatal = name.rpartition(".")[2].rpartition("$")[2], fatal
@@ -40,7 +40,7 @@ class RemoteError(Exception):
 
 
 class Unreachable(Exception):
-    """None of the servers answers, or none of them as it should; try again later."""
+    """None of the servers answers, or none of them correctly; to be retried later."""
 
 
 class Client:
@@ -49,8 +49,8 @@ class Client:
     Args:
         addresses: ``host:port`` of each server, of which one at a time is active.
         protocol: the protocol's full Java name.
-        token: replace it, and the next connection authenticates with the new one. None: simple authentication.
-        user: as whom to act under that.
+        token: for authentication; the next connection uses a changed value. None: simple authentication.
+        user: the user to act as under simple authentication.
     """
 
     def __init__(self, addresses: Sequence[str], protocol: str, token: Token | None, user: str = "") -> None:
@@ -128,7 +128,7 @@ class RpcConnection:
         return self._answer(number)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._socket.close()
 
     def _authenticate(self, token: Token) -> None:

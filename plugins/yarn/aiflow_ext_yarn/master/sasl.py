@@ -26,7 +26,7 @@ _DIRECTIVE = re.compile(r'\s*([A-Za-z0-9-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\
 
 
 class SaslError(Exception):
-    """The other side does not speak DIGEST-MD5 as it should, or cannot prove that it knows the token."""
+    """The server violates DIGEST-MD5, or cannot prove that it knows the token."""
 
 
 def directives(text: str) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Digest:
         self._key = md5(secret + f":{self._nonce}:{self._client_nonce}".encode())
 
     def response(self) -> bytes:
-        """What to answer to the challenge."""
+        """The response to the challenge."""
         cipher = f",cipher={self.cipher}" if self.qop == "auth-conf" else ""
         return (
             'charset=utf-8,username="{}",realm="{}",nonce="{}",nc=00000001,cnonce="{}",digest-uri="{}",maxbuf=65536,'
@@ -92,7 +92,7 @@ class Digest:
             raise SaslError("the server cannot prove that it knows the token")
 
     def layer(self) -> Layer | None:
-        """What protects everything from now on; None with qop ``auth``."""
+        """The security layer for all later messages; None with qop ``auth``."""
         if self.qop == "auth":
             return None
         ours, theirs = "client-to-server", "server-to-client"
@@ -114,18 +114,18 @@ class Digest:
 
 
 class Layer:
-    """Wraps what is sent and unwraps what comes (RFC 2831, 2.3 and 2.4)."""
+    """Wraps messages to the server and unwraps those from it (RFC 2831, 2.3 and 2.4)."""
 
     def __init__(self, ours: Sequenced, theirs: Sequenced) -> None:
         self._ours, self._theirs = ours, theirs
 
     def wrap(self, data: bytes) -> bytes:
-        """What to send for ``data``."""
+        """The message to send for ``data``."""
         mac, number = self._ours.sign(data)
         return self._ours.cipher(data + mac) + b"\0\1" + number
 
     def unwrap(self, data: bytes) -> bytes:
-        """What was sent. Raises SaslError for anything but the next message of the other side."""
+        """The data of a message. Raises SaslError for anything but the server's next message."""
         if len(data) < 16 or data[-6:-4] != b"\0\1":
             raise SaslError("a protected message that is too short or of another kind")
         plain = self._theirs.cipher(data[:-6])
@@ -137,7 +137,7 @@ class Layer:
 
 
 class Sequenced:
-    """One direction: its key for signatures, its cipher's state, and how many messages there were."""
+    """One direction: its key for signatures, its cipher's state, and the number of messages so far."""
 
     def __init__(self, signing: bytes, sealing: bytes | None) -> None:
         self._signing, self._number = signing, 0

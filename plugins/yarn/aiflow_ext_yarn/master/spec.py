@@ -1,4 +1,4 @@
-"""What the application master is to do: JSON that the client wrote, and this container's own part of it."""
+"""The application master's specification: JSON from the client, completed with this container's paths and secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class SpecError(Exception):
-    """The specification, or something that it names, is not there or not as it should be."""
+    """The specification, or something that it names, is missing or invalid."""
 
 
 def read(file: str | None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def read(file: str | None) -> dict[str, Any]:
 
 
 class Values:
-    """Puts the container's folder and the submission's secrets in where the specification names them."""
+    """Resolves references of the specification to the container's folder and the submission's secrets."""
 
     def __init__(self, folder: str, secrets: Mapping[str, bytes]) -> None:
         self._folder, self._secrets = folder, secrets
@@ -77,7 +77,7 @@ def _content(given: Any) -> bytes:
 class Child:
     """The child to start: ``argv``, ``env``, ``cwd``, ``stdout``, ``stderr``, ``mark``, and the ``files`` it finds.
 
-    Raises SpecError, and ValueError and the like for a specification that is none.
+    Raises SpecError, and ValueError and the like for a malformed specification.
     """
 
     def __init__(self, spec: Mapping[str, Any], values: Values, logs: str) -> None:
@@ -87,7 +87,7 @@ class Child:
         self.stdout, self.stderr = os.path.join(logs, "stdout"), os.path.join(logs, "stderr")
         self.mark = str(spec["mark"])
         self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None
-        # What the reason file holds while the child is not done: exit code 0 is then no success, but too early an end.
+        # The content of the reason file until the child has finished: exit code 0 is then too early an end, no success.
         self.unfinished = spec.get("unfinished")
         env = {"PATH": PATH, **os.environ}
         env.pop(SPEC_VARIABLE, None)
@@ -115,7 +115,7 @@ class Child:
         if self.reason_file is None:
             return None
         try:
-            # Neither a FIFO nor a device keeps the master from telling the end.
+            # A FIFO or a device must not keep the master from reporting the end.
             descriptor = os.open(self.reason_file, os.O_RDONLY | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):

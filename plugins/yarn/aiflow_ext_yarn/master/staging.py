@@ -1,8 +1,9 @@
 """The attempt's folder on the cluster's file system, by WebHDFS or HttpFS: its start marker and its end.
 
-The marker is made under a name of its own and renamed: HDFS's rename neither replaces a file nor succeeds twice, and
-when its answer is lost, the old name's absence tells as much. It is empty: a file without a block is closed at once,
-while one with a byte may wait 400 ms for its DataNode's report (``dfs.client.block.write.locateFollowingBlock``).
+The marker is created under a temporary name and renamed: HDFS's rename neither replaces a file nor succeeds twice, and
+if its answer is lost, the absence of the old name shows that it succeeded. It is empty: a file without a block is
+closed at once, while one with a byte may wait 400 ms for its DataNode's report
+(``dfs.client.block.write.locateFollowingBlock``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 LARGEST = 1 << 20
-# Waiting does not help against these.
+# Exceptions for which retrying does not help.
 PERMANENT = (
     "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
     "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
@@ -29,11 +30,11 @@ PERMANENT = (
 
 
 class Refused(Exception):
-    """There is a start marker of somebody else; says since when."""
+    """Another start of the attempt has made the start marker; says when."""
 
 
 class StagingError(Exception):
-    """The file system cannot be used; ``permanent`` says whether waiting cannot help."""
+    """The file system cannot be used; ``permanent``: retrying does not help."""
 
     def __init__(self, words: str, permanent: bool = False) -> None:
         super().__init__(words)
@@ -67,19 +68,19 @@ class Staging:
         self._own: str | None = None
 
     def claim(self) -> None:
-        """Make the start marker; repeating it does no harm.
+        """Make the start marker; idempotent.
 
-        Raises Refused where somebody else's is there, StagingError where it is not known to be made: ask again.
+        Raises Refused if another start has made it, StagingError if it is not known to be made: call it again.
         """
         if self._own is None:
-            # A fresh name each time: a request that was given up on may still be carried out.
+            # A new name each time: a request that timed out may still be carried out.
             self._tries += 1
             own = f"{STARTED}.{self._nonce}.{self._tries}"
             self._write(own, b"")
             self._own = own
         if self._rename(self._own, STARTED):
             return
-        # In this order: a folder that is removed in between must not look like a marker of ours.
+        # In this order: a folder that is removed in between must not look like this start's marker.
         waits, since = self._modified(self._own) is not None, self._modified(STARTED)
         if waits:
             if since is None:
@@ -90,7 +91,7 @@ class Staging:
         # It was ours: made by a rename whose answer was lost.
 
     def end(self, outcome: str) -> None:
-        """Write the end down, where the folder is still there. Raises StagingError."""
+        """Record the end, if the folder still exists. Raises StagingError."""
         self._write(ENDED, outcome.encode())
 
     def _modified(self, name: str) -> float | None:
@@ -104,7 +105,7 @@ class Staging:
             raise _error(status, body)
 
     def _write(self, name: str, data: bytes) -> None:
-        # Two steps, as WebHDFS has it: the NameNode says where the bytes go. A folder that was cleaned up stays away.
+        # Two steps, as in WebHDFS: the NameNode names the DataNode. A folder that was removed is not created again.
         status, body, location = self._ask("PUT", name, "CREATE", overwrite="true", createparent="false")
         if location is not None:
             status, body, _ = self._request("PUT", location, data)
@@ -112,7 +113,7 @@ class Staging:
             raise _error(status, body)
 
     def _rename(self, name: str, target: str) -> bool:
-        """Whether it was this very call that renamed."""
+        """Rename; returns whether this call did it."""
         path = urllib.parse.unquote(urllib.parse.urlsplit(self._urls[0]).path)
         destination = "/" + path.partition("/webhdfs/v1/")[2] + "/" + target
         status, body, _ = self._ask("PUT", name, "RENAME", destination=destination)
@@ -123,7 +124,7 @@ class Staging:
         return status == 200 and done is True
 
     def _ask(self, method: str, name: str, operation: str, **options: str) -> tuple[int, bytes, str | None]:
-        """Ask whichever NameNode is active."""
+        """Send a request to the active NameNode."""
         query = urllib.parse.urlencode({"op": operation, **options, **self._credentials})
         for _ in self._urls[1:]:
             try:
@@ -136,7 +137,7 @@ class Staging:
         return self._request(method, f"{self._urls[0]}/{name}?{query}")
 
     def _request(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes, str | None]:
-        """Status, body and where else to go."""
+        """Send a request; returns status, body and the redirect's location."""
         try:
             parts = urllib.parse.urlsplit(url)
             connection = self._connect(parts)

@@ -6,7 +6,7 @@ import struct
 
 
 class WireError(ValueError):
-    """Bytes that are not what they should be: truncated, overlong, or of an unknown form."""
+    """Malformed bytes: truncated, overlong, or of an unknown form."""
 
 
 def varint(number: int) -> bytes:
@@ -68,9 +68,9 @@ def read_delimited(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 class Message:
-    """A decoded message. Of a field that comes several times, the last one counts, as the format has it.
+    """A decoded message. Of a repeated field, the last one counts, as in the format's specification.
 
-    Raises WireError for bytes that are no message, and, when asked for, a field of another type.
+    Raises WireError for bytes that are not a message, and, on access, for a field of another type.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -113,13 +113,13 @@ class Message:
         return found
 
     def blob(self, field: int) -> bytes:
-        """A field of type bytes; empty where it is not there."""
+        """A field of type bytes; empty if it is missing."""
         return self.blobs(field)[-1] if field in self._fields else b""
 
     def text(self, field: int) -> str:
-        """A field of type string; empty where it is not there."""
+        """A field of type string; empty if it is missing."""
         return self.blob(field).decode("utf-8", "replace")
 
     def message(self, field: int) -> Message:
-        """A field that is a message; empty where it is not there."""
+        """A field that is a message; empty if it is missing."""
         return Message(self.blob(field))
