@@ -1,6 +1,6 @@
 """aiflow-ext: run a machine-learning workflow on a laptop today and on your cluster tomorrow.
 
-Every public name is here and is imported from its room when it is first used, so that ``import aiflow_ext`` costs
+Every public name is here and is imported from its package when it is first used, so that ``import aiflow_ext`` costs
 nothing.
 """
 

@@ -28,6 +28,8 @@ def print_table(
     """Print rows under heads: a table with colours on a terminal, tab-separated lines elsewhere.
 
     Args:
+        heads: the columns' names.
+        rows: the cells of each row.
         coloured: index of the column whose words have a colour.
         prose: whether the last column holds sentences.
     """

@@ -23,6 +23,8 @@ def lines(
     """The lines of the table.
 
     Args:
+        heads: the columns' names.
+        rows: the cells of each row.
         width: columns of the terminal. A single cell that is wider makes a longer line.
         style: rich's name for how a cell looks; empty for plain.
         prose: whether the last column holds sentences, which may go on in further lines.

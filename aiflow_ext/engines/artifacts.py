@@ -37,9 +37,12 @@ class ArtifactError(Exception):
 def save(url: str, value: Any) -> ArtifactRecord:
     """Store ``value`` at ``url`` and return its record.
 
-    A Path is stored as the file it is (a folder as a tar), str as UTF-8, bytes raw, anything else as ``.pkl``, with
-    the files that it holds beside it. The record is written last: an artifact without it is not there. Raises
-    ArtifactError.
+    Args:
+        url: an fsspec URL or an absolute path.
+        value: a Path is stored as the file itself (a folder as a tar), str as UTF-8, bytes raw, anything else as
+            ``.pkl``, with the files that it holds beside it.
+
+    The record is written last: without it, the artifact does not exist. Raises ArtifactError.
     """
     try:
         record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
@@ -124,12 +127,27 @@ class Fetched:
 
 
 def load(url: str, folder: Path) -> Any:
-    """The value stored at ``url``. Files and folders come as Paths: where they are, or fetched into ``folder``."""
+    """The value stored at ``url``.
+
+    Args:
+        url: as given to :func:`save`.
+        folder: files and folders at a remote URL are fetched into it; those on this machine stay where they are. The
+            value has their Paths.
+
+    Raises ArtifactError if it does not exist, cannot be read, or differs from its record.
+    """
     return value_of(fetch(url, folder), folder)
 
 
 def value_of(fetched: Fetched, folder: Path) -> Any:
-    """The value of what :func:`fetch` has brought. Raises ArtifactError where it cannot be opened here."""
+    """The value of an artifact.
+
+    Args:
+        fetched: the result of :func:`fetch`.
+        folder: as in :func:`load`.
+
+    Raises ArtifactError if it cannot be opened in this process.
+    """
     url, record, data = fetched.url, fetched.record, fetched.data
     if record.form == "path":
         return fetched.path
@@ -186,7 +204,14 @@ def _differs(what: str) -> ArtifactError:
 
 
 def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> None:
-    """Raise ArtifactError where a pickle written by these versions cannot be trusted to open here."""
+    """Raise ArtifactError if a pickle may not open in this process, because of the versions that wrote it.
+
+    Args:
+        what: the pickle, for messages.
+        data: its bytes.
+        python: the Python version that wrote it, ``major.minor``.
+        cloudpickle: the version of cloudpickle.
+    """
     if python != python_version():
         raise ArtifactError(
             f"{what} was pickled by Python {python} and this job runs Python {python_version()}: give both the same "
@@ -207,7 +232,14 @@ def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> Non
 
 
 def fetch(url: str, folder: Path) -> Fetched:
-    """The artifact, checked against its record; its file is where it is, or copied into ``folder``."""
+    """The artifact, checked against its record.
+
+    Args:
+        url: as given to :func:`save`.
+        folder: a remote file is copied into it; a local one stays where it is.
+
+    Raises ArtifactError as :func:`load`.
+    """
     try:
         record = ArtifactRecord.from_bytes(_read_record(f"{url}.json"))
     except FileNotFoundError as error:
@@ -253,7 +285,14 @@ def _told(error: Exception) -> str:
 
 
 def open_pickle(data: bytes, what: str) -> Any:
-    """Open a pickle whose sha256 has been checked. Raises ArtifactError in the words of what went wrong."""
+    """Open a pickle whose sha256 has been checked.
+
+    Args:
+        data: its bytes.
+        what: the pickle, for messages.
+
+    Raises ArtifactError if opening it raises anything.
+    """
     try:
         return pickle.loads(data)
     except Exception as error:

@@ -195,7 +195,14 @@ def _names(code: FunctionRef | Pickled, module: str) -> bool:
 
 
 def unpack(bundle: Bundle, folder: Path) -> Path:
-    """The archive's content below ``folder``, for platforms that share a file system with the client."""
+    """Unpack the project archive, for platforms that share a file system with the client; idempotent.
+
+    Args:
+        bundle: the job's.
+        folder: the archive's content is below it, in a folder that the content's digest names.
+
+    Returns that folder. Raises CodeError for files that cannot be sent.
+    """
     return bundle.archive.copy_to(folder)
 
 

@@ -25,7 +25,12 @@ class NodeInput(NamedTuple):
 
 
 def inputs_of(sub_graph: AISubGraph, context: JobContext) -> dict[str, list[NodeInput]]:
-    """The inputs of each node of a job, in the order of its arguments, by the node's instance id."""
+    """The inputs of each node of a job, in the order of its arguments, by the node's instance id.
+
+    Args:
+        sub_graph: the job's nodes and edges.
+        context: of the attempt, with the URLs of its inputs.
+    """
     found: dict[str, list[NodeInput]] = {str(node.instance_id): [] for node in sub_graph.nodes}
     for edge in sorted((*sub_graph.edges, *sub_graph.inputs), key=lambda edge: edge.input):
         if edge.source in sub_graph.nodes:

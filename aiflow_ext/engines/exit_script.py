@@ -12,9 +12,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def exit_script(argv: Sequence[str], exit_file: str, env: Mapping[str, str] | None = None) -> str:
     """A ``/bin/sh`` script that runs ``argv`` and then writes its exit code, a decimal number, to ``exit_file``.
 
-    The file is written under another name and renamed: it holds the whole number or is not there. A command ended by
-    signal N is recorded as 128 + N, as the shell tells it. The script ends with the same code. Raises ValueError for a
-    variable's name that no shell can export.
+    Args:
+        argv: the command.
+        exit_file: its path. It is written under another name and renamed: it holds the whole number or does not exist.
+        env: variables that are exported; none by default.
+
+    A command ended by signal N is recorded as 128 + N, as shells report it. The script exits with the same code. Raises
+    ValueError for a variable's name that no shell can export.
     """
     wrong = [name for name in env or {} if not _NAME.fullmatch(name)]
     if wrong:

@@ -20,14 +20,15 @@ class SentOnce(Generic[T]):
         self._sent: dict[tuple[Hashable, str], dict[str, T]] = {}
 
     def send(self, place: Hashable, run_id: str, name: str, send: Callable[[], T]) -> T:
-        """What ``send`` has returned for this, which is called where this process has not sent it. Raises what it
-        raises: then it is not sent, and the next job tries again.
+        """Call ``send`` unless this process has sent the same before; returns its result.
 
         Args:
-            place: where it is sent: what tells one cluster or namespace from another.
+            place: where it is sent: identifies a cluster or namespace.
             run_id: the run whose jobs share it.
-            name: which of the run's things it is.
-            send: sends it, or finds it there.
+            name: what is sent, among the things of the run.
+            send: sends it, or finds that it exists.
+
+        Raises what ``send`` raises: then it counts as not sent, and the next job calls ``send`` again.
         """
         sent = self._sent.setdefault((place, run_id), {})
         if name not in sent:
@@ -35,7 +36,12 @@ class SentOnce(Generic[T]):
         return sent[name]
 
     def forget(self, place: Hashable, run_id: str) -> None:
-        """The run's things are removed from there, or are about to be: for ``cleanup_run``."""
+        """Forget what was sent for a run, because it is being removed: for ``cleanup_run``.
+
+        Args:
+            place: as in :meth:`send`.
+            run_id: the run's id.
+        """
         self._sent.pop((place, run_id), None)
 
     def cache_clear(self) -> None:

@@ -1,6 +1,6 @@
 """Finds, checks and calls plugins: metadata tells what is installed, and a plugin is imported when it is resolved.
 
-Other rooms use: ``Policy`` (here), ``host.PluginHost`` and ``host.plugins``, ``records.PluginRecord``,
+Other packages use: ``Policy`` (here), ``host.PluginHost`` and ``host.plugins``, ``records.PluginRecord``,
 ``resolve.ResolvedPlugin``, ``extensions.Extensions``, ``explain.Explanation``, ``registry.register_*`` and ``specs``
 (what a plugin author implements). Nothing heavy is imported by importing any of host, records, policy or registry.
 """

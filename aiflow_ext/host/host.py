@@ -120,8 +120,9 @@ class PluginHost:
         """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin here.
 
         Args:
-            limit: load the plugin for trial in a child process, for at most so many seconds; None: say only what
-                metadata tells.
+            platform: the platform's name.
+            engine: the engine's name.
+            limit: load the plugin for trial in a child process, for at most so many seconds; None: read metadata only.
         """
         from aiflow_ext.host.explain import Explanation
 

@@ -18,15 +18,18 @@ _CALLED = ("job_plugin", "extension", "secret_source")  # kinds whose code is ca
 
 
 class Policy:
-    """Which plugins may be used. Deny wins; an empty ``allow`` allows everything.
+    """Which plugins may be used.
 
     A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension, secret_source),
     ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell globs. A name is
     the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
 
-    ``places`` names the source of a pattern that is not given from Python: a variable, or a project's file.
+    Args:
+        allow: patterns of plugins that may be used; empty, the default: all.
+        deny: patterns of plugins that may not; it has precedence over ``allow``.
+        places: by pattern, where it is configured, for messages: a variable, or a project's file.
 
-    Raises PluginError for a pattern that is none of these: a policy that silently did nothing would be worse.
+    Raises PluginError for anything else than such a pattern, so that a mistake does not go unnoticed.
     """
 
     __slots__ = ("_places", "allow", "deny")

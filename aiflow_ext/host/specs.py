@@ -262,11 +262,11 @@ class ExtensionSpec:
 
     @hookspec
     def on_transition(self, event: Transition) -> None:
-        """Learn that the state of a job, or of an attempt of it, has changed.
+        """React to a change of the state of a job, or of an attempt of it.
 
         When: after the change is recorded; at least once for each, in order, with the run's sequence number. Beside the
         run, in one thread for each extension: it does not wait. Only the run's end waits for extensions that are
-        behind, for ``extensions.timeout`` at most; the next driver of the run (``resume``) tells them of the rest.
+        behind, for ``extensions.timeout`` at most; the next driver of the run (``resume``) delivers the rest.
 
         :param event: the record of the change, frozen.
         Raising: logged; it never fails a job, and the other extensions are still called.

@@ -112,8 +112,11 @@ def node(kind: str, /, *inputs: AINode | NodeOutput, name: str | None = None, **
 def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode:
     """A call of ``function`` when the job runs. Its return value is the node's value.
 
-    Arguments may be nodes, or lists, tuples and dicts that hold nodes: each brings its value in. Everything else is
-    passed as it is.
+    Args:
+        function: importable in the job, or a lambda or closure, which is sent by value.
+        args: its arguments. Each node among them, also in lists, tuples and dicts, is replaced by its value; everything
+            else is passed as it is.
+        kwargs: likewise.
     """
     if not callable(function):
         raise GraphError(
@@ -176,10 +179,14 @@ def output(path: str) -> OutputFile:
 
 
 def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) -> None:
-    """``job`` waits for ``upstream`` (one or several) to be ``when``.
+    """``job`` waits for ``upstream`` to be ``when``.
 
     Args:
+        job: the key of the job that waits.
+        upstream: the key of the job that it waits for, or several.
         when: finished, failed, ended or running. None (default): finished, or running where the upstream is STREAM.
+
+    Raises GraphError for names that are not text, and outside of a workflow.
     """
     graph, where = _current("af.run_after"), _where()
     if isinstance(upstream, (str, AINode)):

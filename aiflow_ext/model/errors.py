@@ -24,7 +24,13 @@ INTERRUPTED = 130
 
 
 class Problem:
-    """One mistake: what it is, where (``file:line``) and what to do about it."""
+    """One mistake.
+
+    Args:
+        message: what is wrong, as a sentence without a full stop.
+        where: its place, such as ``file:line``; None: not known.
+        hint: what to do about it; None: nothing to suggest.
+    """
 
     __slots__ = ("hint", "message", "where")
 

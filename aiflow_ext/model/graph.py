@@ -14,7 +14,13 @@ building: ContextVar[bool] = ContextVar("aiflow_ext_building", default=False)
 
 
 class BaseNode(Jsonable):
-    """Anything with a name, an id that is unique in its graph, and properties."""
+    """Anything with a name, an id that is unique in its graph, and properties.
+
+    Args:
+        properties: any plain data by name; none by default.
+        name: its name; None by default.
+        instance_id: its id, unique in its graph; None until it is added to one.
+    """
 
     name: str | None = None
     instance_id: str | None = None
@@ -96,9 +102,12 @@ class AINode(_Promise, BaseNode):
     """One operation of an AI graph.
 
     Args:
-        kind: what the operation is (``python``, ``cmd_line``, or a word of a plugin's own).
-        job: the key of the job that holds it; None where it was made outside of every job.
-        where: ``file:line`` of the call that made it.
+        kind: what the operation is (``python``, ``cmd_line``, or a kind of a plugin's own).
+        properties: the operation's parameters: plain data by name.
+        name: its name in its job; None until it is added to a graph.
+        instance_id: its id, unique in its graph; None until it is added to one.
+        job: the key of the job that holds it; None if it was made outside of every job.
+        where: ``file:line`` of the call that made it; None: not known.
     """
 
     kind: str = ""
@@ -220,7 +229,12 @@ class JobSection(Jsonable):
 
 
 class AIGraph(Jsonable):
-    """Nodes, data edges between them, control edges between jobs, and the jobs by key."""
+    """Nodes, data edges between them, control edges between jobs, and the jobs by key.
+
+    Args:
+        name: the workflow's name.
+        where: ``file:line`` of the workflow; None: not known.
+    """
 
     def __init__(self, name: str = "", where: str | None = None) -> None:
         self.name, self.where = name, where

@@ -254,7 +254,14 @@ def _decode_tagged(name: Any, rest: dict[str, Any]) -> Any:
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """``value`` as JSON text that UTF-8 can write. Raises TypeError for what is not data."""
+    """``value`` as JSON text that UTF-8 can encode.
+
+    Args:
+        value: plain data and Jsonable objects, nested at will.
+        indent: spaces of each level of indentation; None (default): one line.
+
+    Raises TypeError for anything else.
+    """
     import json
 
     try:

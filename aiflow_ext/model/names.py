@@ -53,7 +53,8 @@ def artifact_url(run_url: str, job: str, attempt: int, node: str, output: str | 
 
     Args:
         run_url: ``JobContext.artifacts_url``.
-        job, attempt: the job's key and the attempt that wrote it.
+        job: the job's key.
+        attempt: number of the attempt that wrote it.
         node: the node's name in its job.
         output: the command's keyword for the file, where the node is a command.
     """

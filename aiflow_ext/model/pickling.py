@@ -16,10 +16,11 @@ def dumps(value: Any, override: Callable[[Any], Any] | None = None) -> bytes:
     """``value`` as a pickle that ``pickle.loads`` opens where cloudpickle is installed.
 
     Args:
-        override: sees every object on the way. It returns what ``__reduce_ex__`` might, or None for the usual way, and
-            raises pickle.PicklingError for an object that may not travel.
+        value: any object.
+        override: called with every object that is pickled. It returns a value as of ``__reduce_ex__``, or None for the
+            default, and raises pickle.PicklingError for an object that must not be sent. None by default.
 
-    Raises whatever says why it cannot be one.
+    Raises any exception of pickling, of cloudpickle or of the object's own methods.
     """
     with without_project():
         import cloudpickle

@@ -27,9 +27,9 @@ class AbstractPlatform(Jsonable):
 
     Then ``generate_job_resource`` must leave nothing outside the run's folder, and ``watch`` must return a
     :class:`~aiflow_ext.model.watch.PollableWatch`. The driver makes the calls without threads, records intent and
-    resources at once, also of attempts that have no turn yet, and takes an attempt's first event for the
-    acknowledgement of its start. It asks nothing of a plugin without ``watch``, and nothing while an extension wraps
-    one of the nine methods.
+    resources at once, also of attempts that have no slot yet, and takes an attempt's first event for the
+    acknowledgement of its start. None of this applies to a plugin without ``watch``, or while an extension wraps one of
+    the nine methods.
     """
 
     @staticmethod
@@ -89,7 +89,12 @@ class AbstractJobGenerator(ABC):
 
     @abstractmethod
     def generate(self, sub_graph: AISubGraph, project_desc: ProjectDesc) -> BaseJob:
-        """A new job for ``sub_graph``. Offline and repeatable: it starts nothing and sends nothing."""
+        """A new job for ``sub_graph``. Offline and repeatable: it starts nothing and sends nothing.
+
+        Args:
+            sub_graph: the job's nodes, and its config of the type ``job_config_type()``.
+            project_desc: the project's folder, python paths and artifacts URL.
+        """
 
     @abstractmethod
     def generate_job_resource(self, job: BaseJob) -> None:

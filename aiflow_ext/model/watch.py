@@ -1,4 +1,4 @@
-"""What the hook ``watch`` returns besides events, so that the driver can read it without a thread."""
+"""What the hook ``watch`` may return instead of a plain iterable, so that the driver can read it without a thread."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class PollableWatch(Iterator[AttemptEvent | None], Protocol):
     """
 
     def fileno(self) -> int:
-        """A descriptor that is readable once there may be something to tell. It is asked for once, after
-        ``setblocking``. The driver looks once a second besides."""
+        """A descriptor that is readable once there may be events. It is requested once, after ``setblocking``. The
+        driver also calls ``next`` once a second."""
 
     def setblocking(self, flag: bool) -> None:
-        """Whether ``next`` waits for the next event. Without waiting, it returns None where there is none yet."""
+        """Set whether ``next`` waits for the next event. If not, it returns None while there is none."""
 
     def close(self) -> None:
         """Release the descriptor; nothing is read any more."""
@@ -28,15 +28,15 @@ class PollableWatch(Iterator[AttemptEvent | None], Protocol):
 
 @runtime_checkable
 class StartingWatch(PollableWatch, Protocol):
-    """A watch whose platform can start what was submitted once another attempt has ended.
+    """A watch whose platform can start a submitted attempt when another one has ended.
 
-    The driver hands short jobs over before their turn then, which saves the time that it takes to notice an end and to
-    answer with the next start. What waits must be forgotten once the watch is closed or its process has died.
+    The driver then submits short jobs in advance (prefetch), which saves the time that it takes to notice an end and to
+    start the next job. Attempts that wait must be forgotten once the watch is closed or its process has died.
     """
 
     def hold(self, beside: int | None) -> None:
-        """Have what is submitted from now on, by this thread, start once at most ``beside`` other attempts of the run
-        are running; None: start it at once."""
+        """Let attempts that this thread submits from now on start once at most ``beside`` other attempts of the run are
+        running; None: start them at once."""
 
     def recall(self) -> None:
-        """Start nothing of what waits, as far as it has not been started yet."""
+        """Start none of the attempts that wait and have not been started yet."""

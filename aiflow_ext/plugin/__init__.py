@@ -1,8 +1,8 @@
-"""Everything of aiflow-ext that a plugin uses: what is not here, or in a module of this package, may change any day.
+"""Everything of aiflow-ext that a plugin uses. What is not in this package or its modules may change in any release.
 
-A plugin imports nothing else of ours: neither the rooms behind this package, nor ``aiflow_ext`` itself, which is for
-whoever writes or runs workflows. Only its tests have ``aiflow_ext.testing`` too. Everything is imported from where it
-lives when it is first used, so that a plugin pays for what it needs.
+A plugin imports nothing else of aiflow-ext: neither the other packages, nor ``aiflow_ext`` itself, which is for authors
+of workflows. Only its tests use ``aiflow_ext.testing`` too. Each name is imported from the module that defines it when
+it is first used, so that a plugin imports only what it needs.
 
 What to write, with the nine methods and the optional hooks (``python -m pydoc aiflow_ext.host.specs``):
 
@@ -15,16 +15,16 @@ What to write, with the nine methods and the optional hooks (``python -m pydoc a
 What a plugin is given:
 
     AISubGraph, AINode, DataEdge, BaseNode    a job's nodes and the edges between them
-    ProjectDesc, JobContext                   the project; where an attempt stands in its run
+    ProjectDesc, JobContext                   the project; an attempt's ids, folders and URLs
     ExecutionMode, PeriodicConfig, RetryDelay    values of a config
-    Transition, EndedAttempt                  what an extension is told and asked about
+    Transition, EndedAttempt                  arguments of an extension's hooks
 
-What it answers:
+What it returns or raises:
 
     JobState, Lookup, AttemptEvent, Request    states, look-ups, events; what is sent
-    PollableWatch, StartingWatch               what watch returns where no thread is to wait for events
-    Problem                                    a mistake, its place and its cure
-    AiflowError and its subclasses             PlatformError, UnreachableError (no answer: asked again), ConfigError,
+    PollableWatch, StartingWatch               what watch returns if no thread is to wait for events
+    Problem                                    a mistake, its place and what to do about it
+    AiflowError and its subclasses             PlatformError, UnreachableError (no answer: retried), ConfigError,
                                                CodeError, SecretError, GraphError, ProjectError, DataError,
                                                StateError, PluginError
     Jsonable, dumps, loads, register_type      handlers, jobs and configs as JSON
@@ -33,9 +33,9 @@ What it answers:
 In modules of their own, because not every plugin needs them:
 
     engines       what python and cmd_line jobs need: bundle, command, variables, artifacts
-    secrets       references under ``env``: shown, and read when they are sent
-    supervised    attempts that are supervised processes of the client's machine
-    processes     ending all that an attempt has started; standard library only, for code that runs beside a job
+    secrets       references under ``env``: how they are shown, and their values for ``submit_job``
+    supervised    attempts as supervised processes of the client's machine
+    processes     ends all processes of an attempt; standard library only, for code that runs beside a job
 """
 
 from __future__ import annotations

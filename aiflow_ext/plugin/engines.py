@@ -1,16 +1,16 @@
 """What every platform needs to run python and cmd_line jobs, and an engine of one's own to pass artifacts.
 
 CmdLineEngine, PythonEngine    the two engines, for a job plugin's ``engine()``
-build_bundle, Bundle           what a job runs from: checked offline, with its archive, payload or command
+build_bundle, Bundle           a job's code, checked offline: its archive, payload or command
 ProjectArchive, unpack         the project as an archive or a folder, content-addressed
-plan_command, one_command      a command with its names put in; several commands as one
+plan_command, one_command      a command with its placeholders replaced; several commands as one
 job_environment                the ``AIFLOW_*`` variables of an attempt
 attempt_mark                   the value of AIFLOW_MARK, which all processes of an attempt carry
 checkpoint_url                 a folder that all attempts of a job share, beside the run's artifacts
-is_reached, is_remote          whether a job on another machine reaches a URL, or a folder that is shared
-artifact_problems              the data edges of a job whose artifacts it does not reach
-SentOnce                       what is sent once a run, for all its jobs
-retry, Backoff                 a service is away: ask again, more and more rarely
+is_reached, is_remote          whether a job on another machine reaches a URL, or a shared folder
+artifact_problems              the data edges of a job whose artifacts it cannot reach
+SentOnce                       sends once a run what all its jobs share
+retry, Backoff                 retries while a service does not answer, with growing pauses
 Deadline, within, pool_classes
                                a deadline for a whole answer to a request by urllib3; TooSlow: it was not complete then
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words

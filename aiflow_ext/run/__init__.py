@@ -33,16 +33,16 @@ def run_project(
         folder: the project's folder.
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
         params: ``NAME=VALUE`` for each ``-p``.
-        workflow: which workflow, where workflow.py has several.
-        jobs: how many jobs run at once; as many as there are processors by default.
-        fail_fast: after the first FAILED or LOST job nothing new is started.
+        workflow: which workflow, if workflow.py has several.
+        jobs: how many jobs run at once; by default as many as the machine has processors.
+        fail_fast: start nothing new after the first FAILED or LOST job; False by default.
         only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
-        from_run: the run whose artifacts ``only`` reads; by default the latest one that has finished the job. What was
-            not made from the same is refused (ConfigError).
-        firing: an id that no second run gets; for whoever starts runs by a clock.
-        listener: called with every Transition, in order.
+        from_run: the run whose artifacts ``only`` reads; by default the latest one that has finished the job. Inputs
+            that were made from different attempts of one job are refused (ConfigError).
+        firing: an id that at most one run gets, for periodic starts from outside; None by default.
+        listener: called with every Transition, in order, in this thread.
 
-    Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError where the run cannot
+    Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError if the run cannot
     start: nothing has been submitted then.
     """
     return _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
@@ -50,14 +50,14 @@ def run_project(
 
 
 def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
-    """Everything of :func:`run_project` but the run itself: the driver stands ready, nothing has been submitted."""
+    """Prepare a run, with the arguments of :func:`run_project`: returns its driver; nothing has been submitted."""
     from aiflow_ext.run.operations.start import prepare
 
     return prepare(folder, **options)
 
 
 def resume_run(run: str, **options: Any) -> RunRecord:
-    """Take a run up again and run it to its end, as ``aiflow-ext resume`` does; options as ``resume.take_up``'s."""
+    """Resume a run and drive it to its end, as ``aiflow-ext resume`` does; options as ``resume.take_up``'s."""
     return _run(prepare_resume(run, **options))
 
 
@@ -69,7 +69,7 @@ def _run(run: Run) -> RunRecord:
 
 
 def prepare_resume(run: str, **options: Any) -> Run:
-    """Everything of :func:`resume_run` but the run itself."""
+    """Prepare to resume a run, with the arguments of :func:`resume_run`: returns its driver."""
     from aiflow_ext.run.operations.resume import take_up
 
     return take_up(run, **options)
@@ -85,7 +85,15 @@ def render_project(
 ) -> list[dict[str, Any]]:
     """Exactly what would be sent for each job, offline, as ``aiflow-ext render`` shows it; secrets as references.
 
-    Raises AiflowError for every mistake that a run would name before it starts.
+    Args:
+        folder: the project's folder.
+        sets: ``JOB.KEY=VALUE`` for each ``--set``.
+        params: ``NAME=VALUE`` for each ``-p``.
+        workflow: which workflow, if workflow.py has several.
+        only: the keys of the jobs to render; all by default.
+
+    Returns one dict for each job, in the workflow's order, in the shape that docs/json.md describes. Raises AiflowError
+    for every mistake that a run would report before it starts.
     """
     from aiflow_ext.run.operations.render import render
 

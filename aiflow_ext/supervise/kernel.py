@@ -65,6 +65,9 @@ def spawn(program: str, argv: list[str], env: dict[str, str], streams: Sequence[
     No signal is blocked in it, and those that Python ignores are at their default.
 
     Args:
+        program: path of the executable.
+        argv: its arguments, its own name first.
+        env: its whole environment.
         streams: its stdin, stdout and stderr. It has every other descriptor that is not close-on-exec.
     """
     global _instead

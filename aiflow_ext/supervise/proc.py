@@ -67,12 +67,23 @@ def ticks() -> int:
 
 
 def began_since(moment: int, pid: int) -> int | None:
-    """:func:`start_time` of a process made since ``moment``: the kernel need not be asked within the same tick."""
+    """:func:`start_time` of a process that was started at ``moment`` or later; needs no system call within that tick.
+
+    Args:
+        moment: clock ticks since boot.
+        pid: the process.
+    """
     return moment if ticks() == moment else start_time(pid)
 
 
 def process_alive(pid: int, start_time: int, boot_id: str) -> bool:
-    """Whether this very process still lives; another one that was given its pid is not it."""
+    """Whether a process is still alive; another process that has its pid does not count.
+
+    Args:
+        pid: the process.
+        start_time: when it was started, in clock ticks since boot.
+        boot_id: of the boot in which it was started (/proc/sys/kernel/random/boot_id).
+    """
     stat = read_stat(pid)
     if stat is None or stat.start != start_time or not stat.alive:
         return False
@@ -130,7 +141,12 @@ class Snapshot:
 
 
 def open_pidfd(pid: int, start: int) -> int | None:
-    """A descriptor that becomes readable when this very process ends; None: it is gone, or there is none to be had."""
+    """A descriptor that becomes readable when a process ends; None: it is gone, or the kernel gives none.
+
+    Args:
+        pid: the process.
+        start: when it was started, in clock ticks since boot; another process with its pid does not count.
+    """
     try:
         descriptor = kernel.pidfd_open(pid)
     except OSError:
@@ -147,9 +163,14 @@ _PIDFD_INFO_EXIT = 1 << 3
 
 
 def exit_status(pid: int, start: int, pidfd: int | None) -> int | None:
-    """The wait status of an ended process that is not our child, where the kernel still tells; never a guess.
+    """The wait status of an ended process that is not a child of this one; None: the kernel does not have it any more.
 
-    A zombie has it in its stat line; Linux 6.15 and newer keep it for whoever holds a pidfd.
+    A zombie has it in its stat line; Linux 6.15 and newer keep it as long as a pidfd is open.
+
+    Args:
+        pid: the process.
+        start: when it was started, in clock ticks since boot.
+        pidfd: of :func:`open_pidfd`, or None.
     """
     stat = read_stat(pid)
     if stat is not None and stat.start == start and not stat.alive and _may_trace(pid):

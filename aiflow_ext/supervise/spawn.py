@@ -35,6 +35,7 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
 
     Args:
         spec: a :class:`~aiflow_ext.supervise.records.ProcessSpec` as it is sent.
+        umask: the umask that the program gets.
         stdin: a descriptor that is close-on-exec.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY

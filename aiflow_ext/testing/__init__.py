@@ -7,7 +7,7 @@
         engine = "cmd_line"
 
 Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks, and the module caches; nothing in
-aiflow_ext imports this room. What each module is for:
+aiflow_ext imports this package. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
     base, given, stopping, streams, cleaning  the tests of the level base

@@ -87,7 +87,7 @@ _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def _trace(error: BaseException | None) -> str:
-    """The traceback, without this room's frames."""
+    """The traceback, without this package's frames."""
     if error is None:
         return ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]

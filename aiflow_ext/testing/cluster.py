@@ -76,7 +76,12 @@ class ClusterConformance(JobPluginConformance):
         complain(f"{self.name}: the level cluster needs {name}(self) in {type(self).__name__}", cure, "level-cluster")
 
     def points(self, counted: dict[str, Any], wanted: int | None) -> tuple[list[int | Place], list[int | Place], str]:
-        """A kill on a cluster takes seconds: at each line next to I/O and ``DRAWN`` others; or so many of both."""
+        """The lines at which the client is killed: each one next to I/O and ``DRAWN`` others, as a kill takes seconds.
+
+        Args:
+            counted: the lines that an attempt executes, from a run that was counted.
+            wanted: how many kills; None: the default.
+        """
         first, last = counted["intent"], counted["acknowledged"] + 1
         beside = [Place(*place) for *place, number in counted["beside"] if first <= number <= last]
         draw, count = random.Random(self._seed()), len(beside)

@@ -67,7 +67,12 @@ class Marks:
     # -- what jobs execute -----------------------------------------------------------------------------------------
 
     def shell(self, kind: str, content: str = "") -> str:
-        """A shell command that leaves a mark; ``content`` is a command whose output it holds."""
+        """A shell command that leaves a mark.
+
+        Args:
+            kind: the mark's kind.
+            content: a command whose output the mark holds; empty by default.
+        """
         template = shlex.quote(str(self.folder / f"{kind}.XXXXXXXXXX"))
         return f'{content} > "$(mktemp {template})"' if content else f"mktemp {template} > /dev/null"
 
@@ -110,7 +115,13 @@ class Marks:
             path.unlink()
 
     def wait(self, kind: str, timeout: float, count: int = 1) -> None:
-        """Wait until there are ``count`` marks of a kind; fails the test where they do not come."""
+        """Wait until there are enough marks of a kind.
+
+        Args:
+            kind: the marks' kind.
+            timeout: seconds after which the test fails.
+            count: how many; 1 by default.
+        """
         deadline = time.monotonic() + timeout
         while self.count(kind) < count:
             if time.monotonic() > deadline:

@@ -14,14 +14,15 @@ ALIKE = 0.8  # of difflib: less is another name
 def check_blocks(
     config: WorkflowConfig, platforms: Mapping[str, str], known: Callable[[], Collection[str]]
 ) -> list[Problem]:
-    """What is wrong with them.
+    """Problems of the blocks for platforms.
 
     A block may be of a platform that is not installed here. So a block is reported only where its name is a near miss
     of the platform of a job that the entry applies to, and the entry has no block for that platform.
 
     Args:
-        platforms: of each job that has one.
-        known: tells the platforms that are installed.
+        config: the config of workflow.yaml.
+        platforms: the platform of each job that has one.
+        known: returns the names of the installed platforms.
     """
     problems = []
     installed: Collection[str] | None = None

@@ -16,6 +16,8 @@ def create(cls: Any, values: Mapping[str, Any], droppable: Collection[str] = ())
     """Call ``cls`` with ``values``. Raises Misfit with the words of what its author's code raised.
 
     Args:
+        cls: the class, or a function that returns its object.
+        values: its arguments by name.
         droppable: arguments that may be left out where the author passes them on by hand
             (``super().__init__(platform="slurm", **kwargs)``).
     """

@@ -18,7 +18,10 @@ def defaulted(
     """Give the job the platform and engine that it lacks: ``local``, and the engine that its nodes are made for.
 
     Args:
+        layer: the job's keys; the defaults are added to it.
+        nodes: the job's nodes.
         place: where the workflow opens the job; None where that is not known.
+        problems: takes what is wrong.
 
     Returns which keys are defaults; None after a problem was noted: the engine is ambiguous. A key that looks like a
     misspelling of one stands in the way of its default.

@@ -267,6 +267,8 @@ def arguments(
     """The arguments that ``data`` gives, fitted to their types, and what is wrong.
 
     Args:
+        signature: the parameters.
+        data: the values by name.
         owner: what has these keys, for messages.
         others: further valid keys, which somebody else takes care of; named where a key is unknown.
     """

@@ -68,7 +68,8 @@ def merge(
     """The layer of ``job``.
 
     Args:
-        entries: the keys that speak of it with what they hold, the most exact one last.
+        job: the job's key.
+        entries: the keys that apply to it with their values, the most exact one last.
         settings: in the order in which they are laid over the entries.
         place: the place of the job's entry, for mistakes that belong to no key.
         file: workflow.yaml as shown in messages.
@@ -197,8 +198,10 @@ def read_set(text: str, jobs: Collection[str], file: str, problems: list[Problem
     """``JOB.KEY=VALUE`` as a setting; None after what is wrong was noted.
 
     Args:
+        text: the option's value.
         jobs: the names that JOB may be, or that it must fit as a pattern.
         file: the file that has these jobs, for messages.
+        problems: takes what is wrong.
     """
     said = f"--set {text}"
     usage = "write it as --set JOB.KEY=VALUE, with * as JOB for every job"

@@ -81,12 +81,13 @@ class Project:
 
 
 def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None = None) -> Project:
-    """The project in ``folder``; one of its own files stands for its folder.
+    """The project in ``folder``.
 
     Its ``desc.artifacts`` is empty where project.yaml names none: a run then keeps them with its state.
 
     Args:
-        problems: where given, mistakes in project.yaml are appended to it instead of raised.
+        folder: the project's folder, or one of its own files.
+        problems: if given, mistakes in project.yaml are appended to it instead of raised.
 
     Raises ProjectError where there is no project, ConfigError with everything that is wrong in project.yaml.
     """

@@ -28,7 +28,8 @@ def structure(
     Args:
         cls: a plain class, an attrs class, a dataclass, a named tuple or a TypedDict.
         data: values by the names of ``cls``'s parameters.
-        where: ``file:line`` of the value at a path in ``data``.
+        where: returns ``file:line`` of the value at a path in ``data``.
+        problems: takes what is wrong.
         what: what the mapping is, for messages: ``project.yaml``, ``job 'train'``.
     """
     try:

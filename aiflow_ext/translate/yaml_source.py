@@ -117,8 +117,9 @@ def parse_yaml(text: str, file: str, problems: list[Problem], place: str | None 
     """The data in ``text``; None where it is empty.
 
     Args:
-        file: what the text is called in messages.
-        problems: takes what is wrong but leaves something readable.
+        text: YAML.
+        file: the text's name in messages.
+        problems: takes mistakes after which something readable is left.
         place: one place for everything in the text, instead of its lines.
 
     Raises ConfigError where the text is no YAML.

@@ -23,8 +23,11 @@ def install(
     """Install a distribution in ``site``, which is made if need be; returns its ``.dist-info`` folder.
 
     Args:
+        site: a folder on the import path.
+        name: the distribution's name.
         entry_points: by group (without ``aiflow_ext.``) and name; or entry_points.txt as it is.
         files: its modules by path: their text, which is dedented, or a file to copy.
+        version: its version.
         requires: requirements, such as ``aiflow-ext<0.2``.
         metadata: METADATA as it is, in place of what ``name``, ``version`` and ``requires`` make.
     """

@@ -50,12 +50,15 @@ def detach_resumed(
 
 
 def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -> int:
-    """Have another process drive a run that stands in the store; returns its pid once it holds the run's lock.
+    """Start another process that drives a stored run; returns its pid once it holds the run's lock.
 
     Args:
-        options: more of the command line of ``aiflow-ext resume``.
+        run_id: the run's id.
+        project: the project's folder.
+        folder: the run's folder.
+        options: further options of ``aiflow-ext resume``.
 
-    Raises what made it end before, as it was raised there.
+    Raises the error with which that process ended before.
     """
     told, telling = os.pipe2(os.O_CLOEXEC)
     argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, f"--project={project}", "--on-interrupt=leave",

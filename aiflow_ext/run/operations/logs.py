@@ -104,6 +104,7 @@ def whole_lines(source: LogSource, rest: bytearray, *, ended: bool) -> Iterator[
     """New complete lines of a source, some at a time.
 
     Args:
+        source: where to read.
         rest: the beginning of an unfinished line; kept up to date. From ``CHUNK`` bytes on it is a line of its own.
         ended: whether nothing follows: then what is unfinished is a line, too.
     """

@@ -13,7 +13,8 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
     Args:
         plan: holds the job and those whose artifacts it reads.
         record: the run's; it tells which attempt of each upstream job has made those artifacts.
-        name, number: which attempt of which job.
+        name: the job's key.
+        number: the attempt's number, from 1.
         native_id: the attempt's name on its platform; None before it has one.
 
     Raises what the plugin raises, as an AiflowError.

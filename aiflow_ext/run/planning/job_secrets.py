@@ -25,7 +25,9 @@ def read_secrets(job: PlannedJob, sources: SecretLookup, values: Callable[[str],
     """Raise for the job's secrets that its platform cannot read, and for those that this machine should have but lacks.
 
     Args:
-        sources, values: of :func:`secrets_of`.
+        job: the job.
+        sources: of :func:`secrets_of`.
+        values: of :func:`secrets_of`.
 
     Raises SecretError; PluginError where a source cannot be used, and UnreachableError where one gives no answer.
     """

@@ -52,9 +52,10 @@ def behind(store: Store, source: Source) -> tuple[Source, ...]:
 
 
 def conflicts(store: Store, plan: Plan, inputs: Sequence[Input], only: Sequence[str]) -> list[Problem]:
-    """What would be read together and was not made from the same.
+    """Inputs that a job would read together although they were made from different attempts of one job.
 
     Args:
+        store: the project's store.
         plan: the whole workflow's plan.
         inputs: what each job of the new run reads of earlier ones.
         only: the jobs of the new run.

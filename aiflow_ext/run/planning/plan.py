@@ -156,8 +156,11 @@ class Plan:
         """The context of an attempt.
 
         Args:
-            job, run_id, run_folder, attempt: which attempt of which run.
-            finished: by job, the attempt whose artifacts are read; the first where nothing is said.
+            job: the job's key.
+            run_id: the run's id.
+            run_folder: the run's folder on this machine.
+            attempt: the attempt's number, from 1.
+            finished: by job, the attempt whose artifacts are read; by default the first.
         """
         url = f"{self.desc.artifacts.rstrip('/')}/{run_id}"
         inputs = {}

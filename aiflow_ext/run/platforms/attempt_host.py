@@ -55,7 +55,8 @@ def main(folder: str, *, only_cleanup: bool = False) -> int:
     """Run the attempt whose spec is in ``folder``; returns the exit code.
 
     Args:
-        only_cleanup: call nothing but ``cleanup_job``, for a host that was killed before it could.
+        folder: the attempt's folder.
+        only_cleanup: call only ``cleanup_job``, after a host that was killed before it could.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # whatever an author prints, printing it is no failure

@@ -38,16 +38,17 @@ def outcome_of(
     stop_again: Callable[[], None],
     silence: Silence,
 ) -> Outcome:
-    """Wait for the end of what ``submit_job`` returned ``handler`` for.
+    """Wait for the end of a job whose ``submit_job`` has returned ``handler``.
 
-    A handler that can tell is waited for and believed. Where it cannot, returning was the end; but a process that
+    If the handler knows the job's state, it is polled. If it does not, returning was the end; but a process that
     ``submit_job`` started and the plugin keeps is the job, and is waited for.
 
     Args:
+        handler: what ``submit_job`` returned.
         processes: those processes.
         stopping: set once the job is to be stopped.
-        stop_again: called where it runs on although it was stopped while it was being submitted.
-        silence: told while the handler gets no answer.
+        stop_again: called if the job goes on although it was stopped while it was being submitted.
+        silence: notified while the handler gets no answer.
     """
     return (
         _told(handler, stopping, stop_again, silence)

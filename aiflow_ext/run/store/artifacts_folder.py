@@ -14,13 +14,14 @@ MARK = ".aiflow-run"  # in the folder: the run's id
 
 
 def make_artifacts_folder(base: Path, run_id: str, *, create: bool) -> None:
-    """Make a run's folder below ``base``, with the permissions of ``base``: who shares the one shares the other.
+    """Make a run's folder below ``base``, with the permissions of ``base``, so that both are shared alike.
 
     Args:
         base: the project's artifacts folder.
-        create: whether to make ``base`` where it is not there, for its owner alone. It may be one that only pods have.
+        run_id: the run's id.
+        create: whether to make ``base`` if it is missing, for its owner alone. It may be one that only pods have.
 
-    Where it cannot be made nothing is done: a job that stores an artifact tells why.
+    An error is ignored: a job that stores an artifact reports it.
     """
     with contextlib.suppress(OSError):
         if create:

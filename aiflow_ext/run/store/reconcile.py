@@ -112,12 +112,15 @@ def proves_presence(state: JobState | None) -> bool:
 def end_of(
     attempt: AttemptRecord, state: JobState, *, at: float | None = None, timeout: float | None = None, **facts: Any
 ) -> Decision:
-    """An end as it goes on record: what led to it counts, a timeout first, then a stop that somebody asked for.
+    """The end as it is recorded: its cause counts, a timeout first, then a requested stop.
 
     Args:
-        state, at, facts: the end as it is told. An attempt that ended before its timeout has ended by itself, whenever
-            that came to be known.
-        timeout: the job's, in seconds.
+        attempt: its record.
+        state: the end as it is reported.
+        at: its time, in seconds since the epoch; None: not known. An attempt that ended before its timeout has ended by
+            itself, whenever that became known.
+        timeout: the job's, in seconds; None: it has none.
+        facts: what else is reported, by the names of the record's attributes.
     """
     timed_out = attempt.timed_out
     if timed_out and timeout and at is not None and attempt.started_at is not None:

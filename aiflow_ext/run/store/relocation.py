@@ -37,7 +37,8 @@ def relocation(state: str, project: str, folder: str) -> Callable[[str], str]:
 
     Args:
         state: the state folder, where it is now.
-        project, folder: the project's folder and the run's, as they were recorded.
+        project: the project's folder, as it was recorded.
+        folder: the run's folder, as it was recorded.
     """
     recorded_state = os.path.dirname(os.path.dirname(folder))
     here = os.path.join(state, "runs", os.path.basename(folder))

@@ -25,8 +25,9 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
     """What is wrong with a cluster and namespace for these jobs.
 
     Args:
-        samples: a Job of each kind, which are shown to the server and not kept.
-        secrets: names of Secrets that must be there, each with what it is needed for.
+        target: the cluster and namespace.
+        samples: a Job of each kind, for dry runs.
+        secrets: names of Secrets that must exist, each with what it is needed for.
     """
     try:
         server, namespace = server_of(target), namespace_of(target)

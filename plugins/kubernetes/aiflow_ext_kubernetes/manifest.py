@@ -89,6 +89,8 @@ def secret_of(job: BaseJob, sending: Sending, values: Mapping[str, str]) -> dict
     """The Secret of an attempt, without its owner: payload and secret variables; None where it would be empty.
 
     Args:
+        job: the attempt's job.
+        sending: what it needs besides its config.
         values: the values of the variables that are secrets of this machine; or their references, to be shown.
     """
     data = {_secret_key(name): value for name, value in values.items()}

@@ -229,9 +229,11 @@ class Server:
         """Send a GET request whose answer is read as it arrives.
 
         Args:
+            path: of the URL.
             silence: seconds without a byte after which the connection counts as dead.
             lasts: seconds in which the answer must be complete; None: no limit.
-            rate: bytes for which it may take a second more.
+            rate: bytes for which it may take a second more; 0: none.
+            query: the URL's parameters.
         """
         response, _, deadline = self._raw("GET", path, query=query, stream=True, silence=min(silence, READ))
         found = Stream(response, deadline)

@@ -69,7 +69,8 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
 
     Args:
         native_id: the Job's name.
-        job, pods: the objects, as the server has them.
+        job: the Job, as the server has it.
+        pods: its pods, likewise.
         why_pending: why the Job has no pod, or its pod does not begin, where the cluster has reported it.
     """
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))

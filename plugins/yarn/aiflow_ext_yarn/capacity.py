@@ -12,7 +12,9 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
     """The resources that a config requests and that exceed ``largest``, the cluster's largest container.
 
     Args:
+        config: the job's config.
         largest: ``memory`` in MiB, ``vCores``; the cluster's other resources under ``resourceInformations``.
+        who: the job, for messages.
     """
     found = []
     for key, unit, wanted, most in (

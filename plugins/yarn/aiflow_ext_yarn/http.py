@@ -109,8 +109,11 @@ class Http:
         """Send one request; redirects are returned, not followed.
 
         Args:
+            method: GET, PUT, POST or DELETE.
+            url: absolute.
             params: of the query; ``user.name`` is added.
             body: bytes, or a binary file.
+            headers: further headers.
             read: seconds for the whole answer, READ by default; a file that is read or sent may take longer, as RATE
                 says. Where they are fewer than READ, the server is asked once only.
             limit: read at most so many bytes of the body, then close the connection. None: a body of more than

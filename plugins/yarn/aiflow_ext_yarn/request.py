@@ -243,6 +243,7 @@ def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[s
     """The body of the POST: the ``submission`` of :func:`content` with its placeholders replaced.
 
     Args:
+        request: of :func:`content`.
         statuses: of each staged file, by its name in the container's folder.
         secrets: values by their keys in the credentials, tokens included.
     """

@@ -31,8 +31,9 @@ def submit(cluster: Cluster, application: Json, token: str | None) -> None:
     """Start an application; an existing one is not changed.
 
     Args:
+        cluster: where to submit.
         application: the body of the same request over REST.
-        token: a delegation token of the ResourceManager, under Kerberos.
+        token: a delegation token of the ResourceManager, under Kerberos; else None.
 
     Raises Unreachable without an answer, PlatformError for a refusal.
     """

@@ -56,8 +56,10 @@ def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began:
     """The event of an attempt, from its application's report.
 
     Args:
-        ended: what the application master recorded of the end in the staging folder, where the report lacks it.
-        began: whether it may have started the job: False where no start marker is there.
+        native_id: the application id.
+        report: the ResourceManager's.
+        ended: what the application master recorded of the end in the staging folder, if the report lacks it.
+        began: whether it may have started the job: False if there is no start marker.
     """
     state = state_of(report)
     if not state.ended:
