@@ -8,6 +8,8 @@ import os
 import pwd
 import shutil
 import sqlite3
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -259,3 +261,27 @@ def test_artifacts_have_the_permissions_of_a_folder_that_is_shared_beforehand(pr
     assert made.stat().st_gid == THEM
     assert cli("gc", "--keep", "0", "--project", project.root).returncode == 0
     assert list(shared.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["aiflow_ext/__init__.py", "json.py", "click.py", "sitecustomize.py"])
+@pytest.mark.parametrize("command", ["run --detach", "resume --detach", "why local cmd_line", "doctor", "run"])
+def test_no_module_is_imported_from_the_folder_that_one_is_in(project, cli, cli_env, tmp_path, name, command):
+    theirs = tmp_path / "theirs"
+    (theirs / name).parent.mkdir(parents=True)
+    (theirs / name).write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n")
+    give(theirs)
+    project.jobs('with af.job("a"): af.python(print, 1)\nwith af.job("b"): af.cmd("true")', "")
+    words, *options = command.split()
+    if words == "resume":
+        assert cli("run", project.root).returncode == 0
+        options += ["latest", "--from", "a", "--project", project.root]
+    elif words == "run":
+        options += [project.root]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("aiflow-ext"), words, *options],
+        env=cli_env, cwd=theirs, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 or words == "doctor", done.stderr
+    if "--detach" in options:
+        assert cli("status", "latest", "--watch", "--project", project.root).returncode == 0
+    assert not (tmp_path / "imported").exists()

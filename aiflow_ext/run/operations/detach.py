@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiflow_ext
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError, Problem, StateError
 from aiflow_ext.run.operations.resume import folder_of
@@ -19,6 +20,10 @@ from aiflow_ext.run.store.find import open_run
 
 LOG = "driver.log"
 _READY = b"ready"
+# The command line, imported from where it is here: "-m" would first look for it, and for all that it imports, in the
+# current folder, which may be another user's.
+_HOME = str(Path(aiflow_ext.__file__).parents[1])
+_DRIVER = f"import sys; sys.path[:] = [*filter(None, sys.path), {_HOME!r}]; from aiflow_ext.cli import main; main()"
 
 
 def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
@@ -61,7 +66,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
     Raises the error with which that process ended before.
     """
     told, telling = os.pipe2(os.O_CLOEXEC)
-    argv = [sys.executable, "-m", "aiflow_ext", "resume", run_id, f"--project={project}", "--on-interrupt=leave",
+    argv = [sys.executable, "-c", _DRIVER, "resume", run_id, f"--project={project}", "--on-interrupt=leave",
             f"--ready={telling}", *options]  # fmt: skip
     with open(told, "rb") as answer:
         try:
