@@ -1,4 +1,4 @@
-"""Submit, watch, record, stop: a run from its plan to one record per job.
+"""Submit, watch, record, stop: a run, from its plan to one record for each job.
 
 Others may use: ``run_project`` and ``render_project`` here, ``make_plan.make_plan``, and the records in ``records``.
 """

@@ -1,4 +1,4 @@
-"""What is done to runs from outside of their drivers: start, resume, schedule, look, stop, remove.
+"""What commands do with runs: start, resume, schedule, read, stop, remove.
 
-Each module is what one command, or one function of the Python API, does. They do not call one another's commands.
+Each module implements one command, or one function of the Python API. They do not call one another's commands.
 """

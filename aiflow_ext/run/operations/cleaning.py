@@ -1,4 +1,4 @@
-"""What attempts and runs left on their platforms, removed again: after a stop without a driver, and by ``gc``."""
+"""Removes what attempts and runs left on their platforms: after a stop without a driver, and by ``gc``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def clean_up(plan: Plan, record: RunRecord, store: Store) -> None:
 
 
 def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
-    """Clean up after each attempt that nobody has cleaned up after, and note it. Raises UnreachableError."""
+    """Clean up after each attempt that was not cleaned up yet, and record it. Raises UnreachableError."""
     ledger = Ledger(record, store)
     secrets.use(plan.host)
     try:

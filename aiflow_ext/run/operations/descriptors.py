@@ -1,4 +1,4 @@
-"""The three standard descriptors of a process that may have been started, or left, without them."""
+"""The three standard descriptors of a process that may have been started without them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def hold_standard() -> None:
-    """Have /dev/null stand for stdin, stdout and stderr where they are closed.
+    """Open /dev/null for stdin, stdout and stderr if they are closed.
 
-    Else a file that is opened next, a lock or a journal, gets that number, and what anybody prints is written into it.
+    Else the next file that is opened, a lock or a journal, gets that number, and output is written into it.
     """
     for number in range(3):
         try:

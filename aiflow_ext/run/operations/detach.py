@@ -1,4 +1,4 @@
-"""A run left to a driver of its own, in a session of its own."""
+"""Runs driven by another process, in a session of its own."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _DRIVER = f"import sys; sys.path[:] = [*filter(None, sys.path), {_HOME!r}]; from
 
 
 def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
-    """Make a run ready, as ``run.run_project`` would, and have another process drive it.
+    """Prepare a run, as ``run.run_project`` does, and start another process that drives it.
 
-    Returns the run's id and the driver's pid. Raises what making the run ready raises, and as :func:`drive`.
+    Returns the run's id and the driver's pid. Raises the errors of preparing the run and of :func:`drive`.
     """
     run = prepare(folder, **options)
     run.close()
@@ -44,7 +44,8 @@ def detach_resumed(
     from_job: str | None = None,
     jobs: int | None = None,
 ) -> tuple[str, int]:
-    """Have another process take up a run; options as ``resume.take_up``'s. Returns and raises as :func:`detach`."""
+    """Start another process that resumes a run; options as ``resume.take_up``'s. Returns and raises as
+    :func:`detach`."""
     store, run_id = open_run(run, project)
     record = store.run(run_id)
     store.close()
@@ -92,7 +93,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
 
 
 def announced(prepare: Callable[[], Run], descriptor: int) -> Run:
-    """What ``prepare`` returns or raises, of which the process that waits in :func:`drive` is told."""
+    """Call ``prepare``, and report its result to the process that waits in :func:`drive`."""
     os.set_inheritable(descriptor, False)
     words = b""
     try:
@@ -104,7 +105,7 @@ def announced(prepare: Callable[[], Run], descriptor: int) -> Run:
         words = json.dumps([type(error).__name__, error.exit_code, problems]).encode()
         raise
     finally:
-        with contextlib.suppress(OSError), open(descriptor, "wb") as telling:  # nobody may wait any more
+        with contextlib.suppress(OSError), open(descriptor, "wb") as telling:  # that process may not wait any more
             telling.write(words)
 
 
@@ -120,7 +121,7 @@ def _raised(said: list[Any]) -> AiflowError:
 
 
 def _died(run_id: str, code: int, log: Path, begin: int) -> StateError:
-    """What is said of a driver that ended before it could say why."""
+    """The error for a driver that ended without reporting one."""
     with open(log, "rb") as file:
         file.seek(begin)
         lines = file.read().decode("utf-8", "replace").split("\n")

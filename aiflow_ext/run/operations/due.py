@@ -1,9 +1,9 @@
-"""When a periodic job was due last, and is due next: intervals, and cron expressions where the clock is changed.
+"""When a periodic job was due last, and is due next: intervals, and cron expressions across changes of the local clock.
 
-Cron's arithmetic on the hands of a clock is cronsim's (https://github.com/cuu508/cronsim); which moment they show is
-told here. What is due every hour goes by the hands alone: a moment that comes twice is due twice, and one that is
-skipped is due when it would have come. Anything else is due once: at the change where it is skipped, and the first time
-where it comes twice.
+cronsim (https://github.com/cuu508/cronsim) computes local times of a cron expression; this module maps them to moments.
+A job that is due every hour follows the local clock: a time that occurs twice is due twice, and one that is skipped is
+due when it would have come. Any other job is due once: at the change if its time is skipped, and the first time if it
+occurs twice.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _MINUTE = timedelta(minutes=1)
 def previous_and_next(periodic: PeriodicConfig, now: datetime) -> tuple[datetime, datetime]:
     """The last moment at or before ``now`` at which a job was due, and the next one after it, in UTC.
 
-    Intervals are counted from 2000-01-01T00:00Z, so that every process counts alike. Raises ConfigError for what is no
-    cron expression, interval or time zone, or never comes due.
+    Intervals are counted from 2000-01-01T00:00Z, so that every process gets the same moments. Raises ConfigError for
+    invalid cron expressions, intervals and time zones, and for those that are never due.
     """
     try:
         if periodic.interval is not None:
@@ -53,9 +53,9 @@ def _nearest(cron: str, zone: ZoneInfo, now: datetime, forward: bool) -> datetim
 
     hourly = len(CronSim(cron, _EPOCH).hours) == 24
     offsets = [(now + step).astimezone(zone).utcoffset() or timedelta(0) for step in (-_NEAR, timedelta(0), _NEAR)]
-    # Near a change of the clock its hands may be as far from now as they are moved: begin and end so much further off.
+    # Near a change of the clock local time may be as far off as the clock is moved: extend the range by that much.
     margin = max(offsets) - min(offsets)
-    # The hands, as if they were UTC's: cronsim then leaves the clock alone.
+    # Local times as if they were UTC, so that cronsim ignores changes of the clock.
     hands = now.astimezone(zone).replace(tzinfo=timezone.utc)
     begin, end = (hands - margin - _MINUTE, hands + margin) if forward else (hands + margin + _MINUTE, hands - margin)
     nearest: datetime | None = None
@@ -69,7 +69,7 @@ def _nearest(cron: str, zone: ZoneInfo, now: datetime, forward: bool) -> datetim
 
 
 def _moments(shown: datetime, hourly: bool) -> list[datetime]:
-    """When a job is due for which a clock must show this."""
+    """The moments at which a job is due whose local time is this."""
     first, second = (shown.replace(fold=fold).astimezone(timezone.utc) for fold in (0, 1))
     if first == second:
         return [first]
@@ -77,7 +77,7 @@ def _moments(shown: datetime, hourly: bool) -> list[datetime]:
         return [first, second] if hourly else [first]
     if hourly:
         return [first]
-    # It is skipped. To read it as before the change leads behind that, and as after it before that.
+    # It is skipped: with the offset before the change it is after the change, with the offset after it before.
     low, high = second, first
     offset = low.astimezone(shown.tzinfo).utcoffset()
     while high - low > timedelta(seconds=1):

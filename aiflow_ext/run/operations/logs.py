@@ -1,4 +1,4 @@
-"""The logs of a run's attempts: from the run's folder, or from the platform while they are only there."""
+"""The logs of a run's attempts: from the run's folder, or from the platform until they are copied there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LogSource:
     """One stream of one attempt, read from where the last read ended.
 
     Args:
-        patient: where the platform does not answer there is nothing new, for whoever reads on later.
+        patient: a platform that does not answer counts as nothing new, instead of an error; for readers that retry.
     """
 
     def __init__(self, observed: Observed, attempt: AttemptRecord, stream: str, patient: bool = False) -> None:
@@ -27,7 +27,7 @@ class LogSource:
         self._path = Path(attempt.folder) / stream
 
     def read(self) -> bytes:
-        """What has been added, at most a MiB; empty where there is nothing new."""
+        """The bytes that were added since the last read, at most a MiB; empty if there are none."""
         data = self._from_file()
         if data is None:
             data = self._from_platform()
@@ -35,7 +35,7 @@ class LogSource:
         return data
 
     def skip_to_tail(self, lines: int) -> None:
-        """Go to the last ``lines`` lines of what is there."""
+        """Skip to the last ``lines`` lines that exist now."""
         kept: list[bytes] = []
         while data := self.read():
             kept = [*kept, data][-8:]
@@ -54,7 +54,7 @@ class LogSource:
             raise PlatformError(words, where=str(self._path)) from error
 
     def _from_platform(self) -> bytes:
-        if self.attempt.step is None or self.attempt.cleaned:  # afterwards it is in the run's folder, or nowhere
+        if self.attempt.step is None or self.attempt.cleaned:  # after the cleanup it can only be in the run's folder
             return b""
         from aiflow_ext.run.operations.refresh import attached
 

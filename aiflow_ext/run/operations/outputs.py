@@ -1,4 +1,4 @@
-"""The files that a run has made, where they can be seen from this machine."""
+"""The files that a run has made, if they are on this machine."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _held(url: str, artifact: ArtifactRecord) -> Iterator[tuple[str, ArtifactRecord]]:
-    """The files that a value holds: their URLs and records, as far as they are there."""
+    """The files that a value holds: their URLs and records, as far as they exist."""
     for number in range(artifact.files):
         try:
             yield f"{url}/files/{number}", _record(f"{url}/files/{number}")

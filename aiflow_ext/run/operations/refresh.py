@@ -1,4 +1,4 @@
-"""The records of a run that nobody drives, brought up to date with what its platforms say."""
+"""Refreshes the records of a run without a driver: its platforms are polled for the states of its attempts."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from aiflow_ext.run.store.store import Store
 _log = logging.getLogger("aiflow_ext")
 
 
-class Asked(NamedTuple):
-    """An attempt, its job generated again, by what its platform is asked, and what it said."""
+class PolledAttempt(NamedTuple):
+    """An attempt, its adapter and its job, generated again, and the platform's answer."""
 
     attempt: AttemptRecord
     adapter: PluginAdapter
@@ -38,13 +38,13 @@ class Asked(NamedTuple):
 
 @paused()
 def bring_up_to_date(record: RunRecord, store: Store, plan: StoredPlan) -> None:
-    """Have the records say what the platforms say of what has not ended. For who holds the run's lock."""
+    """Record the present states of attempts that have not ended. The caller holds the run's lock."""
     ledger = Ledger(record, store)
     intended = [job.name for job, _, _ in open_start_intents(ledger)]
-    with contextlib.suppress(AiflowError):  # one that cannot be had is told of below, alone
+    with contextlib.suppress(AiflowError):  # a job that cannot be generated is reported below, by itself
         plan.holding([*intended, *(attempt.job for attempt in record.live())])
     settle_start_intents(ledger, lambda attempt: _look_up(plan, record, attempt))
-    ended: list[Asked] = []
+    ended: list[PolledAttempt] = []
     for attempt in record.live():
         try:
             adapter, job = generated(plan, record, attempt)
@@ -53,15 +53,15 @@ def bring_up_to_date(record: RunRecord, store: Store, plan: StoredPlan) -> None:
             ledger.show_unreachable(attempt, f"no answer: {named(error)}")
             continue
         if answer.state is not None and answer.state.ended:
-            ended.append(Asked(attempt, adapter, job, answer))
+            ended.append(PolledAttempt(attempt, adapter, job, answer))
         else:
             _note(ledger, plan, attempt, answer)
-    for asked in note_ends(ledger, plan, ended):
-        _note(ledger, plan, asked.attempt, asked.answer)
+    for polled in note_ends(ledger, plan, ended):
+        _note(ledger, plan, polled.attempt, polled.answer)
     with contextlib.suppress(StateError):
         if ledger.pending:
             ledger.flush()
-        if store.start_intents(record.run_id):  # nobody is there to keep those that are left
+        if store.start_intents(record.run_id):  # there is no driver that needs those that are left
             store.drop_start_intents(record.run_id)
 
 
@@ -80,18 +80,18 @@ def generated(plan: StoredPlan, record: RunRecord, attempt: AttemptRecord) -> tu
     return adapter_for(held.jobs[attempt.job], held.desc), job_again(held, record, attempt)
 
 
-def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[Asked]) -> list[Asked]:
-    """Note the ends of these attempts, as far as their platforms tell them now. Returns those whose platform has no
-    watch to tell them."""
-    by_watch: dict[object, list[Asked]] = {}
-    for asked in ended:
-        by_watch.setdefault(asked.adapter.key, []).append(asked)
-    unwatched: list[Asked] = []
+def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[PolledAttempt]) -> list[PolledAttempt]:
+    """Record the ends of these attempts, as far as their platforms report them now. Returns those whose platform has no
+    watch."""
+    by_watch: dict[object, list[PolledAttempt]] = {}
+    for polled in ended:
+        by_watch.setdefault(polled.adapter.key, []).append(polled)
+    unwatched: list[PolledAttempt] = []
     for group in by_watch.values():
-        attempts = {str(asked.attempt.native_id): asked.attempt for asked in group}
+        attempts = {str(polled.attempt.native_id): polled.attempt for polled in group}
         jobs = LiveJobs()
-        for asked in group:
-            jobs.add(str(asked.attempt.native_id), partial(_job_of, asked))
+        for polled in group:
+            jobs.add(str(polled.attempt.native_id), partial(_job_of, polled))
         try:
             events = group[0].adapter.watch(jobs, None)
             if events is None:
@@ -100,23 +100,23 @@ def note_ends(ledger: Ledger, plan: StoredPlan, ended: Iterable[Asked]) -> list[
             for event in _until_ended(events, jobs):
                 _note(ledger, plan, attempts[event.native_id], Answer(event=event))
         except Exception as error:
-            _log.debug("no ends are told: %s: %s", type(error).__name__, error)
+            _log.debug("no ends are reported: %s: %s", type(error).__name__, error)
     return unwatched
 
 
-def note_stopped(ledger: Ledger, plan: StoredPlan, stopped: Iterable[Asked]) -> None:
-    """Note the ends of attempts that were stopped just now, whatever their platforms tell of them."""
+def note_stopped(ledger: Ledger, plan: StoredPlan, stopped: Iterable[PolledAttempt]) -> None:
+    """Record the ends of attempts that were stopped just now, also of those whose platforms report no end."""
     stopped = list(stopped)
     note_ends(ledger, plan, stopped)
-    for asked in stopped:
-        if not asked.attempt.state.ended:
-            _note(ledger, plan, asked.attempt, Answer(stopped=True))
+    for polled in stopped:
+        if not polled.attempt.state.ended:
+            _note(ledger, plan, polled.attempt, Answer(stopped=True))
 
 
 def _ask(attempt: AttemptRecord, adapter: PluginAdapter, job: BaseJob) -> Answer:
-    """What the platform says of an attempt. Raises what the platform raises.
+    """The platform's answer for an attempt. Raises what the platform raises.
 
-    Most handlers show that the attempt is there, so that it need not be looked up, too.
+    Most handlers prove that the attempt exists, so that no look-up is needed.
     """
     lookup = adapter.lookup(job) if attempt.step == "resources" else None
     if lookup not in (None, Lookup.FOUND):
@@ -145,12 +145,12 @@ def _look_up(plan: StoredPlan, record: RunRecord, attempt: AttemptRecord) -> Loo
     return adapter.lookup(job)
 
 
-def _job_of(asked: Asked) -> BaseJob:
-    return asked.job
+def _job_of(polled: PolledAttempt) -> BaseJob:
+    return polled.job
 
 
 def _until_ended(events: Iterable[PlatformEvent | None], jobs: LiveJobs) -> Iterator[AttemptEvent]:
-    """What a watch tells of these jobs from the beginning, until they have ended or it has nothing more to tell."""
+    """The events of these jobs from a new watch, until all have ended or the watch has no more events now."""
     for event in events:
         if event is None:
             return

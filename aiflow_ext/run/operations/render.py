@@ -1,4 +1,4 @@
-"""Exactly what a run would send, offline, with secrets as references."""
+"""Renders exactly what a run would send, offline, with secrets as references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def render(
     workflow: str | None = None,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """One record a job: job, platform, engine, kind and content of its request."""
+    """One dict for each job: job, platform, engine, kind and content of its request."""
     plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
@@ -45,13 +45,13 @@ def permissions(
     workflow: str | None = None,
     only: Sequence[str] = (),
 ) -> dict[str, str]:
-    """What each platform's administrator must allow for a run, in the platform's own words; by platform. Offline."""
+    """The permissions that each platform's administrator must grant for a run, as text by platform. Offline."""
     plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
     by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
     for planned in plan.jobs.values():
         by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
-    told = {cls.platform(): getattr(cls, "permissions", lambda jobs: None)(jobs) for cls, jobs in by_platform.items()}
-    return {platform: text for platform, text in told.items() if text}
+    texts = {cls.platform(): getattr(cls, "permissions", lambda jobs: None)(jobs) for cls, jobs in by_platform.items()}
+    return {platform: text for platform, text in texts.items() if text}
 
 
 def _plan_of(folder: str | os.PathLike[str], only: Sequence[str], **options: Any) -> Plan:
@@ -66,7 +66,7 @@ def _plan_of(folder: str | os.PathLike[str], only: Sequence[str], **options: Any
 
 
 def rendered(plan: Plan) -> list[dict[str, Any]]:
-    """The requests of every job's first attempt, with ``${run}`` where a run's id will stand."""
+    """The requests of every job's first attempt, with ``${run}`` in place of a run's id."""
     home = state_folder(plan.desc.root) / "runs" / "${run}"
     shown = []
     for name, planned in plan.jobs.items():
@@ -103,7 +103,7 @@ def check_secrets(plan: Plan) -> None:
 
 
 def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
-    """Raise SecretError where a secret's value stands in a request: it would be printed and stored."""
+    """Raise SecretError if a request contains a secret's value: it would be printed and stored."""
     _, value_of = secrets_of(plan.host)
     values: dict[str, tuple[str, str | None]] = {}
     for name, job in plan.jobs.items():
@@ -113,7 +113,7 @@ def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
                     what = f"{name}.env.{variable} ({value['secret']})"
                     values[value_of(str(value["secret"]))] = what, job.where("env", variable)
                 except AiflowError:
-                    continue  # the platform's own; a missing one was named before
+                    continue  # the platform's own; a missing one was reported before
     problems = []
     for request in shown:
         text = json.dumps(request, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A run taken up again, from its own copy of everything."""
+"""Resumes a run, from its own copy of the project and its stored plan."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def take_up(
     jobs: int | None = None,
     listener: Callable[[Transition], None] | None = None,
 ) -> Run:
-    """A driver for a run that an earlier one has left.
+    """A driver for a run that an earlier driver has left.
 
     Args:
         run: the run's id, the beginning of it, or ``latest``.
-        project: the project's folder, where the id leaves doubt.
+        project: the project's folder, if the id is ambiguous.
         failed: give FAILED, STOPPED, LOST and SKIPPED jobs a new attempt.
         from_job: give this job and every job after it a new attempt.
-        jobs: how many jobs run at once; as the run was started with by default.
+        jobs: how many jobs run at once; by default as the run was started with.
         listener: called with every Transition.
 
-    Raises StateError where another process drives the run, ConfigError where there is no such run or job.
+    Raises StateError if another process drives the run, ConfigError if there is no such run or job.
     """
     hold_standard()
     store, run_id = open_run(run, project)
@@ -59,7 +59,7 @@ def take_up(
 
 
 def folder_of(record: RunRecord) -> Path:
-    """A run's folder. Raises StateError where it is gone."""
+    """A run's folder. Raises StateError if it does not exist."""
     home = Path(record.folder)
     if not home.is_dir():
         raise StateError(
@@ -80,7 +80,7 @@ def _driven(
     listener: Callable[[Transition], None] | None,
 ) -> Run:
     before = store.relocate(run_id)
-    record = store.run(run_id)  # only now: until it had ended, the driver before changed it
+    record = store.run(run_id)  # only now, under the lock: until then the earlier driver may have changed it
     if before is not None:
         remember_state(store.path.parent)
         going = [name for name, job in record.jobs.items() if job.last is not None and not job.last.state.ended]
@@ -107,8 +107,8 @@ def _driven(
 
 
 def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> None:
-    """Raise an AiflowError for a secret, or what a job reads of an earlier run, that is not there: no attempt is spent
-    on that. A job that may be running has what it needs."""
+    """Raise an AiflowError for a missing secret or input from an earlier run, so that no attempt is used up by it. Jobs
+    that may be running are not checked."""
     problems: list[Problem] = []
     kind: type[AiflowError] = ConfigError
     sources, values = secrets_of(plan.host)
@@ -132,7 +132,7 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
 
 
 def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None) -> list[JobRecord]:
-    """The jobs that are to have another attempt."""
+    """The jobs that get another attempt."""
     again: set[str] = set()
     if from_job is not None:
         if from_job not in plan.jobs:

@@ -1,4 +1,4 @@
-"""Periodic jobs fired when they are due, each firing once, whatever becomes of the process that fires them."""
+"""Fires periodic jobs when they are due: each firing gets one run, also if the process that fires it is killed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _log = logging.getLogger("aiflow_ext")
 
 
 class Schedule:
-    """Fires the periodic jobs of a project. A firing that was missed while nobody fired is made up for once.
+    """Fires the periodic jobs of a project. Firings that were missed while no scheduler ran are coalesced into one.
 
     Args:
         folder: the project's folder.
-        workflow: which workflow, where workflow.py has several.
+        workflow: which workflow, if workflow.py has several.
         overlap: fire a job although its last firing still runs.
         fired: called with job, firing id and the run's id.
     """
@@ -42,7 +42,7 @@ class Schedule:
     ) -> None:
         self.folder, self.overlap, self.fired = folder, overlap, fired
         plan: Plan = make_plan(folder, workflow=workflow, sent=lambda job: job.config.periodic_config)
-        plan.host.check_extensions(plan.extensions.require)  # a firing that cannot run is told before it is due
+        plan.host.check_extensions(plan.extensions.require)  # reported now, not when a firing is due
         self.workflow, self.root = plan.workflow, plan.desc.root
         self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
         if not self.jobs:
@@ -65,7 +65,7 @@ class Schedule:
         self.ending = threading.Event()
 
     def run(self, until: datetime | None = None) -> None:
-        """Fire what is due, and wait for the next, until ``ending`` is set (or ``until``)."""
+        """Fire what is due, and wait for the next, until ``ending`` is set, or until the moment ``until``."""
         for name in self.jobs:
             self._going(f"{self.workflow}/{name}")
         while not self.ending.is_set():
@@ -77,19 +77,19 @@ class Schedule:
             self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), 30.0))
 
     def look_at(self, name: str, now: datetime) -> datetime:
-        """Fire a job where it is due and has not been fired; returns when it is due next."""
+        """Fire a job if it is due and has not been fired; returns when it is due next."""
         last, following = previous_and_next(self.jobs[name], now)
         key = f"{self.workflow}/{name}"
         known = self.store.firings.last(key)
-        if known is None:  # never seen before: it begins with the next moment, not with one long ago
+        if known is None:  # a new job: it is fired at the next moment, not for an earlier one
             self.store.firings.set_last(key, last.timestamp())
         elif last.timestamp() > known:
             self._fire(name, key, last)
         return following
 
     def _going(self, key: str) -> bool:
-        """Whether a firing has not ended. One that nobody drives is taken up again: whoever fired it was killed before
-        its driver had begun, or that driver was."""
+        """Whether a firing has not ended. One without a driver is resumed: the scheduler was killed before the driver
+        had begun, or the driver was killed."""
         unended = self.store.firings.unended_runs(key)
         for run_id in unended:
             record = self.store.run(run_id)
@@ -109,7 +109,7 @@ class Schedule:
         try:
             run_id, _ = detach(self.folder, workflow=self.workflow, only=[name], firing=firing)
         except AlreadyFiredError:
-            run_id = ""  # another process was quicker, or this one was killed before it could note it
+            run_id = ""  # another process has fired it, or an earlier one was killed before it could record the firing
         except AiflowError as error:
             _log.error("%s cannot be fired: %s", firing, error)
             return

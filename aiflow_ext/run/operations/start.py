@@ -1,4 +1,4 @@
-"""A run made ready: its plan, its folder, its record and its driver."""
+"""Prepares a run: its plan, its folder, its record and its driver."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from aiflow_ext.run.store.store import Store
 
 
 class AlreadyFiredError(StateError):
-    """A firing has had its run; no firing has two.
+    """A firing has had its run already.
 
     Attributes:
         run_id: the run that it has had; ``exit_code`` is as that has ended, 0 while it has not.
@@ -47,13 +47,13 @@ class AlreadyFiredError(StateError):
 
 
 class Run:
-    """A run that is ready to go."""
+    """A prepared run."""
 
     def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
         self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
 
     def close(self) -> None:
-        """Let go of it: another driver may have the run, and nothing of it is left in this process."""
+        """Release its lock and everything that this process holds of it; another driver may have the run."""
         self.bell.close()
         self.driver.close()
         self.lock.release()
@@ -122,7 +122,7 @@ def prepare(
 
 
 def _refuse_second(store: Store, firing: str | None) -> None:
-    """Raise AlreadyFiredError where a firing has had its run."""
+    """Raise AlreadyFiredError if a firing has had its run."""
     had = store.firings.run_of(firing) if firing is not None else None
     if firing is not None and had is not None:
         raise AlreadyFiredError(firing, store.run(had))
@@ -143,12 +143,12 @@ def driven(
                     fail_fast=bool(options.get("fail_fast")), listener=listener,
                     extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip
     bell = Doorbell(Path(record.folder), driver.look_at_requests)
-    driver.look_at_requests()  # what was asked for while nobody listened
+    driver.look_at_requests()  # requests from before the doorbell was open
     return Run(plan, record, driver, lock, bell)
 
 
 def make_folder(home: Path) -> None:
-    """Make a run's folder, for its owner alone. Raises StateError where that cannot be."""
+    """Create a run's folder, for its owner alone. Raises StateError if that fails."""
     try:
         home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         spread(home.parent)

@@ -1,4 +1,4 @@
-"""Stop a run or a job from any process, with a driver or without."""
+"""Stops a run or a job from any process, with a driver or without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.operations.observe import Observed
-from aiflow_ext.run.operations.refresh import Asked, attached, note_stopped
+from aiflow_ext.run.operations.refresh import PolledAttempt, attached, note_stopped
 from aiflow_ext.run.store.doorbell import ring
 from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.store.lock import DriverLock
@@ -21,15 +21,15 @@ _log = logging.getLogger("aiflow_ext")
 
 
 def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
-    """Stop a job of a run, or all of it. With a driver it is asked, and this returns at once; else this does it. A run
-    that has ended stays as it is.
+    """Stop a run or one of its jobs. A driver gets a request, and this returns at once; without one, this function
+    stops them itself. A run that has ended is not changed.
 
     Args:
         observed: the run.
         job: the job's key; None for every job.
-        grace: seconds between asking a job to end and ending it.
+        grace: seconds between SIGTERM, or the platform's equivalent, and the kill.
 
-    Raises ConfigError for a job that the run lacks, PlatformError where an attempt could not be stopped.
+    Raises ConfigError for a job that the run lacks, PlatformError if an attempt could not be stopped.
     """
     record = observed.record
     if job is not None and job not in record.jobs:
@@ -37,14 +37,14 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
         raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
     if observed.driver is not None:
         observed.store.requests.add(record.run_id, "stop", job, grace)
-        if ring(observed.folder) or observed.driver is not None:  # one that just begins looks before it does anything
+        if ring(observed.folder) or observed.driver is not None:  # a driver that begins reads requests first
             return
     observed.refresh()
     if observed.record.ended_at is not None:
-        return  # its verdict stands
+        return  # it has ended, and keeps its state
     lock = DriverLock(observed.folder)
     try:
-        observed.record = observed.store.run(record.run_id)  # until it had ended, a driver changed it
+        observed.record = observed.store.run(record.run_id)  # read again under the lock: a driver may have changed it
         if observed.record.ended_at is None:
             _stop_here(observed, job, grace)
     finally:
@@ -59,7 +59,7 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     ledger.flush()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
-    note_stopped(ledger, observed.stored, [answer for answer in answers if isinstance(answer, Asked)])
+    note_stopped(ledger, observed.stored, [answer for answer in answers if isinstance(answer, PolledAttempt)])
     for name, each in record.jobs.items():
         if job not in (None, name) or each.last in live:
             continue
@@ -84,11 +84,11 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
         raise PlatformError(problems=problems)
 
 
-def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> Asked | str:
-    """Stop an attempt; returns by what, or what went wrong."""
+def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> PolledAttempt | str:
+    """Stop an attempt; returns what is needed to poll it, or what went wrong, in words."""
     try:
         adapter, job, handler = attached(observed.stored, observed.record, attempt)
         adapter.stop(job, handler, grace)
     except Exception as error:
         return named(error)
-    return Asked(attempt, adapter, job)
+    return PolledAttempt(attempt, adapter, job)

@@ -1,4 +1,4 @@
-"""The job of an attempt, generated from a run's plan and records: for its start, and again in any later process."""
+"""Generates the job of an attempt from a run's plan and records: for its start, and again in any later process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
 
     Args:
         plan: holds the job and those whose artifacts it reads.
-        record: the run's; it tells which attempt of each upstream job has made those artifacts.
+        record: the run's; it has the attempt of each upstream job that made those artifacts.
         name: the job's key.
         number: the attempt's number, from 1.
         native_id: the attempt's name on its platform; None before it has one.
@@ -28,5 +28,5 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
 
 
 def job_again(plan: Plan, record: RunRecord, attempt: AttemptRecord) -> BaseJob:
-    """The job of an attempt that is on record. Args and errors as in :func:`attempt_job`."""
+    """The job of a recorded attempt. Args and errors as in :func:`attempt_job`."""
     return attempt_job(plan, record, attempt.job, attempt.number, attempt.native_id)

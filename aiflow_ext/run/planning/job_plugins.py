@@ -1,4 +1,5 @@
-"""The job plugins that the jobs of a workflow need: each resolved once, and what is missing told at every place."""
+"""Resolves the job plugins that a workflow needs, each once; a missing one is reported for every place that needs
+it."""
 
 from __future__ import annotations
 
@@ -31,12 +32,12 @@ def resolve_all(
 ) -> tuple[dict[str, ResolvedPlugin], list[PluginError]]:
     """The plugin of each job that has one, and one error for each platform and engine that has none.
 
-    An error has its problems once for each place where that platform or engine is asked for.
+    An error has its problems once for each place where that platform or engine is named.
     """
     found: dict[str, ResolvedPlugin] = {}
     errors: dict[tuple[str, str], PluginError] = {}
-    places: dict[tuple[str, str], dict[str, str]] = {}  # with what is to be said there beside the hint
-    here: set[str] | None = None  # the platforms that there are
+    places: dict[tuple[str, str], dict[str, str]] = {}  # with an addition to the hint for that place
+    here: set[str] | None = None  # the platforms that exist
     for name, pair in chosen.items():
         try:
             if pair not in errors:
@@ -60,5 +61,5 @@ def resolve_all(
 
 
 def runnable_platforms(host: PluginHost) -> set[str]:
-    """The platforms that something installed runs jobs on."""
+    """The platforms for which a job plugin is installed."""
     return {record.name.partition(".")[0] for record in host.plugins() if record.kind == "job_plugin"}

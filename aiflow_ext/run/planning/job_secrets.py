@@ -1,4 +1,4 @@
-"""The secrets that jobs name, read before a run: what is missing is told before anything is sent."""
+"""Reads the secrets that jobs name before a run, so that a missing one is reported before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aiflow_ext.run.planning.plan import PlannedJob
 
 
 def secrets_of(host: PluginHost) -> tuple[SecretLookup, Callable[[str], str]]:
-    """The sources of secrets by name, and values by reference: each is looked for once, however many jobs name it.
+    """Functions that return secret sources by name and values by reference, each read once however many jobs name it.
 
-    The values live as long as what is returned: for a check, not for a run.
+    They keep the values as long as they exist: for a check, not for a run.
     """
     sources = functools.cache(host.secret_source)
     return sources, functools.cache(functools.partial(read, sources=sources))
 
 
 def read_secrets(job: PlannedJob, sources: SecretLookup, values: Callable[[str], str]) -> None:
-    """Raise for the job's secrets that its platform cannot read, and for those that this machine should have but lacks.
+    """Raise an error for the job's secrets that its platform cannot read, and for those that this machine lacks.
 
     Args:
         job: the job.

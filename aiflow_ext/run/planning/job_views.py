@@ -1,4 +1,4 @@
-"""The jobs that a hook is given many of: each is generated when it is asked for, and not kept."""
+"""The collections of jobs that hooks get: each job is generated on access, and not kept."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger("aiflow_ext")
 class LiveJobs(Mapping[str, BaseJob]):
     """The jobs of a platform's attempts that have not ended, by native id; it changes while a watch reads it.
 
-    Iterating over the ids, ``in`` and ``len`` generate nothing. ``jobs[native_id]`` is the same object for as long as
-    anybody holds it; it raises KeyError once the attempt has ended, and what its plugin raises. ``values`` and
-    ``items`` leave out what ends meanwhile. Reading is safe from any thread.
+    Iterating over the ids, ``in`` and ``len`` generate nothing. ``jobs[native_id]`` is the same object as long as there
+    is a reference to it; it raises KeyError once the attempt has ended, and what its plugin raises. ``values`` and
+    ``items`` leave out attempts that end meanwhile. Reading is safe from any thread.
     """
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class LiveJobs(Mapping[str, BaseJob]):
         return _Values(self)
 
     def add(self, native_id: str, make: Callable[[], BaseJob]) -> None:
-        """Have this attempt in it, too; ``make`` returns its job."""
+        """Add an attempt; ``make`` returns its job."""
         self._make[native_id] = make
 
     def discard(self, native_id: str) -> None:
-        """The attempt has ended."""
+        """Remove an attempt, which has ended."""
         self._make.pop(native_id, None)
         self._made.pop(native_id, None)
 
@@ -80,13 +80,13 @@ class _Values(ValuesView[BaseJob]):
 
 
 class JobsOfRun(Sequence[BaseJob]):
-    """Jobs of a run, each generated anew whenever it is asked for; ``len`` and slices generate nothing.
+    """Jobs of a run, each generated again at every access; ``len`` and slices generate nothing.
 
     Args:
         names: the jobs' names.
         make: generates the job of that name.
-        tolerant: whether iterating leaves out, with a warning, a job that cannot be generated any more: what is cleaned
-            up for the others does not depend on it.
+        tolerant: whether iterating leaves out, with a warning, a job that cannot be generated any more, so that a
+            cleanup goes on with the others.
     """
 
     def __init__(self, names: Sequence[str], make: Callable[[str], BaseJob], *, tolerant: bool = False) -> None:
@@ -121,8 +121,8 @@ def jobs_by_plugin(
 ) -> dict[str, JobsOfRun]:
     """The jobs with these names, one sequence for each job plugin, by the name of its first job; ``tolerant`` as there.
 
-    Their contexts are those of a first attempt, without a native id. A job that was generated while planning is only
-    looked at, and stays for its first attempt.
+    Their contexts are those of a first attempt, without a native id. A job that was generated while planning is
+    returned, and stays available for its first attempt.
     """
 
     def make(name: str) -> BaseJob:

@@ -1,4 +1,4 @@
-"""Which attempts of which runs an artifact was made from: what is read together must have been made from the same."""
+"""The lineage of artifacts: inputs that are read together must come from the same attempts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiflow_ext.run.store.store import Store
 
 
 def made(record: RunRecord, job: str) -> list[Source]:
-    """The attempt by which a run has finished a job; none where it has not."""
+    """The attempt by which a run has finished a job; None if it has not."""
     own = record.jobs.get(job)
     if own is None or own.state is not JobState.FINISHED or own.last is None:
         return []
@@ -21,8 +21,8 @@ def made(record: RunRecord, job: str) -> list[Source]:
 
 
 def made_or_read(record: RunRecord, job: str) -> list[Source]:
-    """The attempt by which a run has finished a job; those of earlier runs whose artifacts it read, where it had no
-    such job."""
+    """The attempt by which a run has finished a job; or, if it had no such job, those of earlier runs whose artifacts
+    it read."""
     if job in record.jobs:
         return made(record, job)
     return list(dict.fromkeys(source for given in record.inputs for source in (given.source, *given.behind)
@@ -30,7 +30,7 @@ def made_or_read(record: RunRecord, job: str) -> list[Source]:
 
 
 def behind(store: Store, source: Source) -> tuple[Source, ...]:
-    """The attempts that a finished job's artifacts were made from, as far as they are on record."""
+    """The attempts that a finished job's artifacts were made from, as far as they are recorded."""
     try:
         record = store.run(source.run)
     except KeyError:  # removed since
@@ -70,7 +70,7 @@ def conflicts(store: Store, plan: Plan, inputs: Sequence[Input], only: Sequence[
 
 
 def _two_of_one_job(plan: Plan, name: str, used: Sequence[Input], only: Sequence[str]) -> Problem | None:
-    """One job's artifacts of two runs, or of two attempts, behind what ``name`` reads."""
+    """The problem that the inputs of ``name`` derive from one job's artifacts of two runs, or of two attempts."""
     known: dict[str, tuple[Source | None, Input | None]] = dict.fromkeys(_upstream_in(plan, name, only), (None, None))
     for given in used:
         for source in (given.source, *given.behind):
@@ -93,7 +93,8 @@ def _come_from(source: Source, by: Input) -> str:
 
 
 def _other_properties(store: Store, plan: Plan, name: str, used: Sequence[Input]) -> Problem | None:
-    """A property that two jobs share in the workflow, and had with different values in the runs that are read."""
+    """The problem that a property which two jobs share in the workflow had different values in the runs that are
+    read."""
     seen: dict[tuple[str, str], tuple[Any, Source]] = {}
     for source in dict.fromkeys(each for given in used for each in (given.source, *given.behind)):
         settings = plan.settings(source.job)

@@ -1,4 +1,4 @@
-"""A project's workflow made into a plan before anything happens: every mistake that can be known is found here."""
+"""Makes a plan of a project's workflow, before anything is sent, and finds every mistake that can be found offline."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "only": "['t
 
 
 def check_lists(**given: Sequence[str]) -> None:
-    """Raises ConfigError where an option that is a list of texts is given as something else: each of its letters, or of
-    its keys, would be taken for one."""
+    """Raise ConfigError if an option that is a list of texts is a text or a mapping: its letters or keys would be taken
+    for the items."""
     for name, value in given.items():
         if isinstance(value, (str, bytes, Mapping)) or not all(isinstance(each, str) for each in value):
             raise ConfigError(f"{name} is a list of texts, not {value!r}", hint=f"write it as {name}={_LISTS[name]}")
@@ -56,13 +56,13 @@ def make_plan(
         folder: the project's folder.
         sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
         params: ``NAME=VALUE``, as the command line's ``-p``.
-        workflow: which workflow, where workflow.py has several.
-        only: the jobs that are to be sent, by name; None for all. Of the others only what they have in common with
-            every job is checked: their plugins are not looked for.
-        sent: whether one of these is to be sent, where its typed config tells: others are not generated, and their
-            secrets not asked for. All by default.
+        workflow: which workflow, if workflow.py has several.
+        only: the jobs that are to be sent, by name; None for all. Of the others only the common keys are checked, and
+            their plugins are not resolved.
+        sent: whether a job is to be sent, given its typed config: others are not generated, and their secrets not read.
+            All by default.
 
-    Raises ProjectError with every mistake in the project's files, graph and code; PluginError where a job's plugin is
+    Raises ProjectError with every mistake in the project's files, graph and code; PluginError if a job's plugin is
     missing or broken.
     """
     check_lists(sets=sets, params=params)
@@ -93,7 +93,7 @@ def make_plan(
 def _configured(
     project: Project, graph: AIGraph | None, sets: Sequence[str], params: Sequence[str], problems: list[Problem]
 ) -> WorkflowConfig | None:
-    """The configs of the graph's jobs; None after it was noted why they cannot be read."""
+    """The configs of the graph's jobs; None after problems were added."""
     places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
     try:
         return load_workflow_config(project.workflow_yaml, sets, params, problems, places)
@@ -103,7 +103,7 @@ def _configured(
 
 
 def _unused(config: WorkflowConfig, module: ModuleType, graph: AIGraph) -> list[Problem]:
-    """The config keys that fit no job of any workflow in workflow.py."""
+    """The config keys that match no job of any workflow in workflow.py."""
     others = jobs_of_others(module, graph) if config.unused else None
     if others is None:
         return []
@@ -164,8 +164,8 @@ def _planned(
 
 
 def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> None:
-    """Raise what was found: mistakes in the project first, and with them every plugin that cannot be had."""
-    # That a platform is missing is said of each of its engines, in the same words.
+    """Raise the errors that were found: mistakes in the project first, with every missing or broken plugin."""
+    # A missing platform is reported for each of its engines, with the same message.
     lacking = {str(problem): problem for error in missing for problem in error.problems}
     together = [*problems, *lacking.values()]
     if problems:
@@ -176,15 +176,15 @@ def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> N
 
 
 def _try_generate(plan: Plan, sent: Callable[[PlannedJob], object]) -> None:
-    """Generate every job that is to be ``sent`` once, so that what a plugin cannot run is told before anything starts,
-    as are the secrets that it lacks."""
+    """Generate every job that is to be ``sent`` once, so that jobs which a plugin refuses, and missing secrets, are
+    reported before anything starts."""
     problems: dict[str, Problem] = {}
     failed: type[AiflowError] | None = None
     sources, values = secrets_of(plan.host)
     for job in filter(sent, plan.jobs.values()):
         try:
             made = generate(plan, job)
-            job.made = made if job.resolved.durable else None  # nine methods know of no second use of a job
+            job.made = made if job.resolved.durable else None  # nine methods may not allow a second use of a job
             read_secrets(job, sources, values)
         except AiflowError as error:
             job.locate(error)

@@ -1,4 +1,4 @@
-"""Some jobs of a workflow alone: what the others would have given them comes from an earlier run."""
+"""Restricts a plan to some jobs: their inputs from other jobs come from an earlier run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from aiflow_ext.translate.check import listed
 
 
 def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None) -> tuple[Plan, list[Input]]:
-    """The plan with these jobs alone, and what they read of earlier runs.
+    """The plan with these jobs only, and their inputs from earlier runs.
 
     Args:
         plan: the whole workflow's plan.
         only: the jobs' keys.
-        store: where earlier runs are looked for.
+        store: has the earlier runs.
         from_run: the run, by its id, the beginning of one or ``latest``, whose artifacts are read, and those that it
-            has read itself; None for the latest run of the same workflow that has finished the job that is needed.
+            has read itself; None for the latest run of the same workflow that has finished the needed job.
 
-    Raises ConfigError for a job that the workflow lacks, where no earlier run has what a job reads, and where what it
-    reads was not made from the same.
+    Raises ConfigError for a job that the workflow lacks, if no earlier run has an input, and if the inputs of a job
+    were made from different attempts of one job.
     """
     problems: list[Problem] = []
     for name in only:
@@ -74,7 +74,7 @@ def restrict(plan: Plan, only: Sequence[str], store: Store, from_run: str | None
 
 
 def _runs(store: Store, workflow: str, from_run: str | None) -> Iterator[RunRecord]:
-    """The runs to look in, the latest first."""
+    """The runs whose artifacts may be read, the latest first."""
     found = [run["run"] for run in store.runs() if run["workflow"] == workflow]
     if from_run is not None:
         if from_run == LATEST:
@@ -93,8 +93,8 @@ def _runs(store: Store, workflow: str, from_run: str | None) -> Iterator[RunReco
 def _sources(
     plan: Plan, needed: dict[str, list[DataEdge]], runs: Iterator[RunRecord], *, named: bool
 ) -> dict[str, Source]:
-    """By job, the attempt whose artifacts are read: of the first run that has made all that is needed of that job; of a
-    run that was ``named``, also what it has read itself."""
+    """By job, the attempt whose artifacts are read: of the first run that has all the needed artifacts of that job; for
+    a run that was ``named``, also those that it has read itself."""
     found: dict[str, Source] = {}
     while len(found) < len(needed) and (record := next(runs, None)) is not None:
         for job in needed.keys() - found.keys():
@@ -106,7 +106,7 @@ def _sources(
 
 
 def _whole(plan: Plan, needed: dict[str, list[DataEdge]], runs: Iterator[RunRecord]) -> str | None:
-    """The latest run that has, or has read, all that is needed."""
+    """The latest run that has made or read all needed artifacts."""
     for record in runs:
         if len(_sources(plan, needed, iter([record]), named=True)) == len(needed):
             return record.run_id

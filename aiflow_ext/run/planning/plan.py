@@ -1,4 +1,4 @@
-"""A plan: what a run will do, one planned job for each job of the workflow that is to be sent."""
+"""A plan: one planned job for each job of the workflow that is to be sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings
 from aiflow_ext.translate.split import JobEdge
 
-# Keys whose names are said for other reasons than to speak of them.
+# Keys whose names also occur in messages that are not about them.
 _TOO_COMMON = ("platform", "engine", "python", "properties", "env", "job_name")
 
 
@@ -39,24 +39,24 @@ class PlannedJob:
         opened: str | None = None,
     ) -> None:
         self.name, self.sub_graph, self.resolved, self.edges = name, sub_graph, resolved, tuple(edges)
-        self.settings = settings  # the config as it was written, before the plugin's type took it
-        self.defaults = tuple(defaults)  # which of platform and engine nobody has said
-        # Where the job's keys stand, and where the workflow opens it; None for a job that comes from a store.
+        self.settings = settings  # the config as it was written, before it was structured as the plugin's type
+        self.defaults = tuple(defaults)  # which of platform and engine are defaults
+        # Where the job's keys are, and where the workflow opens it; None for a job from a store.
         self._layer, self._opened = layer, opened
-        self.made: BaseJob | None = None  # generated while planning, for the first who asks
+        self.made: BaseJob | None = None  # generated while planning, for the first use
 
     @property
     def config(self) -> BaseJobConfig:
         return self.sub_graph.config
 
     def where(self, *path: Any) -> str | None:
-        """``file:line`` of what is at ``path`` in the job's config; None for a job that comes from a store."""
+        """``file:line`` of the value at ``path`` in the job's config; None for a job from a store."""
         return self._layer.where(path) if self._layer is not None else None
 
     def locate(self, error: AiflowError) -> None:
-        """Have every problem of ``error`` that names no place be where the job, or its key that is spoken of, stands.
+        """Set the place of every problem of ``error`` that has none: that of the key it mentions, else of the job.
 
-        A plugin knows no lines: what it says of a config is about a key, all else about the job's nodes.
+        A plugin does not know lines: its messages about a config mention a key, others are about the job's nodes.
         """
         error.problems = tuple(
             Problem(each.message, self._place(each.message, isinstance(error, ConfigError)), each.hint)
@@ -75,7 +75,8 @@ class PlannedJob:
 
 
 class LeftOut:
-    """One job of a workflow that is not to be sent: neither its plugin nor anything of this machine is needed."""
+    """One job of a workflow that is not to be sent: neither its plugin nor anything of this machine is needed for
+    it."""
 
     def __init__(self, sub_graph: AISubGraph, edges: Sequence[JobEdge], layer: Layer) -> None:
         self.sub_graph, self.edges, self.settings = sub_graph, tuple(edges), layer.value
@@ -111,7 +112,7 @@ class Plan:
             self._note_nodes(name, other.sub_graph)
 
     def add(self, job: PlannedJob) -> None:
-        """Have this job in the plan too."""
+        """Add a job."""
         self.jobs[job.name] = job
         self._note_nodes(job.name, job.sub_graph)
 
@@ -125,7 +126,7 @@ class Plan:
         return [*self.jobs, *self.left_out]
 
     def settings(self, job: str) -> Mapping[str, Any] | None:
-        """The config of one of all jobs as it was written; None where the workflow has no such job."""
+        """The config of any job of the workflow, as it was written; None if there is no such job."""
         found = self.jobs.get(job) or self.left_out.get(job)
         return None if found is None else found.settings
 
@@ -134,13 +135,14 @@ class Plan:
         return self._source[node_id]
 
     def located(self, problem: Problem) -> Problem:
-        """What a platform says of a job (``job 'train' asks for ...``) with the place of the key that it speaks of."""
+        """A platform's problem about a job (``job 'train' asks for ...``) with the place of the key that it
+        mentions."""
         named = re.search(r"\bjob '([^']*)'", problem.message)
         job = self.jobs.get(named[1]) if named and problem.where is None else None
         return problem if job is None else Problem(problem.message, job._place(problem.message, True), problem.hint)
 
     def restricted(self, only: Collection[str], given: Mapping[str, str]) -> Plan:
-        """The plan with these jobs alone, whose other inputs are ``given``."""
+        """The plan with these jobs only; their inputs from other jobs are ``given``."""
         jobs = {}
         for name, job in self.jobs.items():
             if name in only:

@@ -1,4 +1,4 @@
-"""A plan as data and back: what a run does is fixed when it starts, whatever becomes of the project's files."""
+"""Serialises a plan and back: what a run does is fixed when it starts, also if the project's files change."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
 
 
 class StoredPlan:
-    """The plan that was stored, of which as much is made again as is asked for; its plugins are resolved anew.
+    """A stored plan, deserialised job by job as needed; its plugins are resolved again.
 
     Args:
-        data: what :func:`plan_to_data` has made, or all of it but the jobs.
-        jobs: gives those of the jobs with these names, or all in the workflow's order for None.
+        data: of :func:`plan_to_data`, with or without the jobs.
+        jobs: returns the data of the jobs with these names; with None, of all jobs in the workflow's order.
 
-    Making it raises DataError where the data is damaged. Not for several threads at once, unless the whole is made.
+    Raises DataError if the data is damaged. Not thread-safe until :meth:`whole` was called.
     """
 
     def __init__(self, data: Mapping[str, Any], jobs: Callable[[Iterable[str] | None], Mapping[str, Any]]) -> None:
@@ -74,20 +74,20 @@ class StoredPlan:
             if not isinstance(desc, ProjectDesc):
                 raise DataError("the run's stored plan names no project")
             self.desc = desc
-            kept = data.get("extensions", {})  # an older version has stored none
+            kept = data.get("extensions", {})  # an older version did not store it
             extensions = ExtensionSettings(
                 tuple(kept.get("require", ())), timedelta(seconds=float(kept.get("timeout", 30)))
             )
             self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions)
         self._is_whole = False
-        self._held: set[str] = set()  # jobs that are there with all that they read
+        self._held: set[str] = set()  # jobs that are deserialised, with all whose artifacts they read
         self._structurer = Structurer()
 
     def whole(self) -> Plan:
-        """All of it.
+        """The whole plan.
 
-        Raises PluginError where a plugin cannot be had any more, ConfigError where one of another version refuses the
-        stored config, DataError where the data is damaged. A plugin of another version is told in the log.
+        Raises PluginError if a plugin cannot be resolved any more, ConfigError if a plugin of another version refuses
+        the stored config, DataError if the data is damaged. A plugin of another version is logged.
         """
         if self._is_whole:
             return self._plan
@@ -101,7 +101,7 @@ class StoredPlan:
         return self._plan
 
     def holding(self, jobs: Iterable[str]) -> Plan:
-        """A plan with these jobs among others, to ask after each of them alone. Raises as :meth:`whole`."""
+        """A plan that has these jobs, and maybe others. Raises as :meth:`whole`."""
         missing = set() if self._is_whole else {*jobs} - self._held
         if missing:
             stored = self._jobs(missing)
@@ -146,7 +146,7 @@ def _edges(stored: Mapping[str, Any]) -> list[JobEdge]:
 
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
-    """What is missing or of another shape than it was written in has been damaged."""
+    """Raise DataError for missing data, and for data of another type than was written."""
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:

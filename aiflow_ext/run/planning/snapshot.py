@@ -1,4 +1,4 @@
-"""A run's own copy of its project's files: what its jobs run from is what there was when the run started."""
+"""A run's own copy of its project's files, so that its jobs run from the files as they were when the run started."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
 from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML
 
 _log = logging.getLogger("aiflow_ext")
-WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or the project's own three alone
+WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or only the project's own three
 _OWN = (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY)
 _MOST_NAMED = 5
 
 
 def keep_files(plan: Plan, home: Path) -> None:
-    """Copy the project's files into the run's folder, complete or not at all; where no job needs them, only its config.
+    """Copy the project's files into the run's folder, completely or not at all; if no job needs them, only its config.
 
-    Raises StateError where they cannot be written there.
+    Raises StateError if they cannot be written there.
     """
     whole = any(_needs_files(job.sub_graph) for job in plan.jobs.values())
     made = home / ".making"
@@ -40,7 +40,7 @@ def keep_files(plan: Plan, home: Path) -> None:
         made.rename(home / (WHOLE if whole else CONFIG))
         if whole:
             files_of(plan.desc).move_to(home / WHOLE)
-    except CodeError as error:  # what of the project cannot travel: a plugin that needs no archive runs all the same
+    except CodeError as error:  # a file cannot be sent: a plugin that needs no archive works all the same
         _log.debug("no copy of the project's files is kept: %s", error)
     except OSError as error:
         raise StateError(
@@ -53,7 +53,7 @@ def keep_files(plan: Plan, home: Path) -> None:
 
 
 def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
-    """The names of what differs between the project as it is now and the run's copy."""
+    """The names of files that differ between the project as it is now and the run's copy."""
     whole = (home / WHOLE).is_dir()
     copy, now = home / (WHOLE if whole else CONFIG), Path(desc.root)
     if not copy.is_dir() or not now.is_dir():
@@ -86,7 +86,7 @@ def tell_withheld(plan: Plan) -> None:
 
 
 def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
-    """Have jobs of this project run from the run's own copy where the project has changed since, or is gone."""
+    """Make jobs run from the run's own copy, if the project has changed since, or is gone."""
     changed, gone = changed_files(desc, home), not os.path.isdir(desc.root)
     if not changed and not gone:
         return
@@ -101,7 +101,7 @@ def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
 
 
 def _needs_files(graph: AISubGraph) -> bool:
-    """Whether a job may need the project's files: anything but a command that reads and writes no artifact."""
+    """Whether a job may need the project's files: every job but a command that reads and writes no artifact."""
     return bool(graph.inputs) or any(
         node.kind != "cmd_line" or any(isinstance(value, OutputFile) for value in node.properties["names"].values())
         for node in graph.nodes
@@ -109,7 +109,7 @@ def _needs_files(graph: AISubGraph) -> bool:
 
 
 def _names(desc: ProjectDesc) -> list[str]:
-    found = ProjectFiles(desc)  # not the scan that the jobs' archive will use: the root may become the copy's
+    found = ProjectFiles(desc)  # a scan of its own, as the jobs' archive may get the copy as its root
     return [name for name, _ in (*found.files, *found.links)]
 
 
@@ -118,7 +118,7 @@ def _leads_to(link: Path) -> str:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two files (or links) are the same to a job; both absent is the same too."""
+    """Whether two files (or links) are the same for a job; if both are missing, they are."""
     if one.is_symlink() or other.is_symlink():
         return one.is_symlink() and other.is_symlink() and _leads_to(one) == _leads_to(other)
     if not one.is_file() or not other.is_file():

@@ -1,5 +1,5 @@
-"""How the platforms are reached: plugins called in this process or in an attempt host, and what they tell.
+"""How plugins are called, in this process or in an attempt host, and what they return.
 
-``plugin_adapter`` is what driver and commands call, and chooses between ``direct_adapter`` and ``hosted_adapter``;
+Driver and commands call ``plugin_adapter``, which chooses between ``direct_adapter`` and ``hosted_adapter``;
 ``attempt_host`` runs in a process of its own.
 """

@@ -1,9 +1,9 @@
 """The child process in which a nine-methods plugin runs one attempt, from its resources to its cleanup.
 
-Returning from ``submit_job`` means FINISHED, raising means FAILED, unless the handler can tell more (``outcome``).
-SIGTERM makes it call ``stop_job`` with the same job on the same plugin, and then the handler's ``stop`` where its
-author wrote one; a second one breaks off what the plugin is in. What raises UnreachableError is called again.
-Its exit code is the attempt's outcome, its ``reason`` file the words to it, and its ``cleaned`` file says that
+Returning from ``submit_job`` means FINISHED, raising means FAILED, unless the handler knows more (``outcome``). SIGTERM
+makes it call ``stop_job`` with the same job on the same plugin, and then the handler's ``stop``, if its author wrote
+one; a second SIGTERM interrupts the plugin's method that is running. A method that raises UnreachableError is called
+again. Its exit code is the attempt's outcome, its ``reason`` file the message, and its ``cleaned`` file says that
 ``cleanup_job`` was called.
 """
 
@@ -48,7 +48,7 @@ STOPPED = 143
 
 
 class _BrokenOff(BaseException):
-    """Raised inside an author's method that has to end now."""
+    """Raised inside an author's method to interrupt it."""
 
 
 def main(folder: str, *, only_cleanup: bool = False) -> int:
@@ -59,7 +59,7 @@ def main(folder: str, *, only_cleanup: bool = False) -> int:
         only_cleanup: call only ``cleanup_job``, after a host that was killed before it could.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whatever an author prints, printing it is no failure
+        if isinstance(stream, io.TextIOWrapper):  # an author's output must not fail because of its encoding
             stream.reconfigure(errors="backslashreplace")
     host = _AttemptHost(Path(folder))
     try:
@@ -107,7 +107,7 @@ class _AttemptHost:
         return 0 if self._cleanup(*self._make(), patience=0.0) else UNCLEAN
 
     def note(self, outcome: Outcome) -> int:
-        """Write the outcome's words down and return its code."""
+        """Record the outcome's message and return its code."""
         if outcome.words:
             with contextlib.suppress(OSError):
                 (self.folder / "reason").write_text(outcome.words[:2000], encoding="utf-8", errors="backslashreplace")
@@ -149,7 +149,7 @@ class _AttemptHost:
             if not self.stopping.is_set() and not (isinstance(error, SystemExit) and error.code in (None, 0)):
                 _print_traceback(error)
             outcome = failure(step, error)
-            # What has been started, or may have been by a call that got no answer, is not left alone.
+            # A job that was started, or may have been by a call that got no answer, is stopped.
             doubt = step == "the handler" or (step == "submit_job" and step in self._unanswered)
             outcome = outcome._replace(open=doubt and outcome.code != 0)
         with contextlib.suppress(_BrokenOff):
@@ -165,7 +165,8 @@ class _AttemptHost:
         return outcome
 
     def _ask(self, step: str, call: Callable[[], T]) -> T:
-        """What a call returns that comes again, while the platform is silent, until the attempt is to be stopped."""
+        """The result of a call that is retried while the platform does not answer, until the attempt is to be
+        stopped."""
 
         def once() -> T:
             try:
@@ -180,7 +181,7 @@ class _AttemptHost:
         return self._silence.ask(step, once, self.stopping)
 
     def _cleanup(self, plugin: ResolvedPlugin, job: BaseJob, patience: float = CLEANUP_PATIENCE) -> bool:
-        """Call ``cleanup_job``; False where the platform gives no answer: then the driver has it called again."""
+        """Call ``cleanup_job``; returns False if the platform does not answer: then the driver calls it again."""
         signal.signal(signal.SIGALRM, _break_off)
         signal.alarm(CLEANUP_LIMIT)
         try:
@@ -189,7 +190,7 @@ class _AttemptHost:
             return False
         except _BrokenOff:
             print(f"aiflow-ext: cleanup_job was broken off after {CLEANUP_LIMIT} s", file=sys.stderr)
-        except (Exception, SystemExit) as error:  # the outcome stands; what cleanup could not do is in the log
+        except (Exception, SystemExit) as error:  # the outcome does not change; the error of the cleanup is in the log
             print("aiflow-ext: cleanup_job raised:", file=sys.stderr)
             _print_traceback(error)
         finally:
@@ -198,12 +199,12 @@ class _AttemptHost:
         return True
 
     def mark_cleaned(self) -> None:
-        """Note that there is nothing left for a cleanup_job."""
+        """Record that no further ``cleanup_job`` is needed."""
         with contextlib.suppress(OSError):
             (self.folder / CLEANED).touch()
 
     def _leave_fork(self, error: BaseException | None) -> None:
-        """End here in a child that an author's method has forked: the attempt is its parent's."""
+        """Exit, in a child that an author's method has forked: only the parent handles the attempt."""
         if os.getpid() != self._pid:
             if error is not None and not isinstance(error, SystemExit):
                 _print_traceback(error)
@@ -212,13 +213,13 @@ class _AttemptHost:
     # -- stopping ---------------------------------------------------------------------------------------------------
 
     def _listen(self) -> threading.Thread:
-        """Have SIGTERM call ``stop_job`` from a thread of its own: the main one may be inside ``submit_job``."""
+        """Let SIGTERM call ``stop_job`` in a thread of its own: the main thread may be inside ``submit_job``."""
         read, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(write, False)
         signal.signal(signal.SIGTERM, self._sigterm)
-        # Wakes the thread at once, even where the main one is inside a library that lets no Python code run.
+        # Wakes the thread at once, even if the main thread is inside a library that holds the GIL.
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        # Held back from before the fork, so that what is sent to the child never reaches our handler in it.
+        # Blocked before a fork, so that signals to the child never reach this handler in it.
         os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
         thread = threading.Thread(target=self._stop_when_told, args=(read,), daemon=True, name="aiflow-stop")
         thread.start()
@@ -242,7 +243,7 @@ class _AttemptHost:
             self._stop_again()
 
     def _stop_again(self) -> None:
-        """End what ``submit_job`` has started; what a silent platform is asked for again, until nothing is left."""
+        """End the job that ``submit_job`` has started; retried while the platform does not answer."""
         for step, stop in self._stops():
             try:
                 self._silence.ask(step, stop, self._over)
@@ -253,13 +254,13 @@ class _AttemptHost:
                 _print_traceback(error)
 
     def _stop_what_failed(self) -> None:
-        """The attempt has failed, and what it has started may be running: nobody would stop that later."""
+        """Stop the job of an attempt that has failed and whose job may be running: nothing else would stop it later."""
         for step, stop in self._stops():
             try:
                 self._silence.ask(step, stop, self.stopping)
-            except UnreachableError:  # from now on the one who was told to stop does it
+            except UnreachableError:  # the thread that handles stops goes on with it
                 return
-            except (Exception, SystemExit) as error:  # what failed is in the log; this must not hide it
+            except (Exception, SystemExit) as error:  # the first error is in the log; this one must not hide it
                 print(f"aiflow-ext: {step}, after that, raised {named(error)}", file=sys.stderr)
 
     def _stops(self) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -285,7 +286,7 @@ def _let_go() -> None:
 
 
 def _forget() -> None:
-    """In a child that was forked without an exec: its signals are its own."""
+    """Reset signal handling, in a child that was forked without an exec."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_go()
@@ -295,7 +296,7 @@ _OURS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (aifl
 
 
 def _print_traceback(error: BaseException) -> None:
-    """The traceback without the frames of ours that lead to the author's."""
+    """The traceback without the frames of aiflow-ext above the author's."""
     shown: traceback.TracebackException | None = traceback.TracebackException.from_exception(error)
     each = shown
     while each is not None:

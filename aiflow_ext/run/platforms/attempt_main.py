@@ -1,15 +1,15 @@
-"""Started as a script: puts the driver's own ``sys.path`` in place before anything of ours is imported."""
+"""Started as a script: sets the driver's own ``sys.path`` before anything of aiflow-ext is imported."""
 
 import sys
 
 if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
-    del sys.path[0]  # this file's folder; its modules are no top-level ones
+    del sys.path[0]  # this file's folder, whose modules must not be importable as top-level ones
 
 import json
 
 if __name__ == "__main__":
     with open(f"{sys.argv[1]}/attempt.json", encoding="utf-8") as spec:
-        # The host finds what the driver finds, in the same order.
+        # The host imports from the same places as the driver, in the same order.
         sys.path[:] = dict.fromkeys([*json.load(spec)["path"], *sys.path])
     from aiflow_ext.run.platforms.attempt_host import main
 

@@ -1,4 +1,4 @@
-"""What an attempt host is told: the subgraph, the project, the context, and which plugin; written and read here."""
+"""The input of an attempt host: the subgraph, the project, the context, and which plugin; written and read here."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ from aiflow_ext.model.signature import signature
 from aiflow_ext.translate.shared import importing
 
 FILE = "attempt.json"
-CLEANED = "cleaned"  # the file that says that cleanup_job was called
+CLEANED = "cleaned"  # a file: cleanup_job was called
 _AROUND = "the job's driver has an extension around its plugin, and its attempt has not"
-STOP = "stop"  # the file that says that the attempt is to be stopped, and with how many seconds of grace
-UNCLEAN = 75  # exit code of a cleanup alone whose platform gave no answer
-CLEANUP_PATIENCE = 5  # seconds for which a silent platform is asked to clean up before the driver does it
-CLEANUP_LIMIT = 60  # seconds: the outcome stands, and a cleanup that hangs must not keep it from being told
+STOP = "stop"  # a file: the attempt is to be stopped, with so many seconds of grace
+UNCLEAN = 75  # exit code of a host that only cleans up, if the platform did not answer
+CLEANUP_PATIENCE = 5  # seconds for which a cleanup is retried before it is left to the driver
+CLEANUP_LIMIT = 60  # seconds: a cleanup that hangs must not delay the report of the outcome
 
 
 def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) -> dict[str, Any]:
-    """What all attempts of a job have in common. Raises CodeError for what cannot travel to another process."""
-    with importing:  # else another thread's project may be on the path
+    """The part of the input that all attempts of a job share. Raises CodeError for objects that cannot be
+    serialised."""
+    with importing:  # under the lock, as another thread's project may be on the path
         path = [os.path.abspath(entry) for entry in sys.path]
     packed: dict[str, Any] = {
         "platform": resolved.platform,
@@ -65,7 +66,7 @@ def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) 
 
 
 def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
-    """Write ``packed`` and the attempt's context into its folder: all of it or none."""
+    """Write ``packed`` and the attempt's context into its folder, atomically."""
     temporary = folder / f"{FILE}.part"
     temporary.touch(mode=0o600)
     temporary.write_text(json.dumps({**packed, "context": encode(context)}), encoding="utf-8")
@@ -73,7 +74,7 @@ def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
 
 
 def stop_grace(folder: Path) -> float:
-    """The seconds that the attempt has, between being asked to stop and its end."""
+    """The attempt's grace period in seconds, between the request to stop and the kill."""
     try:
         return float((folder / STOP).read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -81,24 +82,25 @@ def stop_grace(folder: Path) -> float:
 
 
 class AttemptSpec:
-    """The spec in an attempt's folder. Types are those that loading the plugin registers; the data imports nothing."""
+    """The spec in an attempt's folder. Its types are those that the loaded plugin has registered: the data imports
+    nothing."""
 
     def __init__(self, folder: Path) -> None:
         self._spec = json.loads((folder / FILE).read_text(encoding="utf-8"))
 
     def resolve(self) -> ResolvedPlugin:
-        """The plugin; the first thing to ask for."""
+        """The plugin; to be called before the other methods."""
         if "plugin" in self._spec:
             from aiflow_ext.host.registry import register_job_plugin
 
             register_job_plugin(_opened(self._spec["plugin"]))
         host = PluginHost(Policy(), self._spec["pins"])
-        if (kept := self._spec.get("driver")) is not None:  # what held there holds here
+        if (kept := self._spec.get("driver")) is not None:  # the driver's policy and pins
             host = PluginHost(Policy(kept["allow"], kept["deny"]), {**kept["pins"], **self._spec["pins"]})
             secrets.use(host)
         resolved = host.resolve(self._spec["platform"], self._spec["engine"])
         if self._spec["wrappers"]:
-            # The extensions that wrap the plugin in the driver wrap it here, and no others are imported.
+            # The same extensions wrap the plugin as in the driver, and no others are imported.
             known = {describe(one): one for one in host.plugins()}
             names = self._spec["wrappers"]
             if missing := [name for name in names if name not in known]:
@@ -125,13 +127,13 @@ class AttemptSpec:
 
 
 def _packed_graph(sub_graph: AISubGraph, home: ModuleType | None) -> dict[str, Any]:
-    """The subgraph as data; as a pickle where an author's config holds what data does not bring back."""
+    """The subgraph as data; as a pickle if an author's config has values that data cannot represent."""
     try:
         data = encode(sub_graph)
         back = decode(json.loads(json.dumps(data)))
         if back == sub_graph and _kinds(back.config) == _kinds(sub_graph.config):
             return {"data": data}
-    except Exception:  # whatever an author's to_json, from_json or __eq__ raises
+    except Exception:  # an author's to_json, from_json or __eq__ may raise anything
         pass
     try:
         return _pickled(sub_graph, home)
@@ -148,7 +150,7 @@ def _kinds(config: BaseJobConfig) -> dict[str, type[Any]]:
 
 
 def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType | None]:
-    """A plugin that only this process has; its class where the object itself cannot travel, but can be made anew."""
+    """A plugin that is registered in this process only; its class, if the object cannot be pickled."""
     cls = type(resolved.plugin)
     home = sys.modules.get(cls.__module__)
     home = home if home is not None and not _importable(home) else None
@@ -158,7 +160,7 @@ def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType
         try:
             signature(cls).bind()
             return _pickled(cls, home), home
-        except Exception:  # it has no constructor without arguments, or cannot be pickled either: the first error tells
+        except Exception:  # it needs arguments, or cannot be pickled either: raise the first error
             pass
         raise CodeError(
             f"the job plugin {resolved.platform}.{resolved.engine} was registered in this process, and cannot travel "
@@ -168,7 +170,7 @@ def _packed_plugin(resolved: ResolvedPlugin) -> tuple[dict[str, str], ModuleType
 
 
 def _importable(module: ModuleType) -> bool:
-    """Whether another process finds ``module`` on the same path."""
+    """Whether another process with the same path can import ``module``."""
     if module.__name__ == "__main__":
         return False
     try:

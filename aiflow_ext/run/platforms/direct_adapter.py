@@ -17,7 +17,7 @@ from aiflow_ext.run.platforms.platform_events import WatchEvents
 
 
 class DirectAdapter:
-    """A plugin that offers ``lookup`` and ``attach`` is called by the driver itself."""
+    """Calls a durable plugin, one with ``lookup`` and ``attach``, in the driver's process."""
 
     def __init__(self, resolved: ResolvedPlugin) -> None:
         self.resolved = resolved
@@ -37,7 +37,7 @@ class DirectAdapter:
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         handler: AbstractJobHandler | None = _called(self.resolved.hook.submit_job, job=job)
-        if handler is None:  # the platform is asked then what became of it
+        if handler is None:  # the platform is asked later whether it was started
             raise PlatformError("submit_job returned no handler" + (
                 "; a wrapper around it must return what its yield gave" if self.resolved.wrapped else ""
             ))  # fmt: skip
@@ -77,7 +77,7 @@ class DirectAdapter:
 
 
 def _called(hook: Any, **arguments: Any) -> Any:
-    """What a hook returns. What it raises to end more than itself, nobody would know of: the thread, or the process."""
+    """A hook's result. SystemExit and the like become PlatformError, as they would end a thread or the process."""
     try:
         answer = hook(**arguments)
     except SystemExit as error:
@@ -85,7 +85,7 @@ def _called(hook: Any, **arguments: Any) -> Any:
     except Ended as error:
         raise PlatformError(f"{hook.name}: {error}") from error
     except KeyboardInterrupt as error:
-        if threading.current_thread() is threading.main_thread():  # somebody's Ctrl-C
+        if threading.current_thread() is threading.main_thread():  # a Ctrl-C of the user
             raise
         raise PlatformError(f"{hook.name} raised KeyboardInterrupt") from error
     refuse_awaitable(hook.name, answer)

@@ -1,4 +1,4 @@
-"""The logs of a job that only its handler has: followed by the attempt host into the attempt's own files."""
+"""Copies the logs that only a job's handler has into the attempt's own files, in the attempt host."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.run.platforms.outcome import own, takes
 
 STREAMS = {"stdout": 1, "stderr": 2}
-PAUSE = 0.5  # seconds between two looks at them
-LAST = 10.0  # seconds for what is left after the end
-MOST = 256 << 20  # bytes that are taken after the end
+PAUSE = 0.5  # seconds between two reads
+LAST = 10.0  # seconds for the last reads after the end
+MOST = 256 << 20  # bytes that are read after the end at most
 
 
 class HandlerLogs:
-    """Follows ``handler.logs`` where its author wrote one, from a thread: it may block, and its errors are told once.
+    """Follows ``handler.logs``, if its author wrote one, in a thread: it may block, and its errors are reported once.
 
-    What it gives is appended to this process's stdout and stderr, which are the attempt's.
+    The bytes are appended to this process's stdout and stderr, which are the attempt's.
     """
 
     def __init__(self, handler: Any) -> None:
         self._logs = own(handler, "logs") if isinstance(handler, AbstractJobHandler) else None
         self._wanted = list(STREAMS)
-        self._silent: str | None = None  # in which words the platform gave no answer in this round
+        self._silent: str | None = None  # why the platform did not answer in this round
         self._offsets = dict.fromkeys(STREAMS, 0)
         self._ending = threading.Event()
         self._last = LAST
@@ -39,7 +39,7 @@ class HandlerLogs:
             self._thread.start()
 
     def finish(self, limit: float = LAST) -> None:
-        """The job has ended: take what is left, for at most ``limit`` seconds and a little."""
+        """Read the rest after the job's end, for about ``limit`` seconds at most."""
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
@@ -71,7 +71,7 @@ class HandlerLogs:
                 time.sleep(PAUSE)
 
     def _take(self, stream: str) -> int:
-        """Append what ``stream`` has now; the number of bytes."""
+        """Append the new bytes of ``stream``; returns their number."""
         assert self._logs is not None
         offset = self._offsets[stream]
         try:
@@ -80,7 +80,7 @@ class HandlerLogs:
         except UnreachableError as error:
             self._silent = error.message
             return 0
-        except BaseException as error:  # a SystemExit too: in a thread nobody would know
+        except BaseException as error:  # SystemExit too, which would end the thread unnoticed
             _say(f"the handler's logs() raised {named(error)}")
             self._wanted.remove(stream)
             return 0
@@ -90,7 +90,7 @@ class HandlerLogs:
         while left:
             try:
                 left = left[os.write(STREAMS[stream], left) :]
-            except OSError:  # the disk is full: what the job does matters more
+            except OSError:  # the disk is full: the job goes on all the same
                 self._wanted.remove(stream)
                 break
         return taken

@@ -1,4 +1,5 @@
-"""A plugin of nine methods, in an attempt host: a supervised child process that holds it from resource to cleanup."""
+"""Runs a plugin of nine methods in an attempt host: a supervised child process that holds it from resource to
+cleanup."""
 
 from __future__ import annotations
 
@@ -31,16 +32,16 @@ BREAK_OFF = 5.0  # seconds between the second SIGTERM to an attempt host and its
 
 
 class HostedAdapter:
-    """A plugin of nine methods runs in a supervised child process that holds it from resource to cleanup."""
+    """Runs a plugin of nine methods in a supervised child process that holds it from resource to cleanup."""
 
     def __init__(self, planned: PlannedJob, project: ProjectDesc) -> None:
-        """Raises CodeError where something of the job cannot travel to its attempt host."""
+        """Raises CodeError if something of the job cannot be sent to its attempt host."""
         self.planned, self.project = planned, project
-        # Not the platform alone: its durable plugins are watched otherwise.
+        # Not the platform's name only: its durable plugins have another watch.
         self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
-        self.answers_at_once = False  # it may call a plugin to clean up
-        self.outlives_power_loss = True  # what the plugin inside it submits to, nobody knows
-        # What a plugin offers of the optional hooks without being durable, the driver asks for itself.
+        self.answers_at_once = False  # a call may wait for a cleanup by a plugin
+        self.outlives_power_loss = True  # it is not known where the plugin inside it submits jobs
+        # The driver itself calls the optional hooks of a plugin that is not durable.
         self._direct = DirectAdapter(planned.resolved)
         self._packed = attempt_spec.pack(planned.resolved, planned.sub_graph, project)
 
@@ -93,7 +94,7 @@ class HostedAdapter:
         return _HostHandler(str(_context(job).native_id))
 
     def stop(self, job: BaseJob, handler: AbstractJobHandler | None, grace: float) -> None:
-        """Ask the host to call ``stop_job`` on the plugin it holds, then end its whole tree."""
+        """Make the host call ``stop_job`` of its plugin, then end its whole process tree."""
         native_id = str(_context(job).native_id)
         supervisor, name = supervised.supervisor_of(native_id), supervised.process_id(native_id)
         record = supervisor.record(name)
@@ -102,7 +103,7 @@ class HostedAdapter:
             try:
                 if not (
                     asked.exists() and stop_is_silent(native_id)
-                ):  # else it is trying still, and a second would end that
+                ):  # else it is still retrying, which a second SIGTERM would end
                     asked.write_text(f"{grace:g}", encoding="ascii")
                     os.kill(record.pid, signal.SIGTERM)
             except ProcessLookupError:
@@ -111,11 +112,11 @@ class HostedAdapter:
                 supervisor.wait(name, grace)
                 if grace > 0 and (words := stop_is_silent(native_id)) and not _has_ended(supervisor.record(name)):
                     raise UnreachableError(words)
-        # A second SIGTERM, for all of the tree: the host breaks off what the plugin is in, and cleans up.
+        # A second SIGTERM, for the whole tree: the host interrupts the plugin's running method, and cleans up.
         supervisor.stop(name, grace=BREAK_OFF)
 
     def cleanup(self, job: BaseJob) -> None:
-        """Have ``cleanup_job`` called where the host was killed before it could; else only its own file is left."""
+        """Call ``cleanup_job``, if the host was killed before it could; else only remove its spec."""
         native_id = str(_context(job).native_id)
         spec, cleaned = Path(native_id, attempt_spec.FILE), Path(native_id, attempt_spec.CLEANED)
         record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
@@ -147,7 +148,7 @@ class HostedAdapter:
             yield event
 
     def render(self, job: BaseJob) -> Request | None:
-        """The host's own command, and what the plugin inside it sends where it can tell: nine methods cannot."""
+        """The host's own command, and the plugin's own request if it has ``render``."""
         spec = self.process(job, reveal=False)
         shown = {name: value for name, value in Jsonable.to_json(job).items() if name != "job_context"}
         content = {"argv": spec.argv, "env": spec.env, "cwd": spec.cwd, "job": _readable(shown)}
@@ -167,7 +168,7 @@ class _HostHandler(supervised.ProcessHandler):
     """The handler of an attempt host."""
 
     def state(self) -> JobState | None:
-        """Its state. Raises UnreachableError while the platform behind it gives it no answer."""
+        """Its state. Raises UnreachableError while the platform does not answer the plugin in the host."""
         state = super().state()
         if state is JobState.RUNNING and (words := words_of(self.native_id)):
             raise UnreachableError(words)
@@ -188,7 +189,7 @@ def _context(job: BaseJob) -> JobContext:
 
 
 def _readable(value: Any) -> Any:
-    """A job as plain data for a reader: nobody reads it back."""
+    """A job as plain data, to be shown; it is never read back."""
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, (bool, int, float, str)):

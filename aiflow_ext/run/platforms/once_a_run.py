@@ -1,4 +1,4 @@
-"""What a driver asks of each job plugin once a run: to check its platform at first, and to clean up after all jobs."""
+"""Hooks that are called once a run for each job plugin: a check of its platform first, a cleanup after all jobs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _log = logging.getLogger("aiflow_ext")
 
 
 def check_platforms(plan: Plan, record: RunRecord, adapters: Mapping[str, PluginAdapter]) -> None:
-    """Have each platform checked for the jobs that have not ended; ``adapters`` by job. Raises PlatformError with all
-    that is wrong."""
+    """Check each platform for the jobs that have not ended; ``adapters`` by job. Raises PlatformError with all
+    problems."""
     names = {name for name, job in record.jobs.items() if not job.state.ended}
     problems: dict[str, Problem] = {}
     for adapter, jobs in _by_plugin(plan, record, adapters, names):
@@ -27,7 +27,7 @@ def check_platforms(plan: Plan, record: RunRecord, adapters: Mapping[str, Plugin
 
 
 def clean_up_platforms(plan: Plan, record: RunRecord, adapters: Mapping[str, PluginAdapter]) -> None:
-    """Have each job plugin remove what was sent once for the run; what one raises is logged. ``gc`` does it again."""
+    """Call ``cleanup_run`` of each job plugin; exceptions are logged. ``gc`` calls it again."""
     for adapter, jobs in _by_plugin(plan, record, adapters, plan.jobs.keys(), tolerant=True):
         try:
             adapter.cleanup_run(record.run_id, jobs)
@@ -38,13 +38,13 @@ def clean_up_platforms(plan: Plan, record: RunRecord, adapters: Mapping[str, Plu
 def _by_plugin(
     plan: Plan, record: RunRecord, adapters: Mapping[str, PluginAdapter], names: Set[str], *, tolerant: bool = False
 ) -> Iterator[tuple[PluginAdapter, JobsOfRun]]:
-    """A adapter of each job plugin that one of these jobs has, and those of them that it runs."""
+    """An adapter of each job plugin of these jobs, with the plugin's jobs."""
     for first, jobs in jobs_by_plugin(plan, record.run_id, record.folder, names, tolerant=tolerant).items():
         yield adapters[first], jobs
 
 
 def _checked(adapter: PluginAdapter, jobs: JobsOfRun) -> list[Problem]:
-    """What is wrong with a platform; that it cannot be told is wrong with it too."""
+    """The problems of a platform; an exception of the check is a problem, too."""
     try:
         return [found if isinstance(found, Problem) else Problem(str(found)) for found in adapter.check(jobs)]
     except AiflowError as error:

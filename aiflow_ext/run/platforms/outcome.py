@@ -1,4 +1,4 @@
-"""How an attempt of a nine-methods plugin has ended: what its handler tells, or what submit_job left to wait for."""
+"""How an attempt of a nine-methods plugin ends: by its handler's state, or by a process that submit_job started."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from aiflow_ext.run.platforms.silence import Silence
 CANNOT_TELL = "submit_job returned; its handler cannot tell more"
 KEPT = "submit_job returned and its process ended; its handler cannot tell more"
 _HANDLER = "the handler"
-# Errors of this machine's own files are mistakes; any other OSError is a platform that does not answer.
+# Errors of files on this machine are mistakes; any other OSError means a platform that does not answer.
 _MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 class Outcome(NamedTuple):
-    """An exit code, 0 for FINISHED, and the words to it."""
+    """An exit code, 0 for FINISHED, and a message."""
 
     code: int
     words: str | None = None
-    open: bool = False  # whether what submit_job has started may still be running
+    open: bool = False  # whether the job that submit_job has started may still be running
 
 
 def outcome_of(
@@ -58,7 +58,7 @@ def outcome_of(
 
 
 def failure(step: str, error: BaseException) -> Outcome:
-    """What an exception out of one of the author's methods means."""
+    """The outcome of an exception in one of the author's methods."""
     text = text_of(error).strip()
     words = f"{step}: {type(error).__name__}: {text}" if text else f"{step}: {type(error).__name__}"
     code = getattr(error, "returncode", 1) if isinstance(error, subprocess.CalledProcessError) else 1
@@ -89,7 +89,7 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
         except (OSError, UnreachableError) as error:
             if isinstance(error, _MISTAKES):
                 raise
-            silence.note(_HANDLER, error)  # no answer is no end; it is asked again
+            silence.note(_HANDLER, error)  # no answer is not an end; it is polled again
             said, silent = JobState.RUNNING, True
         if said is None or isinstance(said, bool):
             return None
@@ -99,13 +99,13 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
         if again:
             stop_again()
             again = False
-        # A plugin's own poll: it has no way to tell us. Once it is being stopped, its end is near.
+        # The plugin's handler is polled: it cannot notify us. Once the job is being stopped, poll more often.
         time.sleep(pause if silent else 0.1) if stopping.is_set() else stopping.wait(pause)
         pause = min(pause * 1.5, 5.0)
 
 
 def _meaning(said: Any) -> Outcome | None:
-    """What a handler's answer means: an end, or None where it goes on."""
+    """The outcome of a handler's answer: an end, or None while the job goes on."""
     if isinstance(said, int) and not isinstance(said, Enum):  # as Popen.wait() tells it
         return _process_end("the job", said) or Outcome(0)
     word = said.value if isinstance(said, Enum) and isinstance(said.value, str) else getattr(said, "name", said)
@@ -127,7 +127,7 @@ def own(handler: Any, name: str) -> Callable[..., Any] | None:
 
 
 def takes(method: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether an author's method can be called with these arguments; it counts as yes where that cannot be told."""
+    """Whether an author's method can be called with these arguments; True also if its signature is not known."""
     import inspect
 
     try:
@@ -140,7 +140,7 @@ def takes(method: Callable[..., Any], *arguments: Any) -> bool:
 
 
 def call(method: Callable[..., Any]) -> Any:
-    """What an author's ``state`` or ``wait`` returns, without a limit of time."""
+    """The result of an author's ``state`` or ``wait``, called without a timeout."""
     return method() if takes(method) else method(None)  # an author's wait(timeout) without a default
 
 
@@ -160,8 +160,8 @@ def _kept(
 
 
 def running(*owners: Any) -> list[subprocess.Popen[Any]]:
-    """The processes that these objects keep, as an attribute or in a list or dict that is one, and whose end nobody
-    has asked for yet."""
+    """The processes that these objects keep, as an attribute or in a list or dict that is one, and that were not waited
+    for yet."""
     found: dict[int, subprocess.Popen[Any]] = {}
     for owner in owners:
         for value in list(getattr(owner, "__dict__", {}).values()):
@@ -173,7 +173,7 @@ def running(*owners: Any) -> list[subprocess.Popen[Any]]:
 
 
 def _process_end(what: str, code: int) -> Outcome | None:
-    """What a process's ``returncode`` means; None where all is well."""
+    """A message about a process's ``returncode``; None for success."""
     if code == 0:
         return None
     if code > 0:
@@ -186,5 +186,5 @@ def _process_end(what: str, code: int) -> Outcome | None:
 
 
 def _exit_code(code: int) -> int:
-    """``code`` as a process can end with it, never 0; a signal as the shell tells it."""
+    """``code`` as a valid exit code other than 0; a signal N as 128 + N, as in shells."""
     return 128 - code if -128 < code < 0 else code & 0xFF or 1

@@ -1,4 +1,4 @@
-"""What a platform tells of an attempt, to the driver: its events, and whether there will be any."""
+"""What the driver gets from platforms about attempts: events, and whether they can be expected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiflow_ext.model.attempt import AttemptEvent
 
 
 class Unreachable(NamedTuple):
-    """The platform gives no answer for this attempt; ``reason`` says why, in words."""
+    """The platform does not answer for this attempt; ``reason`` says why, in words."""
 
     native_id: str
     reason: str
@@ -22,12 +22,12 @@ class Reachable(NamedTuple):
 
 
 class Unobservable(NamedTuple):
-    """Nobody will ever tell the end of this attempt; ``reason`` says why, in words."""
+    """The end of this attempt will never be reported; ``reason`` says why, in words."""
 
     native_id: str
     reason: str
 
 
 PlatformEvent = AttemptEvent | Unreachable | Reachable | Unobservable
-# What a watch tells of attempts; None: nothing at the moment.
+# The items of a watch; None: nothing at the moment.
 WatchEvents = Iterator[AttemptEvent | Unreachable | Reachable | None]

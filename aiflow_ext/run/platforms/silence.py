@@ -1,6 +1,6 @@
-"""A platform that gives an attempt host no answer: it is asked again, and whoever drives the run can see that.
+"""Retries of an attempt host while its platform does not answer, visible for the run's driver.
 
-That it is silent, and in which words, stands in a file of the attempt's folder for as long as it is.
+While the platform is silent, a file in the attempt's folder says so, with the message.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from aiflow_ext.run.platforms.platform_events import Reachable, Unreachable
 
 T = TypeVar("T")
 FILE = "unreachable"
-STOPS = ("stop_job", "the handler's stop()")  # the steps that end what runs; of several that are silent, told first
-FIRST, MOST = 0.25, 10.0  # seconds until it is asked again: at first, and at most
+STOPS = ("stop_job", "the handler's stop()")  # the steps that end a job; reported first of several silent ones
+FIRST, MOST = 0.25, 10.0  # seconds between two tries: at first, and at most
 
 
 class Silence:
-    """What is silent towards one attempt host, by the step that asks. Safe from any thread."""
+    """The steps of one attempt host that get no answer. Safe from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE
@@ -34,7 +34,7 @@ class Silence:
         self._steps: dict[str, str] = {}
 
     def note(self, step: str, error: BaseException | None) -> None:
-        """``step`` got no answer; with None: it got one."""
+        """Record the message with which ``step`` got no answer; None: it got one."""
         with self._lock:
             if error is None:
                 if self._steps.pop(step, None) is None:
@@ -47,7 +47,7 @@ class Silence:
             self._write()
 
     def ask(self, step: str, call: Callable[[], T], ending: threading.Event, patience: float = math.inf) -> T:
-        """What ``call`` returns, called again while it raises UnreachableError; raises the last of these once
+        """The result of ``call``, which is retried while it raises UnreachableError; raises the last one once
         ``ending`` is set, or after ``patience`` seconds."""
         pause, deadline = FIRST, time.monotonic() + patience
         while True:
@@ -79,7 +79,7 @@ class Silence:
 
 
 def words_of(native_id: str) -> str | None:
-    """In which words the platform of an attempt is silent; None: it is not."""
+    """The message with which the platform of an attempt does not answer; None: it answers."""
     try:
         return read_regular(os.path.join(native_id, FILE), 2000).decode("utf-8", "replace")
     except OSError:
@@ -87,14 +87,14 @@ def words_of(native_id: str) -> str | None:
 
 
 def stop_is_silent(native_id: str) -> str | None:
-    """The words of :func:`words_of` where it is a stop that gets no answer; None: it has had one, or was not asked."""
+    """The message of :func:`words_of` if it is a stop that gets no answer; else None."""
     words = words_of(native_id)
     return words if words is not None and words.startswith(STOPS) else None
 
 
 def changes(native_ids: Collection[str], silent: set[str]) -> Iterator[Unreachable | Reachable]:
-    """Each of these attempts whose platform is silent, every time; and each of ``silent`` whose platform is so no more.
-    ``silent``, their native ids, is brought up to date."""
+    """Unreachable for each of these attempts whose platform does not answer, every time; Reachable for each of
+    ``silent`` whose platform answers again. ``silent``, their native ids, is updated."""
     for native_id in native_ids:
         words = words_of(native_id)
         if words is not None:

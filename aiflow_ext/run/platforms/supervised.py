@@ -1,4 +1,4 @@
-"""Attempts as supervised processes: what the platform local and the attempt host have in common.
+"""Attempts as supervised processes: for the platform local and for attempt hosts.
 
 The native id of such an attempt is the path of its folder, ``<run folder>/jobs/<job>/<attempt>``.
 """
@@ -21,12 +21,12 @@ from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
-LONGEST_REASON = 2000  # characters that are recorded
+LONGEST_REASON = 2000  # characters of a reason that are recorded
 _supervisors: dict[str, Supervisor] = {}
 
 
 def run_folder(native_id: str) -> Path:
-    """The run's folder, where the supervisor of all its processes lives."""
+    """The run's folder, which is also the folder of its supervisor."""
     return Path(native_id.rsplit(os.sep, 3)[0])
 
 
@@ -36,7 +36,7 @@ def process_id(native_id: str) -> str:
 
 
 def supervisor_of(native_id: str) -> Supervisor:
-    """The client of the supervisor of an attempt's run; one a process and run."""
+    """The client of the supervisor of an attempt's run; one for each process and run."""
     folder = native_id.rsplit(os.sep, 3)[0]
     if folder not in _supervisors:
         _supervisors[folder] = Supervisor(folder)
@@ -44,20 +44,20 @@ def supervisor_of(native_id: str) -> Supervisor:
 
 
 def expect(run: str) -> None:
-    """A run's folder is there, and its first attempt will be started soon."""
+    """Start the supervisor of a run in advance, because its first attempt will be started soon."""
     supervisor = _supervisors[run] = Supervisor(run)
     supervisor.expect()
 
 
 def hang_up(run: str) -> None:
-    """Let go of what this process holds of a run's supervisor; its processes go on."""
+    """Close the connections of this process to a run's supervisor; its processes go on."""
     supervisor = _supervisors.pop(run, None)
     if supervisor is not None:
         supervisor.close()
 
 
 def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
-    """What a process record says of its attempt; None where it says nothing yet."""
+    """The event of an attempt from its process's record; None if there is none yet."""
     cursor = str(record.seq)
     if record.state == "running":
         return AttemptEvent(native_id, JobState.RUNNING, time=record.started_at, cursor=cursor)
@@ -114,26 +114,26 @@ class AttemptEvents:
         raise StopIteration
 
     def fileno(self) -> int:
-        """A descriptor to poll; -1 where there is nothing to tell of."""
+        """A descriptor to poll; -1 if there are no attempts."""
         return self._records.fileno() if self._records is not None else -1
 
     def setblocking(self, flag: bool) -> None:
-        """Whether to wait for the next event."""
+        """Set whether ``next`` waits for the next event."""
         if self._records is not None:
             self._records.setblocking(flag)
 
     def hold(self, beside: int | None) -> None:
-        """Have what is submitted from now on wait until at most so many attempts run; None: no more."""
+        """Let attempts that are submitted from now on wait until at most so many others run; None: do not wait."""
         if self._records is not None:
             self._records.hold(beside)
 
     def recall(self) -> None:
-        """Forget what waits, as far as it has not been started by then."""
+        """Forget the attempts that wait and have not been started yet."""
         if self._records is not None:
             self._records.recall()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._records is not None:
             self._records.close()
 
@@ -142,17 +142,17 @@ watch = AttemptEvents
 
 
 def lookup(native_id: str) -> Lookup:
-    """What the supervisor knows of an attempt. Raises SupervisorError where there is one that does not answer."""
+    """What the supervisor knows of an attempt. Raises SupervisorError if it does not answer."""
     supervisor = supervisor_of(native_id)
     if supervisor.known(process_id(native_id)):
         return Lookup.FOUND
-    # The journal is written before anything is spawned: what is not in it has never started. Only what a power loss
-    # has left of it says nothing of the last seconds before.
+    # The journal is written before a spawn: an attempt that is not in it has never started. Only after a power loss it
+    # may lack the last seconds before.
     return Lookup.NEVER_STARTED if supervisor.of_this_boot() else Lookup.UNKNOWN
 
 
 def succeeded(native_id: str) -> bool:
-    """Whether the attempt's process has ended well."""
+    """Whether the attempt's process has ended with exit code 0."""
     record = supervisor_of(native_id).record(process_id(native_id))
     return record is not None and record.state == "ended" and _reason(native_id, record) is None
 
@@ -191,7 +191,7 @@ class ProcessHandler(AbstractJobHandler):
 
 
 def _reason(native_id: str, record: ProcessRecord) -> str | None:
-    """Why an attempt that has ended did not end well; None where it did."""
+    """Why an attempt has failed; None if it has not."""
     path, words = f"{native_id}/{REASON_FILE}", ""
     if os.access(path, os.F_OK):  # a plain command has none, and an open that fails costs ten times as much
         words = reason_words(native_id)
@@ -205,7 +205,7 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
 
 
 def reason_words(native_id: str) -> str:
-    """What the job or its runner has left in the reason file, ``LONGEST_REASON`` characters at most; empty: nothing."""
+    """The text that the job or its runner wrote into the reason file, ``LONGEST_REASON`` characters at most."""
     with contextlib.suppress(OSError):
         words = read_regular(f"{native_id}/{REASON_FILE}", 4 * LONGEST_REASON + 1).decode("utf-8", "replace").strip()
         return words if len(words) <= LONGEST_REASON else f"{words[: LONGEST_REASON - 4]} ..."
@@ -244,7 +244,7 @@ def make_attempt_folder(native_id: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder, and what leads to it, for its owner alone, unless it is there."""
+    """Create a folder and its parents, for its owner alone, unless it exists."""
     try:
         os.mkdir(folder, 0o700)
     except FileNotFoundError:
