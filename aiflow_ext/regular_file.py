@@ -18,6 +18,11 @@ class NotRegularError(OSError):
     """What should be a regular file is something else; ``strerror`` says what."""
 
 
+def kind_of(mode: int) -> str:
+    """What a file that is no regular one is, by its ``st_mode``, in words."""
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
+
+
 def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[bytes]:
     """A regular file, opened for reading bytes. Never waits.
 
@@ -28,8 +33,7 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[byt
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-            raise NotRegularError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
+            raise NotRegularError(errno.EINVAL, f"it is {kind_of(mode)}, not a regular file", os.fspath(path))
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -68,15 +68,38 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
     known = {run["run"] for run in store.runs()}
     limit = time.time() - max(MAKING, older_than or 0.0)
     for folder in sorted(store.path.parent.glob("runs/*")):
-        if folder.name in known or not _is_run_folder(folder, store) or holder(folder) is not None:
+        if folder.name in known:
+            continue
+        empty = _is_empty_folder(folder)  # its driver was killed before it had made even its lock
+        if not empty and (not _is_run_folder(folder, store) or holder(folder) is not None):
             continue
         made = folder.stat().st_mtime
-        if made < limit:
-            if not dry_run:
-                shutil.rmtree(folder, ignore_errors=True)
-            removed.append({"run": folder.name, "workflow": None, "project": None, "folder": str(folder), "state": None,
-                            "started_at": made, "ended_at": None, "jobs": {}})  # fmt: skip
+        if made >= limit:
+            continue
+        if not dry_run and not empty:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not dry_run and not _remove_empty(folder):
+            continue
+        removed.append({"run": folder.name, "workflow": None, "project": None, "folder": str(folder), "state": None,
+                        "started_at": made, "ended_at": None, "jobs": {}})  # fmt: skip
     return removed
+
+
+def _is_empty_folder(folder: Path) -> bool:
+    """Whether ``folder`` is one, and no link, with nothing in it."""
+    try:
+        return not folder.is_symlink() and not os.listdir(folder)
+    except OSError:
+        return False
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Remove a folder; False where it is not empty any more."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _is_run_folder(folder: Path, store: Store) -> bool:

@@ -90,7 +90,8 @@ def list_runs(project: str | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for store in stores(project):
         with left_out_if_damaged(project):
-            found += store.runs()
-    for run in found:
-        run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
+            runs = store.runs()
+            for run in runs:
+                run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
+            found += runs
     return sorted(found, key=lambda run: -float(run["started_at"]))

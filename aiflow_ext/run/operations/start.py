@@ -89,7 +89,7 @@ def prepare(
     inputs: list[Input] = []
     if only:
         plan, inputs = restrict(plan, only, store, from_run)
-    while (home := state / "runs" / run_id).exists():  # of many runs that are started in one second
+    while os.path.lexists(home := state / "runs" / run_id):  # of many runs that are started in one second
         run_id = _new_run_id(plan.workflow)
     make_folder(home)
     record = RunRecord(run_id, plan.workflow, root, str(home), time.time())

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aiflow_ext.model.errors import StateError
+from aiflow_ext.regular_file import kind_of
 from aiflow_ext.run.store.filesystem import refuse_network_folder
 from aiflow_ext.run.store.ownership import refuse_foreign, refuse_links
 from aiflow_ext.run.store.schema import migrate
@@ -23,6 +25,9 @@ FILE = "state.db"
 _PATIENCE = 30.0  # seconds to wait for another process that writes
 # What comes of a value that nobody has written so: a state, a plan, a path.
 _NOT_OURS = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+# What SQLite says of a file that is no database, and of one whose tables are not ours.
+_DAMAGES = ("malformed", "not a database", "no such table", "no such column", "has no column", "already exists",
+            "is a view", "Could not decode")  # fmt: skip
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
 
 
@@ -42,7 +47,7 @@ class Database:
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.path = folder / FILE
-        if not create and not self.path.exists():
+        if not create and not has_database(folder):
             raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
         with self._errors_in_words("opened"):
             if create:
@@ -54,11 +59,7 @@ class Database:
                 if not ignored.exists():
                     ignored.write_text("*\n")
             refuse_network_folder(folder)
-            runs = folder / "runs"
-            if self.path.exists() and not self.path.stat().st_size and runs.is_dir() and any(runs.iterdir()):
-                # A run's folder is made after the database.
-                raise StateError("the store of runs is damaged: it is empty, and there are folders of runs beside it",
-                                 where=str(self.path), hint=_DAMAGED)  # fmt: skip
+            self._refuse_other_file()
             if create:
                 with contextlib.suppress(FileExistsError):  # SQLite's own files get the permissions of this one
                     os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -68,6 +69,25 @@ class Database:
             self._use_wal()
             self._connection.execute("pragma synchronous=normal")
             migrate(self._connection, self.path)
+            self._refuse_programs()
+
+    def _refuse_other_file(self) -> None:
+        """Raise StateError where something else is in the database's place, or an empty file that was none before."""
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode):
+                raise self._damaged(f"it is {kind_of(status.st_mode)}, not a regular file")
+            runs = self.path.parent / "runs"
+            if (
+                not status.st_size and runs.is_dir() and any(runs.iterdir())
+            ):  # a run's folder is made after the database
+                raise self._damaged("it is empty, and there are folders of runs beside it")
+
+    def _refuse_programs(self) -> None:
+        """Raise StateError where the database has views or triggers in it: we make none, and they may never end."""
+        found = self._connection.execute("select type from sqlite_master where type in ('view', 'trigger')").fetchone()
+        if found is not None:
+            raise self._damaged(f"there is a {found[0]} in it")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -140,7 +160,7 @@ class Database:
             raise self._damaged(str(error)) from error
         except sqlite3.DatabaseError as error:
             words = str(error)
-            damaged = "malformed" in words or "not a database" in words
+            damaged = any(each in words for each in _DAMAGES)
             hint = (
                 _DAMAGED
                 if damaged
@@ -154,6 +174,17 @@ class Database:
                 where=str(self.path.parent),
                 hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
             ) from error
+
+
+def has_database(folder: Path) -> bool:
+    """Whether a state folder has a database in it, or one that may not be looked at."""
+    try:
+        os.lstat(folder / FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def to_column(text: str | None) -> str | bytes | None:

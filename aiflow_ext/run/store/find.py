@@ -6,12 +6,13 @@ import contextlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.model.names import path_shown
-from aiflow_ext.run.store.database import FILE
+from aiflow_ext.run.store.database import has_database
 from aiflow_ext.run.store.lock import holder
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
@@ -23,11 +24,21 @@ LATEST = "latest"
 
 def known_states() -> list[Path]:
     """The state folders of this user's projects, the last used first; those that are gone are left out."""
-    return [Path(line) for line in _listed() if os.path.isdir(line)]
+    return [Path(line) for line in _listed() if not _is_gone(line)]
 
 
 def _gone_states() -> list[str]:
-    return [line for line in _listed() if not os.path.isdir(line)]
+    return [line for line in _listed() if _is_gone(line)]
+
+
+def _is_gone(folder: str) -> bool:
+    """Whether a folder is not there; one that may not be looked at may be there."""
+    try:
+        return not stat.S_ISDIR(os.stat(folder).st_mode)
+    except PermissionError:
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def _listed() -> list[str]:
@@ -89,7 +100,7 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         except StateError as error:
             if project is not None:
                 raise
-            unread += error.problems if (folder / FILE).exists() else ()
+            unread += error.problems if has_database(folder) else ()
             continue  # one damaged store hides no other project's run
         for each in runs:
             if run == LATEST or each["run"].startswith(run):
@@ -99,6 +110,8 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         exact = [max(found, key=lambda each: each[2])]
     chosen = exact or found
     if len(chosen) == 1:
+        for problem in unread if run == LATEST else ():  # where the latest one may be
+            _log.warning("left out: %s", problem)
         return chosen[0][0], chosen[0][1]
     if not chosen and unread:
         raise StateError(problems=[Problem(f"there is no run {run!r} in what can be read"), *unread])
@@ -140,7 +153,7 @@ def stores(project: str | None = None) -> list[Store]:
     """The stores of one project, or of every project that this user has run; none where nothing has been run."""
     found = []
     for folder in _folders(project):
-        if not (folder / FILE).exists():
+        if not has_database(folder):
             continue
         with left_out_if_damaged(project):
             found.append(Store(folder, create=False))
@@ -161,10 +174,15 @@ def left_out_if_damaged(project: str | None) -> Iterator[None]:
 def _folders(project: str | None) -> list[Path]:
     if project is not None:
         return [state_folder(project_root(project))]
-    found: dict[tuple[int, int], Path] = {}  # by device and inode: a folder may be known by several paths
+    found: dict[object, Path] = {}  # by device and inode: a folder may be known by several paths
     for folder in [*_here(), *known_states()]:
-        with contextlib.suppress(OSError):
+        try:
             status = os.stat(folder)
+        except PermissionError:
+            found.setdefault(folder, folder)  # what uses it tells why it cannot
+        except OSError:
+            continue
+        else:
             found.setdefault((status.st_dev, status.st_ino), folder)
     return list(found.values())
 
@@ -179,7 +197,7 @@ def _current_project() -> Path | None:
     for folder in (here, *here.parents):
         if folder.name == ".aiflow":
             found = None  # what is below it are copies of a project
-        elif found is None and (folder / "workflow.py").is_file():
+        elif found is None and os.path.isfile(folder / "workflow.py"):
             found = folder
     return found
 
@@ -190,7 +208,7 @@ def _here() -> list[Path]:
         here = state_folder(Path.cwd())
     except FileNotFoundError:  # the current folder was removed
         return []
-    return [here] if here.is_dir() else []
+    return [here] if not _is_gone(os.fspath(here)) else []
 
 
 def _list_file() -> Path | None:

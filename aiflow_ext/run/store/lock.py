@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class DriverLock:
             self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
         except OSError as error:
             raise unwritable(run_folder, error) from error
+        if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            os.close(self._file)
+            raise StateError("the lock of the run's driver is no regular file", where=str(run_folder / FILE),
+                             hint="remove what is in its place")  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while not self._lock(run_folder):
             pid, looks = _signature(self._file)
@@ -103,7 +108,7 @@ def _signature(file: int) -> tuple[int | None, bool]:
     words: list[bytes] = []
     for _ in range(100):
         words = os.pread(file, 32, 0).split()
-        pid = int(words[0]) if words else None
+        pid = int(words[0]) if words and words[0].isdigit() and len(words[0]) < 20 else None
         if pid is not None and os.path.exists(f"/proc/{pid}"):
             break
         if not journal.locked_file(file):
