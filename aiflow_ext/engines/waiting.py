@@ -1,9 +1,9 @@
-"""Asking again what gave no answer, or none that is new: more and more rarely."""
+"""Polling and retrying with growing pauses."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from aiflow_ext.model.errors import Problem, UnreachableError
@@ -36,6 +36,23 @@ class Backoff:
     def reset(self) -> None:
         """Begin again with the first pause: there was an answer."""
         self.pause = self._first
+
+
+def poll(seconds: float | None, backoff: Backoff | None = None) -> Iterator[None]:
+    """The rounds of a polling loop: the first at once, the next after growing pauses, the last when the time is up.
+
+    Args:
+        seconds: how long to poll; None: until the loop is left.
+        backoff: the pauses; from 0.05 to 1 second by default.
+    """
+    backoff = backoff or Backoff(0.05, 1.0, 1.3)
+    deadline = float("inf") if seconds is None else time.monotonic() + seconds
+    while True:
+        yield
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(backoff.next(), left))
 
 
 def retry(function: Callable[[], T], seconds: float, backoff: Backoff | None = None) -> T:

@@ -10,7 +10,7 @@ checkpoint_url                 a folder that all attempts of a job share, beside
 is_reached, is_remote          whether a job on another machine reaches a URL, or a shared folder
 artifact_problems              the data edges of a job whose artifacts it cannot reach
 SentOnce                       sends once a run what all its jobs share
-retry, Backoff                 retries while a service does not answer, with growing pauses
+retry, poll, Backoff           retries while a service does not answer; a polling loop: with growing pauses
 Deadline, within, pool_classes
                                a deadline for a whole answer to a request by urllib3; TooSlow: it was not complete then
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.reach import is_remote as is_remote
     from aiflow_ext.engines.sent_once import SentOnce as SentOnce
     from aiflow_ext.engines.waiting import Backoff as Backoff
+    from aiflow_ext.engines.waiting import poll as poll
     from aiflow_ext.engines.waiting import retry as retry
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
 
@@ -71,7 +72,7 @@ _HOMES = {
     "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),
-    "aiflow_ext.engines.waiting": ("Backoff", "retry"),
+    "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
     "aiflow_ext.model.current": ("UNFINISHED",),
 }  # fmt: skip
 

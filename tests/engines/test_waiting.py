@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
-from aiflow_ext.plugin.engines import Backoff, retry
+from aiflow_ext.plugin.engines import Backoff, poll, retry
 
 
 def failing(times: int, error: Exception) -> tuple[Callable[[], str], list[int]]:
@@ -51,3 +52,20 @@ def test_a_refusal_is_not_asked_again() -> None:
     with pytest.raises(PlatformError, match="no"):
         retry(ask, 60.0, Backoff(0.0, 0.0))
     assert len(calls) == 1
+
+
+def test_a_poll_looks_at_once_and_a_last_time_when_the_time_is_up() -> None:
+    assert sum(1 for _ in poll(0.0)) == 1
+    began = time.monotonic()
+    for _ in poll(0.2, Backoff(60.0, 60.0)):
+        looked = time.monotonic() - began
+    assert looked >= 0.2
+
+
+def test_a_poll_without_a_limit_goes_on_until_the_loop_is_left() -> None:
+    looks = 0
+    for _ in poll(None, Backoff(0.0, 0.0)):
+        looks += 1
+        if looks == 50:
+            break
+    assert looks == 50

@@ -19,6 +19,14 @@ LOGS = {
                   b"one\ntwo\nthree", b""),
     "text": ("stream, offset):\n        return ('grün\\n' if stream == 'stdout' else '').encode()[offset:].decode()",
              "grün\n".encode(), b""),
+    "ignores_the_offset": (
+        ("stream, offset):\n        self.calls += 1\n        lines = [b'one\\n', b'two\\n', b'three\\n']\n"
+         "        return b''.join(lines[: self.calls]) if stream == 'stdout' else b''"), b"one\ntwo\nthree\n", b""),
+    "repeats_itself": ("stream, offset):\n        return (b'x\\n' * 9 if stream == 'stdout' else b'')[offset:][:4]",
+                       b"x\n" * 9, b""),
+    "knows_its_end": (
+        ("stream, offset):\n        if offset > 18: raise ValueError('beyond the end')\n"
+         "        return (b'x\\n' * 9 if stream == 'stdout' else b'')[offset:][:4]"), b"x\n" * 9, b""),
     "whole": ("stream='stdout'):\n        return b'all of it\\n' if stream == 'stdout' else b''", b"all of it\n", b""),
     "none": ("stream, offset):\n        return None", b"", b""),
     "raises": ("stream, offset):\n        raise ValueError('no such pod')", b"", b"no such pod"),
@@ -34,10 +42,22 @@ LOGS = {
 }  # fmt: skip
 
 
+MIB = 1 << 20
+LONG_LOGS = {"long_bytes": "b'0123456\\n'", "long_text": "'0123456\\n'"}
+LONG = (
+    f"log = {{0}} * (16 * {MIB} // 8)\nimport tracemalloc\n"
+    "class Mine(Handler):\n    def state(self): return 'FINISHED'\n    def logs(self, stream, offset):\n"
+    "        if not tracemalloc.is_tracing(): tracemalloc.start()\n        return log if stream == 'stdout' else b''\n"
+    "return Mine()"
+)
+PEAK = "import tracemalloc; print(tracemalloc.get_traced_memory()[1])"
+
+
 @pytest.fixture(scope="module")
 def ran(environment, act_config, write_project, tmp_path_factory):
     jobs = {name: act_config(submit_job=HANDLER.format(body), cleanup_job="print('cleaned up')")
             for name, (body, _, _) in LOGS.items()}  # fmt: skip
+    jobs |= {name: act_config(submit_job=LONG.format(text), cleanup_job=PEAK) for name, text in LONG_LOGS.items()}
     jobs["default"] = act_config(submit_job="print('by itself'); return Handler()", cleanup_job="print('cleaned up')")
     return environment.run(write_project(tmp_path_factory.mktemp("logs"), jobs), "--jobs", "6")
 
@@ -53,26 +73,34 @@ def test_the_handlers_logs_are_the_attempts_and_are_there_before_cleanup(ran, jo
         assert err in file.read()
 
 
+@pytest.mark.parametrize("job", LONG_LOGS)
+def test_a_long_log_is_copied_once_and_takes_no_memory_beside_the_handlers_own(ran, job):
+    with open(os.path.join(ran.last(job)["folder"], "stdout"), "rb") as file:
+        assert file.read(16 * MIB) == b"0123456\n" * (2 * MIB)
+        assert int(file.read()) < 8 * MIB
+
+
 def test_logs_by_default_are_what_the_plugin_prints(ran):
     assert ran.file("default", "stdout") == "by itself\ncleaned up\n"
 
 
+# What logs() does that never comes to an end; what is said of it.
+ENDLESS = {
+    "more": ("stream, offset):\n        return (b'%d ' % offset).ljust(65536)", "has ever more to give"),
+    "blocks": ("stream, offset):\n        import time; time.sleep(1000)", "has not returned for 10 s"),
+    "unreachable": ("stream, offset):\n        raise UnreachableError('no route')", "gives no answer: no route"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("stream, offset):\n        return b'x' * 65536", "has ever more to give"),
-        ("stream, offset):\n        import time; time.sleep(1000)", "has not returned for 10 s"),
-        ("stream, offset):\n        raise UnreachableError('no route')", "gives no answer: no route"),
-    ],
-    ids=["endless", "blocks", "unreachable"],
-)
-def test_logs_that_never_end_keep_no_attempt_from_its_end(run, act_config, body, said):
-    ran = run({"one": act_config(submit_job=HANDLER.format(body))})
-    assert ran.jobs["one"]["state"] == "FINISHED"
-    assert said in ran.file("one", "stderr")
-    assert ran.steps("one")[-1] == "cleanup_job"
-    assert os.path.getsize(os.path.join(ran.last("one")["folder"], "stdout")) < 300 << 20
+def test_logs_that_never_end_keep_no_attempt_from_its_end(environment, act_config, write_project, tmp_path):
+    jobs = {name: act_config(submit_job=HANDLER.format(body)) for name, (body, _) in ENDLESS.items()}
+    ran = environment.run(write_project(tmp_path / "project", jobs), "--jobs", "3")
+    for name, (_, said) in ENDLESS.items():
+        assert ran.jobs[name]["state"] == "FINISHED"
+        assert said in ran.file(name, "stderr")
+        assert ran.steps(name)[-1] == "cleanup_job"
+        assert os.path.getsize(os.path.join(ran.last(name)["folder"], "stdout")) < 300 << 20
 
 
 GATE = "gate = os.environ['AIFLOW_PROJECT_FOLDER'] + '/gate'\n"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
-from aiflow_ext.plugin.engines import STREAMS, read_log_file, retry
+from aiflow_ext.plugin.engines import STREAMS, Backoff, poll, read_log_file, retry
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Refused, Unreachable
@@ -20,6 +19,7 @@ from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
 KILL_TIMEOUT = 60.0  # seconds in which YARN must have ended a killed application
+GONE_TIMEOUT = 30.0  # seconds in which the node must show that an ended application has no processes
 AGGREGATION_TIMEOUT = 30.0  # seconds for logs to be aggregated
 NO_LOGS_TIMEOUT = 3.0  # the same, for a job that may never have begun and may have no logs
 
@@ -153,12 +153,12 @@ class Application(Jsonable):
             return False
 
     def _until_ended(self, report: Json, seconds: float) -> Json | None:
-        deadline, pause = time.monotonic() + seconds, 0.05
+        """The last report within so many seconds; None where the ResourceManager does not know the application."""
         found: Json | None = report
-        while found is not None and found["state"] not in ENDED and time.monotonic() < deadline:
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
-            pause = min(pause * 1.3, 1.0)
+        for _ in poll(seconds):
             found = retry(lambda: self.rm.report(self.native_id), self.cluster.patience)
+            if found is None or found["state"] in ENDED:
+                break
         return found
 
     def _until_gone(self, report: Json) -> None:
@@ -166,17 +166,16 @@ class Application(Jsonable):
         container = container_of(report)
         if container is None:
             return
-        logs, deadline, pause = Logs(self.cluster), time.monotonic() + 30.0, 0.02
-        while (gone := logs.gone(container)) is not True:
-            if time.monotonic() > deadline:
-                silent = "does not answer" if gone is None else "still has its container"
-                raise PlatformError(
-                    f"application {self.native_id} has ended, and its node {container.node} {silent}: whether its "
-                    "processes are gone is not known",
-                    hint="they end at the latest when the node is back, or is restarted",
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.3, 0.5)
+        logs, gone = Logs(self.cluster), None
+        for _ in poll(GONE_TIMEOUT, Backoff(0.02, 0.5, 1.3)):
+            if gone := logs.gone(container):
+                return
+        silent = "does not answer" if gone is None else "still has its container"
+        raise PlatformError(
+            f"application {self.native_id} has ended, and its node {container.node} {silent}: whether its "
+            "processes are gone is not known",
+            hint="they end at the latest when the node is back, or is restarted",
+        )
 
     # -- logs -------------------------------------------------------------------------------------------------------
 
@@ -214,17 +213,14 @@ class Application(Jsonable):
         logs = Logs(self.cluster)
         end = outcome.parse(str(report.get("diagnostics") or ""))
         reported = end is not None and end.kind != outcome.NOT_STARTED
-        deadline, pause = time.monotonic() + (AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT), 0.05
         settled = reported  # the master reports it after its sweep; after YARN's kill some may still write
-        while True:
+        for _ in poll(AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT):
             with contextlib.suppress(Refused):  # the node does not answer: its logs are requested later
                 settled = settled or logs.gone(container) is True
             if settled:
                 missing = [each for each in missing if not logs.download(container, each, self.log_path(each))]
-            if not missing or time.monotonic() > deadline:
+            if not missing:
                 break
-            time.sleep(pause)
-            pause = min(pause * 1.3, 1.0)
         if not reported and not Path(self.work_folder, "am.stderr").exists():
             logs.download(container, "am.stderr", Path(self.work_folder, "am.stderr"))
         return not missing or not reported

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from aiflow_ext.plugin import AbstractJobHandler, JobState
+from aiflow_ext.plugin.engines import Backoff, poll
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.http import Unreachable
@@ -22,22 +21,19 @@ class YarnHandler(AbstractJobHandler):
         return JobState.SUBMITTING if event is None else event.state
 
     def wait(self, timeout: float | None = None) -> JobState | None:
-        """Poll with growing pauses; waits for a cluster that cannot be reached."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, state = 0.1, None
-        while True:
+        """Polls with growing pauses; waits for a cluster that cannot be reached."""
+        state: JobState | None = None
+        away: Unreachable | None = None
+        for _ in poll(timeout, Backoff(0.1, 3.0, 1.2)):
             try:
-                state = self.state()
-            except Unreachable:
-                if deadline is not None and time.monotonic() > deadline:
-                    raise
+                state, away = self.state(), None
+            except Unreachable as error:
+                away = error
             if state is not None and state.ended:
                 return state
-            left = float("inf") if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return state
-            time.sleep(min(pause, left))
-            pause = min(pause * 1.2, 3.0)
+        if away is not None:
+            raise away
+        return state
 
     def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
         return self.application.logs(stream, offset)
