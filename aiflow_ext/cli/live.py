@@ -19,10 +19,10 @@ from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, keep_exit_code, print, stdout
 from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_lines, run_table
 from aiflow_ext.model import errors
-from aiflow_ext.model.names import path_shown
+from aiflow_ext.model.names import local_path, path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
-from aiflow_ext.run.operations.outputs import files_of
+from aiflow_ext.run.operations.outputs import artifacts_of, files_of
 from aiflow_ext.run.operations.start import Run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.supervise.clock import Clock
@@ -278,20 +278,30 @@ def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
     for found in files:
         kind = " (a folder)" if found["form"] == "folder" else ""
         print(one_line(f"{found['job']} wrote {_nearer(found['path'])}{kind}"))
+    if local_path(run.plan.desc.artifacts) is None:
+        print(one_line(f"its artifacts are below {artifacts_of(run.plan, record)}"))
+    if any(job.state is JobState.LOST for job in bad):
+        print(
+            "LOST: the platform cannot tell how the job ended. It may have done its work. Look at what it has written, "
+            f"then run it again and go on: aiflow-ext resume {record.run_id} --failed"
+        )
     took = duration(record.started_at, record.ended_at)
     print(f"run {record.run_id} {record.state} in {took}; its folder is {_nearer(record.folder)}")
 
 
-def _tail(path: str, lines: int = 10) -> list[str]:
-    """The last lines of a log, whatever bytes it holds."""
+def _tail(path: str, lines: int = 10, width: int = 500) -> list[str]:
+    """The last lines of a log, whatever bytes it holds; of a longer line its last ``width`` characters."""
     try:
         text = read_regular(path, 8192, max(0, os.path.getsize(path) - 8192)).decode("utf-8", "replace")
     except OSError:
         return []
-    return [one_line(line) for line in text.split("\n")[-lines:]]
+    last = text.removesuffix("\n").split("\n")[-lines:]
+    return [one_line(line if len(line) <= width else f"...{line[-width:]}") for line in last]
 
 
 def _nearer(path: str) -> str:
+    if local_path(path) is None:
+        return path
     try:
         near = os.path.relpath(path)
     except FileNotFoundError:  # the folder that this process is in was removed

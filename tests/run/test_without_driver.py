@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -169,8 +170,11 @@ def test_the_end_of_an_attempt_on_a_platform_without_a_watch_is_shown(project, c
 def test_an_attempt_that_its_platform_does_not_know_is_lost_whoever_asks(command, project, cli, cli_env, noting):
     gate = killed_at_its_gate(project, cli_env, "noting")
     Path(f"{noting}.forgets").touch()
-    cli(command, "latest", "--project", project.root)
+    said = cli(command, "latest", "--project", project.root).stdout
     (first,) = ended(cli, project)
     assert first["state"] == "LOST"
+    if command == "resume":  # the run has ended with it: what that means, and which command goes on
+        assert "LOST: the platform cannot tell how the job ended" in said
+        assert re.search(r"aiflow-ext resume \S+ --failed", said)
     assert first["reason"].startswith(f"the platform answers, and {first['native_id']} is not there; it ")
     gate.write_text("go\n")

@@ -1,9 +1,9 @@
-"""The files that a run has made, if they are on this machine."""
+"""The files that a run has made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
@@ -15,16 +15,46 @@ from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.records import RunRecord
 
 _FORMS = {"path": "file", "folder": "folder"}
+PATIENCE = 10.0  # seconds for a remote file system to answer
 
 
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
     """Each file or folder that a finished job keeps as an artifact: job, node, path, size, and its form, ``file`` or
-    ``folder`` (the path is then a tar's). Empty for a remote artifacts URL."""
+    ``folder`` (the path is then a tar's).
+
+    For a remote artifacts URL the path is a URL, and what its file system does not answer within PATIENCE is missing.
+    """
     base = local_path(plan.desc.artifacts.rstrip("/"))
-    if base is None:
-        return []
-    run_url = f"{base}/{record.run_id}"
-    found = []
+    if base is not None:
+        return list(_files(plan, record, f"{base}/{record.run_id}", _record))
+    found: list[dict[str, Any]] = []
+    # A daemon: a client of a file system may wait for ever, and the command ends all the same.
+    asking = threading.Thread(target=_ask, args=(plan, record, artifacts_of(plan, record), found), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return list(found)
+
+
+def artifacts_of(plan: Plan, record: RunRecord) -> str:
+    """The folder or URL below which a run's artifacts are."""
+    return f"{plan.desc.artifacts.rstrip('/')}/{record.run_id}"
+
+
+def _ask(plan: Plan, record: RunRecord, run_url: str, found: list[dict[str, Any]]) -> None:
+    """Append the files of a remote run to ``found``; nothing where the file system cannot be asked from here."""
+    try:
+        from fsspec.core import url_to_fs
+
+        system, _ = url_to_fs(run_url)
+        for each in _files(plan, record, run_url, lambda url: _parsed(system.cat_file(f"{url}.json", 0, LONGEST + 1))):
+            found.append(each)
+    except Exception:  # no fsspec, no credentials, no answer: the run's URL is named, and that is all that is known
+        return
+
+
+def _files(
+    plan: Plan, record: RunRecord, run_url: str, read: Callable[[str], ArtifactRecord]
+) -> Iterator[dict[str, Any]]:
     for name, planned in plan.jobs.items():
         job = record.jobs[name]
         if job.state is not JobState.FINISHED or job.last is None:
@@ -35,21 +65,22 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
             for output in outputs:
                 url = artifact_url(run_url, name, job.last.number, str(node.name), output)
                 try:
-                    artifact = _record(url)
+                    artifact = read(url)
                 except (OSError, ValueError):
                     continue
-                for each, kept in ((url, artifact), *_held(url, artifact)):
+                for each, kept in ((url, artifact), *_held(url, artifact, read)):
                     if kept.form in _FORMS:
-                        path, form = str(Path(each) / kept.file), _FORMS[kept.form]
-                        found.append({"job": name, "node": node.name, "path": path, "size": kept.size, "form": form})
-    return found
+                        path, form = f"{each}/{kept.file}", _FORMS[kept.form]
+                        yield {"job": name, "node": node.name, "path": path, "size": kept.size, "form": form}
 
 
-def _held(url: str, artifact: ArtifactRecord) -> Iterator[tuple[str, ArtifactRecord]]:
+def _held(
+    url: str, artifact: ArtifactRecord, read: Callable[[str], ArtifactRecord]
+) -> Iterator[tuple[str, ArtifactRecord]]:
     """The files that a value holds: their URLs and records, as far as they exist."""
     for number in range(artifact.files):
         try:
-            yield f"{url}/files/{number}", _record(f"{url}/files/{number}")
+            yield f"{url}/files/{number}", read(f"{url}/files/{number}")
         except FileNotFoundError:
             return
         except (OSError, ValueError):
@@ -57,4 +88,7 @@ def _held(url: str, artifact: ArtifactRecord) -> Iterator[tuple[str, ArtifactRec
 
 
 def _record(url: str) -> ArtifactRecord:
-    return ArtifactRecord.from_bytes(read_regular(f"{url}.json", LONGEST + 1))
+    return _parsed(read_regular(f"{url}.json", LONGEST + 1))
+
+
+_parsed = ArtifactRecord.from_bytes
