@@ -1,4 +1,4 @@
-"""Which jobs may start, and which attempts have a slot: of those, no more run at once than the run's limit."""
+"""Admission control: which jobs may start, and which attempts have a slot; slots are limited by the run's limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class AdmissionQueue:
 
     Args:
         jobs: every job, in the workflow's order.
-        streams: of these, those that end only when somebody stops them: they need no slot.
+        streams: of these, the STREAM jobs, which end only when they are stopped: they need no slot.
         limit: how many slots there are; None for no limit.
         live: the attempts that have not ended.
     """
@@ -35,23 +35,23 @@ class AdmissionQueue:
         return self._ready[0][1] if self._ready else None
 
     def soon(self, most: int) -> list[str]:
-        """The next ones."""
+        """The next jobs that may start."""
         return [name for _, name in self._ready[:most]]
 
     def add(self, job: str) -> None:
-        """It may start."""
+        """Add a job that may start."""
         bisect.insort(self._ready, (self._place[job], job))
 
     def take(self) -> str:
-        """The next one starts now."""
+        """Remove and return the next job, which starts now."""
         return self._ready.pop(0)[1]
 
     def withdraw(self, job: str) -> None:
-        """It shall not start."""
+        """Remove a job, which must not start."""
         self._ready = [each for each in self._ready if each[1] != job]
 
     def withdraw_all(self) -> list[str]:
-        """None of them shall start; which they were, in the workflow's order."""
+        """Remove all jobs; returns them in the workflow's order."""
         names = [name for _, name in self._ready]
         self._ready.clear()
         return names
@@ -73,20 +73,20 @@ class AdmissionQueue:
         return len(self._queue)
 
     def has_slot(self, attempt: Attempt) -> bool:
-        """Whether it may run: no other attempt has to end first."""
+        """Whether an attempt has a slot, so that it may run."""
         return attempt not in self._queue
 
     def must_wait(self, attempt: Attempt) -> bool:
-        """Whether more attempts than the limit have a slot, so that this one has to wait for another to end."""
+        """Whether more attempts than the limit have a slot, so that this one has to wait until another one ends."""
         exceeded = self.limit is not None and self._running() > self.limit
         return exceeded and attempt.planned.name not in self.streams
 
     def queue(self, attempt: Attempt, then: Callable[[], None] | None = None) -> None:
-        """It gets a slot when another attempt has ended; ``then`` is called at that moment."""
+        """Queue an attempt: it gets a slot when another one has ended; ``then`` is called at that moment."""
         self._queue[attempt] = then
 
     def leave(self, ended: Attempt) -> None:
-        """An attempt has ended: its slot, if it had one, goes to the first that waits."""
+        """Remove an attempt, which has ended; its slot, if it had one, goes to the first that waits."""
         if ended in self._queue:
             del self._queue[ended]
         elif self._queue and ended.planned.name not in self.streams:  # those have none

@@ -1,4 +1,4 @@
-"""Cleaning up a platform after an attempt that has ended."""
+"""Cleans up on the platform after an attempt that has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("aiflow_ext")
 
 
 class Cleanup:
-    """Calls ``cleanup_job``. What is not cleaned here, the next driver and ``gc`` clean.
+    """Calls ``cleanup_job``. If that fails, the next driver and ``gc`` call it again.
 
     Attributes:
         running: how many attempts are not cleaned up yet.

@@ -1,4 +1,4 @@
-"""Committing what a driver has changed, and telling of it afterwards."""
+"""Commits a driver's changes of records, and notifies the listeners afterwards."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Committer:
     """Writes the ledger's changes to the store, each batch in one transaction.
 
     Attributes:
-        broken: why nothing can be written any more; None while it can. The driver lets go of the run then: what runs
-            goes on, and whoever resumes the run asks what became of it.
+        broken: why nothing can be written any more; None while it can. The driver then leaves the run: jobs go on, and
+            a later driver finds out what became of them.
     """
 
     def __init__(self, ledger: Ledger, listeners: Listeners, inbox: Inbox) -> None:
@@ -24,7 +24,7 @@ class Committer:
         self.broken: StateError | None = None
 
     def flush(self, *, durable: bool = False) -> bool:
-        """Write what has changed and tell of it; False where it cannot be written.
+        """Write the changes and notify the listeners; returns False if they cannot be written.
 
         ``durable``: return only once a power loss cannot undo it.
         """
@@ -44,11 +44,11 @@ class Committer:
         return True
 
     def after_flush(self, task: Callable[[], None]) -> None:
-        """Have ``task`` done once what has changed by now is in the store, and there is nothing else to do."""
+        """Run ``task`` once all changes until now are in the store, and the driver is idle."""
         self._after_flush.append(task)
 
     def break_off(self, error: StateError) -> None:
-        """The records cannot be written any more, for this reason."""
+        """Record why nothing can be written any more, and leave the run."""
         if self.broken is None:
             first, *more = error.problems
             after = f"what runs goes on; take the run up again with: aiflow-ext resume {self._ledger.record.run_id}"

@@ -1,4 +1,4 @@
-"""What extensions decide of a job: asked in a thread of its own, each call for so long and no longer."""
+"""Calls the hooks of extensions that decide about a job, in threads of their own, each with a time limit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NO_ANSWER = TimeoutError()
 
 
 class _Question:
-    """One question, put to one extension after another until ``settles`` says that an answer is the last.
+    """Calls one extension after another until ``settles`` says that an answer is final.
 
-    ``done`` is called once, in the driver's thread, with the answer of the last one asked: what its hook returned, an
-    exception that it raised, or ``_NO_ANSWER`` where its call took too long. Nothing can end a call that hangs: its
-    thread is left alone, and what comes of it later counts no more.
+    ``done`` is called once, in the driver's thread, with the last answer: what the hook returned, an exception that it
+    raised, or ``_NO_ANSWER`` if its call took too long. Nothing can end a call that hangs: its thread is abandoned, and
+    a later answer is ignored.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class _Question:
         self._ask()
 
     def _ask(self) -> None:
-        """Put the question to the next one; in the driver's thread."""
+        """Call the next extension; in the driver's thread."""
         number = self._next
         self._inbox.later(self._limit, lambda: self._answer(number, _NO_ANSWER))
         name = f"aiflow-{self._hooks[number].name}"
@@ -55,9 +55,9 @@ class _Question:
         self._inbox.put(lambda: self._answer(number, answer))
 
     def _answer(self, number: int, answer: Any) -> None:
-        """In the driver's thread."""
+        """Take an answer; in the driver's thread."""
         if number != self._next:
-            return  # it came too late, or had come in time
+            return  # it is late, or the time limit of a call that has returned
         self._next += 1
         hook = self._hooks[number]
         if self._settles(hook, answer) or self._next == len(self._hooks):
@@ -70,16 +70,16 @@ class _Question:
 def ask_before_submit(
     hooks: Sequence[Hook], job: BaseJob, *, limit: float, inbox: Inbox, done: Callable[[str | None], None]
 ) -> None:
-    """Ask whether ``job`` may be submitted, and have ``done`` called with None, or with the words of its refusal.
+    """Ask whether ``job`` may be submitted, and call ``done`` with None, or with the message of the refusal.
 
-    The first extension that refuses ends it; so does one that gives no answer within ``limit`` seconds.
+    The first extension that refuses decides; so does one that does not answer within ``limit`` seconds.
     """
 
     kept = {name: getattr(job, name) for name in ("job_context", "job_config") if hasattr(job, name)}
 
     def refuses(hook: Hook, answer: Any) -> bool:
         for name, value in kept.items():
-            if getattr(job, name, None) is not value:  # the attempt goes on with it
+            if getattr(job, name, None) is not value:  # the attempt keeps it
                 setattr(job, name, value)
                 _log.warning("%s: before_submit replaced the job's %s, which is put back", hook.where, name)
         if answer is not None and not isinstance(answer, BaseException):

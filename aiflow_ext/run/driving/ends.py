@@ -1,4 +1,4 @@
-"""What follows when an attempt has ended: its place is given on, another attempt follows, or its job is settled."""
+"""What happens when an attempt has ended: its slot is free, another attempt follows, or its job is settled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.store.reconcile import Decision, end_of
 
-SHORT_JOB = 1.0  # seconds that a job may last for the next ones to be submitted before they have a slot
+SHORT_JOB = 1.0  # seconds: only after a job that was as short as this are the next ones prefetched
 
 
 class Ends:
@@ -38,12 +38,12 @@ class Ends:
         self.jobs_are_short = False
 
     def end_as(self, attempt: Attempt, job_state: JobState, **facts: Any) -> None:
-        """An attempt ends by the driver's own doing, in this state; ``facts`` by the names of its record."""
+        """End an attempt by the driver's own decision, in this state; ``facts`` by the names of its record."""
         timeout = attempt.planned.config.timeout
         self.end(attempt, end_of(attempt.record, job_state, timeout=timeout, **facts))
 
     def end(self, attempt: Attempt, decision: Decision) -> None:
-        """An attempt has ended, as was decided; nothing happens where it had ended before."""
+        """End an attempt as was decided; nothing happens if it has ended before."""
         key = attempt.key
         if self._state.live.pop(key, None) is None:
             return
@@ -54,7 +54,7 @@ class Ends:
         self._state.ledger.end(attempt.record, decision)
         if (started := attempt.record.started_at) is not None:
             self.jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
-        if attempt.stops:  # its main process has ended; what else it started may not have
+        if attempt.stops:  # its main process has ended; other processes of it may not have
             attempt.enter(Phase.SWEEPING)
             self.sweeping += 1
         else:
@@ -62,7 +62,7 @@ class Ends:
             self.after_end(attempt)
 
     def stop_returned(self, attempt: Attempt) -> None:
-        """A call that stops an attempt has returned; after the last one, all that the attempt started is gone."""
+        """Note that a call that stops an attempt has returned; after the last one, all its processes are gone."""
         attempt.stops -= 1
         if not attempt.stops and attempt.phase is Phase.SWEEPING:
             attempt.enter(Phase.ENDED)
@@ -70,9 +70,9 @@ class Ends:
             self.after_end(attempt)
 
     def after_end(self, attempt: Attempt, *, final: bool = False) -> None:
-        """Clean up after an attempt that has ended, and see whether another follows.
+        """Clean up after an attempt that has ended, and decide whether another follows.
 
-        ``final``: it ended in a run that had come to its end: no retry, and no other consequence, follows.
+        ``final``: it ended in a run that has ended: no retry, and no other consequence, follows.
         """
         name, record, scheduler = attempt.planned.name, attempt.record, self._scheduler
         is_last = record.stop_requested or scheduler.closed or final
@@ -93,10 +93,10 @@ class Ends:
             self._settle(attempt, final=final)
 
     def _retry_decided(self, attempt: Attempt, delay: float | None) -> None:
-        """The extensions have said in how many seconds another attempt follows, or leave it to the job's config."""
+        """Take the extensions' answer: in how many seconds another attempt follows, or None: the config decides."""
         name, scheduler = attempt.planned.name, self._scheduler
         if name not in scheduler.retrying:
-            return  # the run has been stopped meanwhile
+            return  # the run was stopped meanwhile
         if delay is None:
             delay = self._delay(attempt)
         if delay is not None:
@@ -107,12 +107,12 @@ class Ends:
             self._settle(attempt)
 
     def _delay(self, attempt: Attempt) -> float | None:
-        """Seconds until another attempt follows, as the job's config says; None: none does."""
+        """Seconds until another attempt follows, by the job's config; None: none does."""
         job = self._state.record.jobs[attempt.planned.name]
         return self.retries.delay(job, attempt.record, attempt.planned.config)
 
     def _settle(self, attempt: Attempt, *, final: bool = False) -> None:
-        """The job has come to its last state: see what follows from it."""
+        """Handle the final state of a job: jobs that wait for it may start, and fail-fast may close the run."""
         name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
         if self._fail_fast and state.failed and not (scheduler.closed or final):
             scheduler.close(f"{name} is {state}, and the run was to start nothing after that")

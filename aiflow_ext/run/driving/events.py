@@ -1,4 +1,4 @@
-"""What platforms tell of attempts: their events, their silence, and a running attempt's timeout."""
+"""Handles the platforms' events of attempts, missing answers, and timeouts of running attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Events:
         self._stopping, self._submission = stopping, submission
 
     def take(self, event: PlatformEvent) -> None:
-        """A platform tells something of an attempt; late and repeated events do no harm."""
+        """Handle an event of an attempt; late and repeated events do no harm."""
         attempt = self._state.live.get(event.native_id)
         if attempt is None:
             return
@@ -51,7 +51,7 @@ class Events:
             self._scheduler.look_after(attempt.planned.name)
 
     def start_timeout(self, attempt: Attempt) -> None:
-        """End a running attempt when its time is up: what it has had under an earlier driver counts."""
+        """Start the timer of a running attempt's timeout; its time under an earlier driver counts."""
         timeout, started = attempt.planned.config.timeout, attempt.record.started_at
         if timeout is not None and started is not None:
             left = timeout - max(0.0, self._state.ledger.now() - started)

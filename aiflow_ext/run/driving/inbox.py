@@ -15,9 +15,9 @@ Task = Callable[[], None]
 
 
 class Inbox:
-    """Tasks for one thread, in the order in which they come; any thread and any signal handler may put one in.
+    """Tasks for one thread, in the order in which they are put; any thread and any signal handler may call ``put``.
 
-    All else is for that thread alone.
+    The other methods are for that thread only.
     """
 
     def __init__(self) -> None:
@@ -32,26 +32,26 @@ class Inbox:
         self._polling = False
 
     def put(self, task: Task) -> None:
-        """Have ``task`` done after those that are there."""
+        """Queue ``task``."""
         self._tasks.append(task)
         if self._polling:  # set before the tasks are looked at for the last time: no wake-up is lost
             os.eventfd_write(self._wakeup, 1)
 
     def later(self, seconds: float, task: Task) -> None:
-        """Have ``task`` done in so many seconds, or soon after."""
+        """Run ``task`` in so many seconds, or soon after."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), task))
 
     def when_idle(self, task: Task) -> None:
-        """Have ``task`` done when there is nothing else to do."""
+        """Run ``task`` when there is nothing else to do."""
         self._idle_tasks.append(task)
 
     def add_reader(self, descriptor: int, task: Task) -> None:
-        """Have ``task`` done whenever there is nothing else and ``descriptor`` is readable."""
+        """Run ``task`` whenever there is nothing else to do and ``descriptor`` is readable."""
         self._readers[descriptor] = task
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def remove_reader(self, descriptor: int) -> None:
-        """Poll ``descriptor`` no more; nothing happens where it was not polled."""
+        """Poll ``descriptor`` no more; idempotent."""
         if self._readers.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
@@ -61,7 +61,7 @@ class Inbox:
         return bool(self._idle_tasks)
 
     def get(self, until: float = math.inf) -> Task | None:
-        """The next task; None where there is none until ``until``, a moment of ``time.monotonic()``."""
+        """The next task; waits for one until ``until``, a moment of ``time.monotonic()``, then returns None."""
         if self._tasks:
             return self._tasks.popleft()
         due = self._timers[0][0] if self._timers else math.inf
@@ -86,7 +86,7 @@ class Inbox:
                 self._tasks.append(self._readers[descriptor])
 
     def close(self) -> None:
-        """Close the descriptors; what is put later is not done. Twice is fine."""
+        """Close the descriptors; tasks that are put later are not run. Idempotent."""
         if not self._epoll.closed:
             self._epoll.close()
             os.close(self._wakeup)

@@ -1,4 +1,4 @@
-"""When a job may start: what its control and data edges ask of the jobs upstream."""
+"""When a job may start: the conditions of its control and data edges on upstream jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
     """
     when = edge.when or ("running" if mode is ExecutionMode.STREAM and not edge.data else "finished")
     state, last = upstream.state, upstream.last
-    if state is JobState.INIT and last is not None and last.state.ended:  # reopened: what was does not count
+    if state is JobState.INIT and last is not None and last.state.ended:  # reopened: its earlier end does not count
         return _NOT_YET
     ran = state in (JobState.RUNNING, JobState.FINISHED) or any(map(_has_run, upstream.attempts))
     if when == "running" and ran:
@@ -41,7 +41,7 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
 
 
 def _has_run(attempt: AttemptRecord) -> bool:
-    """Whether it ran, also where nobody saw it running: so quick was its end."""
+    """Whether a job has run, also if it ended before it was seen running."""
     return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
 
 

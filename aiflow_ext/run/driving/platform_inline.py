@@ -1,4 +1,4 @@
-"""A platform that answers at once, as the driver sees it: its calls and its events in the driver's own thread."""
+"""A platform that answers at once: its calls and its events in the driver's own thread."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
 
 _log = logging.getLogger("aiflow_ext")
-BEAT = 1.0  # seconds after which its events are looked at although nothing says that there are any
+BEAT = 1.0  # seconds after which its events are read although its descriptor is not readable
 
 
 class InlinePlatform:
-    """What :class:`PlatformThread` is, without threads: for adapters of which ``answers_at_once`` holds.
+    """The same as :class:`PlatformThread` without threads, for adapters with ``answers_at_once``.
 
     Args:
         adapter: any of the platform's adapters; its watch, which can be polled, serves all of them.
         tell: called with each event.
-        inbox: where the driver takes its tasks from.
+        inbox: the driver's tasks.
     """
 
     def __init__(self, adapter: PluginAdapter, tell: Callable[[PlatformEvent], None], inbox: Inbox) -> None:
@@ -40,11 +40,11 @@ class InlinePlatform:
         self._following = False
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have ``function`` called after the calls before it. It must not raise."""
+        """Call ``function`` after earlier calls. It must not raise."""
         self._inbox.put(function)
 
     def follow(self, native_id: str, job: BaseJob) -> None:
-        """From now on, tell of this attempt."""
+        """Report the events of this attempt from now on."""
         self.live.add(native_id, lambda: job)
         if not self._following:
             self._following = True
@@ -56,19 +56,20 @@ class InlinePlatform:
         return self._starting is not None
 
     def hold(self, beside: int | None) -> bool:
-        """Have what is submitted next start once at most so many others run, None: at once; False where it cannot."""
+        """Let attempts that are submitted next start once at most so many others run (None: at once). False if the
+        platform cannot."""
         if self._starting is None:
             return beside is None
         self._starting.hold(beside)
         return True
 
     def recall(self) -> None:
-        """Have it start nothing of what it holds."""
+        """Make the platform forget the attempts that it holds."""
         if self._starting is not None:
             self._starting.recall()
 
     def close(self) -> None:
-        """Tell of nothing more."""
+        """Report nothing more."""
         if self._events is not None:
             self._inbox.remove_reader(self._descriptor)
             self._events.close()
@@ -81,7 +82,7 @@ class InlinePlatform:
             self._inbox.later(BEAT, self._beat)
 
     def _look(self) -> None:
-        """Tell what the watch has to tell by now."""
+        """Report the events that the watch has now."""
         try:
             if self._events is None and len(self.live):
                 events = self._events = _pollable(self.adapter.watch(self.live, self._since))
@@ -99,7 +100,7 @@ class InlinePlatform:
             words = said_by(error)
             for native_id in self.live:
                 self._tell(Unreachable(native_id, words))
-        # It has broken off or come to an end; the next beat opens another.
+        # It has failed or ended; the next tick opens another.
         following = self._following
         self.close()
         self._following = following

@@ -1,4 +1,4 @@
-"""One platform as the driver sees it: calls made one after another, and one watch for all attempts."""
+"""One platform: a thread for its calls, one after another, and one for the watch of all its attempts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
 
 _log = logging.getLogger("aiflow_ext")
-PATIENCE = 10.0  # seconds for which a handler without a watch may not know its job's state until that is told
+PATIENCE = 10.0  # seconds for which a polled handler may not know its job's state before it is reported as unreachable
 _SILENT = "its handler's state() returns None, which is: cannot tell; and its plugin has no watch"
 _NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): nobody can tell when it ends"
 
 
 class PlatformThread:
-    """Calls into one platform's plugins, in order, apart from every other platform's; and its events.
+    """Calls one platform's plugins, in order and independently of other platforms, and reports its events.
 
     Args:
         adapter: any of the platform's adapters; its watch serves all of them.
         post: called with each event, from any thread.
-        fail: called with what a call raised, which none may: nobody would notice otherwise, and wait for ever.
+        fail: called with an exception of a call, which must not raise any: the driver would wait for ever.
     """
 
     def __init__(
@@ -49,18 +49,18 @@ class PlatformThread:
         self._caller.start()
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have ``function`` called after the calls before it. It must not raise."""
+        """Call ``function`` after earlier calls. It must not raise."""
         self._calls.put(function)
 
     def follow(self, native_id: str, job: BaseJob) -> None:
-        """From now on, tell of this attempt."""
+        """Report the events of this attempt from now on."""
         self.live.add(native_id, lambda: job)
         if not self._watching:
             self._watching = True
             threading.Thread(target=self._watch, daemon=True, name="aiflow-watch").start()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Finish the calls that wait, and tell of nothing more."""
+        """Finish the queued calls, and report nothing more."""
         self._ending.set()
         self._calls.put(None)
         self._caller.join(timeout)
@@ -98,11 +98,11 @@ class PlatformThread:
                 words = said_by(error)
                 for native_id in self.live:
                     self.post(Unreachable(native_id, words))
-            self._ending.wait(pause)  # a watch that ends at once must not spin
+            self._ending.wait(pause)  # a watch that ends at once must not cause a busy loop
             pause = min(pause * 2, 10.0)
 
     def _poll(self) -> None:
-        """Ask the handlers of a platform that has no watch, less often while nothing changes."""
+        """Poll the handlers of a platform that has no watch, less often while nothing changes."""
         pause = 0.2
         asked: dict[str, _Asked] = {}
         while not self._ending.wait(pause):
@@ -137,7 +137,7 @@ class PlatformThread:
                     self.post(Unreachable(native_id, _SILENT))
 
     def _wait(self, native_id: str, wait: Callable[[], Any]) -> None:
-        """Wait for the end of one whose handler can do that, and perhaps nothing else."""
+        """Wait for the end of an attempt whose handler has ``wait``, and maybe no ``state``."""
         pause = 0.2
         while native_id in self.live and not self._ending.is_set():
             try:
@@ -155,12 +155,12 @@ class PlatformThread:
 
 
 def _known(state: Any) -> JobState | None:
-    """A handler's answer as a state. Raises ValueError for what is none."""
+    """A handler's answer as a state. Raises ValueError for anything else."""
     return None if state is None else JobState(state)
 
 
 class _Asked:
-    """A handler that is asked for want of a watch: the methods that its author wrote."""
+    """A handler that is polled, as there is no watch: the methods that its author wrote."""
 
     def __init__(self, handler: AbstractJobHandler) -> None:
         self.handler = handler
@@ -169,7 +169,7 @@ class _Asked:
         self.silent_since: float | None = None
 
     def has_been_silent(self) -> bool:
-        """Whether its state() has told nothing for longer than can be put up with."""
+        """Whether its state() has returned None for ``PATIENCE`` seconds."""
         now = time.monotonic()
         if self.silent_since is None:
             self.silent_since = now

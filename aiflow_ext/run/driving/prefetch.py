@@ -1,4 +1,4 @@
-"""Jobs made ready for their start while others still run."""
+"""Prefetch: jobs are generated, with their ids and resources, while others still run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import JobRecord
 
 _log = logging.getLogger("aiflow_ext")
-PREFETCHED = 24  # jobs without a slot that are made ready where that is done at once
-BATCH = 8  # of these, made ready in one go: their start intents are committed in one transaction
+PREFETCHED = 24  # jobs without a slot that are prefetched on a platform that answers at once
+BATCH = 8  # of these, prefetched together: their start intents are committed in one transaction
 
 
 class Prefetch:
-    """Jobs with their ids and resources; all that is on record of them is a start intent.
+    """Jobs with their ids and resources; only a start intent is recorded of them.
 
     Args:
         adapters: by job.
         generate: makes the job of an attempt, from the job's name and the attempt's number.
-        ledger: where the start intents go.
+        ledger: records the start intents.
     """
 
     def __init__(
@@ -32,19 +32,19 @@ class Prefetch:
         self._made: dict[str, BaseJob | None] = {}  # None: it could not be
 
     def missing(self, soon: Iterable[str]) -> list[str]:
-        """Of the jobs that start soon, those to be made ready next."""
+        """Of the jobs that start soon, those to be prefetched next."""
         return [name for name in soon if name not in self._made][:BATCH]
 
     def has(self, job: str) -> bool:
-        """Whether it is ready."""
+        """Whether a job is prefetched."""
         return self._made.get(job) is not None
 
     def take(self, job: str) -> BaseJob | None:
-        """It starts now; None where it is not ready."""
+        """Remove and return a prefetched job, which starts now; None if it was not prefetched."""
         return self._made.pop(job, None)
 
     def make_ready(self, job: JobRecord) -> None:
-        """Generate it, with its id and its resources, as far as that can be done at once."""
+        """Generate a job, with its id and its resources."""
         self._made[job.name] = None
         adapter = self._adapters[job.name]
         if not adapter.answers_at_once:
@@ -57,7 +57,7 @@ class Prefetch:
             context.native_id = adapter.allocate(made)
             adapter.prepare(made)
         except Exception:
-            _log.debug("not made ready", exc_info=True)  # the attempt's start raises it again, and that is told
+            _log.debug("not made ready", exc_info=True)  # the attempt's start raises it again, and that is reported
             return
         self._made[job.name] = made
         if not adapter.outlives_power_loss:

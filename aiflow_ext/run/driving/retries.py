@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from aiflow_ext.model.config import BaseJobConfig, RetryDelay
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
-MOST_PAUSE = 60.0  # seconds between two attempts that a platform's disruptions follow each other in
+MOST_PAUSE = 60.0  # seconds between two attempts after repeated disruptions by the platform
 
 
 class Retries:
@@ -19,18 +19,19 @@ class Retries:
         self._used: dict[str, int] = {}
 
     def recall(self, job: str, followed: Iterable[AttemptRecord]) -> None:
-        """Count what earlier drivers have used up: ``followed`` are the attempts after which another one came."""
+        """Count the retries that earlier drivers have used up: ``followed`` are attempts after which another one
+        came."""
         self._used[job] = sum(each.state.failed and not each.disruption for each in followed)
 
     def open(self, attempt: AttemptRecord) -> bool:
-        """Whether it is a question, for the extensions and the config, if another attempt follows."""
+        """Whether extensions and the config decide if another attempt follows."""
         return attempt.state.failed and not attempt.disruption and not attempt.refused
 
     def delay(self, job: JobRecord, attempt: AttemptRecord, config: BaseJobConfig) -> float | None:
-        """Seconds until the next attempt of ``job``, whose ``attempt`` has ended; None where there is none."""
+        """Seconds until the next attempt of ``job``, whose ``attempt`` has ended; None: no attempt follows."""
         if not attempt.state.failed or attempt.refused:
             return None
-        if attempt.disruption:  # not the job's failure: costs no retry; but one after the other is paced
+        if attempt.disruption:  # not the job's failure: costs no retry, but repeated ones are delayed
             row = sum(1 for _ in itertools.takewhile(lambda each: each.disruption, reversed(job.attempts)))
             return 0.0 if row == 1 else min(2.0 ** (row - 2), MOST_PAUSE)
         why = "timeout" if attempt.timed_out else str(attempt.state).lower()
@@ -42,8 +43,8 @@ class Retries:
 
 
 def _seconds(delay: float | RetryDelay, used: int) -> float:
-    """How long to wait after so many retries; one that grows is drawn from its last fifth, so that jobs that failed
-    together are not tried again together."""
+    """The delay after so many retries, in seconds; a growing one is drawn from its last fifth (jitter), so that jobs
+    which failed together are not retried together."""
     if not isinstance(delay, RetryDelay):
         return delay
     try:

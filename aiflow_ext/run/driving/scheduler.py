@@ -24,10 +24,10 @@ class Scheduler:
     Attributes:
         admission: the jobs that may start, and how many attempts may run.
         waiting: jobs whose first attempt has neither been made nor ruled out.
-        settled: by job, whether its state is its last: no attempt follows.
-        retrying: jobs whose next attempt waits for its delay, or for the extensions to decide.
-        due: jobs whose next attempt is to start now, whatever else runs.
-        closed: whether nothing more is to start.
+        settled: by job, whether its state is final: no attempt follows.
+        retrying: jobs whose next attempt waits for its delay, or for the extensions' decision.
+        due: jobs whose next attempt starts now, whatever else runs.
+        closed: whether nothing more may start.
     """
 
     def __init__(self, plan: Plan, ledger: Ledger, limit: int | None, live: Mapping[str, Attempt]) -> None:
@@ -51,7 +51,7 @@ class Scheduler:
         return bool(self.waiting or self.admission.first or self.retrying or self.due)
 
     def look_at(self, jobs: Iterable[str]) -> None:
-        """See whether these waiting jobs may start now, or never will; and then those that wait for the latter."""
+        """Check whether these waiting jobs may start now, or never will; and then the jobs that wait for the latter."""
         names = list(jobs)
         while names:
             name = names.pop()
@@ -66,11 +66,11 @@ class Scheduler:
                 names += self._downstream[name]
 
     def look_after(self, job: str) -> None:
-        """``job`` has come to another state: see what that means for those that wait for it."""
+        """Check the jobs that wait for ``job``, whose state has changed."""
         self.look_at(self._downstream[job])
 
     def skip(self, job: str, reason: str) -> None:
-        """It never starts, and says why."""
+        """Skip a job, for this reason."""
         self.waiting.discard(job)
         self.settled[job] = True
         self._ledger.skip(self._ledger.record.jobs[job], reason)
@@ -97,7 +97,7 @@ class Scheduler:
         self.look_after(job)
 
     def retry(self, job: str) -> None:
-        """Its next attempt is due, unless the run has been stopped meanwhile."""
+        """Start the job's next attempt, which is due, unless the run was stopped meanwhile."""
         if job in self.retrying:
             self.retrying.discard(job)
             self.due.append(job)

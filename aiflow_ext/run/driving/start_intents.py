@@ -1,4 +1,4 @@
-"""Start intents, committed before an attempt has a slot, and what became of those without a record of the attempt."""
+"""Start intents, committed before an attempt has a slot, and how those without a record of the attempt are resolved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def open_start_intents(ledger: Ledger) -> list[tuple[JobRecord, int, str]]:
 def settle_start_intents(ledger: Ledger, look_up: Callable[[AttemptRecord], Lookup]) -> None:
     """Make a record for each attempt with a start intent that has been started; flushed by the caller.
 
-    What has not been started gets its attempt like any other job. Where the platform gives no answer it may have been.
+    A job that was not started gets its attempt like any other job. If the platform does not answer, it counts as
+    started.
     """
     for job, number, native_id in open_start_intents(ledger):
         attempt = AttemptRecord(job.name, number, attempt_folder(ledger.record.folder, job.name, number))

@@ -1,4 +1,4 @@
-"""Starting an attempt: its record, its job, and what extensions say to it, until it is handed to its submission."""
+"""Starts an attempt: makes its record and its job, calls ``before_submit``, and passes it on to its submission."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Starting:
 
     Args:
         state, admission, ends, submission: of the driver.
-        prefetch: jobs that have been made ready before they have a slot.
+        prefetch: jobs that were generated before they have a slot.
         tell: called in the driver's thread with each event of the platforms.
     """
 
@@ -55,7 +55,7 @@ class Starting:
         self.begin(attempt)
 
     def attempt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
-        """What the driver knows of an attempt, from its record."""
+        """The driver's object of an attempt, made from its record."""
         adapter = self._state.adapters[job.name]
         return Attempt(record, self._state.plan.jobs[job.name], adapter, self._platform(adapter))
 
@@ -74,7 +74,7 @@ class Starting:
         self._state.post(lambda: self._tell(event))
 
     def _post_error(self, error: BaseException) -> None:
-        """A mistake of ours, in a platform's thread: the driver ends with it, and what runs goes on."""
+        """Report a defect in a platform's thread: the driver ends with it, and jobs go on."""
 
         def raise_it() -> None:
             raise error
@@ -82,7 +82,7 @@ class Starting:
         self._state.post(raise_it)
 
     def begin(self, attempt: Attempt) -> None:
-        """Generate an attempt's job, ask the extensions, and have it submitted."""
+        """Generate an attempt's job, ask the extensions, and submit it."""
         record = attempt.record
         attempt.job = self._prefetch.take(record.job)
         if attempt.job is not None:
@@ -92,20 +92,20 @@ class Starting:
             attempt.job = attempt_job(self._state.plan, self._state.record, record.job, record.number)
         except Exception as error:
             words = said_by(error)
-            final = not isinstance(error, UnreachableError)  # generated again, it would say the same
+            final = not isinstance(error, UnreachableError)  # generating it again would fail the same way
             self._ends.end_as(attempt, JobState.FAILED, reason=f"refused: {words}", refused=final or None)
             return
         hooks = self._state.hooks("before_submit")
         if hooks:
-            attempt.enter(Phase.ASKING)
+            attempt.enter(Phase.DECIDING)
             ask_before_submit(hooks, attempt.job, limit=self._state.listeners.limit, inbox=self._state.inbox,
                               done=partial(self._decided, attempt))  # fmt: skip
         else:
             self._submit(attempt)
 
     def _decided(self, attempt: Attempt, refusal: str | None) -> None:
-        """The extensions have decided: it is submitted, or was refused in these words."""
-        if attempt.phase is not Phase.ASKING:
+        """Take the extensions' decision: submit the attempt, or end it with this refusal."""
+        if attempt.phase is not Phase.DECIDING:
             return  # it was stopped meanwhile
         if refusal is None:
             self._submit(attempt)

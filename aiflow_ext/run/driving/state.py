@@ -1,4 +1,4 @@
-"""What the parts of a driver share: the run, where what changes is written, and the attempts that have not ended."""
+"""The state that the parts of a driver share: the run, its records, and the attempts that have not ended."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from aiflow_ext.run.store.store import Store
 
 
 class DriverState:
-    """The state of one driver, for its own thread alone; only ``post`` and ``call`` are for any thread.
+    """The state of one driver, for its own thread only; ``post`` and ``call`` are for any thread.
 
     Attributes:
         plan, record, folder: of the run.
-        had_ended: whether the run had come to its end before this driver.
-        ledger: changes the records; what it has changed is written with the next ``committer.flush``.
-        listeners: who is told of what has been written.
+        had_ended: whether the run had ended before this driver.
+        ledger: changes the records; the next ``committer.flush`` writes the changes.
+        listeners: are notified of written changes.
         inbox: the tasks of the driver's thread.
         adapters: how the attempts of each job reach their platform, by job.
         platforms: those that have been called, by their adapters' ``key``.
         live: the attempts that have not ended, by native id, or by their folder before they have one.
-        leaving: whether the driver lets go of the run.
-        end_requests: how often somebody has asked it to stop the run or to leave it.
-        impatient: whether all is to end now: a platform without an answer is not waited for.
+        leaving: whether the driver leaves the run.
+        end_requests: how often it was requested to stop the run or to leave it.
+        impatient: whether everything must end now, without waiting for a platform that does not answer.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class DriverState:
     # -- threads
 
     def own(self) -> None:
-        """The calling thread is the driver's from now on."""
+        """Make the calling thread the driver's."""
         self._thread = threading.get_ident()
 
     def post(self, task: Callable[[], None]) -> None:
-        """Have ``task`` done in the driver's thread."""
+        """Run ``task`` in the driver's thread, later."""
         self.inbox.put(task)
 
     def call(self, function: Callable[[], bool]) -> bool:
-        """What ``function`` returns, called in the driver's thread; False where the driver has let go of the run."""
+        """Call ``function`` in the driver's thread; returns its result, or False if the driver has left the run."""
         if threading.get_ident() == self._thread:
             return function()
         answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -106,31 +106,31 @@ class DriverState:
 
     @property
     def leaving(self) -> bool:
-        """Whether the driver lets go of the run: it was told to, or the records cannot be written any more."""
+        """Whether the driver leaves the run: on request, or because the records cannot be written any more."""
         return self._left or self.committer.broken is not None
 
     def leave(self) -> None:
-        """Start nothing more, and leave what runs to itself."""
+        """Start nothing more, and leave the jobs running."""
         self.end_requests += 1
         self._left = True
 
     # -- what an attempt waits for
 
     def unreachable(self, attempt: Attempt, reason: str) -> None:
-        """Its platform gives no answer: note it and tell of it."""
+        """Record and report that an attempt's platform does not answer."""
         if self.ledger.waits(attempt.record, reason, unreachable=True):
             self.listeners.tell_waiting(attempt.record)
 
     def reachable(self, attempt: Attempt) -> None:
-        """Its platform has given an answer."""
+        """Record and report that an attempt's platform answers again."""
         if self.ledger.reachable(attempt.record):
             attempt.reset_back_off()
             self.listeners.tell_waiting(attempt.record)
 
     def ask_later(self, attempt: Attempt, task: Callable[[], None]) -> None:
-        """Ask a platform again that has given no answer, after a pause that grows."""
+        """Call a platform again that has not answered, after a back-off pause."""
         self.inbox.later(attempt.back_off(), task)
 
 
 def _look_again() -> None:
-    """What is posted to have the driver look again at what it waits for."""
+    """Does nothing; posting it wakes the driver, so that it checks what it waits for."""

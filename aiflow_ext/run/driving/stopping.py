@@ -63,7 +63,7 @@ class Stopping:
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self._state.ledger.note(attempt.record, stop_requested=True)
         attempt.stop_grace = grace
-        if attempt.phase in (Phase.WAITING, Phase.ASKING):
+        if attempt.phase in (Phase.WAITING, Phase.DECIDING):
             self.end_unstarted(attempt)
         elif attempt.handler is not None and not attempt.has_ended:  # else its submission sees the grace
             self._state.committer.flush()

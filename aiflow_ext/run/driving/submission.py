@@ -1,4 +1,4 @@
-"""Submitting an attempt, write-ahead, and finding out whether it was started where that is in doubt."""
+"""Submits an attempt, write-ahead, and finds out whether an attempt in doubt was started."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Submission:
     """Submits attempts: allocate_id, *intent committed*, generate_job_resource, *resources committed*, submit_job,
     *acknowledged*.
 
-    ``submit`` and ``look_up`` run in the platform's thread, and have the records changed by the driver's. A platform
-    that answers at once has no thread of its own: there all of it is the driver's.
+    ``submit`` and ``look_up`` run in the platform's thread; the driver's thread changes the records for them. A
+    platform that answers at once has no thread of its own: both run in the driver's.
     """
 
     def __init__(self, state: DriverState, admission: AdmissionQueue, ends: Ends, stopping: Stopping) -> None:
@@ -47,14 +47,14 @@ class Submission:
             attempt.platform.call(partial(self.submit, attempt))
 
     def submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
-        """Take the write-ahead steps, from the first one that is not on record; ``prepared``: what the platform needs
-        has been made already."""
+        """Take the write-ahead steps, from the first one that is not recorded; ``prepared``: the resources exist
+        already."""
         state, job, adapter, record = self._state, attempt.job, attempt.adapter, attempt.record
         assert job is not None
         assert job.job_context is not None
         context = job.job_context
         step = "allocate_id"
-        queued = False  # whether its platform has it without a slot, and starts it when another one has ended
+        queued = False  # whether its platform holds it without a slot, and starts it when another one has ended
         try:
             if not state.folder.is_there:
                 state.post(lambda: state.committer.break_off(state.folder.gone()))
@@ -107,10 +107,10 @@ class Submission:
             state.post(lambda: self.acknowledge(attempt))
 
     def _commit_intent(self, attempt: Attempt, native_id: str) -> bool:
-        """In the driver's thread, as all that follows but ``look_up``."""
+        """Commit the intent; in the driver's thread, like the following methods except ``look_up``."""
         state, record = self._state, attempt.record
         other = state.live.get(native_id)
-        if other is not None and other is not attempt:  # nobody could tell them apart
+        if other is not None and other is not attempt:  # they could not be distinguished
             of = f"{other.record.job} (attempt {other.record.number})"
             words = f"its plugin gave it the native id of {of}: {native_id}"
             self._ends.end_as(attempt, JobState.FAILED, reason=words)
@@ -118,7 +118,7 @@ class Submission:
         state.live[native_id] = state.live.pop(record.folder)
         state.ledger.move(record, JobState.SUBMITTING, native_id=native_id)
         if attempt.adapter.answers_at_once:
-            return True  # all that is made before the next flush is in the attempt's own folder
+            return True  # until the next flush, files are only made in the attempt's own folder
         return state.committer.flush(durable=attempt.adapter.outlives_power_loss)
 
     def _commit_resources(self, attempt: Attempt) -> bool:
@@ -133,17 +133,17 @@ class Submission:
         return state.committer.flush(durable=attempt.adapter.outlives_power_loss)
 
     def acknowledge(self, attempt: Attempt) -> None:
-        """The platform has it."""
+        """Record that the platform has the attempt."""
         if attempt.has_ended:
             return
         attempt.enter(Phase.SUBMITTED)
         self._state.reachable(attempt)
         self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged")
-        if attempt.stop_grace is not None and not attempt.stops:  # it may have had its handler before this was told
+        if attempt.stop_grace is not None and not attempt.stops:  # else it is being stopped already
             self._stopping.stop(attempt, attempt.stop_grace)
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
-        """The platform gives no answer, and nothing has been started: go on with the first missing step later."""
+        """Continue later with the first missing step: the platform does not answer, and nothing was started."""
         if attempt.phase is Phase.SUBMITTED or attempt.has_ended:  # the watch was quicker
             return
         if attempt.stop_grace is not None:
@@ -154,8 +154,8 @@ class Submission:
         self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self.submit, attempt)))
 
     def look_up(self, attempt: Attempt, failure: str | None = None) -> None:
-        """In the platform's thread: what became of an attempt that may have been started. ``failure``: what this
-        driver's own attempt to start it raised; it is not tried again."""
+        """Find out what became of an attempt that may have been started; in the platform's thread. ``failure``: what
+        this driver's own call of ``submit_job`` raised, which is not repeated."""
         if attempt.has_ended:  # the watch was quicker
             return
         assert attempt.job is not None
@@ -173,7 +173,7 @@ class Submission:
         self._state.post(lambda: self._looked_up(attempt, answer))
 
     def _looked_up(self, attempt: Attempt, answer: Answer) -> None:
-        """The platform has answered what became of an attempt, or has given no answer."""
+        """Handle the platform's answer about an attempt, or that there was none."""
         if attempt.has_ended:  # the watch was quicker
             return
         decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)

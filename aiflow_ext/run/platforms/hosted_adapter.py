@@ -101,9 +101,7 @@ class HostedAdapter:
         if record is not None and record.state == "running" and record.pid:
             asked = Path(native_id, attempt_spec.STOP)
             try:
-                if not (
-                    asked.exists() and stop_is_silent(native_id)
-                ):  # else it is still retrying, which a second SIGTERM would end
+                if not (asked.exists() and stop_is_silent(native_id)):  # else it still retries; a second would end that
                     asked.write_text(f"{grace:g}", encoding="ascii")
                     os.kill(record.pid, signal.SIGTERM)
             except ProcessLookupError:
