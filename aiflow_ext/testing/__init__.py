@@ -15,16 +15,16 @@ aiflow_ext imports this package. What each module is for:
     cluster        ClusterConformance: the same with the level cluster
     killing        the tests that kill the client, and the counting of executions
     works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them
-    marks          how a job tells that it was executed
+    marks          marks by which a job proves that it was executed
     trial          a project in a folder of its own, and the clients that act on it
     zygote         processes that call the plugin, forked from one that has it loaded (server: the other side)
-    client         what such a process does; client_attempt, client_bare, client_generate, client_run: each kind of call
-    caches         drops what a platform keeps between two calls; for an author's own tests
+    client         main loop of such a process; client_attempt, client_bare, client_generate, client_run: its calls
+    caches         drops a platform's caches between two calls; for an author's own tests
     crash          ends a client at the k-th line that it executes
-    watching       what a call opens, writes, starts and connects to
-    probe, origin  fresh interpreters: one lists and resolves, one tells which files are installed
-    likeness, remains, complaint, report    comparing jobs; what is left; words of failure; the summary
-    pytest_plugin  what pytest loads
+    watching       records what a call opens, writes, starts and connects to
+    probe, origin  fresh interpreters: one lists and resolves, one reports which files are installed
+    likeness, remains, complaint, report    compares jobs; finds leftovers; messages of failures; the summary
+    pytest_plugin  the module that pytest loads
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from aiflow_ext.testing.complaint import complain
 from aiflow_ext.testing.levels import base
 from aiflow_ext.testing.support import LONG, Support
 
-# Also such as become one and the same where what is odd in them is replaced, cut off or folded, or one begins another.
+# Also names that become equal if unusual characters are replaced, cut off or folded, or if one is a prefix of another.
 NAMES = ("with space", "with-space", "With space", "a/b", "a_b", "x" * 200, "x" * 199 + "y", "../up", "-rf", "with",
          'it\'s "q" `id` $HOME', "🙂 ü")  # fmt: skip
 ARGUMENTS = ("a  b", "$HOME", "`id`", "it's", '"', "*", "\\", "\\n", "new\nline", "", "-n", "a;b", "&&", "%s", "{x}",
@@ -38,7 +38,7 @@ class BaseLevel(Support):
 
     @base
     def test_it_is_found_and_is_what_it_says(self) -> None:
-        """It is advertised, can be imported, and its nine methods are there and return the types they must."""
+        """It is advertised, can be imported, and its nine methods exist and return the required types."""
         if self.zygote.error is not None:
             complain(f"{self.name} cannot be used.\n{self.zygote.error}", _cure_of(self.zygote.error), "declaring-it")
 
@@ -57,7 +57,7 @@ class BaseLevel(Support):
 
     @base
     def test_resolving_imports_this_plugin_alone(self) -> None:
-        """Who asks for one job plugin gets no other one imported, with the clients that it needs."""
+        """Resolving one job plugin imports no other one, and no client library that only others need."""
         found = self._probe()
         own = next((record["entry_point"].partition(":")[0] for record in found["records"]
                     if record["kind"] == "job_plugin" and record["name"] == self.name), "")  # fmt: skip
@@ -75,7 +75,7 @@ class BaseLevel(Support):
 
     @base
     def test_the_installed_files_are_tested(self) -> None:
-        """What is imported here is what whoever runs aiflow-ext gets, and not a copy in the folder of the tests."""
+        """The imported files are the installed ones, and not a copy in the folder of the tests."""
         module, file = self.zygote.facts["module"], self.zygote.facts["file"]
         if not file:
             return
@@ -96,7 +96,7 @@ class BaseLevel(Support):
         return self._fresh("probe.py", json.dumps([sys.path, self.platform, self.engine]))
 
     def _fresh(self, script: str, *asked: str) -> dict[str, Any]:
-        """What a script of this folder tells in a fresh interpreter, which is started in another folder."""
+        """The output of a script of this folder, run in a fresh interpreter, in another current folder."""
         command = [sys.executable, str(Path(__file__).with_name(script)), *asked]
         try:
             done = subprocess.run(command, env=self.zygote.env, cwd=self.root, capture_output=True, text=True,
@@ -119,7 +119,7 @@ class BaseLevel(Support):
 
     @base
     def test_generate_is_repeatable(self) -> None:
-        """The same subgraph gives an equal job, today and from the store; and is left as it was."""
+        """The same subgraph gives an equal job, also when it is read from the store; and is not changed."""
         differences = self.trial.write({"job": self.jobs.sleeps(LONG)}).attempt()("generate_differences")
         if differences:
             complain(
@@ -131,7 +131,7 @@ class BaseLevel(Support):
 
     @base
     def test_a_config_is_copied_whole(self) -> None:
-        """The host copies a config for generate, and sends a copy to the attempt host: nothing may be lost in that."""
+        """The host copies a config for generate, and sends a copy to the attempt host: no attribute may be lost."""
         self.trial.write({"job": self.jobs.sleeps(LONG)}, env=VARIABLES)
         file = self.trial.project / "workflow.yaml"
         said = json.loads(file.read_text(encoding="utf-8"))
@@ -149,13 +149,13 @@ class BaseLevel(Support):
 
     @base
     def test_generate_is_offline_and_writes_nothing(self) -> None:
-        """Making a job opens no connection, starts no process, and reads no file but of the project, and where the
-        variables in ``env`` lead: a cluster's own configuration."""
+        """Making a job opens no connection, starts no process, and reads only files of the project, and those that
+        variables in ``env`` name: a cluster's own configuration."""
         self.offline("generate", "make the job of sub_graph and project_desc alone, and in generate_job_resource what "
                      "it needs outside of this process", "the-nine-methods")  # fmt: skip
 
     def offline(self, call: str, cure: str, anchor: str) -> None:
-        """Complain where ``generate`` or ``render`` reaches out of its process."""
+        """Fail if ``generate`` or ``render`` has effects outside of its process."""
         client = self.trial.write({"job": self.jobs.sleeps(LONG)}).attempt()
         if call == "render":
             client("take_id", native_id=client("allocate_id"))
@@ -181,7 +181,7 @@ class BaseLevel(Support):
 
     @base
     def test_standard_output_is_left_alone(self) -> None:
-        """What a command like ``run --json`` prints is read by programs."""
+        """A plugin must not write to stdout: programs read the output of commands such as ``run --json``."""
         self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)}).run()
         client = self.trial.attempt()
         if "render" in self.zygote.facts["offers"]:
@@ -197,14 +197,14 @@ class BaseLevel(Support):
 
     @base
     def test_nothing_is_executed_later(self) -> None:
-        """An end is an end: what has succeeded once is not started again behind everybody's back."""
+        """A job that has succeeded is not started again later."""
         self.trial.write({"job": self.jobs.prints_and_exits("hello", 0)}).run()
         time.sleep(LATER)  # no synchronisation: for as long nothing must happen
         self._ran_once("")
 
     @base
     def test_a_job_that_a_signal_ends_is_failed(self) -> None:
-        """Killed, by the kernel for its memory or by anybody, is not success."""
+        """A job that is killed, by the kernel because of its memory or by a user, has not succeeded."""
         self.trial.write({"job": self.jobs.kills_itself(int(signal.SIGKILL))})
         self.must_be(
             self.trial.run(), "FAILED", "SIGKILL ends the job",
@@ -214,7 +214,7 @@ class BaseLevel(Support):
 
     @base
     def test_a_job_may_print_much(self) -> None:
-        """What a job prints must not fill a pipe that nobody reads: it would stand still."""
+        """A job's output must not fill a pipe that is not read, because the job would block."""
         self.trial.marks.put("go")
         self.trial.write({"job": self.jobs.counts(MANY_LINES)})
         self.must_be(
@@ -247,7 +247,7 @@ class BaseLevel(Support):
 
     @base
     def test_odd_job_names(self) -> None:
-        """A job may be called anything: its name is for people, and no file's or object's name."""
+        """A job may have any name: it is for people, and cannot be used unchanged as the name of a file or object."""
         works = {name: self.jobs.prints_and_exits("hello", 0, str(place)) for place, name in enumerate(NAMES)}
         record = self.trial.write(works).run(jobs=max(2, self.at_once))
         for place, name in enumerate(NAMES):
@@ -261,14 +261,14 @@ class BaseLevel(Support):
 
     @base
     def test_odd_arguments(self) -> None:
-        """What the workflow says reaches the job, character by character."""
+        """A job gets its arguments unchanged, character by character."""
         record = self.trial.write({"job": self.jobs.tells_arguments(ARGUMENTS)}).run()
         self._told(record, [argument.encode() for argument in ARGUMENTS], list(ARGUMENTS), "the argument",
                    "hand arguments over as a list, without a shell; else use shlex.join")  # fmt: skip
 
     @base
     def test_odd_environment(self) -> None:
-        """The variables under ``env:`` are in the job's environment, character by character."""
+        """The variables under ``env:`` are in the job's environment, unchanged, character by character."""
         record = self.trial.write({"job": self.jobs.tells_variables(list(VARIABLES))}, env=VARIABLES).run()
         wanted = [plain(value).encode() for value in VARIABLES.values()]
         cure = "put aiflow_ext.plugin.secrets.resolve(job.job_config.env) into the job's environment"

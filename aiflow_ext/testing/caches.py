@@ -1,4 +1,4 @@
-"""Drops what a platform's modules keep between two calls: caches, without which all is slower and not wrong."""
+"""Drops a platform's caches between two calls: without them it must be slower, but not wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = (dict, list, set, deque, WeakKeyDictionary, WeakValueDictionary, WeakSet,
 
 
 def drop_caches(package: str) -> None:
-    """Empty all that the modules of ``package`` keep: containers in variables of lower case, and functions' caches.
+    """Empty the caches of the modules of ``package``: containers in variables of lower case, and functools caches.
 
     Variables in capitals are constants, and stay.
     """
@@ -32,18 +32,18 @@ def drop_caches(package: str) -> None:
 
 
 def is_cache(name: str, value: object) -> bool:
-    """Whether a module's variable is what ``drop_caches`` empties."""
+    """Whether ``drop_caches`` empties a module's variable."""
     return name == name.lower() and not name.startswith("__") and isinstance(value, KEPT)
 
 
 @contextlib.contextmanager
 def forgetting(plugin: type[Any], package: str) -> Iterator[list[str]]:
-    """Inside it, the caches of ``package`` and the attributes of a job plugin's objects are dropped before and after
-    each hook; yields the names of the hooks that were called.
+    """A context manager: inside it, the caches of ``package`` and the attributes of a job plugin's objects are dropped
+    before and after each hook. It yields the list of the hooks that were called.
 
     Args:
-        plugin: a class of job plugins; its subclasses forget what they do not override.
-        package: the top package that the platform's modules are in.
+        plugin: a class of job plugins; in subclasses it applies to the hooks that they do not override.
+        package: the top-level package of the platform's modules.
     """
     called: list[str] = []
     hooks = (NINE | OPTIONAL).keys() - {"job_type", "job_config_type", "platform", "engine"}

@@ -1,4 +1,4 @@
-"""Level base: cleaning up, and what is left of an attempt."""
+"""Level base: cleaning up, and leftovers of an attempt."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiflow_ext.testing.stopping import Stopping
 from aiflow_ext.testing.support import LONG
 from aiflow_ext.testing.zygote import Client
 
-ATTEMPTS = 3  # of which what is left is compared: a cache is made once, what is forgotten each time
+ATTEMPTS = 3  # attempts whose leftovers are compared: a cache is made once, a leak grows with each attempt
 CURE = "write below job.job_context.work_folder, and remove in cleanup_job what you put elsewhere"
 
 
 class Cleaning(Stopping):
-    """What every job plugin must do after a job's end, however that came."""
+    """What every job plugin must do after a job's end, whatever its cause."""
 
     @base
     def test_cleanup_leaves_nothing(self) -> None:
@@ -40,7 +40,7 @@ class Cleaning(Stopping):
 
     @base
     def test_cleanup_leaves_nothing_of_other_ends(self) -> None:
-        """The same of a job that has failed, and of one that was stopped."""
+        """The same after a job that has failed, and after one that was stopped."""
         self.trial.write({"job": self.jobs.prints_and_exits("hello", 3)})
         before, elsewhere = self.trial.files(), remains.entries()
         self.trial.run()
@@ -52,13 +52,13 @@ class Cleaning(Stopping):
 
     @base
     def test_no_attempt_leaves_more(self) -> None:
-        """One attempt after the other: no more files, and in a client that starts many no more sockets and threads."""
+        """Repeated attempts leave no files, and in a client that starts many, no open sockets and threads."""
         durable = bool(self.zygote.facts["durable"])
         run, work = self.trial.new_run(), self.jobs.prints_and_exits("hello", 0)
         client = self.trial.write({"job": work}).client()
         found: list[dict[str, Any]] = []
         for number in range(1, ATTEMPTS + 1):
-            if not durable and number > 1:  # an object of nine methods sees one attempt
+            if not durable and number > 1:  # an object of a nine-methods plugin serves one attempt
                 client = self.trial.client()
             client("open", run=run, number=number)
             client("heed_files")
@@ -88,7 +88,7 @@ class Cleaning(Stopping):
         return all(one[what] < other[what] for one, other in itertools.pairwise(found))
 
     def _stays(self, client: Client, found: list[dict[str, Any]], what: str) -> bool:
-        """Whether that is so a little later too: what was told to end is not gone at once."""
+        """Whether leftovers are still there after a moment: processes do not end at once."""
         deadline = time.monotonic() + 5.0
         while client("left")[what] > found[0][what]:
             if time.monotonic() > deadline:
@@ -110,7 +110,7 @@ class Cleaning(Stopping):
 
     @base
     def test_cleanup_comes_twice(self) -> None:
-        """It comes at least once: again after a kill, and by gc; and for what never started."""
+        """cleanup_job is called at least once: again after a kill, and by gc; and for a job that never started."""
         client = self.bare(self.jobs.sleeps(LONG))
         self.bare_call(client, "cleanup_job", "raises for a job that was never submitted")
         client = self.ended_bare()

@@ -1,4 +1,4 @@
-"""A process that calls the plugin: it loads it, and does what the tests ask for, one call after the other."""
+"""A process that calls the plugin: it loads it, and makes the calls that tests request, one after the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiflow_ext.testing.client_run import RunCalls
 
 
 def hello(platform: str, engine: str) -> dict[str, Any]:
-    """Load the plugin and say what it is, or why it cannot be had."""
+    """Load the plugin and report facts about it, or why it cannot be loaded."""
     try:
         found = PluginHost().resolve(platform, engine)
     except af.AiflowError as error:
@@ -38,7 +38,7 @@ def hello(platform: str, engine: str) -> dict[str, Any]:
 
 
 def serve(channel: socket.socket, root: str) -> None:
-    """Do what is asked for until the other side hangs up."""
+    """Serve requests until EOF."""
     client = ClientSide(Path(root))
     with channel.makefile("rb") as lines:
         for line in lines:
@@ -53,7 +53,7 @@ def serve(channel: socket.socket, root: str) -> None:
 
 
 class ClientSide(GenerateCalls, RunCalls):
-    """The calls; each ``do_NAME`` is one that a test asks for by that name."""
+    """The calls; a test requests the method ``do_NAME`` by NAME."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -61,7 +61,7 @@ class ClientSide(GenerateCalls, RunCalls):
         tempfile.tempdir = None
 
     def do_printed(self) -> str:
-        """What has been written to this client's standard output, and every other one's of the trial."""
+        """The standard output of all clients of the trial."""
         sys.stdout.flush()
         return (self.root / "client.out").read_text(encoding="utf-8", errors="replace")
 
@@ -70,7 +70,7 @@ class ClientSide(GenerateCalls, RunCalls):
         os.environ.update(variables)
 
     def do_listed(self, url: str) -> list[str]:
-        """What is below a URL."""
+        """The files below a URL."""
         from fsspec.core import url_to_fs
 
         fs, path = url_to_fs(url)

@@ -1,4 +1,4 @@
-"""What a client does with one attempt: the hooks that take its job, step by step, and its handler."""
+"""A client's calls for one attempt: the hooks that take its job, step by step, and its handler's methods."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aiflow_ext.run.store.store import Store
 
 
 class AttemptCalls:
-    """An attempt, step by step, as a driver takes it."""
+    """An attempt, step by step, as in a driver."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.project = root, root / "project"
@@ -56,18 +56,18 @@ class AttemptCalls:
         return self.adapter.allocate(self.job)
 
     def do_take_id(self, native_id: str) -> None:
-        """Put the allocated id into the job, as the driver does once it is on record."""
+        """Set the allocated id in the job, as the driver does once it is recorded."""
         self.context.native_id = native_id
 
     def do_pack(self) -> bytes:
-        """The job as it is now, for ``take_job`` in another process."""
+        """The job, serialised for ``take_job`` in another process."""
         import cloudpickle
 
         packed: bytes = cloudpickle.dumps(self.job)
         return packed
 
     def do_take_job(self, platform: str, engine: str, packed: str) -> None:
-        """Take a durable plugin's job from another process: in this one the plugin generates nothing."""
+        """Deserialise a durable plugin's job from another process: in this one the plugin generates nothing."""
         self.adapter = DirectAdapter(PluginHost().resolve(platform, engine))
         self.job = pickle.loads(base64.b64decode(packed))
         self.context = self.job.job_context or af.JobContext()
@@ -113,7 +113,7 @@ class AttemptCalls:
         return None if request is None else {"kind": request.kind, "content": encode(request.content)}
 
     def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
-        """What a watch of this attempt tells until its end (or the state ``until``), or in so many seconds."""
+        """The events of a watch of this attempt until its end (or the state ``until``), for so many seconds at most."""
         native_id = str(self.context.native_id)
         told: list[dict[str, Any]] = []
         raised: list[BaseException] = []
@@ -121,7 +121,7 @@ class AttemptCalls:
 
         def read() -> None:
             since = cursor
-            while time.monotonic() < deadline:  # a watch may end, and is taken up again, as a driver does
+            while time.monotonic() < deadline:  # a watch may end, and is called again, as in a driver
                 for event in self.adapter.watch({native_id: self.job}, since) or ():
                     if isinstance(event, AttemptEvent) and event.native_id == native_id:
                         since = event.cursor or since
@@ -140,7 +140,7 @@ class AttemptCalls:
             except BaseException as error:
                 raised.append(error)
 
-        thread = threading.Thread(target=watch, daemon=True)  # it may say nothing for as long as nothing happens
+        thread = threading.Thread(target=watch, daemon=True)  # it may block while nothing happens
         thread.start()
         thread.join(max(0.0, deadline - time.monotonic()) + 1.0)
         if raised:
@@ -189,7 +189,7 @@ class AttemptCalls:
 
 
 def _wanted_cpu() -> float:
-    """Seconds that this thread has run, or waited for a processor: on a busy machine, too, that is all of a spin."""
+    """Seconds that this thread has run, or waited for a processor: a busy loop is visible on a loaded machine, too."""
     try:
         with open("/proc/thread-self/schedstat") as file:
             return sum(map(int, file.read().split()[:2])) / 1e9

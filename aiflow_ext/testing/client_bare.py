@@ -1,4 +1,4 @@
-"""What a client does with the nine methods themselves, in a process that is what they are called in."""
+"""A client's direct calls of the nine methods, in a process like the one in which a driver calls them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiflow_ext.testing.watching import Made
 
 
 class BareCalls(AttemptCalls):
-    """The nine methods, called directly, and what they leave in this process."""
+    """The nine methods, called directly, and their leftovers in this process."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -25,7 +25,7 @@ class BareCalls(AttemptCalls):
         self._made: Made | None = None
 
     def do_enter(self) -> None:
-        """Make this process what the plugin's methods are called in: an attempt host, where it needs one."""
+        """Make this process an attempt host, if the plugin needs one."""
         native_id = self.context.native_id = self.adapter.allocate(self.job)
         if isinstance(self.adapter, HostedAdapter):
             supervised.prepare_folder(native_id)
@@ -49,7 +49,7 @@ class BareCalls(AttemptCalls):
         self._thread.start()
 
     def do_bare_submitted(self, seconds: float) -> str | None:
-        """Wait for ``submit_job`` to return; what it raised, if it did."""
+        """Wait for ``submit_job`` to return; returns what it raised, or None."""
         assert self._thread is not None
         self._thread.join(seconds)
         if self._thread.is_alive():
@@ -57,12 +57,12 @@ class BareCalls(AttemptCalls):
         return None if self._raised is None else f"{type(self._raised).__name__}: {self._raised}"
 
     def do_heed_files(self) -> None:
-        """From now on know which files this process makes."""
+        """Record from now on which files this process makes."""
         if self._made is None:
             self._made = Made()
 
     def do_left(self) -> dict[str, Any]:
-        """The files that it has made, outside of the runs' folders, and that are there; and what it holds."""
+        """The existing files that it has made outside of the runs' folders; and its open descriptors and threads."""
         assert self._made is not None
         gc.collect()
         runs = f"{state_folder(self.project)}{os.sep}"

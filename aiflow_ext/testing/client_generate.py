@@ -1,4 +1,4 @@
-"""What a client finds out of ``generate`` and ``render``: whether they are repeatable, whole and offline."""
+"""A client's checks of ``generate`` and ``render``: whether they are repeatable, complete and offline."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from aiflow_ext.testing.watching import Watching
 
 
 class GenerateCalls(AttemptCalls):
-    """``generate`` and ``render``, called again, from elsewhere, and under watch."""
+    """``generate`` and ``render``, called again, in another environment, and while their effects are recorded."""
 
     def do_generate_differences(self) -> list[str]:
-        """How jobs differ that should be equal, and what generate has changed."""
+        """Differences between jobs that should be equal, and changes of generate's arguments."""
         desc = encode(self.plan.desc)
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
         first, second = (generate(self.plan, self.planned, context) for _ in range(2))
@@ -40,13 +40,13 @@ class GenerateCalls(AttemptCalls):
         return [f"{words}: {what}" for words, what in found if what is not None]
 
     def do_lost_in_copies(self) -> list[str]:
-        """What a copy of the job's config lacks, or has otherwise."""
+        """Attributes of the job's config that a copy lacks, or has with another value."""
         return lost_in_copies(self.planned.config)
 
     def do_watched(self, call: str, readable: list[str]) -> list[str]:
-        """What ``generate`` or ``render`` opens, writes, starts and connects to, having been called once before.
+        """What ``generate`` or ``render`` opens, writes, starts and connects to, in its second call.
 
-        ``readable``: what generate may read beside the project.
+        ``readable``: the files that generate may read besides the project's.
         """
         context = self.plan.context(self.planned.name, str(self.context.run_id), Path(str(self.context.run_folder)))
         ours = [os.path.dirname(str(af.__file__)), *crash.files_of(self.planned.resolved.plugin)]
@@ -58,14 +58,14 @@ class GenerateCalls(AttemptCalls):
                 else:
                     self.adapter.render(self.job)
         except Exception:
-            if not watching.seen:  # else it was refused, and that is told
+            if not watching.seen:  # else it was refused, and that is reported
                 raise
         return watching.seen
 
 
 @contextlib.contextmanager
 def _elsewhere(folder: Path) -> Iterator[None]:
-    """What differs where somebody else takes a run up again: who, from where, in which language."""
+    """Another environment, as when a run is resumed elsewhere: other user, current folder and language."""
     kept, here = dict(os.environ), os.getcwd()
     os.environ.update(dict.fromkeys(("USER", "LOGNAME", "HOSTNAME", "EDITOR", "TERM", "SHELL"), "somebody-else"))
     os.environ.update(LANG="C", TZ="Asia/Tokyo", PWD=str(folder))

@@ -1,4 +1,4 @@
-"""What a client does with a whole run: drive it, also in a thread, stop it, look at it."""
+"""A client's calls for a whole run: drive it, also in a thread, stop it, read its records."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from aiflow_ext.testing.places import Place
 
 
 class RunCalls(BareCalls):
-    """A whole run, as the command line drives it."""
+    """A whole run, driven as by the command line."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._run: Run | None = None
 
     def do_prepare_run(self, jobs: int | None = None) -> dict[str, Any]:
-        """A run that stands ready."""
+        """Prepare a run."""
         self._run = prepare(self.project, jobs=jobs)
         return {"run": self._run.record.run_id, "folder": self._run.record.folder}
 
     def do_take_up(self, run: str) -> None:
-        """A run that an earlier client has left."""
+        """Prepare to resume a run that an earlier client has left."""
         self._run = take_up(run, project=str(self.project))
 
     def do_drive(self) -> dict[str, Any]:
@@ -39,12 +39,13 @@ class RunCalls(BareCalls):
         return self._run.driver.run().summary()
 
     def do_drive_traced(self, at: int | list[Any] | None, files: list[str]) -> dict[str, Any]:
-        """Drive the run, and be killed at the line with the number ``at``, or at that place; None: count the lines."""
+        """Drive the run, and end with SIGKILL at the line with the number ``at``, or at that place; None: count
+        lines."""
         assert self._run is not None
         return crash.drive(self._run, Place(*at) if isinstance(at, list) else at, files)
 
     def do_sabotage(self, how: str) -> None:
-        """From now on submit each attempt twice, or not at all: to see whether the counting would notice."""
+        """Submit each attempt twice from now on, or not at all, to prove that the counting would detect it."""
         crash.sabotage(how)
 
     def do_dropped(self) -> None:
@@ -66,7 +67,7 @@ class RunCalls(BareCalls):
         self._thread.start()
 
     def do_stands(self, run: str) -> dict[str, Any]:
-        """How far a run has come that another client drives, or drove: its record, from the store."""
+        """The record, from the store, of a run that another client drives or has driven."""
         state = state_folder(self.project)
         return Store(state).run(run).summary()
 
@@ -109,7 +110,7 @@ class RunCalls(BareCalls):
         return self._run.record.summary()
 
     def do_over(self) -> str | None:
-        """What was submitted last has come to its end, in words; None: it has not, as far as can be told."""
+        """The end of the job that was submitted last, in words; None if it has not ended, as far as is known."""
         if self._thread is not None:
             if self._thread.is_alive():
                 return None

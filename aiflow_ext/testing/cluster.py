@@ -1,4 +1,4 @@
-"""Level cluster: a platform that others use too, that can be away, and that is reached over a network."""
+"""Level cluster: a platform that is reached over a network, may not answer, and that other users use too."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from aiflow_ext.testing.levels import level
 from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.trial import by_name
 
-OUTAGE = 10.0  # seconds that the server is away
+OUTAGE = 10.0  # seconds for which the server does not answer
 FEW, MANY = 2, 6  # jobs of the two runs whose requests are compared
-DRAWN = 50  # lines of the kill loop that stand anywhere, beside all those next to I/O
+DRAWN = 50  # lines of the kill loop besides all those next to I/O
 
 cluster = level("cluster", "lookup", "attach", "watch", "check_platform")
 
 
 class Wrong(NamedTuple):
-    """What keeps the platform from being reached.
+    """A configuration with which the platform cannot be reached.
 
     Args:
-        config: keys of the job's config that are wrong.
-        env: variables of the client that are.
-        named: what a problem must name: the address, the user.
+        config: keys of the job's config with wrong values.
+        env: variables of the client with wrong values.
+        named: text that the problem must contain: the address, the user.
     """
 
     config: Mapping[str, Any]
@@ -39,12 +39,12 @@ class Wrong(NamedTuple):
 class ClusterConformance(JobPluginConformance):
     """The kit for a platform that is a cluster: all of ``JobPluginConformance``, and the level *cluster*.
 
-    Override the methods that begin with ``the_``, ``delete_`` and ``count_``: what only the author's cluster can do.
-    Set ``artifacts`` to a URL that client and jobs reach.
+    Override the methods that begin with ``the_``, ``delete_`` and ``count_``, which depend on the cluster. Set
+    ``artifacts`` to a URL that client and jobs reach.
     """
 
     def the_server_is_gone(self) -> AbstractContextManager[Any]:
-        """Inside it, nobody gets an answer from the platform's server; what runs goes on."""
+        """A context manager: inside it, the platform's server answers no client; jobs go on."""
         self._override("the_server_is_gone", "a context manager that stops the server, or the way to it")
 
     def away(self) -> AbstractContextManager[Any]:
@@ -56,16 +56,16 @@ class ClusterConformance(JobPluginConformance):
         self._override("delete_native", "delete it as an administrator would")
 
     def lose(self, native_id: str) -> bool:
-        """It is deleted, in a test of this level."""
+        """Not used: a test of this level deletes the attempt's object."""
         return False
 
     def count_requests(self) -> AbstractContextManager[dict[str, int]]:
-        """Inside it, requests are counted; afterwards the mapping says how many ``watches`` (or lists, or polls that
-        were begun) and ``archives`` (uploads of the project) there were."""
+        """A context manager that counts requests: afterwards the mapping has the numbers of ``watches`` (or lists, or
+        polls that were begun) and ``archives`` (uploads of the project)."""
         self._override("count_requests", "count them in the server's own log, or in a proxy before it")
 
     def the_wrong_address(self) -> Wrong:
-        """A config and an environment that lead to a server that is not there."""
+        """A config and an environment with the address of a server that does not exist."""
         self._override("the_wrong_address", "give a config, or variables, with an address where nobody listens")
 
     def the_refused_credential(self) -> Wrong:
@@ -96,7 +96,7 @@ class ClusterConformance(JobPluginConformance):
 
     @cluster
     def test_the_server_is_gone_and_back(self) -> None:
-        """Jobs end and are to be started while nobody answers: each is executed once, and none is given up."""
+        """Jobs end and are started while the server does not answer: each is executed once, and none is given up."""
         works = {"first": self.jobs.counts(10), "second": self.jobs.prints_and_exits("x", 0, "2")}
         self.trial.write(works)
         self.trial.order("second", "first")
@@ -106,7 +106,7 @@ class ClusterConformance(JobPluginConformance):
         self.trial.marks.wait("half", self.patience)
         with self.the_server_is_gone():
             self.trial.marks.put("go")
-            time.sleep(OUTAGE)  # no synchronisation: this is how long it is away
+            time.sleep(OUTAGE)  # no synchronisation: the length of the outage
         record = by_name(client("driven", timeout=2 * self.patience))
         for name in works:
             self.must_be(record, "FINISHED", f"the server was gone for {OUTAGE:g} s and came back, {name!r} ended well",
@@ -121,7 +121,7 @@ class ClusterConformance(JobPluginConformance):
 
     @cluster
     def test_what_somebody_deletes_is_lost(self) -> None:
-        """The attempt's object is deleted by somebody else: LOST, and why."""
+        """An attempt whose object is deleted from outside is LOST, with a reason."""
         self.trial.write({"job": self.jobs.sleeps(self.patience * 3)})
         client = self.trial.client()
         self.trial.runs.append(client("prepare_run")["run"])
@@ -152,7 +152,7 @@ class ClusterConformance(JobPluginConformance):
 
     @cluster
     def test_artifacts_are_at_the_url(self) -> None:
-        """What one job makes and another one reads is at the artifacts URL, for the client too."""
+        """A value that one job makes and another one reads is at the artifacts URL, for the client too."""
         if "://" not in self.artifacts:
             complain(f"{self.name}: artifacts is {self.artifacts!r}, which is no URL",
                      "set it to a URL that client and jobs reach", "level-cluster")  # fmt: skip
@@ -170,12 +170,12 @@ class ClusterConformance(JobPluginConformance):
 
     @cluster
     def test_a_wrong_address_is_named(self) -> None:
-        """check_platform says which address gives no answer."""
+        """check_platform names the address that does not answer."""
         self._must_name(self.the_wrong_address(), "address")
 
     @cluster
     def test_a_refused_credential_is_named(self) -> None:
-        """check_platform says that the server does not accept who we are."""
+        """check_platform reports a credential that the server refuses."""
         self._must_name(self.the_refused_credential(), "credential")
 
     def _must_name(self, wrong: Wrong, what: str) -> None:

@@ -1,4 +1,4 @@
-"""What a failed test tells a plugin's author: what is wrong, what to do, where to read on."""
+"""The messages of failed tests: what is wrong, what to do, which section of the documentation to read."""
 
 from __future__ import annotations
 

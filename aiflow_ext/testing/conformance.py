@@ -1,4 +1,4 @@
-"""JobPluginConformance: what a plugin's author points at a job plugin."""
+"""JobPluginConformance: the test class that a plugin's author subclasses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
 from aiflow_ext.testing.zygote import Nursery, Zygote
 
-# Hooks without which a driver can do less. The others have defaults that are full answers.
+# Hooks without which a driver can do less. The others have complete defaults.
 _ASKED_FOR = ("attach", "lookup", "render", "watch")
 _DEFAULTED = sorted(OPTIONAL.keys() - {*_ASKED_FOR})
 

@@ -25,7 +25,7 @@ _ROOMS = [os.path.dirname(os.path.abspath(str(room.__file__))) + os.sep for room
 
 
 def files_of(plugin: Any) -> list[str]:
-    """Where the plugin's own code is: the package or the module of its class and of each base of it."""
+    """The files of the plugin's own code: the packages or modules of its class and of its bases."""
     found = []
     for cls in type(plugin).__mro__:
         top = cls.__module__.partition(".")[0]
@@ -36,7 +36,7 @@ def files_of(plugin: Any) -> list[str]:
     return sorted(set(found))
 
 
-# What is I/O of all that is written in C: a socket's and a file's methods, the store's statements, and these functions.
+# Functions in C that count as I/O: a socket's and a file's methods, the store's statements, and these functions.
 _IO_TYPES = ("socket", "_SSLSocket", "Connection", "Cursor", "FileIO", "BufferedWriter", "BufferedReader",
              "BufferedRandom", "TextIOWrapper")  # fmt: skip
 _IO_FUNCTIONS = frozenset((
@@ -74,7 +74,7 @@ class Lines:
         self._local = threading.local()
 
     def arm(self) -> None:
-        """From now on, in this thread and in every new one."""
+        """Start in this thread and in every new one."""
         threading.settrace(self._called)
         sys.settrace(self._called)
         if self.at is None:
@@ -82,7 +82,7 @@ class Lines:
             sys.setprofile(self._built_in)
 
     def disarm(self) -> None:
-        """Stop in this thread, and in those to come."""
+        """Stop in this thread, and in new ones."""
         sys.settrace(None)
         threading.settrace(None)
         if self.at is None:
@@ -168,7 +168,7 @@ dropped = threading.Event()  # that something was
 
 
 def sabotage(how: str) -> None:
-    """Make every plugin of this process double or drop what it is given, behind the driver's back."""
+    """Make every plugin of this process submit each attempt twice or not at all, unknown to the driver."""
     for adapter in (DirectAdapter, HostedAdapter):
         adapter.submit = _doubling(adapter.submit) if how == "double" else _dropped  # type: ignore
 

@@ -1,4 +1,4 @@
-"""Level durable: the optional hooks, by which jobs live on without whoever submitted them."""
+"""Level durable: the optional hooks, with which jobs outlive the process that submitted them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from aiflow_ext.testing.zygote import Client, Raised
 
 SIZES = {"big": 10 << 20, "empty": 0}
 SECRET = "CONFORMANCE_SECRET"
-# Names that become one and the same where what is odd in them is replaced, cut off or folded.
+# Names that become equal if unusual characters are replaced, cut off or folded.
 ALIKE = ("with space", "with-space", "With space", "x" * 200, "x" * 199 + "y")
 
 
 class DurableLevel(Logs, Events):
-    """What a plugin with ``lookup`` and ``attach`` must do besides."""
+    """What a plugin with ``lookup`` and ``attach`` must do in addition."""
 
     secret: ClassVar[str] = f"env:{SECRET}"
     offline: Callable[[str, str, str], None]
@@ -33,7 +33,7 @@ class DurableLevel(Logs, Events):
 
     @durable("render")
     def test_render_is_offline_and_writes_nothing(self) -> None:
-        """What would be sent can be shown on a plane."""
+        """Rendering needs no network."""
         self.offline("render", "make the request of the job alone; a value that the server assigns is ${server:...}",
                      "what-is-rendered-is-what-is-sent")  # fmt: skip
 
@@ -51,10 +51,10 @@ class DurableLevel(Logs, Events):
         self.compare_sent(rendered)
 
     def compare_sent(self, request: dict[str, Any]) -> None:
-        """Complain where ``request`` (``kind`` and ``content``) is not what was sent.
+        """Fail if ``request`` (``kind`` and ``content``) is not what was sent.
 
         For ``exec`` the job's own /proc/self is compared: its ``argv``, ``cwd`` and ``env``. Override it for another
-        kind, with a tap on what leaves the client: a proxy in front of the server, or the object as the server has it.
+        kind, for example with a proxy in front of the server, or with the object as the server has it.
         """
         if request["kind"] != "exec":
             complain(
@@ -98,7 +98,7 @@ class DurableLevel(Logs, Events):
 
     @durable("watch")
     def test_signals_are_true(self) -> None:
-        """A job that a signal ends has that on record: as the signal, or as the shell's 128 + its number."""
+        """The record of a job that a signal ended has the signal, or the exit code 128 + its number, as in shells."""
         numbers = (signal.SIGKILL, signal.SIGTERM)
         record = self.trial.write({number.name: self.jobs.kills_itself(int(number)) for number in numbers}).run()
         for number in numbers:
@@ -113,7 +113,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_a_job_is_asked_before_it_is_ended(self) -> None:
-        """SIGTERM first; and within its grace period a job may put its things in order."""
+        """SIGTERM comes first, and a job may clean up within its grace period."""
         client, _ = self.started(self.jobs.ends_on_sigterm(LONG))
         client("stop", grace=self.patience / 4)
         self.ended(client)
@@ -142,7 +142,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_another_process_can_stop_it(self) -> None:
-        """The handler, read from JSON by a process that knows nothing else, ends the job; and once more."""
+        """The handler, read from JSON by a process that knows nothing else, ends the job; a second stop is harmless."""
         client, _ = self.started(self.jobs.sleeps(LONG))
         other = self._from_json(client)
         other("stop", grace=1.0)
@@ -169,7 +169,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_another_process_learns_of_a_failure(self) -> None:
-        """Who has not submitted the job is told its true end, and the same one each time."""
+        """A process that has not submitted the job gets its true end, and the same one each time."""
         client, native_id = self.started(self.jobs.prints_and_exits("hello", 3), "end")
         attached = self.trial.other(native_id)
         attached("attach")
@@ -268,8 +268,8 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_the_same_attempt_submitted_twice_runs_once(self) -> None:
-        """Submitting a native id again finds the job that is there, waiting, running or ended; or raises, and lookup
-        says FOUND."""
+        """Submitting a native id again finds the existing job, waiting, running or ended; or raises, and lookup returns
+        FOUND."""
         self.trial.marks.put("go")
         client, native_id = self.trial.write({"job": self.jobs.counts(10)}).ready()
         client("submit_job")
@@ -294,7 +294,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_artifacts_of_any_size(self) -> None:
-        """10 MB, and nothing at all, cross from one job to another."""
+        """Artifacts of 10 MB, and empty ones, are passed from one job to another."""
         makes = {f"make {kind}": self.jobs.makes(size, kind) for kind, size in SIZES.items()}
         reads = {f"read {kind}": self.jobs.reads(kind) for kind in SIZES}
         record = self.trial.write({**makes, **reads}).run()
@@ -310,7 +310,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_a_secret_is_nowhere(self) -> None:
-        """A secret reaches the job, and is in no request, command line, handler, log of ours, file of the run or
+        """A secret reaches the job, and is in no request, command line, handler, log of aiflow-ext, file of the run or
         store."""
         works = {"job": self.jobs.tells_variables(["TOKEN"]), "runs": self.jobs.counts(10)}
         self.trial.write(works, env={"TOKEN": {"secret": self.secret}})
@@ -366,7 +366,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_cleanup_run_comes_twice(self) -> None:
-        """When every job has ended, and again by gc; also for a run that sent nothing."""
+        """cleanup_run is called when every job has ended, and again by gc; also for a run that sent nothing."""
         client, _ = self.started(self.jobs.prints_and_exits("hello", 0), "end")
         self.ended(client)
         client("cleanup_attempt")
@@ -376,7 +376,7 @@ class DurableLevel(Logs, Events):
 
     @durable()
     def test_the_platform_is_fit(self) -> None:
-        """check_platform finds nothing wrong where jobs can be run, and what it finds are problems with cures."""
+        """check_platform finds nothing wrong if jobs can be run, and returns problems with hints."""
         found = self.trial.write({"job": self.jobs.sleeps(LONG)}).attempt()("check_platform")
         if found:
             complain(f"{self.name}: check_platform finds problems, and jobs can be run: " + "; ".join(found),

@@ -1,4 +1,4 @@
-"""Level durable: what a watch tells of a run's attempts, and what is told of one that is gone."""
+"""Level durable: the events of a run's attempts, and what is reported of one that is gone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from aiflow_ext.testing.levels import durable
 from aiflow_ext.testing.support import LONG, Support, unlike
 from aiflow_ext.testing.zygote import NO_ANSWER, Raised
 
-WATCHED = 1.5  # seconds for which it is looked at what a wait costs and a watch tells
-BUSY = 0.8  # of the time: who waits, and even who looks often, leaves more of it to others
+WATCHED = 1.5  # seconds for which the cost of waiting is measured and a watch is read
+BUSY = 0.8  # share of the time that waiting may use a processor: even frequent polling uses less
 
 
 class Events(Support):
-    """What becomes of attempts is told, of all of them, as it is."""
+    """A watch reports the events of all attempts, truthfully."""
 
     @durable("watch")
     def test_a_watch_tells_what_was_missed(self) -> None:
-        """A driver that comes late is told the end, from the beginning and from any cursor."""
+        """A driver that starts late gets the end, from the beginning and from any cursor."""
         client, native_id = self.started(self.jobs.prints_and_exits("hello", 5))
         self.ended(client)
         told = self.trial.other(native_id)("events", seconds=self.patience / 4)
@@ -35,7 +35,7 @@ class Events(Support):
 
     @durable("watch")
     def test_a_watch_tells_that_a_job_runs(self) -> None:
-        """RUNNING comes while the job runs: time-outs count from it, and other jobs may wait for it."""
+        """RUNNING is reported while the job runs: timeouts count from it, and other jobs may wait for it."""
         _, native_id = self.started(self.jobs.counts(10), "half")
         told = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
         if not told or told[-1]["state"] != "RUNNING":
@@ -56,7 +56,7 @@ class Events(Support):
         if "watch" in self.zygote.facts["offers"]:
             waits["the watch"] = (other, "events")
         for what, (who, call) in waits.items():
-            who(call, seconds=0.1)  # what is imported and connected, is by now
+            who(call, seconds=0.1)  # imports and connections are done by now
             who(call, seconds=WATCHED)
             used, passed = who("occupied")
             if used > BUSY * passed:
@@ -68,8 +68,8 @@ class Events(Support):
 
     @durable("watch")
     def test_a_watch_follows_all_attempts(self) -> None:
-        """What one attempt does is told while others, before and after it, go on."""
-        texts = ("before", "after")[: self.at_once - 1]  # with one job at a time nothing can be told of another
+        """Events of one attempt are reported while earlier and later ones go on."""
+        texts = ("before", "after")[: self.at_once - 1]  # with one job at a time there is no other to report
         works = {text: self.jobs.keeps_a_file(text) for text in texts}
         short = self.jobs.prints_and_exits("hello", 0, "short")
         names = dict.fromkeys([*texts[:1], "between", *texts[1:]])
@@ -95,7 +95,7 @@ class Events(Support):
 
     @durable("watch")
     def test_what_is_not_known_is_not_finished(self) -> None:
-        """Of an id that the platform does not know nobody says that its job has come to an end of its own."""
+        """For an id that the platform does not know, no end of a job is reported."""
         _, native_id = self.trial.write({"job": self.jobs.sleeps(LONG)}).ready()
         other = self.trial.other(unlike(native_id), number=7)
         told = [event["state"] for event in other("events", seconds=0.5)]
@@ -106,7 +106,7 @@ class Events(Support):
 
     @durable()
     def test_asking_starts_nothing(self) -> None:
-        """Who looks up, attaches to, watches and asks an attempt that was not submitted yet, finds it so afterwards."""
+        """Looking up, attaching to, watching and polling an attempt that was not submitted does not start it."""
         _, native_id = self.trial.write({"job": self.jobs.sleeps(LONG)}).ready()
         other = self.trial.other(native_id)
         for call, arguments in (("lookup", {}), ("attach", {}), ("state", {}), ("wait", {"seconds": 0.1}), ("logs", {}),
@@ -122,7 +122,7 @@ class Events(Support):
 
     @durable("watch")
     def test_what_is_lost_is_not_finished(self) -> None:
-        """A job that is gone, with all that might have noted its end, is LOST, or FAILED: told, and no success."""
+        """A job that is gone, with everything that could have recorded its end, is reported as LOST or FAILED."""
         client = self.trial.write({"job": self.jobs.ignores_sigterm(LONG)}).client()
         self.trial.runs.append(client("prepare_run")["run"])
         client("drive_aside")
@@ -147,9 +147,9 @@ class Events(Support):
         self._not_finished(told, f"{words}; the run records {told[0]}, and another process's handler says {told[1]}")
 
     def lose(self, native_id: str) -> bool:
-        """Make the running attempt vanish, so that nobody can note its end; False where that cannot be done.
+        """Make the running attempt vanish, so that its end cannot be recorded; False if that cannot be done.
 
-        Here: SIGKILL for the job's process and for what has started it since the test began.
+        By default: SIGKILL for the job's process and for those that have started it since the test began.
         """
         return self.trial.lose(self.trial.marks.contents("start")[0])
 

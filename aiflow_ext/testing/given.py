@@ -1,4 +1,4 @@
-"""Level base: what a job is given, and can see of itself."""
+"""Level base: what a job gets, and can see of itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNSET = "(unset)"
 
 
 class Given(Support):
-    """Each job is told who it is, and gets the properties and the interpreter that its config names."""
+    """Each job gets the variables that identify it, and the properties and the interpreter of its config."""
 
     @base
     def test_a_job_sees_who_it_is(self) -> None:
@@ -81,7 +81,7 @@ class Given(Support):
 
     @base
     def test_a_job_gets_its_properties(self) -> None:
-        """What stands under ``properties`` in workflow.yaml is what the job sees."""
+        """The job sees what is under ``properties`` in workflow.yaml."""
         work = self.jobs.tells_properties(TOLD).under(properties=PROPERTIES)
         record = self.trial.write({"job": work}).run()
         cure = ("fill {properties.NAME} in by aiflow_ext.engines.command.plan_command, or use build_bundle(...)."
@@ -99,7 +99,7 @@ class Given(Support):
         python = self.trial.marks.interpreter(str(self.trial.config.get("python", sys.executable)))
         if self.engine == "python":
             work = self.jobs.prints_and_exits("hello", 0)
-        elif self.engine == "cmd_line" and self.zygote.facts["durable"]:  # the runner passes artifacts on
+        elif self.engine == "cmd_line" and self.zygote.facts["durable"]:  # with artifacts, a runner is needed
             work = self.jobs.makes(10, "x")
         else:
             return

@@ -1,4 +1,4 @@
-"""What the kit's python jobs execute; sent along with them as kit_steps.py, beside kit_marks.py."""
+"""The functions of the kit's python jobs; sent with them as kit_steps.py, beside kit_marks.py."""
 
 from __future__ import annotations
 

@@ -14,22 +14,23 @@ from aiflow_ext.testing.support import Support
 from aiflow_ext.testing.trial import by_name
 from aiflow_ext.testing.zygote import NO_ANSWER, Raised
 
-BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement that are drawn from too
-ENOUGH = 500  # with --aiflow-kills=all: every line there is, or a sample of so many where there are more
+BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement from which lines are drawn, too
+ENOUGH = 500  # with --aiflow-kills=all: every line, or a sample of so many if there are more
 SEED = 1
-QUICK = 1.0  # seconds: where a kill takes less, all of the plugin's own lines from submit on are taken
-WRONG_ENOUGH = 5  # then it is known that something is wrong, and each may take the whole of one's patience
+QUICK = 1.0  # seconds: if a kill takes less, all of the plugin's own lines from submit on are taken
+WRONG_ENOUGH = 5  # failures after which the loop ends, as each may take the whole time limit
 
 
 def verdict(starts: int, ends: int, state: str) -> str | None:
-    """What is wrong with a job that was executed so often and is recorded so; None: nothing."""
+    """What is wrong with a job that was executed so often and has this recorded state; None: nothing."""
     if (starts, ends, state) == (1, 1, "FINISHED"):
         return None
     return f"the job has begun {starts} times, has come to its end {ends} times, and is recorded as {state}"
 
 
 def chosen(lines: int, intent: int, acknowledged: int, wanted: int | None, seed: int) -> list[int]:
-    """At which lines to kill: drawn from those between intent and acknowledgement, and around; None: all, or ENOUGH."""
+    """The lines at which to kill, drawn from those between intent and acknowledgement, and around; None: all, or
+    ENOUGH."""
     inside = range(max(1, intent - BEFORE), min(lines, acknowledged + AFTER) + 1)
     if wanted is None and len(inside) <= ENOUGH:
         return list(inside)
@@ -39,7 +40,8 @@ def chosen(lines: int, intent: int, acknowledged: int, wanted: int | None, seed:
 
 
 def lines_of(executed: list[tuple[Place, int]], time: int = 1) -> list[Place]:
-    """Each line once, as it is executed for the first time, or the second one: a poll's, repeated, is one line."""
+    """Each line at its first execution, and at its second one, so that the lines of a poll do not count for each
+    round."""
     found: dict[tuple[str, int], list[Place]] = {}
     for place, _ in executed:
         found.setdefault((place.file, place.line), []).append(place)
@@ -55,11 +57,11 @@ class KillLoop(Support):
 
     @durable()
     def test_the_counting_of_executions_notices(self) -> None:
-        """The kit's own proof: a plugin that doubles is seen to have executed twice, one that drops not at all."""
+        """The kit's proof of itself: it detects a plugin that submits twice, and one that does not submit."""
         self.counting_notices()
 
     def counting_notices(self) -> None:
-        """The proof itself, for a plugin in an attempt host too."""
+        """The proof, also for a plugin in an attempt host."""
         self.trial.write({"job": self.jobs.prints_and_exits("x", 0)})
         for how, wanted in (("double", 2), ("drop", 0)):
             self.trial.marks.clear()
@@ -71,7 +73,7 @@ class KillLoop(Support):
             else:
                 client("drive_aside")
                 client("dropped")
-                client.kill()  # it would wait for what was never started
+                client.kill()  # it would wait for a job that was never started
             starts, ends = self.trial.marks.count("start"), self.trial.marks.count("end")
             if starts != wanted or verdict(starts, ends, "FINISHED") is None:
                 complain(
@@ -88,7 +90,7 @@ class KillLoop(Support):
         self.killed_anywhere()
 
     def killed_anywhere(self) -> None:
-        """The loop itself, for a plugin in an attempt host too."""
+        """The loop, also for a plugin in an attempt host."""
         self.trial.write({"job": self.jobs.prints_and_exits("x", 0)})
         files = self.zygote.facts["files"]
         client = self.trial.client()

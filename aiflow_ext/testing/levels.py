@@ -1,4 +1,4 @@
-"""Which level a test belongs to, and what of the optional hooks it needs."""
+"""The level of a test, and the optional hooks that it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiflow_ext.testing.zygote import Raised
 
 F = TypeVar("F", bound=Callable[..., None])
 
-# What to do when a call raises, and where to read on.
+# What to do when a call raises, and the section of the documentation.
 _CURES = {
     "open": ("let generate take the kit's jobs; for other nodes than python and cmd_line, override works()",
              "jobs-and-marks"),

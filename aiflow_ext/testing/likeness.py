@@ -15,7 +15,7 @@ from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.jsonable import Jsonable, dumps, loads
 from aiflow_ext.translate.common import NAMES
 
-# Each way in which the host copies a config: for an author's code to change, and to send it to an attempt host.
+# Each way in which the host copies a config: to pass it to an author's code, and to send it to an attempt host.
 _COPIES: dict[str, Callable[[Any], Any]] = {
     "copy.copy": copy.copy,
     "copy.deepcopy": copy.deepcopy,
@@ -74,9 +74,9 @@ def _short(value: Any) -> str:
 
 
 def lost_in_copies(config: BaseJobConfig) -> list[str]:
-    """What a copy of ``config`` lacks or has otherwise, in words.
+    """Attributes of ``config`` that a copy lacks or has with another value, in words.
 
-    A config that cannot be copied in one of the ways is not wrong, as long as it is data or can be pickled.
+    A config that cannot be copied in one of the ways is not wrong, if it is data or can be pickled.
     """
     before, found, refused = _whole(config), [], {}
     for how, copied in _COPIES.items():

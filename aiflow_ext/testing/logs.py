@@ -16,7 +16,7 @@ LATE = 4.0  # seconds that a wait of 0.2 seconds may take
 
 
 class Logs(Support):
-    """What a job has printed is there, byte by byte."""
+    """A job's output is complete, byte by byte."""
 
     @durable()
     def test_logs_are_complete_and_in_order(self) -> None:
@@ -35,7 +35,7 @@ class Logs(Support):
 
     @durable()
     def test_logs_are_bytes(self) -> None:
-        """What is no text, every kind of line, and a last one without an end, come as the job has written them."""
+        """Bytes that are not text, every kind of line end, and a last line without one, are returned unchanged."""
         client, _ = self.started(self.jobs.prints_oddly(), "end")
         self.finished(client, "the job prints bytes that are no text")
         for stream, wanted in (("stdout", ODD_OUT), ("stderr", ODD_ERR)):
@@ -43,7 +43,7 @@ class Logs(Support):
 
     @durable()
     def test_logs_can_be_followed(self) -> None:
-        """What a running job has printed can be read by offset, and the rest after that, without gaps or repeats."""
+        """A running job's output can be read by offset, and the rest later, without gaps or repetitions."""
         client, _ = self.started(self.jobs.counts(LINES), "half")
         half = numbered("line", LINES // 2)
         followed = b""
@@ -74,7 +74,7 @@ class Logs(Support):
 
     @durable()
     def test_logs_stay(self) -> None:
-        """After the attempt was cleaned up a user still reads what it has printed."""
+        """The logs can still be read after the attempt was cleaned up."""
         record = self.trial.write({"job": self.jobs.prints_and_exits("hello", 1)}).run()
         attempt = self.attempt_of(record)
         try:

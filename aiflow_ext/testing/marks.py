@@ -1,4 +1,5 @@
-"""How a job tells that it was executed: it creates a file with a fresh name, so that each execution is one more."""
+"""Marks by which a job proves that it was executed: it creates a file with a unique name, so that executions are
+counted."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from aiflow_ext.testing.complaint import complain
 
-# Sent along with python jobs as kit_marks.py, or executed by a shell's.
+# Sent with python jobs as kit_marks.py, or executed by a shell command.
 _URL_MODULE = """
 import sys, time, uuid
 from fsspec.core import url_to_fs
@@ -56,8 +57,8 @@ def wait_for(kind):
 class Marks:
     """Marks as files of a folder that the jobs see under the same path.
 
-    For jobs that do not, return :class:`UrlMarks` from :meth:`JobPluginConformance.marks`, or a subclass for a place
-    that they do see: what a job executes to leave a mark, and how marks are read.
+    For jobs that do not see the folder, return :class:`UrlMarks` from :meth:`JobPluginConformance.marks`, or a subclass
+    for another place, which defines how a job leaves a mark, and how marks are read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,8 +87,8 @@ class Marks:
         return _MODULE.format(where=str(self.folder))
 
     def interpreter(self, python: str) -> str | None:
-        """The path of an interpreter that leaves a mark ``python`` and goes on as this one, where it is there, else as
-        python3; None where jobs see no path of the client's."""
+        """The path of an interpreter that leaves a mark ``python`` and then executes ``python``, if that exists, else
+        python3; None if jobs see no path of the client."""
         path = self.folder / "interpreter"
         lines = ("#!/bin/sh", self.shell("python"), 'if command -v "$0" > /dev/null; then exec "$0" "$@"; fi',
                  'exec python3 "$@"')  # fmt: skip
@@ -102,7 +103,7 @@ class Marks:
         return len(self._files(kind))
 
     def contents(self, kind: str) -> list[bytes]:
-        """What the marks of a kind hold, in no order."""
+        """The contents of the marks of a kind, in no order."""
         return [path.read_bytes() for path in self._files(kind)]
 
     def put(self, kind: str) -> None:
@@ -110,7 +111,7 @@ class Marks:
         (self.folder / f"{kind}.put").touch()
 
     def clear(self) -> None:
-        """Forget all marks."""
+        """Remove all marks."""
         for path in self.folder.iterdir():
             path.unlink()
 
@@ -141,9 +142,9 @@ class UrlMarks(Marks):
     """Marks as objects below a URL that client and jobs reach: an object store, WebHDFS, whatever fsspec knows.
 
     Args:
-        url: a place of the test's own.
-        python: what the jobs' python is called; it has fsspec, and what the URL's file system needs.
-        options: for fsspec, beside what it takes from the environment: an endpoint, a user.
+        url: a place that only this test uses.
+        python: the command of the jobs' python; it has fsspec, and the package of the URL's file system.
+        options: for fsspec, besides those that it reads from the environment: an endpoint, a user. None by default.
     """
 
     def __init__(self, url: str, python: str = "python3", options: Mapping[str, Any] | None = None) -> None:

@@ -1,4 +1,5 @@
-"""Level durable: what a plugin keeps between two calls is a cache, and each hook finds all that it needs in its job."""
+"""Level durable: a plugin keeps only caches between two calls, and each hook gets everything that it needs in its
+job."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ class Memory(Cleaning):
         offers = self.zygote.facts["offers"]
         client = self.trial.write({"job": self.jobs.counts(10)}).attempt()
         before, elsewhere = self.trial.files(), remains.entries()
-        unnamed = self._packed(client)  # as cleanup_run and check_platform are given it
+        unnamed = self._packed(client)  # as for cleanup_run and check_platform
         client("take_id", native_id=client("allocate_id"))
         job = self._packed(client)
         if "render" in offers and self._call(job, "render") != client("render"):
@@ -41,7 +42,7 @@ class Memory(Cleaning):
         self.begun(client, "half")
         if (said := self._call(job, "lookup")) != "FOUND":
             self._remembers(f"lookup says {said} of a job that runs, instead of FOUND")
-        deadline = time.monotonic() + self.patience / 4  # a cluster may learn of the start later than the job's author
+        deadline = time.monotonic() + self.patience / 4  # a cluster may report the start later than the job's own mark
         while (said := self._attached(job, "state")) != "RUNNING":
             if said != "QUEUED" or time.monotonic() > deadline:
                 self._remembers(f"the handler of attach says {said} of a job that runs")
@@ -81,7 +82,7 @@ class Memory(Cleaning):
                            lambda: client(call, **arguments))  # fmt: skip
 
     def _attached(self, job: str, call: str, **arguments: Any) -> Any:
-        """What the handler answers that ``attach`` gives."""
+        """The answers of the handler that ``attach`` returns."""
         client = self._given(job)
         told = f"attach, called {FRESH},"
         self.raises(told, "raises", CURE, "between-two-calls", lambda: client("attach"))

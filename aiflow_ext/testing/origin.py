@@ -1,4 +1,5 @@
-"""Started as a script in a fresh interpreter: tells where it finds a module, and which file its distribution lists."""
+"""Started as a script in a fresh interpreter: reports where it finds a module, and which file its distribution
+lists."""
 
 import sys
 
@@ -13,11 +14,11 @@ BEGIN = "\nwhat was found: "
 
 
 def main() -> None:
-    """Tell, as JSON on standard output."""
+    """Print the report as JSON."""
     module, distribution = sys.argv[1:]
     try:
         spec = importlib.util.find_spec(module)
-    except ImportError:  # its package is not there
+    except ImportError:  # its package does not exist
         spec = None
     names = [f"{module.replace('.', '/')}{end}" for end in (".py", "/__init__.py")]
     try:

@@ -1,4 +1,4 @@
-"""Level durable: a platform that gives no answer is told as that, and not as the end of its jobs."""
+"""Level durable: a platform that does not answer is reported as unreachable, and not as the end of its jobs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ WRONG = {"lookup": ("NEVER_STARTED", "UNKNOWN"), "the handler's state": ENDS, "w
 
 
 class Outages(Support):
-    """What is asked of a platform, and done there, while it is away."""
+    """Calls while the platform does not answer."""
 
     def away(self) -> AbstractContextManager[Any] | None:
-        """A context manager: inside it the platform gives nobody an answer, and what runs goes on. Override it where
-        the platform can be away; None: it cannot, or the kit is not told how, and nothing of it is tested."""
+        """A context manager: inside it the platform answers no client, and jobs go on. Override it if the platform can
+        be made unreachable; with None, the default, outages are not tested."""
         return None
 
     @durable()
     def test_an_outage_is_no_end(self) -> None:
-        """While the platform is away a running job and an ended one are asked for, stopped and cleaned up."""
+        """While the platform does not answer, a running and an ended job are looked up, polled, stopped and cleaned
+        up."""
         outage = self.away()
         if outage is None:
             pytest.skip(f"{NOT_TESTED}: away() of {type(self).__name__} gives no context manager")
@@ -58,7 +59,7 @@ class Outages(Support):
         self._afterwards(self._other("runs", runs), self._other("ended", ended))
 
     def _compare(self, said: dict[str, Any]) -> None:
-        """Complain of what was ``said`` while nobody can know it."""
+        """Fail for what was ``said`` although it cannot be known."""
         for what, answer in said.items():
             raised = answer if isinstance(answer, Raised) else None
             told = f"raises {raised.kind}: {raised.words}" if raised else f"says {answer or 'that all is done'}"
@@ -66,14 +67,14 @@ class Outages(Support):
                 self._misleads(what, f"has not returned within {self.patience:g} s", "give a request a time-out, and "
                             + CURE)  # fmt: skip
             if what in ("its stop", "stop_job", "cleanup_job"):
-                done = answer is None and what == "cleanup_job"  # perhaps there was nothing to do on the platform
+                done = answer is None and what == "cleanup_job"  # there may have been nothing to do on the platform
                 if not done and (raised is None or raised.kind != SILENT):
                     self._misleads(what, told, CURE)
             elif raised is None and answer in WRONG[what]:
                 self._misleads(what, told, CURE)
 
     def _afterwards(self, runs: Client, ended: Client) -> None:
-        """Stop and cleanup come again, and now they are done."""
+        """Stop and clean up again, which now works."""
         runs("stop_attempt", grace=1.0)
         runs("attach")
         if self.ended(runs) == "FINISHED":

@@ -1,4 +1,4 @@
-"""Where a client can be killed."""
+"""The places at which a client can be killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A line, and the how-manieth time that it is executed: the same in another process, whatever its threads do."""
+    """A line, and the number of its execution: the same in another process, whatever its threads do."""
 
     file: str
     line: int

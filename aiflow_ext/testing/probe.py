@@ -1,4 +1,4 @@
-"""Started as a script in a fresh interpreter: lists all plugins, resolves one, and tells which modules that imports."""
+"""Started as a script in a fresh interpreter: lists all plugins, resolves one, and reports the imported modules."""
 
 import sys
 
@@ -11,7 +11,7 @@ BEGIN = "\nwhat was found: "
 
 
 def main() -> None:
-    """Tell, as JSON on standard output."""
+    """Print the report as JSON."""
     path, platform, engine = json.loads(sys.argv[1])
     sys.path[:] = dict.fromkeys([*path, *sys.path])
     import aiflow_ext as af

@@ -1,4 +1,4 @@
-"""What pytest loads wherever aiflow-ext is installed: cheap, and silent where the kit is not used."""
+"""Loaded by pytest wherever aiflow-ext is installed: cheap, and silent if the kit is not used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a run: processes that carry its mark, files outside of its folder."""
+"""Leftovers of a run: processes with its mark, files outside of its folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def commands_with(text: str) -> list[str]:
 
 
 def alive(stat: bytes) -> bool:
-    """Whether the process lives that once had this /proc/PID/stat. Of another machine's, nothing is known: False."""
+    """Whether the process that once had this /proc/PID/stat is alive. False for a process of another machine."""
     if not stat:
         return False
     then = proc.Stat(int(stat.split()[0]), stat)
@@ -51,7 +51,7 @@ def alive(stat: bytes) -> bool:
 
 
 def gone_within(stat: bytes, seconds: float) -> bool:
-    """Whether that process goes away in time: a process that was told to end is not gone at once."""
+    """Whether that process ends in time: after a signal it is not gone at once."""
     deadline = time.monotonic() + seconds
     while alive(stat):
         if time.monotonic() > deadline:
@@ -98,11 +98,11 @@ def files_below(*folders: Path) -> set[str]:
 
 
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "~", "~/.cache")
-SMALL = 1 << 20  # bytes of a file that is looked into
+SMALL = 1 << 20  # bytes: larger files are not read
 
 
 def entries() -> set[str]:
-    """What is in the folders where programs leave files behind, whatever TMPDIR says."""
+    """The files in the folders where programs usually leave temporary files, whatever TMPDIR is."""
     found = set()
     for place in PLACES:
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def entries() -> set[str]:
 
 
 def named(paths: Collection[str], words: Collection[str], root: Path) -> list[str]:
-    """Which of these have one of these words in their names or in them: others leave files there too."""
+    """The files that have one of these words in their name or content: other programs leave files there too."""
     found = []
     for path in sorted(paths):
         if root.is_relative_to(path) or path.startswith(f"{root}/"):

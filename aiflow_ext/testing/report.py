@@ -1,4 +1,4 @@
-"""Which level each job plugin has reached, and what it does not offer: told at the end of the session."""
+"""The summary at the session's end: the level that each job plugin has reached, and what it does not offer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ PROPERTY = "aiflow_ext.conformance"
 LEVELS = ("base", "durable", "cluster")
 NOT_OFFERED = "not offered"
 LEFT_OUT = "left out"
-NOT_TESTED = "not tested"  # by what an author may add for the kit: it takes nothing from the level
+NOT_TESTED = "not tested"  # by what an author may add for the kit: does not change the level
 
 
 class Tested:
-    """What is known of one test class.
+    """The results of one test class.
 
     Attributes:
         outcomes: by level, the outcome of each test by its name.
@@ -25,7 +25,7 @@ class Tested:
         self.notes: list[str] = []
 
     def take(self, facts: dict[str, Any], outcome: str) -> None:
-        """Note how one phase of a test ended; the worst of them counts."""
+        """Record the outcome of one phase of a test; the worst one counts."""
         self.facts |= facts
         self.notes += facts["notes"]
         known = self.outcomes[facts["level"]]
@@ -33,7 +33,7 @@ class Tested:
             known[facts["test"]] = outcome
 
     def level(self) -> str:
-        """The level reached, in words."""
+        """The level that was reached, as text."""
         reached, left_out = "none", 0
         for level in LEVELS:
             outcomes, wanted = self.outcomes[level], self.facts.get("tests", {}).get(level, 0)
@@ -54,7 +54,7 @@ class Tested:
         return f"{reached} (without the {left_out} tests left out)" if left_out else reached
 
     def lines(self, name: str) -> list[str]:
-        """What the summary says."""
+        """The lines of the summary."""
         home = self.facts.get("distribution") or "not loaded"
         found = [f"{self.facts['plugin']} ({home}; {name}): level {self.level()}"]
         if self.facts.get("file"):
@@ -77,7 +77,7 @@ class Report:
         self.tested: dict[str, Tested] = {}
 
     def take(self, report: Any) -> None:
-        """Note a phase of any test; those that are none of ours are left alone."""
+        """Record a phase of any test; tests outside of the kit are ignored."""
         facts = dict(report.user_properties).get(PROPERTY)
         if facts is None or (report.when != "call" and report.outcome == "passed"):
             return
@@ -90,7 +90,7 @@ class Report:
 
 
 def word(report: Any) -> str | None:
-    """``not offered``, ``left out`` or ``not tested`` for a skip of ours."""
+    """``not offered``, ``left out`` or ``not tested`` for a skip by the kit."""
     if report.outcome != "skipped" or not isinstance(report.longrepr, (tuple, list)):
         return None
     reason = str(report.longrepr[2])

@@ -16,8 +16,8 @@ from typing import Any
 
 
 def main() -> None:
-    """Load what every client needs, then fork a zygote for each plugin that is asked for."""
-    # What the tests find, its clients find, in the same order.
+    """Load what every client needs, then fork a zygote for each plugin that is requested."""
+    # Its clients import from the same places as the tests, in the same order.
     sys.path[:] = dict.fromkeys([*json.loads(sys.argv[1]), *sys.path])
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _as_zygote(control: socket.socket, told: dict[str, Any]) -> None:
-    """Load one plugin, say what it is, then fork a client for each request."""
+    """Load one plugin, report facts about it, then fork a client for each request."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _print_to(told["log"])
     os.environ.clear()
@@ -66,7 +66,7 @@ def _say(control: socket.socket, what: dict[str, object]) -> None:
 
 
 def _print_to(log: str, out: str | None = None) -> None:
-    """From now on standard error goes to ``log``; and so does standard output, unless it has a file of its own."""
+    """Redirect standard error to ``log``, and standard output too, unless it has a file of its own."""
     for path, numbers in ((log, (1, 2)), (out, (1,))):
         if path is not None:
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -13,11 +13,11 @@ from aiflow_ext.testing.works import Work
 from aiflow_ext.testing.zygote import Client
 
 BEGINS = 5.0  # seconds that a job may take from RUNNING to its first act
-STANDS = 1.0  # seconds after a job was stopped in which no other one may be
+STANDS = 1.0  # seconds after the stop of a job in which no other job may be stopped
 
 
 class Stopping(Support):
-    """What every job plugin must do when somebody stops a job."""
+    """What every job plugin must do when a job is stopped."""
 
     # -- stop -------------------------------------------------------------------------------------------------------
 
@@ -28,13 +28,13 @@ class Stopping(Support):
 
     @base
     def test_a_job_that_ignores_the_signal_is_ended(self) -> None:
-        """After the grace period, what has not gone is killed."""
+        """After the grace period, remaining processes are killed."""
         self.stopped_run(self.jobs.ignores_sigterm(LONG), 0.3)
         self._gone("start", "ignores SIGTERM, and goes on after it was stopped", "after the grace period send SIGKILL")
 
     @base
     def test_what_a_job_has_started_ends_with_it(self) -> None:
-        """Stop means gone: also what has left the job's session."""
+        """A stop ends all processes of a job, also those that have left its session."""
         self.stopped_run(self.jobs.forks(LONG), 1.0, "child")
         self._gone("child", "has started a process in a session of its own, which goes on after the run was stopped",
                    "end the job's cgroup or pod, or every process whose environment carries its AIFLOW_MARK; and let "
@@ -42,7 +42,7 @@ class Stopping(Support):
 
     @base
     def test_a_job_may_put_its_things_in_order(self) -> None:
-        """A run that is stopped sends its job SIGTERM, and gives it time to act upon it."""
+        """A run that is stopped sends its job SIGTERM, and gives it time to clean up."""
         self.stopped_run(self.jobs.ends_on_sigterm(LONG), self.patience / 4)
         if not self.trial.marks.count("asked"):
             complain(f"{self.name}: the run was stopped, and its job has received no SIGTERM that it could act upon",
@@ -50,7 +50,7 @@ class Stopping(Support):
                      "period", "stopping-and-cleaning-up")  # fmt: skip
 
     def _gone(self, mark: str, words: str, cure: str) -> None:
-        """Complain where a process goes on that has left its stat."""
+        """Fail if a process that has left its stat in a mark is still alive."""
         for stat in self.trial.marks.contents(mark):
             if not remains.gone_within(stat, 5.0):
                 remains.kill_stat(stat)
@@ -76,7 +76,7 @@ class Stopping(Support):
 
     @base
     def test_a_stop_is_one_job_s(self) -> None:
-        """Who stops one job of a run leaves the others alone."""
+        """A stop of one job of a run does not affect the others."""
         texts = [f"side{number}" for number in range(min(2, self.at_once))]
         client = self.trial.write({text: self.jobs.keeps_a_file(text) for text in texts}).client()
         self.trial.runs.append(client("prepare_run")["run"])
@@ -86,7 +86,7 @@ class Stopping(Support):
         look, deadline = self.trial.client(), time.monotonic() + self.patience
         while (states := self.states(look))[texts[0]] != "STOPPED" and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(STANDS)  # no synchronisation: for as long the others must go on
+        time.sleep(STANDS)  # no synchronisation: the time for which the others must go on
         self.trial.marks.put("go")
         client("driven")
         states = self.states(look)
@@ -105,9 +105,9 @@ class Stopping(Support):
 
     @base
     def test_a_job_that_waits_can_be_stopped(self) -> None:
-        """A job that is stopped as soon as it is submitted, perhaps in a queue, is not executed later.
+        """A job that is stopped as soon as it is submitted, maybe in a queue, is not executed later.
 
-        One at once, and while none has begun others a little later: an attempt host must begin itself.
+        One is stopped at once; others, while none has begun, a little later, because an attempt host has to start.
         """
         texts = [f"side{number}" for number in range(max(2, self.at_once))]
         client = self.trial.write({text: self.jobs.keeps_a_file(text) for text in texts}).client()
@@ -125,7 +125,7 @@ class Stopping(Support):
         words = f"of {len(texts)} jobs {', '.join(stopped)} were stopped as soon as they had been submitted"
         self._recorded(look, stopped, ("STOPPED",), words)
         self.begun(client, "kept")
-        # no synchronisation: for as long nothing may begin that was stopped
+        # no synchronisation: the time for which no stopped job may begin
         time.sleep(min(self.patience, max(STANDS, 2 * (time.monotonic() - began))))
         if "watch" in self.zygote.facts["offers"]:
             self._running_have_begun(look)
@@ -180,7 +180,7 @@ class Stopping(Support):
 
     @base
     def test_stop_comes_before_the_start(self) -> None:
-        """Somebody stops a job of which nothing is there yet, or only its resources."""
+        """A stop of a job that was not started, with or without its resources, does no harm."""
         client = self.bare(self.jobs.sleeps(LONG), resources=False)
         self.bare_call(client, "stop_job", "raises before generate_job_resource")
         client = self.bare(self.jobs.sleeps(LONG))
@@ -188,7 +188,7 @@ class Stopping(Support):
 
     @base
     def test_stop_comes_after_the_end(self) -> None:
-        """A stop that was under way when the job ended."""
+        """A stop may arrive after the job has ended."""
         client = self.ended_bare()
         self.bare_call(client, "stop_job", "raises when the job has ended")
         self.bare_call(client, "cleanup_job", "raises after a stop that came too late")
@@ -229,7 +229,7 @@ class Stopping(Support):
                     lambda: client("bare", method=method))  # fmt: skip
 
     def nothing_left(self, when: str) -> None:
-        left = self.trial.marked(5.0)  # what was killed is not gone at once
+        left = self.trial.marked(5.0)  # a killed process is not gone at once
         if left:
             shown = ", ".join(f"{pid} ({command.strip()[:60]})" for pid, command in left.items())
             complain(f"{self.name}: {when}, and these processes of it are left: {shown}",

@@ -19,7 +19,7 @@ class Streams(Stopping):
 
     @base
     def test_a_stream_job_runs_until_it_is_stopped(self) -> None:
-        """The job that follows one of ``exec_mode: STREAM`` starts while that runs; a stop makes it STOPPED."""
+        """The job after one of ``exec_mode: STREAM`` starts while that runs; a stop makes the STREAM job STOPPED."""
         works = {"stream": self.jobs.streams().under(exec_mode="STREAM")}
         if self.at_once > 1:
             works["after"] = self.jobs.prints_and_exits("hello", 0, "after")
@@ -40,7 +40,7 @@ class Streams(Stopping):
         self.nothing_left("a job of exec mode STREAM was stopped")
 
     def _stands(self, followers: set[str]) -> None:
-        """Wait until the stream runs and ``followers`` have ended; complain where it does not stay so."""
+        """Wait until the STREAM job runs and ``followers`` have ended; fail if it does not go on running."""
         look, deadline = self.trial.client(), time.monotonic() + self.patience
         while True:
             states = self.states(look)
@@ -61,13 +61,13 @@ class Streams(Stopping):
 
     @base
     def test_each_line_is_there_once(self) -> None:
-        """What a job prints while its attempt is followed is in the attempt's files, each line once and in order."""
+        """Output that is read while a job runs is in the attempt's files, each line once and in order."""
         client = self.trial.write({"job": self.jobs.counts(LINES)}).client()
         self.trial.runs.append(client("prepare_run")["run"])
         client("drive_aside")
         self.begun(client, "half")
         folder = client("folder_of", job="job")
-        # An attempt host copies what a handler gives; a durable plugin's logs may come with its cleanup.
+        # An attempt host copies a handler's logs while the job runs; a durable plugin may copy them in its cleanup.
         deadline = time.monotonic() + (0.0 if self.zygote.facts["durable"] else self.patience / 2)
         while not _lines(folder, "stdout", "line") and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -86,7 +86,7 @@ class Streams(Stopping):
 
 
 def _lines(folder: str, stream: str, word: str) -> list[str]:
-    """The lines of the job itself: a plugin may print as well."""
+    """The lines of the job itself, without those that a plugin prints."""
     try:
         text = Path(folder, stream).read_text(encoding="utf-8", errors="replace")
     except OSError:

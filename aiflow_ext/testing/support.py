@@ -1,4 +1,4 @@
-"""What the tests of all levels have at hand."""
+"""Helpers for the tests of all levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiflow_ext.testing.works import Works
 
-LONG = 600.0  # seconds that a job sleeps which nobody lets sleep so long
+LONG = 600.0  # seconds that a job sleeps which is always ended earlier
 
 
 class Support:
@@ -35,21 +35,21 @@ class Support:
     trial: Trial
     jobs: Works
     pytest_config: pytest.Config
-    notes: list[str]  # what the summary says of the test besides
+    notes: list[str]  # additional remarks for the summary
 
     @property
     def name(self) -> str:
         return f"{self.platform}.{self.engine}"
 
     def started(self, work: Any, mark: str = "start") -> tuple[Client, str]:
-        """An attempt of a job that does ``work``, submitted and begun; and its native id."""
+        """Start an attempt of a job that does ``work``; returns its client and its native id."""
         client, native_id = self.trial.write({"job": work}).ready()
         client("submit_job")
         self.begun(client, mark)
         return client, native_id
 
     def begun(self, client: Client, mark: str = "start", count: int = 1) -> None:
-        """Wait until what ``client`` has submitted has left its mark; complains where it does not, or has ended."""
+        """Wait until the job that ``client`` has submitted has left its mark; fails if it does not, or has ended."""
         marks, asked = self.trial.marks, time.monotonic()
         deadline = asked + self.patience
         while marks.count(mark) < count:
@@ -69,12 +69,12 @@ class Support:
             time.sleep(0.01)
 
     def ended(self, client: Client) -> str:
-        """Wait for an attempt's end; the state it is in then."""
+        """Wait for an attempt's end; returns its state."""
         state: str | None = client("wait", seconds=self.patience / 2)
         return self.ends(lambda: state if state is not None else client("state"))
 
     def ends(self, state: Callable[[], str | None]) -> str:
-        """Ask until there is a state that is an end."""
+        """Poll until there is a state that is an end."""
         deadline = time.monotonic() + self.patience
         while (found := state()) not in ATTEMPT_ENDS:
             if time.monotonic() > deadline:
@@ -88,7 +88,7 @@ class Support:
         return str(found)
 
     def attempt_of(self, record: dict[str, Any], job: str = "job") -> dict[str, Any]:
-        """The last attempt of a job of a run; complains where it has none."""
+        """The last attempt of a job of a run; fails if it has none."""
         found = record["jobs"][job]
         if not found["attempts"]:
             complain(f"{self.name}: the job {job!r} had no attempt: {found['reason']}", "see the reason")
@@ -96,7 +96,7 @@ class Support:
         return attempt
 
     def must_be(self, record: dict[str, Any], state: str, why: str, cure: str, anchor: str, job: str = "job") -> None:
-        """Complain unless the job ended in ``state``."""
+        """Fail unless the job ended in ``state``."""
         attempt = self.attempt_of(record, job)
         if attempt["state"] != state:
             complain(
@@ -114,11 +114,11 @@ class Support:
         return "".join(f"\n    stderr: {line}" for line in text.splitlines()) if text else ""
 
     def states(self, look: Client) -> dict[str, str]:
-        """How the jobs of the latest run are recorded, as another client sees it."""
+        """The recorded states of the latest run's jobs, read by another client."""
         return {job["name"]: job["state"] for job in look("stands", run=self.trial.runs[-1])["jobs"]}
 
     def raises(self, call: str, words: str, cure: str, anchor: str, function: Callable[[], Any]) -> Any:
-        """What ``function`` returns; complains with ``words`` where it raises."""
+        """The result of ``function``; fails with ``words`` if it raises."""
         try:
             return function()
         except Raised as raised:
@@ -127,14 +127,14 @@ class Support:
         complain(f"{self.name}: {call} {words}: {failed.kind}: {failed.words}{trace}", cure, anchor)
 
     def finished(self, client: Client, what: str) -> None:
-        """Wait for the end of a job that succeeds; complains where its handler says otherwise."""
+        """Wait for the end of a job that succeeds; fails if its handler reports anything else."""
         state = self.ended(client)
         if state != "FINISHED":
             complain(f"{self.name}: {what}; it has ended well, and its handler says {state}",
                      "let the handler tell the job's true end", "handlers-are-data")  # fmt: skip
 
     def until(self, there: Callable[[], bool], words: str) -> None:
-        """Wait until something is ``there``; complains with ``words`` where it does not come."""
+        """Wait until ``there`` returns True; fails with ``words`` if it does not in time."""
         deadline = time.monotonic() + self.patience
         while not there():
             if time.monotonic() > deadline:
@@ -143,5 +143,5 @@ class Support:
 
 
 def unlike(native_id: str) -> str:
-    """An id of the same kind that nobody has allocated."""
+    """An id of the same form that was never allocated."""
     return re.sub(r"\d+$", "7", native_id) if re.search(r"\d$", native_id) else f"{native_id}7"

@@ -18,15 +18,15 @@ from aiflow_ext.testing.zygote import NO_ANSWER, Client, Raised, Zygote
 
 
 class Trial:
-    """One test's project. At its end nothing of it is left running.
+    """One test's project. At its end all its processes are ended.
 
     Args:
         root: a folder of the test's own.
         zygote: has the plugin loaded.
-        config: what every job's config has.
-        marks: where its jobs tell what they did.
+        config: keys of every job's config.
+        marks: the marks of its jobs.
         patience: seconds for any one call.
-        artifacts: where its artifacts are kept; the default place where it is empty.
+        artifacts: the artifacts URL; empty: the default.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Trial:
         return self
 
     def order(self, job: str, upstream: str) -> None:
-        """Have ``job`` of the project that is written run after ``upstream``."""
+        """Make ``job`` of the written project run after ``upstream``."""
         with open(self.project / "workflow.py", "a", encoding="utf-8") as file:
             file.write(f"    af.run_after({job!r}, {upstream!r})\n")
 
     def client(self) -> Client:
-        """A new client: a process that knows nothing of what others did."""
+        """A new client: a process that shares no memory with others."""
         client = self.zygote.client(self.root, self.patience)
         self._clients.append(client)
         return client
 
     def attempt(self, job: str | None = None, number: int = 1, run: str | None = None) -> Client:
-        """A new client that has generated an attempt's job, of a run of its own unless said otherwise."""
+        """A new client that has generated an attempt's job, by default of a run of its own."""
         client = self.client()
         if run is None:
             run = self.new_run()
@@ -87,7 +87,7 @@ class Trial:
         return client
 
     def new_run(self) -> str:
-        """The id of a run that is none yet."""
+        """The id for a new run."""
         self.runs.append(f"kit-{secrets.token_hex(6)}")
         return self.runs[-1]
 
@@ -100,7 +100,7 @@ class Trial:
         return client, native_id
 
     def other(self, native_id: str, number: int = 1, job: str | None = None) -> Client:
-        """Another client's view of the latest run's attempt, made from its native id alone."""
+        """Another client with the latest run's attempt, made from its native id only."""
         client = self.client()
         client("open", run=self.runs[-1], job=job, number=number, native_id=native_id)
         return client
@@ -112,7 +112,7 @@ class Trial:
         return by_name(self.drive(client))
 
     def drive(self, client: Client) -> dict[str, Any]:
-        """Have a client drive the latest run to its end; complains where that does not come."""
+        """Let a client drive the latest run to its end; fails if it does not end in time."""
         try:
             record: dict[str, Any] = client("drive")
         except Raised as raised:
@@ -136,7 +136,7 @@ class Trial:
         )
 
     def marked(self, seconds: float = 0.0) -> dict[int, str]:
-        """Processes that carry the mark of one of the trial's attempts, and still do in ``seconds``."""
+        """Processes that have the mark of one of the trial's attempts, and still do after ``seconds``."""
         deadline = time.monotonic() + seconds
         while found := {pid: command for run in self.runs for pid, command in remains.marked(run).items()}:
             if time.monotonic() > deadline:
@@ -145,15 +145,15 @@ class Trial:
         return found
 
     def lose(self, stat: bytes) -> bool:
-        """End the process that has this /proc/PID/stat, and what has started it since the trial began; False where it
-        is not of this machine."""
+        """End the process that has this /proc/PID/stat, and those that have started it since the trial began; False if
+        it is not on this machine."""
         if not remains.alive(stat):
             return False
         remains.kill_line(int(stat.split()[0]), self._began, {client.pid for client in self._clients})
         return True
 
     def files(self) -> set[str]:
-        """What is in the trial's folder, but for our own state, logs and marks."""
+        """The files in the trial's folder, except aiflow-ext's own state, logs and marks."""
         state = f"{self.project / '.aiflow'}"
         found = remains.files_below(self.project, self.root / "tmp")
         return {path for path in found if path != state and not path.startswith(f"{state}/")}

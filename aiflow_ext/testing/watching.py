@@ -1,4 +1,4 @@
-"""What a piece of code opens, writes, starts and connects to: told by the interpreter's audit hooks, while refused."""
+"""Records what code opens, writes, starts and connects to, by the interpreter's audit hooks, and refuses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", 
 
 
 class Watching:
-    """While it is entered, the code that reaches for the network is refused and told: of this thread, and of new ones.
+    """While it is entered, effects of code outside of its process are refused and recorded, in this and in new threads.
 
     Args:
         readable: folders whose files may be read, beside those of the interpreter and of what is importable; None: all.
@@ -37,7 +37,7 @@ class Watching:
         self._hears = False
 
     def __enter__(self) -> Watching:
-        sys.addaudithook(self._hear)  # cannot be taken away again; deaf once it is left
+        sys.addaudithook(self._hear)  # cannot be removed again; it does nothing after the exit
         # Its own thread, and those that are started meanwhile.
         self._others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
         self._hears = True
@@ -79,10 +79,10 @@ class Watching:
 
 
 class Made:
-    """The files and folders that the code of this process makes from now on.
+    """Records the files and folders that the code of this process makes from now on.
 
     Attributes:
-        paths: those, whether they are still there or not.
+        paths: their paths, whether they still exist or not.
     """
 
     def __init__(self) -> None:
@@ -99,9 +99,9 @@ class Made:
             self.paths.add(os.path.abspath(os.fsdecode(made)))
 
 
-# The events that make something, and which of their arguments says where.
+# The audit events that make a file, and the index of the argument that is its path.
 _MADE = {"os.mkdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1, "tempfile.mkstemp": 0, "tempfile.mkdtemp": 0}
-# Where the interpreter and its libraries look things up: the local time, host names, types of files.
+# Files that the interpreter and its libraries read: local time, host names, types of files.
 _ALWAYS = (sys.prefix, sys.base_prefix, "/usr", "/lib", "/proc", "/dev", "/etc/localtime", "/etc/mime.types")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from aiflow_ext.testing.marks import Marks
 
-# No text in any encoding, all ends of lines, a line longer than a buffer, and a last one without an end.
+# Not text in any encoding, all kinds of line ends, a line longer than a buffer, and a last one without a line end.
 ODD = b"\xff\xfe caf\xc3\xa9 \xc3\r\ncarriage\rreturn\ttab \x00 \x1b[1m\n\n"
 LONG_LINE = 100_000
 ODD_OUT = ODD + b"x" * LONG_LINE + b"\nlast"
@@ -21,12 +21,12 @@ ODD_ERR = b"error, last"
 
 @dataclass(frozen=True)
 class Work:
-    """What a job does.
+    """A job for the tests.
 
     Args:
         body: the lines of workflow.py below its ``with af.job(...)``.
-        config: keys of its job config.
-        files: the project's files that it needs: text by path.
+        config: keys of its job config; none by default.
+        files: the project's files that it needs, text by path; none by default.
     """
 
     body: str
@@ -34,14 +34,14 @@ class Work:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def under(self, **config: Any) -> Work:
-        """The same with these keys in its job config besides."""
+        """The same job with further keys in its config."""
         return replace(self, config={**self.config, **config})
 
 
 class Works:
-    """The jobs that the tests need. Each method says what its job must do; marks are left through :class:`Marks`.
+    """The jobs that the tests need. Each docstring says what the job must do; it leaves marks through :class:`Marks`.
 
-    A test whose job a subclass does not have is left out, and the summary says so.
+    If a subclass does not have a job, its tests are left out, and the summary says so.
     """
 
     def __init__(self, marks: Marks) -> None:
@@ -126,7 +126,7 @@ class Works:
 
 
 class CommandWorks(Works):
-    """The jobs of the engine cmd_line: they need /bin/sh, and coreutils (or busybox) around it."""
+    """The jobs of the engine cmd_line: they need /bin/sh, and coreutils (or busybox)."""
 
     def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
         return self._script(

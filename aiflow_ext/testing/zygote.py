@@ -1,4 +1,4 @@
-"""Processes that call the plugin: forked, when they are needed, from one that has the plugin loaded."""
+"""Processes that call the plugin, forked from one that has loaded it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Raised(Exception):
 
 
 class Client:
-    """A process of its own that calls the plugin. ``client("submit_job")`` has it do that and returns the answer."""
+    """A process of its own that calls the plugin: ``client("submit_job")`` calls it there and returns the result."""
 
     def __init__(self, zygote: Zygote, channel: socket.socket, pid: int, log: Path, patience: float) -> None:
         self.zygote, self.pid, self.log, self.patience = zygote, pid, log, patience
@@ -36,17 +36,17 @@ class Client:
         self._in = b""
 
     def __call__(self, call: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
-        """Have the client do something. Raises Raised."""
+        """Make a call in the client. Raises Raised."""
         self.send(call, **arguments)
         return self.answer(call, timeout)
 
     def send(self, call: str, /, **arguments: Any) -> None:
-        """Ask for something; ``answer`` waits for what comes of it."""
-        with contextlib.suppress(OSError):  # a dead one is noticed by who waits for its answer
+        """Request a call; ``answer`` waits for its result."""
+        with contextlib.suppress(OSError):  # that it is dead is reported by ``answer``
             self._channel.sendall(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
 
     def answer(self, call: str, timeout: float | None = None) -> Any:
-        """What came of the last thing asked for."""
+        """Wait for the result of the last request."""
         line = self._line(call, self.patience if timeout is None else timeout)
         if line is None:
             status = self.wait()
@@ -102,7 +102,7 @@ class Client:
 
 
 class Nursery:
-    """The process that has everything loaded but a plugin, and forks the zygotes: one a session."""
+    """The process that has loaded everything but a plugin, and forks the zygotes; one for each session."""
 
     def __init__(self, folder: Path) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,7 +114,7 @@ class Nursery:
         theirs.close()
 
     def fork(self, told: Mapping[str, Any], descriptor: int) -> None:
-        """Fork a zygote that speaks on ``descriptor``."""
+        """Fork a zygote that communicates through ``descriptor``."""
         socket.send_fds(self._control, [json.dumps(told).encode()], [descriptor])
         assert self._control.recv(16), "the process that forks the clients has ended; see its nursery.log"
 
@@ -129,7 +129,7 @@ class Zygote:
 
     Attributes:
         error: why the plugin cannot be loaded, or None.
-        facts: what is known of it: ``offers``, ``durable``, ``files``, ``distribution``, ``version``.
+        facts: of the plugin: ``offers``, ``durable``, ``files``, ``distribution``, ``version``.
         env: the environment of its clients.
     """
 
@@ -178,6 +178,6 @@ class Zygote:
 
 
 def clean_env(more: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a client: this one, without what an attempt or a test runner has put there."""
+    """The environment of a client: this process's, without variables of an attempt or a test runner."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIFLOW_", "PYTEST_"))}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **more}
