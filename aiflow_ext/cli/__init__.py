@@ -17,6 +17,9 @@ LINGER = 10.0  # seconds at most that a finished command waits for threads which
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code (docs/exit-codes.md)."""
     try:
+        from aiflow_ext.cli import signals
+
+        signals.watch()
         from aiflow_ext.cli.output import finish, guard_streams
 
         guard_streams()
@@ -27,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:  # while it was still being loaded, or just at the end
         print("aiflow-ext: interrupted", file=sys.stderr)
         code = INTERRUPTED
+    signals.answer_as_before(code)
     if "threading" in sys.modules:
         _wait_for_threads(code)
     sys.exit(code)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import select
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
+from aiflow_ext.cli import signals
 from aiflow_ext.cli.escape import indented, one_line
 from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, keep_exit_code, print, stdout
@@ -22,6 +20,7 @@ from aiflow_ext.model import errors
 from aiflow_ext.model.names import local_path, path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
+from aiflow_ext.run.driving.attempt import GRACE
 from aiflow_ext.run.operations.outputs import artifacts_of, files_of
 from aiflow_ext.run.operations.start import Run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
@@ -46,16 +45,19 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     else:
         screen = _Table(run.record) if stdout().isatty() else _Plain(run.record)
     run.driver.listeners.waits = screen.waits
-    interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"))
-    try:
-        with interrupts, screen:
-            record = run.driver.run()
-    finally:
-        screen.close()
+    interrupts = _Interrupts(run, screen, on_interrupt or ("ask" if sys.stdin.isatty() else "leave"),
+                             as_json=as_json)  # fmt: skip
+    with interrupts:
+        try:
+            with screen:
+                record = run.driver.run()
+        finally:
+            screen.close()
     if interrupts.left and not record.state.ended:
         if as_json:
             print(json.dumps(record.summary(), indent=1))
-        _say_what_goes_on(record)
+        for words in _what_goes_on(record):
+            print(one_line(words), file=sys.stderr)
         return errors.INTERRUPTED
     if as_json:
         print(json.dumps({**record.summary(), "files": files_of(run.plan, record)}, indent=1))
@@ -78,6 +80,8 @@ class _Silent:
     def pause(self) -> None: ...
 
     def go_on(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 class _Plain(_Silent):
@@ -136,6 +140,8 @@ class _Table(_Silent):
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
+        self._changing = threading.Lock()  # signals are answered in a thread of their own
+        self._ended = False
 
     def __enter__(self) -> None:
         from rich.live import Live
@@ -154,65 +160,51 @@ class _Table(_Silent):
 
     def __exit__(self, *_: object) -> None:
         # What stays on the screen is printed again: a table that is redrawn must break lines that are too long.
-        self.live.transient = True
-        self.live.stop()
+        with self._changing:
+            self._ended = True
+            self.live.transient = True
+            self.live.stop()
         print_lines(run_table(self.record, Clock(self.record.folder).now(), self.live.console.width))
 
     def pause(self) -> None:
-        self.live.stop()
+        with self._changing:
+            self.live.stop()
 
     def go_on(self) -> None:
-        self.live.start()
+        with self._changing:
+            if not self._ended:
+                self.live.start()
+
+    def abandon(self) -> None:
+        signals.write(stdout().fileno(), b"\n\x1b[?25h")  # the cursor is hidden while the table is drawn
 
 
 class _Interrupts:
-    """The handlers of SIGINT, SIGTERM and SIGHUP while a run goes on."""
+    """What SIGINT, SIGTERM and SIGHUP do while a run goes on; all but the driver's part in the thread that answers."""
 
-    def __init__(self, run: Run, screen: _Silent, way: str) -> None:
-        self.run, self.screen, self.way = run, screen, way
+    def __init__(self, run: Run, screen: _Silent, way: str, *, as_json: bool) -> None:
+        self.run, self.screen, self.way, self.as_json = run, screen, way, as_json
         self.left = False
         self.stopping = 0
-        self._before: dict[int, Any] = {}
-        self._pipe = (-1, -1)
-        self._wakeup_before = -1
-        self._waker = threading.Thread(target=self._wake, daemon=True, name="aiflow-signals")
+        self._asked = 0  # how often the driver was asked to stop the run
+        self._is_deaf = False  # whether it has not taken that up in time
 
     def __enter__(self) -> None:
-        # A signal that comes just as the driver begins to poll would only set a flag: its handler runs once a thread
-        # has woken the driver's loop.
-        self._pipe = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._pipe[1], False)
-        self._waker.start()
-        self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # nohup: the run is to outlive the terminal
-            self._before[number] = signal.signal(number, self._on_signal)
+        signals.answer_by(self._answer, self._farewell)
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.write(self._pipe[1], b"\0")
-        self._waker.join()
-        for descriptor in self._pipe:
-            os.close(descriptor)
+        signals.answer_as_before()
 
-    def _wake(self) -> None:
-        while 0 not in os.read(self._pipe[0], 64):  # numbers of signals; no EOF, as a forked process may hold a copy
-            self.run.driver.look_at_requests()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _answer(self, number: int) -> Callable[[], None] | None:
+        if self.left or self.run.record.ended_at is not None:
+            return self._leave()
         if self.stopping:
             self.stopping += 1
-            if self.stopping > 2:  # a call into a platform that does not return keeps a job from being ended
-                self.left = True
-                self._say("letting go of the jobs that are left")
-                self.run.driver.leave()
-                return
-            self._say("ending the jobs that are left, at once; once more to let go of them")
-            self.run.driver.stop(grace=0.0)
-            return
+            if self._is_deaf or self.stopping > 2:  # a platform's call that does not return keeps a job from its end
+                signals.say("letting go of the jobs that are left")
+                return self._leave()
+            signals.say("ending the jobs that are left, at once; once more to let go of them")
+            return self._stop(0.0)
         way = self.way
         if number != signal.SIGINT and way == "ask":
             way = "leave"  # there is no user to ask
@@ -220,42 +212,63 @@ class _Interrupts:
             way = self._ask()
         if way == "stop":
             self.stopping = 1
-            self._say("stopping every job; once more to end them at once")
-            self.run.driver.stop()
-        elif way == "leave":
-            self.left = True
-            self.run.driver.leave()
+            signals.say("stopping every job; once more to end them at once")
+            return self._stop()
+        return self._leave() if way == "leave" else None
+
+    def _leave(self) -> Callable[[], None]:
+        self.left = True
+        self.run.driver.leave()
+        return signals.end
+
+    def _stop(self, grace: float = GRACE) -> Callable[[], None]:
+        self._asked += 1
+        self.run.driver.stop(grace)
+        return self._look_again
+
+    def _look_again(self) -> None:
+        """Say so where the driver has not taken up what it was asked for."""
+        if self.run.driver.end_requests < self._asked:
+            self._is_deaf = True
+            signals.say(f"the driver has not answered yet: {_still()}; once more to let go of the run")
 
     def _ask(self) -> str:
         """Ask what to do; a second Ctrl-C is an answer too: stop."""
         self.screen.pause()
-        # A signal between the question and the read would only set a flag, and be lost: wait for both.
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGINT, lambda *_: None)
-        before = signal.set_wakeup_fd(wake)
         try:
-            with contextlib.suppress(OSError):
-                os.write(sys.stderr.fileno(), b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
-            ready, _, _ = select.select([woken, sys.stdin], [], [])
-            answer = b"s" if woken in ready else os.read(sys.stdin.fileno(), 100) or b"l"
+            signals.write(2, b"\n[s]top the jobs, [l]eave them running, or [c]ontinue? ")
+            number = sys.stdin.fileno()
+            if (came := signals.wait_for_input(number)) is not None:
+                return "stop" if came == signal.SIGINT else "leave"
+            answer = os.read(number, 100) or b"l"
         finally:
-            signal.set_wakeup_fd(before)
-            signal.signal(signal.SIGINT, self._on_signal)
-            os.close(woken)
-            os.close(wake)
             self.screen.go_on()
         return {b"s": "stop", b"l": "leave"}.get(answer.strip()[:1].lower(), "continue")
 
-    def _say(self, words: str) -> None:
-        with contextlib.suppress(OSError):  # print is not re-entrant, and a handler may interrupt it
-            os.write(sys.stderr.fileno(), f"{words}\n".encode())
+    def _farewell(self) -> int:
+        """The driver is held up, and lets go of the run in the midst of that."""
+        record = self.run.record
+        self.screen.abandon()
+        if record.state.ended:
+            return record.state.exit_code
+        signals.say(f"letting go of the run: {_still()}")
+        for words in _what_goes_on(record):
+            signals.say(words)
+        if self.as_json:
+            signals.write(stdout().fileno(), f"{json.dumps(record.summary(), indent=1)}\n".encode())
+        return errors.INTERRUPTED
 
 
-def _say_what_goes_on(record: RunRecord) -> None:
-    going = [job for job in record.jobs.values() if job.last is not None and not job.state.ended]
-    if going:
-        print(one_line(f"left running: {', '.join(job.name for job in going)}"), file=sys.stderr)
-    print(f"go on with it: aiflow-ext resume {record.run_id}", file=sys.stderr)
+def _still() -> str:
+    """In words, what holds up the driver."""
+    where = signals.place()
+    return f"the driver is still in {where}" if where else "the driver is still busy"
+
+
+def _what_goes_on(record: RunRecord) -> list[str]:
+    going = [job.name for job in record.jobs.values() if job.last is not None and not job.state.ended]
+    words = [f"left running: {', '.join(going)}"] if going else []
+    return [*words, f"go on with it: aiflow-ext resume {record.run_id}"]
 
 
 def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from collections.abc import Callable
 
+from aiflow_ext.cli import signals
 from aiflow_ext.cli.output import keep_exit_code, print
 from aiflow_ext.cli.show import clock
 from aiflow_ext.model import errors
@@ -12,16 +13,30 @@ from aiflow_ext.run.operations.schedule import Schedule
 
 
 def fire(project: str, *, workflow: str | None, overlap: bool) -> int:
-    """Fire what is due until SIGINT or SIGTERM; the runs that were fired go on."""
-
+    """Fire what is due until SIGINT, SIGTERM or SIGHUP; the runs that were fired go on."""
     keep_exit_code()
 
     def fired(job: str, firing: str, run_id: str) -> None:
         print(f"{clock(time.time())} {job} fired: run {run_id} ({firing})", flush=True)
 
     schedule = Schedule(project, workflow=workflow, overlap=overlap, fired=fired)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: schedule.ending.set())
+
+    def answer(number: int) -> Callable[[], None]:
+        if schedule.ending.is_set():
+            return signals.end
+        schedule.ending.set()
+        return lambda: signals.say(f"ending once what is due is fired{_still()}; once more to end at once")
+
+    def farewell() -> int:
+        signals.say(f"ended in the midst of a firing{_still()}; a schedule that is started again goes on with it")
+        return errors.INTERRUPTED
+
+    signals.answer_by(answer, farewell)
     print(f"firing {', '.join(schedule.jobs)} when due; Ctrl-C ends it", flush=True)
     schedule.run()
     return errors.OK
+
+
+def _still() -> str:
+    where = signals.place()
+    return f", still in {where}" if where else ""

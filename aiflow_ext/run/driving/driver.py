@@ -30,6 +30,8 @@ from aiflow_ext.run.store.store import Store
 
 COALESCING_DELAY = 0.02  # seconds for which changes that nothing waits for are collected into one transaction
 MOST_QUEUED = 16  # attempts at most that a platform has without a slot, to start each when another one has ended
+LEAVING_LIMIT = 0.3  # seconds at most that calls are waited for in a run that the driver lets go of
+CLOSING_LIMIT = 5.0  # in one that has come to its end
 STOPPED_LIMIT = 5.0  # seconds at most that extensions which are behind are waited for in a run that was stopped
 
 
@@ -107,8 +109,9 @@ class Driver:
                 if not self._is_over:
                     self._do_next()
         finally:
+            limit = time.monotonic() + (LEAVING_LIMIT if state.leaving else CLOSING_LIMIT)
             for platform in state.platforms.values():
-                platform.close()
+                platform.close(limit)
             state.committer.flush()
         if state.committer.broken is not None:
             raise state.committer.broken
@@ -137,6 +140,11 @@ class Driver:
     def leave(self) -> None:
         """Start nothing more and let go: what runs goes on without the driver, and ``run`` returns."""
         self._inbox.put(self._state.leave)
+
+    @property
+    def end_requests(self) -> int:
+        """How often it has taken up that the run is to be stopped or left."""
+        return self._state.end_requests
 
     def look_at_requests(self) -> None:
         """Somebody has put a request into the store."""

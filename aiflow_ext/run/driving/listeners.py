@@ -12,7 +12,7 @@ from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.run.store.store import Store
 
 _log = logging.getLogger("aiflow_ext")
-_PARTING = 1.0  # seconds that a driver which lets go of its run waits for extensions at most
+_PARTING = 0.5  # seconds that a driver which lets go of its run waits for extensions at most
 
 
 class Listeners:

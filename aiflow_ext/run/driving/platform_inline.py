@@ -68,8 +68,8 @@ class InlinePlatform:
         if self._starting is not None:
             self._starting.recall()
 
-    def close(self) -> None:
-        """Report nothing more."""
+    def close(self, deadline: float = 0.0) -> None:
+        """Report nothing more. No call is queued, so that ``deadline`` does not matter."""
         if self._events is not None:
             self._inbox.remove_reader(self._descriptor)
             self._events.close()

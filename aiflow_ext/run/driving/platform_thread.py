@@ -59,11 +59,11 @@ class PlatformThread:
             self._watching = True
             threading.Thread(target=self._watch, daemon=True, name="aiflow-watch").start()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Finish the queued calls, and report nothing more."""
+    def close(self, deadline: float) -> None:
+        """Finish the queued calls, until ``deadline`` of ``time.monotonic()`` at most, and report nothing more."""
         self._ending.set()
         self._calls.put(None)
-        self._caller.join(timeout)
+        self._caller.join(max(0.0, deadline - time.monotonic()))
 
     def _call(self) -> None:
         while (function := self._calls.get()) is not None:
