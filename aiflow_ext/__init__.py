@@ -78,20 +78,9 @@ _HOMES = {
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
     "aiflow_ext.run": ("render_project", "run_project"),
 }  # fmt: skip
-_home_of = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [*_home_of, "__version__"]  # noqa: PLE0604
 
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+    from aiflow_ext._lazy import lazily
 
-def __getattr__(name: str) -> object:
-    home = _home_of.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_home_of])
+    _names, __getattr__, __dir__ = lazily(__name__, _HOMES)
+    __all__ = [*_names, "__version__"]  # noqa: PLE0604

@@ -77,6 +77,6 @@ _HOMES = {
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
-    from aiflow_ext.plugin._lazy import lazily
+    from aiflow_ext._lazy import lazily
 
     __all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

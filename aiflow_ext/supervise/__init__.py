@@ -34,23 +34,13 @@ if TYPE_CHECKING:
     from aiflow_ext.supervise.records import ProcessSpec as ProcessSpec
 
 _HOMES = {
-    "Supervisor": "client",
-    "SupervisorError": "launch",
-    "boot_id": "proc",
-    "process_alive": "proc",
-    "start_time": "proc",
-    "ProcessRecord": "records",
-    "ProcessSpec": "records",
+    "aiflow_ext.supervise.client": ("Supervisor",),
+    "aiflow_ext.supervise.launch": ("SupervisorError",),
+    "aiflow_ext.supervise.proc": ("boot_id", "process_alive", "start_time"),
+    "aiflow_ext.supervise.records": ("ProcessRecord", "ProcessSpec"),
 }
-__all__ = list(_HOMES)
 
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+    from aiflow_ext._lazy import lazily
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    __all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -37,17 +37,14 @@ if TYPE_CHECKING:
     from aiflow_ext.testing.marks import UrlMarks as UrlMarks
     from aiflow_ext.testing.works import Work as Work
 
-_HOMES = {"ClusterConformance": "cluster", "JobPluginConformance": "conformance", "Marks": "marks", "UrlMarks": "marks",
-          "Work": "works"}  # fmt: skip
-__all__ = list(_HOMES)
+_HOMES = {
+    "aiflow_ext.testing.cluster": ("ClusterConformance",),
+    "aiflow_ext.testing.conformance": ("JobPluginConformance",),
+    "aiflow_ext.testing.marks": ("Marks", "UrlMarks"),
+    "aiflow_ext.testing.works": ("Work",),
+}
 
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
+    from aiflow_ext._lazy import lazily
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    __all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 TYPE_CHECKING = False
@@ -26,6 +25,8 @@ def lazily(
         home = home_of.get(name)
         if home is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        import importlib
+
         found = importlib.import_module(home)
         value = getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{home}.{name}")
         namespace[name] = value
