@@ -1,24 +1,24 @@
-"""Processes of this machine that outlive whoever started them, with their true ends on record.
+"""Processes of this machine that outlive the process that started them, with their true ends recorded.
 
 Others may use: Supervisor, ProcessSpec, ProcessRecord, SupervisorError, process_alive, boot_id, start_time. What each
-module here is for:
+module is for:
 
-    records        what a caller gives and gets
+    records        the types of requests and results
     client         Supervisor: start, stop, wait, record, events
-    launch         one daemon per folder: finding it, starting it, talking to it
-    journal        the file that holds the truth, and the lock of the one who writes it
-    daemon         the supervisor process: its loop, and what it is asked to do
-    daemon_client  a client as the loop sees it
+    launch         one daemon per folder: finds it, starts it, connects to it
+    journal        the write-ahead file of all changes, and its writer's lock
+    daemon         the supervisor process: its event loop, and the requests
+    daemon_client  a client's connection in the loop
     processes      the supervisor's children: started, reaped, taken over, recorded
     spawn          from a request to a process
-    leftovers      what processes leave behind, and the sweeps under way
-    sweep          ending everything that a process started
-    clock          a folder's own clock, which nobody sets
-    proc           what the kernel tells of processes
-    kernel         what the kernel has, also where the interpreter was compiled without it
+    leftovers      orphaned processes, and the sweeps under way
+    sweep          ends everything that a process started
+    clock          a folder's own monotonic clock
+    proc           reads /proc
+    kernel         system calls, also those that the interpreter was compiled without
 
-The daemon's half (from journal on) runs without site-packages and imports nothing heavy, so that a supervisor is up in
-a moment and stays small.
+The daemon's half (from journal on) runs without site-packages and imports nothing heavy, so that a supervisor starts
+quickly and stays small.
 """
 
 from __future__ import annotations

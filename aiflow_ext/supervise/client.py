@@ -20,9 +20,9 @@ ANSWER = 30.0
 
 
 class Supervisor:
-    """Processes of one folder that outlive their client. Cheap to make; connects when it must; thread-safe.
+    """Processes of one folder that outlive their client. Cheap to make; connects when needed; thread-safe.
 
-    The daemon is started by whoever first needs it, shared by all, and gone a moment after the last process and client.
+    The first client that needs the daemon starts it; all share it, and it exits soon after the last process and client.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -30,8 +30,8 @@ class Supervisor:
         self._lock = threading.Lock()
         self._pool: list[Connection] = []
         self._bells: set[int] = set()
-        self._carriers: dict[int, Events] = {}  # by thread, what carries its starts
-        self._coming: threading.Thread | None = None  # has a daemon come up
+        self._carriers: dict[int, Events] = {}  # by thread, the stream of events that sends its starts
+        self._coming: threading.Thread | None = None  # starts a daemon in advance
         self._descriptor: int | None = None
         self._reader: journal.JournalReader | None = None
         self._pid = os.getpid()
@@ -40,25 +40,25 @@ class Supervisor:
     # -- acting
 
     def expect(self) -> None:
-        """Something will be started soon: have the daemon come up meanwhile. What goes wrong is told by the start."""
+        """Start the daemon in advance, because a process will be started soon. An error is reported by that start."""
         with self._lock:
             self._coming = threading.Thread(target=self._come_up, daemon=True, name="aiflow-supervisor")
             self._coming.start()
 
     def start(self, spec: ProcessSpec) -> ProcessRecord:
-        """Start a process, unless its id was ever started or cancelled here: then that one's record.
+        """Start a process and return its record; if its id was ever started or cancelled here, only return that record.
 
-        A process that cannot be started is a record too (``not_started``). Raises SupervisorError where the start
-        cannot be put on record (a full disk, a read-only folder): nothing was started then.
+        A process that cannot be started has a record too (``not_started``). Raises SupervisorError if the start cannot
+        be recorded (a full disk, a read-only folder): nothing was started then.
         """
         return self.start_many([spec])[0]
 
     def hand_over(self, spec: ProcessSpec) -> None:
-        """:meth:`start`, for who reads :meth:`events`: these tell what becomes of it.
+        """:meth:`start` for a reader of :meth:`events`, which report the result.
 
-        Where this thread reads them without waiting it only sends the request, and again to the next supervisor where
-        this one dies; a start that cannot be put on record is told as ``not_started`` then. Elsewhere it returns once
-        it is on record that the process starts.
+        If this thread reads them without waiting, this only sends the request, and again to the next supervisor if this
+        one dies; a start that cannot be recorded is then reported as ``not_started``. Else it returns once the start is
+        recorded.
         """
         carrier = self._carriers.get(threading.get_ident())
         if carrier is None or not carrier.start(spec):
@@ -89,19 +89,19 @@ class Supervisor:
     def stop(self, id: str, grace: float = 10.0) -> ProcessRecord:
         """End a process and everything that it started; returns once all of it is gone.
 
-        SIGTERM to all of it, ``grace`` seconds, then SIGKILL. Twice is fine, and the shorter grace counts; before the
-        start it makes sure that there never is one; after the end it ends what is left.
+        SIGTERM to all of it, ``grace`` seconds, then SIGKILL. Idempotent; of two calls the shorter grace counts. Before
+        the start it prevents it; after the end it ends remaining processes.
         """
         return self._stop(id, grace, wait=True)
 
     def stop_nowait(self, id: str, grace: float = 10.0) -> ProcessRecord:
-        """:meth:`stop`, asked only: the supervisor goes on with it, whatever becomes of the caller."""
+        """Request a :meth:`stop` and return at once: the supervisor completes it, also if the caller dies."""
         return self._stop(id, grace, wait=False)
 
     # -- looking
 
     def record(self, id: str) -> ProcessRecord | None:
-        """What is known of ``id``; None: nothing. Needs no supervisor and starts none."""
+        """The record of ``id``; None: there is none. Needs no supervisor and starts none."""
         with self._reading() as reader:
             if reader is None:
                 return None
@@ -113,21 +113,21 @@ class Supervisor:
         return self.judged([data])[0]
 
     def known(self, id: str) -> bool:
-        """Whether ``id`` was ever asked for. Raises SupervisorError where who may know it does not answer."""
+        """Whether a start of ``id`` was ever requested. Raises SupervisorError if the supervisor does not answer."""
         if self.record(id) is not None:
             return True
         if not self._supervised():
             return False
-        # What was asked of it may still wait to be read; it answers in order.
+        # It may have unread requests; it answers in order.
         return bool(self._ask([{"op": "record", "id": id}])[0].get("ok", {}).get("record"))
 
     def of_this_boot(self) -> bool:
-        """Whether the folder is there and nothing of an earlier boot of the machine is in it."""
+        """Whether the folder exists and has no records of an earlier boot of the machine."""
         folder = self.open_folder()
         return folder is not None and journal.signed_boot(folder) in (None, proc.boot_id())
 
     def records(self) -> dict[str, ProcessRecord]:
-        """What is known of every id."""
+        """The records of all ids."""
         with self._reading() as reader:
             if reader is None:
                 return {}
@@ -136,7 +136,8 @@ class Supervisor:
         return {record.id: record for record in self.judged(found)}
 
     def wait(self, id: str, timeout: float | None = None) -> ProcessRecord | None:
-        """Wait until ``id`` has ended; None: it has not within ``timeout`` seconds. An id may be started later."""
+        """Wait until ``id`` has ended; returns None if it has not within ``timeout`` seconds. It may not be started
+        yet."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -156,20 +157,20 @@ class Supervisor:
             except Gone:
                 connection.close()
             except TimeoutError:
-                # An answer may still come; nobody must take it for his own.
+                # Its answer may still arrive, and must not be read as that of another request.
                 connection.close()
 
     def events(self, since: int = 0, wanted: Callable[[str], bool] | None = None) -> Events:
-        """Every change after ``since`` (a record's ``seq``) in order, then each as it happens; ``wanted`` says of an id
-        whether its changes are told, each time.
+        """Every change after ``since`` (a record's ``seq``) in order, then each as it happens; ``wanted`` is called
+        with an id to decide whether its changes are reported, each time.
 
-        Yields None at least once a second while nothing happens, so that the caller can leave. A process found lost
-        while there is no supervisor is told with the ``seq`` of its last change, and again once that is on record.
+        Yields None at least once a second while nothing happens, so that the caller can stop. A process found lost
+        while there is no supervisor is reported with the ``seq`` of its last change, and again once that is recorded.
         """
         return Events(self, since, wanted)
 
     def close(self) -> None:
-        """Hang up. The processes and their supervisor go on; the object may be used again."""
+        """Close the connections. The processes and their supervisor go on; the object may be used again."""
         self._come_up_first()
         with self._lock:
             for connection in self._pool:
@@ -188,21 +189,21 @@ class Supervisor:
     # -- what a stream of events needs
 
     def carry_starts(self, events: Events) -> None:
-        """From now on ``events`` sends what this thread starts."""
+        """Let ``events`` send the starts of this thread from now on."""
         self._carriers[threading.get_ident()] = events
 
     def carry_no_more(self, events: Events) -> None:
-        """``events`` sends no starts any more."""
+        """Let ``events`` send no starts any more."""
         for thread in [thread for thread, carrier in self._carriers.items() if carrier is events]:
             del self._carriers[thread]
 
     def add_bell(self, bell: int) -> None:
-        """An eventfd to write to when this process has started a supervisor."""
+        """Register an eventfd that is written to when this process has started a supervisor."""
         with self._lock:
             self._bells.add(bell)
 
     def remove_bell(self, bell: int) -> None:
-        """``bell`` is about to be closed."""
+        """Unregister ``bell``, which is about to be closed."""
         with self._lock:
             self._bells.discard(bell)
 
@@ -222,7 +223,7 @@ class Supervisor:
         return ProcessRecord.of(answer["ok"])
 
     def _stop_alone(self, id: str, grace: float) -> ProcessRecord:
-        """Stop without a supervisor, where there is none and none can be had."""
+        """Stop without a supervisor, if there is none and none can be started."""
         record = self.record(id)
         if record is None:
             why = "nothing is on record, and no supervisor can be started to note the stop"
@@ -235,7 +236,7 @@ class Supervisor:
         return self.record(id) or record
 
     def _ask(self, requests: list[dict[str, Any]], patient: bool = False) -> list[dict[str, Any]]:
-        """The answers of a daemon that is started if need be; asked again where it goes away meanwhile."""
+        """The answers of the daemon, which is started if needed; the requests are repeated if it exits meanwhile."""
         deadline = time.monotonic() + ANSWER
         while True:
             connection = self._borrow(start=True)
@@ -265,7 +266,7 @@ class Supervisor:
             )
 
     def _borrow(self, start: bool = False) -> Connection | None:
-        folder = self.open_folder()  # forked meanwhile: the pool is not ours
+        folder = self.open_folder()  # forked meanwhile: the pool belongs to the parent
         if start:
             self._come_up_first()
         with self._lock:
@@ -290,7 +291,7 @@ class Supervisor:
             self._give_back(self._launched())
 
     def _come_up_first(self) -> None:
-        """Wait for a daemon that is just coming up."""
+        """Wait for a daemon that is starting."""
         with self._lock:
             coming, self._coming = self._coming, None
         if coming is not None:
@@ -312,7 +313,7 @@ class Supervisor:
         """A descriptor of the folder, so that it may be moved meanwhile; None: there is no such folder."""
         with self._lock:
             if self._pid != os.getpid():
-                # A forked child must not speak on its parent's connections.
+                # A forked child must not use its parent's connections.
                 self._pool, self._bells, self._carriers, self._coming = [], set(), {}, None
                 self._pid = os.getpid()
             if self._descriptor is None:
@@ -338,7 +339,7 @@ class Supervisor:
         return folder is not None and journal.locked(folder)
 
     def judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
-        """``found`` with the verdict of the kernel on what the journal holds for alive."""
+        """``found`` with the kernel's information about processes that are alive according to the journal."""
         supervised: bool | None = None
         for data in found:
             if data["state"] in journal.ENDED or self._lives(data):
@@ -346,12 +347,12 @@ class Supervisor:
             if supervised is None:
                 supervised = self._supervised()
             if supervised:
-                # It ended this very moment, or its end could not be written yet: its supervisor knows.
-                data.update(self._told(data["id"]) or {})
+                # It has just ended, or its end could not be written yet: its supervisor knows.
+                data.update(self._fetch_record(data["id"]) or {})
                 continue
             with self._reading() as reader:
                 if reader is not None:
-                    # What the supervisor wrote just before it left counts.
+                    # The supervisor may have written its end just before it exited.
                     reader.catch_up(data["id"].__eq__)
                     data.update(reader.record(data["id"]) or {})
             if data["state"] not in journal.ENDED:
@@ -364,7 +365,7 @@ class Supervisor:
         pid, start = data.get("pid"), data.get("start_time")
         return pid is not None and start is not None and proc.process_alive(pid, start, data.get("boot_id") or "")
 
-    def _told(self, id: str) -> dict[str, Any] | None:
+    def _fetch_record(self, id: str) -> dict[str, Any] | None:
         connection = self._borrow()
         if connection is None:
             return None
@@ -374,11 +375,11 @@ class Supervisor:
             connection.close()
             return None
         self._give_back(connection)
-        told = answer.get("ok", {}).get("record")
-        return told if isinstance(told, dict) else None
+        record = answer.get("ok", {}).get("record")
+        return record if isinstance(record, dict) else None
 
     def _doze(self, record: ProcessRecord | None, seconds: float) -> None:
-        """Sleep, at most until the process ends."""
+        """Sleep for some seconds, or until the process ends."""
         descriptor = None
         if record is not None and record.pid is not None and record.start_time is not None:
             descriptor = proc.open_pidfd(record.pid, record.start_time)

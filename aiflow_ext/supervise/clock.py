@@ -1,7 +1,7 @@
 """The clock of a run's folder: the same for every process of one boot, so that setting the clock changes no duration.
 
-The first that asks writes down when the machine was booted, by the clock as it is then; all count on from there by
-CLOCK_BOOTTIME, which nobody sets and which goes on while the machine sleeps.
+The first process records the time of the boot, by the clock as it is then; all add CLOCK_BOOTTIME to it, which cannot
+be set and goes on while the machine is suspended.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ FILE = "clock"  # the boot's id, and the moment of that boot in seconds since th
 
 
 class Clock:
-    """The clock of a folder; of this process alone where the folder cannot be read or written."""
+    """The clock of a folder; if the folder cannot be read or written, of this process only."""
 
     def __init__(self, folder: str | int) -> None:
-        """Read it, or begin it. ``folder`` is a path or a descriptor."""
+        """Read the time of the boot, or record it. ``folder`` is a path or a descriptor."""
         self._booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         boot = proc.boot_id()
         try:
@@ -38,7 +38,7 @@ class Clock:
 
 
 def _read(folder: int, boot: str) -> float | None:
-    """When this boot was, as it is written down; None where nobody has."""
+    """The recorded time of this boot; None if it was not recorded."""
     try:
         with open(os.open(FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)) as file:
             of, booted = file.read().split()

@@ -1,9 +1,10 @@
 """The supervisor of one folder: a single-threaded loop over its clients, its children and a few timers.
 
 Run by path, isolated from site-packages: ``python -I -S daemon.py FOLDER_FD READY_FD IDLE_SECONDS``. It serves as long
-as it has a living process or a connected client, and a moment longer. SIGTERM lets it go as soon as no process lives.
+as it has a living process or a connected client, and IDLE_SECONDS longer. After SIGTERM it exits as soon as no process
+is alive.
 
-Clients speak JSON lines over a unix stream socket. A request is ``{"n": number, "op": ..., ...}`` and its answer
+Clients send JSON lines over a unix stream socket. A request is ``{"n": number, "op": ..., ...}`` and its answer
 ``{"n": number, "ok": ...}`` or ``{"n": number, "error": words, "errno": number}``; a subscriber is sent each journal
 line as it is written.
 """
@@ -20,7 +21,7 @@ import sys
 import time
 
 if __name__ == "__main__":
-    # Found last, so that nothing beside aiflow_ext can stand in for the standard library.
+    # Last on the path, so that no module beside aiflow_ext can replace one of the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from aiflow_ext.supervise import kernel, proc
@@ -33,13 +34,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Seconds for which news that nobody acts upon may wait, to be sent with other news.
+# Delay for coalescing non-urgent changes into one send, in seconds.
 LINGER = 0.005
-PLENTY = 6  # starts that wait for an end, at least
+PLENTY = 6  # a subscriber with at least so many waiting starts need not answer an end at once
 
 
 class Daemon:
-    """The loop."""
+    """The event loop."""
 
     def __init__(self, folder: int, idle: float) -> None:
         self.folder, self.idle = folder, idle
@@ -61,7 +62,7 @@ class Daemon:
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> None:
-        """Serve until nobody needs it."""
+        """Serve until there is neither a process nor a client."""
         while True:
             if self.child_ended:
                 self._reap()
@@ -79,18 +80,18 @@ class Daemon:
                     key.data[0](key.fd, *key.data[1:])
                 else:
                     key.data(events if isinstance(key.fileobj, socket.socket) else key.fd)
-        # The lock goes with the process; a client that came in between sees the end and tries again.
+        # The lock is released with the process; a client that connects meanwhile gets EOF and retries.
         try:
             os.unlink(SOCKET, dir_fd=self.folder)
         except FileNotFoundError:
             pass
 
     def publish(self, line: bytes, over: bool, starting: bool) -> None:
-        """Send a journal line to whoever subscribed: at once where a process is ``over``, else in a moment."""
+        """Send a journal line to all subscribers: at once if a process is ``over``, else after ``LINGER``."""
         lingers = not over
         for client in list(self.clients):
             if client.subscribed and not (starting and client.brief):
-                # Who has put enough behind it need not answer an end at once.
+                # A subscriber with enough waiting starts need not answer an end at once.
                 now = over and len(client.queue) < PLENTY
                 lingers = lingers or not now
                 client.send(line, now)
@@ -98,7 +99,7 @@ class Daemon:
             self._lingers_until = time.monotonic() + LINGER
 
     def request(self, client: Client, line: bytes) -> None:
-        """Do what ``line`` asks and answer."""
+        """Execute the request ``line`` and answer it."""
         number = 0
         try:
             asked = json.loads(line)
@@ -107,7 +108,7 @@ class Daemon:
         except OSError as error:
             self._send(client, {"n": number, "error": error.strerror or str(error), "errno": error.errno})
         except Exception as error:
-            # Whatever a client sends, the processes of the others are not left without their supervisor.
+            # A malformed request must not end the supervisor of the other clients' processes.
             print_error(error)
             self._send(client, {"n": number, "error": f"{type(error).__name__}: {error}", "errno": 0})
         else:
@@ -133,7 +134,7 @@ class Daemon:
         """Start a process.
 
         =========================== ===================================================================================
-        what is asked beside that   how it is started and answered
+        further keys                how it is started and answered
         =========================== ===================================================================================
         nothing                     answered with its record once it runs
         ``early``                   answered with its record as soon as it is on record that it starts
@@ -158,7 +159,8 @@ class Daemon:
         self._flush()
 
     def _start_quietly(self, client: Client, spec: dict[str, Any], umask: int) -> None:
-        """Start what a subscriber asks for: it sees what becomes of that, and is told what it cannot see."""
+        """Start a process for a subscriber, which sees the result in the stream, or gets a line for what is not in
+        it."""
         id = spec["id"]
         if self.processes.record(id) is not None:
             self._send(client, {"known": id})
@@ -296,7 +298,7 @@ class Daemon:
         except BlockingIOError:
             return
         except OSError:
-            # Out of descriptors: a listener that stays readable must not make us spin.
+            # Out of descriptors: a listener that stays readable must not cause a busy loop.
             self.selector.unregister(self.listener)
             self._deaf_until = time.monotonic() + 1.0
             return
@@ -308,7 +310,7 @@ class Daemon:
 
 
 def _sign(held: int) -> None:
-    # For people and messages only; the lock itself is the truth, so a full disk is no reason to stay away.
+    # For people and messages only; the lock itself counts, so that a full disk does no harm.
     try:
         os.ftruncate(held, 0)
         os.pwrite(held, f"{os.getpid()} {proc.start_time(os.getpid())} {proc.boot_id()}\n".encode(), 0)
@@ -317,7 +319,7 @@ def _sign(held: int) -> None:
 
 
 def main() -> None:
-    """Become the folder's supervisor, or say who is, and serve."""
+    """Become the folder's supervisor and serve, or report that another process is."""
     folder, ready, idle = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     if os.fork():
         os._exit(0)

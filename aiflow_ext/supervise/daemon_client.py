@@ -1,4 +1,4 @@
-"""A client as the supervisor's loop sees it: requests come in, answers and lines of the journal go out."""
+"""A client's connection in the supervisor's loop: reads requests, writes answers and lines of the journal."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     class Hub(Protocol):
-        """What a client needs of the loop, which is a :class:`~aiflow_ext.supervise.daemon.Daemon`."""
+        """The interface of the loop for clients, implemented by :class:`~aiflow_ext.supervise.daemon.Daemon`."""
 
         selector: selectors.BaseSelector
         clients: set[Client]
         unsent: set[Client]  # those that have something to flush
 
         def request(self, client: Client, line: bytes) -> None:
-            """Do what ``line`` asks and answer."""
+            """Execute the request ``line`` and answer it."""
 
 
 LONGEST_REQUEST = 64 << 20
-# A subscriber that reads nothing (a stopped driver) is let go; it reads the journal when it comes back.
+# bytes: a subscriber that does not read (a stopped driver) is disconnected; it reads the journal later.
 LONGEST_BACKLOG = 4 << 20
 
 
@@ -44,7 +44,7 @@ class Client:
         daemon.selector.register(connection, selectors.EVENT_READ, self.ready)
 
     def ready(self, events: int) -> None:
-        """The connection can be read or written."""
+        """Read or write the connection, which is ready for it."""
         if events & selectors.EVENT_WRITE:
             self.flush()
         if events & selectors.EVENT_READ and not self.closed:
@@ -64,14 +64,14 @@ class Client:
                 self.daemon.request(self, line)
 
     def send(self, data: bytes, now: bool = True) -> None:
-        """Send ``data`` with the next flush, or, where it need not be ``now``, with whatever is sent next."""
+        """Send ``data`` with the next flush; if not ``now``, together with later data."""
         if not self.closed:
             self._out += data
             if now:
                 self.daemon.unsent.add(self)
 
     def flush(self) -> None:
-        """Send what there is, now or as soon as the other side reads."""
+        """Send buffered data, now or as soon as the client reads."""
         if self.closed or not self._out:
             return
         try:
@@ -90,7 +90,7 @@ class Client:
             self.close()
 
     def close(self) -> None:
-        """Let the client go."""
+        """Close the connection."""
         if not self.closed:
             self.closed = True
             self.daemon.selector.unregister(self.connection)

@@ -1,4 +1,4 @@
-"""What happens to the processes of a folder, as a stream; and, where it is read without waiting, their starts."""
+"""The changes of a folder's processes as a stream; if it is read without waiting, it also sends their starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ PATIENCE = 30.0  # seconds for which the supervisor may leave a request unread
 
 
 class Folder(Protocol):
-    """What a stream needs of the folder's client, which is a :class:`~aiflow_ext.supervise.client.Supervisor`."""
+    """The interface of the folder's client for streams, implemented by
+    :class:`~aiflow_ext.supervise.client.Supervisor`."""
 
     folder: str
 
@@ -27,29 +28,29 @@ class Folder(Protocol):
         """A descriptor of the folder; None: there is no such folder."""
 
     def judged(self, found: list[dict[str, Any]]) -> list[ProcessRecord]:
-        """Records of the journal, with the verdict of the kernel on what it holds for alive."""
+        """Records with the kernel's information about processes that are alive according to the journal."""
 
     def own_umask(self) -> int:
         """This process's umask."""
 
     def carry_starts(self, events: Events) -> None:
-        """From now on ``events`` sends what this thread starts."""
+        """Let ``events`` send the starts of this thread from now on."""
 
     def carry_no_more(self, events: Events) -> None:
-        """``events`` sends no starts any more."""
+        """Let ``events`` send no starts any more."""
 
     def add_bell(self, bell: int) -> None:
-        """An eventfd to write to when this process has started a supervisor."""
+        """Register an eventfd that is written to when this process has started a supervisor."""
 
     def remove_bell(self, bell: int) -> None:
-        """``bell`` is about to be closed."""
+        """Unregister ``bell``, which is about to be closed."""
 
 
 class Events:
-    """A stream of changes, made by :meth:`Supervisor.events`; ends never.
+    """An endless stream of changes, made by :meth:`Supervisor.events`.
 
-    Where it shall not wait (``setblocking(False)``), None says that there is nothing at the moment; ``fileno`` becomes
-    readable when there may be, and it is to be looked at once a second besides. It carries its thread's starts then.
+    If it must not wait (``setblocking(False)``), None means that there is no change at the moment; ``fileno`` becomes
+    readable when there may be one, and the stream must also be read once a second. It then sends its thread's starts.
     """
 
     def __init__(self, supervisor: Folder, since: int, wanted: Callable[[str], bool] | None = None) -> None:
@@ -60,9 +61,9 @@ class Events:
         self._epoll = select.epoll()
         self._epoll.register(self._bell, select.EPOLLIN)
         self._connection: Connection | None = None  # while it is subscribed
-        self._base: object = None  # what the connection was told that the processes' environments have in common
+        self._base: object = None  # the common part of the processes' environments, as sent on this connection
         self._beside: int | None = None
-        # Starts of which nothing is known yet, by id, and beside how many other processes they may run.
+        # Starts without a result yet, by id, and beside how many other processes they may run.
         self._asked: dict[str, tuple[ProcessSpec, int | None]] = {}
         self._why: str | None = None  # why there is no supervisor, where one was needed
         self._changes = self._read()
@@ -78,7 +79,7 @@ class Events:
         return self._epoll.fileno()
 
     def setblocking(self, flag: bool) -> None:
-        """Whether to wait for the next change."""
+        """Set whether to wait for the next change."""
         self._beat = BEAT if flag else 0.0
         if flag:
             self._supervisor.carry_no_more(self)
@@ -86,9 +87,9 @@ class Events:
             self._supervisor.carry_starts(self)
 
     def start(self, spec: ProcessSpec) -> bool:
-        """Have ``spec`` started; False where there is no connection to ask on.
+        """Request the start of ``spec``; False if there is no connection.
 
-        What becomes of it is a change as any other, and one that the supervisor refuses is told as ``not_started``.
+        The result is a change like any other; a start that the supervisor refuses is reported as ``not_started``.
         """
         if self._connection is None and self._beside is None:
             return False
@@ -98,20 +99,20 @@ class Events:
         return True
 
     def hold(self, beside: int | None) -> None:
-        """Have what is started from now on wait until at most so many processes of the folder run; None: no more.
+        """Let later starts wait until at most so many processes of the folder run; None: do not wait.
 
-        What waits is forgotten with the stream.
+        Waiting starts are forgotten with the stream.
         """
         self._beside = beside
 
     def recall(self) -> None:
-        """Forget what waits until others end, as far as it has not been started by then."""
+        """Forget the waiting starts that have not been made yet."""
         self._asked = {id: asked for id, asked in self._asked.items() if asked[1] is None}
         if self._connection is not None:
             self._tell([{"op": "recall"}])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._supervisor.carry_no_more(self)
         self._changes.close()
         if not self._epoll.closed:
@@ -136,12 +137,12 @@ class Events:
         assert self._connection is not None
         try:
             self._connection.tell(requests, PATIENCE)
-        except (Gone, TimeoutError):  # asked again on the next connection
+        except (Gone, TimeoutError):  # requested again on the next connection
             self._connection.close()
 
     def _read(self) -> Generator[ProcessRecord | None, None, None]:
         supervisor, reader = self._supervisor, None
-        told: set[str] = set()
+        reported: set[str] = set()
         supervisor.add_bell(self._bell)
         try:
             while True:
@@ -159,8 +160,8 @@ class Events:
                     if self._why is not None and not journal.locked(folder):
                         yield from self._refused(self._why)
                     for lost in supervisor.judged([dict(each) for each in reader.open()]):
-                        if lost.state == "lost" and lost.id not in told and self._wanted(lost.id):
-                            told.add(lost.id)
+                        if lost.state == "lost" and lost.id not in reported and self._wanted(lost.id):
+                            reported.add(lost.id)
                             yield lost
                     if not _rung(self._bell, self._beat):
                         yield None
@@ -177,7 +178,7 @@ class Events:
             supervisor.remove_bell(self._bell)
 
     def _written(self, reader: journal.JournalReader) -> Iterator[ProcessRecord]:
-        """What is new in the journal."""
+        """New changes in the journal."""
         for data in reader.read(self._wanted):
             self._asked.pop(data["id"], None)
             if data["seq"] > self._since:
@@ -186,7 +187,7 @@ class Events:
 
     def _connect(self, folder: int, reader: journal.JournalReader) -> Connection | None:
         connection, self._why = connect(folder), None
-        # Their supervisor was killed. A new one sees their ends by the kernel, and puts them on record.
+        # Their supervisor was killed. A new one gets their ends from the kernel, and records them.
         orphaned = bool(reader.open()) and not journal.locked(folder)
         if connection is None and (self._asked or orphaned):
             try:
@@ -196,13 +197,13 @@ class Events:
         return connection
 
     def _refused(self, why: str) -> Iterator[ProcessRecord]:
-        """What was asked of a supervisor that has gone, is not in its journal, and cannot be asked again."""
+        """Requests to a supervisor that is gone which are not in its journal, and cannot be repeated."""
         while self._asked:
             yield self._not_started(self._asked.popitem()[0], why)
 
     def _live(self, connection: Connection, reader: journal.JournalReader) -> Iterator[ProcessRecord | None]:
-        """What the daemon tells, after what the journal had by then. Raises Gone where it goes away."""
-        # The starting of what runs by now is no news to who does not wait for it.
+        """Changes from the daemon, after those that the journal had by then. Raises Gone if it exits."""
+        # ``starting`` of a process that runs by now is not reported to a reader that does not wait.
         connection.subscribe(brief=self._beat == 0.0)
         greeted = False
         while True:
@@ -233,7 +234,7 @@ class Events:
                         yield ProcessRecord.of(record)
 
     def _answered(self, line: bytes) -> Iterator[ProcessRecord]:
-        """A start that the supervisor has refused, or that it knew of."""
+        """The answer to a start: refused, or known before."""
         answer = json.loads(line)
         self._asked.pop(answer.get("known"), None)
         if self._asked.pop(answer.get("refused"), None) is not None:
@@ -245,7 +246,7 @@ class Events:
 
 
 def _rung(bell: int, beat: float) -> bool:
-    # A start in this process rings; a daemon that another one started is noticed at the next beat.
+    # A start in this process writes to the eventfd; a daemon that another one started is found at the next tick.
     if not readable(bell, beat):
         return False
     os.eventfd_read(bell)
@@ -253,7 +254,7 @@ def _rung(bell: int, beat: float) -> bool:
 
 
 def readable(descriptor: int, seconds: float) -> bool:
-    """Whether a descriptor can be read, at the latest after so many seconds."""
+    """Wait until a descriptor is readable, for so many seconds at most; returns whether it is."""
     # Not select(), which takes no descriptor above 1,023.
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -261,7 +262,7 @@ def readable(descriptor: int, seconds: float) -> bool:
 
 
 def portable(spec: dict[str, Any]) -> dict[str, Any]:
-    """``spec`` with every string as UTF-8 would read the bytes it stands for, whatever this process's locale."""
+    """``spec`` with every string decoded as UTF-8 from its bytes, whatever this process's locale is."""
     if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
         return spec
 

@@ -1,9 +1,9 @@
 """The journal of a run's processes, readable without any daemon, and the lock of the one daemon that writes it.
 
-A record is one line of JSON: the change of one process, written by one ``write()`` before anything relies on it. What
-is guarded is the death of processes, kill -9 included: the kernel keeps what was written. There is no fsync, so a
-power loss may take the last seconds with it; everything is LOST by then anyway ("the machine was rebooted").
-A line counts once its newline is there.
+A record is one line of JSON: the change of one process, written by one ``write()`` before anything relies on it
+(write-ahead). It survives the death of processes, kill -9 included, because the kernel has the data. There is no fsync,
+so a power loss may lose the last seconds; all processes are LOST then anyway ("the machine was rebooted"). A line
+counts once its newline is written.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-# json.dumps makes an encoder anew for every call with separators.
+# json.dumps makes a new encoder for every call with separators.
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
 LOCK, SOCKET, JOURNAL, LOG = "supervisor.lock", "supervisor.sock", "processes.jsonl", "supervisor.log"
 PROTOCOL = 1
 
-# Once in one of these a process starts nothing more; only `lost` may still be corrected.
+# Final states of a process; only `lost` may still be corrected.
 ENDED = frozenset(("ended", "not_started", "cancelled", "lost"))
 
 # Why something is lost.
@@ -39,7 +39,7 @@ REBOOTED = "the machine was rebooted"
 
 
 def lock(descriptor: int) -> bool:
-    """Take the folder's lock for as long as ``descriptor`` (or a copy in a child that has not executed yet) is open."""
+    """Take the folder's lock until ``descriptor`` is closed (and its copy in a child that has not executed yet)."""
     try:
         fcntl.fcntl(descriptor, kernel.F_OFD_SETLK, _flock(fcntl.F_WRLCK))
     except OSError as error:
@@ -50,12 +50,12 @@ def lock(descriptor: int) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Give the lock back, whoever has a copy of ``descriptor``."""
+    """Release the lock, also if a child has a copy of ``descriptor``."""
     fcntl.fcntl(descriptor, kernel.F_OFD_SETLK, _flock(fcntl.F_UNLCK))
 
 
 def locked(folder: int) -> bool:
-    """Whether a daemon holds the lock in ``folder`` (a descriptor). Asking does not disturb one that is starting."""
+    """Whether a daemon holds the lock in ``folder`` (a descriptor). Does not disturb one that is starting."""
     try:
         descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def signed_boot(folder: int) -> str | None:
 
 
 def locked_file(descriptor: int) -> bool:
-    """Whether somebody else holds the lock of this open file."""
+    """Whether another process holds the lock of this open file."""
     try:
         answer = fcntl.fcntl(descriptor, kernel.F_OFD_GETLK, _flock(fcntl.F_WRLCK))
     except OSError as error:
@@ -90,7 +90,7 @@ def locked_file(descriptor: int) -> bool:
 
 
 def _no_locks(error: OSError) -> OSError:
-    # A kernel that only looks like Linux (a sandbox's), or a file system without locks.
+    # A kernel that only emulates Linux (a sandbox's), or a file system without locks.
     words = f"this kernel or this file system has no locks of open files (F_OFD_SETLK): {error.strerror}"
     return OSError(error.errno, words)
 
@@ -101,11 +101,11 @@ def _flock(kind: int) -> bytes:
 
 
 class JournalReader:
-    """Reads what is new in a journal and keeps every process's merged record.
+    """Reads new changes of a journal and keeps every process's merged record.
 
     Attributes:
-        seq: number of the last change that was made out.
-        offset: where to read on.
+        seq: number of the last change that was read.
+        offset: in bytes, where to continue.
     """
 
     def __init__(self, folder: int) -> None:
@@ -131,7 +131,7 @@ class JournalReader:
         return self._records.get(id)
 
     def open(self) -> list[dict[str, Any]]:
-        """The records of what has not ended."""
+        """The records of processes that have not ended."""
         for id, lines in list(self._put_by.items()):
             if id in self._records or _END not in lines[-1]:
                 self.record(id)
@@ -140,8 +140,8 @@ class JournalReader:
     def read(self, wanted: Callable[[str], bool] | None = None) -> Iterator[dict[str, Any]]:
         """The process's merged record after each complete, undamaged change since the last call, oldest first.
 
-        The record is the reader's own: it changes as reading goes on. ``wanted`` says of an id whether it is needed:
-        of the others, the changes are put by.
+        The record is the reader's own object: it changes while reading goes on. ``wanted`` is called with an id to
+        decide whether its record is needed; changes of others are parsed later.
         """
         if self._descriptor is None:
             try:
@@ -163,7 +163,7 @@ class JournalReader:
                     yield self.apply(change)
 
     def catch_up(self, wanted: Callable[[str], bool] | None = None) -> None:
-        """Read all that is new."""
+        """Read all new changes."""
         for _ in self.read(wanted):
             pass
 
@@ -177,7 +177,7 @@ class JournalReader:
         record = self._records.get(change["id"])
         if record is None:
             record = self._records[change["id"]] = {}
-        if change["seq"] >= record.get("seq", 0):  # else it was read before, and more
+        if change["seq"] >= record.get("seq", 0):  # else this change and later ones were read before
             record["unsaved"] = None
             record.update(change)
         return record
@@ -191,13 +191,13 @@ class JournalReader:
     __del__ = close
 
 
-_HEAD = re.compile(rb'{"id":"([ !#-\[\]-~]+)"')  # an id as it is; what has to be escaped in one is made out
+_HEAD = re.compile(rb'{"id":"([ !#-\[\]-~]+)"')  # an id without escapes; others are parsed
 _END = b'"state":"ended"'
 _read_json = json.JSONDecoder().raw_decode  # json.loads without a guess at the encoding
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The change that ``line`` says, or None where it is damaged."""
+    """The change in ``line``, or None if it is damaged."""
     try:
         text = line.decode()
         change, end = _read_json(text)
@@ -214,7 +214,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 
 class JournalWriter:
-    """Appends changes. What a full disk refuses is kept in memory and written, in order, as soon as it can be."""
+    """Appends changes. If the disk is full, they are kept in memory and written, in order, as soon as possible."""
 
     def __init__(self, folder: int, seq: int) -> None:
         self.seq = seq
@@ -228,8 +228,8 @@ class JournalWriter:
     def append(self, change: dict[str, Any], must: bool = False) -> bytes:
         """Write ``change`` and return its line.
 
-        Where it cannot be written it is kept for :meth:`retry`, and the line says why in ``unsaved``; with ``must`` it
-        is dropped instead and OSError is raised, as if nothing had been asked.
+        If it cannot be written, it is kept for :meth:`retry`, and the line says why in ``unsaved``; with ``must`` it is
+        dropped instead and OSError is raised.
         """
         self.seq += 1
         change["seq"] = self.seq
@@ -244,14 +244,14 @@ class JournalWriter:
         return self._unsaved(change)
 
     def unsaved_lines(self) -> list[bytes]:
-        """What is kept, as lines that say why."""
+        """The changes that are kept, as lines with ``unsaved``."""
         return [self._unsaved(json.loads(line)) for line in self.unsaved]
 
     def _unsaved(self, change: dict[str, Any]) -> bytes:
         return encode({**change, "unsaved": self.why}).encode() + b"\n"
 
     def retry(self) -> bool:
-        """Write what is kept; whether all of it is written now."""
+        """Write the changes that are kept; returns whether all are written now."""
         while self.unsaved:
             line = self.unsaved[0]
             try:
@@ -267,7 +267,7 @@ class JournalWriter:
         return True
 
     def _heal(self) -> None:
-        # A torn last line would swallow the next one. Only the lock's holder gets here, so nobody else appends.
+        # An incomplete last line would merge with the next one. Only the lock's holder appends.
         size = os.fstat(self._descriptor).st_size
         end = size
         while end:
@@ -283,5 +283,5 @@ class JournalWriter:
 
 
 def print_error(error: BaseException) -> None:
-    """Say in the supervisor's log what went wrong; also where no descriptor is left to import a module with."""
+    """Write an error to the supervisor's log; works also if no descriptor is left to import a module."""
     sys.excepthook(type(error), error, error.__traceback__)

@@ -1,9 +1,11 @@
-"""What the kernel has, also where the interpreter was compiled without it.
+"""System calls, also those that the interpreter was compiled without.
 
-A standalone build of Python (uv, mise, rye and hatch install one) is compiled against an old C library and lacks what
-that did not have: ``os.pidfd_open``, ``fcntl.F_OFD_SETLK``, the ``setsid`` of ``os.posix_spawn``. The kernel that runs
-has them from Linux 5.4 on. Here they are native where the interpreter has them, and else reached by number. The numbers
-are the same on x86-64, arm64 and every other processor whose Linux is not older than they are.
+A standalone build of Python (uv, mise, rye and hatch install one) is compiled against an old C library and lacks
+functions that it did not have: ``os.pidfd_open``, ``fcntl.F_OFD_SETLK``, the ``setsid`` of ``os.posix_spawn``. The
+kernel has
+    them
+from Linux 5.4 on. Here the interpreter's functions are used if they exist, else the system calls by number. The numbers
+are the same on x86-64, arm64 and every other architecture.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ F_OFD_SETLK: int = getattr(fcntl, "F_OFD_SETLK", 37)
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # spawn.h, in glibc and in musl
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
-# Room for what spawn.h and signal.h leave opaque: at most 336 bytes in the C libraries of today.
+# Size of the opaque types of spawn.h and signal.h: at most 336 bytes in present C libraries.
 _OPAQUE = 1024
 
 _loaded: ctypes.CDLL | None = None
@@ -33,7 +35,7 @@ _instead: Callable[[str, list[str], dict[str, str], Sequence[int]], int] | None 
 
 
 def pidfd_open(pid: int) -> int:
-    """A descriptor that stands for ``pid`` and becomes readable when it ends. OSError: there is none."""
+    """A descriptor of the process ``pid``, which becomes readable when it ends. OSError: there is no such process."""
     native = getattr(os, "pidfd_open", None)
     if native is not None:
         return int(native(pid))
@@ -41,7 +43,7 @@ def pidfd_open(pid: int) -> int:
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:
-    """Send a signal to the process that ``pidfd`` stands for, and to no other. OSError: it is gone, or not ours."""
+    """Send a signal to the process of ``pidfd``, and to no other. OSError: it is gone, or not permitted."""
     native = getattr(signal, "pidfd_send_signal", None)
     if native is not None:
         native(pidfd, number)
@@ -50,7 +52,7 @@ def pidfd_send_signal(pidfd: int, number: int) -> None:
 
 
 def become_subreaper() -> None:
-    """Have orphans below this process become its children (prctl(2)). OSError: the kernel does not allow it."""
+    """Make orphaned descendants children of this process (prctl(2)). OSError: the kernel does not allow it."""
     libc = _libc("prctl")
     from ctypes import c_ulong, get_errno
 
@@ -130,7 +132,7 @@ def _spawn_of_libc() -> Callable[[str, list[str], dict[str, str], Sequence[int]]
 
 
 def _spawn_by_subprocess(program: str, argv: list[str], env: dict[str, str], streams: Sequence[int]) -> int:
-    """The same with nothing but fork and exec; half as quick."""
+    """The same with fork and exec only; half as fast."""
     from subprocess import Popen
 
     stdin, stdout, stderr = streams

@@ -1,4 +1,4 @@
-"""One daemon per folder: finding it, starting it where there is none, and talking to it."""
+"""One daemon per folder: finds it, starts it if there is none, and connects to it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PASSED_ON = ("LD_LIBRARY_PATH", "AIFLOW_MARK")
 
 
 class SupervisorError(StateError):
-    """The supervisor of a folder cannot be started, cannot be reached, or could not do what it was asked."""
+    """The supervisor of a folder cannot be started or reached, or could not execute a request."""
 
 
 class Gone(Exception):
-    """The daemon went away during a request. Every request may be repeated."""
+    """The daemon exited during a request. Every request may be repeated."""
 
 
 class Connection:
@@ -46,7 +46,7 @@ class Connection:
             raise
 
     def ask(self, requests: Sequence[dict[str, Any]], timeout: float | None = None) -> list[dict[str, Any]]:
-        """Send ``requests`` at once; their answers in the same order. TimeoutError: not all came in time."""
+        """Send ``requests`` at once; returns the answers in the same order. TimeoutError: not all arrived in time."""
         first = self._number + 1
         lines = []
         for request in requests:
@@ -62,18 +62,18 @@ class Connection:
         return [answers[number] for number in range(first, first + len(requests))]
 
     def subscribe(self, brief: bool) -> None:
-        """Ask for each journal line as it is written; the first line that comes is the answer to this.
+        """Subscribe to the journal's lines as they are written; the first line is the answer to this request.
 
-        ``brief``: a process that starts is told of once, when it runs.
+        ``brief``: a start is reported once, when the process runs.
         """
         self._send(encode({"n": 0, "op": "subscribe", "brief": brief}), None)
 
     def tell(self, requests: Sequence[dict[str, Any]], timeout: float) -> None:
-        """Send requests that have no answer of the usual kind. TimeoutError: not all of it was taken in time."""
+        """Send requests that have no answer. TimeoutError: not all could be written in time."""
         self._send("\n".join(encode({"n": 0, **request}) for request in requests), time.monotonic() + timeout)
 
     def lines(self, timeout: float | None) -> list[bytes]:
-        """The lines that are here, or the next that come. TimeoutError: none came; Gone: none ever will."""
+        """The lines that have arrived, or the next ones. TimeoutError: none arrived; Gone: EOF."""
         while b"\n" not in self._in:
             try:
                 self.socket.settimeout(None if timeout is None else max(0.0, timeout))
@@ -99,12 +99,12 @@ class Connection:
             raise Gone from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
 
 def connect(folder: int) -> Connection | None:
-    """A connection to the folder's daemon, or None where there is none."""
+    """A connection to the folder's daemon, or None if there is none."""
     try:
         return Connection(folder)
     except (FileNotFoundError, ConnectionError):
@@ -112,7 +112,7 @@ def connect(folder: int) -> Connection | None:
 
 
 def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
-    """A connection to the folder's daemon, started if need be. Several callers at once get the same one."""
+    """A connection to the folder's daemon, which is started if needed. Concurrent callers get the same daemon."""
     deadline = time.monotonic() + PATIENCE
     wordless = 0
     while True:
@@ -120,7 +120,7 @@ def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
         if connection is not None:
             return connection
         said = _start(folder, path, idle)
-        if not said:  # killed before it was up
+        if not said:  # killed before it was ready
             wordless += 1
             if wordless == MOST_WORDLESS:
                 said = f"failed it ended without a word; see {os.path.join(path, LOG)}"
@@ -130,14 +130,14 @@ def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
                 hint="the folder must be writable, on a local disk with room, on a file system that has unix sockets",
             )
         if said == "taken":
-            # Another one is just coming up or going away.
+            # Another one is just starting or exiting.
             time.sleep(0.005)
         if time.monotonic() > deadline:
             raise unreachable(folder, path)
 
 
 def unreachable(folder: int, path: str) -> SupervisorError:
-    """The error for a daemon that is there and does not answer."""
+    """The error for a daemon that exists and does not answer."""
     try:
         descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(descriptor) as file:

@@ -1,4 +1,4 @@
-"""What processes leave behind: which orphans are whose, and the sweeps that end them, one step at a time."""
+"""Orphaned processes: which job they belong to, and the sweeps that end them, one step at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiflow_ext.supervise.spawn import Process
 
 GRACE = 2.0
-# Where /proc cannot be read, it is tried again so much later.
+# Seconds until the next try if /proc cannot be read.
 LOOK_AGAIN = 1.0
 
 
@@ -47,13 +47,13 @@ class Leftovers:
         roots: Iterable[tuple[int, int]] = (),
         session: int | None = None,
     ) -> None:
-        """Begin to end what belongs to ``id``, unless that is being done; arguments as of :class:`Sweep`."""
+        """Start to end the processes of ``id``, unless that is under way; arguments as of :class:`Sweep`."""
         if id not in self.sweeps:
             self.sweeps[id] = Sweep(mark=mark, grace=grace, since=since, roots=roots, session=session)
         self._due[id] = 0.0
 
     def hurry(self, id: str, grace: float) -> bool:
-        """Let the sweep of ``id`` end within ``grace`` seconds; False where there is none."""
+        """Let the sweep of ``id`` end within ``grace`` seconds; False if there is none."""
         if id not in self.sweeps:
             return False
         self.sweeps[id].hurry(grace)
@@ -61,11 +61,11 @@ class Leftovers:
         return True
 
     def reaped(self, pid: int) -> None:
-        """A child has ended: the sweeps that it belonged to go on at once."""
+        """Note that a child has ended: the sweeps that it belongs to continue at once."""
         self._due.update((id, 0.0) for id, sweep in self.sweeps.items() if pid in sweep.members)
 
     def sweep_orphans(self, ended: list[Process]) -> None:
-        """End the children that came to us as orphans and that nobody living can own.
+        """End orphaned children that belong to no living process.
 
         Args:
             ended: the processes that have just ended.
@@ -104,15 +104,15 @@ class Leftovers:
 
     @property
     def next_step(self) -> float | None:
-        """When the next step is due, by the monotonic clock; None: nothing is under way."""
+        """When the next step is due, by the monotonic clock; None: no sweep is under way."""
         return max(self._look_at, min(self._due.values())) if self._due else None
 
     def step(self, now: float) -> dict[str, Sweep] | None:
-        """Do what is due; the sweeps that have come to their end by that, None: nothing was due."""
+        """Take the due steps; returns the sweeps that have ended, None: nothing was due."""
         snapshot: proc.Snapshot | None = None
 
         def look(since: int) -> proc.Snapshot:
-            # One walk over /proc serves all that are due in this turn.
+            # One walk over /proc serves all sweeps that are due now.
             nonlocal snapshot
             if snapshot is None:
                 snapshot = proc.Snapshot(min(self.sweeps[id].since for id in due))
@@ -127,7 +127,7 @@ class Leftovers:
             try:
                 delay = task.step(look)
             except OSError as error:
-                # /proc cannot be read now (out of descriptors): what must be ended is not forgotten for that.
+                # /proc cannot be read now (out of descriptors): the sweep is retried later.
                 print_error(error)
                 delay = LOOK_AGAIN
             if task.done:
@@ -137,7 +137,7 @@ class Leftovers:
         for id in done:
             del self.sweeps[id], self._due[id]
         if snapshot is not None:
-            # Half of the time at most goes into walks over /proc: stops that come in a row share them.
+            # Walks over /proc take half of the time at most: consecutive stops share them.
             after = time.monotonic()
             self._look_at = after + (after - now)
         return done

@@ -1,4 +1,4 @@
-"""What the kernel tells of processes: who lives, whose child it is, when it began and how it ended."""
+"""Reads /proc: which processes are alive, their parents, start times and ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _boot = ""
 
 
 class Stat:
-    """One line of /proc/PID/stat. ``start`` (clock ticks since boot) and ``pid`` together name one process for good."""
+    """One line of /proc/PID/stat. ``start`` (clock ticks since boot) and ``pid`` together identify a process
+    uniquely."""
 
     __slots__ = ("exit_status", "pgrp", "pid", "ppid", "session", "start", "state", "threads")
 
@@ -28,12 +29,12 @@ class Stat:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still do something. A dead first thread with living others is alive."""
+        """Whether it is alive; also if its first thread has ended and others have not."""
         return self.state not in "ZXx" or (self.state == "Z" and self.threads > 1)
 
 
 def read_stat(pid: int) -> Stat | None:
-    """What the kernel knows of ``pid``, or None where there is no such process."""
+    """The stat line of ``pid``, or None if there is no such process."""
     line = _read(f"/proc/{pid}/stat")
     try:
         return Stat(pid, line) if line else None
@@ -42,7 +43,7 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def boot_id() -> str:
-    """The name of this boot of the machine: pids and start times mean nothing in another one."""
+    """The id of this boot of the machine: pids and start times are only valid in it."""
     global _boot
     if not _boot:
         _boot = _read("/proc/sys/kernel/random/boot_id").decode().strip()
@@ -101,7 +102,7 @@ def children(pid: int) -> list[int]:
 
 
 def mark_of(pid: int) -> str | None:
-    """The AIFLOW_MARK in the environment that ``pid`` was executed with, where we may read it."""
+    """The AIFLOW_MARK in the environment that ``pid`` was executed with, if it may be read."""
     environ = _read(f"/proc/{pid}/environ")
     if not environ or MARK_VARIABLE not in environ:
         return None
@@ -151,7 +152,7 @@ def open_pidfd(pid: int, start: int) -> int | None:
         descriptor = kernel.pidfd_open(pid)
     except OSError:
         return None
-    # Only now is the pid held: was it still ours?
+    # Only now can the pid not be reused: check that it is the same process.
     if start_time(pid) != start:
         os.close(descriptor)
         return None
@@ -189,7 +190,7 @@ def exit_status(pid: int, start: int, pidfd: int | None) -> int | None:
 
 
 def _may_trace(pid: int) -> bool:
-    # Without ptrace rights the exit code in stat reads as 0: only an owner's view is the truth.
+    # Without the permission to ptrace, the exit code in stat is 0: only the owner sees the true one.
     try:
         return os.geteuid() in (0, os.stat(f"/proc/{pid}").st_uid)
     except OSError:

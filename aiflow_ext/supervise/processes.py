@@ -1,11 +1,11 @@
-"""The supervisor's processes: started, reaped, stopped, taken over from a dead supervisor; each change on record first.
+"""The supervisor's processes: started, reaped, stopped, taken over from a dead supervisor; each change recorded first.
 
 The order that makes a kill -9 at any moment harmless:
-1. ``starting`` is in the journal before the process exists, so nobody ever starts the same id again.
-2. The folder's lock passes to the child until it has executed, so whoever takes over later sees each child that there
-   is, by its mark.
-3. ``running`` names pid and start time; who takes over watches exactly that process.
-4. The end is appended as soon as the kernel tells it. What nobody saw is ``lost``.
+1. ``starting`` is in the journal before the process exists, so that the same id is never started again.
+2. The child inherits the folder's lock until it has executed, so that a later supervisor sees every existing child, by
+   its mark.
+3. ``running`` has pid and start time; a later supervisor watches exactly that process.
+4. The end is appended as soon as the kernel reports it. An end that no supervisor has seen is ``lost``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RETRY_JOURNAL = 1.0
 
 
 class Processes:
-    """All processes of one folder. ``settled`` collects the ids that somebody may be waiting for."""
+    """All processes of one folder. ``settled`` collects the ids that clients may be waiting for."""
 
     def __init__(self, folder: int, publish: Callable[[bytes, bool, bool], None]) -> None:
         self.publish = publish
@@ -64,9 +64,10 @@ class Processes:
     def start(
         self, spec: dict[str, Any], umask: int, noted: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """Start ``spec`` unless its id is known; its record. OSError: it could not be written down, nothing started.
+        """Start ``spec`` unless its id is known; returns its record. OSError: it could not be recorded, nothing
+        started.
 
-        ``noted`` is given the record as soon as it is on record that the process starts.
+        ``noted`` is called with the record as soon as the start is recorded.
         """
         id, mark = spec["id"], spec["mark"]
         known = self.record(id)
@@ -85,7 +86,7 @@ class Processes:
                 {"id": id, "state": "not_started", "error": why_not(error), "ended_at": self.clock.now()}
             )
         now = self.clock.now()
-        # Our own child, not yet waited for: the pid cannot have passed on.
+        # A child that was not waited for yet: its pid cannot have been reused.
         process = Process(id, mark, pid, proc.began_since(before, pid) or 0, child=True)
         self.living[id] = self._mains[pid] = process
         if mark:
@@ -93,7 +94,7 @@ class Processes:
         return self._change({"id": id, "state": "running", "pid": pid, "start_time": process.start, "started_at": now})
 
     def stop(self, id: str, grace: float) -> dict[str, Any]:
-        """Begin to end ``id`` and all that is its own; :meth:`gone` says when that is done."""
+        """Start to end ``id`` and all its processes; :meth:`gone` says when that is done."""
         self.reap()
         record = self.record(id)
         if record is None:
@@ -114,18 +115,18 @@ class Processes:
         return record
 
     def gone(self, id: str) -> bool:
-        """Whether ``id`` has ended and nothing is being done about what it left behind."""
+        """Whether ``id`` has ended and no sweep of its processes is under way."""
         return id in self._records and id not in self.living and id not in self._leftovers.sweeps
 
     # -- what the loop does
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to stay for."""
+        """Whether there are processes or sweeps, so that the supervisor must not exit."""
         return bool(self.living or self._leftovers.sweeps or self.journal.unsaved)
 
     def reap(self) -> None:
-        """Record the end of every child that has ended, and end what those left behind."""
+        """Record the end of every child that has ended, and end the processes that it left behind."""
         ended: list[Process] = []
         while True:
             try:
@@ -149,7 +150,7 @@ class Processes:
             self._leftovers.sweep_orphans(ended)
 
     def adopted_ended(self, process: Process) -> None:
-        """An adopted process is gone: its true end if the kernel still tells it, else ``lost``."""
+        """Record the end of an adopted process: its true end if the kernel still has it, else ``lost``."""
         status = self._status(process)
         if status is not None:
             self._ended(process, status, None)
@@ -158,7 +159,7 @@ class Processes:
         self._leftovers.sweep(process.id, process.mark, GRACE, process.start, session=process.pid)
 
     def tick(self) -> float | None:
-        """Do what is due; seconds until there is more to do, None: nothing by the clock."""
+        """Do what is due; returns the seconds until the next step, None: there is none."""
         now = time.monotonic()
         self._step_sweeps(now)
         if self.journal.unsaved and now >= self._retry_at and not self.journal.retry():
@@ -228,7 +229,7 @@ class Processes:
             if sweep.refused and id in self._records:
                 self._change({"id": id, "error": "; ".join(sweep.refused.values())})
             self.settled.add(id)
-        # A sweep ends when its processes are dead; their ends are ours to record before anybody is told.
+        # A sweep ends when its processes are dead; their ends must be recorded before that is reported.
         self.reap()
 
     # -- after the death of another supervisor
@@ -255,7 +256,7 @@ class Processes:
             self._leftovers.sweep(id, self._mark(id), GRACE, 0)
 
     def _carriers(self) -> dict[str, list[proc.Stat]]:
-        """The living processes that carry a mark of ours, by id, oldest first."""
+        """The living processes that have a mark of this folder, by id, oldest first."""
         snapshot = proc.Snapshot()
         found: dict[str, list[proc.Stat]] = {}
         for stat in sorted(snapshot.stats.values(), key=lambda stat: (stat.start, stat.pid)):

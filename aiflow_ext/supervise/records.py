@@ -1,4 +1,4 @@
-"""What a caller of the supervisor gives (a process to start) and gets (what became of it)."""
+"""The types of the supervisor's interface: a process to start, and its record."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class ProcessSpec:
     """A process to start.
 
     Args:
-        id: its name in the run's folder; a name starts at most one process, ever.
+        id: its name in the run's folder; at most one process is ever started for a name.
         argv: the command and its arguments; a command without a slash is sought on the ``PATH`` of ``env``.
-        env: its environment, over that of ``base``. It travels over a socket and is never written to disk.
+        env: its environment, over that of ``base``. It is sent over a socket and never written to disk.
         cwd: an existing folder.
-        stdout: a file to append to, made with mode 0600 where it does not exist.
+        stdout: a file to append to, created with mode 0600 if it does not exist.
         stderr: the same.
-        mark: the value of ``AIFLOW_MARK`` in ``env``; whatever still carries it is ended with the process.
-        base: the variables that many processes share; the same object for all of them travels once.
+        mark: the value of ``AIFLOW_MARK`` in ``env``; every process that has it is ended with this one.
+        base: the variables that many processes share; the same object is sent only once.
     """
 
     id: str
@@ -34,26 +34,26 @@ class ProcessSpec:
     base: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def own(self) -> dict[str, Any]:
-        """All of it but ``base``."""
+        """All fields but ``base``."""
         return {name: value for name, value in vars(self).items() if name != "base"}
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What is known of a process.
+    """The record of a process.
 
     Args:
         state: ``starting``, ``running``; then one of ``ended``, ``not_started`` (``error`` says why), ``cancelled``
-            (stopped before it was started), ``lost`` (gone, and nobody saw how; ``error`` says why). ``unknown``: only
-            from a stop that had to do without a supervisor and found no record.
-        pid, start_time, boot_id: these three name the process for good.
+            (stopped before it was started), ``lost`` (gone, and its end was not seen; ``error`` says why). ``unknown``:
+            only from a stop without a supervisor that found no record.
+        pid, start_time, boot_id: together they identify the process uniquely.
         started_at, ended_at: seconds since the epoch.
         exit_code, signal: one of the two after an ``ended``: how the main process itself ended.
-        stop_requested: a stop was asked for before the end was known.
+        stop_requested: a stop was requested before the end was known.
         error: why it could not be started, is lost, or could not be ended, in words.
         rusage: ``user`` and ``system`` seconds and ``max_rss_kb`` of the process and the children it waited for;
-            the kernel counts the moment before the exec too, so ``max_rss_kb`` is never less than our own 13 MB.
-        unsaved: why this is not on disk yet (a full disk); it will be as soon as there is room.
+            the kernel counts the time before the exec too, so ``max_rss_kb`` is never less than the supervisor's 13 MB.
+        unsaved: why this is not on disk yet (a full disk); it will be written as soon as there is space.
         seq: the number of its last change; unique and growing in a folder.
     """
 
@@ -75,12 +75,12 @@ class ProcessRecord:
 
     @property
     def ended(self) -> bool:
-        """Whether it runs no more, or never will."""
+        """Whether it has ended, or will never start."""
         return self.state in ENDED
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> ProcessRecord:
-        """The record that a journal's merged changes describe; what a newer version added is left out."""
+        """The record of a journal's merged changes; keys of newer versions are left out."""
         return cls(**{name: value for name, value in data.items() if name in _FIELDS})
 
 

@@ -17,16 +17,16 @@ _OWN_UMASK = 0o077
 
 
 class Process:
-    """A living process: our child, or one adopted from a supervisor that died."""
+    """A living process: a child of the supervisor, or one adopted from a supervisor that died."""
 
     __slots__ = ("began", "child", "id", "mark", "pid", "pidfd", "start", "sure")
 
     def __init__(self, id: str, mark: str, pid: int, start: int, child: bool) -> None:
         self.id, self.mark, self.pid, self.start, self.child = id, mark, pid, start, child
-        # Whether it certainly is the main process, so that its end is the main process's end.
+        # Whether it is certainly the main process, so that its end is the main process's end.
         self.sure = True
         self.pidfd: int | None = None
-        # Seconds since the boot, where we were there.
+        # Seconds since the boot; known only of the supervisor's own children.
         self.began: float | None = time.clock_gettime(time.CLOCK_BOOTTIME) if child else None
 
 
@@ -47,7 +47,7 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
         # posix_spawn knows neither folder nor umask; this process has one thread, and needs neither itself.
         os.chdir(spec["cwd"])
         os.umask(umask)
-        # Everything else is close-on-exec: the lock is kept until then, and no longer.
+        # Everything else is close-on-exec: the child holds the lock until the exec, and no longer.
         return kernel.spawn(_program(argv[0], env), argv, env, (stdin, *opened))
     finally:
         os.umask(_OWN_UMASK)
@@ -57,7 +57,7 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
 
 
 def why_not(error: Exception) -> str:
-    """What :func:`spawn` raised, in words."""
+    """A message about what :func:`spawn` raised."""
     if isinstance(error, OSError) and error.errno:
         name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
         return f"{os.strerror(error.errno)}: {name}" if name else os.strerror(error.errno)
@@ -65,7 +65,7 @@ def why_not(error: Exception) -> str:
 
 
 def _program(command: str, env: dict[str, str]) -> str:
-    """Where a command is, by the PATH that it is given. FileNotFoundError: nowhere."""
+    """The path of a command, by the PATH of its environment. FileNotFoundError: it is not found."""
     if "/" in command:
         return command
     there: str | None = None
@@ -81,7 +81,7 @@ def _program(command: str, env: dict[str, str]) -> str:
 
 
 def default_signals() -> None:
-    """What children get: every signal at its default, none blocked. Handlers are reset by exec, ignoring is not."""
+    """Set every signal to its default, for children. An exec resets handlers, but not ignored signals."""
     for number in signal.valid_signals():
         # Python's own two, SIGPIPE and SIGXFSZ, are restored at the spawn.
         if signal.getsignal(number) is signal.SIG_IGN and number not in kernel.PYTHON_IGNORES:

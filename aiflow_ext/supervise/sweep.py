@@ -1,11 +1,11 @@
-"""Ending everything that a process started: its session, its descendants, and whatever carries its mark.
+"""Ends everything that a process started: its session, its descendants, and every process that has its mark.
 
-The same steps serve the daemon, which has other things to do between them, and a client that must do without one.
+The daemon takes the same steps one by one in its loop, and a client without a daemon takes them all at once.
 
-What can still escape: a process that went into a session of its own, dropped AIFLOW_MARK from its environment *and*
-lost the parent that tied it to the job before anybody looked (the daemon, as their subreaper, still ends such a one
-when no living process can be its owner any more); what other services start on the job's behalf (systemd, cron,
-docker); and what we may not signal (another user's, by sudo or a set-uid program).
+What can still escape: a process that has moved to a session of its own, removed AIFLOW_MARK from its environment *and*
+lost its parent before it was seen (the daemon, as subreaper, still ends it when no living process can be its owner any
+more); processes that other services start for the job (systemd, cron, docker); and processes that may not be signalled
+(another user's, by sudo or a set-uid program).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Sweep:
-    """One process's end: TERM, a grace period, then KILL until a look at all of /proc finds nothing of it."""
+    """Ends a process and all that it started: TERM, a grace period, then KILL until /proc has none of them any more."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class Sweep:
         roots: Iterable[tuple[int, int]] = (),
         session: int | None = None,
     ) -> None:
-        """Prepare to end what belongs to a process.
+        """Prepare to end the processes.
 
         Args:
-            mark: the mark that its processes carry.
+            mark: the mark that they have in their environment; None: do not search for a mark.
             grace: seconds between TERM and KILL.
-            since: nothing of it can have started before this (clock ticks since boot).
-            roots: (pid, start time) of processes known to belong to it; their descendants do too.
-            session: its session, where that number cannot have passed on to strangers.
+            since: none of them can have started before this (clock ticks since boot); 0 by default.
+            roots: (pid, start time) of processes that belong to them, as do their descendants; none by default.
+            session: their session, if its number cannot have been reused; None by default.
         """
         self.mark, self.since = mark, since
         self.roots = dict(roots)
@@ -54,7 +54,7 @@ class Sweep:
         self.members: dict[int, int] = {}
         self._groups: set[int] = set()
         self._group_of: dict[int, int] = {}
-        self._told: dict[int, int] = {}  # groups that have received TERM, and when: in clock ticks since boot
+        self._signalled_groups: dict[int, int] = {}  # group -> when it received TERM: clock ticks since boot
         self.refused: dict[int, str] = {}
         self.done = False
         self._asked: set[tuple[int, int]] = set()
@@ -66,10 +66,10 @@ class Sweep:
         self.deadline = min(self.deadline, time.monotonic() + grace)
 
     def step(self, look: Callable[[int], proc.Snapshot]) -> float:
-        """Do what is due and return the seconds until the next step; ``done`` says whether that was the last one.
+        """Take the due steps and return the seconds until the next one; ``done`` says whether that was the last one.
 
         Args:
-            look: gives a view of all processes started since some tick, taken no earlier than the last step.
+            look: returns a snapshot of all processes started since a tick, taken no earlier than the last step.
         """
         if self._asked and time.monotonic() < self.deadline and self._some_alive():
             return self._pause()
@@ -78,7 +78,8 @@ class Sweep:
             self.done = True
             return 0.0
         if time.monotonic() >= self.deadline:
-            # All stand still before the first one dies: who loses a parent then is known already and cannot escape.
+            # All are stopped (SIGSTOP) before the first one is killed: those that then lose their parent are known
+            # already.
             if moving and self._rounds < MOST_ROUNDS:
                 self._rounds += 1
                 self._signal_all(signal.SIGSTOP)
@@ -89,23 +90,23 @@ class Sweep:
         fresh = [member for member in self.members.items() if member not in self._asked]
         if fresh:
             self._delay = FIRST_LOOK
-            self._ask(fresh)
+            self._send_term(fresh)
         return self._pause()
 
-    def _ask(self, fresh: list[tuple[int, int]]) -> None:
-        """Send TERM to members, to each once. A stopped process takes it only once it goes on."""
+    def _send_term(self, fresh: list[tuple[int, int]]) -> None:
+        """Send TERM to each member, once. A stopped process handles it only when it continues."""
         # Its groups as a whole first: that also reaches a child forked since we looked, which its parent may wait for.
-        for group in self._groups - self._told.keys():
+        for group in self._groups - self._signalled_groups.keys():
             try:
                 os.killpg(group, signal.SIGTERM)
                 os.killpg(group, signal.SIGCONT)
             except OSError:
                 continue
-            self._told[group] = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
+            self._signalled_groups[group] = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
         for pid, start in fresh:
             self._asked.add((pid, start))
-            if start <= self._told.get(self._group_of[pid], -1):
-                self._signal(pid, start, 0)  # whether we may
+            if start <= self._signalled_groups.get(self._group_of[pid], -1):
+                self._signal(pid, start, 0)  # whether it is permitted
             else:
                 self._signal(pid, start, signal.SIGTERM)
                 self._signal(pid, start, signal.SIGCONT)
@@ -123,7 +124,7 @@ class Sweep:
         return False
 
     def _find(self, snapshot: proc.Snapshot) -> bool:
-        """Note all that belongs to it now; whether any of that is new or can still fork."""
+        """Find all processes that belong to it now; returns whether any of them is new or can still fork."""
         barred = {0, 1, os.getpid()}
         offspring: dict[int, list[proc.Stat]] = {}
         inmates: dict[int, list[proc.Stat]] = {}
@@ -176,7 +177,7 @@ class Sweep:
 
 
 def sweep(task: Sweep) -> None:
-    """Run ``task`` to its end, here and now."""
+    """Run ``task`` to its end."""
     while True:
         delay = task.step(proc.Snapshot)
         if task.done:
