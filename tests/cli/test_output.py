@@ -150,7 +150,7 @@ def test_the_exit_codes_are_those_of_the_table(project, cli):
         (("gc", "--older-than", "a while"), 2, "such as 30d"),
     ],
 )
-def test_what_a_command_cannot_mean_is_told_and_not_guessed(project, cli, cli_env, tmp_path, args, code, words):
+def test_what_a_command_cannot_mean_is_reported_and_not_guessed(project, cli, cli_env, tmp_path, args, code, words):
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
     env = {**cli_env, "XDG_STATE_HOME": str(tmp_path / "state")}
     assert cli("run", project.root, env=env).returncode == 0
@@ -177,7 +177,7 @@ def test_a_users_mistake_never_shows_a_traceback(project, cli):
     assert "undefined_name" in done.stderr
 
 
-def test_every_mistake_of_a_project_is_told_at_once(project, cli):
+def test_every_mistake_of_a_project_is_reported_at_once(project, cli):
     project.jobs(
         'with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("echo {x}", y=1)\naf.cmd("true")\n'
         'af.run_after("a", "c")',

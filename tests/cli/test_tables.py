@@ -101,7 +101,7 @@ def test_one_job_is_no_jobs(project, cli, terminal):
     assert cli("run", project.root, env=terminal.env).stdout.splitlines()[0].endswith(": 1 job")
 
 
-def test_what_many_jobs_ended_with_is_told_of_the_first_few(project, cli, terminal):
+def test_the_ends_of_many_jobs_are_printed_for_the_first_few(project, cli, terminal):
     project.jobs('for n in range(40):\n    with af.job(f"j{n}"): af.cmd("exit 3")', "")
     done = cli("run", project.root, env=terminal.env)
     assert done.returncode == 1

@@ -129,7 +129,7 @@ def test_the_longest_argument_that_is_let_through_runs() -> None:
     assert len(output_of(plan(["printf", "%s", "x" * ARGUMENT_LIMIT]))) == ARGUMENT_LIMIT
 
 
-def test_every_mistake_of_a_job_is_told_at_once() -> None:
+def test_every_mistake_of_a_job_is_reported_at_once() -> None:
     graph = af.workflow(lambda: _many_mistakes()).build()
     part = af.AISubGraph(af.BaseJobConfig(engine="cmd_line"), "j", graph.nodes)
     with pytest.raises(CodeError) as caught:

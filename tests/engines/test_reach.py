@@ -26,7 +26,7 @@ def test_a_url_and_what_is_below_a_shared_folder_is_reached(url: str, reached: b
     assert is_reached(url, ["/data/", "/nfs/"]) is reached
 
 
-def test_each_edge_whose_artifact_is_not_reached_is_told_with_the_two_cures() -> None:
+def test_each_edge_whose_artifact_is_not_reached_is_reported_with_the_two_cures() -> None:
     graph = af.AISubGraph(af.BaseJobConfig("moon", "python", "train"), "train")
     graph.inputs = [af.DataEdge("prepare-1", "fit-1")]
     graph.outputs = ["fit"]

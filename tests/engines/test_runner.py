@@ -318,7 +318,7 @@ SHADOWS = ["logging", "dis", "inspect", "ast", "tokenize", "opcode", "weakref", 
            "typing", "platform", "uuid", "json", "linecache", "threading", "annotationlib", "attr", "yaml"]  # fmt: skip
 
 
-def test_unused_files_of_a_project_that_are_called_as_modules_of_others_are_in_nobodys_way(jobs: Jobs) -> None:
+def test_unused_files_of_a_project_named_like_modules_of_others_do_no_harm(jobs: Jobs) -> None:
     files = {f"{name}.py": "raise RuntimeError(__file__)\n" for name in SHADOWS if name != "json"}
     (jobs.root / "json").mkdir(parents=True)
     jobs.write(
@@ -367,7 +367,7 @@ def test_modules_and_packages_that_are_links_inside_the_project_are_modules_of_i
 # -- how jobs end ---------------------------------------------------------------------------------------------------
 
 
-def test_a_users_error_is_told_as_their_script_would_tell_it(jobs: Jobs) -> None:
+def test_a_users_error_is_printed_as_by_their_own_script(jobs: Jobs) -> None:
     steps = """
         def inner(): raise ValueError("no data\\nin  line 2")
         def fails(): inner()
@@ -649,7 +649,7 @@ def test_damaged_code_is_never_opened(jobs: Jobs) -> None:
     assert "function w.<locals>.<lambda> of node 'lambda'" in ended.reason
 
 
-def test_a_damaged_payload_is_told_in_a_sentence(jobs: Jobs) -> None:
+def test_a_damaged_payload_is_reported_in_a_sentence(jobs: Jobs) -> None:
     jobs.change_payload = lambda payload: payload["steps"][0]["properties"]["function"].update(__type__="os:system")
     ended = jobs.write('with af.job("a"): af.python(lambda: 1)').run("a")
     assert ended.code == 1

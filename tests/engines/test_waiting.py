@@ -31,13 +31,13 @@ def test_pauses_grow_to_the_longest_and_begin_again_after_an_answer() -> None:
     assert (backoff.pause, backoff.next(), backoff.pause) == (1.0, 1.0, 2.0)
 
 
-def test_what_gives_no_answer_is_asked_until_there_is_one() -> None:
+def test_a_call_without_an_answer_is_retried_until_there_is_one() -> None:
     ask, calls = failing(3, UnreachableError("away"))
     assert retry(ask, 60.0, Backoff(0.0, 0.0)) == "answer"
     assert len(calls) == 4
 
 
-def test_where_there_is_no_time_it_is_asked_once_and_its_own_error_raised() -> None:
+def test_without_time_it_is_called_once_and_its_own_error_raised() -> None:
     class Away(UnreachableError):
         pass
 
@@ -47,7 +47,7 @@ def test_where_there_is_no_time_it_is_asked_once_and_its_own_error_raised() -> N
     assert len(calls) == 1
 
 
-def test_a_refusal_is_not_asked_again() -> None:
+def test_a_refusal_is_not_retried() -> None:
     ask, calls = failing(1, PlatformError("no"))
     with pytest.raises(PlatformError, match="no"):
         retry(ask, 60.0, Backoff(0.0, 0.0))

@@ -283,7 +283,7 @@ def test_a_package_that_only_the_client_has_breaks_nothing_but_what_uses_it(jobs
     assert jobs.fine("fine").out == '[1]\n"lambda"\n'
 
 
-def test_what_a_workflow_uses_and_a_job_lacks_is_told_when_it_is_used(jobs: Jobs) -> None:
+def test_what_a_workflow_uses_and_a_job_lacks_is_reported_when_it_is_used(jobs: Jobs) -> None:
     above = "import json as lacking\ndef f(): lacking.go()\ndef g(): pass"
     jobs.write('with af.job("a"): af.python(f)\nwith af.job("b"): af.python(g)', above=above)
     file = jobs.root / "workflow.py"
@@ -294,7 +294,7 @@ def test_what_a_workflow_uses_and_a_job_lacks_is_told_when_it_is_used(jobs: Jobs
     jobs.fine("b")
 
 
-def test_what_fails_at_the_top_of_workflow_py_is_told_as_the_users_own_error(jobs: Jobs) -> None:
+def test_what_fails_at_the_top_of_workflow_py_is_reported_as_the_users_own_error(jobs: Jobs) -> None:
     jobs.write('with af.job("a"): af.python(lambda: f())', above="import os\ndef f(): pass\nX = os.environ.get('NOPE')")
     file = jobs.root / "workflow.py"
     file.write_text(file.read_text().replace("os.environ.get('NOPE')", "os.environ['NOPE']"))

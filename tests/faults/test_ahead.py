@@ -180,7 +180,7 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
     assert bench.ends == {"a": ("FINISHED", 1), "b": ("FINISHED", 1)}
 
 
-def test_what_runs_is_told_of_though_another_jobs_part_of_the_plan_is_damaged(bench):
+def test_running_jobs_are_shown_though_another_jobs_part_of_the_plan_is_damaged(bench):
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     bench.killed("a")
     with bench.project.database() as db:

@@ -46,7 +46,7 @@ def finishes(bench, **options):
 # -- the store --------------------------------------------------------------------------------------------------------
 
 
-def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_told(waiting):
+def test_a_store_of_a_newer_version_is_left_alone_and_its_cure_is_reported(waiting):
     with waiting.project.database() as db:
         (version,) = db.execute("pragma user_version").fetchone()
         db.execute("pragma user_version = 99")
@@ -83,7 +83,7 @@ def test_a_damaged_store_is_named_and_not_written_over(waiting, damage):
     finishes(waiting)
 
 
-def test_a_run_that_the_store_has_no_record_of_any_more_is_told_by_its_folder(waiting):
+def test_a_run_that_the_store_has_no_record_of_any_more_is_reported_by_its_folder(waiting):
     run = waiting.record.run_id
     store = Store(waiting.state, create=False)
     with store.database.writing() as db:  # as where state.db-wal was removed before it was written back
@@ -524,7 +524,7 @@ def test_the_folder_of_a_run_whose_driver_died_before_it_was_on_record_is_remove
 # -- the driver -------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_driver_is_told_the_first_ones_pid_and_whether_it_is_stopped(bench):
+def test_the_error_of_a_second_driver_names_the_first_ones_pid_and_whether_it_is_stopped(bench):
     bench.workflow({"first": bench.gate("first"), "second": "true"}, ("second", "first"))
     driver = bench.drive(stdin=subprocess.DEVNULL)  # a child of this process, so that its stop can be waited for
     bench.up("first")

@@ -220,7 +220,7 @@ def test_a_stop_is_asked_for_until_it_is_on_record(bench):
     assert bench.ends == {"a": ("STOPPED", 1), "b": ("SKIPPED", 0)}
 
 
-def test_who_asks_a_driver_to_stop_that_dies_then_stops_the_run_himself(bench, nothing_left):
+def test_a_stop_whose_driver_dies_stops_the_run_itself(bench, nothing_left):
     """The driver's death as it takes the request is injected."""
     bench.workflow({"a": bench.gate("a"), "b": "true"}, ("b", "a"))
     dies = (

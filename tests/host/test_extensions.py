@@ -96,7 +96,7 @@ def test_wrappers_wrap_every_plugin_whichever_was_loaded_first(here, source, fir
         ("x = 1", "no attribute 'Watch'"),
     ],
 )
-def test_a_bad_extension_is_recorded_and_logged_and_stops_nobody(here, caplog, text: str, reason: str) -> None:
+def test_a_bad_extension_is_recorded_and_logged_and_stops_no_run(here, caplog, text: str, reason: str) -> None:
     extend(here, "bad", text)
     extend(here, "watch", hooks("def before_submit(self, job): seen.append(job)"))
     with caplog.at_level(logging.WARNING, "aiflow_ext.host"):

@@ -148,7 +148,7 @@ def test_what_an_import_changes_for_all_of_the_process_is_named(moon, more: str,
 SLOW = "from aiflow_ext.host import guard; guard.SLOW = 0.05; from aiflow_ext.cli import main; main()"
 
 
-def test_an_import_that_takes_long_is_told_of_while_it_lasts(site, source, tmp_path) -> None:
+def test_an_import_that_takes_long_is_reported_while_it_lasts(site, source, tmp_path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     site.add("moon-dist", {"job_plugins": {"moon.rover": "moon_plugin:Plugin"}},

@@ -277,7 +277,7 @@ def test_a_hit_with_another_version_than_its_distribution_has_now_is_not_taken(h
 
 
 @pytest.mark.parametrize("question", ["why", "resolve"])
-def test_nobody_is_told_not_installed_from_the_index(site, source: Callable[..., str], question: str) -> None:
+def test_not_installed_is_never_reported_from_the_index(site, source: Callable[..., str], question: str) -> None:
     """A distribution that begins to advertise in place is outside the fingerprint: a miss always scans."""
     info = site.add("moon-dist", "[console_scripts]\nmoon = moon_plugin:main\n", {"moon_plugin.py": source("moon")})
     site.settle()

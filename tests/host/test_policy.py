@@ -95,7 +95,7 @@ def test_a_pin_settles_a_conflict_and_only_the_pinned_is_imported(rivals, monkey
     assert "pin" in (states["alpha-dist"].reason or "")
 
 
-def test_a_pin_to_a_distribution_that_does_not_provide_it_is_told(rivals) -> None:
+def test_a_pin_to_a_distribution_that_does_not_provide_it_is_reported(rivals) -> None:
     with pytest.raises(errors.PluginConflictError, match=r"pin moon\.rover=gone-dist"):
         PluginHost(pins={"moon.rover": "gone-dist"}).resolve("moon", "rover")
 

@@ -171,7 +171,7 @@ def test_an_import_that_fails_names_the_authors_line(here, source: Callable[...,
          "moon_plugin:Plugin", "stop_job is marked as a wrapper; only an extension wraps"),
     ],
 )  # fmt: skip
-def test_what_is_no_job_plugin_is_told_exactly_what_is_wrong(
+def test_what_is_no_job_plugin_is_reported_exactly_what_is_wrong(
     here, source: Callable[..., str], more: str, value: str, expected: str
 ) -> None:
     assert expected in str(refused(here, errors.PluginTypeError, source(more=more), value))

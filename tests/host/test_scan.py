@@ -59,7 +59,9 @@ def test_a_record_is_frozen_and_can_be_copied_and_sent() -> None:
         ("[aiflow_ext.platforms]\nmoon = a:b\nmoon = c:d\n", "moon", "twice, as 'a:b' and as 'c:d'"),
     ],
 )
-def test_malformed_entry_points_are_a_broken_record_and_disturb_nobody(here, text: str, name: str, reason: str) -> None:
+def test_malformed_entry_points_are_a_broken_record_and_affect_no_other(
+    here, text: str, name: str, reason: str
+) -> None:
     here.add("bad-dist", text)
     here.add("moon-dist", MOON)
     record = only("bad-dist")
@@ -145,7 +147,7 @@ def test_the_listing_agrees_with_importlib_metadata(here) -> None:
     assert {(one.name, one.entry_point) for one in listed("moon-dist")} == theirs
 
 
-def test_other_groups_and_later_ones_of_ours_are_nobodys_business() -> None:
+def test_other_entry_point_groups_are_ignored() -> None:
     assert read_entries("[aiflow_ext.wizardry]\nx = y:z\n[console_scripts]\naiflow_ext.x = y\n") == []
 
 

@@ -22,7 +22,7 @@ def test_what_does_not_exclude_this_version(requires: str) -> None:
 
 @pytest.mark.parametrize("requires", ["aiflow-ext>=2", "Aiflow_Ext<1", "AIFLOW.EXT==1.4", "aiflow-ext[remote]>=2",
                                       "aiflow-ext>=2; python_version >= '3'"])  # fmt: skip
-def test_what_excludes_this_version_is_told_in_a_sentence(requires: str) -> None:
+def test_what_excludes_this_version_is_reported_in_a_sentence(requires: str) -> None:
     sentence = outside_window(["aiflow-ext>=1", requires], "1.5")
     assert sentence.startswith("it requires aiflow-ext")
     assert sentence.endswith("and this is aiflow-ext 1.5")

@@ -70,7 +70,7 @@ def test_a_mistake_in_a_key_of_its_config_is_named_with_file_and_line(run, confi
     assert not ran.jobs
 
 
-def test_an_artifact_that_it_cannot_pass_is_told_before_anything_starts(run):
+def test_an_artifact_that_it_cannot_pass_is_reported_before_anything_starts(run):
     body = "    with af.job('greet'):\n        af.cmd('date > {out}', out=af.output('date.txt'))\n"
     ran = run({"greet": {"platform": "nohup", "engine": "cmd_line"}}, body=body)
     assert (ran.exit, ran.out) == (3, "")

@@ -127,7 +127,7 @@ def test_a_bare_context_of_a_job_that_calls_no_super_is_filled_in_before_its_res
         ("raise af.AiflowError('no such table', hint='create it')", "no such table\n    create it"),
     ],
 )
-def test_a_generate_that_fails_is_told_before_anything_is_submitted(run, act_config, source, words):
+def test_a_generate_that_fails_is_reported_before_anything_is_submitted(run, act_config, source, words):
     ran = run({"bad": act_config(generate=source), "good": act_config()})
     assert ran.exit in (3, 5, 70)
     assert not ran.jobs

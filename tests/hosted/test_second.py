@@ -14,7 +14,7 @@ def test_an_extension_wraps_the_nine_in_the_attempt_host(run, act_config):
     assert ran.file("one", "stdout") == "before\nduring\nafter\n"
 
 
-def test_a_platform_that_cannot_be_used_is_told_before_the_first_job(run):
+def test_a_platform_that_cannot_be_used_is_reported_before_the_first_job(run):
     ran = run(FACTORY, env={"SHAPES_DOWN": "the moon is down"})
     assert ran.exit == 6
     assert "the moon is down" in ran.err

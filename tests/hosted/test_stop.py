@@ -75,7 +75,7 @@ def test_a_stopped_job_is_stopped_and_what_waits_for_it_is_skipped(polite):
     assert "Traceback" not in polite.err + polite.out
 
 
-def test_nothing_that_was_told_to_stop_is_left(polite, processes):
+def test_nothing_is_left_after_a_stop(polite, processes):
     assert processes(str(polite.folder)) == []
 
 

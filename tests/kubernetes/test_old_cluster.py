@@ -57,7 +57,7 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
     server.server_close()
 
 
-def test_a_cluster_that_is_too_old_is_told_before_anything_is_sent(
+def test_a_cluster_that_is_too_old_is_reported_before_anything_is_sent(
     project: Any, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

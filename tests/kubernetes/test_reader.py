@@ -266,7 +266,7 @@ def test_a_line_without_an_end_is_kept_where_it_is_told_once(kubelet: Kubelet, t
     assert kept(read, tmp_path)[0] == b"hello\nno end"
 
 
-def test_a_runtime_that_is_away_is_asked_again(kubelet: Kubelet, tmp_path: Path) -> None:
+def test_a_runtime_that_does_not_answer_is_retried(kubelet: Kubelet, tmp_path: Path) -> None:
     read = reader()
     said(kubelet, "hello")
     kubelet.instead = [NONE]
@@ -284,7 +284,7 @@ def test_what_could_not_be_kept_is_said(kubelet: Kubelet, tmp_path: Path, monkey
     assert kept(read, tmp_path) == [b"hello\n", CUT]
 
 
-def test_a_log_that_nobody_could_read_is_said(
+def test_a_log_that_could_not_be_read_is_reported(
     kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PATIENCE", -1.0)
@@ -314,7 +314,7 @@ def test_the_log_of_a_job_that_is_stopped_is_read_to_eof(kubelet: Kubelet, tmp_p
     assert [(tmp_path / stream).read_bytes() for stream in STREAMS] == [b"hello\nsaved\n", b""]
 
 
-def test_each_line_is_told_as_it_comes(kubelet: Kubelet) -> None:
+def test_each_line_is_returned_as_it_arrives(kubelet: Kubelet) -> None:
     said(kubelet, "hello")
     kubelet.running = SimpleQueue()
     read = reader()

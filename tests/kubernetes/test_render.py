@@ -185,7 +185,7 @@ def test_a_template_can_be_a_file(project: Any) -> None:
         ),
     ],
 )
-def test_a_template_that_contradicts_us_is_told(project: Any, template: dict[str, Any], named: str) -> None:
+def test_a_template_that_contradicts_us_is_reported(project: Any, template: dict[str, Any], named: str) -> None:
     assert named in refused(project, pod_template=template)
 
 
@@ -208,7 +208,7 @@ def test_a_template_that_contradicts_us_is_told(project: Any, template: dict[str
         ({"env": {"A": {"secret": "kubernetes:My_Secret/x"}}}, "not of the form kubernetes:NAME/KEY"),
     ],
 )
-def test_what_kubernetes_would_not_take_is_told_at_render(project: Any, keys: dict[str, Any], named: str) -> None:
+def test_what_kubernetes_would_not_take_is_reported_at_render(project: Any, keys: dict[str, Any], named: str) -> None:
     assert named in refused(project, **keys)
 
 
@@ -221,7 +221,7 @@ def test_an_image_must_be_named(project: Any) -> None:
 EDGE = "with af.job('a'):\n    x = af.python(one)\nwith af.job('b'):\n    af.python(two, x)"
 
 
-def test_artifacts_that_no_pod_reaches_are_told_at_render(project: Any) -> None:
+def test_artifacts_that_no_pod_reaches_are_reported_at_render(project: Any) -> None:
     words = refused(project, EDGE, "python")
     assert "a/one" in words
     assert str(project.root) in words

@@ -115,7 +115,7 @@ def test_a_list_whose_rest_is_too_old_begins_anew(answers: Callable[..., Target]
     assert [each["metadata"]["name"] for each in told[0].content] == ["a", "b"]
 
 
-def test_a_secret_of_an_attempts_name_that_somebody_else_made_is_told(answers: Callable[..., Target]) -> None:
+def test_a_foreign_secret_of_an_attempts_name_is_reported(answers: Callable[..., Target]) -> None:
     there = answers((201, thing("Job")), EXISTS)
     with pytest.raises(sending.TakenError, match="there is a Secret j in namespace n already, and it is not ours"):
         sending.create(there, thing("Job"), thing("Secret"))

@@ -59,7 +59,7 @@ def test_an_end_before_the_runners_own_is_no_success(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_signals_are_told_as_a_shell_tells_them(shell: list[str], number: signal.Signals) -> None:
+def test_signals_are_reported_as_by_a_shell(shell: list[str], number: signal.Signals) -> None:
     code, out, _ = ran(shell, "/bin/sh", "-c", f"kill -{int(number)} $$")
     assert (code, out) == (128 + number, b"")
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_executed_is_127(shell: list[str]) -> None:
     assert b"/no/such/program" in err
 
 
-def test_a_child_that_goes_on_keeps_nobody_waiting(shell: list[str]) -> None:
+def test_a_child_that_goes_on_does_not_delay_the_end(shell: list[str]) -> None:
     began = time.monotonic()
     assert ran(shell, "/bin/sh", "-c", "setsid sleep 60 >/dev/null & echo x >&2; exit 3") == (3, b"", b"x\n")
     assert time.monotonic() - began < 30

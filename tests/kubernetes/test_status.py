@@ -56,7 +56,7 @@ def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
         (ended(128, "StartError", message="exec: /x: not found"), None, "was not started: exec: /x"),
     ],
 )
-def test_a_failed_container_is_told(state: dict[str, Any], code: int | None, words: str) -> None:
+def test_a_failed_container_is_reported(state: dict[str, Any], code: int | None, words: str) -> None:
     event = status.status_of("j", job(), [pod(state)]).event
     assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, code, False)
     assert words in str(event.reason)
@@ -73,7 +73,7 @@ def test_an_init_container_that_fails_is_named() -> None:
     assert event.reason == "init container fetch has failed, and the job was not started: exit code 3"
 
 
-def test_a_pod_that_its_node_cannot_get_ready_is_told() -> None:
+def test_a_pod_that_its_node_cannot_get_ready_is_reported() -> None:
     waits = pod({"waiting": {"reason": "ContainerCreating"}}, phase="Pending")
     assert (
         status.status_of("j", job(), [waits], "FailedMount: no such claim").event.reason == "FailedMount: no such claim"
@@ -133,7 +133,7 @@ def test_other_containers_are_not_ours() -> None:
     assert status.status_of("j", job(), [waits]).event.state is JobState.QUEUED
 
 
-def test_why_it_waits_is_told() -> None:
+def test_why_it_waits_is_reported() -> None:
     words = "0/3 nodes are available: 3 Insufficient cpu."
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
     assert status.status_of("j", job(), [pod(None, conditions=[condition])]).event.reason == f"Unschedulable: {words}"

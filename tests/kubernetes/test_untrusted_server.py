@@ -109,7 +109,7 @@ with open("/proc/self/status") as lines:
         (b'{"items":[' + b"{}," * 8_000_000 + b"0]}", b"", "or with too many values"),
     ],
 )
-def test_an_answer_without_end_or_of_endless_values_is_told_within_200_mib(
+def test_an_answer_without_end_or_of_endless_values_is_reported_within_200_mib(
     serve: Serve, target_of: Callable[..., Target], body: bytes, repeated: bytes, told: str
 ) -> None:
     target = target_of(serve(Answer(200, body, {}, repeated)).url)
@@ -156,7 +156,7 @@ def test_a_log_that_is_not_followed_has_a_deadline_as_a_whole(
         list(stream.lines())
 
 
-def test_a_line_of_a_watch_without_end_is_told(serve: Serve, target_of: Callable[..., Target]) -> None:
+def test_a_line_of_a_watch_without_end_is_reported(serve: Serve, target_of: Callable[..., Target]) -> None:
     def answer(asked: Asked) -> Answer:
         return Answer(200, b'{"', {}, b"x" * 65536) if "watch=" in asked.path else Answer(200, page("a"))
 
@@ -177,7 +177,7 @@ THINGS = [
 
 
 @pytest.mark.parametrize("thing", THINGS)
-def test_what_is_no_job_and_no_pod_is_told(serve: Serve, target_of: Callable[..., Target], thing: Any) -> None:
+def test_what_is_no_job_and_no_pod_is_reported(serve: Serve, target_of: Callable[..., Target], thing: Any) -> None:
     def answer(asked: Asked) -> Answer:
         is_list = asked.path.partition("?")[0].endswith(("/jobs", "/pods"))
         if "watch=" in asked.path:
@@ -199,7 +199,7 @@ def test_what_is_no_job_and_no_pod_is_told(serve: Serve, target_of: Callable[...
 @pytest.mark.parametrize(
     "body", [b"[]", b"7", b'"items"', b"<html>", b"\xff", b'{"items": 7}', b'{"items": [7]}', b"{}"]
 )
-def test_what_is_no_list_is_told(serve: Serve, target_of: Callable[..., Target], body: bytes) -> None:
+def test_what_is_no_list_is_reported(serve: Serve, target_of: Callable[..., Target], body: bytes) -> None:
     with pytest.raises(PlatformError, match=r"answers with|tells of"):
         objects.pods_of(target_of(serve(Answer(200, body)).url), "j")
 
@@ -245,7 +245,7 @@ def test_a_token_with_a_line_break_is_not_sent(
      (7, "n", "kubeconfig cannot be used"), ("http://127.0.0.1", "n/../../x", "is no name of Kubernetes"),
      ("http://127.0.0.1", ["n"], "is no name of Kubernetes")],
 )  # fmt: skip
-def test_a_kubeconfig_with_an_address_or_namespace_that_is_none_is_told(
+def test_a_kubeconfig_with_an_address_or_namespace_that_is_none_is_reported(
     target_of: Callable[..., Target], url: Any, namespace: Any, told: str
 ) -> None:
     with pytest.raises(PlatformError, match=told):

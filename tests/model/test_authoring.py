@@ -142,7 +142,7 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
 
 
 @pytest.mark.parametrize(("words", "call"), WRONG, ids=[words[-40:] for words, _ in WRONG])
-def test_what_makes_no_sense_is_told_in_the_authors_own_line(words: str, call: Callable[[], Any]) -> None:
+def test_what_makes_no_sense_is_reported_in_the_authors_own_line(words: str, call: Callable[[], Any]) -> None:
     with pytest.raises(GraphError) as caught:
         build(call)
     assert words in str(caught.value)

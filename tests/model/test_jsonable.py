@@ -388,7 +388,9 @@ class LimitsHandler(af.AbstractJobHandler):
         (LimitsHandler(threading.Lock()), "LimitsHandler.limits.limits: lock", "keep what it is made of"),
     ],
 )
-def test_where_what_is_not_data_stands_is_told_and_what_to_keep_instead(limits: Any, place: str, instead: str) -> None:
+def test_where_what_is_not_data_stands_is_reported_and_what_to_keep_instead(
+    limits: Any, place: str, instead: str
+) -> None:
     with pytest.raises(TypeError, match="is not data") as caught:
         af.dumps(LimitsHandler(limits))
     assert str(caught.value).startswith(place)

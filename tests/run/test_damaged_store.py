@@ -82,7 +82,7 @@ def spoil(root, changes):
 @settings(max_examples=80, derandomize=True, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(changes=SPOILT)
-def test_no_command_dies_of_what_stands_in_a_store(ended, capsys, changes):
+def test_no_command_raises_because_of_the_content_of_a_store(ended, capsys, changes):
     spoil(ended, changes)
     for command in COMMANDS:
         code = run_guarded(program, [*command.split(), "--project", str(ended)])
@@ -106,7 +106,7 @@ def test_no_command_dies_of_what_stands_in_a_store(ended, capsys, changes):
         ((("attempts", "exit_code"), "x"), "attempts.exit_code is a str"),
     ],
 )
-def test_what_is_wrong_is_named_and_other_projects_are_told_of(ended, cli, project, change, words):
+def test_what_is_wrong_is_named_and_other_projects_are_shown(ended, cli, project, change, words):
     project.jobs('with af.job("fine"): af.cmd("true")', "")
     assert cli("run", project.root).returncode == 0
     spoil(ended, [change])

@@ -38,7 +38,7 @@ def three(project):
     )
 
 
-def test_it_is_driven_once_its_id_is_told(gated):  # noqa: F811
+def test_it_is_driven_once_its_id_is_printed(gated):  # noqa: F811
     run_id, pid = detach(gated.root)
     observed = observe(run_id)
     assert observed.driver == pid
@@ -70,7 +70,7 @@ def test_a_run_is_taken_up_by_a_driver_of_its_own(three, cli):
         assert [len(job["attempts"]) for job in jobs] == attempts
 
 
-def test_what_its_driver_cannot_do_is_told_with_its_exit_code(three, cli, monkeypatch):
+def test_what_its_driver_cannot_do_is_reported_with_its_exit_code(three, cli, monkeypatch):
     assert cli("run", three.root).returncode == 1
     done = cli("resume", "latest", "--detach", "--from", "nope", "--json")
     error = json.loads(done.stdout)["error"]
@@ -80,7 +80,7 @@ def test_what_its_driver_cannot_do_is_told_with_its_exit_code(three, cli, monkey
         detach_resumed("latest", from_job="nope")
 
 
-def test_a_driver_that_dies_before_it_drives_is_told(three, monkeypatch, tmp_path):
+def test_a_driver_that_dies_before_it_drives_is_reported(three, monkeypatch, tmp_path):
     dies = tmp_path / "dies"
     dies.write_text("#!/bin/sh\necho no room for it >&2\nexit 12\n")
     dies.chmod(0o755)

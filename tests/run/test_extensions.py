@@ -68,7 +68,7 @@ def test_what_an_extension_puts_in_place_of_a_jobs_context_is_put_back(project, 
         assert f"before_submit replaced the job's {name}, which is put back" in done.stderr
 
 
-def test_every_transition_is_told_in_order_with_its_number(project, run_json, extended, tmp_path):
+def test_every_transition_is_delivered_in_order_with_its_number(project, run_json, extended, tmp_path):
     env = extended("""
         import json, os
         @af.hookimpl
@@ -89,7 +89,7 @@ def test_every_transition_is_told_in_order_with_its_number(project, run_json, ex
     assert ["c", None, "SKIPPED"] in [item[1:] for item in seen]
 
 
-def test_an_extension_that_raises_when_told_fails_no_job(project, run_json, extended):
+def test_an_extension_whose_on_transition_raises_fails_no_job(project, run_json, extended):
     env = extended("""
         @af.hookimpl
         def on_transition(event):
@@ -137,9 +137,7 @@ def test_neither_listing_nor_render_imports_an_extension(project, cli, extended)
     assert cli("render", project.root, env=env).returncode == 0
 
 
-def test_a_driver_that_is_killed_while_it_catches_up_has_only_that_transition_told_again(
-    project, cli, extended, tmp_path
-):
+def test_a_driver_that_is_killed_while_it_catches_up_repeats_only_that_delivery(project, cli, extended, tmp_path):
     env = extended("""
         import os
         @af.hookimpl
@@ -209,7 +207,7 @@ def test_a_scheduler_does_not_begin_without_a_required_extension(project, cli, e
     assert "'budget' is not installed" in refused.stderr
 
 
-def test_an_extension_that_is_left_out_is_told_of_and_the_run_goes_on(project, cli, extended):
+def test_an_extension_that_is_left_out_is_reported_and_the_run_goes_on(project, cli, extended):
     env = extended("""
         @af.hookimpl
         async def before_submit(job):
@@ -399,7 +397,7 @@ def test_a_job_is_retried_by_its_config_where_an_extension_says_nothing_of_use(p
     assert len(run_json(project, env=env)["jobs"]["a"]["attempts"]) == 2
 
 
-def test_a_refusal_is_final_and_told_once(project, cli, extended, tmp_path):
+def test_a_refusal_is_final_and_reported_once(project, cli, extended, tmp_path):
     env = extended("""
         import os
         @af.hookimpl
@@ -459,7 +457,7 @@ class Wordless(Exception):
         ("raise Wordless", "FINISHED"),
     ],
 )
-def test_an_exception_whose_own_words_raise_is_told_by_its_type(project, cli, extended, body, state):
+def test_an_exception_whose_own_words_raise_is_reported_by_its_type(project, cli, extended, body, state):
     env = extended(BAD_WORDS + body)
     project.jobs('with af.job("a"): af.cmd("test $AIFLOW_ATTEMPT = 2")', CMD + "a: {retries: 1}\n")
     done = cli("run", project.root, "--json", env=env)

@@ -51,7 +51,7 @@ def sleeping(project):
     return project.jobs(SLEEPER + WAITER, CMD + "slow: {}\nnext: {}\n")
 
 
-def test_told_to_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing_left):
+def test_after_a_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing_left):
     run = start(sleeping, cli_env, "--on-interrupt", "stop", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE)  # fmt: skip
     until(lambda: job_is_up(sleeping), "the job does not start")
@@ -154,7 +154,7 @@ def read_until(master, words, seconds=30.0):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root; CI runs this as root")
-def test_a_full_disk_in_mid_run_is_told_and_leaves_nothing_running(project, cli_env, tmp_path, nothing_left):
+def test_a_full_disk_in_mid_run_is_reported_and_leaves_nothing_running(project, cli_env, tmp_path, nothing_left):
     state = tmp_path / "small"
     state.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(state)], capture_output=True)

@@ -316,7 +316,7 @@ def test_a_job_that_runs_into_its_timeout_is_ended_and_failed(project, run_json,
     nothing_left()
 
 
-def test_an_interpreter_that_is_not_there_is_told_in_a_sentence(project, run_json):
+def test_an_interpreter_that_is_not_there_is_reported_in_a_sentence(project, run_json):
     project.jobs('with af.job("py"): af.python(print)', PY + "py: {python: /no/such/python}\n")
     assert "/no/such/python" in last(run_json(project), "py")["reason"]
 
@@ -328,7 +328,7 @@ def test_the_project_is_left_as_it_was_but_for_its_state_folder(project, run_jso
     assert sorted(path.name for path in project.root.iterdir()) == [".aiflow", *before]
 
 
-def test_a_project_that_cannot_be_written_is_told_and_runs_with_its_state_elsewhere(project, cli_env, tmp_path):
+def test_a_project_that_cannot_be_written_is_reported_and_runs_with_its_state_elsewhere(project, cli_env, tmp_path):
     project.jobs(
         'with af.job("a"): x = af.python(len, "abc")\nwith af.job("b"): af.cmd("cat {x}", x=x)',
         PY + "a: {}\nb: {engine: cmd_line}\n",

@@ -194,7 +194,7 @@ def test_one_attempt_alone_is_followed_where_it_is_named(project, cli, cli_env, 
     assert len(lines) == 2
 
 
-def test_a_second_driver_is_told_of_the_first_and_whether_it_is_stopped(gated, cli, cli_env):
+def test_the_error_of_a_second_driver_names_the_first_and_whether_it_is_stopped(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")
     done = cli("resume", "latest", "--project", gated.root)

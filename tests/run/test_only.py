@@ -69,7 +69,7 @@ def test_what_was_made_from_something_else_is_refused_with_the_runs_named(seeds,
     )
 
 
-def test_a_run_that_is_named_gives_everything_and_that_is_told_and_on_record(seeds, cli):
+def test_a_run_that_is_named_gives_everything_and_that_is_reported_and_on_record(seeds, cli):
     whole = run(seeds)
     run(seeds, "split", params=["seed=2"])
     done = cli("run", seeds.root, "--only", "evaluate", "--from-run", whole.run_id)

@@ -108,7 +108,7 @@ def test_an_empty_job_of_a_named_engine_is_at_the_line_that_opens_it(project, en
     assert "'a'" in message
 
 
-def test_what_1500_jobs_have_wrong_is_told_once(project):
+def test_what_1500_jobs_have_wrong_is_reported_once(project):
     for config, words in (
         (
             "".join(f"train_{n}: {{}}\n" for n in range(1500)),
@@ -173,7 +173,7 @@ def test_of_a_default_platform_that_cannot_run_a_job_it_is_said_that_it_is_one(p
     assert "local is the default: platform: NAME in workflow.yaml says another one" in hint
 
 
-def test_where_the_default_platform_is_not_installed_its_pip_command_is_told(project, monkeypatch):
+def test_where_the_default_platform_is_not_installed_its_pip_command_is_reported(project, monkeypatch):
     project.jobs('with af.job("a"): af.cmd("true")', "")
     # An environment without plugins: the one that runs this test has them, and its index is to stay as it is.
     monkeypatch.setattr(index, "load", lambda: None)
@@ -229,7 +229,7 @@ def test_a_word_of_ours_that_is_used_wrongly_while_the_graph_is_built_has_its_li
         ("'?':\n  platforms:\n    nohup: {}\n    locl: {}\n", "workflow.yaml:4"),
     ],
 )
-def test_the_block_of_a_misspelled_platform_is_told(project, config, where):
+def test_the_block_of_a_misspelled_platform_is_reported(project, config, where):
     project.jobs('with af.job("a"): af.cmd("true")', config)
     ((place, message, hint),) = refused(project)
     assert place == where
@@ -237,7 +237,7 @@ def test_the_block_of_a_misspelled_platform_is_told(project, config, where):
     assert hint == "did you mean 'local'?"
 
 
-def test_the_block_of_a_misspelled_platform_in_an_option_is_told(project):
+def test_the_block_of_a_misspelled_platform_in_an_option_is_reported(project):
     project.jobs('with af.job("a"): af.cmd("true")', "a: {}\n")
     option = "a.platforms.locl.retries=1"
     assert [(where, hint) for where, _, hint in refused(project, sets=[option])] == [
@@ -264,7 +264,7 @@ def test_the_block_of_a_platform_that_is_not_here_can_stay(project):
     assert list(make_plan(project.root).jobs) == ["a"]
 
 
-def test_mistakes_of_the_config_are_told_together_with_a_workflow_that_cannot_be_built(project):
+def test_mistakes_of_the_config_are_reported_together_with_a_workflow_that_cannot_be_built(project):
     project.jobs("undefined_name", "a: [x]\n")
     assert [where for where, _, _ in refused(project)] == ["workflow.yaml:1", "workflow.py:6"]
 
@@ -275,7 +275,7 @@ def test_a_star_that_is_not_quoted_is_explained(project):
     assert (where, hint) == ("workflow.yaml:1", "put text that begins with * in quotes")
 
 
-def test_a_plugin_that_a_project_denies_is_told_with_the_projects_file(project, cli, cli_env):
+def test_a_plugin_that_a_project_denies_is_reported_with_the_projects_file(project, cli, cli_env):
     project.jobs('with af.job("job"): af.cmd("true")', "job: {}\n")
     denied = cli("run", project.root, env={**cli_env, "AIFLOW_PLUGINS_DENY": "kind:job_plugin"})
     assert "'kind:job_plugin' is in the deny list (AIFLOW_PLUGINS_DENY)" in denied.stderr
@@ -291,7 +291,7 @@ def test_a_plugin_that_a_project_denies_is_told_with_the_projects_file(project, 
         assert "AIFLOW_PLUGINS" not in done.stderr
 
 
-def test_a_pattern_of_plugins_that_is_none_is_told_with_where_it_stands(project, cli, cli_env):
+def test_a_pattern_of_plugins_that_is_none_is_reported_with_where_it_stands(project, cli, cli_env):
     project.jobs('with af.job("job"): af.cmd("true")', "job: {}\n")
     for pattern, words in ("foo:bar", "is not a pattern"), ("kind:x", "names no kind of plugin"):
         project.write(project_yaml=f'plugins: {{allow: ["{pattern}"]}}\n')
@@ -301,7 +301,7 @@ def test_a_pattern_of_plugins_that_is_none_is_told_with_where_it_stands(project,
         assert f"{pattern!r} in the deny list (AIFLOW_PLUGINS_DENY) {words}" in listed.stderr
 
 
-def test_an_option_that_is_wrong_for_several_jobs_is_told_once(project, cli):
+def test_an_option_that_is_wrong_for_several_jobs_is_reported_once(project, cli):
     body = "\n".join(f'with af.job("train-{name}"): af.cmd("true")' for name in "abc")
     project.jobs(body, '"*": {platform: local}\n')
     done = cli("run", project.root, "--set", "train-*.retrys=2")

@@ -207,7 +207,7 @@ def test_a_secrets_value_in_a_command_is_refused_and_not_shown(project, cli, cli
     assert not (project.root / ".aiflow").exists()
 
 
-def test_a_secret_that_this_platform_cannot_read_is_told_before_anything_runs(project, cli):
+def test_a_secret_that_this_platform_cannot_read_is_reported_before_anything_runs(project, cli):
     project.jobs('with af.job("job"): af.cmd("true")', CONFIG.replace("env:THE_TOKEN", "kubernetes:name/key"))
     done = cli("run", project.root)
     assert done.returncode == 3
@@ -251,7 +251,7 @@ af.run_after("open", "seal")""",
     assert 0 < len((team / "asked").read_text().splitlines()) < 20
 
 
-def test_every_secret_that_no_source_can_read_is_told_before_anything_runs(project, cli, vault):
+def test_every_secret_that_no_source_can_read_is_reported_before_anything_runs(project, cli, vault):
     told = {
         "vault:token": "secret 'vault:token' is not of the form vault:FOLDER/NAME",
         "vault:team/tokn": "secret 'vault:team/tokn': reading it raised KeyError",
@@ -434,7 +434,7 @@ def show(names): print(names)
 
 
 @pytest.mark.parametrize("named", ["relative", "absolute", "set", "other", "link", "include"])
-def test_files_of_secrets_stay_on_this_machine_and_that_is_told_once(project, cli, named):
+def test_files_of_secrets_stay_on_this_machine_and_that_is_reported_once(project, cli, named):
     home = project.root
     (home / "keys").mkdir()
     (home / "keys" / "token").write_text(VALUE)

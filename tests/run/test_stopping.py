@@ -119,7 +119,7 @@ def test_a_stop_with_no_driver_records_how_the_job_ended_and_only_then_cleans_up
     assert (attempt.state, attempt.exit_code) == ("STOPPED", 9)
 
 
-def test_a_driver_that_stands_still_is_told_to_whoever_stops_its_run(project, cli_env):
+def test_a_stop_of_a_run_whose_driver_is_stopped_says_so(project, cli_env):
     project.jobs('with af.job("a"): af.cmd("sleep 600")', CMD + "a: {}\n")
     run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     reaches(project, "a", "RUNNING")

@@ -108,7 +108,7 @@ def test_pidfds_are_had_by_number() -> None:
 
 
 @pytest.mark.usefixtures("without")
-def test_an_interpreter_without_ctypes_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_without_ctypes_is_reported_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Dynamic loading not supported")
 
@@ -133,7 +133,7 @@ def test_a_sandbox_without_pidfds_runs_jobs(project: Any, cli_env: dict[str, str
     assert project.log("only") == b"done\n"
 
 
-def test_a_sandbox_without_locks_of_open_files_is_told(project: Any, cli: Any, cli_env: dict[str, str]) -> None:
+def test_a_sandbox_without_locks_of_open_files_is_reported(project: Any, cli: Any, cli_env: dict[str, str]) -> None:
     project.write(workflow_py=JOB, workflow_yaml="only: {platform: local, engine: cmd_line}\n")
     assert cli("run", project.root).returncode == 0
     with project.database() as db:  # as if its driver had been killed

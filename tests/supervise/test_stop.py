@@ -72,7 +72,7 @@ def test_daemon_that_a_running_job_forked_away_is_gone_after_stop(kit: Any, mark
     assert not kit.alive(pid)
 
 
-def test_what_a_job_leaves_behind_is_ended_and_its_true_end_is_told_at_once(kit: Any) -> None:
+def test_what_a_job_leaves_behind_is_ended_and_its_true_end_is_reported_at_once(kit: Any) -> None:
     pipe = kit.pipe()
     kit.start("job", *daemon(pipe, marked=True))
     parent = kit.supervisor.record("job").pid

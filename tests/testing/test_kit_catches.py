@@ -243,7 +243,7 @@ def test_the_right_plugins_pass(kit: Any) -> None:
     assert kit.failed("TestRight") == {}
 
 
-def test_what_is_not_offered_is_told_and_no_silent_skip(kit: Any) -> None:
+def test_what_is_not_offered_is_reported_and_no_silent_skip(kit: Any) -> None:
     outcome, said = kit.told[f"TestRightBase::{LOOKUP}"]
     assert outcome == "skipped"
     assert "not offered: lookup, attach" in said

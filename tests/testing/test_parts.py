@@ -207,7 +207,7 @@ WITHOUT = ("t.py", 1, "Skipped: left out: Works has no job that sleeps")
          "none (all tests of level base were left out)"),
     ],
 )  # fmt: skip
-def test_the_level_reached_is_told(reports: list[Any], level: str) -> None:
+def test_the_level_reached_is_reported(reports: list[Any], level: str) -> None:
     report = Report()
     for each in reports:
         report.take(each)

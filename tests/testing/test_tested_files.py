@@ -18,7 +18,7 @@ def run(kit_runner: Any, folder: Path) -> Any:
     return kit_runner(folder, [EXAMPLE / "aiflow_ext_nohup.py"], declared, tests, ["test_all.py", "-k", TEST])
 
 
-def test_the_file_that_was_tested_is_told(kit_runner: Any, tmp_path: Path) -> None:
+def test_the_file_that_was_tested_is_reported(kit_runner: Any, tmp_path: Path) -> None:
     kit = run(kit_runner, tmp_path)
     assert kit.failed() == {}
     assert f"    tested: {tmp_path}/site/aiflow_ext_nohup.py" in kit.printed

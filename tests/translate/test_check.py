@@ -264,13 +264,13 @@ def test_nodes_made_by_hand_without_what_their_kind_needs_are_named() -> None:
     ]
 
 
-def test_a_workflow_without_a_job_is_told() -> None:
+def test_a_workflow_without_a_job_is_reported() -> None:
     problem = only(check(lambda: None))
     assert "has no job" in problem.message
     assert str(problem.where).startswith(__file__)
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     kept: list[Any] = []
 
     def other() -> None:

@@ -227,7 +227,7 @@ def test_a_job_whose_name_has_dots_can_be_set(load: Load) -> None:
         ("train.platforms={kubernetes: 3}", "platforms holds a mapping"),
     ],
 )
-def test_a_set_that_cannot_be_is_told(load: Load, text: str, words: str) -> None:
+def test_a_set_that_cannot_be_is_reported(load: Load, text: str, words: str) -> None:
     [problem] = refused(load, DIGITS, [text])
     assert problem.startswith(f"--set {text}: ")
     assert words in problem
@@ -257,7 +257,7 @@ def test_a_param_of_the_star_reaches_every_job_and_beats_set(load: Load) -> None
         ("alpha={", "not valid YAML"),
     ],
 )
-def test_a_param_that_cannot_be_is_told(load: Load, text: str, words: str) -> None:
+def test_a_param_that_cannot_be_is_reported(load: Load, text: str, words: str) -> None:
     [problem] = refused(load, DIGITS, (), [text])
     assert problem.startswith(f"-p {text}: ")
     assert words in problem
@@ -357,7 +357,7 @@ def test_set_takes_a_pattern_between_the_star_and_a_name_whatever_the_order(load
     assert {config.layered(job).value["timeout"] for job in JOBS} == {1}
 
 
-def test_set_of_a_pattern_that_fits_no_job_is_told(load: Load) -> None:
+def test_set_of_a_pattern_that_fits_no_job_is_reported(load: Load) -> None:
     with pytest.raises(ConfigError) as error:
         of_jobs(SWEEP, JOBS, ["tain-*.retries=1"])
     (problem,) = error.value.problems
@@ -380,7 +380,7 @@ def test_many_patterns_and_many_jobs_are_matched_by_how_they_begin(load: Load) -
 # What is wrong with the file as a whole.
 
 
-def test_everything_wrong_in_the_file_and_on_the_command_line_is_told_at_once(load: Load) -> None:
+def test_everything_wrong_in_the_file_and_on_the_command_line_is_reported_at_once(load: Load) -> None:
     text = """\
         a: {platform: local}
         a: {platform: local}
@@ -399,7 +399,7 @@ def test_everything_wrong_in_the_file_and_on_the_command_line_is_told_at_once(lo
     assert "under a job's name" in problems[3]
 
 
-def test_a_key_that_is_no_name_is_told_in_yamls_words(load: Load) -> None:
+def test_a_key_that_is_no_name_is_reported_in_yamls_words(load: Load) -> None:
     problems = refused(load, '2: {}\ntrue: {}\n~: {}\n"": {}\n"a*": [x]\n"*": 3\n')
     assert [problem.split("\n")[0] for problem in problems] == [
         "workflow.yaml:1: a job's name is text, not the number 2",
@@ -419,7 +419,7 @@ def test_problems_can_be_gathered_with_those_of_others(load: Load, tmp_path: Pat
     assert len(problems) == 2
 
 
-def test_a_job_without_platform_and_engine_is_told_with_what_was_meant(load: Load) -> None:
+def test_a_job_without_platform_and_engine_is_reported_with_what_was_meant(load: Load) -> None:
     config = load("train:\n  platfrom: local\n  retries: x\n")
     problems: list[Problem] = []
     assert Structurer().platform_and_engine(config.layered("train"), problems) is None
@@ -433,7 +433,7 @@ def test_a_job_without_platform_and_engine_is_told_with_what_was_meant(load: Loa
 
 
 @pytest.mark.parametrize("value", ["3", "[a]", "true", '""', "{a: 1}"])
-def test_a_platform_that_is_no_name_is_told(load: Load, value: str) -> None:
+def test_a_platform_that_is_no_name_is_reported(load: Load, value: str) -> None:
     problems: list[Problem] = []
     layer = load(f"train: {{platform: {value}, engine: python}}\n").layered("train")
     assert Structurer().platform_and_engine(layer, problems) is None
@@ -632,7 +632,7 @@ def test_equal_numbers_that_are_written_otherwise_are_each_jobs_own_text(load: L
     assert [each.env for each in made if each is not None] == [{"V": "1.10"}, {"V": "1.1", "W": "010"}]
 
 
-def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
+def test_a_mistake_of_a_config_class_is_reported_as_its_plugins(load: Load) -> None:
     [problem] = wrong(load(job()), kind=Forgotten)
     made = Structurer()
     problems: list[Problem] = []
@@ -654,7 +654,7 @@ def test_a_mistake_of_a_config_class_is_told_as_its_plugins(load: Load) -> None:
         ("@daily", "write '0 0 * * *'"),
     ],
 )
-def test_a_cron_expression_of_another_kind_is_told_with_the_one_to_write(load: Load, cron: str, hint: str) -> None:
+def test_a_cron_expression_of_another_kind_is_reported_with_the_one_to_write(load: Load, cron: str, hint: str) -> None:
     problems: list[Problem] = []
     Structurer().check_common(load(job(periodic=f"{{cron: '{cron}'}}")).layered("train"), problems)
     assert problems[0].hint == hint
@@ -670,7 +670,7 @@ def test_what_may_be_a_secret_is_never_shown(load: Load, env: str) -> None:
     assert not [problem for problem in problems if "sesame" in str(problem)]
 
 
-def test_unknown_keys_wrong_types_and_missing_values_of_a_job_are_told_at_once(load: Load) -> None:
+def test_unknown_keys_wrong_types_and_missing_values_of_a_job_are_reported_at_once(load: Load) -> None:
     text = """\
         "*": {retires: 1}
         train:
@@ -699,7 +699,7 @@ def test_the_nearest_valid_key_is_named_among_the_plugins_and_the_common_ones(lo
     assert "image, memory" in str(problems[0])
 
 
-def test_one_mistake_under_the_star_is_told_once_for_all_jobs(load: Load) -> None:
+def test_one_mistake_under_the_star_is_reported_once_for_all_jobs(load: Load) -> None:
     config = load('"*": {platform: local, engine: python, image: x, retires: 1}\na:\nb: {engine: cmd_line}\n')
     problems: list[Problem] = []
     Structurer().structure(Plain, config.layered("a"), problems)
@@ -830,7 +830,7 @@ def test_an_author_who_declares_a_common_key_receives_it_in_their_type(load: Loa
     assert (found.timeout, found.exec_mode, found.retry_on) == (600.0, ExecutionMode.STREAM, ("lost",))
 
 
-def test_a_common_value_that_the_author_cannot_take_is_told(load: Load) -> None:
+def test_a_common_value_that_the_author_cannot_take_is_reported(load: Load) -> None:
     assert wrong(load(job(timeout="1.5", env="{A: {secret: 'env:X'}}")), kind=Typed) == [
         "workflow.yaml:5: job 'train': 'env.A' must be text, not a mapping",
         "workflow.yaml:4: job 'train': 'timeout' must be a whole number, not the number 1.5",
@@ -884,7 +884,7 @@ def test_a_fixed_value_is_fine_where_it_is_the_same(load: Load) -> None:
     assert problem.startswith("--set train.platform=yarn: job 'train': 'platform' is 'yarn', but Fixed insists")
 
 
-def test_an_authors_exception_is_told_with_the_line_it_speaks_of(load: Load) -> None:
+def test_an_authors_exception_is_reported_with_the_line_it_speaks_of(load: Load) -> None:
     assert wrong(load(job(cpu="1", memory="3")), kind=Picky) == [
         "workflow.yaml:5: job 'train': 'memory' must be text, not the number 3"
     ]

@@ -148,7 +148,7 @@ def test_a_tag_that_wants_an_object_is_named_and_nothing_is_built(yaml: Callable
     assert not os.path.exists("built")
 
 
-def test_everything_readable_that_is_wrong_is_told_at_once(yaml: Callable[[str], Located]) -> None:
+def test_everything_readable_that_is_wrong_is_reported_at_once(yaml: Callable[[str], Located]) -> None:
     with pytest.raises(ConfigError) as error:
         yaml("a: !x 1\na: 2\n[1, 2]: 3\nb: !!int three\n<<: 5\n")
     assert [problem.where for problem in error.value.problems] == [f"w.yaml:{n}" for n in (1, 2, 3, 4, 5)]

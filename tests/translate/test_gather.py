@@ -10,7 +10,7 @@ def told(*problems: tuple[str, str | None]) -> list[str]:
     return [str(each) for each in gathered(Problem(message, where) for message, where in problems)]
 
 
-def test_what_many_jobs_have_in_common_is_told_once_with_a_count_and_a_few_names() -> None:
+def test_what_many_jobs_have_in_common_is_reported_once_with_a_count_and_a_few_names() -> None:
     many = [(f"job 'j{number}' lacks the key 'image'", f"w.yaml:{number}") for number in range(1500)]
     names = "'j1' (w.yaml:1), 'j2' (w.yaml:2), 'j3' (w.yaml:3)"
     assert told(("before", None), *many, ("after", None)) == [
@@ -34,12 +34,12 @@ def test_different_mistakes_stay_apart() -> None:
     assert len(told(*plain)) == 9
 
 
-def test_one_line_that_makes_many_nodes_is_told_once() -> None:
+def test_one_line_that_makes_many_nodes_is_reported_once() -> None:
     nodes = [(f"node 'fit-{number}' (python) of job 'a' has no function to call", "w.py:7") for number in range(2000)]
     assert len(told(*nodes)) == 1
 
 
-def test_the_same_words_of_the_same_line_are_told_once_with_how_often() -> None:
+def test_the_same_words_of_the_same_line_are_reported_once_with_how_often() -> None:
     assert told(*[("outputs 'q' and 'r' of node 'cmd' are both called 'a'", "w.py:3")] * 2, ("other", "w.py:3")) == [
         "w.py:3: outputs 'q' and 'r' of node 'cmd' are both called 'a' (and 1 more like this)",
         "w.py:3: other",

@@ -123,7 +123,7 @@ def test_what_asks_nothing_of_a_nodes_value_is_fine(tmp_path: Path) -> None:
     assert "abs" in f"{first}"
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / "workflow.py").write_bytes(b"x = '\xff'\n")
     with pytest.raises(ProjectError, match="SyntaxError") as caught:
         load(tmp_path)
@@ -154,7 +154,7 @@ def test_a_misspelt_name_comes_with_what_is_near(tmp_path: Path, words: str, hin
     assert hint in str(caught.value.problems[0].hint)
 
 
-def test_the_place_is_told_in_a_project_behind_a_link(tmp_path: Path) -> None:
+def test_the_place_is_reported_in_a_project_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(ProjectError) as caught:

@@ -99,7 +99,7 @@ def test_a_file_of_the_project_stands_for_its_folder(project: Make, name: str, m
         (".", "this folder has no workflow.py\n    name one of the projects in it: digits"),
     ],
 )
-def test_what_is_no_project_is_told_with_what_to_do(project: Make, given: str, words: str) -> None:
+def test_what_is_no_project_is_reported_with_what_to_do(project: Make, given: str, words: str) -> None:
     folder = project(steps_py="")
     (folder.parent / "empty").mkdir()
     with pytest.raises(ProjectError) as error:
@@ -116,7 +116,7 @@ def test_a_yml_is_not_silently_left_out(project: Make, name: str) -> None:
         load_project(folder)
 
 
-def test_everything_wrong_in_project_yaml_is_told_at_once(project: Make) -> None:
+def test_everything_wrong_in_project_yaml_is_reported_at_once(project: Make) -> None:
     folder = project(
         project_yaml="""\
 nam: x

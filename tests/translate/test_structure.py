@@ -270,7 +270,7 @@ def test_what_to_do_is_said(data: Mapping[str, Any], hint: str) -> None:
     assert hint in problem.hint
 
 
-def test_everything_is_told_at_once() -> None:
+def test_everything_is_reported_at_once() -> None:
     _, problems = tried(
         Types, {"whole": "x", "images": [{"nam": "a"}, {"name": "b", "pull": 3}], "resourses": {}, 3: 4, "flag": 0}
     )
@@ -326,7 +326,7 @@ def test_kwargs_stand_for_the_parameters_of_the_next_init() -> None:
     assert "its keys are name, nodes, queue, priority" in str(problems[2])
 
 
-def test_what_lacks_behind_kwargs_is_told_as_a_key() -> None:
+def test_what_lacks_behind_kwargs_is_reported_as_a_key() -> None:
     _, problems = tried(Leaf, {"nodes": 1})
     assert [problem.message for problem in problems] == ["it lacks the key 'queue'"]
 
@@ -374,7 +374,9 @@ class Raises:
         ({"number": "abc"}, "at ", "invalid literal for int()"),
     ],
 )
-def test_a_validators_or_converters_words_are_told_with_the_line(data: dict[str, Any], where: str, words: str) -> None:
+def test_a_validators_or_converters_words_are_reported_with_the_line(
+    data: dict[str, Any], where: str, words: str
+) -> None:
     _, [problem] = tried(Checked, data)
     assert words in problem.message
     assert problem.where == where
@@ -837,7 +839,7 @@ class Unwritable:
         self.call = call
 
 
-def test_a_type_that_no_file_can_hold_is_told() -> None:
+def test_a_type_that_no_file_can_hold_is_reported() -> None:
     _, problems = tried(Unwritable, {"call": "x", "kind": "int"})
     assert len(problems) == 2
     assert all("which a file cannot hold" in problem.message for problem in problems)

@@ -90,7 +90,7 @@ print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("Vm
         ('["\N{SNAKE}'.encode() + b"x" * 25_000_000 + b'"]', b"", "answers with JSON that cannot be read: it is too"),
     ],
 )
-def test_an_answer_without_end_or_of_endless_values_is_told_within_200_mib(
+def test_an_answer_without_end_or_of_endless_values_is_reported_within_200_mib(
     serve: Serve, body: bytes, repeated: bytes, told: str
 ) -> None:
     server = serve(Answer(200, body, {"Content-Type": "application/json"}, repeated))
@@ -230,7 +230,7 @@ def test_a_configured_service_gets_a_token_and_later_its_cookie(serve: Serve, ke
     "location", ['"http://127.0.0.1:1/\\r\\nX-Injected: yes"', '{"a": 1}', '"ftp://127.0.0.1/f"', '"http://u:p@127.0.0.1/"',
                  '"http://127.0.0.1:99999/"', '"//127.0.0.1:1/f"', '"http://[::1/f"', "7"],
 )  # fmt: skip
-def test_an_address_that_is_none_is_told(serve: Serve, location: str) -> None:
+def test_an_address_that_is_none_is_reported(serve: Serve, location: str) -> None:
     namenode = serve(Answer(200, f'{{"Location": {location}}}'.encode()))
     with pytest.raises(PlatformError, match=r"address that is none|whose 'Location' is"):
         WebHdfs(cluster(namenode=namenode.url)).put("/f", b"x", 1)

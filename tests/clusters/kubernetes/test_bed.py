@@ -254,7 +254,7 @@ def test_it_leaves_nothing_behind(bed: Bed) -> None:
     assert set(bed.status().values()) == {"running"}
 
 
-def test_who_is_not_root_is_told(no_cluster: object) -> None:
+def test_without_root_an_error_says_so(no_cluster: object) -> None:
     done = command("up", "--name", "refused", wrapper=("unshare", "--user"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

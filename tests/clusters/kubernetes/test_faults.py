@@ -256,7 +256,7 @@ def test_an_exhausted_quota_is_waited_for(bed: Bed, run: Run) -> None:
     run.ran_once(run.finish())
 
 
-def test_an_expired_token_is_told_and_a_new_one_taken(
+def test_an_expired_token_is_reported_and_a_new_one_taken(
     bed: Bed, run: Run, allowed: Callable[..., Path], cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     run.project.jobs(

@@ -165,7 +165,7 @@ def test_a_log_is_whole_though_the_node_keeps_only_its_end(chatty: Chatty) -> No
     assert log.endswith(b"\nlast\n")
 
 
-def test_what_the_node_threw_away_while_nobody_looked_is_said(chatty: Chatty) -> None:
+def test_lines_that_the_node_deleted_before_they_were_read_are_reported(chatty: Chatty) -> None:
     chatty.driver.kill()
     chatty.open("a")
     chatty.rotated()

@@ -143,21 +143,21 @@ def test_what_a_function_raises_is_the_reason(ran: Ran) -> None:
     assert "raise ValueError" in ran.log("raises", "stderr")
 
 
-def test_an_image_without_a_python_is_told(ran: Ran) -> None:
+def test_an_image_without_a_python_is_reported(ran: Ran) -> None:
     assert ran["no_python"].exit_code == 127
     assert "no such program" in str(ran["no_python"].reason)
 
 
-def test_an_image_without_the_urls_package_is_told(ran: Ran) -> None:
+def test_an_image_without_the_urls_package_is_reported(ran: Ran) -> None:
     assert "needs the package fsspec in the job's python" in str(ran["no_package"].reason)
 
 
-def test_an_image_with_another_python_is_told(ran: Ran) -> None:
+def test_an_image_with_another_python_is_reported(ran: Ran) -> None:
     assert "was pickled by Python" in str(ran["later_pickle"].reason)
     assert ran.log("later") == "hello you data\n"  # what is imported by name needs no pickle
 
 
-def test_artifacts_that_pods_do_not_reach_are_told(ran: Ran) -> None:
+def test_artifacts_that_pods_do_not_reach_are_reported(ran: Ran) -> None:
     assert str(ran["no_server"].state) == "FAILED"
     assert "cannot be written: EndpointConnectionError" in str(ran["no_server"].reason)
     assert "http://127.0.0.1:9" in str(ran["no_server"].reason)

@@ -100,14 +100,14 @@ def told(attempt: AttemptRecord) -> tuple[str, int | None, str]:
     return str(attempt.state), attempt.exit_code, str(attempt.reason)
 
 
-def test_out_of_memory_is_told(ended: Ended) -> None:
+def test_out_of_memory_is_reported(ended: Ended) -> None:
     state, code, reason = told(ended["eats"])
     assert (state, code) == ("FAILED", 137)
     assert "OOMKilled" in reason
     assert "64Mi" in reason
 
 
-def test_the_jobs_own_reason_is_told(ended: Ended) -> None:
+def test_the_jobs_own_reason_is_reported(ended: Ended) -> None:
     assert told(ended["says"]) == ("FAILED", 4, "no more data")
 
 
@@ -135,7 +135,7 @@ def test_an_image_that_does_not_exist_is_given_up(ended: Ended) -> None:
     assert ended.log("no_image", "stderr") == ""  # there was no log to keep, and none is missed
 
 
-def test_what_its_node_cannot_mount_is_told_in_the_nodes_words(ended: Ended) -> None:
+def test_what_its_node_cannot_mount_is_reported_in_the_nodes_words(ended: Ended) -> None:
     state, _, reason = told(ended["no_mount"])
     assert state == "FAILED"
     assert "not started within 20 s: FailedMount: " in reason
@@ -232,7 +232,7 @@ def test_a_stop_whose_node_is_gone_names_the_node(
 
 
 @pytest.mark.parametrize("kind", ["job", "secret"])
-def test_a_name_that_is_somebody_elses_is_told_and_left_alone(
+def test_a_name_that_another_object_has_is_reported_and_not_changed(
     there: Callable[..., Path], bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("HIDDEN", "x")

@@ -85,7 +85,7 @@ def test_an_application_killed_by_an_administrator(workflow: Workflow, bed: Bed)
     assert "killed by user admin" in job["reason"]
 
 
-def test_a_stopped_queue_is_told_before_the_run(workflow: Workflow, bed: Bed) -> None:
+def test_a_stopped_queue_is_reported_before_the_run(workflow: Workflow, bed: Bed) -> None:
     bed.queue("small", running=False)
     workflow.write({"job": "true"}, {"queue": "small"})
     record = workflow.run()
