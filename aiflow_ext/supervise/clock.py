@@ -40,9 +40,10 @@ class Clock:
 def _read(folder: int, boot: str) -> float | None:
     """The recorded time of this boot; None if it was not recorded."""
     try:
-        with open(os.open(FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)) as file:
-            of, booted = file.read().split()
-        return float(booted) if of == boot else None
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with open(os.open(FILE, flags, dir_fd=folder)) as file:
+            of, booted = file.read(200).split()
+        return float(booted) if of == boot and 0 < float(booted) < 1e11 else None
     except (FileNotFoundError, ValueError):
         return None
 

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import struct
 import sys
 
@@ -28,6 +29,8 @@ encode = json.JSONEncoder(separators=(",", ":")).encode
 
 LOCK, SOCKET, JOURNAL, LOG = "supervisor.lock", "supervisor.sock", "processes.jsonl", "supervisor.log"
 PROTOCOL = 1
+SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # follows no link, waits for no FIFO
+LONGEST = 1 << 20  # bytes of a line; ours have some hundred
 
 # Final states of a process; only `lost` may still be corrected.
 ENDED = frozenset(("ended", "not_started", "cancelled", "lost"))
@@ -57,7 +60,7 @@ def unlock(descriptor: int) -> None:
 def locked(folder: int) -> bool:
     """Whether a daemon holds the lock in ``folder`` (a descriptor). Does not disturb one that is starting."""
     try:
-        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        descriptor = os.open(LOCK, os.O_RDONLY | SAFELY, dir_fd=folder)
     except FileNotFoundError:
         return False
     try:
@@ -69,11 +72,13 @@ def locked(folder: int) -> bool:
 def signed_boot(folder: int) -> str | None:
     """The boot of the machine in which the folder's last daemon ran; None: there was none."""
     try:
-        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        descriptor = os.open(LOCK, os.O_RDONLY | SAFELY, dir_fd=folder)
     except FileNotFoundError:
         return None
     try:
         words = os.read(descriptor, 200).decode(errors="replace").split()
+    except OSError:  # it is no file, or cannot be read
+        return None
     finally:
         os.close(descriptor)
     return words[2] if len(words) == 3 else None
@@ -145,9 +150,12 @@ class JournalReader:
         """
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(JOURNAL, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self.folder)
+                self._descriptor = os.open(JOURNAL, os.O_RDONLY | SAFELY, dir_fd=self.folder)
             except FileNotFoundError:
                 return
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                self.close()
+                raise OSError(errno.EINVAL, "it is no regular file", JOURNAL)
         rest = b""
         while block := os.pread(self._descriptor, 1 << 18, self.offset + len(rest)):
             *lines, rest = (rest + block).split(b"\n")
@@ -161,6 +169,9 @@ class JournalReader:
                 change = parse(line)
                 if change is not None:
                     yield self.apply(change)
+            if len(rest) > LONGEST:  # no line of ours: what follows of it is one that cannot be made out
+                self.offset += len(rest)
+                rest = b""
 
     def catch_up(self, wanted: Callable[[str], bool] | None = None) -> None:
         """Read all new changes."""
@@ -176,7 +187,7 @@ class JournalReader:
         self.seq = max(self.seq, change["seq"])
         record = self._records.get(change["id"])
         if record is None:
-            record = self._records[change["id"]] = {}
+            record = self._records[change["id"]] = dict(_UNKNOWN)
         if change["seq"] >= record.get("seq", 0):  # else this change and later ones were read before
             record["unsaved"] = None
             record.update(change)
@@ -196,21 +207,39 @@ _END = b'"state":"ended"'
 _read_json = json.JSONDecoder().raw_decode  # json.loads without a guess at the encoding
 
 
+_UNKNOWN = {"state": "starting", "mark": ""}  # of a process whose first line is damaged
+_STATES = frozenset(("starting", "running", *ENDED))
+_SOME, _NUMBER = (str, type(None)), (int, float, type(None))
+# The fields of a change: their types, and of numbers the least and the most. A later version may add others.
+_FIELDS: dict[str, tuple[tuple[type, ...], float, float]] = {
+    "id": ((str,), 0, 0), "seq": ((int,), 0, 1 << 62), "state": ((str,), 0, 0), "mark": ((str,), 0, 0),
+    "pid": ((int, type(None)), 1, 1 << 22), "start_time": ((int, type(None)), 0, 1 << 62), "boot_id": (_SOME, 0, 0),
+    "started_at": (_NUMBER, 0, 1e11), "ended_at": (_NUMBER, 0, 1e11), "grace": ((int, float), 0, 1e11),
+    "exit_code": ((int, type(None)), 0, 255), "signal": ((int, type(None)), 1, 127),
+    "stop_requested": ((bool,), 0, 0), "error": (_SOME, 0, 0), "unsaved": (_SOME, 0, 0),
+    "rusage": ((dict, type(None)), 0, 0),
+}  # fmt: skip
+_OTHER: tuple[tuple[type, ...], float, float] = ((), 0, 0)
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
     """The change in ``line``, or None if it is damaged."""
     try:
         text = line.decode()
         change, end = _read_json(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if (
-        end == len(text)
-        and isinstance(change, dict)
-        and isinstance(change.get("seq"), int)
-        and isinstance(change.get("id"), str)
-    ):
-        return change
-    return None
+    if end != len(text) or not isinstance(change, dict) or "seq" not in change or "id" not in change:
+        return None
+    for name, value in change.items():
+        types, least, most = _FIELDS.get(name, _OTHER)
+        if types and (type(value) not in types or (most and value is not None and not least <= value <= most)):
+            return None
+    if change.get("state", "starting") not in _STATES:
+        return None
+    if not all(type(spent) in (int, float) for spent in (change.get("rusage") or {}).values()):
+        return None
+    return change
 
 
 class JournalWriter:

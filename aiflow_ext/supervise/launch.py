@@ -13,7 +13,7 @@ from typing import Any
 
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.journal import LOCK, LOG, SOCKET, encode
+from aiflow_ext.supervise.journal import LOCK, LOG, SAFELY, SOCKET, encode
 
 IDLE = 1.0
 PATIENCE = 15.0
@@ -139,7 +139,7 @@ def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
 def unreachable(folder: int, path: str) -> SupervisorError:
     """The error for a daemon that exists and does not answer."""
     try:
-        descriptor = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        descriptor = os.open(LOCK, os.O_RDONLY | SAFELY, dir_fd=folder)
         with os.fdopen(descriptor) as file:
             pid = int(file.read().split()[0])
     except (OSError, ValueError, IndexError):
@@ -159,7 +159,7 @@ def _start(folder: int, path: str, idle: float) -> str:
 
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "daemon.py")
     try:
-        log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+        log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFELY, 0o600, dir_fd=folder)
     except OSError as error:
         return f"failed {error.strerror}: {os.path.join(path, LOG)}"
     hear, say = os.pipe()

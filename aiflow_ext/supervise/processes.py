@@ -271,7 +271,8 @@ class Processes:
 
     def _adopt(self, record: dict[str, Any], carriers: list[proc.Stat]) -> None:
         id, mark = record["id"], record["mark"]
-        sure = record["state"] == "running"
+        # Of a damaged journal, the line that says its pid may be missing.
+        sure = record["state"] == "running" and None not in (record.get("pid"), record.get("start_time"))
         if not sure:
             # The main process leads the session that it was started in; so may a child that has outlived it.
             leaders = [stat for stat in carriers if stat.session == stat.pid]
