@@ -173,7 +173,8 @@ class OptionalJobPluginSpec:
     def lookup(self, job: BaseJob) -> Lookup:  # type: ignore[empty-body]
         """What the platform knows of an attempt, also of one that another process submitted.
 
-        When: a driver finds an attempt whose submit was never acknowledged, and after a submit_job that raised.
+        When: a driver takes an attempt up, after a submit_job that raised, and when the watch says LOST of an attempt
+        that was never RUNNING.
 
         :param job: generated again from the stored graph, in any process; the native id, from allocate_id, is
             ``job.job_context.native_id``. Do not rely on what an earlier call has set on it.

@@ -37,7 +37,8 @@ RUNNING, LOST, FAILED, STOPPED = JobState.RUNNING, JobState.LOST, JobState.FAILE
         (None, Answer(), Became.NOT_STARTED, None),
         ("resources", Answer(), Became.UNKNOWN, None),
         ("resources", Answer(lookup=Lookup.NEVER_STARTED), Became.NOT_STARTED, None),
-        ("acknowledged", Answer(lookup=Lookup.NEVER_STARTED), Became.ENDED, LOST),
+        ("acknowledged", Answer(lookup=Lookup.NEVER_STARTED), Became.NOT_STARTED, None),  # its platform has lost it
+        ("acknowledged", Answer(lookup=Lookup.UNKNOWN), Became.ENDED, LOST),
         ("resources", Answer(lookup=Lookup.UNKNOWN), Became.ENDED, LOST),
         ("resources", Answer(lookup=Lookup.UNKNOWN, failure="refused"), Became.ENDED, FAILED),
         ("resources", Answer(lookup=Lookup.FOUND, failure="refused"), Became.GOES_ON, None),
@@ -54,6 +55,12 @@ def test_what_became_of_an_attempt_follows_from_its_record_and_what_its_platform
     attempt.native_id, attempt.state, attempt.step = "id", JobState.SUBMITTING, step
     decision = reconcile(attempt, answer)
     assert (decision.became, decision.state) == (became, state)
+
+
+def test_what_was_seen_to_run_is_lost_whatever_its_platform_says_of_its_start():
+    attempt = AttemptRecord("a", 1, "folder")
+    attempt.native_id, attempt.state, attempt.step, attempt.started_at = "id", RUNNING, "acknowledged", 100.0
+    assert reconcile(attempt, Answer(lookup=Lookup.NEVER_STARTED)).state is LOST
 
 
 @pytest.mark.parametrize(("told", "state"), [(JobState.FINISHED, STOPPED), (FAILED, STOPPED), (LOST, LOST)])

@@ -26,13 +26,13 @@ def attempt():
 @pytest.mark.parametrize("phase", [each for each in Phase if each is not Phase.ENDED])
 def test_every_phase_leads_to_an_end_and_to_none_that_is_over(phase):
     assert Phase.ENDED in reachable(phase)
-    assert phase not in {Phase.CREATED, Phase.DECIDING, Phase.SUBMITTED, Phase.SWEEPING} & reachable(phase)
+    assert phase not in {Phase.CREATED, Phase.DECIDING, Phase.SWEEPING} & reachable(phase)
 
 
-def test_what_has_been_submitted_is_never_submitted_again(attempt):
+def test_what_has_been_submitted_is_not_submitted_again_before_it_was_looked_up(attempt):
     attempt.enter(Phase.SUBMITTING)
     attempt.enter(Phase.SUBMITTED)
-    for phase in (Phase.CREATED, Phase.DECIDING, Phase.WAITING, Phase.SUBMITTING, Phase.LOOKING_UP):
+    for phase in (Phase.CREATED, Phase.DECIDING, Phase.WAITING, Phase.SUBMITTING):
         with pytest.raises(RuntimeError, match=f"/attempts/train/1 cannot go from SUBMITTED to {phase.name}"):
             attempt.enter(phase)
     attempt.enter(Phase.SUBMITTED)

@@ -1,5 +1,5 @@
 """A fake: a ResourceManager and a WebHDFS whose applications end as they are submitted, but for those that sleep: they
-run until they are killed. Requests are counted.
+run until they are killed. It loses applications on demand, which real ones do in a moment that cannot be chosen.
 
 So a whole run takes a second. Real ones are in tests/clusters. What it answers follows Hadoop's *ResourceManager REST
 API* and *WebHDFS REST API*.
@@ -27,6 +27,8 @@ class Cluster:
         files: path -> content, as the file system has them.
         created: the paths of all files that were ever written or renamed to, in order.
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
+        drops: so many of the next submissions are accepted and then forgotten.
+        holds: applications that are submitted from now on stay ACCEPTED, and nothing of them is started.
         url: of both services.
     """
 
@@ -34,7 +36,8 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
-        self._folders, self._last = {"/"}, 0
+        self.drops, self.holds = 0, False
+        self._folders, self._last, self._incarnation = {"/"}, 0, 1
         self._apps: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         cluster = self
@@ -68,6 +71,19 @@ class Cluster:
         self._http.shutdown()
         self._http.server_close()
 
+    def start_marker(self, native_id: str) -> None:
+        """The application master of this application has made its start marker."""
+        with self._lock:
+            folder = next(each for each in self._folders if each.endswith(native_id))
+            self.files[f"{folder}/started"] = b""
+
+    def forget(self) -> None:
+        """The ResourceManager is another one now, and its state store is empty."""
+        with self._lock:
+            self._apps.clear()
+            self._incarnation += 1
+            self.holds = False
+
     def _answer(self, method: str, target: str, body: bytes) -> Reply:
         parts = urlsplit(target)
         query, path = dict(parse_qsl(parts.query)), unquote(parts.path)
@@ -81,7 +97,12 @@ class Cluster:
 
     def _resource_manager(self, method: str, path: str, body: bytes) -> Reply:
         if path == "/info":
-            info = {"id": 1, "startedOn": 1, "haState": "ACTIVE", "resourceManagerVersion": "3.4.3"}
+            info = {
+                "id": self._incarnation,
+                "startedOn": self._incarnation,
+                "haState": "ACTIVE",
+                "resourceManagerVersion": "3.4.3",
+            }
             return 200, {"clusterInfo": info}, {}
         if path == "/apps/new-application":
             self._last += 1
@@ -91,6 +112,9 @@ class Cluster:
             sent = json.loads(body)
             native_id = sent["application-id"]
             self.submitted.append(native_id)
+            if self.drops:
+                self.drops -= 1
+                return 202, {}, {}
             variables = {each["key"]: each["value"] for each in sent["am-container-spec"]["environment"]["entry"]}
             sleeps = b"sleep" in base64.b64decode(variables["AIFLOW_AM_SPEC"])
             container = native_id.replace("application", "container")
@@ -99,12 +123,13 @@ class Cluster:
                 "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
                 "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
             }  # fmt: skip
-            if sleeps:
-                self._apps[native_id] |= {"state": "RUNNING", "finalStatus": "UNDEFINED", "diagnostics": "",
-                                          "finishedTime": 0}  # fmt: skip
+            if sleeps or self.holds:
+                state = "ACCEPTED" if self.holds else "RUNNING"
+                live = {"state": state, "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
+                self._apps[native_id] |= live
             return 202, {}, {}
         if path == "/apps":
-            live = [app for app in self._apps.values() if app["state"] == "RUNNING"]
+            live = [app for app in self._apps.values() if app["state"] in ("ACCEPTED", "RUNNING")]
             return 200, {"apps": {"app": live} if live else None}, {}
         killed = re.fullmatch(r"/apps/(application_\w+)/state", path)
         if killed is not None and killed[1] in self._apps:

@@ -5,11 +5,12 @@
                      no answer |   |  +------ WAITING           |
                                v   |             ^              |
                              LOOKING_UP ---------+--------------+
-                                            not started       found
+                                            not started       found, or reported as lost
 
 DECIDING is skipped if no extension has ``before_submit``, SWEEPING if no stop is under way. An attempt that an earlier
 driver has begun to submit goes from CREATED to LOOKING_UP or WAITING. Every phase may be followed by ENDED. ``NEXT``
-has all transitions.
+has all transitions. A submitted attempt that is reported as lost before it was seen to run is looked up once more:
+if it never started, it is submitted again.
 
 The phase is internal to the driver, and only its thread changes it. The public ``state`` in the record follows the
 platform's events: a job may be RUNNING before the call that submits it has returned.
@@ -50,7 +51,7 @@ NEXT: dict[Phase, tuple[Phase, ...]] = {
     Phase.WAITING: (Phase.SUBMITTING, Phase.SUBMITTED, *_ENDS),  # SUBMITTED: it turns out to run
     Phase.SUBMITTING: (Phase.SUBMITTED, Phase.LOOKING_UP, Phase.WAITING, *_ENDS),
     Phase.LOOKING_UP: (Phase.SUBMITTED, Phase.SUBMITTING, Phase.WAITING, *_ENDS),
-    Phase.SUBMITTED: _ENDS,
+    Phase.SUBMITTED: (Phase.LOOKING_UP, *_ENDS),  # reported as lost before it was seen to run
     Phase.SWEEPING: (Phase.ENDED,),
     Phase.ENDED: (),
 }
@@ -94,6 +95,13 @@ class Attempt:
     def has_ended(self) -> bool:
         """Whether its end is recorded."""
         return self.phase in _ENDS
+
+    @property
+    def may_be_submitted_again(self) -> bool:
+        """Whether it was submitted and never seen to run, so that it is submitted again if it never started."""
+        record = self.record
+        submitted = self.phase is Phase.SUBMITTED and record.started_at is None and self.stop_grace is None
+        return submitted and not self.adapter.answers_at_once
 
     def enter(self, phase: Phase) -> None:
         """Change to ``phase``; idempotent. Raises RuntimeError for a transition that ``NEXT`` lacks."""

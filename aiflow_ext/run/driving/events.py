@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
@@ -41,7 +43,11 @@ class Events:
         first = attempt.record.started_at is None
         decision = reconcile(attempt.record, Answer(event), attempt.planned.config.timeout)
         if decision.became is Became.ENDED:
-            self._ends.end(attempt, decision)
+            if decision.state is JobState.LOST and attempt.may_be_submitted_again:
+                attempt.enter(Phase.LOOKING_UP)
+                attempt.platform.call(partial(self._submission.look_up, attempt, lost=decision))
+            else:
+                self._ends.end(attempt, decision)
             return
         if self._state.ledger.follow(attempt.record, decision):
             self._state.listeners.tell_waiting(attempt.record)

@@ -16,7 +16,7 @@ from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.platforms import supervised
-from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
+from aiflow_ext.run.store.reconcile import Answer, Became, Decision, reconcile
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -137,8 +137,10 @@ class Submission:
         if attempt.has_ended:
             return
         attempt.enter(Phase.SUBMITTED)
+        attempt.no_answer = None
         self._state.reachable(attempt)
-        self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged")
+        if not self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged"):
+            self._state.ledger.note(attempt.record)  # it was QUEUED, or runs already
         if attempt.stop_grace is not None and not attempt.stops:  # else it is being stopped already
             self._stopping.stop(attempt, attempt.stop_grace)
 
@@ -153,37 +155,44 @@ class Submission:
         self._state.unreachable(attempt, words)
         self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self.submit, attempt)))
 
-    def look_up(self, attempt: Attempt, failure: str | None = None) -> None:
-        """Find out what became of an attempt that may have been started; in the platform's thread. ``failure``: what
-        this driver's own call of ``submit_job`` raised, which is not repeated."""
+    def look_up(self, attempt: Attempt, failure: str | None = None, *, lost: Decision | None = None) -> None:
+        """Find out what became of an attempt that may have been started; in the platform's thread.
+
+        Args:
+            attempt: the attempt.
+            failure: what this driver's own call of ``submit_job`` raised, which is not repeated.
+            lost: the end that its watch reports: it stays the end unless the attempt never started.
+        """
         if attempt.has_ended:  # the watch was quicker
             return
         assert attempt.job is not None
         try:
             answer = Answer(lookup=attempt.adapter.lookup(attempt.job), failure=failure)
-            if answer.lookup is Lookup.FOUND:
+            if answer.lookup is Lookup.FOUND and lost is None:
                 attempt.handler = attempt.adapter.attach(attempt.job) or AbstractJobHandler()
         except Exception as error:
             _log.debug("no answer", exc_info=True)
             answer = Answer(no_answer=f"no answer from the platform: {named(error)}", failure=failure)
-        if attempt.handler is not None and answer.lookup is Lookup.FOUND:
+        if attempt.handler is not None and answer.lookup is Lookup.FOUND and lost is None:
             native_id = str(attempt.record.native_id)
             attempt.platform.handlers[native_id] = attempt.handler
             attempt.platform.follow(native_id, attempt.job)
-        self._state.post(lambda: self._looked_up(attempt, answer))
+        self._state.post(lambda: self._looked_up(attempt, answer, lost))
 
-    def _looked_up(self, attempt: Attempt, answer: Answer) -> None:
+    def _looked_up(self, attempt: Attempt, answer: Answer, lost: Decision | None) -> None:
         """Handle the platform's answer about an attempt, or that there was none."""
         if attempt.has_ended:  # the watch was quicker
             return
         decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)
-        if decision.became is Became.ENDED:
+        if lost is not None and decision.became in (Became.ENDED, Became.GOES_ON):
+            self._ends.end(attempt, lost)
+        elif decision.became is Became.ENDED:
             self._ends.end(attempt, decision)
         elif decision.became is Became.UNKNOWN:
             if attempt.phase is Phase.SUBMITTING:
                 attempt.enter(Phase.LOOKING_UP)
             self._state.unreachable(attempt, str(answer.no_answer))
-            again = partial(self.look_up, attempt, answer.failure)
+            again = partial(self.look_up, attempt, answer.failure, lost=lost)
             self._state.ask_later(attempt, lambda: attempt.platform.call(again))
         elif decision.became is Became.GOES_ON:
             self.acknowledge(attempt)

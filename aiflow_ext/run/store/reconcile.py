@@ -77,7 +77,7 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
     its stop has returned, and no more is told   ENDED as STOPPED
     FOUND                                        GOES_ON
     else, and this process's own start failed    ENDED as FAILED
-    NEVER_STARTED, and it is not acknowledged    NOT_STARTED
+    NEVER_STARTED, and it was never seen RUNNING NOT_STARTED, also if it is acknowledged
     NEVER_STARTED or UNKNOWN                     ENDED as LOST: the platform answers, and it is not there
     ============================================ =====================================================================
     """
@@ -95,7 +95,7 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
         return end_of(attempt, JobState.FAILED, timeout=timeout, reason=answer.failure)
     if answer.lookup is None:
         return _recorded(attempt)
-    if answer.lookup is Lookup.NEVER_STARTED and attempt.step == "resources":
+    if answer.lookup is Lookup.NEVER_STARTED and attempt.step is not None and attempt.started_at is None:
         return Decision(Became.NOT_STARTED)
     then = "had been started" if attempt.step == "acknowledged" else (
         "was about to be started when the driver ended, and that it never started cannot be shown"

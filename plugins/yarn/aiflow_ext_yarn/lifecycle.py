@@ -6,19 +6,21 @@ import tempfile
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import PlatformError, secrets
-from aiflow_ext.plugin.engines import SentOnce, retry
+from aiflow_ext.plugin.engines import Backoff, SentOnce, poll, retry
 from aiflow_ext_yarn import master, poll_hints, request, tokens
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.handler import YarnHandler
+from aiflow_ext_yarn.http import Unreachable
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import BUNDLE, MASTER
 from aiflow_ext_yarn.log_download import finish_download
-from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.resourcemanager import UNSAVED, ResourceManager
 from aiflow_ext_yarn.webhdfs import FileStatus, WebHdfs
 
 STEP_TIMEOUT = 5.0  # seconds that a step is retried while a service is away; the driver tries again later
@@ -32,7 +34,7 @@ def allocate(job: YarnJob) -> str:
     problems = too_large(job.config, largest, f"job {job.name!r}")
     if problems:
         raise PlatformError(problems=problems)
-    poll_hints.allocated(native_id)
+    poll_hints.absent(native_id)
     return native_id
 
 
@@ -108,8 +110,27 @@ def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
         token = retry(lambda: files.delegation_token(cluster.renewer), STEP_TIMEOUT)
         values |= {"aiflow.delegation": token, "aiflow.file_system": tokens.for_nodes(token, cluster.file_system)}
     body = request.filled(sent.content, statuses, values)
-    retry(lambda: rm.submit(body), STEP_TIMEOUT)
+    _start(rm, body)
     return attach(job)
+
+
+def _start(rm: ResourceManager, body: dict[str, Any]) -> None:
+    """Submit until the ResourceManager has stored the application, as Hadoop's own YarnClient does.
+
+    Its answer to the submission proves nothing: if it dies before that, or something between here and there answers in
+    its place, it does not know the application afterwards. Raises Unreachable if it is not stored in time.
+    """
+    native_id = str(body["application-id"])
+    retry(lambda: rm.submit(body), STEP_TIMEOUT)
+    for _ in poll(STEP_TIMEOUT, Backoff(0.01, 0.5)):
+        report = retry(lambda: rm.report(native_id), STEP_TIMEOUT)
+        if report is None:
+            retry(lambda: rm.submit(body), STEP_TIMEOUT)
+        elif report["state"] not in UNSAVED:
+            return
+    state = "does not know it" if report is None else f"has not stored it yet: its state is {report['state']}"
+    raise Unreachable(f"application {native_id} was submitted, and the ResourceManager {state}",
+                      hint="is its state store well, and does a proxy answer in its place?")  # fmt: skip
 
 
 def attach(job: YarnJob) -> YarnHandler:

@@ -11,8 +11,8 @@ _wake = threading.Event()
 _submitted: dict[str, bool] = {}  # ids that this process allocated or took up -> whether the application exists
 
 
-def allocated(native_id: str) -> None:
-    """An id was allocated; there is no application to ask for yet."""
+def absent(native_id: str) -> None:
+    """There is no application of this id to ask for, before it is submitted (again)."""
     _submitted[native_id] = False
 
 

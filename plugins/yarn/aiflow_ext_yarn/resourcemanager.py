@@ -23,6 +23,7 @@ from aiflow_ext_yarn.trust import same_place
 
 Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
+UNSAVED = ("NEW", "NEW_SAVING")  # not in the state store yet: a restart forgets them
 ENDED = ("FINISHED", "FAILED", "KILLED")
 _preferred: dict[tuple[str, ...], str] = {}
 _CLUSTER = "/ws/v1/cluster"
@@ -215,7 +216,7 @@ class ResourceManager:
         timeouts = {each.get("type"): each for each in ((report.get("timeouts") or {}).get("timeout") or [])}
         if timeouts.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
             return
-        if report["state"] in ("NEW", "NEW_SAVING"):
+        if report["state"] in UNSAVED:
             raise Unreachable(f"application {application} is still being saved")
         began = float(report.get("startedTime") or 0) / 1000 or time.time()
         expiry = datetime.datetime.fromtimestamp(began + seconds, datetime.timezone.utc)

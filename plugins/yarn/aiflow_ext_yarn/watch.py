@@ -44,9 +44,13 @@ class _Group:
                 self.due.pop(native_id, None)
                 self.backoff.pop(native_id, None)
             event = attempt.event(report)
-            if event is None and native_id in self.seen:
-                event = AttemptEvent(native_id, JobState.LOST, reason="the ResourceManager knew the application, and "
-                                     "does not know it any more; it had not started")  # fmt: skip
+            if event is None and (native_id in self.seen or poll_hints.was_submitted(native_id)):
+                # The driver looks it up, and submits it again.
+                self.seen.discard(native_id)
+                poll_hints.absent(native_id)
+                yield AttemptEvent(native_id, JobState.LOST, reason="the ResourceManager does not know the "
+                                   "application, which was submitted and has not started")  # fmt: skip
+                continue
             if event is None or self.reported.get(native_id) == (event.state, event.reason):
                 continue
             self.reported[native_id] = (event.state, event.reason)

@@ -1,0 +1,92 @@
+"""Applications that the ResourceManager accepted and does not know afterwards: submitted again, under the same id."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cluster_server import Cluster
+
+from aiflow_ext.run import prepare_resume, prepare_run
+
+PATIENCE = 120.0  # seconds
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def one_job(project: Any, cluster: Cluster) -> Any:
+    """A project whose only job runs on the cluster."""
+    shared = {"platform": "yarn", "engine": "cmd_line", "user": "ada"}
+    config = {"job": {**shared, "resource_manager": cluster.url, "webhdfs": cluster.url}}
+    return project.jobs("with af.job('job'):\n    af.cmd('true')", json.dumps(config))
+
+
+def test_a_submission_that_is_answered_and_dropped_is_made_again(one_job: Any, cluster: Cluster, run_json: Any) -> None:
+    cluster.drops = 1
+    assert run_json(one_job)["state"] == "FINISHED"
+    assert len(cluster.submitted) == 2
+    assert len(set(cluster.submitted)) == 1
+
+
+def test_an_application_that_was_forgotten_before_it_started_is_submitted_again(one_job: Any, cluster: Cluster) -> None:
+    cluster.holds = True
+    run = prepare_run(one_job.root)
+    job, driver = run.record.jobs["job"], _driven(run.driver.run)
+    _until(lambda: job.state.value == "QUEUED")
+    cluster.forget()
+    driver.join(PATIENCE)
+    run.close()
+    assert (job.state.value, len(job.attempts)) == ("FINISHED", 1)
+    assert cluster.submitted == [job.attempts[0].native_id] * 2
+
+
+def test_a_resumed_run_submits_again_what_was_forgotten_before_it_started(one_job: Any, cluster: Cluster) -> None:
+    cluster.holds = True
+    first = prepare_run(one_job.root)
+    driver = _driven(first.driver.run)
+    _until(lambda: first.record.jobs["job"].state.value == "QUEUED")
+    first.driver.leave()
+    driver.join(PATIENCE)
+    first.close()
+    cluster.forget()
+    second = prepare_resume(first.record.run_id, project=str(one_job.root))
+    driver = _driven(second.driver.run)
+    driver.join(PATIENCE)
+    second.close()
+    job = second.record.jobs["job"]
+    assert (job.state.value, len(job.attempts)) == ("FINISHED", 1)
+    assert cluster.submitted == [job.attempts[0].native_id] * 2
+
+
+def test_an_application_that_was_forgotten_after_it_started_is_lost(one_job: Any, cluster: Cluster) -> None:
+    cluster.holds = True
+    run = prepare_run(one_job.root)
+    job, driver = run.record.jobs["job"], _driven(run.driver.run)
+    _until(lambda: job.state.value == "QUEUED")
+    cluster.start_marker(str(job.attempts[0].native_id))
+    cluster.forget()
+    driver.join(PATIENCE)
+    run.close()
+    assert (job.state.value, len(job.attempts), len(cluster.submitted)) == ("LOST", 1, 1)
+
+
+def _driven(run: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def _until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
