@@ -221,6 +221,7 @@ def forgetful() -> Iterator[list[str]]:
         yield called
 
 
+@pytest.mark.slow
 def test_a_run_whose_platform_forgets_everything_between_hooks_ends_alike_and_leaves_nothing(
     project: Any, cluster: Cluster, forgetful: list[str]
 ) -> None:

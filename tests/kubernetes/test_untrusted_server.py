@@ -100,6 +100,7 @@ with open("/proc/self/status") as lines:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "repeated", "told"),
     [

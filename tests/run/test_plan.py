@@ -108,6 +108,7 @@ def test_an_empty_job_of_a_named_engine_is_at_the_line_that_opens_it(project, en
     assert "'a'" in message
 
 
+@pytest.mark.slow
 def test_what_1500_jobs_have_wrong_is_reported_once(project):
     for config, words in (
         (

@@ -80,6 +80,7 @@ print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith("Vm
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "repeated", "told"),
     [
