@@ -1,4 +1,4 @@
-"""Files that another could have put there, opened without waiting and read to a limit.
+"""Files that another could have put there, opened without waiting, read to a limit, and never written through a link.
 
 An open of a FIFO waits for its other side, and /dev/zero has no end: whoever reads what a job, a server or another user
 has written opens it here. Standard library only, for jobs use it too.
@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import IO
+
+TYPE_CHECKING = False  # typing takes longer to import than a supervisor has
+if TYPE_CHECKING:
+    from typing import IO
 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
 
@@ -46,3 +49,39 @@ def read_regular(path: str | os.PathLike[str], limit: int, offset: int = 0) -> b
         if offset:
             file.seek(offset)
         return file.read(limit)
+
+
+def write_regular(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file for its owner alone; a file, link or FIFO that is at ``path`` is removed, never opened.
+
+    Raises OSError, IsADirectoryError too where there is a folder.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        os.unlink(path)
+        descriptor = os.open(path, flags, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
+def open_to_append(path: str | os.PathLike[str]) -> int:
+    """A descriptor that appends to the file at ``path``, which is made for its owner alone where it is missing.
+
+    Never waits, follows no link. Raises NotRegularError for a link, a FIFO or a socket, else OSError as ``os.open``
+    does.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        kind = "a link" if error.errno == errno.ELOOP else "a FIFO or a socket"
+        raise NotRegularError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path)) from error
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegularError(errno.EINVAL, "it is a FIFO, not a regular file", os.fspath(path))
+    os.set_blocking(descriptor, True)
+    return descriptor

@@ -246,7 +246,10 @@ def _note(words: str) -> None:
     if path and os.getpid() == _runner:
         try:
             line = " ".join(words.split())
-            moved.now(Path(path)).write_text(line[:2000], encoding="utf-8", errors="backslashreplace")
+            # Not removed first: in a pod it is mounted. An earlier attempt may have put a FIFO or a link there.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            with open(os.open(moved.now(Path(path)), flags, 0o666), "wb") as file:
+                file.write(line[:2000].encode("utf-8", "backslashreplace"))
         except OSError:
             pass  # the log has it too
 

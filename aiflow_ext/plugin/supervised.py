@@ -9,9 +9,11 @@ The native id of such an attempt is the path of its own folder, ``job.job_contex
     lookup, watch, stop         what the hooks of these names need
     succeeded                   whether it has ended well
     checkpoints                 the folder that all attempts of a job in a run share
+    write_regular               write a file into its folder, whatever a job may have put in that place
     REASON_FILE                 the file in the attempt's folder that AIFLOW_REASON_FILE is to name
 """
 
+from aiflow_ext.regular_file import write_regular as write_regular
 from aiflow_ext.run.platforms.supervised import REASON_FILE as REASON_FILE
 from aiflow_ext.run.platforms.supervised import ProcessHandler as ProcessHandler
 from aiflow_ext.run.platforms.supervised import checkpoints as checkpoints

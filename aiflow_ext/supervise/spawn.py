@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+from aiflow_ext.regular_file import NotRegularError, open_to_append
 from aiflow_ext.supervise import kernel
 
 TYPE_CHECKING = False
@@ -38,11 +39,10 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
         umask: the umask that the program gets.
         stdin: a descriptor that is close-on-exec.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     opened: list[int] = []
     try:
         for path in (spec["stdout"], spec["stderr"]):
-            opened.append(os.open(path, flags, 0o600))
+            opened.append(open_to_append(path))
         argv, env = spec["argv"], spec["env"]
         # posix_spawn knows neither folder nor umask; this process has one thread, and needs neither itself.
         os.chdir(spec["cwd"])
@@ -58,6 +58,8 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
 
 def why_not(error: Exception) -> str:
     """A message about what :func:`spawn` raised."""
+    if isinstance(error, NotRegularError):
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno:
         name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
         return f"{os.strerror(error.errno)}: {name}" if name else os.strerror(error.errno)

@@ -144,3 +144,36 @@ def test_a_timeout_stops_the_job_by_its_plugin_and_is_tried_again(retried):
     assert [attempt["state"] for attempt in attempts] == ["FAILED", "FAILED"]
     assert all("timeout of 1.5 s" in attempt["reason"] for attempt in attempts)
     assert retried.steps("too_long")[-2:] == ["stop_job", "cleanup_job"]
+
+
+FIFO = """\
+import signal
+def fifo(name):
+    path = job.job_context.work_folder + '/' + name
+    if os.path.exists(path):
+        os.unlink(path)
+    os.mkfifo(path)
+"""
+
+
+def test_fifos_that_a_job_leaves_in_place_of_its_files_hold_up_neither_its_stop_nor_its_cleanup(
+    environment, act_config, write_project, tmp_path
+):
+    jobs = {
+        "stopped": act_config(
+            submit_job=f"{FIFO}import time\nfor name in ('stop', 'reason', 'cleaned', 'unreachable.part'): fifo(name)\n"
+            f"{READY}self.ending = False\nwhile not self.ending: time.sleep(0.01)",
+            stop_job="self.ending = True",
+        ),
+        "killed": act_config(
+            submit_job=f"{FIFO}fifo('stdout')\nfifo('stderr')\n{READY}os.kill(os.getpid(), signal.SIGKILL)",
+            cleanup_job="pass",
+        ),
+    }
+    body = "".join(f"    with af.job({name!r}):\n        pass\n" for name in jobs)
+    root = write_project(tmp_path, jobs, body)
+    ran = environment.ran(root, *stop(environment, root, 2))
+    assert ran.exit in (1, 7), ran.err
+    assert ran.last("stopped")["state"] == "STOPPED"
+    for job in jobs:
+        assert [line.split()[0] for line in ran.file(job, "trace").splitlines()].count("cleanup_job") == 1

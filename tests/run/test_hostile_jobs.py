@@ -54,3 +54,59 @@ def test_a_line_without_an_end_is_shown_in_pieces(project, cli):
     ]
     assert "".join(part["text"] for part in parts) == "x" * 5_000_000
     assert len(parts) > 1
+
+
+HOSTILE = """
+import os
+import aiflow_ext as af
+
+def job():
+    if af.current_job().attempt == 1:
+        folder = os.path.join(os.path.dirname(os.path.dirname(os.environ["AIFLOW_WORK_FOLDER"])), "2")
+        PLANT
+        raise RuntimeError("again")
+"""
+PLANTS = {
+    "fifo": "os.makedirs(folder); os.mkfifo(f'{folder}/{name}')",
+    "link": "os.makedirs(folder); os.symlink('PRECIOUS/file', f'{folder}/{name}')",
+}
+
+
+@pytest.fixture
+def precious(tmp_path):
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    yield folder
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"file": "mine"}
+
+
+@pytest.mark.parametrize("planted", PLANTS)
+@pytest.mark.parametrize("name", ["stdout", "payload.json", "reason"])
+def test_an_attempt_cannot_have_the_next_one_wait_at_a_fifo_or_write_through_a_link(
+    project, run_json, precious, planted, name
+):
+    plant = PLANTS[planted].replace("PRECIOUS", str(precious))
+    steps = HOSTILE.replace("PLANT", f"name = {name!r}; {plant}")
+    project.jobs("with af.job('a'): af.python(job)", "a: {retries: 1}\n", steps)
+    record = run_json(project)
+    second = record["jobs"]["a"]["attempts"][1]
+    if name == "stdout":  # its words would go elsewhere: it is not started
+        assert second["state"] == "FAILED"
+        kind = "a FIFO or a socket" if planted == "fifo" else "a link"
+        assert second["reason"].endswith(f"/2/stdout: it is {kind}, not a regular file")
+    else:
+        assert second["state"] == "FINISHED"
+
+
+def test_an_attempt_cannot_have_the_next_one_in_a_folder_elsewhere(project, run_json, precious):
+    steps = HOSTILE.replace("PLANT", f"os.symlink({str(precious)!r}, folder)")
+    project.jobs("with af.job('a'): af.python(job)", "a: {retries: 1}\n", steps)
+    second = run_json(project)["jobs"]["a"]["attempts"][1]
+    assert second["state"] == "FAILED"
+    assert "File exists" in second["reason"]
+
+
+def test_a_link_in_place_of_the_work_folder_is_not_what_is_removed(project, run_json, precious):
+    project.jobs(f'with af.job("a"): af.cmd("rmdir $AIFLOW_WORK_FOLDER; ln -s {precious} $AIFLOW_WORK_FOLDER")', "")
+    assert run_json(project)["exit"] == 0

@@ -30,6 +30,7 @@ from aiflow_ext.host.guard import FILE
 from aiflow_ext.host.resolve import ResolvedPlugin
 from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.regular_file import write_regular
 from aiflow_ext.run.planning.generate import generate_job
 from aiflow_ext.run.platforms.attempt_spec import (
     CLEANED,
@@ -110,7 +111,7 @@ class _AttemptHost:
         """Record the outcome's message and return its code."""
         if outcome.words:
             with contextlib.suppress(OSError):
-                (self.folder / "reason").write_text(outcome.words[:2000], encoding="utf-8", errors="backslashreplace")
+                write_regular(self.folder / "reason", outcome.words[:2000].encode("utf-8", "backslashreplace"))
         return outcome.code
 
     def _make(self) -> tuple[ResolvedPlugin, BaseJob]:
@@ -201,7 +202,7 @@ class _AttemptHost:
     def mark_cleaned(self) -> None:
         """Record that no further ``cleanup_job`` is needed."""
         with contextlib.suppress(OSError):
-            (self.folder / CLEANED).touch()
+            write_regular(self.folder / CLEANED, b"")
 
     def _leave_fork(self, error: BaseException | None) -> None:
         """Exit, in a child that an author's method has forked: only the parent handles the attempt."""

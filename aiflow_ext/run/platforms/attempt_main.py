@@ -6,9 +6,12 @@ if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
     del sys.path[0]  # this file's folder, whose modules must not be importable as top-level ones
 
 import json
+import os
 
 if __name__ == "__main__":
-    with open(f"{sys.argv[1]}/attempt.json", encoding="utf-8") as spec:
+    # A job may have put a FIFO or a link in its place, and cleanup_job is called all the same.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(f"{sys.argv[1]}/attempt.json", flags), encoding="utf-8") as spec:
         # The host imports from the same places as the driver, in the same order.
         sys.path[:] = dict.fromkeys([*json.load(spec)["path"], *sys.path])
     from aiflow_ext.run.platforms.attempt_host import main

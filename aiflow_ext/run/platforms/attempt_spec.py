@@ -29,6 +29,7 @@ from aiflow_ext.model.jsonable import Jsonable, decode, encode
 from aiflow_ext.model.pickling import dumps
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.signature import signature
+from aiflow_ext.regular_file import open_regular, read_regular, write_regular
 from aiflow_ext.translate.shared import importing
 
 FILE = "attempt.json"
@@ -68,15 +69,14 @@ def pack(resolved: ResolvedPlugin, sub_graph: AISubGraph, project: ProjectDesc) 
 def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
     """Write ``packed`` and the attempt's context into its folder, atomically."""
     temporary = folder / f"{FILE}.part"
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps({**packed, "context": encode(context)}), encoding="utf-8")
+    write_regular(temporary, json.dumps({**packed, "context": encode(context)}).encode())
     temporary.replace(folder / FILE)
 
 
 def stop_grace(folder: Path) -> float:
     """The attempt's grace period in seconds, between the request to stop and the kill."""
     try:
-        return float((folder / STOP).read_text(encoding="ascii"))
+        return float(read_regular(folder / STOP, 100))
     except (OSError, ValueError):
         return 10.0
 
@@ -86,7 +86,8 @@ class AttemptSpec:
     nothing."""
 
     def __init__(self, folder: Path) -> None:
-        self._spec = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        with open_regular(folder / FILE, follow=False) as file:
+            self._spec = json.load(file)
 
     def resolve(self) -> ResolvedPlugin:
         """The plugin; to be called before the other methods."""

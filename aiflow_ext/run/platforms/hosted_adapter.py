@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.attempt import Lookup, Request
@@ -20,6 +20,7 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.states import JobState
+from aiflow_ext.regular_file import open_to_append, write_regular
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.platforms import attempt_spec, silence, supervised
 from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
@@ -102,7 +103,7 @@ class HostedAdapter:
             asked = Path(native_id, attempt_spec.STOP)
             try:
                 if not (asked.exists() and stop_is_silent(native_id)):  # else it still retries; a second would end that
-                    asked.write_text(f"{grace:g}", encoding="ascii")
+                    write_regular(asked, f"{grace:g}".encode())
                     os.kill(record.pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
@@ -125,7 +126,7 @@ class HostedAdapter:
 
     def _clean_anew(self, job: BaseJob) -> None:
         process = self.process(job)
-        with open(process.stdout, "ab") as stdout, open(process.stderr, "ab") as stderr:
+        with _log(process.stdout) as stdout, _log(process.stderr) as stderr:
             done = subprocess.run(
                 [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
                 cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
@@ -171,6 +172,14 @@ class _HostHandler(supervised.ProcessHandler):
         if state is JobState.RUNNING and (words := words_of(self.native_id)):
             raise UnreachableError(words)
         return state
+
+
+def _log(path: str) -> IO[bytes]:
+    """An attempt's log, to append to; /dev/null where the job has left something else in its place."""
+    try:
+        return open(open_to_append(path), "ab")
+    except OSError:
+        return open(os.devnull, "ab")
 
 
 def _has_ended(record: ProcessRecord | None) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aiflow_ext.model.errors import AiflowError, UnreachableError, named
-from aiflow_ext.regular_file import read_regular
+from aiflow_ext.regular_file import read_regular, write_regular
 from aiflow_ext.run.platforms.platform_events import Reachable, Unreachable
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Silence:
             words = self._steps[step]
             text = f"{step}: {words}"[:2000]
             part = self._file.with_name(f"{FILE}.part")
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            write_regular(part, text.encode("utf-8", "backslashreplace"))
             part.replace(self._file)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -251,5 +252,5 @@ def make_folder(folder: str) -> None:
         make_folder(os.path.dirname(folder))
         make_folder(folder)
     except FileExistsError:
-        if not os.path.isdir(folder):
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):  # a link to a folder is none: it may lead anywhere
             raise

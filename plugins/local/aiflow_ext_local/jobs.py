@@ -43,8 +43,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         supervised.prepare_folder(native_id)
         if job.bundle.needs_runner:
             unpack(job.bundle, _bundles(job))
-            payload = Path(native_id, "payload.json")
-            payload.write_bytes(job.bundle.payload(_context(job)))
+            supervised.write_regular(f"{native_id}/payload.json", job.bundle.payload(_context(job)))
 
     def submit_job(self, job: af.BaseJob) -> supervised.ProcessHandler:
         job, native_id = _local(job), _native_id(job)
@@ -62,7 +61,10 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         if job.bundle.needs_runner:
             Path(native_id, "payload.json").unlink(missing_ok=True)
         # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
-        with os.scandir(f"{native_id}/work") as found:
+        work = f"{native_id}/work"
+        if os.path.islink(work):  # a job may have put it there: what it leads to is not the attempt's
+            return
+        with os.scandir(work) as found:
             left = list(found)
         if left and supervised.succeeded(native_id):  # the author of a failed job may want to inspect its files
             for entry in left:
