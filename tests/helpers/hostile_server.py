@@ -44,6 +44,7 @@ class HostileServer:
 
     Attributes:
         asked: the requests that came, in order.
+        raw: called with the headers of each request as they came, a repeated one more than once.
         url: its address.
     """
 
@@ -51,6 +52,7 @@ class HostileServer:
         self, answer: Callable[[Asked], Answer], certificate: Path | None = None, host: str = "127.0.0.1"
     ) -> None:
         self.asked: list[Asked] = []
+        self.raw: Callable[[list[tuple[str, str]]], object] = lambda _: None
         self._ended = threading.Event()
         server = self
 
@@ -60,6 +62,7 @@ class HostileServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 asked = Asked(self.command, self.path, headers, data)
                 server.asked.append(asked)
+                server.raw(self.headers.items())
                 try:
                     server._send(self, answer(asked))
                 except OSError:

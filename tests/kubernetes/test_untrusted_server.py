@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +21,6 @@ from aiflow_ext_kubernetes.server import ApiError, server_of
 from aiflow_ext_kubernetes.target import Target
 
 Serve = Callable[..., HostileServer]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    started: list[HostileServer] = []
-
-    def start(answer: Answer | Callable[[Asked], Answer]) -> HostileServer:
-        started.append(HostileServer(answer if callable(answer) else lambda _: answer).__enter__())
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.__exit__()
-
-
-@pytest.fixture
-def target_of(tmp_path: Path) -> Callable[..., Target]:
-    def make(url: str, user: dict[str, Any] | None = None, namespace: Any = "n") -> Target:
-        content = {
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
-            "users": [{"name": "u", "user": user or {"token": "TOKEN"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
-            "current-context": "x",
-        }
-        path = tmp_path / f"kubeconfig-{len(list(tmp_path.iterdir()))}"
-        path.write_text(json.dumps(content))
-        return Target(str(path))
-
-    return make
 
 
 def told_by_reflector(target: Target) -> list[Change]:

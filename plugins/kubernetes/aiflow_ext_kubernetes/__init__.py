@@ -16,7 +16,9 @@ client.
     manifest, template, shell     the objects that are sent: pure data; the container's first process
     archive                       the project's archive: one Secret a run, or a file under the artifacts URL
     jobs                          the nine methods and the optional hooks
-    target, kubeconfig, server    a cluster and namespace; the credentials; one connection for each cluster
+    target, server                a cluster and namespace; one connection for each cluster
+    kubefiles, kubeconfig         kubeconfig files, merged; the credentials of a context
+    proxies                       the proxy that the environment names
     objects, seen, handler        the Job and the pods of an attempt on the server; a cache of what was seen of them
     status                        from a Job and its pods to an attempt's state
     reflector, informer           list and watch, one for each run and kind; the current objects

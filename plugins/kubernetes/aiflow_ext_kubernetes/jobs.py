@@ -19,7 +19,7 @@ from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # loaded with the plugin, for its handlers' data
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
-from aiflow_ext_kubernetes.target import Target, target_of
+from aiflow_ext_kubernetes.target import Target, absolute, target_of
 
 SHARE = "mount the same folder at the same path in the pod (volumes: in workflow.yaml)"
 SAMPLES = 8  # kinds of jobs of one target that are dry-run before a run
@@ -43,6 +43,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
         config = sub_graph.config
         assert isinstance(config, KubernetesJobConfig)
+        config.kubeconfig = absolute(config.kubeconfig, project_desc.root)
         problems = [Problem(f"job {sub_graph.name!r}: {words}") for words in env_problems(config.env)]
         problems += artifact_problems(sub_graph, project_desc, config.shared_folders, who="pods of platform kubernetes",
                                       cure=SHARE)  # fmt: skip

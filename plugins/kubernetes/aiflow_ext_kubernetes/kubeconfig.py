@@ -3,19 +3,49 @@ in."""
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext_kubernetes.fields import label_name_problem
+from aiflow_ext_kubernetes.kubefiles import Context, paths_of, read_context
+from aiflow_ext_kubernetes.proxies import proxy_of
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# Keys of a user that are credentials: one of them means that no request goes out without.
+_CREDENTIALS = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate",
+                "client-certificate-data")  # fmt: skip
+LOGIN = "log in again, as for kubectl; what runs goes on meanwhile"
+
+
+class Credentials(NamedTuple):
+    """How a cluster is reached.
+
+    Args:
+        configuration: the official client's, with ``made_context``, the TLS context.
+        namespace: the context's.
+        certificate_expires: when the client certificate expires, in seconds since the epoch; None: unknown.
+        renew_at: when a login program has to be run again, likewise; None: it does not say.
+        headers: sent with each request, besides the credentials.
+        proxy: its URL; None: the server is reached directly.
+        context: the context's name; None in a pod.
+    """
+
+    configuration: Any
+    namespace: str
+    certificate_expires: float | None = None
+    renew_at: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    proxy: str | None = None
+    context: str | None = None
 
 
 @contextmanager
@@ -26,62 +56,140 @@ def _private_folder() -> Iterator[str]:
         yield folder
 
 
-def read_configuration(kubeconfig: str | None, context: str | None) -> tuple[Any, str, float | None]:
-    """The official client's configuration, the namespace, and when the client certificate expires.
+def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials:
+    """The credentials of a context.
 
     Args:
         kubeconfig: its path, or several, as in KUBECONFIG; by default that variable, ``~/.kube/config``, or the account
             that a pod has.
         context: the kubeconfig's context; by default its current one.
 
-    The TLS context is made: ``made_context``. The expiry is in seconds since the epoch; None: unknown. Raises
-    PlatformError where the kubeconfig cannot be used.
+    Raises PlatformError where the kubeconfig cannot be used; UnreachableError where its login program fails, or there
+    are none of the credentials that it names.
     """
     from kubernetes import client
-    from kubernetes.config import incluster_config, kube_config
-
-    read: Any = kube_config  # parts of it have no types
 
     configuration = client.Configuration()
-    named = kubeconfig or os.environ.get("KUBECONFIG")
-    path = os.path.expanduser(named or "~/.kube/config")
-    files = [each for each in path.split(os.pathsep) if each]
-    if kubeconfig is None and context is None and not any(map(os.path.exists, files)) and ACCOUNT.is_dir():
-        account: Any = incluster_config
-        account.load_incluster_config(client_configuration=configuration)
-        configuration.made_context = _tls(configuration)
-        configuration.host = configuration.host.rstrip("/")
-        return configuration, (ACCOUNT / "namespace").read_text().strip() or "default", None
-    if not any(map(os.path.exists, files)):
+    named = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    paths = paths_of(named)
+    if kubeconfig is None and context is None and not any(map(os.path.exists, paths)) and ACCOUNT.is_dir():
+        return _of_account(configuration)
+    where = os.pathsep.join(paths)
+    if not any(map(os.path.exists, paths)):
         raise PlatformError(
-            f"there is no kubeconfig at {path}",
+            f"there is no kubeconfig at {where}",
             hint="log in to a cluster as for kubectl, set KUBECONFIG, or name one: kubeconfig: in workflow.yaml",
         )
     try:
-        contexts, active = read.list_kube_config_contexts(config_file=path)
-        known = {each["name"]: each for each in contexts}
-        chosen = known.get(context) if context is not None else active
-        if chosen is None:
-            raise PlatformError(
-                f"the kubeconfig has no context {context!r}", where=path,
-                hint=f"its contexts are {', '.join(known) or 'none'}; context: in workflow.yaml chooses one",
-            )  # fmt: skip
+        chosen = read_context(paths, context)
+        user, renew_at = dict(chosen.user), None
+        headers = _impersonation(user)
+        if user.get("exec"):
+            user, renew_at = _logged_in(user, chosen.cluster)
         with _private_folder() as folder:
-            try:
-                read.load_kube_config(path, chosen["name"], configuration, False, folder)
-                configuration.made_context = _tls(configuration)
-                expires = _expiry(configuration.cert_file)
-            finally:
-                getattr(read, "_cleanup_temp_files", lambda: None)()  # the client caches files by their content
-        namespace = (chosen.get("context") or {}).get("namespace") or "default"
+            expires = _load(configuration, chosen, user, folder)
+        _check_given(configuration, chosen.user)
+        namespace = chosen.namespace or "default"
         _check(configuration, namespace)
+        proxy = chosen.cluster.get("proxy-url") or proxy_of(configuration.host, os.environ)
     except PlatformError:
         raise
     except Exception as error:
         raise PlatformError(
-            f"the kubeconfig cannot be used: {error}", where=path, hint="kubectl config view shows what is in it"
+            f"the kubeconfig cannot be used: {error}", where=where, hint="kubectl config view shows what is in it"
         ) from error
-    return configuration, namespace, expires
+    return Credentials(configuration, namespace, expires, renew_at, headers, proxy, chosen.name)
+
+
+def _of_account(configuration: Any) -> Credentials:
+    from kubernetes.config import incluster_config
+
+    account: Any = incluster_config  # parts of it have no types
+    account.load_incluster_config(client_configuration=configuration)
+    configuration.made_context = _tls(configuration)
+    configuration.host = configuration.host.rstrip("/")
+    namespace = (ACCOUNT / "namespace").read_text().strip() or "default"
+    return Credentials(configuration, namespace, proxy=proxy_of(configuration.host, os.environ))
+
+
+def _load(configuration: Any, chosen: Context, user: Mapping[str, Any], folder: str) -> float | None:
+    """Fill in the client's configuration; returns when the client certificate expires."""
+    from kubernetes.config import kube_config
+
+    read: Any = kube_config
+    content = {
+        "clusters": [{"name": "cluster", "cluster": dict(chosen.cluster)}],
+        "users": [{"name": "user", "user": dict(user)}],
+        "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
+        "current-context": "context",
+    }
+    try:
+        read.load_kube_config_from_dict(content, "context", configuration, False, folder)
+        configuration.made_context = _tls(configuration)
+        return _expiry(configuration.cert_file)
+    finally:
+        getattr(read, "_cleanup_temp_files", lambda: None)()  # the client caches files by their content
+
+
+def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """The user with what its login program gives in the program's place, and when that expires.
+
+    The official client logs an error of the program, and goes on without credentials.
+    """
+    from kubernetes.config import dateutil, exec_provider, kube_config
+
+    provider: Any = exec_provider.ExecProvider  # parts of it have no types
+    node: Any = kube_config.ConfigNode
+    program = user["exec"]
+    command = program.get("command") if isinstance(program, Mapping) else program
+    try:
+        given = provider(node("exec", program), None, node("cluster", dict(cluster))).run()
+        token, certificate, key = (given.get(name) for name in ("token", "clientCertificateData", "clientKeyData"))
+        if not token and not (certificate and key):
+            raise ValueError("it gives neither a token nor a certificate with its key")
+        expires = given.get("expirationTimestamp")
+        parse: Any = dateutil.parse_rfc3339
+        renew_at = parse(expires).timestamp() if expires else None
+    except Exception as error:
+        hint = program.get("installHint") if isinstance(error, OSError) and isinstance(program, Mapping) else None
+        raise UnreachableError(f"the login program {command!r} of the kubeconfig fails: {error}",
+                               hint=str(hint) if hint else LOGIN) from error  # fmt: skip
+    found = {key: value for key, value in user.items() if key != "exec"}
+    if token:
+        found["token"] = token
+        found.pop("tokenFile", None)
+    if certificate and key:
+        found |= {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
+        found.pop("client-certificate", None)
+        found.pop("client-key", None)
+    return found, renew_at
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _check_given(configuration: Any, user: Mapping[str, Any]) -> None:
+    """Check that there are credentials where the user has any. Raises UnreachableError."""
+    asked = [key for key in _CREDENTIALS if user.get(key)]
+    if asked and not (configuration.api_key or configuration.cert_file or configuration.username):
+        raise UnreachableError(f"the kubeconfig's {asked[0]} gives no credentials; nothing is sent without", hint=LOGIN)
+
+
+def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The headers that ask for another user's rights. Raises ValueError."""
+    name, uid, groups, extra = (user.get(key) for key in ("as", "as-uid", "as-groups", "as-user-extra"))
+    if not name:
+        if uid or groups or extra:
+            raise ValueError("as-uid, as-groups and as-user-extra need as: the name of a user")
+        return ()
+    if not isinstance(groups or [], list) or not isinstance(extra or {}, Mapping):
+        raise ValueError("as-groups is a list, and as-user-extra a mapping of lists")
+    found = [("Impersonate-User", name), *([("Impersonate-Uid", uid)] if uid else [])]
+    found += [("Impersonate-Group", group) for group in groups or ()]
+    found += [(f"Impersonate-Extra-{quote(str(key).lower(), safe='')}", value)
+              for key, values in (extra or {}).items() for value in values]  # fmt: skip
+    return tuple((header, str(value).encode().decode("latin-1")) for header, value in found)
 
 
 def _check(configuration: Any, namespace: Any) -> None:

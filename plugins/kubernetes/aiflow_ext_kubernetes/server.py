@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_classes, within
 from aiflow_ext_kubernetes.answers import TooLargeError, parsed, read
-from aiflow_ext_kubernetes.kubeconfig import read_configuration
+from aiflow_ext_kubernetes.kubeconfig import LOGIN, read_credentials
 from aiflow_ext_kubernetes.target import Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -137,23 +137,36 @@ class Server:
     def _connect(self) -> None:
         import urllib3
 
-        configuration, self.namespace, self.expires = read_configuration(self._kubeconfig, self._context)
-        self.url = configuration.host
-        self._configuration = configuration
+        found = read_credentials(self._kubeconfig, self._context)
+        configuration = found.configuration
         options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
                                    "socket_options": _socket_options()}  # fmt: skip
-        if self.url.startswith("https"):
+        if configuration.host.startswith("https"):
             options["ssl_context"] = configuration.made_context
             if configuration.tls_server_name:
                 options["server_hostname"] = options["assert_hostname"] = configuration.tls_server_name
             if not configuration.verify_ssl:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        proxy = getattr(configuration, "proxy", None)
         try:
-            self._pool: Any = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            pool: Any
+            pool = urllib3.ProxyManager(found.proxy, **options) if found.proxy else urllib3.PoolManager(**options)
         except (ValueError, urllib3.exceptions.HTTPError) as error:
-            raise PlatformError(f"the kubeconfig's proxy-url cannot be used: {error}") from error
-        self._pool.pool_classes_by_scheme = pool_classes()
+            raise PlatformError(f"the proxy for {configuration.host} cannot be used: {error}",
+                                hint="the kubeconfig's proxy-url names it, or HTTPS_PROXY") from error  # fmt: skip
+        pool.pool_classes_by_scheme = pool_classes()
+        self._credentials, self._pool, self.url, self.namespace = found, pool, configuration.host, found.namespace
+
+    def _renew(self) -> None:
+        """Read the kubeconfig again, and run its login program. Raises UnreachableError: the old credentials are not
+        used any more, and what runs goes on."""
+        with self._lock:
+            try:
+                self._connect()
+            except UnreachableError:
+                raise
+            except PlatformError as error:
+                raise UnreachableError(f"the credentials for {self.url} cannot be renewed: {error.message}",
+                                       hint=LOGIN) from error  # fmt: skip
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """The object at ``path``; raises what :meth:`send` raises."""
@@ -186,18 +199,17 @@ class Server:
     ) -> tuple[Any, bytes, Deadline]:
         """The HTTP response to a request that the server has accepted, its body unless it is a stream, and by when it
         must be complete."""
-        url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         renewed = False
         for again in range(TRIES):
             deadline = Deadline(READ if silence is None else silence)
+            url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
             response, content = self._once(method, url, data, content_type, stream, deadline)
             if response.status < 300:
                 return response, content, deadline
             if response.status == 401 and not renewed:  # an expired token; a changed kubeconfig
                 renewed = True
-                with self._lock:
-                    self._connect()
+                self._renew()
                 continue
             if response.status == 409 and again < TRIES - 1 and b'"reason":"Conflict"' in content:
                 time.sleep(random.uniform(0.05, 0.3))  # a concurrent change
@@ -218,8 +230,8 @@ class Server:
 
     def _expired(self) -> str:
         """Which credential has expired, and when; empty where that is not known."""
-        given = [("the client certificate", self.expires)]
-        for setting in self._configuration.auth_settings().values():
+        given = [("the client certificate", self._credentials.certificate_expires)]
+        for setting in self._credentials.configuration.auth_settings().values():
             given.append(("the token", _token_expiry(str(setting["value"]))))
         ran_out = [(what, moment) for what, moment in given if moment is not None and moment < time.time()]
         return "".join(f"; {what} expired at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))}"
@@ -244,24 +256,15 @@ class Server:
         self, method: str, url: str, data: bytes | None, content_type: str, stream: bool, deadline: Deadline
     ) -> tuple[Any, bytes]:
         import urllib3
+        from urllib3._collections import HTTPHeaderDict  # urllib3 2 alone has it in its public module
 
-        headers = {"Accept": JSON, "User-Agent": "aiflow-ext"}
+        pool, credentials = self._authorized()
+        headers = HTTPHeaderDict({"Accept": JSON, "User-Agent": "aiflow-ext"})
         if data is not None:
             headers["Content-Type"] = content_type
-        with self._lock:
-            try:
-                settings = self._configuration.auth_settings()
-            except Exception as error:  # an exec plugin, an OIDC provider
-                raise UnreachableError(
-                    f"the credentials for {self.url} cannot be had: {error}", hint="log in again, as for kubectl"
-                ) from error
-            pool = self._pool
-        for setting in settings.values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        if getattr(self._configuration, "username", None):
-            headers["Authorization"] = self._configuration.get_basic_auth_token()
-        if any(_CONTROL.search(each) for each in (url, *headers, *headers.values())):
+        for name, value in credentials:
+            headers.add(name, value)
+        if any(_CONTROL.search(each) for each in (url, *(part for pair in headers.iteritems() for part in pair))):
             raise PlatformError(f"the credentials for {self.url} have a line break or control character in them and "
                                 "are not sent", hint="log in again, as for kubectl")  # fmt: skip
         try:
@@ -283,6 +286,21 @@ class Server:
             raise _unreachable(self.url, error) from error
         except OSError as error:
             raise _unreachable(self.url, error) from error
+
+    def _authorized(self) -> tuple[Any, list[tuple[str, str]]]:
+        """The connections to the server, and the headers with the credentials."""
+        renew_at = self._credentials.renew_at
+        if renew_at is not None and renew_at <= time.time():
+            self._renew()
+        with self._lock:
+            configuration = self._credentials.configuration
+            try:
+                settings = configuration.auth_settings()
+            except Exception as error:  # an OIDC provider
+                raise UnreachableError(f"the credentials for {self.url} cannot be had: {error}", hint=LOGIN) from error
+            headers = [(str(each["key"]), str(each["value"])) for each in settings.values()
+                       if each["in"] == "header" and each["value"]]  # fmt: skip
+            return self._pool, [*headers, *self._credentials.headers]
 
     def _body(self, response: Any) -> bytes:
         """The whole body. Raises TooLargeError."""

@@ -1,0 +1,45 @@
+"""Fakes of API servers, and kubeconfigs that name them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_server import Answer, Asked, HostileServer
+
+from aiflow_ext_kubernetes.target import Target
+
+Serve = Callable[..., HostileServer]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    started: list[HostileServer] = []
+
+    def start(answer: Answer | Callable[[Asked], Answer], certificate: Path | None = None) -> HostileServer:
+        server = HostileServer(answer if callable(answer) else lambda _: answer, certificate)
+        started.append(server.__enter__())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.__exit__()
+
+
+@pytest.fixture
+def target_of(tmp_path: Path) -> Callable[..., Target]:
+    def make(url: str, user: dict[str, Any] | None = None, namespace: Any = "n") -> Target:
+        content = {
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "u", "user": user or {"token": "TOKEN"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+            "current-context": "x",
+        }
+        path = tmp_path / f"kubeconfig-{len(list(tmp_path.iterdir()))}"
+        path.write_text(json.dumps(content))
+        return Target(str(path))
+
+    return make

@@ -1,0 +1,251 @@
+"""Credentials, proxies and kubeconfigs as kubectl reads them; no request goes out without what the config asks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_server import Answer, Asked, HostileServer
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_kubernetes import objects
+from aiflow_ext_kubernetes.proxies import proxy_of
+from aiflow_ext_kubernetes.target import Target
+
+Serve = Callable[..., HostileServer]
+VERSION = "client.authentication.k8s.io/v1"
+EMPTY = b'{"metadata": {}, "items": []}'
+
+
+def login(path: Path, status: dict[str, Any]) -> dict[str, Any]:
+    """A user whose login program gives what is in a file, which the test changes."""
+    path.write_text(json.dumps({"apiVersion": VERSION, "kind": "ExecCredential", "status": status}))
+    return {"exec": {"apiVersion": VERSION, "command": "cat", "args": [str(path)], "interactiveMode": "Never"}}
+
+
+def accepts(*tokens: str) -> Callable[[Asked], Answer]:
+    """A server that takes these tokens, refuses others, and tells who comes without as real ones do."""
+
+    def answer(asked: Asked) -> Answer:
+        given = asked.headers.get("authorization")
+        if given is None:
+            return Answer(403, b'{"reason":"Forbidden","message":"User \\"system:anonymous\\" cannot list pods"}')
+        return Answer(200, EMPTY) if given.removeprefix("Bearer ") in tokens else Answer(401)
+
+    return answer
+
+
+@pytest.mark.parametrize("how", ["exits with 1", "gives nothing", "is no JSON", "is not installed"])
+def test_a_login_that_fails_in_the_middle_of_a_run_is_unreachable_and_nothing_is_sent_without_it(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path, how: str
+) -> None:
+    said = tmp_path / "said"
+    program = tmp_path / "login"
+    program.write_text(
+        '#!/bin/sh\ncat "$(dirname "$0")/said" 2>/dev/null || { echo the badge has expired >&2; exit 1; }\n'
+    )
+    program.chmod(0o755)
+    user = login(said, {"token": "OLD"})
+    user["exec"].update(command=str(program), args=[])
+    taken = ["OLD"]
+    fake = serve(lambda asked: accepts(*taken)(asked))
+    target = target_of(fake.url, user)
+    assert objects.pods_of(target, "j") == []
+    taken[:] = ["NEW"]
+    told = {"exits with 1": "the badge has expired", "gives nothing": "neither a token nor a certificate",
+            "is no JSON": "failed to decode", "is not installed": "No such file or directory"}[how]  # fmt: skip
+    if how == "exits with 1":
+        said.unlink()
+    elif how == "gives nothing":
+        login(said, {})
+    elif how == "is no JSON":
+        said.write_text("{")
+    else:
+        program.rename(tmp_path / "moved")
+    for _ in range(3):
+        with pytest.raises(UnreachableError, match=rf"the login program '.*login' of the kubeconfig fails: .*{told}"):
+            objects.pods_of(target, "j")
+    if how == "is not installed":
+        (tmp_path / "moved").rename(program)
+    login(said, {"token": "NEW"})
+    assert objects.pods_of(target, "j") == []
+    assert all("authorization" in asked.headers for asked in fake.asked)
+
+
+def test_a_login_is_repeated_once_it_has_expired(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path
+) -> None:
+    fake = serve(Answer(200, EMPTY))
+    user = login(tmp_path / "said", {"token": "FIRST", "expirationTimestamp": "2026-01-01T00:00:00.123456789Z"})
+    target = target_of(fake.url, user)
+    login(tmp_path / "said", {"token": "SECOND"})
+    objects.pods_of(target, "j")
+    (tmp_path / "said").unlink()  # the second one does not expire
+    objects.pods_of(target, "j")
+    assert {asked.headers["authorization"] for asked in fake.asked[1:]} == {"Bearer SECOND"}
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"tokenFile": "/dev/null"},
+        {"auth-provider": {"name": "oidc", "config": {"id-token": "no-jwt"}}},
+        {"auth-provider": {"name": "another"}},
+        {"username": "me"},
+    ],
+)
+def test_a_kubeconfig_that_asks_for_credentials_and_has_none_sends_nothing(
+    serve: Serve, target_of: Callable[..., Target], user: dict[str, Any]
+) -> None:
+    fake = serve(Answer(200, EMPTY))
+    with pytest.raises(PlatformError, match="gives no credentials; nothing is sent without"):
+        objects.pods_of(target_of(fake.url, user), "j")
+    assert fake.asked == []
+
+
+def test_a_kubeconfig_that_is_broken_in_the_middle_of_a_run_is_unreachable(
+    serve: Serve, target_of: Callable[..., Target]
+) -> None:
+    taken = ["TOKEN"]
+    target = target_of(serve(lambda asked: accepts(*taken)(asked)).url)
+    objects.pods_of(target, "j")
+    taken.clear()
+    Path(str(target.kubeconfig)).write_text("clusters: [")
+    with pytest.raises(UnreachableError, match="cannot be renewed: the kubeconfig cannot be used"):
+        objects.pods_of(target, "j")
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_paths_are_relative_to_the_file_that_names_them_and_the_first_file_decides(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters, users = tmp_path / "clusters", tmp_path / "users"
+    for folder in (clusters, users):
+        folder.mkdir()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2",
+                    "-keyout", "key", "-out", "ca"], cwd=clusters, check=True, capture_output=True)  # fmt: skip
+    pem = clusters / "both"
+    pem.write_text((clusters / "key").read_text() + (clusters / "ca").read_text())
+    for name in ("ca", "key"):  # the client's own
+        (users / f"client-{name}").write_text((clusters / name).read_text())
+    (users / "token").write_text("TOKEN")
+    fake = serve(Answer(200, EMPTY), pem)
+    cluster = {"server": fake.url, "certificate-authority": "ca"}
+    user = {"tokenFile": "token", "client-certificate": "client-ca", "client-key": "client-key"}
+    contexts = [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "n"}}]
+    wrong = {"server": "http://127.0.0.1:9"}
+    (clusters / "config").write_text(
+        json.dumps({"clusters": [{"name": "c", "cluster": cluster}], "contexts": contexts, "current-context": "x"})
+    )
+    (users / "config").write_text(json.dumps(
+        {"clusters": [{"name": "c", "cluster": wrong}], "users": [{"name": "u", "user": user}],
+         "current-context": "another"}))  # fmt: skip
+    monkeypatch.setenv("KUBECONFIG", f"{clusters}/config:{tmp_path}/missing:{users}/config")
+    assert objects.pods_of(Target(), "j") == []
+    assert fake.asked[0].headers["authorization"] == "Bearer TOKEN"
+
+
+def test_a_relative_kubeconfig_is_relative_to_the_project(
+    project: Any, cli: Callable[..., Any], serve: Serve, target_of: Callable[..., Target], tmp_path: Path
+) -> None:
+    fake = serve(
+        Answer(200, b'{"major": "1", "minor": "24", "gitVersion": "v1.24.0-fake", "status": {"allowed": true}}')
+    )
+    (project.root / "clusters").mkdir()
+    Path(str(target_of(fake.url).kubeconfig)).rename(project.root / "clusters" / "config")
+    config = {"platform": "kubernetes", "engine": "cmd_line", "image": "x", "kubeconfig": "clusters/config"}
+    project.jobs("with af.job('a'):\n    af.cmd('true')", json.dumps({"a": config}))
+    assert "the cluster is Kubernetes v1.24.0-fake" in cli("run", project.root, cwd=tmp_path).stderr
+
+
+# -- another user -----------------------------------------------------------------------------------------------------
+
+
+def test_impersonation_is_sent_with_each_request(serve: Serve, target_of: Callable[..., Target]) -> None:
+    found: list[tuple[str, str]] = []
+    fake = serve(Answer(200, EMPTY))
+    fake.raw = found.extend
+    user = {"token": "TOKEN", "as": "jané", "as-uid": 7, "as-groups": ["one", "two"],
+            "as-user-extra": {"Team/A": ["x", "y"]}}  # fmt: skip
+    objects.pods_of(target_of(fake.url, user), "j")
+    assert [pair for pair in found if pair[0].startswith("Impersonate-")] == [
+        ("Impersonate-User", "jané".encode().decode("latin-1")), ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "one"), ("Impersonate-Group", "two"),
+        ("Impersonate-Extra-team%2Fa", "x"), ("Impersonate-Extra-team%2Fa", "y"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("user", [{"as-groups": ["one"]}, {"as-uid": "7"}, {"as": "jane", "as-groups": "one"}])
+def test_impersonation_that_is_incomplete_is_refused(
+    serve: Serve, target_of: Callable[..., Target], user: dict[str, Any]
+) -> None:
+    fake = serve(Answer(200, EMPTY))
+    with pytest.raises(PlatformError, match="as-groups"):
+        objects.pods_of(target_of(fake.url, {"token": "TOKEN", **user}), "j")
+    assert fake.asked == []
+
+
+# -- proxies ----------------------------------------------------------------------------------------------------------
+
+PROXY = "http://proxy:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "exempt", "is_direct"),
+    [
+        ("https://k8s.example.com:6443", "", False),
+        ("https://k8s.example.com:6443", "k8s.example.com", True),
+        ("https://k8s.example.com:6443", "K8S.Example.com:6443", True),
+        ("https://k8s.example.com:6443", "k8s.example.com:443", False),
+        ("https://k8s.example.com", "k8s.example.com:443", True),
+        ("https://k8s.example.com:6443", "a.b, example.com", True),
+        ("https://k8s.example.com:6443", ".example.com", True),
+        ("https://k8s.example.com:6443", "*.example.com", True),
+        ("https://example.com:6443", ".example.com", False),
+        ("https://badexample.com", "example.com", False),
+        ("https://k8s.example.com:6443", "*", True),
+        ("https://10.1.2.3:6443", "10.0.0.0/8", True),
+        ("https://11.1.2.3:6443", "10.0.0.0/8", False),
+        ("https://10.1.2.3:6443", "10.1.2.3", True),
+        ("https://10.1.2.3:6443", "10.1.2.3:6443", True),
+        ("https://10.1.2.3:6443", "10.1.2.3:443", False),
+        ("https://[fd00::1]:6443", "fd00::/8", True),
+        ("https://[fd00::1]:6443", "[fd00::1]:6443", True),
+        ("https://[fd00::1]:6443", "fd00:0::1", True),
+        ("https://k8s.example.com", "no/cidr", False),
+        ("https://127.0.0.1:6443", "", True),
+        ("https://localhost:6443", "", True),
+    ],
+)
+def test_a_host_of_no_proxy_is_reached_directly(url: str, exempt: str, is_direct: bool) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        assert proxy_of(url, {"HTTPS_PROXY": PROXY, name: exempt}) == (None if is_direct else PROXY)
+
+
+def test_the_proxy_of_the_scheme_is_taken() -> None:
+    assert proxy_of("https://a", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}) is None
+    assert proxy_of("https://a", {"https_proxy": "proxy:3128"}) == PROXY
+    assert proxy_of("http://a", {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "http://another"}) == PROXY
+
+
+def test_requests_go_through_the_proxy_of_the_environment_unless_it_is_exempt(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(Answer(200, EMPTY))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    objects.pods_of(target_of("http://cluster.invalid"), "j")
+    assert proxy.asked[0].path.startswith("http://cluster.invalid/api/v1/")
+    monkeypatch.setenv("NO_PROXY", ".invalid")
+    with pytest.raises(UnreachableError):
+        objects.pods_of(target_of("http://cluster.invalid"), "j")
+    assert len(proxy.asked) == 1
