@@ -1,7 +1,8 @@
-"""Files that another could have put there, opened without waiting, read to a limit, and never written through a link.
+"""Opens files that a job, a server or another user may have put there: without blocking, read up to a limit, and never
+written through a link.
 
-An open of a FIFO waits for its other side, and /dev/zero has no end: whoever reads what a job, a server or another user
-has written opens it here. Standard library only, for jobs use it too.
+An open of a FIFO blocks until the other side is opened, and /dev/zero has no end. Standard library only, because jobs
+use this module too.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ class NotRegularError(OSError):
 
 
 def kind_of(mode: int) -> str:
-    """What a file that is no regular one is, by its ``st_mode``, in words."""
+    """The kind of a file that is not a regular one, by its ``st_mode``, in words."""
     return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[bytes]:
-    """A regular file, opened for reading bytes. Never waits.
+    """A regular file, opened for reading bytes. Never blocks.
 
     ``follow``: whether ``path`` may be a link to it. Raises NotRegularError, else OSError as ``open`` does.
     """

@@ -1,4 +1,4 @@
-"""The driver of one run: submits what is ready, follows what runs, and leaves one record per job."""
+"""The driver of one run: submits jobs that are ready, follows those that run, and leaves one record for each job."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Driver:
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
-        had_ended: the run had come to its end before: what failed then is not tried again, unless it was reopened.
+        had_ended: the run had ended before: jobs that failed then are not retried, unless it was reopened.
     """
 
     def __init__(
@@ -128,17 +128,17 @@ class Driver:
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
 
     def close(self) -> None:
-        """Let go of what the driver holds in this process, whether it has run or not."""
+        """Release what the driver holds in this process, whether it has run or not."""
         self._inbox.close()
         self.ledger.store.close()
         supervised.hang_up(self._state.record.folder)
 
     def stop(self, grace: float = GRACE) -> None:
-        """Start nothing more and stop what runs; ``run`` returns once it is gone."""
+        """Start nothing more and stop running jobs; ``run`` returns once they are gone."""
         self._inbox.put(lambda: self._stopping.stop_all(grace))
 
     def leave(self) -> None:
-        """Start nothing more and let go: what runs goes on without the driver, and ``run`` returns."""
+        """Start nothing more and leave the run: running jobs go on without the driver, and ``run`` returns."""
         self._inbox.put(self._state.leave)
 
     @property
@@ -147,7 +147,7 @@ class Driver:
         return self._state.end_requests
 
     def look_at_requests(self) -> None:
-        """Somebody has put a request into the store."""
+        """Handle new requests in the store."""
         self._inbox.put(self._stopping.take_requests)
 
     # -- the loop ---------------------------------------------------------------------------------------------------
@@ -197,7 +197,8 @@ class Driver:
             task()
 
     def _check_platforms(self) -> None:
-        """Before a run's first intent. Later a platform that is away is waited for: its jobs may well be running."""
+        """Check the platforms, before a run's first intent. Later the driver waits for one that does not answer,
+        because jobs may be running there."""
         state = self._state
         intended = any(attempt.native_id is not None for job in state.record.jobs.values() for attempt in job.attempts)
         if intended and not state.had_ended:
@@ -212,7 +213,7 @@ class Driver:
             self._inbox.later(self.listeners.pace, self._look_after_extensions)
 
     def _await_extensions(self) -> None:
-        """Wait for the extensions that have not been told of everything, but not for long, and not against a signal."""
+        """Wait for deliveries to extensions, for a limited time, and not after a signal."""
         requests = self._state.end_requests
         seconds = min(self.listeners.limit, STOPPED_LIMIT) if requests else self.listeners.limit
         deadline = time.monotonic() + seconds

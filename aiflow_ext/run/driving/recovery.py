@@ -1,4 +1,4 @@
-"""Taking over what an earlier driver of the run has left."""
+"""Recovers the attempts that an earlier driver of the run has left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 
 class Recovery:
-    """Goes on from the records. On those of a new run it does nothing."""
+    """Continues from the records; for a new run it does nothing."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Recovery:
         self._submission, self._events, self._starting = submission, events, starting
 
     def recover(self) -> None:
-        """Follow what runs, find out what became of what was being submitted, and leave what has ended as it is."""
+        """Follow running attempts, and find out what became of those that were being submitted."""
         scheduler = self._scheduler
         settle_start_intents(self._state.ledger, self._look_up)
         last_attempts: list[Attempt] = []
@@ -55,7 +55,7 @@ class Recovery:
             for record in followed:
                 if record.native_id is not None and not record.cleaned:
                     self._cleanup.begin(self._adopt(job, record))
-        # Only now is it known of every job whether it waits, and of every attempt that a watch is to tell of it.
+        # Only now are all jobs that wait, and all attempts that a watch reports, known.
         for attempt in last_attempts:
             self._go_on(attempt)
 
@@ -64,7 +64,7 @@ class Recovery:
         return self._state.adapters[record.job].lookup(job_again(self._state.plan, self._state.record, record))
 
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
-        """An attempt of an earlier driver, with its job generated anew from the stored plan."""
+        """Adopt an attempt of an earlier driver; its job is generated again from the stored plan."""
         attempt = self._starting.attempt(job, record)
         if record.stop_requested or record.timed_out:
             attempt.stop_grace = GRACE
@@ -72,8 +72,8 @@ class Recovery:
             self._state.live[attempt.key] = attempt
         if record.native_id is not None and not (record.state.ended and record.cleaned):
             generated = attempt.job = job_again(self._state.plan, self._state.record, record)
-            # A watch may tell of an attempt without resources that it is lost: submission adds it. A platform that
-            # answers at once may have started a process that the record does not know of.
+            # A watch may report an attempt without resources as lost: submission adds it to the watch later. A platform
+            # that answers at once may have started a process that is not in the record.
             if record.may_run or (attempt.adapter.answers_at_once and not record.state.ended):
                 attempt.platform.live.add(record.native_id, lambda: generated)
         return attempt

@@ -1,4 +1,4 @@
-"""Stopping: all of a run, one job, or one attempt."""
+"""Stops a run, one job, or one attempt."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _log = logging.getLogger("aiflow_ext")
 
 
 class Stopping:
-    """Stops attempts. That a stop was asked for is on record before the platform is called."""
+    """Stops attempts. The request to stop is recorded before the platform is called."""
 
     def __init__(self, state: DriverState, scheduler: Scheduler, ends: Ends) -> None:
         self._state, self._scheduler, self._ends = state, scheduler, ends
 
     def take_requests(self) -> None:
-        """Do what others have asked for in the store."""
+        """Handle the requests in the store."""
         store, committer = self._state.ledger.store, self._state.committer
         for number, what, name, grace in store.requests.pending(self._state.record.run_id):
             if what == "stop" and name is None:
                 self.stop_all(GRACE if grace is None else grace)
             elif what == "stop" and name is not None:
                 self.stop_job(name, GRACE if grace is None else grace)
-            if not committer.flush():  # the next driver is asked again
+            if not committer.flush():  # the next driver handles the request again
                 return
             store.requests.complete(number)
 
     def stop_all(self, grace: float) -> None:
-        """Start nothing more and stop what runs; ``grace``: seconds between asking a job to end and ending it."""
+        """Start nothing more and stop running jobs; ``grace``: seconds between SIGTERM and the kill."""
         state, scheduler = self._state, self._scheduler
         state.end_requests += 1
         state.impatient = state.impatient or grace <= 0
@@ -52,39 +52,39 @@ class Stopping:
             self.stop(attempt, grace)
 
     def stop_job(self, name: str, grace: float) -> None:
-        """Stop one job: what runs of it ends, and nothing more of it starts."""
+        """Stop one job: its running attempt ends, and no other one starts."""
         live = [attempt for attempt in self._state.live.values() if attempt.planned.name == name]
         for attempt in live:
             self.stop(attempt, grace)
         self._scheduler.withdraw(name, runs=bool(live))
 
     def stop(self, attempt: Attempt, grace: float) -> None:
-        """Stop one attempt: at once where it has not been submitted, else as soon as it has been."""
+        """Stop one attempt: at once if it was not submitted yet, else as soon as it is."""
         if not attempt.record.timed_out and not attempt.record.stop_requested:
             self._state.ledger.note(attempt.record, stop_requested=True)
         attempt.stop_grace = grace
         if attempt.phase in (Phase.WAITING, Phase.DECIDING):
             self.end_unstarted(attempt)
-        elif attempt.handler is not None and not attempt.has_ended:  # else its submission sees the grace
+        elif attempt.handler is not None and not attempt.has_ended:  # else its submission finds ``stop_grace``
             self._state.committer.flush()
             self._call(attempt, grace)
 
     def end_unstarted(self, attempt: Attempt) -> None:
-        """A stop was asked for before anything of the attempt was started."""
+        """End an attempt whose stop was requested before it was started."""
         self._ends.end_as(attempt, JobState.STOPPED, reason="stopped before it started")
 
     def time_out(self, attempt: Attempt) -> None:
-        """Its time is up: stop it, unless it is being stopped already."""
+        """Stop an attempt whose timeout has expired, unless it is being stopped already."""
         if not attempt.has_ended and attempt.stop_grace is None:
             self._state.ledger.note(attempt.record, timed_out=True)
             self.stop(attempt, GRACE)
 
     def give_up(self, attempt: Attempt, reason: str) -> None:
-        """Nobody will tell the attempt's end: stop what runs of it; then it has FAILED for this reason."""
+        """Stop an attempt whose end will never be reported; then it has FAILED for this reason."""
         self._call(attempt, GRACE, lambda: self._ends.end_as(attempt, JobState.FAILED, reason=reason))
 
     def _call(self, attempt: Attempt, grace: float, then: Callable[[], None] | None = None) -> None:
-        """Have the platform stop an attempt, in a thread of its own; ``then`` is done once it has."""
+        """Call the platform to stop an attempt, in a thread of its own; ``then`` is run once it has."""
         attempt.stops += 1
         arguments = (attempt, grace, then)
         threading.Thread(target=self._call_platform, args=arguments, daemon=True, name="aiflow-stop").start()
@@ -105,7 +105,7 @@ class Stopping:
             post(then)
 
     def _stop_later(self, attempt: Attempt, grace: float) -> None:
-        """The platform cannot be reached: it is asked again until the attempt has ended."""
+        """Retry a stop, because the platform does not answer, until the attempt has ended."""
 
         def again() -> None:
             if not attempt.has_ended:

@@ -1,6 +1,6 @@
-"""A run as it is now, whether somebody drives it or not.
+"""The present state of a run, with a driver or without.
 
-A look at the records alone is what most looks are: only asking a platform needs the plan, and plugins.
+Most callers only read the records: only polling a platform needs the plan, and plugins.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Observed:
-    """A run of a store, with what is needed to ask its platforms."""
+    """A run of a store, with what is needed to poll its platforms."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.store, self.run_id = store, run_id
@@ -54,7 +54,7 @@ class Observed:
         return holder(self.folder)
 
     def refresh(self) -> None:
-        """Read the records again; where nobody drives the run, with what its platforms say of what has not ended."""
+        """Read the records again; if the run has no driver, with the states that its platforms report."""
         self._read()
         if self.record.ended_at is not None or self.driver is not None:
             return
@@ -65,7 +65,7 @@ class Observed:
         try:
             lock = DriverLock(self.folder, looking=True)
         except (AiflowError, OSError):
-            return  # somebody took it up just now, or the folder cannot be written: the records are what there is
+            return  # a driver has just resumed it, or the folder cannot be written: only the records are read
         try:
             self._read()  # a driver may have ended since
             bring_up_to_date(self.record, self.store, self.stored)
@@ -74,19 +74,19 @@ class Observed:
             lock.release()
 
     def _read(self) -> None:
-        """Read the records, unless nobody has changed anything since the last time."""
+        """Read the records, if they have changed since the last time."""
         version = self.store.database.data_version()
         if version != self._version:
             self.record, self._version = self.store.run(self.run_id), version
 
 
 def observe(run: str, project: str | None = None) -> Observed:
-    """A run by its id. Raises ConfigError where there is no such run."""
+    """A run by its id. Raises ConfigError if there is no such run."""
     return Observed(*open_run(run, project))
 
 
 def list_runs(project: str | None = None) -> list[dict[str, Any]]:
-    """Every run of this user, or of one project, newest first; ``driver`` is the pid of who drives it."""
+    """Every run of this user, or of one project, newest first; ``driver`` is the pid of its driver."""
     found: list[dict[str, Any]] = []
     for store in stores(project):
         with left_out_if_damaged(project):

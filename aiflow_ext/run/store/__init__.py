@@ -1,6 +1,6 @@
-"""What is on disk of a run, and who may change it: records, the SQLite store, the ledger, locks, folders.
+"""The data of runs on disk: records, the SQLite store, the ledger, locks, folders.
 
-``ledger`` alone changes records, by what ``reconcile`` decides. ``store.Store`` keeps runs, and what else is kept is in
-its parts: ``transitions``, ``deliveries``, ``requests``, ``firings``; all in one ``database``, whose tables ``schema``
-describes. Knows nothing of plans, plugins or drivers.
+Only ``ledger`` changes records, by the decisions of ``reconcile``. ``store.Store`` has the runs; ``transitions``,
+``deliveries``, ``requests`` and ``firings`` are parts of it. All are in one ``database``, whose tables ``schema``
+defines. This package does not know plans, plugins or drivers.
 """

@@ -1,4 +1,4 @@
-"""What kind of disk a folder is on (locks and SQLite's WAL need one of this machine's own), and how it is laid out."""
+"""The file system of a folder (locks and SQLite's WAL need a local one), and its layout on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OCTAL = rb"\\([0-7]{3})"  # as mountinfo writes space, tab, newline and backsla
 
 
 def file_system_of(folder: Path) -> str:
-    """The type of the file system that holds ``folder``; empty where that cannot be told."""
+    """The type of the file system that holds ``folder``; empty if it is not known."""
     found, depth = "", -1
     target = os.path.realpath(os.fsencode(folder))
     try:
@@ -54,11 +54,11 @@ _GET_FLAGS, _SET_FLAGS, _TOP_DIRECTORY = 0x80086601, 0x40086602, 0x20000
 
 
 def spread(folder: Path) -> None:
-    """Have ext4 lay out the folders in ``folder`` far from each other, as chattr(1) does with +T.
+    """Make ext4 place the folders in ``folder`` far from each other, as chattr(1) does with +T.
 
-    Without a journal ext4 passes over every inode that was removed in the last minutes, one by one, whenever it makes a
-    file in the same part of the disk: 300 us a file, not 10, once a run of a thousand jobs has been removed. Elsewhere
-    it does nothing.
+    ext4 without a journal skips every inode that was removed in the last minutes, one by one, whenever it makes a file
+    in the same block group: 300 us a file instead of 10, after a run of a thousand jobs was removed. On other file
+    systems this does nothing.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

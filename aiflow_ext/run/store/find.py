@@ -1,4 +1,4 @@
-"""A run found by its id, or the beginning of it, from any folder."""
+"""Finds a run by its id, or the beginning of it, from any folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _listed() -> list[str]:
 
 
 def remember_state(folder: Path) -> None:
-    """Note a project's state folder in the user's list. A list that cannot be written costs only the finding."""
+    """Add a project's state folder to the user's list. An error is ignored: then it is only found from its folder."""
     path, line = _list_file(), _line_of(os.path.realpath(folder))
     if path is None:
         return
@@ -82,10 +82,10 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
     Args:
         run: the run's id, the beginning of it, or ``latest``.
-        project: the project's folder, where its id alone leaves doubt. Without it ``latest`` is a run of the project
-            that the current folder is in, and where that is in none, of any project of this user.
+        project: the project's folder, if the id is ambiguous. Without it ``latest`` is a run of the project that the
+            current folder is in, or, if it is in none, of any project of this user.
 
-    Raises ConfigError where there is no such run or several.
+    Raises ConfigError if there is no such run, or several.
     """
     if not run:
         raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
@@ -101,7 +101,7 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
             if project is not None:
                 raise
             unread += error.problems if has_database(folder) else ()
-            continue  # one damaged store hides no other project's run
+            continue  # one damaged store must not hide another project's run
         for each in runs:
             if run == LATEST or each["run"].startswith(run):
                 found.append((store, each["run"], each["started_at"]))
@@ -136,13 +136,13 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
 
 
 def ambiguous(run: str, ids: Sequence[str], hint: str) -> ConfigError:
-    """What is said of the beginning of an id that several runs have."""
+    """The error for the beginning of an id that several runs have."""
     names = ", ".join(sorted(ids)[:5])
     return ConfigError(f"{run!r} fits {len(ids)} runs: {names}", hint=hint)
 
 
 def _unrecorded(run: str, states: Sequence[Path]) -> Path | None:
-    """The latest folder of such a run where the store has no record of any."""
+    """The latest folder of such a run, if the store has no record of any."""
     begins = "" if run == LATEST else run
     found = [path for state in states for path in state.glob("runs/*") if path.name.startswith(begins)]
     found = [path for path in found if holder(path) is None]  # else it is just being made
@@ -150,7 +150,7 @@ def _unrecorded(run: str, states: Sequence[Path]) -> Path | None:
 
 
 def stores(project: str | None = None) -> list[Store]:
-    """The stores of one project, or of every project that this user has run; none where nothing has been run."""
+    """The stores of one project, or of every project that this user has run; none if nothing was run."""
     found = []
     for folder in _folders(project):
         if not has_database(folder):
@@ -162,7 +162,7 @@ def stores(project: str | None = None) -> list[Store]:
 
 @contextlib.contextmanager
 def left_out_if_damaged(project: str | None) -> Iterator[None]:
-    """A store that cannot be read hides none of the others: it is left out, in a warning, unless it was named."""
+    """Leave out a store that cannot be read, with a warning, unless it was named."""
     try:
         yield
     except StateError as error:

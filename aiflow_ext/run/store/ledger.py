@@ -1,4 +1,4 @@
-"""The only place that changes a run's records: in memory at once, in the store with the next flush, then told."""
+"""The only place that changes a run's records: in memory at once, and in the store with the next flush."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
 
 
 class Ledger:
-    """The records of one run that is being driven.
+    """The records of one run, for its driver.
 
-    What changes between two flushes goes into the store in one transaction, each record once.
+    Changes between two flushes are written in one transaction, each record once.
     """
 
     def __init__(self, record: RunRecord, store: Store) -> None:
@@ -38,14 +38,14 @@ class Ledger:
         return bool(self._attempts or self._jobs or self._start_intents)
 
     def holds(self, attempt: AttemptRecord) -> bool:
-        """Whether something of this attempt is not in the store yet."""
+        """Whether changes of this attempt are not in the store yet."""
         return id(attempt) in self._attempts
 
     def flush(self, *, durable: bool = False) -> list[Transition]:
-        """Write down what has changed, and return the transitions that may be told now.
+        """Write the changes, and return their transitions, which may be reported now.
 
-        ``durable``: return only once a power loss cannot undo it. Raises StateError where it cannot be written: nothing
-        of it is then, and the records in memory have changed all the same.
+        ``durable``: return only once a power loss cannot undo it. Raises StateError if they cannot be written: then
+        none is, although the records in memory have changed.
         """
         attempts, jobs, transitions = list(self._attempts.values()), list(self._jobs.values()), self._transitions
         with self.store.database.durable() if durable else _NOTHING:
@@ -63,7 +63,7 @@ class Ledger:
         self._start_intents[job.name] = (len(job.attempts) + 1, native_id)
 
     def start_intended(self, attempt: AttemptRecord) -> bool:
-        """Whether it is in the store that this attempt may have been started."""
+        """Whether the store has a start intent of this attempt."""
         return self._intents_stored.get(attempt.job) == attempt.number
 
     def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
@@ -74,7 +74,7 @@ class Ledger:
         return made
 
     def move(self, attempt: AttemptRecord, state: JobState, at: float | None = None, **facts: Any) -> bool:
-        """Bring an attempt to ``state``; False where it cannot go there any more (a late or repeated event)."""
+        """Bring an attempt to ``state``; False if that is not possible any more (a late or repeated event)."""
         attempt.learn(**facts)
         if not attempt.state.may_become(state):
             return False
@@ -99,7 +99,7 @@ class Ledger:
         return True
 
     def note(self, attempt: AttemptRecord, **facts: Any) -> None:
-        """Facts of an attempt whose state stays."""
+        """Record facts of an attempt; its state does not change."""
         attempt.learn(**facts)
         job = self.record.jobs[attempt.job]
         if job.last is attempt and not job.state.ended:
@@ -108,19 +108,19 @@ class Ledger:
         self._attempts[id(attempt)] = attempt
 
     def end(self, attempt: AttemptRecord, decision: Decision) -> None:
-        """An attempt has ended as was decided; one that had ended before stays as it is, unless it was LOST."""
+        """Record the decided end of an attempt; one that had ended before is not changed, unless it was LOST."""
         assert decision.state is not None
         if not attempt.state.may_become(decision.state):
             return
         if decision.state is JobState.FINISHED:
-            attempt.reason = None  # what was said of it while it ran
+            attempt.reason = None  # the reason from while it ran
         attempt.unreachable = False
         self.move(attempt, decision.state, decision.at, **decision.facts)
 
     def follow(self, attempt: AttemptRecord, decision: Decision) -> bool:
-        """An attempt goes on as its platform tells; whether what it waits for has changed, in the state that it is in.
+        """Record that an attempt goes on, as its platform reports; returns whether the reason why it waits has changed.
 
-        A platform that tells a state without a ``reason`` among the facts does not say what the attempt waits for.
+        The same state without a ``reason`` among the facts leaves the reason as it is.
         """
         attempt.learn(restarts=decision.facts.get("restarts"))
         if decision.state is None:
@@ -128,14 +128,14 @@ class Ledger:
         if attempt.state is decision.state:
             return "reason" in decision.facts and self.waits(attempt, decision.facts["reason"])
         if attempt.state.may_become(decision.state):
-            attempt.reason = None  # why it waited is no news of a job that runs
+            attempt.reason = None  # the reason why it waited does not apply to a running job
         self.move(attempt, decision.state, decision.at, reason=decision.facts.get("reason"))
         return False
 
     def waits(self, attempt: AttemptRecord, reason: str | None, *, unreachable: bool = False) -> bool:
-        """What an attempt waits for, None: nothing that anybody tells; False where that is known already.
+        """Record what an attempt waits for (None: not known); returns False if nothing changes.
 
-        ``unreachable``: its platform gives no answer.
+        ``unreachable``: its platform does not answer.
         """
         if (attempt.reason, attempt.unreachable) == (reason, unreachable):
             return False
@@ -144,20 +144,20 @@ class Ledger:
         return True
 
     def reachable(self, attempt: AttemptRecord) -> bool:
-        """Its platform gives answers; False where it is not known to have given none."""
+        """Record that its platform answers; returns False if it was not unreachable."""
         return attempt.unreachable and self.waits(attempt, None)
 
     def show_unreachable(self, attempt: AttemptRecord, reason: str) -> None:
-        """Its platform has given no answer to whoever looks at the record now; that is not written down."""
+        """Show in this process's record that its platform does not answer; that is not stored."""
         attempt.unreachable, attempt.reason = True, reason
 
     def rewind(self, attempt: AttemptRecord) -> None:
-        """Nothing of an attempt has been started, nor will be before a driver goes on with its first missing step."""
+        """Record that nothing of an attempt was started, so that a driver continues with the first missing step."""
         attempt.step, attempt.unreachable, attempt.reason = None, False, None
         self.note(attempt)
 
     def skip(self, job: JobRecord, reason: str) -> None:
-        """End a job that never gets an attempt."""
+        """Skip a job, which never gets an attempt."""
         previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
         self._jobs[job.name] = job
         self._seq += 1
@@ -166,9 +166,9 @@ class Ledger:
         )
 
     def reopen(self, jobs: Iterable[JobRecord]) -> None:
-        """The run goes on, and these jobs, which had ended, get another attempt: all of it or none."""
+        """Reopen the run: these jobs, which had ended, get another attempt; atomic."""
         jobs = list(jobs)
-        if self.record.ended_at is not None:  # what was asked of the run that had ended is not asked of this one
+        if self.record.ended_at is not None:  # requests to the run that had ended do not apply to this one
             self.store.requests.drop(self.record.run_id)
         for job in jobs:
             job.state, job.reason = JobState.INIT, None
@@ -176,7 +176,7 @@ class Ledger:
         self.store.end_run(self.record, jobs)
 
     def close(self, *, closed: bool = False) -> None:
-        """The run has ended; flushed by then. ``closed``: nothing more was to start in it."""
+        """Record the run's end; everything is flushed before. ``closed``: nothing more was to start in it."""
         self.record.state, self.record.ended_at = self._verdict(closed), max(self.now(), self.record.started_at)
         self.store.end_run(self.record)
 

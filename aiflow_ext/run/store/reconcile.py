@@ -1,7 +1,7 @@
-"""What became of an attempt, from its record and what its platform says: the one place that decides it.
+"""Decides what became of an attempt, from its record and its platform's answer; no other module does.
 
-A driver that takes a run up, ``status`` and ``stop`` ask in different ways, and decide by :func:`reconcile` alone.
-Nothing is changed here: the ledger notes what was decided.
+A driver that resumes a run, ``status`` and ``stop`` query platforms in different ways, and all call :func:`reconcile`.
+Nothing is changed here: the ledger records the decision.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import AttemptRecord
 
-_PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that tells one of these, or an end, has found the attempt
+_PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that returns one of these, or an end, has found the attempt
 
 
 class Answer(NamedTuple):
-    """What a platform says of an attempt. Each part is None where that was not asked, or nothing was told.
+    """A platform's answer about an attempt. Each part is None if it was not requested, or not known.
 
     Attributes:
-        event: what its watch tells.
-        state: what its handler tells.
-        lookup: what it knows of the native id.
-        no_answer: in words, why it gives no answer.
+        event: of its watch.
+        state: of its handler.
+        lookup: the look-up of its native id.
+        no_answer: in words, why the platform does not answer.
         failure: in words, what this process's own call of ``submit_job`` raised: it is not called again.
         stopped: whether a call that stops the attempt has returned.
     """
@@ -37,8 +37,8 @@ class Answer(NamedTuple):
 
 
 class Became(Enum):
-    """NOT_STARTED: nothing has been started, its submission goes on with the first missing step. GOES_ON: its platform
-    has it. ENDED. UNKNOWN: its platform has to be asked, or asked again."""
+    """NOT_STARTED: nothing was started, its submission continues with the first missing step. GOES_ON: its platform has
+    it. ENDED: it has ended. UNKNOWN: its platform has to be queried, or queried again."""
 
     NOT_STARTED = "NOT_STARTED"
     GOES_ON = "GOES_ON"
@@ -50,10 +50,10 @@ class Decision(NamedTuple):
     """What became of an attempt.
 
     Attributes:
-        became: which of the four.
-        state: the state that it has come to; None where that is not known.
+        became: one of the four.
+        state: its state; None: not known.
         at: when, in seconds since the epoch; None: not known.
-        facts: what else is known now, by the names of the record's attributes; None says nothing.
+        facts: what else is known, by the names of the record's attributes; None: not known.
     """
 
     became: Became
@@ -67,18 +67,18 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
 
     Args:
         attempt: its record, which is not changed.
-        answer: what its platform says; what the watch tells counts first, then the handler, then the look-up.
+        answer: its platform's answer; the watch counts first, then the handler, then the look-up.
         timeout: the job's, in seconds; None: it has none.
 
     ============================================ =====================================================================
-    nothing was asked                            ENDED or NOT_STARTED where the record says so, else UNKNOWN
+    nothing was requested                        ENDED or NOT_STARTED if the record says so, else UNKNOWN
     no answer                                    UNKNOWN
-    an event, or a handler's state that shows it GOES_ON, or ENDED as :func:`end_of` says
-    its stop has returned, and no more is told   ENDED as STOPPED
+    an event, or a handler's state that shows it GOES_ON, or ENDED by :func:`end_of`
+    its stop has returned, and nothing else      ENDED as STOPPED
     FOUND                                        GOES_ON
     else, and this process's own start failed    ENDED as FAILED
     NEVER_STARTED, and it was never seen RUNNING NOT_STARTED, also if it is acknowledged
-    NEVER_STARTED or UNKNOWN                     ENDED as LOST: the platform answers, and it is not there
+    NEVER_STARTED or UNKNOWN                     ENDED as LOST: the platform answers, and does not have it
     ============================================ =====================================================================
     """
     if answer.event is not None:
@@ -105,7 +105,7 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
 
 
 def proves_presence(state: JobState | None) -> bool:
-    """Whether a handler's answer shows that the attempt is, or was, on its platform; else ``lookup`` is asked."""
+    """Whether a handler's answer proves that the attempt is, or was, on its platform; else ``lookup`` is needed."""
     return state is not None and (state in _PRESENT or state.ended)
 
 
@@ -143,7 +143,7 @@ def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None
 
 
 def _recorded(attempt: AttemptRecord) -> Decision:
-    """What the record alone says."""
+    """The decision from the record only."""
     if attempt.state.ended:
         return Decision(Became.ENDED, attempt.state)
     return Decision(Became.UNKNOWN if attempt.may_run else Became.NOT_STARTED)

@@ -1,4 +1,4 @@
-"""What a run is known by: one record a run, a job and an attempt, and the transitions between their states."""
+"""The records of a run, of its jobs and their attempts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class AttemptRecord(Jsonable):
     Attributes:
         job, number: the job's key and the attempt's number, from 1.
         native_id: its name on its platform; None before it has one.
-        state: where it is.
-        step: how far its submission has come: None, ``resources`` (all that the platform needs is there, and it may
-            have been started), ``acknowledged``.
-        submitted_at, started_at, ended_at: seconds since the epoch; None where that has not happened.
-        exit_code, signal: of the job's own process, where the platform tells them.
-        reason: in words, where there is more to say.
-        stop_requested: whether somebody asked it to stop.
-        unreachable: whether its platform gives no answer at the moment.
-        restarts: how often the platform itself has started it again.
+        state: its state.
+        step: the last recorded step of its submission: None, ``resources`` (they exist, and it may have been started),
+            ``acknowledged``.
+        submitted_at, started_at, ended_at: seconds since the epoch; None if that has not happened.
+        exit_code, signal: of the job's own process; None if the platform does not report them.
+        reason: in words, why it is in its state; None: nothing to say.
+        stop_requested: whether a stop of it was requested.
+        unreachable: whether its platform does not answer at the moment.
+        restarts: how often the platform itself has restarted it.
         folder: its folder on this machine, with the logs.
         cleaned: whether its platform has been cleaned up after it.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
@@ -60,7 +60,7 @@ class AttemptRecord(Jsonable):
         return self.step is not None and not self.state.ended
 
     def learn(self, **facts: Any) -> None:
-        """Note what is known now; None says nothing."""
+        """Set these attributes, except those that are None (not known)."""
         for name, value in facts.items():
             if value is not None:
                 setattr(self, name, value)
@@ -71,9 +71,9 @@ _DEFAULTS = {name: vars(AttemptRecord)[name] for name in AttemptRecord.__annotat
 
 
 class JobRecord(Jsonable):
-    """A job of a run: its attempts, and the state they add up to.
+    """A job of a run: its attempts, and the state that follows from theirs.
 
-    ``defaults`` names which of ``platform`` and ``engine`` nobody has said.
+    ``defaults``: which of ``platform`` and ``engine`` are defaults.
     """
 
     def __init__(self, name: str, platform: str, engine: str, defaults: Sequence[str] = ()) -> None:
@@ -113,12 +113,12 @@ class Source(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What a job of a run reads of an earlier run.
+    """An input that a job of a run reads from an earlier run.
 
     Attributes:
-        job: who reads it.
+        job: the job that reads it.
         source: the attempt that has made it.
-        behind: the attempts, of whatever run, from whose artifacts that one was made.
+        behind: the attempts, of any run, from whose artifacts it was made.
     """
 
     job: str
@@ -136,7 +136,7 @@ class Input(NamedTuple):
 
 
 class RunRecord(Jsonable):
-    """One execution of a workflow. ``state`` is RUNNING until every job has ended; ``inputs`` is what its jobs read of
+    """One execution of a workflow. ``state`` is RUNNING until every job has ended; ``inputs``: what its jobs read from
     earlier runs."""
 
     def __init__(self, run_id: str, workflow: str, project: str, folder: str, started_at: float) -> None:

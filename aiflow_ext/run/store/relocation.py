@@ -1,4 +1,4 @@
-"""Where the paths of a run are now: its project may have been moved since they were recorded."""
+"""Maps recorded paths of a run to where they are now: its project may have been moved since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Requests to the driver of a run, from other processes: it takes each up once, and a later driver what is left."""
+"""Requests from other processes to the driver of a run: it handles each once, and a later driver those that are
+left."""
 
 from __future__ import annotations
 
@@ -9,13 +10,13 @@ from aiflow_ext.run.store.database import Database
 
 
 class DriverRequest(NamedTuple):
-    """A request to whoever drives a run.
+    """A request to the driver of a run.
 
     Attributes:
-        number: by which :meth:`Requests.complete` knows it.
+        number: its id, for :meth:`Requests.complete`.
         what: ``stop``.
         job: the job's key; None: the whole run.
-        grace: seconds between asking a job to end and ending it; None: the default.
+        grace: seconds between SIGTERM, or the platform's equivalent, and the kill; None: the default.
     """
 
     number: int
@@ -31,24 +32,24 @@ class Requests:
         self._database = database
 
     def add(self, run_id: str, what: str, job: str | None = None, grace: float | None = None) -> None:
-        """Ask whoever drives the run for something, as :class:`DriverRequest` says. Wakes nobody."""
+        """Store a request, with the attributes of :class:`DriverRequest`. Does not wake the driver."""
         with self._database.writing() as db:
             db.execute("insert into requests (run, job, what, grace, time, done) values (?,?,?,?,?,0)",
                        (run_id, job, what, grace, time.time()))  # fmt: skip
 
     def pending(self, run_id: str) -> list[DriverRequest]:
-        """The requests that no driver has taken up, the oldest first."""
+        """The requests that no driver has handled, the oldest first."""
         with self._database.reading() as db:
             rows = db.execute("select id, what, job, grace from requests where run = ? and done = 0 order by id",
                               (run_id,))  # fmt: skip
             return [DriverRequest(*row) for row in rows]
 
     def complete(self, number: int) -> None:
-        """A request has been taken up."""
+        """Mark a request as handled."""
         with self._database.writing() as db:
             db.execute("update requests set done = 1 where id = ?", (number,))
 
     def drop(self, run_id: str) -> None:
-        """Nothing more is to be done of what is pending for a run."""
+        """Mark all requests to a run as handled."""
         with self._database.writing() as db:
             db.execute("update requests set done = 1 where run = ?", (run_id,))

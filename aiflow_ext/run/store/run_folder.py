@@ -1,4 +1,4 @@
-"""A run's folder while a driver works in it: whether it is still the one that it was, or was moved or deleted."""
+"""Detects whether a run's folder was moved or deleted while a driver works in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiflow_ext.run.store.records import RunRecord
 
 
 class RunFolder:
-    """The folder of a run, known by device and inode from now on."""
+    """The folder of a run, identified by device and inode."""
 
     def __init__(self, record: RunRecord) -> None:
         self._record, self._identity = record, _identity(record.folder)
@@ -20,7 +20,7 @@ class RunFolder:
         return _identity(self._record.folder) == self._identity
 
     def gone(self) -> StateError:
-        """The error that it is not there any more."""
+        """The error that it does not exist any more."""
         record = self._record
         ended = f", which has ended as {record.state}," if record.state.ended else ""
         return StateError(

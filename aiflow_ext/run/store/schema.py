@@ -1,6 +1,7 @@
-"""The tables of the database, and how a database of an earlier version is brought up to this one.
+"""The tables of the database, and the migrations of earlier versions.
 
-A new column of an attempt stands in three places: as a field of :class:`~aiflow_ext.run.store.records.AttemptRecord`,
+A new column of an attempt is needed in three places: as a field of
+    :class:`~aiflow_ext.run.store.records.AttemptRecord`,
 in ``SCHEMA``, and at the end of ``MIGRATIONS``. Nothing else lists columns of attempts.
 """
 
@@ -49,7 +50,7 @@ insert into planned select jobs.run, jobs.name, jobs.place, each.value from runs
     cross join json_each(runs.plan, '$.jobs') as each
     cross join jobs on jobs.run = runs.run and jobs.name = each.key where json_valid(runs.plan);
 update runs set plan = json_remove(plan, '$.jobs') where json_valid(plan)""",
-    # Until then all extensions of a run were told together: theirs is the row without a name.
+    # Until then all extensions of a run had one offset: it is in the row without a name.
     """
 alter table attempts add column refused integer default 0;
 alter table told rename to told_together;
@@ -68,7 +69,7 @@ VERSION = len(MIGRATIONS) + 1
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new database, or bring one of an earlier version up to this one, in one transaction.
+    """Create the tables of a new database, or migrate one of an earlier version, in one transaction.
 
     Args:
         connection: to the database.

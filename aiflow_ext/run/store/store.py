@@ -1,4 +1,4 @@
-"""A project's runs on disk, with their jobs and attempts; what else is kept of them is in parts of the store."""
+"""A project's runs on disk, with their jobs and attempts; other data of runs is in parts of the store."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class Store:
         return Firings(self.database)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.database.close()
 
     def add_run(
         self, record: RunRecord, plan: Mapping[str, Any], options: dict[str, Any], firing: str | None = None
     ) -> None:
-        """A new run with its jobs; ``plan`` as :func:`~aiflow_ext.run.planning.plan_codec.plan_to_data` makes it.
+        """Add a run with its jobs; ``plan`` as :func:`~aiflow_ext.run.planning.plan_codec.plan_to_data` makes it.
 
         Raises sqlite3.IntegrityError where the firing has had its run.
         """
@@ -182,10 +182,9 @@ class Store:
             return found
 
     def relocate(self, run_id: str) -> str | None:
-        """Write into a moved run's records where its folders are now; returns the project's folder before, or None
-        where it was not moved.
+        """Update the paths in a moved run's records; returns the earlier project's folder, or None if it was not moved.
 
-        For the driver of the run: whoever only reads them gets the paths of now.
+        For the driver of the run: readers get the present paths in any case.
         """
         with self.database.reading() as db:
             row = db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
@@ -202,7 +201,7 @@ class Store:
         return str(project)
 
     def end_run(self, record: RunRecord, reopened: Iterable[JobRecord] = ()) -> None:
-        """Note a run's verdict, or that it goes on again with these jobs waiting for another attempt."""
+        """Record a run's final state, or that it goes on again with these jobs waiting for another attempt."""
         with self.database.writing() as db:
             db.executemany(
                 "update jobs set state = ?, reason = ? where run = ? and name = ?",
@@ -214,7 +213,7 @@ class Store:
                 db.execute("delete from start_intents where run = ?", (record.run_id,))
 
     def forget(self, run_id: str) -> None:
-        """Remove a run and all that belongs to it."""
+        """Remove a run and all its data."""
         with self.database.writing() as db:
             for table in _OF_RUNS:
                 db.execute(f"delete from {table} where run = ?", (run_id,))
@@ -227,7 +226,7 @@ class Store:
         transitions: Sequence[Transition],
         start_intents: Mapping[str, tuple[int, str]],
     ) -> None:
-        """Attempts and jobs as they are now, and the transitions that led there, in one transaction.
+        """Write attempts and jobs as they are now, and the transitions that led to that, in one transaction.
 
         ``start_intents``: by job, number and native id of the attempt that may be started next.
         """
@@ -242,7 +241,7 @@ class Store:
                                 for job, (number, native_id) in start_intents.items()])  # fmt: skip
 
     def start_intents(self, run_id: str) -> list[tuple[str, int, str]]:
-        """Job, number and native id of attempts that may have been started whatever is recorded of them."""
+        """Job, number and native id of attempts with a start intent: they may have been started without a record."""
         with self.database.reading() as db:
             rows = db.execute("select job, number, native_id from start_intents where run = ?", (run_id,)).fetchall()
             if not rows:
@@ -252,7 +251,7 @@ class Store:
             return [(job, number, now(from_column(native_id))) for job, number, native_id in rows]
 
     def drop_start_intents(self, run_id: str) -> None:
-        """Nothing of a run may have been started but what is on record."""
+        """Remove the start intents of a run: everything that was started is recorded now."""
         with self.database.writing() as db:
             db.execute("delete from start_intents where run = ?", (run_id,))
 
