@@ -1,4 +1,4 @@
-"""The project archive: which files of a project travel, under one content address."""
+"""The project archive: the files of a project that are sent, content-addressed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ProjectArchive:
     """
 
     def __init__(self, desc: ProjectDesc) -> None:
-        """Scan the project. Raises CodeError that names every file that cannot travel."""
+        """Scan the project. Raises CodeError that names every file that cannot be sent."""
         self._project, self._runtime = files_of(desc), _runtime_files()
         self._listed: tuple[Path, list[tuple[str, Path]]] | None = None
         self.size = self._project.size

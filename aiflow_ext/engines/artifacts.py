@@ -195,7 +195,7 @@ class _Hashing:
         return data
 
     def is_of(self, record: ArtifactRecord) -> bool:
-        """Whether it is what the record tells."""
+        """Whether size and sha256 are those of the record."""
         return (self._digest.hexdigest(), self._size) == (record.sha256, record.size)
 
 
@@ -262,7 +262,7 @@ def fetch(url: str, folder: Path) -> Fetched:
             fs.get_file(path, str(local))
         with open_regular(local) as file:
             whole = _Hashing(file)
-            left = record.size + 1  # a byte more tells that it is longer
+            left = record.size + 1  # one byte more shows that it is longer
             while left > 0 and (chunk := whole.read(min(1 << 20, left))):
                 left -= len(chunk)
                 if kept is not None:

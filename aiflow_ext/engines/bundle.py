@@ -47,7 +47,7 @@ class Bundle:
 
     @property
     def archive(self) -> ProjectArchive:
-        """The project archive; scanned once a project. Raises CodeError that names what cannot travel."""
+        """The project archive; scanned once a project. Raises CodeError that names files that cannot be sent."""
         if self.project not in _archives:
             _archives[self.project] = ProjectArchive(self.project)
         return _archives[self.project]
@@ -140,7 +140,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
                 problems += error.problems
     if problems:
         raise CodeError(problems=problems)
-    if bundle.needs_runner:  # scanned now, so that what cannot travel is reported before anything is sent
+    if bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run
         problems += _left_out(bundle)
     if problems:
         raise CodeError(problems=problems)
@@ -176,7 +176,7 @@ def _left_out(bundle: Bundle) -> Iterator[Problem]:
 
 
 def _is_sent(file: Path, root: Path, sent: Set[str]) -> bool:
-    """Whether a file of the project travels; a link does where what it leads to does."""
+    """Whether a file of the project is sent; a link is if its target is."""
     target = file.resolve()
     return target.is_relative_to(root) and f"project/{target.relative_to(root).as_posix()}" in sent
 

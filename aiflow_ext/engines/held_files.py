@@ -1,4 +1,4 @@
-"""The Paths that a value holds: files that travel with it. Runs inside jobs."""
+"""The Paths that a value holds, whose files are stored with it. Runs inside jobs."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _response(connection: object, sock: Any, *args: Any, **options: Any) -> Any:
 
 
 class _Input(io.RawIOBase):
-    """A socket's bytes until a deadline; the socket's own time-out, whoever sets it, holds as well."""
+    """A socket's bytes until a deadline; the socket's own timeout applies as well."""
 
     def __init__(self, sock: Any, deadline: Deadline) -> None:
         self._sock, self._deadline = sock, deadline

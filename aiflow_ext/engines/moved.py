@@ -13,7 +13,7 @@ _held: dict[Path, tuple[int, str]] = {}  # by the path that it was given as: its
 
 
 def hold(path: str) -> None:
-    """Keep a hand on ``path``, or on the nearest folder above that is there."""
+    """Keep a descriptor of ``path``, or of its nearest existing parent folder."""
     for folder in (Path(path), *Path(path).parents):
         if folder in _held:
             return

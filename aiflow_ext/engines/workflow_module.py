@@ -39,7 +39,7 @@ def load(name: str, file: str, namespace: dict[str, Any]) -> None:
 
 
 def _tolerant(statement: ast.stmt) -> Iterator[ast.stmt]:
-    """An import so that, where it fails, its name is bound to what tells of that when it is used; one for each name."""
+    """Imports whose names, if they fail, are bound to an object that raises the error on use; one for each name."""
     is_from = isinstance(statement, ast.ImportFrom) and statement.module not in (None, "__future__")
     if not isinstance(statement, ast.Import) and not is_from:
         yield statement

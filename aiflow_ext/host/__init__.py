@@ -1,4 +1,4 @@
-"""Finds, checks and calls plugins: metadata tells what is installed, and a plugin is imported when it is resolved.
+"""Finds, checks and calls plugins: metadata show what is installed, and a plugin is imported when it is resolved.
 
 Other packages use: ``Policy`` (here), ``host.PluginHost`` and ``host.plugins``, ``records.PluginRecord``,
 ``resolve.ResolvedPlugin``, ``extensions.Extensions``, ``explain.Explanation``, ``registry.register_*`` and ``specs``

@@ -1,4 +1,4 @@
-"""Why a platform and engine can or cannot be resolved, as metadata tells, and as loading for trial does."""
+"""Explains why a platform and engine can or cannot be resolved, from metadata and by loading the plugin for trial."""
 
 from __future__ import annotations
 

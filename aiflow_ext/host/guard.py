@@ -1,4 +1,4 @@
-"""Running code that strangers wrote: whatever ends, holds up or damages this process while it is imported names it.
+"""Runs plugins' code, and reports the plugin that ends, blocks or damages this process while it is imported.
 
 What cannot be told here: a SIGKILL, and a C library that ends the process by itself. ``aiflow-ext why`` tells those,
 for it loads the plugin in a process of its own.
@@ -163,7 +163,7 @@ def _watch_ends() -> None:
 
 
 def _leave_ends() -> None:
-    """The same as before again, once nobody's code runs; under the lock."""
+    """Restore the original functions, once no plugin's code runs; under the lock."""
     if not _importing and not _calling:
         for name, real in _real.items():
             setattr(os, name, real)

@@ -172,7 +172,7 @@ def _path_entries() -> list[str]:
 
 
 def _names(path: str) -> list[str] | None:
-    """The names in a folder; [] where nothing is; None for what is there and is no readable folder."""
+    """The names in a folder; [] if it does not exist; None if it is not a readable folder."""
     try:
         return os.listdir(path)
     except (FileNotFoundError, ValueError):

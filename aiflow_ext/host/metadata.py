@@ -55,7 +55,7 @@ def read_entries(text: str) -> list[Entry]:
 
 
 def _lines_of_ours(text: str) -> Iterator[tuple[str, str]]:
-    """(group, line) for each entry in our groups; ('', line) for a group line of ours that cannot be read."""
+    """(group, line) for each entry in aiflow-ext's groups; ('', line) for a line of them that cannot be parsed."""
     group = ""
     for raw in text.split("\n"):
         line = raw.strip()
@@ -74,7 +74,7 @@ def _lines_of_ours(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _misspelled(group: str) -> bool:
-    """Whether ``group`` is one of ours misspelled; a group that is not even near belongs to a later aiflow-ext."""
+    """Whether ``group`` is a misspelled one of aiflow-ext; a name that is not similar may be of a later version."""
     from difflib import get_close_matches
 
     return bool(get_close_matches(group, GROUPS, 1, 0.8))

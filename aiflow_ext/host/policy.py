@@ -132,7 +132,7 @@ def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str])
 
 
 def _silenced(record: PluginRecord, beaten: Mapping[str, str], pins: Mapping[str, str]) -> PluginRecord:
-    """``record``, refused where it is an extension of a distribution that was beaten: nobody asks for it by name."""
+    """``record``, refused if it is an extension of a distribution that lost a conflict, as it is not used by name."""
     lost = beaten.get(normalise(record.distribution))
     if lost is None or record.kind != "extension" or record.status != "available":
         return record

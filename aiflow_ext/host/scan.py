@@ -1,4 +1,4 @@
-"""The truth: what importlib_metadata finds on ``sys.path``, with the stamps that tell later whether it still holds.
+"""Scans ``sys.path`` by importlib_metadata, and takes the stamps that show later whether the result is still valid.
 
 The package rather than the standard library's module, so that every Python finds the same.
 """
@@ -71,7 +71,7 @@ def _first_of_each_name() -> list[Distribution]:
 
 
 def _name(distribution: Distribution) -> str:
-    """The normalised name, from the folder's name where it tells, which spares reading METADATA."""
+    """The normalised name, from the folder's name if it has it, which saves reading METADATA."""
     base = os.path.basename(os.fspath(folder)) if (folder := _path(distribution)) else ""
     stem, dot, suffix = base.rpartition(".")
     if dot and suffix.lower() in ("dist-info", "egg-info"):

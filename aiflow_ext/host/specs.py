@@ -85,7 +85,7 @@ class JobPluginSpec:
     def stop_job(self, job: BaseJob) -> None:
         """End ``job``, which was submitted by this object or, after ``attach``, by an earlier one.
 
-        When: somebody stops the job, it times out, or the run fails fast. It may come twice, before the start and
+        When: the job is stopped, it times out, or the run fails fast. It may be called twice, before the start and
         after the end; all of these are fine.
 
         :param job: as in submit_job.
@@ -207,7 +207,7 @@ class OptionalJobPluginSpec:
             ``in`` and ``len`` cost nothing; ``jobs[native_id]`` may have to generate the job: ask for it once an
             attempt, and keep what you need. It raises KeyError once the attempt has ended.
         :param since: the last event's ``cursor``; None at first.
-        :return: the events, until there are none left or for as long as somebody reads; it may block until there is
+        :return: the events, until there are none left or as long as the iterator is read; it may block until there is
             one, or yield None from time to time. On a platform with ``answers_at_once`` a PollableWatch, which may be a
             StartingWatch (``aiflow_ext.model.watch``).
         Default: none; each handler's ``state`` is then asked from time to time.
@@ -278,7 +278,7 @@ class ExtensionSpec:
         """Decide that an ended attempt is tried again.
 
         When: an attempt has ended as FAILED or LOST, before its config's own retries are looked at; not where the
-        platform disrupted it, an extension refused it, or somebody stopped it. In a thread of its own, for several
+        platform disrupted it, an extension refused it, or it was stopped. In a thread of its own, for several
         attempts at once.
 
         :param attempt: the attempt as it ended, frozen.

@@ -16,7 +16,7 @@ from aiflow_ext.model.errors import INTERRUPTED, PluginError
 
 
 def answer(spec: Mapping[str, Any]) -> None:
-    """Load what ``spec`` names, tell how it went, and end at once."""
+    """Load the plugin that ``spec`` names, report the result, and exit at once."""
     os.set_inheritable(spec["answer"], False)
     write, leave = os.write, os._exit
     try:
@@ -25,7 +25,7 @@ def answer(spec: Mapping[str, Any]) -> None:
     except PluginError as error:
         told = {"problem": error.message[:MOST], "hint": error.problems[0].hint, "exit_code": error.exit_code,
                 "error": shown(error.__cause__ or error)[:MOST]}  # fmt: skip
-    except KeyboardInterrupt as error:  # nobody interrupts this process: the plugin raises it
+    except KeyboardInterrupt as error:  # this process gets no Ctrl-C: the plugin raises it
         told = {"problem": f"{error}: it raises KeyboardInterrupt", "hint": REPORT, "exit_code": INTERRUPTED}
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -97,7 +97,7 @@ class EndedAttempt(NamedTuple):
 
 
 class AttemptEvent(Jsonable):
-    """Something that a platform tells of an attempt. Late, repeated and missing events do no harm.
+    """An event that a platform reports of an attempt. Late, repeated and missing events do no harm.
 
     Args:
         native_id: the attempt's name on its platform.

@@ -21,8 +21,8 @@ def paused() -> Iterator[None]:
 
 @contextlib.contextmanager
 def long_lived() -> Iterator[None]:
-    """What is there at the beginning is not looked at by collections meanwhile."""
-    if gc.get_freeze_count():  # somebody else's
+    """Inside it, garbage collections skip the objects that exist at the beginning."""
+    if gc.get_freeze_count():  # frozen by a caller
         yield
         return
     gc.freeze()

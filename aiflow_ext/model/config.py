@@ -60,7 +60,7 @@ class BaseJobConfig(Jsonable):
         python: the interpreter that the job's python runs under; None for the platform's default.
     """
 
-    # Class attributes, so that a config whose __init__ calls nobody still has every one of them.
+    # Class attributes, so that a config whose __init__ does not call super().__init__ has them too.
     platform: str | None = None
     engine: str | None = None
     job_name: str | None = None

@@ -107,7 +107,7 @@ class AiflowError(Exception):
 
 
 def said_by(error: BaseException) -> str:
-    """What an error of ours says; any other exception with the name of its type."""
+    """The message of an AiflowError; of any other exception with the name of its type."""
     return text_of(error) if isinstance(error, AiflowError) else named(error)
 
 
@@ -126,7 +126,7 @@ class GraphError(ProjectError):
 
 
 class CodeError(ProjectError):
-    """A function, an argument or a file of the project cannot travel to where the job runs."""
+    """A function, an argument or a file of the project cannot be sent to where the job runs."""
 
 
 class SecretError(ProjectError):

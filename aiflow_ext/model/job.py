@@ -76,7 +76,7 @@ class AbstractJobHandler(Jsonable):
     """
 
     def state(self) -> JobState | None:
-        """The job's state now; None: cannot tell."""
+        """The job's state now; None: not known."""
         return None
 
     def wait(self, timeout: float | None = None) -> JobState | None:
@@ -87,7 +87,7 @@ class AbstractJobHandler(Jsonable):
         return None
 
     def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
-        """What ``stream`` (``stdout`` or ``stderr``) holds from byte ``offset`` on, as far as it is there now.
+        """The bytes of ``stream`` (``stdout`` or ``stderr``) from byte ``offset`` on, as far as they exist now.
 
         Returns None: cannot tell.
         """

@@ -10,7 +10,7 @@ from aiflow_ext.model.jsonable import register_type
 
 @register_type
 class ExecutionMode(str, Enum):
-    """BATCH: the job ends by itself. STREAM: it runs until somebody stops it."""
+    """BATCH: the job ends by itself. STREAM: it runs until it is stopped."""
 
     BATCH = "BATCH"
     STREAM = "STREAM"

@@ -1,4 +1,4 @@
-"""Whether functions can be called with the arguments that nodes have for them, as far as signatures tell."""
+"""Checks that functions can be called with the arguments of their nodes, as far as signatures are known."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from aiflow_ext.translate.fitting import fit
 from aiflow_ext.translate.misfits import Item, Misfit, given
 from aiflow_ext.translate.yaml_source import Located, Mark
 
-# AI Flow's own word for a key, and ours.
+# AI Flow's name of a key, and aiflow-ext's.
 ALIASES = {"periodic_config": "periodic"}
 # The attribute of BaseJobConfig, where it is called otherwise than the key.
 ATTRIBUTES = {"periodic": "periodic_config"}
@@ -151,7 +151,7 @@ def _check_names(value: Any, path: tuple[Any, ...], wrong: list[Item]) -> None:
 
 def _env(part: Located) -> dict[str, Any]:
     if not isinstance(part.value, Mapping):
-        # The value itself is never shown: somebody may have put a token there.
+        # The value itself is never shown: it may be a token.
         raise Misfit("must be a mapping of variables", "write NAME: value")
     made: dict[str, Any] = {}
     wrong: list[Item] = []
@@ -268,7 +268,7 @@ def checked_cron(value: Any) -> str:
     return text
 
 
-# Each firing is a run of its own, with a driver; and nobody waits for one that is due in a hundred years.
+# Each firing is a run of its own, with a driver; and an interval of a hundred years is a mistake.
 _SHORTEST, _LONGEST = 1.0, 3650 * 86400.0
 
 

@@ -107,7 +107,7 @@ class WorkflowConfig:
         return problems
 
     def _entries_of(self, job: str) -> list[str]:
-        """The keys but ``"*"`` that speak of a job, the most exact one last."""
+        """The keys other than ``"*"`` that apply to a job, the most exact one last."""
         keys = self._patterns.fitting(job)
         if job in self._source.value:
             keys = [*(key for key in keys if key != job), job]

@@ -24,7 +24,7 @@ def defaulted(
         problems: takes what is wrong.
 
     Returns which keys are defaults; None after a problem was noted: the engine is ambiguous. A key that looks like a
-    misspelling of one stands in the way of its default.
+    misspelling of one prevents its default.
     """
     missing = [key for key in ("platform", "engine") if layer.value.get(key) is None and not meant_for(layer, key)]
     for key in missing:

@@ -31,7 +31,7 @@ _scanned: WeakKeyDictionary[ProjectDesc, ProjectFiles] = WeakKeyDictionary()
 
 
 def files_of(desc: ProjectDesc) -> ProjectFiles:
-    """The project's files. Raises CodeError that names every file that cannot travel."""
+    """The project's files. Raises CodeError that names every file that cannot be sent."""
     if desc not in _scanned:
         _scanned[desc] = ProjectFiles(desc)
     return _scanned[desc]
@@ -49,7 +49,7 @@ class ProjectFiles:
     """
 
     def __init__(self, desc: ProjectDesc) -> None:
-        """Scan the project. Raises CodeError that names every file that cannot travel."""
+        """Scan the project. Raises CodeError that names every file that cannot be sent."""
         self.root = Path(desc.root).resolve()
         self.files: list[tuple[str, Path]] = []
         self.links: list[tuple[str, str]] = []
@@ -88,7 +88,7 @@ class ProjectFiles:
         self._digests: dict[str, str] = {}
 
     def _walk(self, desc: ProjectDesc, problems: list[Problem]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Each file and link that is to travel: its name in the project, and the entry."""
+        """Each file and link to be sent: its name in the project, and the entry."""
         left_out, private = _matcher([*LEFT_OUT, *desc.exclude]), _matcher(PRIVATE)
         wanted, secrets = _matcher([*EXAMPLES, *desc.include]), set(desc.secret_files)
         artifacts = str(Path(desc.artifacts).resolve()) if desc.artifacts and "://" not in desc.artifacts else None

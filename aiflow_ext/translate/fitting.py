@@ -270,7 +270,7 @@ def arguments(
         signature: the parameters.
         data: the values by name.
         owner: what has these keys, for messages.
-        others: further valid keys, which somebody else takes care of; named where a key is unknown.
+        others: further valid keys, which the caller handles; named in the error for an unknown key.
     """
     values: dict[str, Any] = {}
     wrong: list[Item] = []

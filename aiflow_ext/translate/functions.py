@@ -1,4 +1,4 @@
-"""Live functions and arguments turned into data that can travel, or named as what cannot."""
+"""Serialises functions and arguments, and reports those that cannot be sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PICKLE_LIMIT = 64 * 2**20  # bytes of one pickled value; it is sent with every a
 def freeze(
     graph: AIGraph, root: Path, workflow: ModuleType, python_paths: Sequence[str] | None = None
 ) -> list[Problem]:
-    """Replace every live function and argument in ``graph`` by data, in place. Returns what cannot travel.
+    """Replace every function and argument in ``graph`` by data, in place. Returns those that cannot be sent.
 
     Functions that a job can import (from the project, workflow.py included, or installed) become a
     :class:`FunctionRef`; lambdas and closures become a :class:`Pickled`.

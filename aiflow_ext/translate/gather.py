@@ -67,7 +67,7 @@ def _told(group: Sequence[Problem]) -> Problem:
 
 
 def _differing(first: Problem, other: Problem) -> str:
-    """What tells ``other`` from ``first``: the name, with its place where that is another one."""
+    """How ``other`` differs from ``first``: the name, with its place if that differs, too."""
     words = [
         b
         for a, b in zip(re.findall(_QUOTED, first.message), re.findall(_QUOTED, other.message), strict=False)

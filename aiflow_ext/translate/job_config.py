@@ -34,7 +34,7 @@ class Structurer:
         """Where the job runs and what kind of job it is.
 
         None after what is missing was appended to ``problems``, together with whatever else is wrong with the common
-        keys: nobody else looks at a job whose plugin is not known.
+        keys: nothing else checks a job whose plugin is not known.
         """
         values, wrong = self._common_of(layer)
         told = len(problems)
@@ -153,7 +153,7 @@ def _said_as(layer: Layer, name: str) -> str:
 
 
 def _fitted(value: Any, raw: Any, kind: Any) -> Any:
-    """A common value in the type that the plugin's author asks for: as checked, or as it was written."""
+    """A common value in the type of the plugin's parameter: as checked, or as it was written."""
     candidates = [value]
     if isinstance(value, float) and value.is_integer():
         candidates.append(int(value))  # "10m" for an author's `timeout: int`
@@ -193,7 +193,7 @@ def _set_common(made: Any, values: Mapping[str, Any]) -> list[Item]:
 
 
 def _default(name: str, there: Any) -> Any:
-    """A common value that nobody gave: the author's own, in the type that the host relies on.
+    """A common value that was not configured: the author's default, in the type that the host needs.
 
     Raises Misfit for a period that no scheduler could keep.
     """

@@ -152,7 +152,7 @@ def _put(layer: Layer, key: Any, part: Located) -> None:
 
 
 def assign(layer: Layer, setting: Setting, platform: Any = None) -> None:
-    """Lay one setting over what is there; of ``platforms`` only the block of ``platform``."""
+    """Apply one setting; of ``platforms`` only the block of ``platform``."""
     path, part = setting.path, setting.value
     if path[0] == "platforms":
         if path[1:2] and path[1] != platform:
@@ -245,7 +245,7 @@ def _job_of(name: str, jobs: Collection[str]) -> str | None:
 
 
 class Settings:
-    """The command line's settings, to be laid over the jobs that they speak of: ``*``, then patterns, then names."""
+    """The command line's settings in the order in which they apply to a job: ``*``, then patterns, then names."""
 
     def __init__(self, settings: Iterable[Setting]) -> None:
         self.given = tuple(settings)

@@ -1,4 +1,4 @@
-"""A project's workflow.py imported, its graph built, and the process left as it was."""
+"""Imports a project's workflow.py, builds its graph, and restores the process's state."""
 
 from __future__ import annotations
 

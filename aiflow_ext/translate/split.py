@@ -9,7 +9,7 @@ from aiflow_ext.model.jsonable import Jsonable
 
 
 class JobEdge(Jsonable):
-    """Job ``target`` waits for job ``source`` to be ``when``; ``data`` tells that an artifact crosses.
+    """Job ``target`` waits for job ``source`` to be ``when``; ``data``: it reads an artifact of ``source``.
 
     ``where`` is ``file:line`` of what made the edge.
     """

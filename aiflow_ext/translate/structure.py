@@ -43,7 +43,7 @@ def report(
     items: Iterable[Item], what: Callable[[Path], str], where: Callable[[Path], str], problems: list[Problem]
 ) -> None:
     """Append the mistakes to ``problems``, each with its place; one that several jobs share is reported once."""
-    # The latest alone: what jobs share each of them would tell again, and ten thousand jobs may each have their own.
+    # The latest only: shared problems would be repeated for each job, and ten thousand jobs may each have their own.
     known = {(each.message.partition(TELLS)[0], each.where) for each in problems[-LATEST:]}
     for path, message, hint in items:
         subject = f"{what(path)}: {dotted(path)!r}" if path else what(path)
