@@ -61,8 +61,8 @@ def program() -> None:
 @_PARAM
 @_SET
 @_WORKFLOW
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once, STREAM jobs "
-              "not counted [default: the number of processors].")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once, whatever "
+              "their platform, STREAM jobs not counted [default: a number for each platform].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
 @click.option("--only", multiple=True, metavar="JOB", help="Run these jobs alone; what they read of others comes from "
               "an earlier run.")  # fmt: skip

@@ -32,6 +32,12 @@ class AbstractPlatform(Jsonable):
     the nine methods.
     """
 
+    jobs_at_once: ClassVar[int | None] = None
+    """How many of its jobs run at once in a run, unless project.yaml or ``--jobs`` says otherwise.
+
+    None: as many as the client's machine has processors, which is right where jobs are processes of that machine.
+    """
+
     @staticmethod
     def platform() -> str:
         """The platform's name, as workflow.yaml says it."""

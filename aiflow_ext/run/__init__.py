@@ -34,7 +34,7 @@ def run_project(
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
         params: ``NAME=VALUE`` for each ``-p``.
         workflow: which workflow, if workflow.py has several.
-        jobs: how many jobs run at once; by default as many as the machine has processors.
+        jobs: how many jobs run at once, whatever their platform; by default each platform has its own number.
         fail_fast: start nothing new after the first FAILED or LOST job; False by default.
         only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
         from_run: the run whose artifacts ``only`` reads; by default the latest one that has finished the job. Inputs

@@ -1,9 +1,10 @@
-"""Blocks of ``platforms:`` that are read for no job because their platform is misspelled."""
+"""What is said of a platform, and read for no job because the platform is misspelled."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.translate.config import WorkflowConfig
@@ -35,4 +36,28 @@ def check_blocks(
             if near and used[near[0]] not in blocks:
                 message = f"the block {name!r} in 'platforms' of {title} is read for no job: there is no such platform"
                 problems.append(Problem(message, blocks[name], f"did you mean {used[near[0]]!r}?"))
+    return problems
+
+
+def check_limits(
+    limits: Mapping[str, int],
+    where: Callable[[Sequence[Any]], str],
+    used: Collection[str],
+    known: Callable[[], Collection[str]],
+) -> list[Problem]:
+    """Problems of ``jobs`` in project.yaml: names that are near misses of a platform of the workflow's jobs.
+
+    Args:
+        limits: by platform, how many jobs run at once.
+        where: returns ``file:line`` of what is at a path in project.yaml.
+        used: the platforms of the workflow's jobs.
+        known: returns the names of the installed platforms.
+    """
+    problems = []
+    lower = {name.lower(): name for name in used if name not in limits}
+    for name in limits:
+        near = difflib.get_close_matches(name.lower(), lower, 1, ALIKE) if name not in used else []
+        if near and name not in known():
+            message = f"'jobs.{name}' is read for no job: there is no such platform"
+            problems.append(Problem(message, where(("jobs", name)), f"did you mean {lower[near[0]]!r}?"))
     return problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Settings:
     resources: Mapping[str, str] = attrs.Factory(dict)
     plugins: PluginSettings = attrs.Factory(PluginSettings)
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
+    jobs: Mapping[str, int] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -65,6 +66,8 @@ class Project:
         workflow_yaml: the job configs; None where there is no such file.
         plugins: allow, deny and pins.
         extensions: which extensions are required, and how long they may take.
+        jobs: by platform, how many of its jobs run at once.
+        where: returns ``file:line`` of what is at a path in project.yaml.
     """
 
     desc: ProjectDesc
@@ -73,6 +76,8 @@ class Project:
     workflow_yaml: Path | None
     plugins: PluginSettings
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
+    jobs: Mapping[str, int] = attrs.Factory(dict)
+    where: Callable[[Sequence[Any]], str] = Located({}, Mark(PROJECT_YAML), PROJECT_YAML).where
 
     @property
     def name(self) -> str:
@@ -109,13 +114,18 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     if settings.extensions.timeout <= timedelta(0):
         words = f"{PROJECT_YAML}: 'extensions.timeout' must be longer than nothing"
         found.append(Problem(words, source.where(("extensions", "timeout")), "write a duration such as 30s"))
+    for platform, number in settings.jobs.items():
+        if number < 1:
+            words = f"{PROJECT_YAML}: 'jobs.{platform}' must be 1 or more, not {number}"
+            found.append(Problem(words, source.where(("jobs", platform)), "say how many of its jobs run at once"))
     if problems is not None:
         problems += found
     elif found:
         raise ConfigError(problems=found)
     jobs = root / WORKFLOW_YAML
     jobs_file = jobs if os.path.lexists(jobs) else None
-    return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions)
+    return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions, settings.jobs,
+                   source.where)  # fmt: skip
 
 
 def _settings(source: Located | None, problems: list[Problem]) -> Settings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 
 import pytest
 
@@ -108,6 +110,89 @@ def test_no_more_jobs_run_at_once_than_allowed(project, run_json):
     )
     assert len(spans) == 8
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def spans_of(record):
+    """When each job ran: beginning and end."""
+    return {name: (job["attempts"][-1]["started_at"], job["attempts"][-1]["ended_at"])
+            for name, job in record["jobs"].items()}  # fmt: skip
+
+
+MEETS = "touch {0}/$AIFLOW_JOB; while test $(ls {0} | wc -l) -lt {1}; do sleep 0.05; done"
+FAR = """
+import os
+from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+import aiflow_ext.plugin as af
+
+
+class Far(af.AbstractPlatform):
+    outlives_power_loss = False
+    jobs_at_once = os.cpu_count() + 2
+
+    @staticmethod
+    def platform():
+        return "far"
+
+
+class FarPlugin(LocalCmdLineJobPlugin):
+    def platform(self):
+        return Far
+"""
+
+
+def test_each_platform_has_as_many_jobs_at_once_as_the_project_says(project, run_json, stranger, tmp_path):
+    stranger("far", FAR, {"far.cmd_line": "FarPlugin"})
+    (tmp_path / "met").mkdir()
+    meets = MEETS.format(tmp_path / "met", 2)
+    names = ("here", "there", "next-here", "next-there")
+    body = "\n".join(f'with af.job("{name}"): af.cmd({meets if name in names[:2] else "true"!r})' for name in names)
+    config = "".join(f"{name}: {{platform: {'far' if 'there' in name else 'local'}}}\n" for name in names)
+    project.jobs(body, '"*": {engine: cmd_line, timeout: 60}\n' + config)
+    project.write(project_yaml="jobs: {local: 1, far: 1}\n")
+    record = run_json(project)
+    assert set(states(record).values()) == {"FINISHED"}
+    spans = spans_of(record)
+    assert spans["here"][1] <= spans["next-here"][0]
+    assert spans["there"][1] <= spans["next-there"][0]
+
+
+def test_a_platform_says_itself_how_many_of_its_jobs_run_at_once(project, run_json, stranger, tmp_path):
+    stranger("far", FAR, {"far.cmd_line": "FarPlugin"})
+    (tmp_path / "met").mkdir()
+    number = (os.cpu_count() or 1) + 2
+    meets = MEETS.format(tmp_path / "met", number)
+    body = f'for n in range({number}):\n    with af.job(f"j{{n}}"): af.cmd({meets!r})'
+    config = "".join(f"j{n}: {{}}\n" for n in range(number))
+    project.jobs(body, '"*": {platform: far, engine: cmd_line, timeout: 60}\n' + config)
+    assert set(states(run_json(project)).values()) == {"FINISHED"}
+
+
+def test_a_resume_keeps_the_projects_limits(project, cli, run_json):
+    body = "\n".join(f'with af.job("j{n}"): af.cmd("false")' for n in range(3))
+    project.jobs(body, CMD + "".join(f"j{n}: {{}}\n" for n in range(3))).write(project_yaml="jobs: {local: 1}\n")
+    cli("run", project.root)
+    project.write(project_yaml="")
+    done = cli("resume", "latest", "--project", project.root, "--failed", "--json")
+    record = {"jobs": {job["name"]: job for job in json.loads(done.stdout)["jobs"]}}
+    spans = sorted(spans_of(record).values())
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ("{local: 0}", "'jobs.local' must be 1 or more"),
+        ("{local: many}", "'jobs.local' must be"),
+        ("{locl: 2}", "'jobs.locl' is read for no job: there is no such platform"),
+        ("4", "'jobs' must be"),
+    ],
+)
+def test_limits_that_are_none_are_named_with_their_line(project, cli, limits, words):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n").write(project_yaml=f"jobs: {limits}\n")
+    done = cli("run", project.root)
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "project.yaml:1" in done.stderr
 
 
 def test_fail_fast_starts_nothing_after_the_first_failure(project, run_json):

@@ -1,4 +1,4 @@
-"""Admission control: which jobs may start, and which attempts have a slot; slots are limited by the run's limit."""
+"""Admission control: which jobs may start, and which attempts have a slot; slots are limited by pool."""
 
 from __future__ import annotations
 
@@ -12,48 +12,66 @@ class AdmissionQueue:
     """The jobs that may start, in the workflow's order, and the attempts that wait for a slot.
 
     Args:
-        jobs: every job, in the workflow's order.
-        streams: of these, the STREAM jobs, which end only when they are stopped: they need no slot.
-        limit: how many slots there are; None for no limit.
+        pools: by job, in the workflow's order, the name of the pool that its slots are from.
+        streams: the STREAM jobs, which end only when they are stopped: they need no slot.
+        limits: by pool, how many slots it has; a pool that is missing has no limit.
         live: the attempts that have not ended.
     """
 
     def __init__(
-        self, jobs: Iterable[str], streams: Collection[str], limit: int | None, live: Mapping[str, Attempt]
+        self,
+        pools: Mapping[str, str],
+        streams: Collection[str],
+        limits: Mapping[str, int],
+        live: Mapping[str, Attempt],
     ) -> None:
-        self.limit = limit
-        self.streams, self._live = streams, live
-        self._place = {name: number for number, name in enumerate(jobs)}
-        self._ready: list[tuple[int, str]] = []
-        self._queue: dict[Attempt, Callable[[], None] | None] = {}  # live, without a slot; the next one first
+        self.streams = streams
+        self._place = {name: number for number, name in enumerate(pools)}
+        self._of = pools
+        names = dict.fromkeys(pools.values())
+        self._pools = {
+            name: _Pool(limits.get(name), streams, live, None if len(names) == 1 else pools, name) for name in names
+        }
 
     # -- jobs that may start
 
     @property
     def first(self) -> str | None:
         """The next job that may start, in the workflow's order."""
-        return self._ready[0][1] if self._ready else None
+        firsts = [pool.ready[0] for pool in self._pools.values() if pool.ready]
+        return min(firsts)[1] if firsts else None
 
     def soon(self, most: int) -> list[str]:
         """The next jobs that may start."""
-        return [name for _, name in self._ready[:most]]
+        if len(self._pools) == 1:
+            return [name for pool in self._pools.values() for _, name in pool.ready[:most]]
+        return [name for _, name in sorted(each for pool in self._pools.values() for each in pool.ready[:most])[:most]]
 
     def add(self, job: str) -> None:
         """Add a job that may start."""
-        bisect.insort(self._ready, (self._place[job], job))
+        bisect.insort(self._pools[self._of[job]].ready, (self._place[job], job))
 
     def take(self) -> str:
         """Remove and return the next job, which starts now."""
-        return self._ready.pop(0)[1]
+        return min((pool for pool in self._pools.values() if pool.ready), key=lambda pool: pool.ready[0]).ready.pop(0)[
+            1
+        ]
+
+    def take_with_slot(self) -> str | None:
+        """Remove and return the next job for which there is a slot; None if there is none."""
+        free = [pool for pool in self._pools.values() if pool.ready and pool.has_free_slot]
+        return min(free, key=lambda pool: pool.ready[0]).ready.pop(0)[1] if free else None
 
     def withdraw(self, job: str) -> None:
         """Remove a job, which must not start."""
-        self._ready = [each for each in self._ready if each[1] != job]
+        pool = self._pools[self._of[job]]
+        pool.ready = [each for each in pool.ready if each[1] != job]
 
     def withdraw_all(self) -> list[str]:
         """Remove all jobs; returns them in the workflow's order."""
-        names = [name for _, name in self._ready]
-        self._ready.clear()
+        names = [name for _, name in sorted(each for pool in self._pools.values() for each in pool.ready)]
+        for pool in self._pools.values():
+            pool.ready.clear()
         return names
 
     def in_order(self, jobs: Iterable[str]) -> list[str]:
@@ -63,38 +81,76 @@ class AdmissionQueue:
     # -- attempts
 
     @property
-    def has_free_slot(self) -> bool:
-        """Whether another attempt may run."""
-        return self.limit is None or self._running() < self.limit
-
-    @property
     def queued(self) -> int:
         """How many attempts wait for a slot."""
-        return len(self._queue)
+        return sum(len(pool.queue) for pool in self._pools.values())
+
+    def limit_for(self, attempt: Attempt) -> int | None:
+        """How many slots its pool has; None for no limit."""
+        return self._pool(attempt).limit
 
     def has_slot(self, attempt: Attempt) -> bool:
         """Whether an attempt has a slot, so that it may run."""
-        return attempt not in self._queue
+        return attempt not in self._pool(attempt).queue
 
     def must_wait(self, attempt: Attempt) -> bool:
         """Whether more attempts than the limit have a slot, so that this one has to wait until another one ends."""
-        exceeded = self.limit is not None and self._running() > self.limit
-        return exceeded and attempt.planned.name not in self.streams
+        return self._pool(attempt).is_exceeded and attempt.planned.name not in self.streams
 
     def queue(self, attempt: Attempt, then: Callable[[], None] | None = None) -> None:
-        """Queue an attempt: it gets a slot when another one has ended; ``then`` is called at that moment."""
-        self._queue[attempt] = then
+        """Queue an attempt: it gets a slot when another one of its pool ends; ``then`` is called at that moment."""
+        self._pool(attempt).queue[attempt] = then
 
     def leave(self, ended: Attempt) -> None:
         """Remove an attempt, which has ended; its slot, if it had one, goes to the first that waits."""
-        if ended in self._queue:
-            del self._queue[ended]
-        elif self._queue and ended.planned.name not in self.streams:  # those have none
-            attempt = next(iter(self._queue))
-            then = self._queue.pop(attempt)
+        queue = self._pool(ended).queue
+        if ended in queue:
+            del queue[ended]
+        elif queue and ended.planned.name not in self.streams:  # those have none
+            attempt = next(iter(queue))
+            then = queue.pop(attempt)
             if then is not None:
                 then()
 
+    def _pool(self, attempt: Attempt) -> _Pool:
+        return self._pools[self._of[attempt.planned.name]]
+
+
+class _Pool:
+    """The slots of one pool, and who waits for them.
+
+    Args:
+        limit: how many slots there are; None for no limit.
+        streams, live: as the queue's.
+        pools: by job, its pool; None if all jobs are of this one.
+        name: the pool's own name.
+    """
+
+    def __init__(
+        self,
+        limit: int | None,
+        streams: Collection[str],
+        live: Mapping[str, Attempt],
+        pools: Mapping[str, str] | None,
+        name: str,
+    ) -> None:
+        self.limit = limit
+        self.ready: list[tuple[int, str]] = []  # jobs that may start, with their places in the workflow
+        self.queue: dict[Attempt, Callable[[], None] | None] = {}  # live, without a slot; the next one first
+        self._streams, self._live, self._pools, self._name = streams, live, pools, name
+
+    @property
+    def has_free_slot(self) -> bool:
+        return self.limit is None or self._running < self.limit
+
+    @property
+    def is_exceeded(self) -> bool:
+        return self.limit is not None and self._running > self.limit
+
+    @property
     def _running(self) -> int:
-        streaming = sum(each.planned.name in self.streams for each in self._live.values()) if self.streams else 0
-        return len(self._live) - len(self._queue) - streaming
+        if self._pools is None and not self._streams:
+            return len(self._live) - len(self.queue)
+        names = [each.planned.name for each in self._live.values()]
+        own = sum(self._pools is None or self._pools[job] == self._name for job in names if job not in self._streams)
+        return own - len(self.queue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from aiflow_ext.host.extensions import Extensions
@@ -46,7 +46,9 @@ class Driver:
         plan: what to do.
         record: the run's record, whose folder exists and which is in the store.
         store: where the records are kept.
-        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
+        limits: by pool, how many attempts run at once, those of STREAM jobs not counted; a pool that is missing has no
+            limit.
+        pools: by job, the pool that its slots are from; by default the name of its platform.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
@@ -59,7 +61,8 @@ class Driver:
         record: RunRecord,
         store: Store,
         *,
-        limit: int | None = None,
+        limits: Mapping[str, int] | None = None,
+        pools: Mapping[str, str] | None = None,
         fail_fast: bool = False,
         extensions: Extensions | None = None,
         listener: Callable[[Transition], None] | None = None,
@@ -67,7 +70,8 @@ class Driver:
     ) -> None:
         self._state = state = DriverState(plan, record, store, extensions, listener, had_ended)
         self.ledger, self.listeners, self._inbox = state.ledger, state.listeners, state.inbox
-        self._scheduler = scheduler = Scheduler(plan, state.ledger, limit, state.live)
+        pools = pools or {name: planned.resolved.platform for name, planned in plan.jobs.items()}
+        self._scheduler = scheduler = Scheduler(plan, state.ledger, pools, limits or {}, state.live)
         self._admission = admission = scheduler.admission
         self._cleanup = cleanup = Cleanup(state)
         self._ends = ends = Ends(state, scheduler, cleanup, fail_fast=fail_fast)
@@ -163,8 +167,8 @@ class Driver:
         scheduler, admission = self._scheduler, self._admission
         while scheduler.due:
             self._starting.start(scheduler.due.pop(0))
-        while admission.first is not None and admission.has_free_slot:
-            self._starting.start(admission.take())
+        while (job := admission.take_with_slot()) is not None:
+            self._starting.start(job)
         while admission.first is not None and self._may_be_queued(admission.first):
             self._starting.start(admission.take(), without_slot=True)
         if self._prefetches and not self._inbox.has_idle_tasks and self._prefetch.missing(admission.soon(PREFETCHED)):

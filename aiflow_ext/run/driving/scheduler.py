@@ -18,7 +18,8 @@ class Scheduler:
     Args:
         plan: its jobs, and what each waits for.
         ledger: of the run.
-        limit: how many attempts run at once, those of STREAM jobs not counted; None for no limit.
+        pools: by job, the pool that its slots are from.
+        limits: by pool, how many attempts run at once, those of STREAM jobs not counted; no limit if it is missing.
         live: the attempts that have not ended.
 
     Attributes:
@@ -30,11 +31,18 @@ class Scheduler:
         closed: whether nothing more may start.
     """
 
-    def __init__(self, plan: Plan, ledger: Ledger, limit: int | None, live: Mapping[str, Attempt]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        pools: Mapping[str, str],
+        limits: Mapping[str, int],
+        live: Mapping[str, Attempt],
+    ) -> None:
         self._plan, self._ledger = plan, ledger
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
-        self.admission = AdmissionQueue(plan.jobs, streams, limit, live)
+        self.admission = AdmissionQueue(pools, streams, limits, live)
         self.waiting = set(plan.jobs)
         self.settled = dict.fromkeys(plan.jobs, False)
         self.retrying: set[str] = set()

@@ -76,7 +76,7 @@ class Submission:
                 return
             attempt.platform.follow(native_id, job)
             step = "submit_job"
-            limit = self._admission.limit
+            limit = self._admission.limit_for(attempt)
             if isinstance(attempt.platform, InlinePlatform) and limit is not None:
                 has_slot = self._admission.has_slot(attempt)
                 queued = attempt.platform.hold(None if has_slot else limit - 1) and not has_slot

@@ -139,12 +139,32 @@ def driven(
 ) -> Run:
     """A driver for a run that is in the store; ``had_ended`` as the driver's."""
     secrets.use(plan.host)  # plugins read secrets as they submit
-    driver = Driver(plan, record, store, limit=options.get("jobs") or os.cpu_count() or 1,
-                    fail_fast=bool(options.get("fail_fast")), listener=listener,
-                    extensions=plan.host.extensions(plan.extensions.require), had_ended=had_ended)  # fmt: skip
+    total = options.get("jobs")
+    driver = Driver(
+        plan,
+        record,
+        store,
+        limits={"": total} if total else limits_of(plan),
+        pools=dict.fromkeys(plan.jobs, "") if total else None,
+        fail_fast=bool(options.get("fail_fast")),
+        listener=listener,
+        extensions=plan.host.extensions(plan.extensions.require),
+        had_ended=had_ended,
+    )
     bell = Doorbell(Path(record.folder), driver.look_at_requests)
     driver.look_at_requests()  # requests from before the doorbell was open
     return Run(plan, record, driver, lock, bell)
+
+
+def limits_of(plan: Plan) -> dict[str, int]:
+    """By platform, how many of its jobs run at once unless ``--jobs`` says otherwise."""
+    here = os.cpu_count() or 1
+    found = {}
+    for job in plan.jobs.values():
+        name = job.resolved.platform
+        if name not in found:
+            found[name] = plan.limits.get(name) or job.resolved.plugin.platform().jobs_at_once or here
+    return found
 
 
 def make_folder(home: Path) -> None:

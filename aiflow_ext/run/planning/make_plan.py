@@ -17,7 +17,7 @@ from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
 from aiflow_ext.run.planning.snapshot import tell_withheld
 from aiflow_ext.run.store.state_folder import state_folder
-from aiflow_ext.translate.blocks import check_blocks
+from aiflow_ext.translate.blocks import check_blocks, check_limits
 from aiflow_ext.translate.calls import check_calls
 from aiflow_ext.translate.check import check_graph, check_keys, check_streams
 from aiflow_ext.translate.config import WorkflowConfig, load_workflow_config
@@ -137,6 +137,7 @@ def _planned(
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
     on = {name: pair[0] for name, pair in chosen.items() if pair is not None}
     problems += check_blocks(config, on, lambda: runnable_platforms(host))
+    problems += check_limits(project.jobs, project.where, on.values(), lambda: runnable_platforms(host))
     wanted = {name: pair for name, pair in chosen.items() if pair is not None and (only is None or name in only)}
     resolved, missing = resolve_all(host, wanted, layers, defaults)
     upstream = parts.upstream()
@@ -157,7 +158,8 @@ def _planned(
     _raise_all(problems, missing)
     secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
-    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out)
+    plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
+                limits=project.jobs)  # fmt: skip
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan

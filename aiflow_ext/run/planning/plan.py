@@ -88,6 +88,7 @@ class Plan:
     Attributes:
         jobs: the jobs that are to be sent, by name.
         left_out: the others, by name; empty in the plan of a run.
+        limits: by platform, how many of its jobs run at once, as project.yaml says.
     """
 
     def __init__(
@@ -99,9 +100,11 @@ class Plan:
         given: Mapping[str, str] | None = None,
         extensions: ExtensionSettings | None = None,
         left_out: Mapping[str, LeftOut] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self.desc, self.host, self.workflow = desc, host, workflow
         self.extensions = extensions or ExtensionSettings()
+        self.limits = dict(limits or {})
         self.jobs: dict[str, PlannedJob] = {}
         self.left_out = dict(left_out or {})
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
@@ -150,7 +153,7 @@ class Plan:
                 jobs[name] = PlannedJob(
                     name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer, job._opened
                 )
-        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions)
+        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits)
 
     def context(
         self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None

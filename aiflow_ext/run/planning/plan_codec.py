@@ -51,6 +51,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
             "require": list(plan.extensions.require),
             "timeout": plan.extensions.timeout.total_seconds(),
         },
+        "limits": plan.limits,
         "defaults": {name: list(job.defaults) for name, job in plan.jobs.items() if job.defaults},
         "jobs": jobs,
     }
@@ -78,7 +79,8 @@ class StoredPlan:
             extensions = ExtensionSettings(
                 tuple(kept.get("require", ())), timedelta(seconds=float(kept.get("timeout", 30)))
             )
-            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions)
+            limits = data.get("limits")  # likewise
+            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions, limits=limits)
         self._is_whole = False
         self._held: set[str] = set()  # jobs that are deserialised, with all whose artifacts they read
         self._structurer = Structurer()
@@ -96,7 +98,7 @@ class StoredPlan:
         if list(self._plan.jobs) != list(stored):
             jobs = {name: self._plan.jobs[name] for name in stored}
             self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given,
-                              self._plan.extensions)  # fmt: skip
+                              self._plan.extensions, limits=self._plan.limits)  # fmt: skip
         self._is_whole = True
         return self._plan
 

@@ -11,6 +11,8 @@ from aiflow_ext.plugin import AbstractPlatform
 class KubernetesPlatform(AbstractPlatform):
     """A Kubernetes cluster: the one of the kubeconfig's context, or the one that the client itself runs in."""
 
+    jobs_at_once = 100
+
     @staticmethod
     def platform() -> str:
         return "kubernetes"

@@ -8,6 +8,8 @@ from aiflow_ext.plugin import AbstractPlatform
 class YarnPlatform(AbstractPlatform):
     """A Hadoop YARN cluster, with HDFS (or HttpFS) to send files through."""
 
+    jobs_at_once = 100
+
     @staticmethod
     def platform() -> str:
         return "yarn"
