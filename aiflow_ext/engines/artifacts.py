@@ -13,20 +13,22 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from aiflow_ext.engines import folders, moved
 from aiflow_ext.engines.held_files import bring, opened, paths_in
+from aiflow_ext.engines.remote_service import AwayError, persist, with_deadlines
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.names import local_path
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.regular_file import open_regular, read_regular
 
+T = TypeVar("T")
 _IN_MEMORY = ("str", "bytes", "bytearray", "pickle")
 
 
@@ -42,12 +44,13 @@ def save(url: str, value: Any) -> ArtifactRecord:
         value: a Path is stored as the file itself (a folder as a tar), str as UTF-8, bytes raw, anything else as
             ``.pkl``, with the files that it holds beside it.
 
-    The record is written last: without it, the artifact does not exist. Raises ArtifactError.
+    The record is written last: without it, the artifact does not exist. Raises ArtifactError, and AwayError where a
+    remote file system does not answer for minutes.
     """
     try:
         record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
         _write(f"{url}.json", record.to_bytes())
-    except ArtifactError:
+    except (ArtifactError, AwayError):
         raise
     except Exception as error:  # a remote file system raises what it likes
         raise ArtifactError(f"the artifact {url} cannot be written: {_told(error)}") from error
@@ -134,7 +137,8 @@ def load(url: str, folder: Path) -> Any:
         folder: files and folders at a remote URL are fetched into it; those on this machine stay where they are. The
             value has their Paths.
 
-    Raises ArtifactError if it does not exist, cannot be read, or differs from its record.
+    Raises ArtifactError if it does not exist, cannot be read, or differs from its record; AwayError where a remote file
+    system does not answer for minutes.
     """
     return value_of(fetch(url, folder), folder)
 
@@ -238,7 +242,7 @@ def fetch(url: str, folder: Path) -> Fetched:
         url: as given to :func:`save`.
         folder: a remote file is copied into it; a local one stays where it is.
 
-    Raises ArtifactError as :func:`load`.
+    Raises ArtifactError and AwayError as :func:`load`.
     """
     try:
         record = ArtifactRecord.from_bytes(_read_record(f"{url}.json"))
@@ -246,7 +250,7 @@ def fetch(url: str, folder: Path) -> Fetched:
         raise ArtifactError(f"the artifact {url} is not there, or was never completed") from error
     except ValueError as error:
         raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
-    except ArtifactError:
+    except (ArtifactError, AwayError):
         raise
     except Exception as error:
         raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
@@ -256,10 +260,8 @@ def fetch(url: str, folder: Path) -> Fetched:
         local = _local(source)
         if local is None:
             local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record.file)
-            fs, path = _remote(source)
-            if (size := fs.size(path)) is not None and size != record.size:
-                raise _differs(source)
-            fs.get_file(path, str(local))
+            copy = str(local)
+            persist(source, lambda address: _copy(address, copy, record.size))
         with open_regular(local) as file:
             whole = _Hashing(file)
             left = record.size + 1  # one byte more shows that it is longer
@@ -267,7 +269,7 @@ def fetch(url: str, folder: Path) -> Fetched:
                 left -= len(chunk)
                 if kept is not None:
                     kept += chunk
-    except ArtifactError:
+    except (ArtifactError, AwayError):
         raise
     except FileNotFoundError as error:
         raise ArtifactError(f"the artifact {source} is gone; its record is still there") from error
@@ -301,18 +303,32 @@ def open_pickle(data: bytes, what: str) -> Any:
 
 def _store(url: str, name: str, source: IO[bytes]) -> tuple[str, int, str]:
     """Returns the file's name, size and sha256."""
-    digest, size = hashlib.sha256(), 0
-    with _sink(f"{url}/{name}", mode=0o444) as sink:  # what is complete does not change
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-            sink.write(chunk)
-    return name, size, digest.hexdigest()
+
+    def put(address: str) -> tuple[str, int, str]:
+        digest, size = hashlib.sha256(), 0
+        if source.seekable():  # it is put once more
+            source.seek(0)
+        with _sink(address, mode=0o444) as sink:  # what is complete does not change
+            while chunk := source.read(1 << 20):
+                digest.update(chunk)
+                size += len(chunk)
+                sink.write(chunk)
+        return name, size, digest.hexdigest()
+
+    return _persist(f"{url}/{name}", put) if source.seekable() else put(f"{url}/{name}")
 
 
 def _write(url: str, data: bytes) -> None:
-    with _sink(url) as sink:
-        sink.write(data)
+    def put(address: str) -> None:
+        with _sink(address) as sink:
+            sink.write(data)
+
+    _persist(url, put)
+
+
+def _persist(url: str, operation: Callable[[str], T]) -> T:
+    """Repeats an operation on a remote file while its service is away; on this machine it is done once."""
+    return operation(url) if _path(url) is not None else persist(url, operation)
 
 
 @contextmanager
@@ -342,9 +358,21 @@ def _read_record(url: str) -> bytes:
     local = _local(url)
     if local is not None:
         return read_regular(local, LONGEST + 1)
+
+    def read(address: str) -> bytes:
+        fs, path = _remote(address)
+        with fs.open(path, "rb") as file:
+            return bytes(file.read(LONGEST + 1))
+
+    return persist(url, read)
+
+
+def _copy(url: str, local: str, size: int) -> None:
+    """Copy a remote file of ``size`` bytes to this machine."""
     fs, path = _remote(url)
-    with fs.open(path, "rb") as file:
-        return bytes(file.read(LONGEST + 1))
+    if (found := fs.size(path)) is not None and found != size:
+        raise _differs(url)
+    fs.get_file(path, local)
 
 
 def hold(url: str) -> None:
@@ -377,7 +405,7 @@ def _remote(url: str) -> tuple[Any, str]:
         raise ArtifactError(f"{url} needs another package in the job's python: {error}") from error
     except ValueError as error:
         raise ArtifactError(f"{url} is of no file system that fsspec knows: {error}") from error
-    return fs, path
+    return with_deadlines(fs), path
 
 
 def python_version() -> str:

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 from aiflow_ext.engines import artifacts, moved
 from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.engines.held_files import is_kept
+from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.engines.spawned import put_project_first
 from aiflow_ext.model.code import FunctionRef, Pickled
-from aiflow_ext.model.current import UNFINISHED
+from aiflow_ext.model.current import AWAY, AWAY_CODE, UNFINISHED
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
@@ -47,6 +48,8 @@ def main(payload_file: str) -> NoReturn:
         job = _Job(payload)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))
+    except AwayError as error:
+        _fail(f"{AWAY}{error}", AWAY_CODE)
     except (ArtifactError, DataError) as error:
         if error.__cause__ is not None and _is_of_project(error.__cause__):
             _fail_as_user_code(error.__cause__)

@@ -14,6 +14,9 @@ UNFINISHED = (
     "the job's process ended with exit code 0 before its steps were done: something in it called os._exit, os.exec* or "
     "the exit() of a C library; let the function return instead"
 )
+# The exit code (EX_TEMPFAIL), and the begin of the text in AIFLOW_REASON_FILE, of a job that could not read or write
+# artifacts because their file system did not answer for minutes: not the job's failure.
+AWAY_CODE, AWAY = 75, "the artifacts' file system is away: "
 
 
 class CurrentJob:

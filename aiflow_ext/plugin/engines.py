@@ -18,6 +18,8 @@ MalformedJson, TooLargeJson    what parse_json raises
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
+AWAY, AWAY_CODE                how its text there begins, and its exit code, where the artifacts' file system was away
+ARTIFACT_HOSTS                 the variable that names the addresses of the artifacts' file system, if it has several
 artifacts, edges               modules: read and write artifacts; where a node's inputs and outputs are
 """
 
@@ -54,10 +56,13 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.reach import artifact_problems as artifact_problems
     from aiflow_ext.engines.reach import is_reached as is_reached
     from aiflow_ext.engines.reach import is_remote as is_remote
+    from aiflow_ext.engines.remote_service import ARTIFACT_HOSTS as ARTIFACT_HOSTS
     from aiflow_ext.engines.sent_once import SentOnce as SentOnce
     from aiflow_ext.engines.waiting import Backoff as Backoff
     from aiflow_ext.engines.waiting import poll as poll
     from aiflow_ext.engines.waiting import retry as retry
+    from aiflow_ext.model.current import AWAY as AWAY
+    from aiflow_ext.model.current import AWAY_CODE as AWAY_CODE
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
 
 _HOMES = {
@@ -71,9 +76,10 @@ _HOMES = {
     "aiflow_ext.engines.json_answers": ("LARGEST_ANSWER", "MalformedJson", "TooLargeJson", "json_kind", "parse_json"),
     "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
+    "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS",),
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
-    "aiflow_ext.model.current": ("UNFINISHED",),
+    "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "UNFINISHED"),
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake

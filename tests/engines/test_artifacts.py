@@ -17,6 +17,7 @@ import pytest
 
 from aiflow_ext.engines import artifacts
 from aiflow_ext.engines.artifacts import ArtifactError, load, save
+from aiflow_ext.model.current import AWAY, AWAY_CODE
 
 Jobs = Any  # of conftest.py
 
@@ -43,6 +44,15 @@ def test_any_other_url_goes_through_fsspec(jobs: Jobs, scheme: str) -> None:
     assert "is not what its producer recorded" in jobs.run("c").reason
     data.unlink()
     assert "is gone; its record is still there" in jobs.run("c").reason
+
+
+def test_a_file_system_that_does_not_answer_ends_a_job_with_an_exit_code_of_its_own(jobs: Jobs) -> None:
+    jobs.python, jobs.artifacts = sys.executable, "webhdfs://ada@127.0.0.1:1/kept"
+    jobs.env = {"AIFLOW_ARTIFACT_PATIENCE": "0"}
+    ended = jobs.write(TWO, STEPS).run("a")
+    assert ended.code == AWAY_CODE
+    assert ended.reason.startswith(f"{AWAY}webhdfs://ada@127.0.0.1:1/kept/run-1/a/1/")
+    assert "Traceback" not in ended.err
 
 
 def test_without_fsspec_the_package_to_install_is_named(jobs: Jobs) -> None:

@@ -29,6 +29,9 @@ class Cluster:
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
         drops: so many of the next submissions are accepted and then forgotten.
         holds: applications that are submitted from now on stay ACCEPTED, and nothing of them is started.
+        standby: the NameNode's: it refuses everything.
+        unsafe: so many of the next requests for a change of the file system find it in safe mode.
+        read_only: a folder in which nothing may be written.
         url: of both services.
     """
 
@@ -37,6 +40,7 @@ class Cluster:
         self.created: list[str] = []
         self.submitted: list[str] = []
         self.drops, self.holds = 0, False
+        self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
         self._folders, self._last, self._incarnation = {"/"}, 0, 1
         self._apps: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -146,6 +150,21 @@ class Cluster:
 
     def _file_system(self, operation: str, path: str, query: dict[str, str], text: str, body: bytes) -> Reply:
         below = f"{path.rstrip('/')}/"
+        if self.standby:
+            return _refused("StandbyException", f"Operation category {operation} is not supported in state standby")
+        if self.unsafe and operation not in ("OPEN", "GETFILESTATUS", "LISTSTATUS"):
+            self.unsafe -= 1
+            return _refused("SafeModeException", f"Cannot {operation} {path}. Name node is in safe mode.")
+        if operation == "CREATE" and path.startswith(self.read_only):
+            return _refused("AccessControlException", f"Permission denied: user=ada, access=WRITE, inode={path}")
+        if operation in ("APPEND", "OPEN") and path in self.files and "at" not in query:
+            return 307, {}, {"Location": f"{self.url}/webhdfs/v1{quote(path)}?{text}&at=node"}
+        if operation == "APPEND" and path in self.files:
+            self.files[path] += body
+            return 200, {}, {}
+        if operation == "OPEN" and path in self.files:
+            begin = int(query["offset"])
+            return 200, self.files[path][begin : begin + int(query["length"])], {}
         if operation == "MKDIRS":
             self._folders.add(path)
             return 200, {"boolean": True}, {}
@@ -176,3 +195,7 @@ class Cluster:
 
 def _missing(exception: str) -> Reply:
     return 404, {"RemoteException": {"exception": exception, "message": "it is not there"}}, {}
+
+
+def _refused(exception: str, words: str) -> Reply:
+    return 403, {"RemoteException": {"exception": exception, "message": words}}, {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from aiflow_ext.plugin import AiflowError, PlatformError, Problem
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
@@ -42,6 +43,23 @@ def check(configs: Sequence[YarnJobConfig]) -> list[Problem]:
             except PlatformError as error:
                 found += error.problems
     return found
+
+
+def check_artifacts(jobs: Iterable[YarnJob]) -> list[Problem]:
+    """Check that a file can be written where these jobs' artifacts are, if that is on their cluster's file system."""
+    folders = {(job.cluster.key, path): job.cluster for job in jobs if (path := job.artifacts_path()) is not None}
+    found: list[Problem] = []
+    for (_, path), cluster in folders.items():
+        try:
+            _write_trial(cluster, path)
+        except PlatformError as error:
+            found += [
+                Problem(f"artifacts cannot be kept: {each.message}", hint=_ARTIFACTS_HINT) for each in error.problems
+            ]
+    return found
+
+
+_ARTIFACTS_HINT = "artifacts: in project.yaml names their folder; it must be one that this user may write to"
 
 
 def _version(info: dict[str, object]) -> Iterator[Problem]:
@@ -134,11 +152,15 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
 
 def _staging(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
     """Check that a file can be written below the staging folder."""
-    cluster, files = rm.cluster, WebHdfs(rm.cluster)
-    trial = f"{cluster.staging}/.check-{uuid.uuid4().hex}"
-    files.mkdirs(cluster.staging)
+    WebHdfs(rm.cluster).mkdirs(rm.cluster.staging)
+    _write_trial(rm.cluster, rm.cluster.staging)
+    yield from ()
+
+
+def _write_trial(cluster: Cluster, folder: str) -> None:
+    """Write a file below a folder, and remove it. Raises PlatformError."""
+    files, trial = WebHdfs(cluster), f"{folder}/.check-{uuid.uuid4().hex}"
     try:
         files.put(trial, b"x", 1)
     finally:
         files.delete(trial)
-    yield from ()

@@ -72,6 +72,15 @@ class YarnJob(af.AbstractJob):
         who = "" if self.cluster.kerberos else f"{self.cluster.user}@"
         return f"webhdfs://{who}{urlsplit(self.cluster.namenodes[0]).netloc}{parts.path}"
 
+    def artifacts_path(self) -> str | None:
+        """The folder of its artifacts on the cluster's file system; None if it passes none, or they are elsewhere."""
+        graph = self.bundle.sub_graph
+        parts = urlsplit(self.reachable(self.bundle.project.artifacts))
+        hosts = [urlsplit(each).netloc for each in self.cluster.namenodes]
+        if parts.scheme != "webhdfs" or parts.netloc.rpartition("@")[2] not in hosts:
+            return None
+        return parts.path.rstrip("/") if graph.inputs or graph.outputs else None
+
     def argv(self) -> list[Value]:
         """The job's argument vector, in the form that the application master reads."""
         if not self.bundle.needs_runner:

@@ -97,9 +97,10 @@ class YarnJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
-        from aiflow_ext_yarn.cluster_checks import check
+        from aiflow_ext_yarn.cluster_checks import check, check_artifacts
 
-        return check([_yarn(job).config for job in jobs])
+        found = check([_yarn(job).config for job in jobs])
+        return found or check_artifacts(map(_yarn, jobs))
 
 
 def _yarn(job: af.BaseJob) -> YarnJob:

@@ -14,9 +14,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from aiflow_ext.plugin.engines import UNFINISHED, attempt_mark, job_environment
+from aiflow_ext.plugin.engines import ARTIFACT_HOSTS, UNFINISHED, attempt_mark, job_environment
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.job import YarnJob
@@ -214,6 +214,8 @@ def _fsspec(job: YarnJob) -> Json:
     if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
         return {}
     found: Json = {}
+    if len(cluster.namenodes) > 1:
+        found[ARTIFACT_HOSTS] = ",".join(urlsplit(each).netloc for each in cluster.namenodes)
     if cluster.kerberos:
         found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
     if cluster.namenodes[0].startswith("https:"):

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState
+from aiflow_ext.plugin.engines import AWAY, AWAY_CODE
 from aiflow_ext_yarn.master import outcome
 
 Json = dict[str, Any]
@@ -115,8 +116,9 @@ def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | Non
         words = f"its end is not known: {words or recorded.kind}"
     if recorded.stopped:
         words = f"told to stop; {words}"
+    away = recorded.exit_code == AWAY_CODE and (recorded.reason or "").startswith(AWAY)
     return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=recorded.exit_code, signal=recorded.signal,
-                        reason=words)  # fmt: skip
+                        reason=words, disruption=away)  # fmt: skip
 
 
 def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, bool]:
