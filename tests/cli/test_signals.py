@@ -43,6 +43,8 @@ PLUGIN = """
             except BaseException: pass
         connection.recv(1)
 
+    generated = []
+
     class Hung(af.AbstractPlatform):
         @staticmethod
         def platform():
@@ -62,6 +64,9 @@ PLUGIN = """
 
         def generate(self, sub_graph, project_desc):
             hang("generate")
+            if generated:
+                hang("generate again")
+            generated.append(sub_graph)
             return super().generate(sub_graph, project_desc)
 
         def generate_job_resource(self, job):
@@ -275,6 +280,18 @@ def test_removing_a_run_can_be_interrupted_and_done_again(project, hung, cli):
     command.send_signal(signal.SIGINT)
     assert ended(command)[0] == 130
     assert cli(*gc).stdout.startswith("removed ")
+
+
+def test_a_schedule_whose_firing_is_held_up_says_so_and_ends_when_asked_again(project, hung):
+    (project.root / "workflow.yaml").write_text("job: {platform: hung, periodic: {interval: 1}}\n")
+    command = hung("generate again", "swallow", "schedule", str(project.root))
+    command.send_signal(signal.SIGTERM)
+    line = command.stderr.readline()
+    assert line.startswith("ending once what is due is fired, still in generate (")
+    command.send_signal(signal.SIGTERM)
+    code, _, err = ended(command)
+    assert code == 130
+    assert "ended in the midst of a firing" in err
 
 
 # -- servers ----------------------------------------------------------------------------------------------------------
