@@ -28,6 +28,7 @@ Task = Callable[[], None]
 _exit = os._exit  # imports of plugins replace it for a while
 _OURS = {"__main__", "aiflow_ext", "click", "pluggy", *sys.stdlib_module_names}
 _main_thread = 0
+_masks: dict[int, set[int]] = {}  # by thread that forks: the signals that were blocked before
 _pipe = (-1, -1)
 _answer: Callable[[int], Task | None]
 _farewell: Callable[[], int]
@@ -45,7 +46,7 @@ def watch() -> None:
     _main_thread = _thread.get_ident()
     _pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     _hear()
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
     _thread.start_new_thread(_listen, ())
 
 
@@ -173,8 +174,17 @@ def _heard(number: int, frame: FrameType | None) -> None:
         os.write(_pipe[1], bytes([number]))
 
 
+def _before_fork() -> None:
+    """Signals to a child must not be written to this process's pipe: they wait until the child has let go of it."""
+    _masks[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(_thread.get_ident()))
+
+
 def _in_child() -> None:
-    """After a fork: the child's signals are not this process's."""
     with contextlib.suppress(ValueError):
         signal.set_wakeup_fd(-1)
         answer_as_before()
+    _after_fork()

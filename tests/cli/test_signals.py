@@ -22,13 +22,19 @@ from hostile_server import Answer, HostileServer
 LIMIT = 60.0  # seconds in which a command that does not hang has ended on the slowest machine
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 PLUGIN = """
-    import ctypes, os, socket, threading, time
+    import ctypes, os, signal, socket, threading, time
     import aiflow_ext.plugin as af
     from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
 
     def hang(place):
         where, way, port = os.environ.get("HANG", "::").split(":")
         if place != where:
+            return
+        if way == "fork":
+            child = os.fork()
+            while not child: time.sleep(1000)
+            os.kill(child, signal.SIGTERM)
+            print("child ended by", -os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
             return
         connection = socket.create_connection(("127.0.0.1", int(port)))  # says that it hangs
         if way == "loop":
@@ -243,6 +249,13 @@ def test_a_plan_that_strangers_code_holds_up_is_given_up(project, hung, cli_env,
     code, out, err = ended(started)
     assert (code, out) == (130, "")
     assert "aiflow-ext: interrupted" in err
+
+
+@pytest.mark.parametrize("place", ["generate", "check_platform"])
+def test_a_signal_to_a_process_that_a_plugin_forks_is_not_the_driver_s(project, cli, cli_env, hung, place):
+    done = cli("run", project.root, env={**cli_env, "HANG": f"{place}:fork:0"})
+    assert done.returncode == 0, done.stderr
+    assert "child ended by 15" in done.stderr
 
 
 def test_sigterm_ends_a_plan_at_once(hung):
