@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import stat
 import tarfile
 import tempfile
 from pathlib import Path
@@ -102,7 +103,7 @@ class ProjectArchive:
         folder.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
         try:
-            made.chmod(0o755)
+            made.chmod(0o755 | (made.stat().st_mode & stat.S_ISGID))  # what is in it has the group that it has
             for name, path in self.files:
                 target = made / name
                 target.parent.mkdir(parents=True, exist_ok=True)

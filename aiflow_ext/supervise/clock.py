@@ -10,6 +10,7 @@ import os
 import time
 
 from aiflow_ext.supervise import proc
+from aiflow_ext.supervise.shared_folder import share_file
 
 FILE = "clock"  # the boot's id, and the moment of that boot in seconds since the epoch
 
@@ -53,5 +54,6 @@ def _begin(folder: int, boot: str, booted: float) -> float:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with open(os.open(temporary, flags, 0o600, dir_fd=folder), "w") as file:
         file.write(f"{boot} {booted!r}\n")
+        share_file(file.fileno(), folder)
     os.rename(temporary, FILE, src_dir_fd=folder, dst_dir_fd=folder)
     return booted

@@ -28,6 +28,7 @@ from aiflow_ext.supervise import kernel, proc
 from aiflow_ext.supervise.daemon_client import Client
 from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock, print_error
 from aiflow_ext.supervise.processes import Processes
+from aiflow_ext.supervise.shared_folder import share_file
 from aiflow_ext.supervise.spawn import default_signals
 
 TYPE_CHECKING = False
@@ -328,6 +329,7 @@ def main() -> None:
             os.set_inheritable(descriptor, False)
         os.chdir("/")
         held = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+        share_file(held, folder)
         if not lock(held):
             os.write(ready, b"taken\n")
             return

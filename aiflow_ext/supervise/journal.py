@@ -18,6 +18,7 @@ import struct
 import sys
 
 from aiflow_ext.supervise import kernel
+from aiflow_ext.supervise.shared_folder import share_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class JournalWriter:
         self._descriptor = os.open(
             JOURNAL, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder
         )
+        share_file(self._descriptor, folder)
         self._heal()
 
     def append(self, change: dict[str, Any], must: bool = False) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.journal import LOCK, LOG, SAFELY, SOCKET, encode
+from aiflow_ext.supervise.shared_folder import share_file
 
 IDLE = 1.0
 PATIENCE = 15.0
@@ -109,6 +110,22 @@ def connect(folder: int) -> Connection | None:
         return Connection(folder)
     except (FileNotFoundError, ConnectionError):
         return None
+    except PermissionError as error:
+        owner = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False).st_uid
+        raise SupervisorError(
+            f"its processes on this machine belong to {_user_name(owner)}, who alone may stop them or start more",
+            where=os.readlink(f"/proc/self/fd/{folder}"),
+            hint="act as that user, or as root",
+        ) from error
+
+
+def _user_name(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
@@ -160,6 +177,7 @@ def _start(folder: int, path: str, idle: float) -> str:
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "daemon.py")
     try:
         log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFELY, 0o600, dir_fd=folder)
+        share_file(log, folder)
     except OSError as error:
         return f"failed {error.strerror}: {os.path.join(path, LOG)}"
     hear, say = os.pipe()

@@ -9,6 +9,7 @@ import time
 
 from aiflow_ext.regular_file import NotRegularError, open_to_append
 from aiflow_ext.supervise import kernel
+from aiflow_ext.supervise.shared_folder import share_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def spawn(spec: dict[str, Any], umask: int, stdin: int) -> int:
     try:
         for path in (spec["stdout"], spec["stderr"]):
             opened.append(open_to_append(path))
+            share_file(opened[-1], os.path.dirname(path))
         argv, env = spec["argv"], spec["env"]
         # posix_spawn knows neither folder nor umask; this process has one thread, and needs neither itself.
         os.chdir(spec["cwd"])

@@ -17,6 +17,7 @@ from aiflow_ext.model.errors import AiflowError, Problem, StateError
 from aiflow_ext.run.operations.resume import folder_of
 from aiflow_ext.run.operations.start import Run, prepare
 from aiflow_ext.run.store.find import open_run
+from aiflow_ext.supervise.shared_folder import share_file
 
 LOG = "driver.log"
 _READY = b"ready"
@@ -73,6 +74,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
         try:
             with open(Path(folder, LOG), "ab") as log:
                 begin = log.tell()
+                share_file(log.fileno(), folder)
                 driver = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=[telling]
                 )

@@ -18,6 +18,7 @@ from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.find import left_out_if_damaged, stores
 from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
+from aiflow_ext.run.store.ownership import user_name
 from aiflow_ext.run.store.store import Store
 
 _log = logging.getLogger("aiflow_ext")
@@ -113,6 +114,10 @@ def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
     """Remove a run while nobody can take it up again; False where somebody just has."""
     if not _is_run_folder(Path(run["folder"]), store):
         return _remove(store, run)
+    owner = os.stat(run["folder"]).st_uid
+    if os.geteuid() not in (0, owner):  # of a shared state folder: what its jobs have made, nobody else can remove
+        _log.warning("run %s stays: it is of %s, who removes it, or root", run["run"], user_name(owner))
+        return False
     try:
         lock = DriverLock(Path(run["folder"]))
     except StateError as error:

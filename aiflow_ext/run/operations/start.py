@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -31,6 +32,7 @@ from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
+from aiflow_ext.supervise import shared_folder
 
 
 class AlreadyFiredError(StateError):
@@ -103,7 +105,7 @@ def prepare(
             supervised.expect(str(home))
         keep_files(plan, home)
         if artifacts := local_path(plan.desc.artifacts):
-            make_artifacts_folder(Path(artifacts), run_id, create=any(map(is_here, plan.jobs.values())))
+            make_artifacts_folder(Path(artifacts), run_id, create=any(map(is_here, plan.jobs.values())), state=state)
         store.add_run(record, plan_to_data(plan), options, firing)
     except BaseException as error:
         supervised.hang_up(str(home))
@@ -168,11 +170,12 @@ def limits_of(plan: Plan) -> dict[str, int]:
 
 
 def make_folder(home: Path) -> None:
-    """Create a run's folder, for its owner alone. Raises StateError if that fails."""
+    """Create a run's folder, for whom the state folder is for. Raises StateError if that fails."""
     try:
-        home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            shared_folder.make_folder(home.parent)
         spread(home.parent)
-        home.mkdir(mode=0o700)
+        shared_folder.make_folder(home)
     except OSError as error:
         raise StateError(
             f"the run's folder cannot be made: {error.strerror}",

@@ -17,6 +17,7 @@ from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
+from aiflow_ext.supervise import shared_folder
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
@@ -231,7 +232,7 @@ def prepare_folder(native_id: str) -> None:
     """Make the attempt's folder, the ``work`` folder in it, and the job's checkpoints."""
     work = f"{native_id}/work"
     try:
-        os.mkdir(work, 0o700)
+        shared_folder.make_folder(work)
     except OSError:
         make_folder(native_id)
         make_folder(work)
@@ -245,9 +246,9 @@ def make_attempt_folder(native_id: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Create a folder and its parents, for its owner alone, unless it exists."""
+    """Create a folder and its parents, for whom the run's folder is for, unless it exists."""
     try:
-        os.mkdir(folder, 0o700)
+        shared_folder.make_folder(folder)
     except FileNotFoundError:
         make_folder(os.path.dirname(folder))
         make_folder(folder)

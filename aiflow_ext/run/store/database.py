@@ -20,6 +20,8 @@ from aiflow_ext.regular_file import kind_of
 from aiflow_ext.run.store.filesystem import refuse_network_folder
 from aiflow_ext.run.store.ownership import refuse_foreign, refuse_links
 from aiflow_ext.run.store.schema import migrate
+from aiflow_ext.run.store.state_folder import IN_PROJECT
+from aiflow_ext.supervise.shared_folder import make_folder, share_file
 
 FILE = "state.db"
 _PATIENCE = 30.0  # seconds to wait for another process that writes
@@ -50,8 +52,9 @@ class Database:
         if not create and not has_database(folder):
             raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
         with self._errors_in_words("opened"):
-            if create:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if create and not folder.is_dir():
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make(folder)
             refuse_foreign(folder)
             refuse_links(folder, FILE, "runs", ".gitignore")
             if create:
@@ -62,7 +65,11 @@ class Database:
             self._refuse_other_file()
             if create:
                 with contextlib.suppress(FileExistsError):  # SQLite's own files get the permissions of this one
-                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                    made = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                    try:
+                        share_file(made, folder)
+                    finally:
+                        os.close(made)
             self._connection = sqlite3.connect(
                 self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -185,6 +192,15 @@ def has_database(folder: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def _make(folder: Path) -> None:
+    """Make a state folder. One in a project is its owner's alone; one below $AIFLOW_STATE is shared as that is."""
+    with contextlib.suppress(FileExistsError):  # another process was quicker
+        if folder.name == IN_PROJECT:
+            folder.mkdir(0o700)
+        else:
+            make_folder(folder)
 
 
 def to_column(text: str | None) -> str | bytes | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiflow_ext.run.store.lock import unwritable
+from aiflow_ext.supervise.shared_folder import share_file
 
 BELL = "bell"
 
@@ -21,6 +22,7 @@ class Doorbell:
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o600)
+                share_file(path, run_folder)
             # Opened for reading and writing, so that there is no EOF when a writer closes it.
             self._pipe = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.supervise import journal
+from aiflow_ext.supervise.shared_folder import share_file
 
 FILE = "driver.lock"
 LOOKING = "looking"  # stands beside the pid of one who only brings the records up to date
@@ -29,6 +30,7 @@ class DriverLock:
     def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
         try:
             self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+            share_file(self._file, run_folder)
         except OSError as error:
             raise unwritable(run_folder, error) from error
         if not stat.S_ISREG(os.fstat(self._file).st_mode):

@@ -30,7 +30,7 @@ def refuse_foreign(folder: Path) -> None:
     for path, status in _leading_to(os.path.abspath(folder)):
         link, last = stat.S_ISLNK(status.st_mode), path == os.path.abspath(folder)
         if not trusted.user(status.st_uid):
-            raise _refused(folder, path, f"belongs to {_user_name(status.st_uid)}", str(status.st_uid), owned=True)
+            raise _refused(folder, path, f"belongs to {user_name(status.st_uid)}", str(status.st_uid), owned=True)
         if link or (status.st_mode & stat.S_ISVTX and not last):
             continue
         if status.st_mode & stat.S_IWOTH:
@@ -86,7 +86,23 @@ class _Trusted:
     def user(self, number: int) -> bool:
         if number in (0, self._me) or str(number) in self._named:
             return True
-        return bool(self._named) and _user_name(number) in self._named
+        return bool(self._named) and (user_name(number) in self._named or self._member(number))
+
+    def _member(self, number: int) -> bool:
+        """Whether a user is in a group that is named: who may write state may as well have made it."""
+        import grp
+        import pwd
+
+        groups = {name[1:] for name in self._named if name.startswith("@")}
+        if not groups:
+            return False
+        try:
+            user = pwd.getpwuid(number)
+        except KeyError:
+            return False
+        return not groups.isdisjoint({str(user.pw_gid), _group_name(user.pw_gid)}) or any(
+            user.pw_name in group.gr_mem and groups & {str(group.gr_gid), group.gr_name} for group in grp.getgrall()
+        )
 
     def group(self, number: int) -> bool:
         """Whether a group has nobody but this user, or is named."""
@@ -104,7 +120,8 @@ class _Trusted:
         return set(members) <= {user.pw_name, "root"} and number == user.pw_gid and name == user.pw_name
 
 
-def _user_name(number: int) -> str:
+def user_name(number: int) -> str:
+    """A user for a sentence."""
     import pwd
 
     try:
