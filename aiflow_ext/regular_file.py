@@ -11,6 +11,8 @@ import errno
 import os
 import stat
 
+from aiflow_ext.shared_folder import share_file
+
 TYPE_CHECKING = False  # typing takes longer to import than a supervisor has
 if TYPE_CHECKING:
     from typing import IO
@@ -53,7 +55,9 @@ def read_regular(path: str | os.PathLike[str], limit: int, offset: int = 0) -> b
 
 
 def write_regular(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file for its owner alone; a file, link or FIFO that is at ``path`` is removed, never opened.
+    """Write a file for its owner and for whom its folder is shared with.
+
+    A file, link or FIFO that is at ``path`` is removed, never opened.
 
     Raises OSError, IsADirectoryError too where there is a folder.
     """
@@ -65,6 +69,7 @@ def write_regular(path: str | os.PathLike[str], data: bytes) -> None:
         descriptor = os.open(path, flags, 0o600)
     with open(descriptor, "wb") as file:
         file.write(data)
+        share_file(descriptor, os.path.dirname(os.path.abspath(path)))
 
 
 def open_to_append(path: str | os.PathLike[str]) -> int:

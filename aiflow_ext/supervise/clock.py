@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import proc
-from aiflow_ext.supervise.shared_folder import share_file
 
 FILE = "clock"  # the boot's id, and the moment of that boot in seconds since the epoch
 

@@ -24,11 +24,11 @@ if __name__ == "__main__":
     # Last on the path, so that no module beside aiflow_ext can replace one of the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import kernel, proc
 from aiflow_ext.supervise.daemon_client import Client
 from aiflow_ext.supervise.journal import LOCK, PROTOCOL, SOCKET, encode, lock, print_error
 from aiflow_ext.supervise.processes import Processes
-from aiflow_ext.supervise.shared_folder import share_file
 from aiflow_ext.supervise.spawn import default_signals
 
 TYPE_CHECKING = False

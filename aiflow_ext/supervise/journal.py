@@ -17,8 +17,8 @@ import stat
 import struct
 import sys
 
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import kernel
-from aiflow_ext.supervise.shared_folder import share_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

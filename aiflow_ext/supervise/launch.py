@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiflow_ext.model.errors import StateError
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.journal import LOCK, LOG, SAFELY, SOCKET, encode
-from aiflow_ext.supervise.shared_folder import share_file
 
 IDLE = 1.0
 PATIENCE = 15.0

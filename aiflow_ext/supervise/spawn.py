@@ -8,8 +8,8 @@ import signal
 import time
 
 from aiflow_ext.regular_file import NotRegularError, open_to_append
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import kernel
-from aiflow_ext.supervise.shared_folder import share_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

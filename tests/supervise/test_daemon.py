@@ -194,7 +194,7 @@ def test_ordinary_user_can_do_it_all_and_has_the_folder_to_himself(tmp_path_fact
 
     with tempfile.TemporaryDirectory() as top:
         os.chmod(top, 0o755)
-        for part in ("__init__.py", "_lazy.py", "regular_file.py", "model", "supervise"):
+        for part in ("__init__.py", "_lazy.py", "regular_file.py", "shared_folder.py", "model", "supervise"):
             source, target = PACKAGE / part, Path(top, "code/aiflow_ext", part)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)

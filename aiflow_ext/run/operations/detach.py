@@ -17,7 +17,7 @@ from aiflow_ext.model.errors import AiflowError, Problem, StateError
 from aiflow_ext.run.operations.resume import folder_of
 from aiflow_ext.run.operations.start import Run, prepare
 from aiflow_ext.run.store.find import open_run
-from aiflow_ext.supervise.shared_folder import share_file
+from aiflow_ext.shared_folder import share_file
 
 LOG = "driver.log"
 _READY = b"ready"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext import shared_folder
 from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import ConfigError, StateError
 from aiflow_ext.model.names import local_path, safe_name
@@ -32,7 +33,6 @@ from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.records import Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
-from aiflow_ext.supervise import shared_folder
 
 
 class AlreadyFiredError(StateError):

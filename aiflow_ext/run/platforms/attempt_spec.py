@@ -30,7 +30,6 @@ from aiflow_ext.model.pickling import dumps
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.model.signature import signature
 from aiflow_ext.regular_file import open_regular, read_regular, write_regular
-from aiflow_ext.supervise.shared_folder import share_file
 from aiflow_ext.translate.shared import importing
 
 FILE = "attempt.json"
@@ -71,7 +70,6 @@ def write(folder: Path, packed: dict[str, Any], context: JobContext) -> None:
     """Write ``packed`` and the attempt's context into its folder, atomically."""
     temporary = folder / f"{FILE}.part"
     write_regular(temporary, json.dumps({**packed, "context": encode(context)}).encode())
-    share_file(temporary, folder)
     temporary.replace(folder / FILE)
 
 

@@ -12,12 +12,12 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
+from aiflow_ext import shared_folder
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
-from aiflow_ext.supervise import shared_folder
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord

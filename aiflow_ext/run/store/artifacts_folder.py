@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from aiflow_ext.regular_file import open_regular
-from aiflow_ext.supervise.shared_folder import make_folder, share_file
+from aiflow_ext.shared_folder import make_folder, share_file
 
 MARK = ".aiflow-run"  # in the folder: the run's id
 

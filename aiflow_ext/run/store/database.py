@@ -21,7 +21,7 @@ from aiflow_ext.run.store.filesystem import refuse_network_folder
 from aiflow_ext.run.store.ownership import refuse_foreign, refuse_links
 from aiflow_ext.run.store.schema import migrate
 from aiflow_ext.run.store.state_folder import IN_PROJECT
-from aiflow_ext.supervise.shared_folder import make_folder, share_file
+from aiflow_ext.shared_folder import make_folder, share_file
 
 FILE = "state.db"
 _PATIENCE = 30.0  # seconds to wait for another process that writes

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiflow_ext.run.store.lock import unwritable
-from aiflow_ext.supervise.shared_folder import share_file
+from aiflow_ext.shared_folder import share_file
 
 BELL = "bell"
 

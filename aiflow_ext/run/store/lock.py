@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from aiflow_ext.model.errors import StateError
+from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import journal
-from aiflow_ext.supervise.shared_folder import share_file
 
 FILE = "driver.lock"
 LOOKING = "looking"  # stands beside the pid of one who only brings the records up to date

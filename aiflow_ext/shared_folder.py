@@ -1,12 +1,11 @@
 """Permissions of what is made in a folder: its owner's alone, or its group's too where the folder was prepared so.
 
 A set-group-ID folder, as ``chmod 2770`` makes it, is shared: what is made in it has its group, and gives that group the
-permissions that the folder gives, whatever the umask. Standard library only, for supervisors use it.
+permissions that the folder gives, whatever the umask. Standard library only, for supervisors and jobs use it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
@@ -28,5 +27,7 @@ def share_file(file: int | str | os.PathLike[str], folder: str | os.PathLike[str
     """Let whom ``folder`` is shared with read and write a file in it, which was just made with mode 0600. Whoever else
     made it has done so."""
     if bits := group_bits(folder) & 0o060:
-        with contextlib.suppress(PermissionError):
+        try:
             os.chmod(file, 0o600 | bits)
+        except PermissionError:
+            pass
