@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.retries import MOST_NOT_BEGUN, Retries
 from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
-from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,16 @@ def test_an_end_after_a_stop_that_somebody_asked_for_is_stopped_but_lost_stays_l
     attempt = AttemptRecord("a", 1, "folder")
     attempt.state, attempt.step, attempt.stop_requested = RUNNING, "acknowledged", True
     assert reconcile(attempt, Answer(AttemptEvent("id", told))).state is state
+
+
+def test_disruptions_before_a_job_has_begun_are_bounded_and_those_of_one_that_ran_are_not():
+    job, config = JobRecord("a", "local", "cmd_line"), BaseJobConfig()
+    delays = []
+    for number in range(1, MOST_NOT_BEGUN + 2):
+        attempt = AttemptRecord("a", number, "folder")
+        attempt.state, attempt.disruption = FAILED, True
+        job.attempts.append(attempt)
+        delays.append(Retries().delay(job, attempt, config))
+    assert [number for number, delay in enumerate(delays, 1) if delay is None] == [MOST_NOT_BEGUN]
+    job.attempts[-2].started_at = 100.0
+    assert Retries().delay(job, job.attempts[-2], config) is not None

@@ -29,6 +29,7 @@ class Cluster:
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
         drops: so many of the next submissions are accepted and then forgotten.
         holds: applications that are submitted from now on stay ACCEPTED, and nothing of them is started.
+        diagnostics: of the applications that are submitted from now on: they end at once, FAILED.
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
         read_only: a folder in which nothing may be written.
@@ -39,7 +40,7 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
-        self.drops, self.holds = 0, False
+        self.drops, self.holds, self.diagnostics = 0, False, ""
         self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
         self._folders, self._last, self._incarnation = {"/"}, 0, 1
         self._apps: dict[str, dict[str, Any]] = {}
@@ -127,7 +128,9 @@ class Cluster:
                 "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
                 "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
             }  # fmt: skip
-            if sleeps or self.holds:
+            if self.diagnostics:
+                self._apps[native_id] |= {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": self.diagnostics}
+            elif sleeps or self.holds:
                 state = "ACCEPTED" if self.holds else "RUNNING"
                 live = {"state": state, "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
                 self._apps[native_id] |= live

@@ -154,6 +154,47 @@ def test_a_master_that_never_got_through() -> None:
     assert "scheduler:" in str(found.reason)
 
 
+LAUNCH = (
+    "Application application_1_0001 failed 1 times due to Error launching appattempt_1_0001_000001. Got exception: "
+    "java.net.ConnectException: Call From rm/10.0.0.1 to node:8041 failed on connection exception: java.net."
+    "ConnectException: Connection refused; For more details see:  http://wiki.apache.org/hadoop/ConnectionRefused\n"
+)
+RESOURCES = (
+    f"{EXITED}exitCode: -1\nFailing this attempt.Diagnostics: [2026-11-24 00:00:00.000]Unable to get local resources "
+    "when Container container_1_0001_01_000001 is at LOCALIZING\n"
+)
+ENDED = f"{EXITED}exitCode: 143\nFailing this attempt.Diagnostics: [2026-11-24 00:00:00.000]Killed by external signal\n"
+
+
+@pytest.mark.parametrize("words", [LAUNCH, RESOURCES, ENDED])
+@pytest.mark.parametrize(("began", "disruption"), [(False, True), (None, True), (True, False)])
+def test_what_ends_an_attempt_before_it_has_begun_is_not_the_jobs_failure(words, began, disruption) -> None:
+    found = event_of(ID, {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": words}, began=began)
+    assert (found.state, found.disruption) == (JobState.FAILED, disruption)
+
+
+@pytest.mark.parametrize("words", [MISSING, NO_PYTHON, NO_ARCHIVE, HUNGRY, MUTE, "Queue root.small is STOPPED"])
+def test_a_config_that_keeps_an_attempt_from_beginning_is_not_tried_again(words: str) -> None:
+    found = event_of(ID, {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": words}, began=False)
+    assert not found.disruption
+
+
+@pytest.mark.parametrize(
+    ("reason", "stopped", "disruption"),
+    [
+        ("the staging folder cannot be used: SafeModeException: Name node is in safe mode", False, True),
+        ("the staging folder cannot be used: AccessControlException: Permission denied", False, False),
+        ("the submission's credentials hold no secret 'x'", False, False),
+        ("it was stopped first", True, True),  # by YARN: what this run stops is STOPPED
+    ],
+)
+def test_a_master_that_could_not_start_the_job(reason: str, stopped: bool, disruption: bool) -> None:
+    ended = Outcome("not-started", reason=reason, stopped=stopped)
+    report = {"state": "FINISHED", "finalStatus": "FAILED", "diagnostics": ended.diagnostics()}
+    found = event_of(ID, report)
+    assert (found.state, found.reason, found.disruption) == (JobState.FAILED, f"never started: {reason}", disruption)
+
+
 def test_a_sentence_of_nothing() -> None:
     assert sentence("") == "YARN does not say why"
 

@@ -12,8 +12,13 @@ import pytest
 from cluster_server import Cluster
 
 from aiflow_ext.run import prepare_resume, prepare_run
+from aiflow_ext.run.driving import ends, retries
 
 PATIENCE = 120.0  # seconds
+LAUNCH = (
+    "Application application_1_0001 failed 1 times due to Error launching appattempt_1_0001_000001. Got exception: "
+    "java.net.ConnectException: Call From rm/10.0.0.1 to node:8041 failed on connection exception\n"
+)
 
 
 @pytest.fixture
@@ -77,6 +82,21 @@ def test_an_application_that_was_forgotten_after_it_started_is_lost(one_job: Any
     driver.join(PATIENCE)
     run.close()
     assert (job.state.value, len(job.attempts), len(cluster.submitted)) == ("LOST", 1, 1)
+
+
+def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are_bounded(
+    one_job: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ends, retries):
+        monkeypatch.setattr(module, "MOST_NOT_BEGUN", 2)
+    cluster.diagnostics = LAUNCH
+    run = prepare_run(one_job.root)
+    _driven(run.driver.run).join(PATIENCE)
+    run.close()
+    job = run.record.jobs["job"]
+    assert (job.state.value, [attempt.disruption for attempt in job.attempts]) == ("FAILED", [True, True])
+    assert str(job.reason).startswith("2 attempts in a row were ended before they began, and no other one is made: ")
+    assert "Error launching appattempt_1_0001_000001" in str(job.reason)
 
 
 def _driven(run: Callable[[], object]) -> threading.Thread:

@@ -10,7 +10,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.deciding import ask_should_retry
-from aiflow_ext.run.driving.retries import Retries
+from aiflow_ext.run.driving.retries import MOST_NOT_BEGUN, Retries, not_begun
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.store.reconcile import Decision, end_of
@@ -51,7 +51,7 @@ class Ends:
         attempt.platform.handlers.pop(key, None)
         self._scheduler.admission.leave(attempt)
         self._scheduler.settled[attempt.planned.name] = False
-        self._state.ledger.end(attempt.record, decision)
+        self._state.ledger.end(attempt.record, self._told(attempt, decision))
         if (started := attempt.record.started_at) is not None:
             self.jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
         if attempt.stops:  # its main process has ended; other processes of it may not have
@@ -60,6 +60,17 @@ class Ends:
         else:
             attempt.enter(Phase.ENDED)
             self.after_end(attempt)
+
+    def _told(self, attempt: Attempt, decision: Decision) -> Decision:
+        """An attempt's end; if it is the last of too many in a row that did not begin, its reason says so."""
+        if not decision.facts.get("disruption") or attempt.record.started_at is not None:
+            return decision
+        row = 1 + not_begun(self._state.record.jobs[attempt.planned.name].attempts[:-1])
+        if row % MOST_NOT_BEGUN:
+            return decision
+        words = decision.facts.get("reason") or "its platform does not say why"
+        reason = f"{row} attempts in a row were ended before they began, and no other one is made: {words}"
+        return decision._replace(facts={**decision.facts, "reason": reason})
 
     def stop_returned(self, attempt: Attempt) -> None:
         """Note that a call that stops an attempt has returned; after the last one, all its processes are gone."""

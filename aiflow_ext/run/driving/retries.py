@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiflow_ext.model.config import BaseJobConfig, RetryDelay
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 
 MOST_PAUSE = 60.0  # seconds between two attempts after repeated disruptions by the platform
+MOST_NOT_BEGUN = 8  # attempts in a row that the platform ended before they ran; then no other one is made
 
 
 class Retries:
@@ -32,6 +33,8 @@ class Retries:
         if not attempt.state.failed or attempt.refused:
             return None
         if attempt.disruption:  # not the job's failure: costs no retry, but repeated ones are delayed
+            if not_begun(job.attempts) and not_begun(job.attempts) % MOST_NOT_BEGUN == 0:
+                return None
             row = sum(1 for _ in itertools.takewhile(lambda each: each.disruption, reversed(job.attempts)))
             return 0.0 if row == 1 else min(2.0 ** (row - 2), MOST_PAUSE)
         why = "timeout" if attempt.timed_out else str(attempt.state).lower()
@@ -40,6 +43,15 @@ class Retries:
             return None
         self._used[job.name] = used + 1
         return _seconds(config.retry_delay, used)
+
+
+def not_begun(attempts: Sequence[AttemptRecord]) -> int:
+    """How many of the last attempts, in a row, the platform ended before they ran."""
+    return sum(1 for _ in itertools.takewhile(_did_not_begin, reversed(attempts)))
+
+
+def _did_not_begin(attempt: AttemptRecord) -> bool:
+    return attempt.disruption and attempt.started_at is None
 
 
 def _seconds(delay: float | RetryDelay, used: int) -> float:

@@ -84,7 +84,8 @@ class Application(Jsonable):
                 return event_of(self.native_id, report)
             markers = self._markers()
             ended = self._recorded_end() if markers is None or master.ENDED in markers else None
-            return event_of(self.native_id, report, ended, began=markers is None or master.STARTED in markers)
+            began = None if markers is None else master.STARTED in markers
+            return event_of(self.native_id, report, ended, began=began)
         names = self.files.names(self.folder)
         if names is None:
             if not self._in_history():

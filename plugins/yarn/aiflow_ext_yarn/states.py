@@ -11,7 +11,7 @@ from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext.plugin.engines import AWAY, AWAY_CODE
-from aiflow_ext_yarn.master import outcome
+from aiflow_ext_yarn.master import PERMANENT, STAGING_FAILED, UNUSABLE, outcome
 
 Json = dict[str, Any]
 _EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
@@ -20,6 +20,8 @@ _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, 
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
 NO_REASON = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
+# Exit codes of a container whose config is to blame: python: cannot be executed, or is not there; the master's own.
+_CONFIG = (126, 127, UNUSABLE)
 _UNAVAILABLE = ("Connection refused", "safe mode", "No route to host", "Connection timed out", "SocketTimeout",
          "Could not obtain block", "StandbyException", "UnknownHostException", "Name node is in")  # fmt: skip
 _NOISE = tuple(
@@ -53,14 +55,14 @@ def state_of(report: Json) -> JobState:
     return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
 
 
-def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began: bool = True) -> AttemptEvent:
+def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began: bool | None = True) -> AttemptEvent:
     """The event of an attempt, from its application's report.
 
     Args:
         native_id: the application id.
         report: the ResourceManager's.
         ended: what the application master recorded of the end in the staging folder, if the report lacks it.
-        began: whether it may have started the job: False if there is no start marker.
+        began: whether it has started the job: False if there is no start marker; None: not known.
     """
     state = state_of(report)
     if not state.ended:
@@ -78,6 +80,11 @@ def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began:
         verdict = report.get("state") == "FAILED" and outcome.LABEL not in words and _exit_code(words) is not None
         if disruption or verdict:  # YARN ended it, for a reason of its own: how the job reacted does not matter
             return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
+    if recorded is not None and recorded.kind == outcome.NOT_STARTED and report.get("state") != "KILLED":
+        why = recorded.reason or "the application master does not say why"
+        away = why.startswith(STAGING_FAILED) and not any(each in why for each in PERMANENT)
+        return AttemptEvent(native_id, JobState.FAILED, time=at, reason=f"never started: {why}",
+                            disruption=recorded.stopped or away)  # fmt: skip
     if recorded is not None:
         event = _event_of_outcome(native_id, recorded, at)
         if report.get("state") == "KILLED" and event.state is not JobState.FINISHED:
@@ -121,8 +128,11 @@ def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | Non
                         reason=words, disruption=away)  # fmt: skip
 
 
-def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, bool]:
-    """Why YARN ended an application whose master could not report it, and whether the platform caused that."""
+def failure(state: str, diagnostics: str, *, began: bool | None = True) -> tuple[str, bool]:
+    """Why YARN ended an application whose master could not report it, and whether the platform caused that.
+
+    What ends an attempt before it has begun is not the job's failure, unless the config is to blame for it.
+    """
     killed = _KILLED_BY.search(diagnostics.strip())
     if state == "KILLED":
         if "exceeded the lifetime" in diagnostics or "LIFETIME" in diagnostics:
@@ -156,16 +166,20 @@ def failure(state: str, diagnostics: str, *, began: bool = True) -> tuple[str, b
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False
     if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
-        if not began:  # its node died as it was launched; or nodes do not reach the scheduler, and it happens again
+        if (
+            began is False
+        ):  # its node died as it was launched; or nodes do not reach the scheduler, and it happens again
             said = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
-            return f"{said} reach the scheduler's port, and is it right (scheduler:)? {words}", True
+            more = "or did bringing its files to the node take longer than yarn.am.liveness-monitor.expiry-interval-ms?"
+            return f"{said} reach the scheduler's port, and is it right (scheduler:), {more} {words}", True
         return f"the application master was not heard of any more: {words}", True
     if code is not None and code > 128:
-        return f"the application master was ended by {_signal(code - 128)}: {words}", False
+        return f"the application master was ended by {_signal(code - 128)}: {words}", began is not True
     if code is not None and words == NO_REASON:
         said = f"the application master ended with exit code {code} before it had said a word"
         return f"{said}: is what python: names a Python?", False
-    return words, False
+    ended_an_attempt = code is not None or "due to " in diagnostics  # else the scheduler refused the application
+    return words, began is not True and ended_an_attempt and code not in _CONFIG
 
 
 def _exit_code(diagnostics: str) -> int | None:

@@ -12,6 +12,15 @@ from __future__ import annotations
 
 SPEC_VERSION = 1
 SPEC_VARIABLE = "AIFLOW_AM_SPEC"
+# Exceptions of the file system for which retrying does not help.
+PERMANENT = (
+    "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
+    "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
+)  # fmt: skip
+UNUSABLE = 64  # exit code: nothing could be begun
+STAGING_FAILED = (
+    "the staging folder cannot be used: "  # so begins the reason of an attempt that could not begin for that
+)
 STARTED, ENDED = "started", "ended"
 
 

@@ -8,8 +8,8 @@ import sys
 import time
 import traceback
 
+from aiflow_ext_yarn.master import STAGING_FAILED, UNUSABLE, protocol
 from aiflow_ext_yarn.master import outcome as ends
-from aiflow_ext_yarn.master import protocol
 from aiflow_ext_yarn.master.credentials import AMRM, Credentials
 from aiflow_ext_yarn.master.keeper import Keeper
 from aiflow_ext_yarn.master.outcome import Outcome
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-UNUSABLE, UNREPORTED = 64, 1  # exit codes: nothing could be begun; the end could not be reported to YARN
+UNREPORTED = 1  # exit code: the end could not be reported to YARN
 TOKEN_TIMEOUT = 60.0  # seconds that a ResourceManager may not know our token after its start
 OUTCOME_TIMEOUT = 5.0  # seconds to write the outcome into the staging folder
 # Seconds after SIGTERM in which SIGKILL follows where YARN means to end the container, for the memory it used, say: the
@@ -98,7 +98,7 @@ class Master:
             except Refused as error:
                 return Outcome(ends.REFUSED, reason=str(error))
             except StagingError as error:
-                words = f"the staging folder cannot be used: {error}"
+                words = f"{STAGING_FAILED}{error}"
                 if self.stopped or error.permanent or time.monotonic() > deadline:
                     return Outcome(ends.NOT_STARTED, reason=words)
                 self._log_once(words)

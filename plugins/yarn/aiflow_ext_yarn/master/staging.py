@@ -14,7 +14,7 @@ import os
 import time
 import urllib.parse
 
-from aiflow_ext_yarn.master import ENDED, STARTED
+from aiflow_ext_yarn.master import ENDED, PERMANENT, STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 LARGEST = 1 << 20
-# Exceptions for which retrying does not help.
-PERMANENT = (
-    "AccessControlException", "SecurityException", "InvalidToken", "NSQuotaExceededException",
-    "DSQuotaExceededException", "ParentNotDirectoryException", "FileNotFoundException",
-)  # fmt: skip
 
 
 class Refused(Exception):
