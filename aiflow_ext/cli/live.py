@@ -271,13 +271,13 @@ def _what_goes_on(record: RunRecord) -> list[str]:
     return [*words, f"go on with it: aiflow-ext resume {record.run_id}"]
 
 
-def _say_how_it_ended(run: Run, record: RunRecord, told: set[str]) -> None:
-    """``told``: jobs whose end was printed as a line; for a job without logs that line says everything."""
+def _say_how_it_ended(run: Run, record: RunRecord, printed: set[str]) -> None:
+    """``printed``: jobs whose end was printed as a line; for a job without logs that line says everything."""
     bad = [job for job in record.jobs.values() if job.state.failed]
     for job in bad[:MOST_TOLD]:
         last = job.last
         has_logs = last is not None and os.path.exists(os.path.join(last.folder, "stdout"))
-        if not has_logs and job.name in told:
+        if not has_logs and job.name in printed:
             continue
         reason = last.reason if last else job.reason
         print(f"\n{one_line(job.name)} {job.state}: {indented(reason or '')}")

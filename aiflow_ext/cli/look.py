@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 PART = 1 << 20  # bytes of a log in one JSON object
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
-_UNDRIVEN = "nobody drives it; go on with it: aiflow-ext resume "
+_UNDRIVEN = "it has no driver; to continue it: aiflow-ext resume "
 
 
 def show_runs(project: str | None, *, as_json: bool) -> int:

@@ -66,10 +66,10 @@ def _prepare_multiprocessing(paths: list[str], shadowing: set[str]) -> None:
         _keep_tempfile()
     for name in shadowing - before:  # the project's code still gets its own
         sys.modules.pop(name, None)
-    told, prepare = spawn.get_preparation_data, spawn.prepare
+    original, prepare = spawn.get_preparation_data, spawn.prepare
 
     def project_last(name: str) -> dict[str, Any]:
-        data: dict[str, Any] = told(name)
+        data: dict[str, Any] = original(name)
         rest = [path for path in data["sys_path"] if path not in paths]
         data["sys_path"] = [*rest, MARK, *(path for path in data["sys_path"] if path in paths)]
         return data

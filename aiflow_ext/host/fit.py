@@ -80,7 +80,7 @@ def _call(parameters: list[inspect.Parameter], arguments: Sequence[str]) -> str:
             raise DoesNotFit(f"wants an argument {one.name!r}; the hook gives {_listed(arguments)}")
     renamed = any(theirs != ours for theirs, ours in gives.items())
     if left and not (star or stars) and renamed:
-        raise DoesNotFit(f"takes ({', '.join(gives)}); which of {_listed(arguments)} is meant cannot be told")
+        raise DoesNotFit(f"takes ({', '.join(gives)}); which of {_listed(arguments)} is meant is not clear")
     call = [
         gives[one.name] if one.kind is one.POSITIONAL_ONLY else f"{one.name}={gives[one.name]}"
         for one in plain

@@ -74,13 +74,13 @@ def try_loading(
             code = None
         finally:
             _end(child)
-        told = answers.read(4 * MOST) or b""
+        output = answers.read(4 * MOST) or b""
         printed.seek(0)
         noise = printed.read(MOST).decode("utf-8", "replace")
     if noise:
         print(noise, end="" if noise.endswith("\n") else "\n", file=sys.stderr)
     try:
-        trial = Trial(**json.loads(told))
+        trial = Trial(**json.loads(output))
     except (ValueError, TypeError):
         trial = Trial(_unanswered(where, code, limit), REPORT, exit_code=PLUGIN)
     first = next((line.strip() for line in noise.splitlines() if line.strip()), "")

@@ -21,16 +21,16 @@ def answer(spec: Mapping[str, Any]) -> None:
     write, leave = os.write, os._exit
     try:
         host = PluginHost(Policy(spec["allow"], spec["deny"]), spec["pins"])
-        told: dict[str, Any] = {"remarks": host.resolve(spec["platform"], spec["engine"]).remarks}
+        result: dict[str, Any] = {"remarks": host.resolve(spec["platform"], spec["engine"]).remarks}
     except PluginError as error:
-        told = {"problem": error.message[:MOST], "hint": error.problems[0].hint, "exit_code": error.exit_code,
+        result = {"problem": error.message[:MOST], "hint": error.problems[0].hint, "exit_code": error.exit_code,
                 "error": shown(error.__cause__ or error)[:MOST]}  # fmt: skip
     except KeyboardInterrupt as error:  # this process gets no Ctrl-C: the plugin raises it
-        told = {"problem": f"{error}: it raises KeyboardInterrupt", "hint": REPORT, "exit_code": INTERRUPTED}
+        result = {"problem": f"{error}: it raises KeyboardInterrupt", "hint": REPORT, "exit_code": INTERRUPTED}
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):  # whatever the plugin has made of them
             pass
-    write(spec["answer"], json.dumps(told).encode())
+    write(spec["answer"], json.dumps(result).encode())
     leave(0)

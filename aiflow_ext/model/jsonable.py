@@ -180,9 +180,9 @@ def encode(value: Any) -> Any:
 def _instead(value: Any) -> str:
     """What to keep in place of a value that is no data."""
     if callable(getattr(value, "isoformat", None)):
-        return "; keep value.isoformat(), and make it anew where it is used"
+        return "; keep value.isoformat(), and make the object from it where it is used"
     if type(value).__module__.partition(".")[0] in ("decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"):
-        return "; keep str(value), and make it anew where it is used"
+        return "; keep str(value), and make the object from it where it is used"
     return "; keep what it is made of, as text, numbers, lists and mappings"
 
 

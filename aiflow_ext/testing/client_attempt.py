@@ -115,7 +115,7 @@ class AttemptCalls:
     def do_events(self, seconds: float, cursor: str | None = None, until: str | None = None) -> list[dict[str, Any]]:
         """The events of a watch of this attempt until its end (or the state ``until``), for so many seconds at most."""
         native_id = str(self.context.native_id)
-        told: list[dict[str, Any]] = []
+        seen: list[dict[str, Any]] = []
         raised: list[BaseException] = []
         deadline = time.monotonic() + seconds
 
@@ -125,9 +125,9 @@ class AttemptCalls:
                 for event in self.adapter.watch({native_id: self.job}, since) or ():
                     if isinstance(event, AttemptEvent) and event.native_id == native_id:
                         since = event.cursor or since
-                        told.append({"state": word(event.state), "exit_code": event.exit_code,
+                        seen.append({"state": word(event.state), "exit_code": event.exit_code,
                                      "signal": event.signal, "cursor": event.cursor})  # fmt: skip
-                        if told[-1]["state"] in (*ATTEMPT_ENDS, until):
+                        if seen[-1]["state"] in (*ATTEMPT_ENDS, until):
                             return
                     if time.monotonic() > deadline:
                         return
@@ -145,7 +145,7 @@ class AttemptCalls:
         thread.join(max(0.0, deadline - time.monotonic()) + 1.0)
         if raised:
             raise raised[0]
-        return list(told)
+        return list(seen)
 
     def do_occupied(self) -> tuple[float, float]:
         """Seconds for which the last wait, or the last look at a watch, has used a processor or wanted one; and of how

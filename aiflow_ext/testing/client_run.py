@@ -119,11 +119,11 @@ class RunCalls(BareCalls):
             if self._run is None:  # submit_job has returned, and its job may go on
                 return None
             ends = self._run.record.summary()["jobs"]
-            told = [f"job {job['name']!r} is {job['state']}: {job['reason']}" for job in ends]
+            ends_shown = [f"job {job['name']!r} is {job['state']}: {job['reason']}" for job in ends]
             folders = [job["attempts"][-1]["folder"] for job in ends if job["attempts"]]
             texts = [_end_of(Path(folder, "stderr").read_bytes()) for folder in folders
                      if Path(folder, "stderr").is_file()]  # fmt: skip
-            return "; ".join(told) + "".join(texts)
+            return "; ".join(ends_shown) + "".join(texts)
         if self.handler is None:
             return None
         state = word(self.handler.state())

@@ -66,7 +66,7 @@ class ClusterConformance(JobPluginConformance):
 
     def the_wrong_address(self) -> Wrong:
         """A config and an environment with the address of a server that does not exist."""
-        self._override("the_wrong_address", "give a config, or variables, with an address where nobody listens")
+        self._override("the_wrong_address", "give a config, or variables, of a server that does not exist")
 
     def the_refused_credential(self) -> Wrong:
         """A config and an environment with a credential that the server does not accept."""
@@ -115,8 +115,8 @@ class ClusterConformance(JobPluginConformance):
         counted = {name: self.trial.marks.count(mark) for name, mark in (("first", "half"), ("second", "start2"))}
         attempts = {name: len(record["jobs"][name]["attempts"]) for name in works}
         if set(counted.values()) != {1} or set(attempts.values()) != {1}:
-            told = f"executions were {counted}, attempts {attempts}"
-            complain(f"{self.name}: the server was gone for {OUTAGE:g} s and came back; {told}",
+            counts = f"executions were {counted}, attempts {attempts}"
+            complain(f"{self.name}: the server was gone for {OUTAGE:g} s and came back; {counts}",
                      "take what is there under the native id for success", "submitted-once")  # fmt: skip
 
     @cluster

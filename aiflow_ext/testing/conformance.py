@@ -81,7 +81,7 @@ class JobPluginConformance(
         facts = self.zygote.facts
         offers = facts.get("offers", [])
         level, needs = function
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "plugin": f"{self.platform}.{self.engine}",
             "distribution": " ".join(filter(None, (facts.get("distribution"), facts.get("version")))),
             "file": facts.get("file"),
@@ -92,8 +92,8 @@ class JobPluginConformance(
             "defaults": [name for name in _DEFAULTED if name not in offers] if facts else [],
             "notes": [],
         }
-        self.notes = told["notes"]
-        request.node.user_properties.append((PROPERTY, told))
+        self.notes = report["notes"]
+        request.node.user_properties.append((PROPERTY, report))
         if self.zygote.error is not None and request.function.__name__ not in _WITHOUT_PLUGIN:
             pytest.fail(f"{self.platform}.{self.engine} cannot be loaded; {_WITHOUT_PLUGIN[0]} says why", pytrace=False)
         missing = [name for name in needs if name not in offers]

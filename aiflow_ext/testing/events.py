@@ -22,11 +22,11 @@ class Events(Support):
         """A driver that starts late gets the end, from the beginning and from any cursor."""
         client, native_id = self.started(self.jobs.prints_and_exits("hello", 5))
         self.ended(client)
-        told = self.trial.other(native_id)("events", seconds=self.patience / 4)
-        if not told or told[-1]["state"] != "FAILED":
-            complain(f"{self.name}: the job has failed; a watch that begins now tells {told or 'nothing'}",
+        got = self.trial.other(native_id)("events", seconds=self.patience / 4)
+        if not got or got[-1]["state"] != "FAILED":
+            complain(f"{self.name}: the job has failed; a watch that begins now tells {got or 'nothing'}",
                      "begin with what is so already, then tell what changes", "beyond-the-nine")  # fmt: skip
-        cursors = [event["cursor"] for event in told[:-1] if event["cursor"] is not None]
+        cursors = [event["cursor"] for event in got[:-1] if event["cursor"] is not None]
         for cursor in cursors:
             again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
             if not again or again[-1]["state"] != "FAILED":
@@ -37,13 +37,13 @@ class Events(Support):
     def test_a_watch_tells_that_a_job_runs(self) -> None:
         """RUNNING is reported while the job runs: timeouts count from it, and other jobs may wait for it."""
         _, native_id = self.started(self.jobs.counts(10), "half")
-        told = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
-        if not told or told[-1]["state"] != "RUNNING":
-            complain(f"{self.name}: the job runs; a watch that begins now tells {told or 'nothing'}",
+        got = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
+        if not got or got[-1]["state"] != "RUNNING":
+            complain(f"{self.name}: the job runs; a watch that begins now tells {got or 'nothing'}",
                      "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
-        told = self.trial.other(native_id)("events", seconds=WATCHED)
-        if any(event["state"] != "RUNNING" for event in told[-1:]):
-            complain(f"{self.name}: the job runs, and a watch tells {told}", "tell an end once the job has come to it, "
+        got = self.trial.other(native_id)("events", seconds=WATCHED)
+        if any(event["state"] != "RUNNING" for event in got[-1:]):
+            complain(f"{self.name}: the job runs, and a watch tells {got}", "tell an end once the job has come to it, "
                      "and not before", "beyond-the-nine")  # fmt: skip
         self.trial.marks.put("go")
 
@@ -60,8 +60,8 @@ class Events(Support):
             who(call, seconds=WATCHED)
             used, passed = who("occupied")
             if used > BUSY * passed:
-                told = f"{what} kept a processor busy for {used:.1f} of {passed:.1f} s"
-                complain(f"{self.name}: the job runs, and {told}",
+                got = f"{what} kept a processor busy for {used:.1f} of {passed:.1f} s"
+                complain(f"{self.name}: the job runs, and {got}",
                          "block until the platform has something to tell; where it must be asked, wait in between",
                          "what-a-run-waits-for")  # fmt: skip
         self.trial.marks.put("go")
@@ -98,11 +98,11 @@ class Events(Support):
         """For an id that the platform does not know, no end of a job is reported."""
         _, native_id = self.trial.write({"job": self.jobs.sleeps(LONG)}).ready()
         other = self.trial.other(unlike(native_id), number=7)
-        told = [event["state"] for event in other("events", seconds=0.5)]
+        got = [event["state"] for event in other("events", seconds=0.5)]
         with contextlib.suppress(Raised):  # that it is not there
             other("attach")
-            told.append(other("state"))
-        self._not_finished(told, f"of {unlike(native_id)!r}, an id that nobody was given, it tells {told}")
+            got.append(other("state"))
+        self._not_finished(got, f"of {unlike(native_id)!r}, an id that was never allocated, it tells {got}")
 
     @durable()
     def test_asking_starts_nothing(self) -> None:
@@ -115,9 +115,9 @@ class Events(Support):
                 with contextlib.suppress(Raised):  # that it is not there
                     other(call, **arguments)
         if self.trial.marks.count("start") or (said := self.trial.other(native_id)("lookup")) == "FOUND":
-            told = "it has begun" if self.trial.marks.count("start") else f"lookup says {said}"
+            got = "it has begun" if self.trial.marks.count("start") else f"lookup says {said}"
             complain(f"{self.name}: an attempt was not submitted, and was asked for by lookup, attach, its handler and "
-                     f"watch; afterwards {told}", "start the job in submit_job, and nowhere else",
+                     f"watch; afterwards {got}", "start the job in submit_job, and nowhere else",
                      "submitted-once")  # fmt: skip
 
     @durable("watch")
@@ -143,8 +143,8 @@ class Events(Support):
                      "where a job was started, is not there, and has left no end, tell LOST", "true-ends")  # fmt: skip
         other = self.trial.other(native_id)
         other("attach")
-        told = [self.states(self.trial.client())["job"], self.ended(other)]
-        self._not_finished(told, f"{words}; the run records {told[0]}, and another process's handler says {told[1]}")
+        got = [self.states(self.trial.client())["job"], self.ended(other)]
+        self._not_finished(got, f"{words}; the run records {got[0]}, and another process's handler says {got[1]}")
 
     def lose(self, native_id: str) -> bool:
         """Make the running attempt vanish, so that its end cannot be recorded; False if that cannot be done.
@@ -153,7 +153,7 @@ class Events(Support):
         """
         return self.trial.lose(self.trial.marks.contents("start")[0])
 
-    def _not_finished(self, told: list[str], words: str) -> None:
-        if {"FINISHED", "STOPPED"} & set(told):
+    def _not_finished(self, got: list[str], words: str) -> None:
+        if {"FINISHED", "STOPPED"} & set(got):
             complain(f"{self.name}: {words}", "tell FINISHED only where exit code 0, or the platform, says so: what is "
                      "not there any more and has left no end is LOST", "true-ends")  # fmt: skip

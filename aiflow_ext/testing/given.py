@@ -26,10 +26,10 @@ class Given(Support):
         names = ("first job", "second")
         work = self.jobs.fails_telling(VARIABLES).under(retries=1, properties=PROPERTIES)
         record = self.trial.write(dict.fromkeys(names, work)).run()
-        told = [_told(content) for content in self.trial.marks.contents("told")]
-        seen = {(one.get("AIFLOW_JOB"), one.get("AIFLOW_ATTEMPT")): one for one in told}
+        variables = [_told(content) for content in self.trial.marks.contents("told")]
+        seen = {(one.get("AIFLOW_JOB"), one.get("AIFLOW_ATTEMPT")): one for one in variables}
         wanted = {(name, number) for name in names for number in ("1", "2")}
-        if set(seen) != wanted or len(told) != len(wanted):
+        if set(seen) != wanted or len(variables) != len(wanted):
             reasons = {name: [attempt["reason"] for attempt in record["jobs"][name]["attempts"]] for name in names}
             self._wrong(
                 f"two jobs with one retry, called {' and '.join(map(repr, names))}, fail twice each, and see as "
@@ -53,9 +53,9 @@ class Given(Support):
                 "AIFLOW_CHECKPOINT_DIR is to be one for all attempts of a job, and each job's own; the attempts "
                 f"see {shared}"
             )
-        if len({one["AIFLOW_MARK"] for one in told}) < len(told):
+        if len({one["AIFLOW_MARK"] for one in variables}) < len(variables):
             self._wrong(
-                f"four attempts carry the marks {sorted(one['AIFLOW_MARK'] for one in told)}: each needs its own"
+                f"four attempts carry the marks {sorted(one['AIFLOW_MARK'] for one in variables)}: each needs its own"
             )
 
     def _expected(self, one: dict[str, str]) -> list[tuple[str, str, bool]]:

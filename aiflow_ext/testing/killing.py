@@ -115,14 +115,14 @@ class KillLoop(Support):
         if known:
             kind += f", {len(own & known)} of the plugin's own {len(known)}"
         cut = f", given up after {len(wrong)} that went wrong" if len(wrong) == WRONG_ENOUGH else ""
-        told = (
+        summary = (
             f"{killed} kills at {done} of {counted['lines']} lines{kind} (intent at {counted['intent']}, "
             f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s{cut}"
         )
-        self.notes.append(f"kill loop: {told}")
+        self.notes.append(f"kill loop: {summary}")
         if wrong:
             complain(
-                f"{self.name}: {told}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong),
+                f"{self.name}: {summary}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong),
                 "begun twice: submit_job must take what it finds under its native id for its own, and lookup must not "
                 "say NEVER_STARTED for it; not begun or LOST: lookup must not say FOUND or UNKNOWN before the start",
                 "killed-at-any-line",

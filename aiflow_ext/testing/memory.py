@@ -48,9 +48,9 @@ class Memory(Cleaning):
                 self._remembers(f"the handler of attach says {said} of a job that runs")
             time.sleep(0.2)
         if "watch" in offers:
-            told = self._call(job, "events", seconds=self.patience / 4, until="RUNNING")
-            if not told or told[-1]["state"] != "RUNNING":
-                self._remembers(f"watch tells {told or 'nothing'} of a job that runs")
+            got = self._call(job, "events", seconds=self.patience / 4, until="RUNNING")
+            if not got or got[-1]["state"] != "RUNNING":
+                self._remembers(f"watch tells {got or 'nothing'} of a job that runs")
         self._call(job, "stop_attempt", "stop_job", grace=1.0)
         said = self._attached(job, "wait", seconds=self.patience / 2)
         if said not in ("FAILED", "STOPPED", "LOST"):
@@ -84,9 +84,9 @@ class Memory(Cleaning):
     def _attached(self, job: str, call: str, **arguments: Any) -> Any:
         """The answers of the handler that ``attach`` returns."""
         client = self._given(job)
-        told = f"attach, called {FRESH},"
-        self.raises(told, "raises", CURE, "between-two-calls", lambda: client("attach"))
-        return self.raises(f"the handler of {told}", "raises", CURE, "between-two-calls",
+        got = f"attach, called {FRESH},"
+        self.raises(got, "raises", CURE, "between-two-calls", lambda: client("attach"))
+        return self.raises(f"the handler of {got}", "raises", CURE, "between-two-calls",
                            lambda: client(call, **arguments))  # fmt: skip
 
     def _remembers(self, words: str) -> None:

@@ -62,16 +62,16 @@ class Outages(Support):
         """Fail for what was ``said`` although it cannot be known."""
         for what, answer in said.items():
             raised = answer if isinstance(answer, Raised) else None
-            told = f"raises {raised.kind}: {raised.words}" if raised else f"says {answer or 'that all is done'}"
+            result = f"raises {raised.kind}: {raised.words}" if raised else f"says {answer or 'that all is done'}"
             if raised is not None and raised.kind == NO_ANSWER:
                 self._misleads(what, f"has not returned within {self.patience:g} s", "give a request a time-out, and "
                             + CURE)  # fmt: skip
             if what in ("its stop", "stop_job", "cleanup_job"):
                 done = answer is None and what == "cleanup_job"  # there may have been nothing to do on the platform
                 if not done and (raised is None or raised.kind != SILENT):
-                    self._misleads(what, told, CURE)
+                    self._misleads(what, result, CURE)
             elif raised is None and answer in WRONG[what]:
-                self._misleads(what, told, CURE)
+                self._misleads(what, result, CURE)
 
     def _afterwards(self, runs: Client, ended: Client) -> None:
         """Stop and clean up again, which now works."""
@@ -94,8 +94,8 @@ class Outages(Support):
     def _other(self, job: str, native_id: str) -> Client:
         return self.trial.other(native_id, job=job)
 
-    def _misleads(self, what: str, told: str, cure: str) -> None:
-        complain(f"{self.name}: the platform is away, a job of it runs and another one has ended; {what} {told}", cure,
+    def _misleads(self, what: str, result: str, cure: str) -> None:
+        complain(f"{self.name}: the platform is away, one job runs and another one has ended; {what} {result}", cure,
                  "an-outage")  # fmt: skip
 
 

@@ -36,15 +36,15 @@ def main() -> None:
         control.sendall(b"forked\n")
 
 
-def _as_zygote(control: socket.socket, told: dict[str, Any]) -> None:
+def _as_zygote(control: socket.socket, options: dict[str, Any]) -> None:
     """Load one plugin, report facts about it, then fork a client for each request."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _print_to(told["log"])
+    _print_to(options["log"])
     os.environ.clear()
-    os.environ.update(told["env"])
+    os.environ.update(options["env"])
     from aiflow_ext.testing.client import hello
 
-    _say(control, hello(told["platform"], told["engine"]))
+    _say(control, hello(options["platform"], options["engine"]))
     while True:
         data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
         if not data:

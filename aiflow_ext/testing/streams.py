@@ -52,8 +52,8 @@ class Streams(Stopping):
             if has_begun and all(states[name] == "FINISHED" for name in followers):
                 return
             if time.monotonic() > deadline:
-                told = "has left no mark" if not self.trial.marks.count("start") else "runs"
-                complain(f"{self.name}: a job of exec mode STREAM {told}, and a job that follows it; after "
+                words = "has left no mark" if not self.trial.marks.count("start") else "runs"
+                complain(f"{self.name}: a job of exec mode STREAM {words}, and a job that follows it; after "
                          f"{self.patience:g} s they are recorded as {states}",
                          "tell RUNNING once the job runs: what follows a STREAM job starts then. A platform that runs "
                          "one job at a time: at_once = 1", "stream-jobs")  # fmt: skip
@@ -78,9 +78,9 @@ class Streams(Stopping):
             found, wanted = _lines(folder, stream, word), [f"{word} {number}" for number in range(1, LINES + 1)]
             if found and found != wanted:
                 often = {line: found.count(line) for line in wanted if found.count(line) != 1}
-                told = "; ".join(f"{line!r} is there {count} times" for line, count in list(often.items())[:3])
+                words = "; ".join(f"{line!r} is there {count} times" for line, count in list(often.items())[:3])
                 complain(f"{self.name}: the job has printed {len(wanted)} lines on {stream}, and {len(found)} are in "
-                         f"its attempt's file: {told or 'they are in another order'}",
+                         f"its attempt's file: {words or 'they are in another order'}",
                          "let a handler's logs(stream, offset) return the bytes from that offset on and no others, "
                          "b'' where there are none yet", "logs")  # fmt: skip
 

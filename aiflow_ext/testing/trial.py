@@ -122,12 +122,12 @@ class Trial:
         else:
             return record
         jobs = self.client()("stands", run=self.runs[-1])["jobs"]
-        told = "; ".join(f"{job['name']!r} is {job['state']}" + (f" ({job['reason']})" if job["reason"] else "")
+        shown = "; ".join(f"{job['name']!r} is {job['state']}" + (f" ({job['reason']})" if job["reason"] else "")
                          for job in jobs if job["state"] not in ("FINISHED", "FAILED", "SKIPPED"))  # fmt: skip
         files = self.zygote.facts["files"]
         inside = any(f'"{file}' in failed.trace for file in files)
         complain(
-            f"a run has not ended within {self.patience:g} s; {told or 'all of its jobs have'}"
+            f"a run has not ended within {self.patience:g} s; {shown or 'all of its jobs have'}"
             + (f"; this is where it was:\n{failed.trace}" if inside else ""),
             "let every method return. Where a job has ended and the record does not have it: let submit_job return "
             "then, or, in a durable plugin, let watch tell the end of each attempt, also of those that come into "

@@ -113,9 +113,9 @@ class Nursery:
                                              stdout=log, stderr=log, cwd=folder, start_new_session=True)  # fmt: skip
         theirs.close()
 
-    def fork(self, told: Mapping[str, Any], descriptor: int) -> None:
+    def fork(self, options: Mapping[str, Any], descriptor: int) -> None:
         """Fork a zygote that communicates through ``descriptor``."""
-        socket.send_fds(self._control, [json.dumps(told).encode()], [descriptor])
+        socket.send_fds(self._control, [json.dumps(options).encode()], [descriptor])
         assert self._control.recv(16), "the process that forks the clients has ended; see its nursery.log"
 
     def close(self) -> None:
@@ -150,8 +150,8 @@ class Zygote:
         """A new client of the project in ``root``."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         log = root / "client.log"
-        told = {"fork": str(root), "log": str(log), "out": str(root / "client.out")}
-        socket.send_fds(self._control, [json.dumps(told).encode()], [theirs.fileno()])
+        options = {"fork": str(root), "log": str(log), "out": str(root / "client.out")}
+        socket.send_fds(self._control, [json.dumps(options).encode()], [theirs.fileno()])
         theirs.close()
         found = self._read()
         assert found is not None, "the zygote is gone"

@@ -222,9 +222,9 @@ def _check_cycles(graph: AIGraph, problems: list[Problem]) -> None:
         if control.source in graph.jobs and control.target in graph.jobs and control.source != control.target:
             between.setdefault((control.source, control.target), control.where)
     for what, names, edges in (("jobs", list(graph.jobs), between), ("nodes", list(job_of), inside)):
-        left, told = list(edges), 0
-        while told < MOST_CYCLES and (path := find_cycle(names, left)):
-            told += 1
+        left, reported = list(edges), 0
+        while reported < MOST_CYCLES and (path := find_cycle(names, left)):
+            reported += 1
             said = ", ".join(f"{a} -> {b} ({edges[a, b]})" for a, b in pairwise(path))
             problems.append(
                 Problem(

@@ -64,8 +64,8 @@ class WorkflowConfig:
         for setting in self._settings.given:
             if setting.path[0] == "platforms":
                 names = setting.path[1:2] or setting.value.value or ()
-                told = [job for job in self.jobs if setting in self._settings.of(job)]
-                yield "this option", dict.fromkeys(names, setting.said), told
+                affected = [job for job in self.jobs if setting in self._settings.of(job)]
+                yield "this option", dict.fromkeys(names, setting.said), affected
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""

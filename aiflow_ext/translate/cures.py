@@ -49,8 +49,8 @@ def _misspelt(error: BaseException) -> str | None:
         if trace is not None:
             frame = trace.tb_frame
             return near(error.name, {**vars(builtins), **frame.f_globals, **frame.f_locals})
-    if isinstance(error, ImportError) and (told := _NO_NAME.match(str(error))):
-        return near(told[1], _public(vars(sys.modules.get(told[2], builtins))))
+    if isinstance(error, ImportError) and (matched := _NO_NAME.match(str(error))):
+        return near(matched[1], _public(vars(sys.modules.get(matched[2], builtins))))
     return None
 
 

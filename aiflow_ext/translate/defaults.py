@@ -50,10 +50,10 @@ def _engine(job: str, nodes: Iterable[AINode], place: str | None, problems: list
         return next(iter(kinds))
     if kinds:
         named = " and ".join(f"{kind} ({node.name!r}, {node.where})" for kind, node in kinds.items())
-        words = f"job {job!r} holds nodes of several kinds, so that its engine cannot be told: {named}"
+        words = f"job {job!r} holds nodes of several kinds, so that its engine is not known: {named}"
         hint = "make a job of each kind, or name an engine that runs them all: engine: NAME in workflow.yaml"
     else:
-        words = f"job {job!r} has no nodes, so that its engine cannot be told"
+        words = f"job {job!r} has no nodes, so that its engine is not known"
         hint = "make its nodes inside `with af.job(...)`, or take the job away"
     problems.append(Problem(words, place, hint))
     return None

@@ -96,7 +96,7 @@ class _Freezer:
         qualname = getattr(function, "__qualname__", "")
         what = f"function {qualname or repr(function)}"
         if inspect.iscoroutinefunction(function):
-            self.refuse(node, what, "is async: nobody awaits it", "call it in a plain function: asyncio.run(...)")
+            self.refuse(node, what, "is async, and is not awaited", "call it in a plain function: asyncio.run(...)")
             return None
         reader = self.readers.get(str(node.instance_id))
         if reader is not None and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
@@ -134,7 +134,7 @@ class _Freezer:
                 return f"cannot travel: it reads an open file (its variable {name!r})", _MAKE_IT_THERE
         for name in changed_globals(self.workflow, sorted(reach.globals)):
             words = f"reads the global {name!r} of workflow.py, which has changed since workflow.py was imported"
-            return f"{words}: the job imports it anew and does not see that", "pass the value as an argument"
+            return f"{words}: the job imports the module again and does not see that", "pass the value as an argument"
         return None
 
     def value(self, node: AINode, value: Any, what: str) -> Any:

@@ -37,7 +37,7 @@ class Structurer:
         keys: nothing else checks a job whose plugin is not known.
         """
         values, wrong = self._common_of(layer)
-        told = len(problems)
+        before = len(problems)
         for name, example in (("platform", "local"), ("engine", "python")):
             if name not in values and layer.value.get(name) is None:
                 hint = f"add {name}: with its name, such as {example}"
@@ -45,7 +45,7 @@ class Structurer:
                 if meant := meant_for(layer, name):
                     hint = f"is {meant!r} ({layer.where((meant,))}) meant to be {name!r}? Or {hint}"
                 problems.append(Problem(f"job {layer.job!r} lacks the key {name!r}", layer.where(), hint))
-        if len(problems) == told and "platform" in values and "engine" in values:
+        if len(problems) == before and "platform" in values and "engine" in values:
             return values["platform"], values["engine"]
         report(wrong, layer.title, layer.where, problems)
         return None

@@ -118,9 +118,9 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
         raise ProjectError(f"{file} has no workflow {name!r}", where=f"{project.workflow_py}:1", hint=hint)
     chosen = [workflow for workflow in found if name in (None, workflow.name)]
     if len(chosen) > 1:
-        told = ", ".join(f"{workflow.name} ({workflow.where})" for workflow in chosen)
+        listed = ", ".join(f"{workflow.name} ({workflow.where})" for workflow in chosen)
         hint = "choose one: --workflow NAME" if name is None else "give each a name of its own: @af.workflow(name=...)"
-        raise ProjectError(f"{file} has several workflows: {told}", where=chosen[1].where, hint=hint)
+        raise ProjectError(f"{file} has several workflows: {listed}", where=chosen[1].where, hint=hint)
     with _users_mistakes(project, f"building workflow {chosen[0].name!r} failed", chosen[0].where):
         return chosen[0].build()
 

@@ -46,10 +46,10 @@ class Modules:
     def _look(self, name: str) -> tuple[str, str] | None:
         for each in self._with_imports(name):
             module = sys.modules.get(each) if each != self.workflow else None
-            told = self._missing(module) if module is not None else None
-            if told is not None:
+            lacks = self._missing(module) if module is not None else None
+            if lacks is not None:
                 by = "" if each == name else f" (module {name!r} needs it)"
-                return f"needs the module {each!r} ({file_of(module)}), {told[0]}{by}", told[1]
+                return f"needs the module {each!r} ({file_of(module)}), {lacks[0]}{by}", lacks[1]
         return None
 
     def _missing(self, module: ModuleType) -> tuple[str, str] | None:

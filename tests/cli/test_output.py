@@ -99,7 +99,7 @@ def test_a_firing_that_is_asked_for_again_ends_as_its_run_has_ended(project, cli
     left.close()
     again = cli("run", project.root, "--firing-id", "left", "--json")
     assert (again.returncode, json.loads(again.stdout)["state"]) == (8, "RUNNING")
-    assert f"nobody drives it; go on with it: aiflow-ext resume {left.record.run_id}" in again.stderr
+    assert f"it has no driver; to continue it: aiflow-ext resume {left.record.run_id}" in again.stderr
 
 
 def test_a_terminal_gets_a_live_table(project, cli_env):

@@ -151,7 +151,7 @@ def test_a_method_may_take_less_of_what_is_named() -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (lambda graph: None, "cannot be told"),
+        (lambda graph: None, "is not clear"),
         (lambda sub_graph, project_desc, token: None, "wants an argument 'token'"),
         (lambda sub_graph, project_desc, *, token: None, "wants an argument 'token'"),
     ],

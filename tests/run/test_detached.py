@@ -104,5 +104,5 @@ def test_a_watch_or_logs_that_nobody_goes_on_with_end_with_a_code_of_their_own(g
     open_gate(gated)
     followed = cli("logs", "latest", "--follow")
     assert (followed.returncode, followed.stdout) == (8, "slow | begun\nslow | done\n")
-    assert "nobody drives it; go on with it: aiflow-ext resume" in followed.stderr
+    assert "it has no driver; to continue it: aiflow-ext resume" in followed.stderr
     assert cli("logs", "latest", "slow", "--follow").returncode == 0  # there is nothing more to come

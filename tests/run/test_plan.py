@@ -93,7 +93,7 @@ def test_the_star_alone_configures_every_job_of_a_loop(project):
 def test_an_engine_that_the_nodes_do_not_tell_is_named_with_where_the_job_is_opened(project):
     project.jobs('with af.job("none"): pass\nwith af.job("both"):\n    af.cmd("true")\n    af.python(len, "")', "")
     none, both = refused(project)
-    assert none[:2] == ("workflow.py:6", "job 'none' has no nodes, so that its engine cannot be told")
+    assert none[:2] == ("workflow.py:6", "job 'none' has no nodes, so that its engine is not known")
     assert both[0] == "workflow.py:7"
     assert "cmd_line ('cmd'" in both[1]
     assert "workflow.py:9" in both[1]

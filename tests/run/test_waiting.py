@@ -217,7 +217,7 @@ def test_a_job_whose_end_nobody_can_tell_is_stopped_and_failed(mute, nothing_lef
         out, _ = run.communicate(timeout=60)
     assert run.returncode == 1, out
     assert "job FAILED" in out
-    assert "its handler has neither state() nor wait(): nobody can tell when it ends" in out
+    assert "its handler has neither state() nor wait(): its end cannot be found out" in out
     nothing_left()
 
 

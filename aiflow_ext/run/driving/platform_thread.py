@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("aiflow_ext")
 PATIENCE = 10.0  # seconds for which a polled handler may not know its job's state before it is reported as unreachable
 _SILENT = "its handler's state() returns None, which is: cannot tell; and its plugin has no watch"
-_NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): nobody can tell when it ends"
+_NEVER = "its plugin has no watch, and its handler has neither state() nor wait(): its end cannot be found out"
 
 
 class PlatformThread:

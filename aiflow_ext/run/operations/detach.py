@@ -67,10 +67,10 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
 
     Raises the error with which that process ended before.
     """
-    told, telling = os.pipe2(os.O_CLOEXEC)
+    answers, telling = os.pipe2(os.O_CLOEXEC)
     argv = [sys.executable, "-c", _DRIVER, "resume", run_id, f"--project={project}", "--on-interrupt=leave",
             f"--ready={telling}", *options]  # fmt: skip
-    with open(told, "rb") as answer:
+    with open(answers, "rb") as answer:
         try:
             with open(Path(folder, LOG), "ab") as log:
                 begin = log.tell()

@@ -125,7 +125,7 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
         keys = [artifact_key(edge.source, edge.output) for edge in planned.sub_graph.inputs]
         for url in [plan.given[key] for key in keys if key in plan.given]:
             if "://" not in url and not os.path.exists(f"{url}.json"):
-                hint = "start a run anew: aiflow-ext run PROJECT --only JOB"
+                hint = "start a new run: aiflow-ext run PROJECT --only JOB"
                 problems.append(Problem(f"what job {name!r} reads of an earlier run is gone", url, hint))
     if problems:
         raise kind(problems=problems)

@@ -94,7 +94,7 @@ class Schedule:
         for run_id in unended:
             record = self.store.run(run_id)
             if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
-                _log.warning("run %s of %s was driven by nobody; it goes on", run_id, key)
+                _log.warning("run %s of %s had no driver; it is resumed", run_id, key)
                 try:
                     drive(run_id, record.project, record.folder)
                 except AiflowError as error:

@@ -80,7 +80,7 @@ def _two_of_one_job(plan: Plan, name: str, used: Sequence[Input], only: Sequence
                 return Problem(
                     f"job {name!r} would read what does not belong together: {_come_from(source, given)}, and "
                     f"{_come_from(before, by) if before and by else f'{source.job!r} is made in this run'}",
-                    hint=f"add {made_anew.source.job!r} to --only, so that it is made anew from the same",
+                    hint=f"add {made_anew.source.job!r} to --only, so that both are made from the same",
                 )
     return None
 
@@ -109,7 +109,7 @@ def _other_properties(store: Store, plan: Plan, name: str, used: Sequence[Input]
                 return Problem(
                     f"job {name!r} would read what does not belong together: {source.job!r} is of {_run_of(source)}, "
                     f"which had {key}={then[key]}, and {other.job!r} of {_run_of(other)}, which had {key}={before}",
-                    hint=f"add {other.job!r} or {source.job!r} to --only, so that it is made anew",
+                    hint=f"add {other.job!r} or {source.job!r} to --only, so that it is made again",
                 )
     return None
 

@@ -125,9 +125,9 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
         raise ConfigError("no run of this project is on record", where=str(here),
                           hint="aiflow-ext runs lists those of all your projects; name one by its id")  # fmt: skip
     if not chosen and project is None and (gone := _gone_states()):
-        told = ", ".join(map(path_shown, gone[:5]))
+        listed = ", ".join(map(path_shown, gone[:5]))
         raise ConfigError(
-            f"there is no run {run!r}; folders that are not there any more may have had it: {told}",
+            f"there is no run {run!r}; folders that are not there any more may have had it: {listed}",
             hint="where a project was moved, go to its new folder or name it: --project FOLDER",
         )
     if not chosen:

@@ -81,7 +81,7 @@ def unwritable(path: Path, error: OSError) -> StateError:
 
 def _no_locks(run_folder: Path, error: OSError) -> StateError:
     return StateError(
-        f"whether anybody drives this run cannot be told here: {error.strerror}",
+        f"whether this run has a driver is not known: {error.strerror}",
         where=str(run_folder),
         hint="keep state on a local disk (AIFLOW_STATE=/path), on a machine with Linux 5.4 or newer",
     )

@@ -114,7 +114,7 @@ class KubernetesHandler(AbstractJobHandler):
             if left <= 0:
                 nodes = ", ".join(sorted({str((pod.get("spec") or {}).get("nodeName")) for pod in pods}))
                 raise PlatformError(
-                    f"the Job {self.native_id} was deleted, and node {nodes} has not told that its pod is gone",
+                    f"the Job {self.native_id} was deleted, and node {nodes} has not confirmed that its pod is gone",
                     hint="see whether the node is up: kubectl get nodes; until it answers, the job may still run there",
                 )
             self._await_change(min(left, LOOK))

@@ -115,17 +115,17 @@ class Reflector:
                 if self._closed:
                     return version
                 event = answers.read(answers.parsed(line, "the API server"), _EVENT, "an event")
-                what, told = event.get("type"), event.get("object", {})
+                what, content = event.get("type"), event.get("object", {})
                 if what == "ERROR":
-                    failed = answers.read(told, _ERROR, "an error")
+                    failed = answers.read(content, _ERROR, "an error")
                     if failed.get("code") == 410:
                         return None
                     raise UnreachableError(f"the watch of {self._kind}s broke off: {failed.get('message')}")
-                metadata = answers.read(told.get("metadata", {}), answers.METADATA, "an object's metadata")
+                metadata = answers.read(content.get("metadata", {}), answers.METADATA, "an object's metadata")
                 version = metadata.get("resourceVersion", version)
                 if what != "BOOKMARK":
                     changed: Literal["changed", "deleted"] = "deleted" if what == "DELETED" else "changed"
-                    self._tell(Change(changed, self._kind, answers.thing(told)))
+                    self._tell(Change(changed, self._kind, answers.thing(content)))
         finally:
             stream.close()
         return version

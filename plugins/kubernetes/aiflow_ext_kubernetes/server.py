@@ -368,7 +368,7 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
         return PlatformError(
             f"the API server at {url} is not trusted: {text}",
             hint="the kubeconfig's certificate-authority must be of that server, and its address (or tls-server-name) "
-            "one that its certificate names; fetch the kubeconfig anew",
+            "one that its certificate names; fetch the kubeconfig again",
         )
     words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
     return UnreachableError(

@@ -93,7 +93,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
         # A failed pod stays with its Job: if there is none, it was deleted.
         deleted = reason == "BackoffLimitExceeded" and (pod is None or _disrupted(job, pod))
         if deleted:
-            message = "its pod is gone: somebody has deleted it"
+            message = "its pod is gone: it was deleted"
         stopped = is_stopped(job)
         return tell(
             JobState.STOPPED if stopped else JobState.FAILED, reason=message or reason,
@@ -108,7 +108,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
                     reason="its pod is being deleted" if leaving else None)  # fmt: skip
     if pod is None:
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
-            why_pending = "somebody has suspended its Job; kubectl resumes it"
+            why_pending = "its Job was suspended from outside; resume it with kubectl"
         return tell(JobState.QUEUED, reason=why_pending)
     return _pending(native_id, pod, restarts, why_pending)
 
@@ -128,7 +128,7 @@ def without_job(native_id: str, last: Object | None, pods: Iterable[Object], sto
         if terminated is not None and (terminated.get("exitCode") == 0 or not pod["metadata"].get("deletionTimestamp")):
             return _end(native_id, last or {"metadata": {"deletionTimestamp": "gone"}}, pod, terminated, 0)
     if any(_phase(pod) not in ("Failed", "Succeeded") for pod in pods):
-        return AttemptEvent(native_id, JobState.RUNNING, reason="somebody has deleted its Job; its pod is still there")
+        return AttemptEvent(native_id, JobState.RUNNING, reason="its Job was deleted; its pod still exists")
     return vanished(native_id, last, stopped)
 
 
@@ -136,7 +136,7 @@ def vanished(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent
     """The end of an attempt whose Job and pods are all gone; arguments as of :func:`without_job`."""
     if stopped or (last is not None and is_stopped(last)):
         return AttemptEvent(native_id, JobState.STOPPED, reason="stopped")
-    return AttemptEvent(native_id, JobState.LOST, reason="its Job is not there any more: somebody has deleted it")
+    return AttemptEvent(native_id, JobState.LOST, reason="its Job does not exist any more: it was deleted")
 
 
 def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts: int) -> AttemptEvent:

@@ -326,7 +326,7 @@ def _failure(url: str, error: Exception) -> PlatformError:
             "14000, the history server's 19888",
         )
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
-        words = "nobody listens there (connection refused)"
+        words = "nothing listens there (connection refused)"
     elif any(isinstance(each, socket.gaierror) for each in chain):
         words = f"the host {urlsplit(url).hostname!r} is not known"
     elif any("timed out" in str(each) for each in chain):

@@ -225,7 +225,7 @@ def test_a_stop_whose_node_is_gone_names_the_node(
     assert until(lambda: last("RUNNING", ""), 60)
     bed.kill("kubelet")
     run.driver.stop(1.0)
-    assert until(lambda: last("RUNNING", f"node {bed.layout.node} has not told that its pod is gone"), 60)
+    assert until(lambda: last("RUNNING", f"node {bed.layout.node} has not confirmed that its pod is gone"), 60)
     bed.start("kubelet")
     thread.join(120)
     assert str(run.record.jobs["job"].state) == "STOPPED"

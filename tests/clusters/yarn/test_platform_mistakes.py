@@ -52,7 +52,7 @@ def test_the_resourcemanager_cannot_be_reached(workflow: Workflow) -> None:
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
         _refused(workflow, {"resource_manager": address}, PLATFORM, f"http://{address} cannot be reached",
-                 "nobody listens there")  # fmt: skip
+                 "nothing listens there")  # fmt: skip
 
 
 def test_a_host_that_is_not_known(workflow: Workflow) -> None:
