@@ -180,14 +180,14 @@ class _Table(_Silent):
 
 
 class _Interrupts:
-    """What SIGINT, SIGTERM and SIGHUP do while a run goes on; all but the driver's part in the thread that answers."""
+    """The answers to SIGINT, SIGTERM and SIGHUP while a run goes on; called in the thread of ``signals``."""
 
     def __init__(self, run: Run, screen: _Silent, way: str, *, as_json: bool) -> None:
         self.run, self.screen, self.way, self.as_json = run, screen, way, as_json
         self.left = False
         self.stopping = 0
         self._asked = 0  # how often the driver was asked to stop the run
-        self._is_deaf = False  # whether it has not taken that up in time
+        self._is_late = False  # whether it has not begun with that in time
 
     def __enter__(self) -> None:
         signals.answer_by(self._answer, self._farewell)
@@ -200,7 +200,7 @@ class _Interrupts:
             return self._leave()
         if self.stopping:
             self.stopping += 1
-            if self._is_deaf or self.stopping > 2:  # a platform's call that does not return keeps a job from its end
+            if self._is_late or self.stopping > 2:  # a platform's call that does not return keeps a job from its end
                 signals.say("letting go of the jobs that are left")
                 return self._leave()
             signals.say("ending the jobs that are left, at once; once more to let go of them")
@@ -227,9 +227,9 @@ class _Interrupts:
         return self._look_again
 
     def _look_again(self) -> None:
-        """Say so where the driver has not taken up what it was asked for."""
+        """Report a driver that has not begun with what it was asked for."""
         if self.run.driver.end_requests < self._asked:
-            self._is_deaf = True
+            self._is_late = True
             signals.say(f"the driver has not answered yet: {_still()}; once more to let go of the run")
 
     def _ask(self) -> str:
@@ -246,7 +246,7 @@ class _Interrupts:
         return {b"s": "stop", b"l": "leave"}.get(answer.strip()[:1].lower(), "continue")
 
     def _farewell(self) -> int:
-        """The driver is held up, and lets go of the run in the midst of that."""
+        """Report what goes on without the driver, which is in a call that has not returned."""
         record = self.run.record
         self.screen.abandon()
         if record.state.ended:
@@ -260,7 +260,7 @@ class _Interrupts:
 
 
 def _still() -> str:
-    """In words, what holds up the driver."""
+    """What delays the driver."""
     where = signals.place()
     return f"the driver is still in {where}" if where else "the driver is still busy"
 

@@ -1,9 +1,10 @@
-"""SIGINT, SIGTERM and SIGHUP, answered whatever the main thread does.
+"""SIGINT, SIGTERM and SIGHUP: they work whatever call the main thread is in.
 
-Python runs signal handlers in the main thread, between two of its own steps: never while a plugin, a server or a disk
-holds that thread in one call, and without effect where code swallows KeyboardInterrupt. The C level writes the number
-of each signal to a pipe as it comes (``signal.set_wakeup_fd``). A thread reads it, has the signal answered, and looks
-again a second later: a command that should have ended by then is ended, as by SIGKILL, which loses nothing on record.
+Python runs signal handlers in the main thread, between two bytecode instructions: not while a plugin, a server or a
+disk blocks that thread in one call, and without effect where code swallows KeyboardInterrupt. But the interpreter's C
+handler writes each signal's number to a pipe at once (``signal.set_wakeup_fd``). A thread reads that pipe, calls the
+answer to the signal, and checks a second later: a command that should have ended by then is ended with ``os._exit``.
+For a run's records this is the same as SIGKILL, after which no job is lost or started twice.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from types import FrameType
 
 from aiflow_ext.model.errors import INTERRUPTED
 
-PATIENCE = 1.0  # seconds after which an answer is looked at again
+PATIENCE = 1.0  # seconds between a signal and the check of what has become of it
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Task = Callable[[], None]
@@ -35,48 +36,51 @@ _farewell: Callable[[], int]
 
 
 def watch() -> None:
-    """From now on signals are answered; called once, in the main thread.
+    """Start the thread; called in the main thread, elsewhere nothing happens.
 
-    SIGINT is KeyboardInterrupt as ever, and SIGTERM and SIGHUP end the process, unless :func:`answer_by` says
-    otherwise.
+    SIGINT still raises KeyboardInterrupt, and SIGTERM and SIGHUP end the process, until :func:`answer_by` is called.
     """
     global _main_thread, _pipe
     if _main_thread:
         return
-    _main_thread = _thread.get_ident()
     _pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    _hear()
+    try:
+        _set_wakeup()
+    except ValueError:  # not the main thread: somebody has embedded the command line
+        return
+    _main_thread = _thread.get_ident()
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
     _thread.start_new_thread(_listen, ())
 
 
 def answer_by(answer: Callable[[int], Task | None], farewell: Callable[[], int]) -> None:
-    """Have signals answered by ``answer`` in place of Python.
+    """Call ``answer`` for each signal, in place of Python's own handlers.
 
     Args:
-        answer: called with a signal's number, in a thread of its own; returns what is to be done ``PATIENCE`` seconds
-            later if the process is still there, such as :func:`end`.
-        farewell: says what there is to say of a command that is ended in the midst of a call; returns its exit code.
+        answer: called with the signal's number, in the thread of this module; returns what to call ``PATIENCE`` seconds
+            later if the process still runs, such as :func:`end`; None: nothing.
+        farewell: called before the process is ended in the middle of a call; prints what the user should know, and
+            returns the exit code.
     """
     global _answer, _farewell
     _answer, _farewell = answer, farewell
     for number in HANDLED:
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-            continue  # nohup: whoever started it wants it to outlive the terminal
-        signal.signal(number, _heard)
+            continue  # nohup: the command is to outlive the terminal
+        signal.signal(number, _on_signal)
 
 
 def answer_as_before(code: int = INTERRUPTED) -> None:
-    """Have signals answered by Python again; ``code``: the exit code of a command that is ended from now on."""
+    """Restore Python's own handlers; ``code``: the exit code of a command that must be ended from now on."""
     global _answer, _farewell
     _answer, _farewell = _by_python, lambda: code
     for number in HANDLED:
-        if signal.getsignal(number) is _heard:
+        if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def end() -> None:
-    """End the process now, whatever its threads do."""
+    """End the process now, whatever its threads are doing."""
     code = INTERRUPTED
     with contextlib.suppress(Exception):
         code = _farewell()
@@ -84,7 +88,7 @@ def end() -> None:
 
 
 def say(words: str) -> None:
-    """Print a line on stderr by a way on which nothing waits; control characters are escaped."""
+    """Print a line on stderr without blocking and without locks; control characters are escaped."""
     from aiflow_ext.cli.escape import one_line
 
     write(2, f"{one_line(words)}\n".encode("utf-8", "backslashreplace"))
@@ -101,7 +105,7 @@ def write(descriptor: int, data: bytes, seconds: float = 0.2) -> None:
 
 
 def wait_for_input(descriptor: int) -> int | None:
-    """In the thread that answers: wait until ``descriptor`` can be read, or for the next signal; returns its number."""
+    """Wait, in an answer, until ``descriptor`` is readable (None) or the next signal comes; returns its number."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.register(_pipe[0], select.POLLIN)
@@ -114,7 +118,7 @@ def wait_for_input(descriptor: int) -> int | None:
 
 
 def place() -> str | None:
-    """What the main thread is in, where that is not of aiflow-ext: ``check_platform (/site/plugin.py:12)``."""
+    """The function of others that the main thread is in: ``check_platform (/site/plugin.py:12)``; None: in none."""
     found, frame = None, sys._current_frames().get(_main_thread)
     while frame is not None:  # the outermost: what was called, not where it waits
         name = str(frame.f_globals.get("__name__"))
@@ -125,12 +129,12 @@ def place() -> str | None:
 
 
 def _by_python(number: int) -> Task:
-    """The default: the command is to end."""
+    """The default answer: Python's handler is to end the command."""
     return end
 
 
 def _interrupted() -> int:
-    """The default: nothing more is to be said than in what it was."""
+    """The default farewell."""
     where = place()
     say(f"aiflow-ext: interrupted, and still {f'in {where}' if where else 'waiting'}")
     return INTERRUPTED
@@ -140,7 +144,7 @@ _answer, _farewell = _by_python, _interrupted
 
 
 def _listen() -> None:
-    """In the thread that answers."""
+    """The thread."""
     poll = select.poll()
     poll.register(_pipe[0], select.POLLIN)
     then: Task | None = None
@@ -149,33 +153,40 @@ def _listen() -> None:
         wait = None if then is None else max(0.0, deadline - time.monotonic()) * 1000
         if not poll.poll(wait) and then is not None:
             task, then = then, None
-            task()
+            with contextlib.suppress(Exception):
+                task()
         number = _next()
-        if number in HANDLED and (found := _answer(number)) is not None and then is not end:
+        if number not in HANDLED:
+            continue
+        try:
+            found = _answer(number)
+        except Exception:  # the next signal must work, too
+            found = end
+        if found is not None and then is not end:
             then, deadline = found, time.monotonic() + PATIENCE
 
 
 def _next() -> int:
-    """The number of the next signal that has come; 0 where none has."""
+    """The number of the next signal in the pipe; 0: there is none."""
     try:
         return os.read(_pipe[0], 1)[0]
     except BlockingIOError:
         return 0
 
 
-def _hear() -> int:
-    """Have signals written to the pipe; returns where they were written to before."""
+def _set_wakeup() -> int:
+    """Let the C handler write to the pipe; returns the descriptor that it wrote to before."""
     return signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
 
 
-def _heard(number: int, frame: FrameType | None) -> None:
-    """In the main thread: the pipe has it already, unless somebody has replaced that."""
-    if _hear() != _pipe[1]:
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """Python's handler: the pipe has the number already, unless a library has replaced the descriptor."""
+    if _set_wakeup() != _pipe[1]:
         os.write(_pipe[1], bytes([number]))
 
 
 def _before_fork() -> None:
-    """Signals to a child must not be written to this process's pipe: they wait until the child has let go of it."""
+    """Block signals until the child has closed its way to this process's pipe: they would count as this process's."""
     _masks[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
 
 

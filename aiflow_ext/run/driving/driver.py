@@ -147,7 +147,7 @@ class Driver:
 
     @property
     def end_requests(self) -> int:
-        """How often it has taken up that the run is to be stopped or left."""
+        """How many requests to stop or to leave the run it has begun with."""
         return self._state.end_requests
 
     def look_at_requests(self) -> None:
