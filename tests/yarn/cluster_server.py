@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -29,6 +30,7 @@ class Cluster:
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
         drops: so many of the next submissions are accepted and then forgotten.
         holds: applications that are submitted from now on stay ACCEPTED, and nothing of them is started.
+        waits: application masters that are submitted from now on register, and make no start marker; an hour ago.
         diagnostics: of the applications that are submitted from now on: they end at once, FAILED.
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
@@ -40,6 +42,8 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
+        self.times: dict[str, float] = {}  # of a file's last change, where that matters
+        self.waits = False
         self.drops, self.holds, self.diagnostics = 0, False, ""
         self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
         self._folders, self._last, self._incarnation = {"/"}, 0, 1
@@ -81,6 +85,14 @@ class Cluster:
         with self._lock:
             folder = next(each for each in self._folders if each.endswith(native_id))
             self.files[f"{folder}/started"] = b""
+            self.times[f"{folder}/started"] = time.time()
+            self._apps[native_id]["progress"] = 50.0
+
+    def finish(self, native_id: str) -> None:
+        """The job of this application has ended well."""
+        with self._lock:
+            ended = {"state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": int(time.time() * 1000)}
+            self._apps[native_id] |= {**ended, "diagnostics": Outcome(EXIT, exit_code=0).diagnostics()}
 
     def forget(self) -> None:
         """The ResourceManager is another one now, and its state store is empty."""
@@ -130,10 +142,11 @@ class Cluster:
             }  # fmt: skip
             if self.diagnostics:
                 self._apps[native_id] |= {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": self.diagnostics}
-            elif sleeps or self.holds:
+            elif sleeps or self.holds or self.waits:
                 state = "ACCEPTED" if self.holds else "RUNNING"
                 live = {"state": state, "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
-                self._apps[native_id] |= live
+                launched = int(time.time() - 3600) * 1000
+                self._apps[native_id] |= {**live, "progress": 0.0, "launchTime": launched} if self.waits else live
             return 202, {}, {}
         if path == "/apps":
             live = [app for app in self._apps.values() if app["state"] in ("ACCEPTED", "RUNNING")]
@@ -188,7 +201,8 @@ class Cluster:
             self._folders -= gone
             return 200, {"boolean": bool(gone)}, {}
         if operation == "GETFILESTATUS" and path in self.files:
-            status = {"length": len(self.files[path]), "modificationTime": 86_400_000, "type": "FILE"}
+            changed = int(self.times.get(path, 86_400) * 1000)
+            status = {"length": len(self.files[path]), "modificationTime": changed, "type": "FILE"}
             return 200, {"FileStatus": status}, {}
         if operation == "LISTSTATUS" and path in self._folders:
             names = {each.removeprefix(below).partition("/")[0] for each in self.files if each.startswith(below)}

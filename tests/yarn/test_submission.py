@@ -99,6 +99,25 @@ def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are
     assert "Error launching appattempt_1_0001_000001" in str(job.reason)
 
 
+def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) -> None:
+    text = (one_job.root / "workflow.yaml").read_text()
+    (one_job.root / "workflow.yaml").write_text(text.replace('"user"', '"timeout": "10m", "user"'))
+    cluster.waits = True
+    run = prepare_run(one_job.root)
+    job, driver = run.record.jobs["job"], _driven(run.driver.run)
+    _until(lambda: "start marker" in str(job.reason))
+    assert job.state.value == "QUEUED"
+    attempt = job.attempts[0]
+    cluster.start_marker(str(attempt.native_id))
+    _until(lambda: job.state.value != "QUEUED")
+    cluster.finish(str(attempt.native_id))
+    driver.join(PATIENCE)
+    run.close()
+    assert (job.state.value, len(job.attempts)) == ("FINISHED", 1)
+    (marker,) = cluster.times.values()
+    assert attempt.started_at == pytest.approx(marker, abs=0.01)
+
+
 def _driven(run: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

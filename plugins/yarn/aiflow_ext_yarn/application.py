@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
-from aiflow_ext_yarn.states import event_of, state_of, was_stopped
+from aiflow_ext_yarn.states import MARKER_DELAY, event_of, state_of, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
@@ -105,6 +106,19 @@ class Application(Jsonable):
             words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         return None
+
+    def began_at(self, launched: float | None) -> float | None:
+        """When the job started, in seconds since the epoch, from when its container was launched; None: not known.
+
+        The start marker is asked for where it may have been made much later: the file system was in safe mode.
+        """
+        if launched is None or abs(time.time() - launched) < MARKER_DELAY:
+            return launched
+        try:
+            marker = self.files.status(f"{self.folder}/{master.STARTED}")
+        except PlatformError:
+            return None
+        return launched if marker is None else max(launched, marker.timestamp / 1000)
 
     def _markers(self) -> list[str] | None:
         """The names in its staging folder; None where there is no folder, or no NameNode answers."""

@@ -7,6 +7,7 @@ org.apache.hadoop.yarn.api.records.ContainerExitStatus, which it writes into dia
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState
@@ -18,6 +19,7 @@ _EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
+MARKER_DELAY = 5.0  # seconds from an attempt's launch in which its start marker is usually made
 NO_REASON = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
 # Exit codes of a container whose config is to blame: python: cannot be executed, or is not there; the master's own.
@@ -52,7 +54,8 @@ def state_of(report: Json) -> JobState:
         return (
             JobState.FINISHED if state == "FINISHED" and report.get("finalStatus") == "SUCCEEDED" else JobState.FAILED
         )
-    return JobState.RUNNING if state == "RUNNING" else JobState.QUEUED
+    # RUNNING means that the application master has registered; the job starts once the start marker is made.
+    return JobState.RUNNING if state == "RUNNING" and report.get("progress") != 0 else JobState.QUEUED
 
 
 def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began: bool | None = True) -> AttemptEvent:
@@ -200,6 +203,9 @@ def _usage(diagnostics: str) -> str:
 def wait_reason(report: Json) -> str | None:
     """Why an application does not run yet, as the scheduler reports it."""
     words = str(report.get("diagnostics") or "").strip()
+    launched = _seconds(report.get("launchTime")) if report.get("state") == "RUNNING" else None
+    if launched is not None and not words and time.time() - launched > MARKER_DELAY:
+        return "its application master has not made the start marker yet: does HDFS accept writes?"
     words = re.sub(r"^\[[^\]]*\]\s*", "", words)
     words = words.partition("Details :")[0].strip().rstrip(";")
     return " ".join(words.split())[:300] or None

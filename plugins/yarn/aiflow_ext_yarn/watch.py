@@ -53,6 +53,8 @@ class _Group:
                 continue
             if event is None or self.reported.get(native_id) == (event.state, event.reason):
                 continue
+            if event.state is JobState.RUNNING:
+                event.time = attempt.began_at(event.time)
             self.reported[native_id] = (event.state, event.reason)
             if event.state.ended and report is not None:
                 start_download(attempt, report)

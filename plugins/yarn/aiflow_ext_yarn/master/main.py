@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 
-from aiflow_ext_yarn.master import STAGING_FAILED, UNUSABLE, protocol
+from aiflow_ext_yarn.master import STAGING_FAILED, STARTED_PROGRESS, UNUSABLE, protocol
 from aiflow_ext_yarn.master import outcome as ends
 from aiflow_ext_yarn.master.credentials import AMRM, Credentials
 from aiflow_ext_yarn.master.keeper import Keeper
@@ -83,6 +83,7 @@ class Master:
             return refusal
         if self.stopped:
             return Outcome(ends.NOT_STARTED, stopped=True, reason="it was stopped first")
+        self.rm.progress, self.next_beat = STARTED_PROGRESS, 0.0
         self.keeper = Keeper(child, float(self.spec.get("grace", 10.0)))
         if self.stopped:
             self.keeper.stop()

@@ -43,6 +43,7 @@ class ResourceManager:
         self._client = Client(addresses, NAME, token)
         self._host = host
         self._response = 0
+        self.progress = 0.0  # of the job, from 0 to 1; 0 until it starts, which clients are told by
 
     def register(self) -> None:
         """Register the attempt; idempotent."""
@@ -57,7 +58,7 @@ class ResourceManager:
     def heartbeat(self) -> None:
         """Send a heartbeat; registers the attempt again if the ResourceManager requests that."""
         try:
-            answer = self._call("allocate", integer(4, self._response) + single(5, 0.0))
+            answer = self._call("allocate", integer(4, self._response) + single(5, self.progress))
         except RemoteError as error:
             if error.name != NOT_REGISTERED:
                 raise
