@@ -9,6 +9,7 @@
 #                test-cluster-kubernetes and test-cluster-yarn: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
+#   make audit   ask an advisory service after known vulnerabilities of what is installed; needs the network
 #   make bench   the benchmarks, as one table
 #   make clean   remove the virtual environment, caches and the examples' runs
 #
@@ -25,7 +26,7 @@ ARGS =
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
 DISTRIBUTIONS = . plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -111,6 +112,14 @@ types: $(VENV)/dev
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
+
+audit: $(VENV)/dev $(VENV)/audit/made
+	@$(VENV)/audit/bin/python .ci/audit.py $(BIN)/python
+
+$(VENV)/audit/made: $(VENV)/made
+	@$(PYTHON) -m venv --clear $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
+	@touch $@
 
 bench: $(VENV)/dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
