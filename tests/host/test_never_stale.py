@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import packaging
+import pip
 import pluggy
 import pytest
 from dist_info import install
@@ -64,9 +65,11 @@ class Venv:
         options = ["-y"]
         if command == "install":
             options = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
+        # What "pip --python" starts, without the pip that starts it.
+        runner = str(Path(pip.__file__).with_name("__pip-runner__.py"))
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "--python", self.site.python, "--disable-pip-version-check", command, "-q",
-             *options, *args], capture_output=True, text=True, env=dict(os.environ, PIP_ROOT_USER_ACTION="ignore"),
+            [self.site.python, runner, "--disable-pip-version-check", command, "-q", *options, *args],
+            capture_output=True, text=True, env=dict(os.environ, PIP_ROOT_USER_ACTION="ignore"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 

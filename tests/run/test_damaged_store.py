@@ -187,6 +187,7 @@ DAMAGES = {
     "link": (replaced(lambda db: db.symlink_to("/dev/zero")), "state is no link to something else"),
 }
 ALL = ["runs", "runs --json", "status latest", "logs latest", "stop latest", "gc --keep 9"]
+THOROUGHLY = ("truncated", "folder NULL", "FIFO")  # with each command; of the others each with a third of them
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -195,7 +196,7 @@ def test_one_damaged_store_is_named_and_hides_no_other_project(two, cli, tmp_pat
     db, (spoil, words) = bad / ".aiflow" / "state.db", DAMAGES[damage]
     spoil(db)
     try:
-        for command in ALL:
+        for command in ALL if damage in THOROUGHLY else ALL[[*DAMAGES].index(damage) % 3 :: 3]:
             done = cli(*command.split(), cwd=tmp_path, env=env)
             assert done.returncode == 0, done
             assert f"left out: {db}: " in done.stderr
