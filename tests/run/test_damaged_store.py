@@ -10,11 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from aiflow_ext.cli.commands import program
-from aiflow_ext.cli.failures import run_guarded
 from aiflow_ext.run import run_project
 
 WORKFLOW = """
@@ -26,28 +22,6 @@ def tested():
     with af.job("b"): af.cmd("cat {a}", a=a)
     with af.job("c"): af.cmd("exit 1")
 """
-COMMANDS = ["runs", "status latest", "status latest --json", "logs latest", "graph latest", "graph latest --json",
-            "gc --keep 0 --dry-run"]  # fmt: skip
-TABLES = {
-    "runs": ["run", "workflow", "project", "folder", "state", "started_at", "ended_at", "plan", "options", "firing"],
-    "jobs": ["name", "place", "platform", "engine", "state", "reason"],
-    "attempts": ["job", "number", "native_id", "folder", "state", "step", "started_at", "ended_at", "exit_code",
-                 "signal", "reason", "stop_requested", "restarts", "cleaned"],
-    "planned": ["job", "place", "plan"],
-    "transitions": ["seq", "job", "attempt", "state", "time", "reason"],
-}  # fmt: skip
-VALUES = st.one_of(
-    st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=20),
-    st.binary(max_size=20),
-    st.sampled_from(["", "..", "/", "RUNNING", "{}", "[]", "null", '{"jobs": 1}', "[" * 5000, "\x1b]0;x\x07", "\0"]),
-)  # fmt: skip
-SPOILT = st.lists(
-    st.sampled_from([(table, column) for table, columns in TABLES.items() for column in columns]).flatmap(
-        lambda place: st.tuples(st.just(place), st.one_of(VALUES, st.just("delete")))
-    ),
-    min_size=1,
-    max_size=3,
-)
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +51,6 @@ def spoil(root, changes):
                     db.execute(f"delete from {table}")
                 else:
                     db.execute(f"update {table} set {column} = ?", (value,))
-
-
-@settings(max_examples=80, derandomize=True, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
-@given(changes=SPOILT)
-def test_no_command_raises_because_of_the_content_of_a_store(ended, capsys, changes):
-    spoil(ended, changes)
-    for command in COMMANDS:
-        code = run_guarded(program, [*command.split(), "--project", str(ended)])
-        said = capsys.readouterr()
-        assert code in (0, 1, 3, 6, 7), (command, code, said.err)
-        assert "Traceback" not in said.err
-        assert "\x1b" not in said.out
 
 
 @pytest.mark.parametrize(

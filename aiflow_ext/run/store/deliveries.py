@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from aiflow_ext.run.store.database import Database
+from aiflow_ext.run.store.database import Database, from_column
 from aiflow_ext.run.store.records import Delivery
+from aiflow_ext.run.store.row_types import TEXT, WHOLE, RowTypes
+
+_OFFSET = RowTypes("deliveries", extension=(str,), seq=WHOLE)
+_DELIVERY = RowTypes("deliveries", extension=(str,), seq=WHOLE, last=WHOLE, problem=(*TEXT, None))
 
 
 class Deliveries:
@@ -18,9 +22,10 @@ class Deliveries:
         The row without a name is of a version that had one offset for all extensions.
         """
         with self._database.reading() as db:
-            rows = dict(db.execute("select extension, seq from deliveries where run = ? and extension in (?, '')",
-                                   (run_id, extension)))  # fmt: skip
-        return int(rows.get(extension, rows.get("", 0)))
+            rows = db.execute("select extension, seq from deliveries where run = ? and extension in (?, '')",
+                              (run_id, extension)).fetchall()  # fmt: skip
+            found: dict[str, int] = dict(_OFFSET.checked(rows))  # type: ignore[arg-type]
+        return found.get(extension, found.get("", 0))
 
     def set_offset(self, run_id: str, extension: str, seq: int, problem: str | None = None) -> None:
         """Record that transition ``seq`` was delivered to an extension, and what is wrong with it, in words."""
@@ -34,5 +39,6 @@ class Deliveries:
                 "select extension, seq, (select ifnull(max(seq), 0) from transitions where run = deliveries.run), "
                 "problem from deliveries where run = ? and extension != '' order by extension",
                 (run_id,),
-            )
-            return [Delivery(*row) for row in rows]
+            ).fetchall()
+            return [Delivery(extension, offset, last, from_column(problem))
+                    for extension, offset, last, problem in _DELIVERY.checked(rows)]  # fmt: skip

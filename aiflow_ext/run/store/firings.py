@@ -6,6 +6,9 @@ A periodic job's key is ``WORKFLOW/JOB``, a firing's id ``KEY@MOMENT``.
 from __future__ import annotations
 
 from aiflow_ext.run.store.database import Database, to_column
+from aiflow_ext.run.store.row_types import MOMENT, RowTypes
+
+_LAST = RowTypes("firings", last=MOMENT)
 
 
 class Firings:
@@ -23,8 +26,8 @@ class Firings:
     def last(self, key: str) -> float | None:
         """The moment of a periodic job's last firing, in seconds since the epoch; None where it has had none."""
         with self._database.reading() as db:
-            row = db.execute("select last from firings where key = ?", (key,)).fetchone()
-        return row[0] if row else None
+            rows = db.execute("select last from firings where key = ?", (key,)).fetchall()
+            return _LAST.checked(rows)[0][0] if rows else None
 
     def set_last(self, key: str, moment: float) -> None:
         """Note a periodic job's last firing, in seconds since the epoch."""

@@ -7,6 +7,9 @@ import time
 from typing import NamedTuple
 
 from aiflow_ext.run.store.database import Database
+from aiflow_ext.run.store.row_types import MOMENT, WHOLE, RowTypes
+
+_ROW = RowTypes("requests", id=WHOLE, what=(str,), job=(str, None), grace=(*MOMENT, None))
 
 
 class DriverRequest(NamedTuple):
@@ -41,8 +44,8 @@ class Requests:
         """The requests that no driver has handled, the oldest first."""
         with self._database.reading() as db:
             rows = db.execute("select id, what, job, grace from requests where run = ? and done = 0 order by id",
-                              (run_id,))  # fmt: skip
-            return [DriverRequest(*row) for row in rows]
+                              (run_id,)).fetchall()  # fmt: skip
+            return [DriverRequest(*row) for row in _ROW.checked(rows)]
 
     def complete(self, number: int) -> None:
         """Mark a request as handled."""

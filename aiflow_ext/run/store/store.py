@@ -15,7 +15,7 @@ from aiflow_ext.run.store.database import Database, from_column, to_column
 from aiflow_ext.run.store.deliveries import Deliveries
 from aiflow_ext.run.store.records import AttemptRecord, Input, JobRecord, RunRecord, Transition
 from aiflow_ext.run.store.relocation import check_attempt_folder, check_paths, relocation
-from aiflow_ext.run.store.row_types import MOMENT, TEXT, RowTypes
+from aiflow_ext.run.store.row_types import MOMENT, TEXT, WHOLE, RowTypes
 from aiflow_ext.run.store.transitions import Transitions, put_transitions
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _RUN = RowTypes("runs", run=(str,), workflow=(str,), project=TEXT, folder=TEXT, state=(str,), started_at=MOMENT,
                 ended_at=(*MOMENT, None))  # fmt: skip
 _JOB = RowTypes("jobs", name=(str,), platform=(str,), engine=(str,), state=(str,), reason=(*TEXT, None))
+_PLANNED = RowTypes("planned", job=(str,), plan=(str,))
+_START_INTENT = RowTypes("start_intents", job=(str,), number=WHOLE, native_id=TEXT)
 _OF_RUNS = ("runs", "jobs", "planned", "attempts", "transitions", "start_intents", "deliveries", "requests")
 
 
@@ -157,7 +159,7 @@ class Store:
             else:
                 one = "select job, plan from planned where run = ? and job = ?"
                 rows = [row for job in jobs for row in db.execute(one, (run_id, job))]
-            plans = json.loads(f"[{','.join(plan for _, plan in rows)}]")
+            plans = json.loads(f"[{','.join(plan for _, plan in _PLANNED.checked(rows))}]")
             return dict(zip((job for job, _ in rows), plans, strict=True))
 
     def runs(self) -> list[dict[str, Any]]:
@@ -248,7 +250,7 @@ class Store:
                 return []
             row = db.execute("select project, folder from runs where run = ?", (run_id,)).fetchone()
             now = self._relocation(*map(from_column, row))
-            return [(job, number, now(from_column(native_id))) for job, number, native_id in rows]
+            return [(job, number, now(from_column(id))) for job, number, id in _START_INTENT.checked(rows)]
 
     def drop_start_intents(self, run_id: str) -> None:
         """Remove the start intents of a run: everything that was started is recorded now."""

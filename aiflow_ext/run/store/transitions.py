@@ -8,7 +8,12 @@ from collections.abc import Iterable
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.database import Database, from_column, to_column
 from aiflow_ext.run.store.records import Transition
+from aiflow_ext.run.store.row_types import MOMENT, TEXT, WHOLE, RowTypes
 
+_ROW = RowTypes("transitions", seq=WHOLE, run=(str,), job=(str,), attempt=(*WHOLE, None), state=(str,), previous=(str,),
+                time=MOMENT, native_id=(*TEXT, None), exit_code=(*WHOLE, None), signal=(*WHOLE, None),
+                reason=(*TEXT, None))  # fmt: skip
+_LAST = RowTypes("transitions", seq=WHOLE)
 _FIELDS = Transition._fields
 _COLUMNS = ", ".join("run" if field == "run_id" else field for field in _FIELDS)
 _STATE, _PREVIOUS = _FIELDS.index("state"), _FIELDS.index("previous")
@@ -27,12 +32,12 @@ class Transitions:
         """The number of a run's latest transition; 0 where there is none."""
         with self._database.reading() as db:
             row = db.execute("select ifnull(max(seq), 0) from transitions where run = ?", (run_id,)).fetchone()
-        return int(row[0])
+            return int(_LAST.checked([row])[0][0])
 
     def of_run(self, run_id: str, after: int = 0, most: int = -1) -> list[Transition]:
         """A run's transitions after number ``after``, in order: all, or ``most`` at most."""
         with self._database.reading() as db:
-            return [_transition(row) for row in db.execute(_AFTER, (run_id, after, most))]
+            return [_transition(row) for row in _ROW.checked(db.execute(_AFTER, (run_id, after, most)).fetchall())]
 
 
 def put_transitions(db: sqlite3.Connection, transitions: Iterable[Transition]) -> None:

@@ -19,6 +19,9 @@ class Fields:
         who: the server, for messages.
         what: what the object is, for messages: ``a report``.
 
+    Attributes:
+        value: the object as it is.
+
     Every method raises PlatformError where the answer is of another type. A field that is ``null`` is missing.
     """
 
@@ -26,10 +29,10 @@ class Fields:
         self._who, self._what = who, what
         if not isinstance(value, Mapping):
             raise PlatformError(f"{who} answers with {json_kind(value)} where {what} is expected", hint=_HINT)
-        self._value = value
+        self.value = value
 
     def __contains__(self, key: str) -> bool:
-        return self._value.get(key) is not None
+        return self.value.get(key) is not None
 
     def text(self, key: str, default: Any = _MISSING) -> str:
         """A field that is text. Raises PlatformError also where it is missing and there is no default."""
@@ -70,7 +73,7 @@ class Fields:
         return [Fields(one, self._who, f"{self._what}'s {key}") for one in each]
 
     def _found(self, key: str, default: Any) -> Any:
-        found = self._value.get(key)
+        found = self.value.get(key)
         if found is not None:
             return found
         if default is _MISSING:

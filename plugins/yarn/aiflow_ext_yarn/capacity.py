@@ -13,7 +13,8 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
 
     Args:
         config: the job's config.
-        largest: ``memory`` in MiB, ``vCores``; the cluster's other resources under ``resourceInformations``.
+        largest: ``memory`` in MiB and ``vCores``, 0 where they are not known; the cluster's other resources by name
+            under ``others``, None where these are not known.
         who: the job, for messages.
     """
     found = []
@@ -21,17 +22,16 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
         ("memory", " MiB", config.memory_mib, largest.get("memory")),
         ("vcores", "", config.vcores, largest.get("vCores")),
     ):
-        if most is not None and wanted > int(most):
+        if most and wanted > most:
             found.append(
                 Problem(
                     f"{who} asks for {wanted}{unit} of {key}; the largest container of this cluster has {most}{unit}",
                     hint=f"give {key}: {most} or less, or have yarn.scheduler.maximum-allocation raised",
                 )
             )
-    told = (largest.get("resourceInformations") or {}).get("resourceInformation")
-    if not config.resources or told is None:  # before Hadoop 3.1 it is not reported
+    others = largest.get("others")
+    if not config.resources or others is None:  # before Hadoop 3.1 they are not reported
         return found
-    others = {str(each["name"]): int(each["value"]) for each in told if each["name"] not in ("memory-mb", "vcores")}
     for name, wanted in config.resources.items():
         if name not in others:
             words = (

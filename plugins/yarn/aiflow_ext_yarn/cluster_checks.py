@@ -64,7 +64,7 @@ _ARTIFACTS_HINT = "artifacts: in project.yaml names their folder; it must be one
 
 def _version(info: dict[str, object]) -> Iterator[Problem]:
     said = str(info.get("resourceManagerVersion") or info.get("hadoopVersion") or "")
-    numbers = re.match(r"(\d+)\.(\d+)", said)
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})", said, re.ASCII)
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST:
         yield Problem(f"the ResourceManager is of Hadoop {said}; platform yarn needs {OLDEST[0]}.{OLDEST[1]} or newer",
                       hint="upgrade the cluster")  # fmt: skip
@@ -98,7 +98,9 @@ def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem
     least = SMALLEST
     if any(config.memory_mib < SMALLEST for config in configs):
         given = rm.setting("yarn.scheduler.minimum-allocation-mb") or ""
-        least = 0 if given.isdigit() and int(given) >= SMALLEST else SMALLEST  # no container is smaller than that
+        least = (
+            0 if re.fullmatch(r"[0-9]{1,9}", given) and int(given) >= SMALLEST else SMALLEST
+        )  # no container is smaller than that
     for config in configs:
         if config.memory_mib < least:
             yield Problem(

@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
+from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.trust import same_place
 
 Json = dict[str, Any]
@@ -28,7 +30,10 @@ ENDED = ("FINISHED", "FAILED", "KILLED")
 _preferred: dict[tuple[str, ...], str] = {}
 _CLUSTER = "/ws/v1/cluster"
 # As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
-_ID = re.compile(r"application_\d+_(\d{4}|[1-9]\d{4,})")
+_ID = re.compile(r"application_\d{1,19}_(\d{4}|[1-9]\d{4,9})", re.ASCII)
+_LATEST = 1e14  # ms since the epoch: the year 5138
+# Characters of diagnostics, of a line in them, and of the line in which an application master says how the job ended.
+_MOST_WORDS, _LONGEST_LINE, _LONGEST_OUTCOME = 128 << 10, 1000, 16 << 10
 
 
 class ResourceManager:
@@ -121,11 +126,13 @@ class ResourceManager:
 
     def new_application(self) -> tuple[str, Json]:
         """A new application id, and the largest container that may be requested (``memory`` in MiB, ``vCores``)."""
-        found = self._json(self.call("POST", "/apps/new-application"), "asking for an application id")
-        if "application-id" not in found:
+        answer = self.call("POST", "/apps/new-application")
+        found = Fields(self._json(answer, "asking for an application id"), origin(answer.url), "a new application")
+        native_id = found.text("application-id", "")
+        if not _ID.fullmatch(native_id):  # folders are called so
             raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
-        return str(found["application-id"]), dict(found.get("maximum-resource-capability", {}))
+        return native_id, _largest(found.object("maximum-resource-capability"))
 
     def submit(self, application: Json) -> None:
         """Start an application; an existing one is not changed.
@@ -180,8 +187,8 @@ class ResourceManager:
             raise Unreachable(f"the ResourceManager at {origin(answer.url)} is on standby")
         if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
             return None
-        found: Json = self._json(answer, "asking for an application").get("app") or {}
-        return found
+        found = Fields(self._json(answer, "asking for an application"), origin(answer.url), "an application's report")
+        return _report(found.object("app"))
 
     def live(self, tag: str) -> list[Json]:
         """The applications with a tag that have not ended. A missing one proves nothing: use :meth:`report`."""
@@ -189,15 +196,18 @@ class ResourceManager:
         return self._apps(self.call("GET", "/apps", params))
 
     def _apps(self, answer: Response) -> list[Json]:
-        apps = self._json(answer, "asking for a run's applications").get("apps") or {}
-        return list(apps.get("app") or [])
+        found = Fields(self._json(answer, "asking for a run's applications"), origin(answer.url), "an answer")
+        return [_report(each) for each in found.object("apps").objects("app")]
 
     def kill(self, application: str) -> str | None:
         """Kill an application; returns its present state, or None if it is proved not to exist."""
         answer = self.call("PUT", f"/apps/{quote(application)}/state", body={"state": "KILLED"})
+        if answer.status == 404 and self.report(application) is None:
+            return None
         if answer.status == 404:
-            return None if self.report(application) is None else self.kill(application)
-        return str(self._json(answer, f"killing {application}").get("state", ""))
+            raise Unreachable(f"{origin(answer.url)} does not find {application}, of which it reports")
+        found = Fields(self._json(answer, f"killing {application}"), origin(answer.url), "an application's state")
+        return found.text("state", "")
 
     def signal(self, container: str) -> bool:
         """Send SIGTERM to a container's process; False if this ResourceManager cannot (before Hadoop 3.3)."""
@@ -213,12 +223,11 @@ class ResourceManager:
         report = self.report(application)
         if report is None or report["state"] in ENDED:
             return
-        timeouts = {each.get("type"): each for each in ((report.get("timeouts") or {}).get("timeout") or [])}
-        if timeouts.get("LIFETIME", {}).get("expiryTime", "UNLIMITED") != "UNLIMITED":
+        if report["expiry"] != "UNLIMITED":
             return
         if report["state"] in UNSAVED:
             raise Unreachable(f"application {application} is still being saved")
-        began = float(report.get("startedTime") or 0) / 1000 or time.time()
+        began = report["startedTime"] / 1000 or time.time()
         expiry = datetime.datetime.fromtimestamp(began + seconds, datetime.timezone.utc)
         text = expiry.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
         answer = self.call("PUT", f"/apps/{quote(application)}/timeout",
@@ -230,18 +239,21 @@ class ResourceManager:
 
     def queue(self, name: str) -> Json | None:
         """A queue's entry in the scheduler's report, by its name or its path; None if there is no such queue."""
-        found = self._json(self.call("GET", "/scheduler"), "asking for the queues")
-        return _queue_in(found.get("scheduler", {}).get("schedulerInfo", {}), name)
+        return _queue_in(self._scheduler_info(), name)
 
     def may_be_made(self, name: str) -> bool:
         """Whether the scheduler creates a missing queue at its first application."""
-        info = self._json(self.call("GET", "/scheduler"), "asking for the queues").get("scheduler", {})
-        root = info.get("schedulerInfo", {})
+        root = self._scheduler_info()
         if root.get("type") == "fairScheduler":  # its placement rules decide
             return True
         parent = name.rpartition(".")[0] or "root"
         above = root if parent == "root" else _queue_in(root, parent)
         return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
+
+    def _scheduler_info(self) -> Mapping[str, Any]:
+        answer = self.call("GET", "/scheduler")
+        found = Fields(self._json(answer, "asking for the queues"), origin(answer.url), "a report of queues")
+        return found.object("scheduler").object("schedulerInfo").value
 
     def may_submit(self, queue: str) -> str | None:
         """Why this user may not submit to a queue; None if it may, or the ResourceManager does not report it."""
@@ -264,7 +276,7 @@ class ResourceManager:
             return None
         found = answer.json()
         said = (found.get("nodeLabelInfo") if isinstance(found, dict) else None) or []
-        each = [said] if isinstance(said, dict) else said  # one alone is no list
+        each = said if isinstance(said, list) else [said]  # one alone is no list
         return sorted(str(label.get("name")) for label in each if isinstance(label, dict))
 
     def setting(self, name: str) -> str | None:
@@ -286,7 +298,10 @@ class ResourceManager:
         said = answer.headers.get("date")
         if not said:
             return None
-        then = email.utils.parsedate_to_datetime(said).timestamp()
+        try:
+            then = email.utils.parsedate_to_datetime(said).timestamp()
+        except (ValueError, TypeError, OverflowError):  # it is none
+            return None
         # Date has whole seconds, and was written between the question and the answer.
         now = time.time()
         return max(0.0, then - now) or min(0.0, then + 1 - before)
@@ -308,6 +323,41 @@ class ResourceManager:
         return found
 
 
+def _report(found: Fields) -> Json:
+    """What is used of an application's report: text, milliseconds since the epoch, and as ``expiry`` when it will have
+    exceeded its lifetime."""
+    told: Json = {key: found.text(key, "") for key in ("id", "finalStatus", "amContainerLogs")}
+    told.update({key: found.number(key, 0, _LATEST) for key in ("startedTime", "launchTime", "finishedTime")})
+    told["state"], told["diagnostics"] = found.text("state"), _shortened(found.text("diagnostics", ""))
+    expiry = {each.text("type", ""): each.text("expiryTime", "UNLIMITED")
+              for each in found.object("timeouts").objects("timeout")}  # fmt: skip
+    told["expiry"] = expiry.get("LIFETIME", "UNLIMITED")
+    return told
+
+
+def _largest(found: Fields) -> Json:
+    """The largest container: ``memory`` in MiB and ``vCores``, 0 where it is not told; ``others``: the cluster's other
+    resources by name, None before Hadoop 3.1, which does not tell them."""
+    told: Json = {key: found.number(key, 0) for key in ("memory", "vCores")}
+    others = found.object("resourceInformations")
+    told["others"] = None
+    if "resourceInformation" in others:
+        each = {one.text("name"): one.number("value", 0, 1e19) for one in others.objects("resourceInformation")}
+        told["others"] = {name: most for name, most in each.items() if name not in ("memory-mb", "vcores")}
+    return told
+
+
+def _shortened(words: str) -> str:
+    """Diagnostics that can be searched in little time: some patterns take the square of a line's length.
+
+    YARN keeps 64 KB of them.
+    """
+    if len(words) > _MOST_WORDS:
+        words = words[: _MOST_WORDS // 2] + "\n" + words[-_MOST_WORDS // 2 :]
+    lines = words.split("\n")
+    return "\n".join(line[: _LONGEST_OUTCOME if line.startswith(outcome.LABEL) else _LONGEST_LINE] for line in lines)
+
+
 def _standby(base: str, location: str) -> Unreachable:
     """The error that a ResourceManager is on standby, with the address that it redirects to."""
     if not location:
@@ -327,7 +377,7 @@ def _queue_in(info: Any, name: str) -> Json | None:
     """The queue with this name or path, ``info`` itself or below it; for capacity and fair scheduler."""
     if not isinstance(info, Mapping):
         return None
-    names = {info.get("queueName"), info.get("queuePath")}
+    names = [info.get("queueName"), info.get("queuePath")]
     bare = name.removeprefix("root.")
     if name in names or f"root.{bare}" in names or (bare in names and "." not in bare):
         return dict(info)
@@ -335,7 +385,8 @@ def _queue_in(info: Any, name: str) -> Json | None:
         return _queue_in(info["rootQueue"], name)
     for holder in ("queues", "childQueues"):
         inner = info.get(holder) or {}
-        for each in (inner.get("queue") or []) if isinstance(inner, Mapping) else inner:
+        inner = inner.get("queue") if isinstance(inner, Mapping) else inner
+        for each in inner if isinstance(inner, list) else ():
             found = _queue_in(each, name)
             if found is not None:
                 return found

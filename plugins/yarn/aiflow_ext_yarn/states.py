@@ -15,7 +15,7 @@ from aiflow_ext.plugin.engines import AWAY, AWAY_CODE
 from aiflow_ext_yarn.master import PERMANENT, STAGING_FAILED, UNUSABLE, outcome
 
 Json = dict[str, Any]
-_EXIT = re.compile(r"exit(?:Code|Status): (-?\d+)")
+_EXIT = re.compile(r"exit(?:Code|Status): (-?\d{1,9})\b", re.ASCII)
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN = "exit", "signal", "refused", "not-started", "broken"
 KINDS = (EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN)
 LABEL = "aiflow-outcome: "
+_MOST = 1 << 31  # of an exit code or a signal
 LONGEST_REASON = 2000  # characters; YARN keeps 64 KB of diagnostics an attempt
 
 
@@ -85,7 +86,7 @@ def from_json(text: str | bytes) -> Outcome | None:
         if data["kind"] not in KINDS:
             return None
         numbers = (data["exit_code"], data["signal"])
-        if not all(number is None or type(number) is int for number in numbers):
+        if not all(number is None or (type(number) is int and abs(number) <= _MOST) for number in numbers):
             return None
         return Outcome(
             data["kind"],
@@ -95,5 +96,5 @@ def from_json(text: str | bytes) -> Outcome | None:
             reason=str(data["reason"]) if data["reason"] else None,
             left=[str(item) for item in data["left"]],
         )
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
