@@ -1,7 +1,7 @@
-"""Permissions of what is made in a folder: its owner's alone, or its group's too where the folder was prepared so.
+"""Permissions of new files and folders in a folder: for the owner only, or also for the group of a shared folder.
 
-A set-group-ID folder, as ``chmod 2770`` makes it, is shared: what is made in it has its group, and gives that group the
-permissions that the folder gives, whatever the umask. Standard library only, for supervisors and jobs use it.
+A set-group-ID folder (``chmod 2770``) is shared: new files in it have its group, with the permissions that the folder
+gives its group, whatever the umask. Standard library only, because supervisors and jobs use this module.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import stat
 
 
 def group_bits(folder: str | os.PathLike[str] | int) -> int:
-    """The permission bits that a folder gives its group and hands on; 0 where it is its owner's alone."""
+    """The permission bits for the group that new files in a folder get; 0 if it is not shared."""
     mode = os.stat(folder).st_mode
     return mode & stat.S_IRWXG if mode & stat.S_ISGID else 0
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder as ``os.mkdir`` does, for its owner and whom the folder that it is in is shared with."""
+    """Make a folder as ``os.mkdir`` does, for its owner, and for the group of its parent if that is shared."""
     os.mkdir(path, 0o700)
     if bits := group_bits(os.path.dirname(os.path.abspath(path))):
         os.chmod(path, stat.S_ISGID | 0o700 | bits)
 
 
 def share_file(file: int | str | os.PathLike[str], folder: str | os.PathLike[str] | int) -> None:
-    """Let whom ``folder`` is shared with read and write a file in it, which was just made with mode 0600. Whoever else
-    made it has done so."""
+    """Give the group of a shared ``folder`` its permissions on a file in it, which was just made with mode 0600. A file
+    of another user is not changed: that user has done so."""
     if bits := group_bits(folder) & 0o060:
         try:
             os.chmod(file, 0o600 | bits)

@@ -1,4 +1,4 @@
-"""Old runs removed: their folders, their artifacts where those are on this machine, and their records."""
+"""Removes old runs: their folders, their artifacts if those are on this machine, and their records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiflow_ext.run.store.ownership import user_name
 from aiflow_ext.run.store.store import Store
 
 _log = logging.getLogger("aiflow_ext")
-MAKING = 3600.0  # seconds within which a folder that is not on record may be that of a run which is being made ready
+MAKING = 3600.0  # seconds: a newer folder without a record may be of a run that is being prepared
 
 
 def collect(
@@ -34,21 +34,21 @@ def collect(
         project: the project's folder; None for every project of this user.
         older_than: remove runs that ended more than so many seconds ago.
         keep: keep so many of each project's newest runs.
-        dry_run: only say what would be removed.
+        dry_run: only return what would be removed.
 
-    Returns the runs that were (or would be) removed. A run that has not ended, that somebody drives, or whose artifacts
-    a run that has not ended reads, stays.
+    Returns the runs that were (or would be) removed. A run stays if it has not ended, has a driver, or if a run that
+    has not ended reads its artifacts.
     """
     removed: list[dict[str, Any]] = []
     for store in stores(project):
         with left_out_if_damaged(project):
             for run in _collected(store, older_than, keep, dry_run):
-                removed.append(run)  # what was removed before the store turns out to be damaged is told too
+                removed.append(run)  # runs that were removed before the store turned out to be damaged are reported too
     return removed
 
 
 def _collected(store: Store, older_than: float | None, keep: int | None, dry_run: bool) -> Iterator[dict[str, Any]]:
-    """Remove the runs of one store, and tell of each that is gone."""
+    """Remove the runs of one store, and yield each that is gone."""
     runs = store.runs()
     needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
     for place, run in enumerate(runs):
@@ -64,7 +64,7 @@ def _collected(store: Store, older_than: float | None, keep: int | None, dry_run
 
 
 def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[dict[str, Any]]:
-    """Folders of runs whose driver was killed before the run was on record: nothing was started from them."""
+    """Folders of runs whose driver was killed before the run was recorded: nothing was started from them."""
     removed: list[dict[str, Any]] = []
     known = {run["run"] for run in store.runs()}
     limit = time.time() - max(MAKING, older_than or 0.0)
@@ -87,7 +87,7 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
 
 
 def _is_empty_folder(folder: Path) -> bool:
-    """Whether ``folder`` is one, and no link, with nothing in it."""
+    """Whether ``folder`` is an empty folder, and not a link."""
     try:
         return not folder.is_symlink() and not os.listdir(folder)
     except OSError:
@@ -95,7 +95,7 @@ def _is_empty_folder(folder: Path) -> bool:
 
 
 def _remove_empty(folder: Path) -> bool:
-    """Remove a folder; False where it is not empty any more."""
+    """Remove a folder; False if it is not empty any more."""
     try:
         folder.rmdir()
     except OSError:
@@ -104,18 +104,18 @@ def _remove_empty(folder: Path) -> bool:
 
 
 def _is_run_folder(folder: Path, store: Store) -> bool:
-    """Whether a folder is one that a run has had in this state folder, and no link; each holds the driver's lock."""
+    """Whether a folder is of a run in this state folder, and not a link; each has the driver's lock file."""
     runs = store.path.parent / "runs"
     own = folder.name not in ("", os.curdir, os.pardir) and Path(os.path.abspath(folder)).parent == runs.absolute()
     return own and not folder.is_symlink() and (folder / LOCK).is_file() and not (folder / LOCK).is_symlink()
 
 
 def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
-    """Remove a run while nobody can take it up again; False where somebody just has."""
+    """Remove a run while its lock is held, so that it cannot be resumed; False if it was just resumed."""
     if not _is_run_folder(Path(run["folder"]), store):
         return _remove(store, run)
     owner = os.stat(run["folder"]).st_uid
-    if os.geteuid() not in (0, owner):  # of a shared state folder: what its jobs have made, nobody else can remove
+    if os.geteuid() not in (0, owner):  # of a shared state folder: only its owner can remove what its jobs have made
         _log.warning("run %s stays: it is of %s, who removes it, or root", run["run"], user_name(owner))
         return False
     try:
@@ -125,14 +125,14 @@ def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
         return False
     try:
         return store.run(run["run"]).ended_at is not None and _remove(store, run)
-    except KeyError:  # another gc was quicker
+    except KeyError:  # another gc has removed it
         return False
     finally:
         lock.release()
 
 
 def _remove(store: Store, run: dict[str, Any]) -> bool:
-    """Whether the run is gone: one whose platform cannot be reached now stays, for the next time."""
+    """Remove a run; False if its platform cannot be reached now: it stays, for the next time."""
     plan, _ = store.plan(run["run"])
     try:
         observed = Observed(store, run["run"])

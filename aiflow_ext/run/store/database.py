@@ -1,4 +1,4 @@
-"""The SQLite database of a project's runs: its connection, its transactions, and its errors in words.
+"""The SQLite database of a project's runs: its connection, its transactions, and its errors.
 
 WAL mode: what was committed survives the death of any process. ``durable()`` makes the next commit survive a power
 loss too (https://www.sqlite.org/pragma.html#pragma_synchronous). Several processes read and write at once.
@@ -25,9 +25,9 @@ from aiflow_ext.shared_folder import make_folder, share_file
 
 FILE = "state.db"
 _PATIENCE = 30.0  # seconds to wait for another process that writes
-# What comes of a value that nobody has written so: a state, a plan, a path.
+# Exceptions because of damaged values: a state, a plan, a path.
 _NOT_OURS = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-# What SQLite says of a file that is no database, and of one whose tables are not ours.
+# SQLite's messages for a file that is not a database, and for one with other tables.
 _DAMAGES = ("malformed", "not a database", "no such table", "no such column", "has no column", "already exists",
             "is a view", "Could not decode")  # fmt: skip
 _DAMAGED = "move it and the folder runs away to start anew, or restore a copy; the logs are in that folder"
@@ -38,7 +38,7 @@ class Database:
 
     Args:
         folder: the state folder.
-        create: make the folder and the database where they are missing.
+        create: make the folder and the database if they are missing.
 
     Attributes:
         path: the database's file.
@@ -79,7 +79,7 @@ class Database:
             self._refuse_programs()
 
     def _refuse_other_file(self) -> None:
-        """Raise StateError where something else is in the database's place, or an empty file that was none before."""
+        """Raise StateError if another kind of file is in the database's place, or an unexpected empty file."""
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(self.path)
             if not stat.S_ISREG(status.st_mode):
@@ -91,23 +91,23 @@ class Database:
                 raise self._damaged("it is empty, and there are folders of runs beside it")
 
     def _refuse_programs(self) -> None:
-        """Raise StateError where the database has views or triggers in it: we make none, and they may never end."""
+        """Raise StateError if the database has views or triggers: aiflow-ext makes none, and they may never end."""
         found = self._connection.execute("select type from sqlite_master where type in ('view', 'trigger')").fetchone()
         if found is not None:
             raise self._damaged(f"there is a {found[0]} in it")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def data_version(self) -> int:
-        """Another number than before where another process has changed anything since."""
+        """A number that changes when another process changes anything."""
         with self.reading() as db:
             return int(db.execute("pragma data_version").fetchone()[0])
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read. Raises StateError where that fails, or what is read is damaged."""
+        """The connection, to read. Raises StateError if that fails, or the data is damaged."""
         try:
             with self._errors_in_words("read"):
                 yield self._connection
@@ -163,7 +163,7 @@ class Database:
             yield
         except sqlite3.IntegrityError:
             raise
-        except ValueError as error:  # a state or a plan that nobody has written so
+        except ValueError as error:  # a damaged state or plan
             raise self._damaged(str(error)) from error
         except sqlite3.DatabaseError as error:
             words = str(error)
@@ -184,7 +184,7 @@ class Database:
 
 
 def has_database(folder: Path) -> bool:
-    """Whether a state folder has a database in it, or one that may not be looked at."""
+    """Whether a state folder has a database, or a folder that may not be read."""
     try:
         os.lstat(folder / FILE)
     except (FileNotFoundError, NotADirectoryError):
@@ -204,7 +204,7 @@ def _make(folder: Path) -> None:
 
 
 def to_column(text: str | None) -> str | bytes | None:
-    """A path, or words that may quote one, as SQLite takes it: text; of what is not UTF-8 on disk, its bytes."""
+    """A path, or text that may quote one, as a value for SQLite: text, or bytes if it is not UTF-8 on disk."""
     if text is None or text.isascii():
         return text
     try:
@@ -217,7 +217,7 @@ def to_column(text: str | None) -> str | bytes | None:
 
 
 def from_column(value: Any) -> Any:
-    """What :func:`to_column` was given."""
+    """The inverse of :func:`to_column`."""
     if isinstance(value, bytes):
         return os.fsdecode(value)
     return value

@@ -1,4 +1,4 @@
-"""How another process wakes a driver: requests are stored in SQLite, a byte through a FIFO tells that there is one."""
+"""Wakes a driver from another process: requests are stored in SQLite, a byte through a FIFO says that there is one."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Doorbell:
         os.close(self._pipe)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the FIFO and end the thread."""
         self._closed = True
         with contextlib.suppress(BlockingIOError):
-            os.write(self._pipe, b"\n")  # a read that waits ends with nothing else
+            os.write(self._pipe, b"\n")  # nothing else ends a blocking read
 
 
 def ring(run_folder: Path) -> bool:
-    """Wake the run's driver, so that it reads its requests; False where no process reads the FIFO."""
+    """Wake the run's driver, so that it reads its requests; False if no process reads the FIFO."""
     try:
         pipe = os.open(run_folder / BELL, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

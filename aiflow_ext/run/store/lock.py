@@ -12,19 +12,19 @@ from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise import journal
 
 FILE = "driver.lock"
-LOOKING = "looking"  # stands beside the pid of one who only brings the records up to date
+LOOKING = "looking"  # written beside the pid of a process that only refreshes the records
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no link to another file, no wait for a FIFO
-PATIENCE = 30.0  # seconds that one who only looks is waited for
+PATIENCE = 30.0  # seconds to wait for a process that only refreshes the records
 
 
 class DriverLock:
     """The right to drive a run, or to write its records for a moment.
 
-    Raises StateError that names the other driver where there is one.
+    Raises StateError that names the other driver, if there is one.
 
     Args:
         run_folder: the run's folder.
-        looking: only to bring the records up to date; a driver waits for that, and nobody calls it one.
+        looking: only to refresh the records; a driver waits for that, and the holder is not shown as a driver.
     """
 
     def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
@@ -51,7 +51,7 @@ class DriverLock:
                 where=str(run_folder),
                 hint=f"wake it: kill -CONT {pid}" if stopped else follow,
             )
-        try:  # in one write, so that nobody reads half of it
+        try:  # in one write, so that it is never read half-written
             os.pwrite(self._file, f"{os.getpid()} {LOOKING if looking else ''}".ljust(32).encode(), 0)
         except OSError as error:
             os.close(self._file)
@@ -65,13 +65,13 @@ class DriverLock:
             raise _no_locks(run_folder, error) from error
 
     def release(self) -> None:
-        """Let another driver have the run."""
+        """Release the lock, so that another driver may take the run."""
         journal.unlock(self._file)  # a child that is just being started has a copy of the descriptor until it executes
         os.close(self._file)
 
 
 def unwritable(path: Path, error: OSError) -> StateError:
-    """What is said of a run's folder, or a file in it, that cannot be written."""
+    """The error for a run's folder, or a file in it, that cannot be written."""
     return StateError(
         f"the run's folder cannot be written: {error.strerror}",
         where=str(path),
@@ -88,7 +88,7 @@ def _no_locks(run_folder: Path, error: OSError) -> StateError:
 
 
 def holder(run_folder: Path) -> int | None:
-    """The pid of the run's driver, or None where nobody drives it. Asking never stands in a driver's way."""
+    """The pid of the run's driver, or None if it has none. Does not disturb a driver."""
     try:
         file = os.open(run_folder / FILE, os.O_RDONLY | _FLAGS)
     except OSError:
@@ -105,7 +105,8 @@ def holder(run_folder: Path) -> int | None:
 
 
 def _signature(file: int) -> tuple[int | None, bool]:
-    """Who wrote into the lock's file, and whether he only looks. Between lock and signature a moment passes."""
+    """The pid in the lock's file, and whether it only refreshes the records. It is written just after the lock is
+    taken."""
     pid: int | None = None
     words: list[bytes] = []
     for _ in range(100):
@@ -120,7 +121,7 @@ def _signature(file: int) -> tuple[int | None, bool]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process stands still (SIGSTOP)."""
+    """Whether a process is stopped (SIGSTOP)."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0] in "Tt"

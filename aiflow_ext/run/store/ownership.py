@@ -1,6 +1,6 @@
-"""Whose a state folder is: what another user can have written there is not believed.
+"""Checks the owner and permissions of a state folder: it is not used if another user can have written to it.
 
-A store names folders that ``gc`` removes, commands that ``resume`` runs and processes that ``stop`` ends.
+A store contains folders that ``gc`` removes, commands that ``resume`` runs and processes that ``stop`` ends.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _MOST_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7
 def refuse_foreign(folder: Path) -> None:
     """Raise StateError unless ``folder`` is this user's alone.
 
-    It and every folder and link that leads to it must belong to the effective user or root, and nobody else may be able
-    to write to them. A sticky folder such as /tmp may lead to it: there nobody renames what is another's. A group that
-    has the user alone, as Debian and Fedora make one for each user, is nobody else. ``$AIFLOW_TRUST`` names users and
-    groups that are trusted beside them.
+    It and every folder and link on its path must belong to the effective user or root, and no other user may be able to
+    write to them. A sticky folder such as /tmp may be on the path: there users cannot rename files of others. A group
+    whose only member is the user, as Debian and Fedora make one for each user, is allowed. ``$AIFLOW_TRUST`` names
+    users and groups that are trusted as well.
     """
     trusted = _Trusted()
     if trusted.everybody:
@@ -41,14 +41,14 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def refuse_links(folder: Path, *names: str) -> None:
-    """Raise StateError where one of these, in a state folder, is a link: nothing of ours is one."""
+    """Raise StateError if one of these, in a state folder, is a link: aiflow-ext makes none there."""
     for name in names:
         if os.path.islink(folder / name):
             raise StateError("state is no link to something else", where=str(folder / name), hint="remove the link")
 
 
 def _leading_to(path: str) -> list[tuple[str, os.stat_result]]:
-    """``path`` and all that leads to it, from the root on; a link stands before what leads to its target."""
+    """``path`` and everything on its path, from the root on; a link comes before the path of its target."""
     found: list[tuple[str, os.stat_result]] = []
     done, left, links = "/", [part for part in path.split("/") if part], 0
     found.append(("/", os.stat("/")))
@@ -76,7 +76,7 @@ def _leading_to(path: str) -> list[tuple[str, os.stat_result]]:
 
 
 class _Trusted:
-    """Who may own or write what leads to state."""
+    """The users and groups that may own or write the folders on the path."""
 
     def __init__(self) -> None:
         self._me = os.geteuid()
@@ -89,7 +89,7 @@ class _Trusted:
         return bool(self._named) and (user_name(number) in self._named or self._member(number))
 
     def _member(self, number: int) -> bool:
-        """Whether a user is in a group that is named: who may write state may as well have made it."""
+        """Whether a user is in a named group: users who may write state may also own it."""
         import grp
         import pwd
 
@@ -105,7 +105,7 @@ class _Trusted:
         )
 
     def group(self, number: int) -> bool:
-        """Whether a group has nobody but this user, or is named."""
+        """Whether this user is a group's only member, or the group is named."""
         name = _group_name(number)
         if {f"@{number}", f"@{name}"} & self._named:
             return True
@@ -116,12 +116,12 @@ class _Trusted:
             user, members = pwd.getpwuid(self._me), grp.getgrgid(number).gr_mem
         except KeyError:
             return False
-        # Who else has it as the first group, no file tells quickly: a group of the user's name is the user's own.
+        # Finding users with this primary group is slow: a group with the user's name counts as the user's own.
         return set(members) <= {user.pw_name, "root"} and number == user.pw_gid and name == user.pw_name
 
 
 def user_name(number: int) -> str:
-    """A user for a sentence."""
+    """A user's name for a message."""
     import pwd
 
     try:

@@ -1,4 +1,4 @@
-"""Rows of the database with the types that their columns should have: SQLite keeps whatever is written into them."""
+"""Checks the types of rows of the database, as SQLite stores values of any type in a column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RowTypes:
 
     Args:
         table: its name, for messages.
-        columns: by name, in order: the types of its values; with None among them where NULL is one.
+        columns: by name, in order: the types of its values; with None among them if it may be NULL.
     """
 
     def __init__(self, table: str, **columns: tuple[type | None, ...]) -> None:
