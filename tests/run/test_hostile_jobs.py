@@ -110,3 +110,12 @@ def test_an_attempt_cannot_have_the_next_one_in_a_folder_elsewhere(project, run_
 def test_a_link_in_place_of_the_work_folder_is_not_what_is_removed(project, run_json, precious):
     project.jobs(f'with af.job("a"): af.cmd("rmdir $AIFLOW_WORK_FOLDER; ln -s {precious} $AIFLOW_WORK_FOLDER")', "")
     assert run_json(project)["exit"] == 0
+
+
+@pytest.mark.parametrize("made", ["mkfifo", "ln -s /dev/null", "mkdir"])
+def test_a_driver_s_log_that_is_no_file_is_told_and_waited_for_by_nobody(project, cli, made):
+    project.jobs(f'with af.job("a"): af.cmd("cd ../../../..; {made} driver.log; exit 1")', "")
+    assert cli("run", project.root).returncode == 1
+    done = cli("resume", "latest", "--failed", "--detach", "--project", project.root)
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "driver.log: the driver's log cannot be written: " in done.stderr

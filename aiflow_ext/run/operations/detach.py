@@ -14,12 +14,14 @@ from typing import Any
 import aiflow_ext
 from aiflow_ext.model import errors
 from aiflow_ext.model.errors import AiflowError, Problem, StateError
+from aiflow_ext.regular_file import open_to_append, read_regular
 from aiflow_ext.run.operations.resume import folder_of
 from aiflow_ext.run.operations.start import Run, prepare
 from aiflow_ext.run.store.find import open_run
 from aiflow_ext.shared_folder import share_file
 
 LOG = "driver.log"
+MOST_READ = 1 << 20  # bytes of the log of a driver that ended early
 _READY = b"ready"
 # The command line, imported from where it is here: "-m" would first look for it, and for all that it imports, in the
 # current folder, which may be another user's.
@@ -72,7 +74,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
             f"--ready={telling}", *options]  # fmt: skip
     with open(answers, "rb") as answer:
         try:
-            with open(Path(folder, LOG), "ab") as log:
+            with open(open_to_append(Path(folder, LOG)), "ab") as log:
                 begin = log.tell()
                 share_file(log.fileno(), folder)
                 driver = subprocess.Popen(
@@ -124,9 +126,7 @@ def _raised(said: list[Any]) -> AiflowError:
 
 def _died(run_id: str, code: int, log: Path, begin: int) -> StateError:
     """The error for a driver that ended without reporting one."""
-    with open(log, "rb") as file:
-        file.seek(begin)
-        lines = file.read().decode("utf-8", "replace").split("\n")
+    lines = read_regular(log, MOST_READ, begin).decode("utf-8", "replace").split("\n")
     last = next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
     how = f"exit code {code}" if code >= 0 else f"signal {-code}"
     error = StateError(

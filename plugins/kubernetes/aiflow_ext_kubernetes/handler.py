@@ -8,11 +8,11 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
 from aiflow_ext.plugin.engines import check_stream, read_log_file
+from aiflow_ext.plugin.supervised import write_regular
 from aiflow_ext_kubernetes import answers, manifest, status
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
@@ -143,4 +143,4 @@ def is_stopping(folder: str | None) -> bool:
 def _note_stopping(folder: str | None) -> None:
     if folder is not None:
         with contextlib.suppress(OSError):  # the Job's own annotation says it, too
-            Path(folder, STOPPING).touch()
+            write_regular(os.path.join(folder, STOPPING), b"")

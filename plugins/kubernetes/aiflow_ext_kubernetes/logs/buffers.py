@@ -57,7 +57,8 @@ class StreamBuffers:
                 source.seek(0)
                 part = folder / f".{stream}.{os.getpid()}.part"
                 try:
-                    with open(part, "wb") as target:
+                    part.unlink(missing_ok=True)  # a job on this machine may have put a FIFO or a link there
+                    with open(part, "xb") as target:
                         while data := source.read(PIECE):
                             target.write(data)
                     part.replace(folder / stream)
