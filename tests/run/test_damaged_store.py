@@ -74,10 +74,12 @@ def test_what_is_wrong_is_named_and_other_projects_are_shown(ended, cli, project
     done = cli("status", "latest", "--project", ended)
     assert done.returncode == 6
     assert words in done.stderr
-    for command in (["runs"], ["gc", "--keep", "9"], ["status", cli("runs").stdout.split("\n")[1].split("\t")[0]]):
+    listed = cli("runs", cwd=ended)
+    assert listed.returncode == 0, listed
+    assert str(project.root) in listed.stdout
+    for command in (["gc", "--keep", "9"], ["status", listed.stdout.split("\n")[1].split("\t")[0]]):
         done = cli(*command, cwd=ended)
         assert done.returncode == 0, done
-    assert str(project.root) in cli("runs", cwd=ended).stdout
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +201,7 @@ def test_one_store_that_may_not_be_read_is_named_and_hides_no_other_project(two,
             assert f"left out: {bad}/.aiflow" in done.stderr
             assert "cannot be opened" in done.stderr
             assert command != "runs" or str(good) in done.stdout
-            done = subprocess.run(argv, env=of_two(two), cwd=bad, capture_output=True, text=True, timeout=60)
-            assert "Traceback" not in done.stderr
+        done = subprocess.run(argv, env=of_two(two), cwd=bad, capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
     finally:
         path.chmod(mode)
