@@ -46,7 +46,7 @@ def watch() -> None:
     _pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _set_wakeup()
-    except ValueError:  # not the main thread: somebody has embedded the command line
+    except ValueError:  # not the main thread: the command line is embedded in another program
         return
     _main_thread = _thread.get_ident()
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -32,8 +32,8 @@ def is_reached(url: str, shared: Iterable[str]) -> bool:
 def artifact_problems(
     sub_graph: AISubGraph, project: ProjectDesc, shared: Iterable[str], *, who: str, cure: str
 ) -> Iterator[Problem]:
-    """The data edges between this job and others whose artifacts are kept where it does not reach them; for
-    ``generate``, so that they are told before anything is sent.
+    """Problems of the data edges between this job and others whose artifacts it cannot reach; for ``generate``, so that
+    they are reported before anything is sent.
 
     Args:
         sub_graph: the job's nodes.

@@ -56,18 +56,18 @@ def poll(seconds: float | None, backoff: Backoff | None = None) -> Iterator[None
 
 
 def retry(function: Callable[[], T], seconds: float, backoff: Backoff | None = None) -> T:
-    """What ``function`` returns; while it raises UnreachableError it is called again, for at most ``seconds``.
+    """Call ``function``, again while it raises UnreachableError, for at most ``seconds``; returns its result.
 
-    A step that the driver repeats (``submit_job``, ``cleanup_job``, ``watch``) needs only a few: it bridges a moment,
-    and the driver an outage.
+    A step that the driver retries (``submit_job``, ``cleanup_job``, ``watch``) needs only a few seconds, for a short
+    interruption; the driver handles longer outages.
 
     Args:
-        function: what asks the service.
-        seconds: how long it is asked again; 0 asks once.
+        function: calls the service.
+        seconds: how long it is retried; 0: it is called once.
         backoff: the pauses in between; from 0.2 to 5 seconds by default.
 
-    Raises the last UnreachableError, which says for how long the service was asked where that was a second or more;
-    and whatever else ``function`` raises.
+    Raises the last UnreachableError, which says for how long the call was retried if that was a second or more; and any
+    other exception of ``function``.
     """
     backoff = backoff or Backoff(0.2, 5.0, 1.5)
     began = time.monotonic()

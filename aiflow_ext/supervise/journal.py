@@ -119,7 +119,7 @@ class JournalReader:
         self.seq = 0
         self.offset = 0
         self._records: dict[str, dict[str, Any]] = {}
-        self._put_by: dict[str, list[bytes]] = {}  # lines that nobody has wanted yet, of a run that may have thousands
+        self._put_by: dict[str, list[bytes]] = {}  # lines that are parsed when needed; a run may have thousands
         self._descriptor: int | None = None
 
     @property

@@ -140,7 +140,7 @@ def _spawn_by_subprocess(program: str, argv: list[str], env: dict[str, str], str
         argv, executable=program, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
         close_fds=False,
     )  # fmt: skip
-    child.returncode = 0  # whoever called waits for it
+    child.returncode = 0  # the caller waits for it
     return child.pid
 
 

@@ -28,7 +28,7 @@ class Leftovers:
 
     Args:
         living: the living processes, by id.
-        mains: those of them that are our children, by pid.
+        mains: those of them that are children of the supervisor, by pid.
         ids: the ids of all processes that there ever were, by mark.
     """
 
@@ -92,7 +92,7 @@ class Leftovers:
                 self.sweep(key, mark, GRACE, since, [(pid, stat.start)], session)
 
     def orphans_of(self, process: Process) -> list[tuple[int, int]]:
-        """Orphans without a mark or session that tells, which only ``process`` can have started: pid and start time."""
+        """Orphans, not identified by mark or session, that only ``process`` can have started: pid and start time."""
         orphans: list[tuple[int, int]] = []
         for pid in proc.children(os.getpid()):
             stat = None if pid in self._mains else proc.read_stat(pid)

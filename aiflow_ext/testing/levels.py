@@ -26,7 +26,7 @@ _CURES = {
     "render": ("make it of the job alone; it is called before anything is sent", "what-is-rendered-is-what-is-sent"),
     "lookup": ("answer FOUND, NEVER_STARTED or UNKNOWN for any native id; raise where the platform is away",
                "submitted-once"),
-    "attach": ("make the handler of the job's native id; the job was generated anew", "handlers-are-data"),
+    "attach": ("make the handler of the job's native id; the job was generated again", "handlers-are-data"),
     "handler": ("let the handler's attributes be plain values: strings, numbers, lists, maps", "handlers-are-data"),
     "take_handler": ("let the handler's class be importable with the plugin, and its attributes be all it needs",
                      "handlers-are-data"),

@@ -22,7 +22,7 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a zygote
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zygote is waited for
     import aiflow_ext.testing.client  # noqa: F401
 
     while True:

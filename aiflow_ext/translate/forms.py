@@ -32,7 +32,7 @@ def _call(value: Any, kind: Any) -> Any:
     return kind(value)
 
 
-# By name, so that nothing is imported for a type that nobody uses.
+# By name, so that nothing is imported for a type that is not used.
 _FORMS = {
     "datetime.datetime": Form("a time such as 2024-05-01T12:00:00", _moment),
     "datetime.date": Form("a date such as 2024-05-01", lambda value, kind: kind.fromisoformat(value)),

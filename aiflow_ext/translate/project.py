@@ -28,12 +28,12 @@ class PluginSettings:
 
 @attrs.frozen
 class ExtensionSettings:
-    """What the project asks of its extensions.
+    """The project's settings of extensions.
 
     Attributes:
         require: names of the extensions without which nothing runs.
-        timeout: how long a call of an extension's hook may take, and how long a run's end waits for extensions that
-            have not been told of everything yet.
+        timeout: how long a call of an extension's hook may take, and how long a run's end waits for deliveries to
+            extensions.
     """
 
     require: tuple[str, ...] = ()

@@ -117,7 +117,7 @@ class AdmissionQueue:
 
 
 class _Pool:
-    """The slots of one pool, and who waits for them.
+    """The slots of one pool, and the attempts that wait for them.
 
     Args:
         limit: how many slots there are; None for no limit.

@@ -109,9 +109,10 @@ def ask_should_retry(
     inbox: Inbox,
     done: Callable[[float | None], None],
 ) -> None:
-    """Ask whether another attempt follows, and have ``done`` called with the seconds until then; None: nobody says so.
+    """Ask whether another attempt follows, and call ``done`` with the seconds until then; None: no extension decides.
 
-    The first number counts. Whoever raises, says something else, or nothing within ``limit`` seconds, is passed over.
+    The first number counts. An extension that raises, returns anything else, or does not return within ``limit``
+    seconds, is ignored.
     """
 
     def decides(hook: Hook, answer: Any) -> bool:

@@ -19,9 +19,9 @@ class Context(NamedTuple):
 
     Args:
         name: the context's.
-        namespace: as the file has it; None where it names none.
-        cluster: the ``cluster`` that it names; paths in it are absolute.
-        user: the ``user`` that it names, likewise; empty where it names none.
+        namespace: as in the file; None if it has none.
+        cluster: its ``cluster``; paths in it are absolute.
+        user: its ``user``, likewise; empty if it has none.
     """
 
     name: str
@@ -36,10 +36,10 @@ def paths_of(named: str) -> list[str]:
 
 
 def read_context(paths: list[str], context: str | None) -> Context:
-    """One context of these files; None: the current one. Of what several files name the first one's is taken.
+    """One context of these files; None: the current one. If several files define the same name, the first one counts.
 
-    Raises PlatformError where there is no such context, and ValueError, OSError or yaml.YAMLError where the files
-    cannot be read.
+    Raises PlatformError if there is no such context, and ValueError, OSError or yaml.YAMLError if the files cannot be
+    read.
     """
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     current: Any = None

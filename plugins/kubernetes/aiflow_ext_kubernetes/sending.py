@@ -59,7 +59,7 @@ def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -
     is_new = made is not None
     if made is None:
         made = job_at(target, name)
-        if made is None:  # somebody has deleted it just now
+        if made is None:  # it was deleted just now
             raise UnreachableError(f"there was a Job {name}, and now there is none", hint="it is made again")
         if not manifest.is_same(made, job):
             raise _taken(target, "Job", name)
