@@ -54,12 +54,12 @@ class Project:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
-        """The store's file, to be read or spoilt: committed and closed at the end."""
+        """A connection to the store's file, to read or damage it: committed and closed at the end."""
         with contextlib.closing(sqlite3.connect(self.root / ".aiflow" / "state.db")) as db, db:
             yield db
 
     def log(self, job: str, stream: str = "stdout", attempt: int = 1) -> bytes:
-        """What an attempt of its only run has printed."""
+        """The output of an attempt of its only run."""
         return (self.run_folder / "jobs" / job / str(attempt) / stream).read_bytes()
 
 
@@ -88,7 +88,7 @@ def cli_env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def stranger(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Path]:
-    """Installs a stranger's job plugins for the commands that ``cli_env`` is given to.
+    """Installs third-party job plugins for commands with ``cli_env``.
 
     ``stranger(name, source, {"queue.cmd_line": "Plugin"})``: the classes are in the module ``{name}_plugin``, whose
     text is ``source``. Returns the path that they have as ``$SEEN``, to write into; nothing is there yet.
@@ -114,7 +114,7 @@ def command_server() -> Iterator[CommandServer]:
 
 @pytest.fixture
 def cli(cli_env: dict[str, str], command_server: CommandServer) -> Callable[..., subprocess.CompletedProcess[Any]]:
-    """Runs ``aiflow-ext ARGS`` in a process of its own and returns what it said.
+    """Runs ``aiflow-ext ARGS`` in a process of its own and returns its exit code and output.
 
     Options: ``env``, ``cwd``, ``text`` (False: bytes), and all others of ``subprocess.run``.
     """

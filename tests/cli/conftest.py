@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture
 def raw_terminal(cli_env, tmp_path):
-    """Runs a command on a terminal so many columns wide; its exit code and every byte that the terminal was sent."""
+    """Runs a command on a terminal with so many columns; returns its exit code and all bytes that it wrote there."""
     env = {**cli_env, "TERM": "xterm", "XDG_STATE_HOME": str(tmp_path / "state")}
     env.pop("COLUMNS", None)
 

@@ -1,4 +1,4 @@
-"""A project's jobs run as a platform would run them: from the archive's tar, by a python that has nothing installed."""
+"""Runs a project's jobs as a platform does: from the archive's tar, by a python without installed packages."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Ended:
 
 
 class Jobs:
-    """The jobs of one workflow, each run when asked for."""
+    """The jobs of one workflow; each is run by a call."""
 
     def __init__(self, folder: Path, python: str) -> None:
         self.folder, self.python = folder, python

@@ -38,7 +38,7 @@ from aiflow_ext.run.store.transitions import Transitions
 from aiflow_ext.supervise import Supervisor, kernel
 
 MOST_KILLS = 14  # of one run; then it may come to its end
-PATIENCE = 120.0  # seconds for a driver that nobody kills
+PATIENCE = 120.0  # seconds for a driver that is not killed
 CODE = 41  # what a job that is to fail exits with
 
 EXTENSION = """
@@ -215,7 +215,7 @@ def write_project(root: Path, jobs: list[Job]) -> None:
 
 
 def install_in(site: Path) -> None:
-    """Advertise the extension that writes down what it is told, and the job plugin of nine methods."""
+    """Advertise the extension that records the transitions it gets, and the job plugin of nine methods."""
     sys.path.append(str(Path(__file__).parents[1] / "helpers"))
     from dist_info import install
 
@@ -263,7 +263,7 @@ class Bench:
     # -- driving ----------------------------------------------------------------------------------------------------
 
     def _look(self, run: str) -> None:
-        """Somebody looks at the run that nobody drives, which brings its records up to date; often killed in it too."""
+        """Read the status of the run without a driver, which refreshes its records; often killed meanwhile, too."""
         self._drive(["status", run, "--project", str(self.project)], killed=self.chance.random() < 0.7)
 
     def _run_id(self) -> str | None:
@@ -391,7 +391,7 @@ class Bench:
             must(found == expected(self.jobs), f"ends are {found}, and should be {expected(self.jobs)}")
 
     def _check_told(self, transitions: list[tuple[int, str, str, str]]) -> None:
-        text = self.seen.read_text() if self.seen.exists() else ""  # nobody was told of anything
+        text = self.seen.read_text() if self.seen.exists() else ""  # no transition was delivered
         lines = [line.split() for line in text.splitlines()]
         told = [(int(seq), job, attempt, state) for _, seq, job, attempt, state in lines]
         must(sorted(set(told)) == transitions, "an extension was told something else than what is on record")
@@ -433,7 +433,7 @@ def _kill_after(calls: int) -> None:
 
 
 def _doubles() -> None:
-    """What may have been started is started anew, under another id."""
+    """An attempt that may have been started is started again, under another id."""
     from aiflow_ext.run.driving.submission import Attempt, Submission
 
     look_up_truly = Submission.look_up
@@ -461,7 +461,7 @@ def _guesses() -> None:
 
 
 def _forgets() -> None:
-    """What happens after a resume is not told."""
+    """Transitions after a resume are not delivered."""
     Deliveries.offset = lambda self, run_id, _: Transitions(self._database).last_seq(run_id)  # type: ignore[method-assign]
 
 

@@ -53,7 +53,7 @@ def main() -> None:
     load()
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that wait for a command are not waited for
     while True:
         data, descriptors, _, _ = socket.recv_fds(control, MOST, 4)
         if not data:
@@ -73,7 +73,7 @@ def command(request: dict[str, Any], descriptors: list[int]) -> None:
     if pid:
         for descriptor in (*descriptors, 0, 1, 2):
             os.close(descriptor)
-        with contextlib.suppress(OSError):  # whoever asked is gone
+        with contextlib.suppress(OSError):  # the client is gone
             answer.send(str(pid).encode())
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             assert ended is not None

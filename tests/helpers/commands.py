@@ -25,7 +25,7 @@ class Command:
     """A command that was started: of ``subprocess.Popen``, with text and pipes, what tests use.
 
     Attributes:
-        returncode: its exit code (negative: by that signal); None until somebody has waited for it or has asked for it.
+        returncode: its exit code (negative: by that signal); None before ``wait`` or ``poll`` has returned it.
     """
 
     def __init__(self, args: Sequence[str], stdout: int, stderr: int, answer: socket.socket) -> None:

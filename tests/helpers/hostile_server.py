@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     """What to answer.
 
     Args:
-        repeated: sent again and again after ``body``, until nobody reads any more.
+        repeated: sent again and again after ``body``, until the client closes the connection.
         slow: whether each byte waits a moment for the next.
     """
 
@@ -66,7 +66,7 @@ class HostileServer:
                 try:
                     server._send(self, answer(asked))
                 except OSError:
-                    self.close_connection = True  # whoever asked has hung up
+                    self.close_connection = True  # the client has closed the connection
 
             do_PUT = do_POST = do_DELETE = do_PATCH = do_GET
 

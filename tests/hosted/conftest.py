@@ -1,4 +1,4 @@
-"""An environment with plugins that strangers wrote, pip-installed, and runs of projects in it."""
+"""An environment with third-party plugins, pip-installed, and runs of projects in it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Pipe:
     def __init__(self, path: Path) -> None:
         self.path = path
         os.mkfifo(path)
-        # Open for both, so that neither side waits for the other and no end is ever seen.
+        # Opened for reading and writing, so that neither side blocks and there is no EOF.
         self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._rest = b""
 

@@ -1,7 +1,7 @@
 """A real Kubernetes for a session's tests, and a namespace of its own for each of them.
 
-The bed is the one called ``$AIFLOW_BED`` (default ``test``): one that is up already is used and left as it was found,
-another is brought up and taken down.
+The bed is the one called ``$AIFLOW_BED`` (default ``test``): one that is up already is used and left running, else it
+is started and stopped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def bed_session(no_cluster: Callable[[str], NoReturn]) -> Iterator[Bed]:
 
 @pytest.fixture
 def bed(bed_session: Bed) -> Iterator[Bed]:
-    """A bed that is whole: what a test breaks is mended after it."""
+    """A working bed: components that a test breaks are repaired after it."""
     yield bed_session
     bed_session.mend()
 

@@ -18,7 +18,7 @@ from yarn_hadoop import BedError
 from yarn_runs import Workflow
 
 HERE = Path(__file__).parent
-# Configurations of the bed, by the fixture that asks for one: what shares one stands together, for each change restarts
+# Configurations of the bed, by the fixture that needs one: tests that share one run together, as each change restarts
 # YARN's daemons.
 CONFIGURED = ("nodes", "two", "operators", "encrypted", "secure")
 
@@ -42,7 +42,7 @@ def _configuration(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session")
 def session_bed() -> Iterator[Bed]:
-    """The bed, up. Where it does not come up: a failure under CI=true, elsewhere a skip that says why."""
+    """The running bed. If it does not start: a failure under CI=true, elsewhere a skip that says why."""
     bed = Bed.chosen()
     before = [name for name, pid in bed.status().items() if pid]
     options = {name: bed.options[name] for name in ("protection", "ha", "sites")}
@@ -63,7 +63,7 @@ def session_bed() -> Iterator[Bed]:
 
 @pytest.fixture
 def bed(session_bed: Bed) -> Iterator[Bed]:
-    """The bed as it is by default, ready: whatever a test did to its daemons is mended before the next one."""
+    """The bed in its default configuration: daemons that a test stopped are restarted before the next one."""
     session_bed.just()
     yield session_bed
     for queue in session_bed.options["stopped"]:
