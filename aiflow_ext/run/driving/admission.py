@@ -32,19 +32,23 @@ class AdmissionQueue:
         self._pools = {
             name: _Pool(limits.get(name), streams, live, None if len(names) == 1 else pools, name) for name in names
         }
+        # Most runs have one pool, and the driver asks in each round of its loop.
+        self._only = next(iter(self._pools.values())) if len(names) == 1 else None
 
     # -- jobs that may start
 
     @property
     def first(self) -> str | None:
         """The next job that may start, in the workflow's order."""
+        if self._only is not None:
+            return self._only.ready[0][1] if self._only.ready else None
         firsts = [pool.ready[0] for pool in self._pools.values() if pool.ready]
         return min(firsts)[1] if firsts else None
 
     def soon(self, most: int) -> list[str]:
         """The next jobs that may start."""
-        if len(self._pools) == 1:
-            return [name for pool in self._pools.values() for _, name in pool.ready[:most]]
+        if self._only is not None:
+            return [name for _, name in self._only.ready[:most]]
         return [name for _, name in sorted(each for pool in self._pools.values() for each in pool.ready[:most])[:most]]
 
     def add(self, job: str) -> None:
@@ -53,14 +57,14 @@ class AdmissionQueue:
 
     def take(self) -> str:
         """Remove and return the next job, which starts now."""
-        return min((pool for pool in self._pools.values() if pool.ready), key=lambda pool: pool.ready[0]).ready.pop(0)[
-            1
-        ]
+        return min((pool for pool in self._pools.values() if pool.ready), key=_first_of).ready.pop(0)[1]
 
     def take_with_slot(self) -> str | None:
         """Remove and return the next job for which there is a slot; None if there is none."""
+        if self._only is not None:
+            return self._only.ready.pop(0)[1] if self._only.ready and self._only.has_free_slot else None
         free = [pool for pool in self._pools.values() if pool.ready and pool.has_free_slot]
-        return min(free, key=lambda pool: pool.ready[0]).ready.pop(0)[1] if free else None
+        return min(free, key=_first_of).ready.pop(0)[1] if free else None
 
     def withdraw(self, job: str) -> None:
         """Remove a job, which must not start."""
@@ -83,7 +87,7 @@ class AdmissionQueue:
     @property
     def queued(self) -> int:
         """How many attempts wait for a slot."""
-        return sum(len(pool.queue) for pool in self._pools.values())
+        return sum([len(pool.queue) for pool in self._pools.values()])
 
     def limit_for(self, attempt: Attempt) -> int | None:
         """How many slots its pool has; None for no limit."""
@@ -113,7 +117,7 @@ class AdmissionQueue:
                 then()
 
     def _pool(self, attempt: Attempt) -> _Pool:
-        return self._pools[self._of[attempt.planned.name]]
+        return self._only or self._pools[self._of[attempt.planned.name]]
 
 
 class _Pool:
@@ -154,3 +158,7 @@ class _Pool:
         names = [each.planned.name for each in self._live.values()]
         own = sum(self._pools is None or self._pools[job] == self._name for job in names if job not in self._streams)
         return own - len(self.queue)
+
+
+def _first_of(pool: _Pool) -> tuple[int, str]:
+    return pool.ready[0]
