@@ -5,14 +5,34 @@ from __future__ import annotations
 import math
 import time
 from datetime import datetime
+from functools import lru_cache
 
 GAP = 3  # seconds between two lines that are suspicious if reading is that far behind
 
 
 def seconds_of(timestamp: str) -> int:
-    """A line's time in whole seconds since the epoch; nodes write their own time zone."""
-    zone = timestamp[-6:] if timestamp[-6:-5] in ("+", "-") else "+00:00"
-    return math.floor(datetime.fromisoformat(timestamp[:19] + zone).timestamp())
+    """A line's time in whole seconds since the epoch; nodes write their own time zone.
+
+    Raises ValueError for a date or a time zone that does not exist.
+    """
+    return _seconds(timestamp[:19], timestamp[-6:] if timestamp[-6:-5] in ("+", "-") else "+00:00")
+
+
+@lru_cache(maxsize=64)
+def _seconds(moment: str, zone: str) -> int:
+    try:
+        return math.floor(datetime.fromisoformat(moment + zone).timestamp())
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def is_time(timestamp: str) -> bool:
+    """Whether there is such a date and time zone."""
+    try:
+        seconds_of(timestamp)
+    except ValueError:
+        return False
+    return True
 
 
 class LagMonitor:

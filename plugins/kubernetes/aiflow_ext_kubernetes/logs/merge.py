@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
-from aiflow_ext_kubernetes.logs.lag import LagMonitor, seconds_of
+from aiflow_ext_kubernetes.logs.lag import LagMonitor, is_time, seconds_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 
 MARGIN = 2  # seconds before the last known line that are read again
@@ -83,11 +83,11 @@ class LineMerger:
         awaited = deque(known for known in self._known if since is None or seconds_of(known[0]) >= since)
         first = True
         for line, ended in pieces:
-            if _STAMPED.match(line) is None:
+            moment, _, text = line.partition(b" ")
+            timestamp = moment.decode("ascii", "replace")
+            if _STAMPED.match(line) is None or not is_time(timestamp):
                 return line
             self.has_lines = True
-            moment, _, text = line.partition(b" ")
-            timestamp = moment.decode("ascii")
             if not ended and follows:
                 self._tail = timestamp, text
                 break
