@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import zlib
@@ -285,3 +286,75 @@ def test_no_module_is_imported_from_the_folder_that_one_is_in(project, cli, cli_
     if "--detach" in options:
         assert cli("status", "latest", "--watch", "--project", project.root).returncode == 0
     assert not (tmp_path / "imported").exists()
+
+
+USER, GROUP, MASK, OWNER, OTHERS, OWNING_GROUP = 2, 8, 16, 1, 32, 4  # tags of acl(5)
+
+
+def set_acl(path: Path, tag: int, number: int, mask: int = 7) -> None:
+    """Let one more user or group do everything with a folder that has mode 0770, as setfacl(1) does."""
+    nobody = 0xFFFFFFFF
+    entries = [(OWNER, 7, nobody), (USER, 7, number), (OWNING_GROUP, 7, nobody), (GROUP, 7, number),
+               (MASK, mask, nobody), (OTHERS, 0, nobody)]  # fmt: skip
+    wanted = [each for each in entries if each[0] not in (USER, GROUP) or each[0] == tag]
+    data = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in wanted)
+    os.setxattr(path, "system.posix_acl_access", data)
+
+
+@pytest.mark.parametrize(
+    ("tag", "mask", "trust", "refused"),
+    [
+        (USER, 7, "", "can be written by nobody"),
+        (GROUP, 7, "", "can be written by the group nogroup"),
+        (USER, 7, "nobody", ""),
+        (GROUP, 7, "@nogroup", ""),
+        (USER, 5, "", ""),
+    ],
+)
+def test_whom_an_access_control_list_lets_write_is_somebody_else(project, cli, cli_env, tag, mask, trust, refused):
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    set_acl(project.root, tag, THEM, mask)
+    done = cli("status", "latest", "--project", project.root, env={**cli_env, "AIFLOW_TRUST": trust})
+    assert done.returncode == (6 if refused else 0), done
+    if refused:
+        assert f"{project.root}: {REFUSED}, and this {refused}" in done.stderr
+        assert "setfacl" in done.stderr
+
+
+def test_a_link_of_another_user_leads_to_no_state(project, cli, cli_env, tmp_path):
+    project.jobs(JOB, "")
+    (tmp_path / "mine").mkdir(mode=0o700)
+    link = tmp_path / "link"
+    link.symlink_to("mine")
+    env = {**cli_env, "AIFLOW_STATE": str(link)}
+    assert cli("run", project.root, env=env).returncode == 0
+    os.chown(link, THEM, THEM, follow_symlinks=False)
+    for command in ("run", "runs --project"):
+        done = cli(*command.split(), project.root, env=env)
+        assert done.returncode == 6, done
+        assert f"{link}: {REFUSED}, and this belongs to nobody" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "theirs", "endless"])
+def test_a_list_of_projects_that_another_made_is_neither_read_nor_written(project, cli, cli_env, tmp_path, kind):
+    """HOME or XDG_STATE_HOME may be another user's, as after sudo."""
+    project.jobs(JOB, "")
+    folder = Path(cli_env["XDG_STATE_HOME"], "aiflow-ext")
+    folder.mkdir(parents=True)
+    ours, planted = tmp_path / "ours", folder / "projects"
+    ours.write_text("mine\n")
+    if kind == "link":
+        planted.symlink_to(ours)
+    elif kind == "fifo":
+        os.mkfifo(planted)
+    elif kind == "endless":
+        planted.symlink_to("/dev/zero")
+    else:
+        planted.write_text("/etc\n")
+        give(planted)
+    assert cli("run", project.root).returncode == 0
+    assert cli("runs").returncode == 0
+    assert "there is no run" in cli("status", "nothing").stderr
+    assert ours.read_text() == "mine\n"
+    assert kind != "theirs" or planted.read_text() == "/etc\n"

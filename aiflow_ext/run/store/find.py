@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.model.names import path_shown
+from aiflow_ext.regular_file import open_regular, open_to_append
 from aiflow_ext.run.store.database import has_database
 from aiflow_ext.run.store.lock import holder
 from aiflow_ext.run.store.state_folder import state_folder
@@ -20,6 +21,7 @@ from aiflow_ext.translate.project_root import project_root
 
 _log = logging.getLogger("aiflow_ext")
 LATEST = "latest"
+_LARGEST_LIST = 16 << 20  # bytes of the list of projects that are read
 
 
 def known_states() -> list[Path]:
@@ -42,12 +44,24 @@ def _is_gone(folder: str) -> bool:
 
 
 def _listed() -> list[str]:
-    path = _list_file()
+    lines = _lines(_list_file())
+    return list(reversed([_path_in(line) for line in dict.fromkeys(lines) if line]))
+
+
+def _lines(path: Path | None) -> list[bytes]:
+    """The lines of the user's list; none where it cannot be read, or is another user's: HOME may be that user's."""
+    if path is None:
+        return []
     try:
-        lines = path.read_bytes().split(b"\n") if path is not None else []
+        with open_regular(path, follow=False) as file:
+            return file.read(_LARGEST_LIST).split(b"\n") if _is_own(file.fileno()) else []
     except OSError:
         return []
-    return list(reversed([_path_in(line) for line in dict.fromkeys(lines) if line]))
+
+
+def _is_own(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return status.st_uid in (0, os.geteuid()) and status.st_nlink == 1
 
 
 def remember_state(folder: Path) -> None:
@@ -56,11 +70,12 @@ def remember_state(folder: Path) -> None:
     if path is None:
         return
     try:
-        if path.exists() and line in path.read_bytes().split(b"\n"):
+        if line in _lines(path):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as file:
-            file.write(line + b"\n")
+        with open(open_to_append(path), "ab") as file:
+            if _is_own(file.fileno()):
+                file.write(line + b"\n")
     except OSError:
         return
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.names import path_pasted
 
 TRUST = "AIFLOW_TRUST"  # users by number or name, groups with @ before them, or * for everybody
+_USER, _GROUP, _MASK = 2, 8, 16  # tags in an access control list
 _MOST_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7))
 
 
@@ -27,7 +29,11 @@ def refuse_foreign(folder: Path) -> None:
     trusted = _Trusted()
     if trusted.everybody:
         return
-    for path, status in _leading_to(os.path.abspath(folder)):
+    named = os.path.abspath(os.path.expanduser(os.environ.get("AIFLOW_STATE") or "/"))
+    leading = _leading_to(os.path.abspath(folder))
+    if os.path.realpath(named) == os.path.dirname(os.path.abspath(folder)):
+        leading = _leading_to(named) + leading  # the folder's path has none of the links in this one
+    for path, status in leading:
         link, last = stat.S_ISLNK(status.st_mode), path == os.path.abspath(folder)
         if not trusted.user(status.st_uid):
             raise _refused(folder, path, f"belongs to {user_name(status.st_uid)}", str(status.st_uid), owned=True)
@@ -38,6 +44,28 @@ def refuse_foreign(folder: Path) -> None:
         if status.st_mode & stat.S_IWGRP and not trusted.group(status.st_gid):
             group = _group_name(status.st_gid)
             raise _refused(folder, path, f"can be written by the group {group}", f"@{group}")
+        if status.st_mode & stat.S_IWGRP:  # else an access control list lets nobody else write
+            for user, number in _writers(path):
+                if user and not trusted.user(number):
+                    raise _refused(folder, path, f"can be written by {user_name(number)}", str(number), acl=True)
+                if not user and not trusted.group(number):
+                    group = _group_name(number)
+                    raise _refused(folder, path, f"can be written by the group {group}", f"@{group}", acl=True)
+
+
+def _writers(path: str) -> list[tuple[bool, int]]:
+    """Whom a POSIX access control list lets write beside owner and group: (whether a user, else a group; its number).
+
+    The form is that of linux/posix_acl_xattr.h: a version, then tag, permissions and number of each entry.
+    """
+    try:
+        data = os.getxattr(path, "system.posix_acl_access")
+    except OSError:  # there is none, or no such thing on this file system
+        return []
+    entries = [struct.unpack_from("<HHI", data, at) for at in range(4, len(data) - 7, 8)]
+    mask = next((permissions for tag, permissions, _ in entries if tag == _MASK), 7)
+    return [(tag == _USER, number) for tag, permissions, number in entries
+            if tag in (_USER, _GROUP) and permissions & mask & 2]  # fmt: skip
 
 
 def refuse_links(folder: Path, *names: str) -> None:
@@ -139,11 +167,13 @@ def _group_name(number: int) -> str:
         return str(number)
 
 
-def _refused(folder: Path, path: str, words: str, who: str, *, owned: bool = False) -> StateError:
+def _refused(folder: Path, path: str, words: str, who: str, *, owned: bool = False, acl: bool = False) -> StateError:
     """The error for ``path``, which ``words`` say is not this user's alone; ``who`` as AIFLOW_TRUST names them."""
     shown = path_pasted(path)
     if owned:
         cure = "use another folder for state: AIFLOW_STATE=/path; or, where you trust its owner"
+    elif acl:
+        cure = f"setfacl -b {shown}; or use another folder for state: AIFLOW_STATE=/path; or, where you trust them"
     else:
         cure = f"chmod {'g' if who else 'o'}-w {shown}; or use another folder for state: AIFLOW_STATE=/path"
         cure += "; or, where you trust them" if who else "; or, where nobody else is, as in a container of your own"
