@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_cluster import Cluster, serving
 from hostile_server import Answer, Asked, HostileServer
 
 from aiflow_ext_kubernetes.target import Target
@@ -43,3 +44,20 @@ def target_of(tmp_path: Path) -> Callable[..., Target]:
         return Target(str(path))
 
     return make
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A fake cluster, which KUBECONFIG names."""
+    with serving() as made:
+        content = {
+            "clusters": [{"name": "fake", "cluster": {"server": made.url}}],
+            "users": [{"name": "me", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me"}}],
+            "current-context": "fake",
+        }
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(content))
+        monkeypatch.setenv("KUBECONFIG", str(path))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        yield made

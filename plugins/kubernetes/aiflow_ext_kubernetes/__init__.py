@@ -17,6 +17,7 @@ client.
     archive                       the project's archive: one Secret a run, or a file under the artifacts URL
     jobs                          the nine methods and the optional hooks
     target, server                a cluster and namespace; one connection for each cluster
+    pinned                        the cluster that a run began in, recorded in its folder
     kubefiles, kubeconfig         kubeconfig files, merged; the credentials of a context
     proxies                       the proxy that the environment names
     objects, seen, handler        the Job and the pods of an attempt on the server; a cache of what was seen of them

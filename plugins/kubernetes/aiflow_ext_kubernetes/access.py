@@ -25,6 +25,9 @@ RULES = (
     Rule("", "resourcequotas", ("list",)),
 )
 
+# What is not needed to run jobs: the namespace's uid tells whether it is still the same cluster.
+OPTIONAL = (Rule("", "namespaces", ("get",)),)
+
 
 def yaml_of(rule: Rule) -> str:
     """A rule as a line of a Role."""
@@ -54,7 +57,7 @@ def roles(jobs: Iterable[Any]) -> str:
 
 def _role(namespace: str) -> str:
     place = f", namespace: {namespace}" if namespace else ""
-    rules = "\n".join(yaml_of(rule) for rule in RULES)
+    rules = "\n".join(yaml_of(rule) for rule in (*RULES, *OPTIONAL))
     said = f"namespace {namespace}" if namespace else "the context's namespace (kubectl apply -n NAMESPACE)"
     return f"""\
 # All that aiflow-ext needs, in {said}.

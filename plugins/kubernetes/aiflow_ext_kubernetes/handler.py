@@ -17,6 +17,7 @@ from aiflow_ext_kubernetes import answers, manifest, status
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
+from aiflow_ext_kubernetes.pinned import of_run
 from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
@@ -33,6 +34,7 @@ class KubernetesHandler(AbstractJobHandler):
         native_id: the Job's name.
         kubeconfig, context, namespace: where it is, as in the config.
         folder: the attempt's folder on this machine, where its log is kept at its end.
+        run_folder: the run's folder on this machine, where the cluster in which it began is recorded.
     """
 
     def __init__(
@@ -42,14 +44,15 @@ class KubernetesHandler(AbstractJobHandler):
         context: str | None = None,
         namespace: str | None = None,
         folder: str | None = None,
+        run_folder: str | None = None,
     ) -> None:
-        self.native_id, self.folder = native_id, folder
+        self.native_id, self.folder, self.run_folder = native_id, folder, run_folder
         self.kubeconfig, self.context, self.namespace = kubeconfig, context, namespace
 
     @property
     def target(self) -> Target:
         """Where it is."""
-        return Target(self.kubeconfig, self.context, self.namespace)
+        return of_run(Target(self.kubeconfig, self.context, self.namespace), self.run_folder)
 
     def state(self) -> JobState | None:
         job = job_at(self.target, self.native_id)

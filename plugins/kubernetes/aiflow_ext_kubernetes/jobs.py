@@ -18,6 +18,7 @@ from aiflow_ext.plugin.engines import (
 from aiflow_ext_kubernetes import archive, manifest
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # loaded with the plugin, for its handlers' data
+from aiflow_ext_kubernetes.pinned import of_run
 from aiflow_ext_kubernetes.platform import KubernetesPlatform
 from aiflow_ext_kubernetes.target import Target, absolute, target_of
 
@@ -173,7 +174,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         samples: dict[Target, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
         named: dict[Target, dict[str, str]] = {}  # the Secrets that jobs name
         for job in jobs:
-            config, target = _config(job), _target(job)
+            config, target = _config(job), _target(job, record=False)
             of_target, kind = samples.setdefault(target, {}), config.kind()
             if kind not in of_target and len(of_target) < SAMPLES:
                 of_target[kind] = self._sample(_ours(job))
@@ -203,10 +204,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
 
 def _handler(job: af.BaseJob) -> KubernetesHandler:
-    target = _target(job)
-    return KubernetesHandler(
-        _native_id(job), target.kubeconfig, target.context, target.namespace, _context(job).work_folder
-    )
+    config, context = _config(job), _context(job)
+    return KubernetesHandler(_native_id(job), config.kubeconfig, config.context, config.namespace, context.work_folder,
+                             context.run_folder)  # fmt: skip
 
 
 def _ours(job: af.BaseJob) -> KubernetesJob:
@@ -228,5 +228,5 @@ def _native_id(job: af.BaseJob) -> str:
     return str(_context(job).native_id)
 
 
-def _target(job: af.BaseJob) -> Target:
-    return target_of(_config(job))
+def _target(job: af.BaseJob, *, record: bool = True) -> Target:
+    return of_run(target_of(_config(job)), _context(job).run_folder, record=record)

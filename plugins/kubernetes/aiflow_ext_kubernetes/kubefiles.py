@@ -14,6 +14,10 @@ _PATHS = {"clusters": ("certificate-authority",), "users": ("client-certificate"
 _KINDS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 
+class NoContextError(PlatformError):
+    """The kubeconfig does not have a context."""
+
+
 class Context(NamedTuple):
     """A context with what it names.
 
@@ -38,8 +42,8 @@ def paths_of(named: str) -> list[str]:
 def read_context(paths: list[str], context: str | None) -> Context:
     """One context of these files; None: the current one. If several files define the same name, the first one counts.
 
-    Raises PlatformError if there is no such context, and ValueError, OSError or yaml.YAMLError if the files cannot be
-    read.
+    Raises NoContextError if there is no such context, and ValueError, OSError or yaml.YAMLError if the files cannot
+    be read.
     """
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     current: Any = None
@@ -53,7 +57,7 @@ def read_context(paths: list[str], context: str | None) -> Context:
     chosen = found["contexts"].get(name) if isinstance(name, str) else None
     if chosen is None:
         missing = "no current context" if name is None else f"no context {name!r}"
-        raise PlatformError(
+        raise NoContextError(
             f"the kubeconfig has {missing}", where=os.pathsep.join(paths),
             hint=f"its contexts are {', '.join(found['contexts']) or 'none'}; context: in workflow.yaml chooses one",
         )  # fmt: skip

@@ -21,9 +21,10 @@ from urllib.parse import urlencode
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_classes, within
-from aiflow_ext_kubernetes.answers import TooLargeError, parsed, read
-from aiflow_ext_kubernetes.kubeconfig import LOGIN, read_credentials
-from aiflow_ext_kubernetes.target import Target
+from aiflow_ext_kubernetes.answers import METADATA, TooLargeError, parsed, read
+from aiflow_ext_kubernetes.kubeconfig import LOGIN, Credentials, read_credentials
+from aiflow_ext_kubernetes.kubefiles import NoContextError
+from aiflow_ext_kubernetes.target import Cluster, Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 CONNECT, READ = 5.0, 30.0  # seconds to connect, and for a whole answer
@@ -33,6 +34,7 @@ PIECE = 1 << 18  # bytes that are read at once
 CONNECTIONS = 128  # connections that are kept open; more are made if needed, which is logged
 # Keep-alive probes of a silent connection: seconds before the first, seconds between two, number.
 ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_NAMESPACE = {"metadata": {**METADATA, "uid": str}}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TRIES = 4  # of a request that is retried (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
 
@@ -55,6 +57,10 @@ class ApiError(PlatformError):
 
 class QuotaError(UnreachableError):
     """The namespace's quota is used up: the request is retried until other jobs have ended."""
+
+
+class AnotherClusterError(UnreachableError):
+    """The kubeconfig leads to another cluster than the one in which a run began."""
 
 
 class Stream:
@@ -123,21 +129,24 @@ class Server:
 
     Attributes:
         url: its address.
+        context: the kubeconfig's context, which stays the same also where another one becomes the current one.
         namespace: the context's.
         permitted: namespaces in which every verb is permitted, and when that was checked (``time.monotonic``).
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
         """Raises PlatformError where the kubeconfig cannot be used."""
-        self._kubeconfig, self._context = kubeconfig, context
+        self._kubeconfig, self.context = kubeconfig, context
         self._lock = threading.Lock()
+        self._changing = threading.RLock()  # held while credentials are renewed, and the cluster is identified
+        self._required: set[Target] = set()  # targets whose cluster this is known to be
         self.permitted: dict[str, float] = {}
         self._connect()
 
     def _connect(self) -> None:
         import urllib3
 
-        found = read_credentials(self._kubeconfig, self._context)
+        found = read_credentials(self._kubeconfig, self.context)
         configuration = found.configuration
         options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
                                    "socket_options": _socket_options()}  # fmt: skip
@@ -155,18 +164,51 @@ class Server:
                                 hint="the kubeconfig's proxy-url names it, or HTTPS_PROXY") from error  # fmt: skip
         pool.pool_classes_by_scheme = pool_classes()
         self._credentials, self._pool, self.url, self.namespace = found, pool, configuration.host, found.namespace
+        self.context = found.context
 
-    def _renew(self) -> None:
-        """Read the kubeconfig again, and run its login program. Raises UnreachableError: the old credentials are not
-        used any more, and what runs goes on."""
-        with self._lock:
+    def _renew(self, used: Credentials) -> None:
+        """Read the kubeconfig again, and run its login program, unless another thread has done so since these
+        credentials were used. Raises UnreachableError, and AnotherClusterError where it leads to another cluster now:
+        what runs goes on."""
+        with self._changing:
+            if self._credentials is not used:
+                return
             try:
-                self._connect()
+                fresh = Server(self._kubeconfig, self.context)
+                for target in self._required:
+                    fresh.require(target)
             except UnreachableError:
                 raise
             except PlatformError as error:
                 raise UnreachableError(f"the credentials for {self.url} cannot be renewed: {error.message}",
                                        hint=LOGIN) from error  # fmt: skip
+            with self._lock:
+                self._credentials, self._pool, self.url = fresh._credentials, fresh._pool, fresh.url
+                self.namespace = fresh.namespace
+
+    def identify(self, namespace: str) -> Cluster:
+        """Which cluster it is, as far as ``namespace`` and kube-system may be read."""
+        return Cluster(self.url, self._uid("kube-system"), self._uid(namespace))
+
+    def _uid(self, namespace: str) -> str | None:
+        try:
+            found = self.get(f"/api/v1/namespaces/{namespace}")
+        except ApiError as error:
+            if error.status not in (403, 404):
+                raise
+            return None
+        uid: str | None = read(found, _NAMESPACE, "a namespace").get("metadata", {}).get("uid")
+        return uid
+
+    def require(self, target: Target) -> None:
+        """Check once that this is a target's cluster. Raises AnotherClusterError."""
+        if target in self._required or target.cluster is None:
+            return
+        with self._changing:
+            wanted, found = target.cluster, self.identify(str(target.namespace))
+            if not wanted.is_same(found):
+                raise _another_cluster(self.context, wanted, found)
+            self._required.add(target)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """The object at ``path``; raises what :meth:`send` raises."""
@@ -204,12 +246,13 @@ class Server:
         for again in range(TRIES):
             deadline = Deadline(READ if silence is None else silence)
             url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+            used = self._credentials
             response, content = self._once(method, url, data, content_type, stream, deadline)
             if response.status < 300:
                 return response, content, deadline
             if response.status == 401 and not renewed:  # an expired token; a changed kubeconfig
                 renewed = True
-                self._renew()
+                self._renew(used)
                 continue
             if response.status == 409 and again < TRIES - 1 and b'"reason":"Conflict"' in content:
                 time.sleep(random.uniform(0.05, 0.3))  # a concurrent change
@@ -289,9 +332,9 @@ class Server:
 
     def _authorized(self) -> tuple[Any, list[tuple[str, str]]]:
         """The connections to the server, and the headers with the credentials."""
-        renew_at = self._credentials.renew_at
-        if renew_at is not None and renew_at <= time.time():
-            self._renew()
+        used = self._credentials
+        if used.renew_at is not None and used.renew_at <= time.time():
+            self._renew(used)
         with self._lock:
             configuration = self._credentials.configuration
             try:
@@ -336,11 +379,47 @@ _servers_lock = threading.Lock()
 
 def server_of(target: Target) -> Server:
     """The connection to a target's cluster; one a process. Raises PlatformError where the kubeconfig cannot be used."""
-    key = (target.kubeconfig, target.context, os.environ.get("KUBECONFIG"))
+    named = os.environ.get("KUBECONFIG")
+    key = (target.kubeconfig, target.context, named)
     with _servers_lock:
-        if key not in _servers:
-            _servers[key] = Server(target.kubeconfig, target.context)
-        return _servers[key]
+        server = _servers.get(key)
+        if server is None:
+            server = _connected(target)
+            # One connection where the same context is named and where it is the current one.
+            server = _servers[key] = _servers.setdefault((target.kubeconfig, server.context, named), server)
+    try:
+        server.require(target)
+    except AnotherClusterError:
+        with _servers_lock:
+            _servers.pop(key, None)  # the kubeconfig is read again
+        raise
+    return server
+
+
+def _connected(target: Target) -> Server:
+    try:
+        return Server(target.kubeconfig, target.context)
+    except NoContextError:
+        if not target.or_current:
+            raise
+        return Server(target.kubeconfig, None)
+
+
+def _another_cluster(context: str | None, wanted: Cluster, found: Cluster) -> AnotherClusterError:
+    uid = next(((mine, its) for mine, its in ((wanted.system, found.system), (wanted.home, found.home))
+                if mine is not None and its is not None), None)  # fmt: skip
+    place = f"context {context!r} of the kubeconfig" if context is not None else "the service account of this pod"
+    if uid is None:
+        return AnotherClusterError(
+            f"{place} names {found.server}, and the run began at {wanted.server}: whether that is the same cluster "
+            "cannot be told",
+            hint="the Role needs to get namespaces (aiflow-ext render --rbac PROJECT), from before a run on; or let "
+            "the context name the old address",
+        )
+    return AnotherClusterError(
+        f"{place} leads to another cluster, {found.server} ({uid[1]}), and the run began in {wanted.server} ({uid[0]})",
+        hint="what the run has created is there: let the kubeconfig lead there again, or begin a new run",
+    )
 
 
 def namespace_of(target: Target) -> str:

@@ -20,6 +20,7 @@ from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import keep_to_eof
 from aiflow_ext_kubernetes.objects import delete_job, job_at, pods_of
 from aiflow_ext_kubernetes.pending import PendingReasons
+from aiflow_ext_kubernetes.pinned import of_run
 from aiflow_ext_kubernetes.reflector import Change
 from aiflow_ext_kubernetes.seen import seen_of
 from aiflow_ext_kubernetes.target import Target, target_of
@@ -128,7 +129,11 @@ class Watcher:
             assert context is not None
             assert isinstance(config, KubernetesJobConfig)
             found = self._watched[native_id] = Watched(
-                target_of(config), str(context.run_id), context.work_folder, config.image_patience, config.start_within
+                of_run(target_of(config), context.run_folder),
+                str(context.run_id),
+                context.work_folder,
+                config.image_patience,
+                config.start_within,
             )
         return found
 
