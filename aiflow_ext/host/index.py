@@ -12,7 +12,7 @@ import sys
 from _frozen_importlib_external import PathFinder
 
 import aiflow_ext
-from aiflow_ext.host.records import PluginRecord
+from aiflow_ext.host.records import KINDS, STATUSES, PluginRecord
 from aiflow_ext.host.window import machine
 
 TYPE_CHECKING = False
@@ -251,6 +251,8 @@ def _parse(body: str) -> Snapshot:
     snapshot.files = dict(files)  # type: ignore[arg-type]
     snapshot.homes = {(name, version): folder for name, version, folder in homes}
     snapshot.records = list(map(PluginRecord.of, records))
+    if not all(record[0] in KINDS and record[5] in STATUSES for record in snapshot.records):
+        raise ValueError("an index with plugins of no kind, or of no status")
     return snapshot
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 KINDS = ("engine", "extension", "job_plugin", "platform", "secret_source")
+STATUSES = ("available", "loaded", "broken", "incompatible", "conflicted", "disabled")
 FIELDS = ("kind", "name", "distribution", "version", "entry_point", "status", "reason", "error")
 IN_PROCESS = "in process"
 
