@@ -122,7 +122,12 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, read
             return prepare_resume(run, **options, **more)
         from aiflow_ext.run.operations.detach import announced
 
-        return announced(lambda: prepare_resume(run, **options, **more), ready)
+        def checked() -> Run:
+            prepared = prepare_resume(run, **options, **more)
+            prepared.driver.check_platforms()
+            return prepared
+
+        return announced(checked, ready)
 
     return follow(prepare, on_interrupt=on_interrupt, as_json=as_json)
 

@@ -50,7 +50,7 @@ def follow(prepare: Callable[..., Run], *, on_interrupt: str | None, as_json: bo
     with interrupts:
         try:
             with screen:
-                record = run.driver.run()
+                record = run.drive()
         finally:
             screen.close()
     if interrupts.left and not record.state.ended:

@@ -63,7 +63,7 @@ def resume_run(run: str, **options: Any) -> RunRecord:
 
 def _run(run: Run) -> RunRecord:
     try:
-        return run.driver.run()
+        return run.drive()
     finally:
         run.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -121,6 +122,28 @@ def test_a_check_of_the_platform_that_raises_is_a_problem_of_the_platform(projec
     assert done.returncode == 6
     assert "the platform's check failed: ConnectionError: nobody there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"], ["--json"]])
+def test_of_a_run_that_a_platform_refuses_nothing_is_kept(project, cli, cli_env, busy, options):
+    project.jobs(
+        'with af.job("job"): af.cmd("true")\nwith af.job("here"): af.cmd("true")',
+        "job: {platform: busy, engine: cmd_line}\nhere: {platform: local, engine: cmd_line}\n",
+    )
+    done = cli("run", project.root, *options, env={**cli_env, "CHECK": ""})
+    assert done.returncode == 6
+    assert "the platform's check failed: ConnectionError: nobody there" in done.stderr
+    assert json.loads(cli("runs", "--project", project.root, "--json").stdout) == []
+    for kept in ("runs", "artifacts"):
+        assert not [*(project.root / ".aiflow" / kept).glob("*")]
+
+
+def test_a_run_that_is_resumed_is_kept_though_a_platform_refuses_it(project, cli, cli_env, busy):
+    project.jobs('with af.job("job"): af.cmd("false")', "job: {platform: busy, engine: cmd_line}\n")
+    assert cli("run", project.root).returncode == 1
+    refused = cli("resume", "latest", "--project", project.root, "--failed", env={**cli_env, "CHECK": ""})
+    assert refused.returncode == 6
+    assert len(json.loads(cli("runs", "--project", project.root, "--json").stdout)) == 1
 
 
 def test_what_a_platform_says_of_a_job_has_the_place_of_the_key_it_speaks_of(project, cli, cli_env, busy):

@@ -85,6 +85,7 @@ class Driver:
         self._prefetches = extensions is None or not extensions.records
         self._never_queues = fail_fast or bool(admission.streams)
         self._flush_at = 0.0
+        self._is_checked = False
 
     def run(self) -> RunRecord:
         """Run to the end and return the record. Raises PlatformError before anything starts where a platform's check
@@ -104,7 +105,7 @@ class Driver:
         if record.state.ended:  # and nothing was reopened
             self._await_extensions()
             return record
-        self._check_platforms()
+        self.check_platforms()
         try:
             self._recovery.recover()
             self._scheduler.look_at(state.plan.jobs)
@@ -128,6 +129,15 @@ class Driver:
             if not state.folder.is_there:
                 raise state.folder.gone()
         return record
+
+    def check_platforms(self) -> None:
+        """Check the platforms, once, and before a run's first intent: later the driver waits for one that does not
+        answer, because jobs may be running there. Raises PlatformError with all problems."""
+        state = self._state
+        intended = any(attempt.native_id is not None for job in state.record.jobs.values() for attempt in job.attempts)
+        if not self._is_checked and (state.had_ended or not intended):
+            check_platforms(state.plan, state.record, state.adapters)
+        self._is_checked = True
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------
 
@@ -199,15 +209,6 @@ class Driver:
         task = self._inbox.get(self._flush_at if self.ledger.pending else math.inf)
         if task is not None:
             task()
-
-    def _check_platforms(self) -> None:
-        """Check the platforms, before a run's first intent. Later the driver waits for one that does not answer,
-        because jobs may be running there."""
-        state = self._state
-        intended = any(attempt.native_id is not None for job in state.record.jobs.values() for attempt in job.attempts)
-        if intended and not state.had_ended:
-            return
-        check_platforms(state.plan, state.record, state.adapters)
 
     # -- extensions -------------------------------------------------------------------------------------------------
 

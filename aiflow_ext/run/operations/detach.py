@@ -13,10 +13,10 @@ from typing import Any
 
 import aiflow_ext
 from aiflow_ext.model import errors
-from aiflow_ext.model.errors import AiflowError, Problem, StateError
+from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, StateError
 from aiflow_ext.regular_file import open_to_append, read_regular
 from aiflow_ext.run.operations.resume import folder_of
-from aiflow_ext.run.operations.start import Run, prepare
+from aiflow_ext.run.operations.start import Run, prepare, remove
 from aiflow_ext.run.store.find import open_run
 from aiflow_ext.shared_folder import share_file
 
@@ -36,7 +36,11 @@ def detach(folder: str | os.PathLike[str], **options: Any) -> tuple[str, int]:
     """
     run = prepare(folder, **options)
     run.close()
-    return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
+    try:
+        return run.record.run_id, drive(run.record.run_id, run.record.project, run.record.folder)
+    except PlatformError:  # refused, as in the foreground, before anything was started
+        remove(run.record, run.plan.desc.artifacts)
+        raise
 
 
 def detach_resumed(
@@ -92,6 +96,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
     if said == _READY:
         return driver.pid
     if said:
+        driver.wait()
         raise _raised(json.loads(said))
     raise _died(run_id, driver.wait(), Path(folder, LOG), begin)
 

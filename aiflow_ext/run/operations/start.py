@@ -13,7 +13,7 @@ from typing import Any
 
 from aiflow_ext import shared_folder
 from aiflow_ext.host import secrets
-from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.model.errors import ConfigError, PlatformError, StateError
 from aiflow_ext.model.names import local_path, safe_name
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
@@ -25,7 +25,7 @@ from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.plugin_adapter import is_here
-from aiflow_ext.run.store.artifacts_folder import make_artifacts_folder
+from aiflow_ext.run.store.artifacts_folder import make_artifacts_folder, remove_artifacts_folder
 from aiflow_ext.run.store.doorbell import Doorbell
 from aiflow_ext.run.store.filesystem import spread
 from aiflow_ext.run.store.find import remember_state
@@ -49,10 +49,25 @@ class AlreadyFiredError(StateError):
 
 
 class Run:
-    """A prepared run."""
+    """A prepared run.
+
+    Attributes:
+        is_new: whether this process has made it, so that nothing of it is kept if its platforms refuse it.
+    """
 
     def __init__(self, plan: Plan, record: RunRecord, driver: Driver, lock: DriverLock, bell: Doorbell) -> None:
         self.plan, self.record, self.driver, self.lock, self.bell = plan, record, driver, lock, bell
+        self.is_new = False
+
+    def drive(self) -> RunRecord:
+        """Run to the end and return the record. Raises as ``Driver.run``; a new run that the check of a platform
+        refuses is removed."""
+        try:
+            return self.driver.run()
+        except PlatformError:
+            if self.is_new:
+                remove(self.record, self.plan.desc.artifacts)
+            raise
 
     def close(self) -> None:
         """Release its lock and everything that this process holds of it; another driver may have the run."""
@@ -116,7 +131,9 @@ def prepare(
             _refuse_second(store, firing)
         raise
     try:
-        return driven(plan, record, store, lock, options, listener)
+        run = driven(plan, record, store, lock, options, listener)
+        run.is_new = True
+        return run
     except BaseException:
         supervised.hang_up(str(home))
         lock.release()
@@ -167,6 +184,19 @@ def limits_of(plan: Plan) -> dict[str, int]:
         if name not in found:
             found[name] = plan.limits.get(name) or job.resolved.plugin.platform().jobs_at_once or here
     return found
+
+
+def remove(record: RunRecord, artifacts: str) -> None:
+    """Remove a run of which nothing was started: its folders and its records."""
+    supervised.hang_up(record.folder)
+    if folder := local_path(artifacts):
+        remove_artifacts_folder(Path(folder), record.run_id)
+    shutil.rmtree(record.folder, ignore_errors=True)
+    store = Store(state_folder(record.project))
+    try:
+        store.forget(record.run_id)
+    finally:
+        store.close()
 
 
 def make_folder(home: Path) -> None:
