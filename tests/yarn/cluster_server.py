@@ -26,6 +26,7 @@ class Cluster:
 
     Attributes:
         files: path -> content, as the file system has them.
+        permissions: of each folder, by its path.
         created: the paths of all files that were ever written or renamed to, in order.
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
         drops: so many of the next submissions are accepted and then forgotten.
@@ -42,6 +43,7 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
+        self.permissions: dict[str, str] = {}
         self.times: dict[str, float] = {}  # of a file's last change, where that matters
         self.waits = False
         self.drops, self.holds, self.diagnostics = 0, False, ""
@@ -182,6 +184,8 @@ class Cluster:
             begin = int(query["offset"])
             return 200, self.files[path][begin : begin + int(query["length"])], {}
         if operation == "MKDIRS":
+            for end in (number for number, each in enumerate(f"{path}/") if each == "/" and number):
+                self.permissions.setdefault(path[:end], query.get("permission", "755"))
             self._folders.add(path)
             return 200, {"boolean": True}, {}
         if operation == "CREATE" and "at" not in query:

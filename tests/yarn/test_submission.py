@@ -99,6 +99,17 @@ def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are
     assert "Error launching appattempt_1_0001_000001" in str(job.reason)
 
 
+def test_only_its_own_folders_on_an_empty_file_system_are_for_the_user_alone(
+    one_job: Any, cluster: Cluster, run_json: Any
+) -> None:
+    assert run_json(one_job)["state"] == "FINISHED"
+    closed = {path for path, permission in cluster.permissions.items() if permission == "700"}
+    (run_folder, attempt_folder) = sorted(closed - {"/user/ada/.aiflow"})
+    assert attempt_folder.startswith(f"{run_folder}/application_")
+    assert run_folder.startswith("/user/ada/.aiflow/")
+    assert {path for path in cluster.permissions if path not in closed} == {"/user", "/user/ada"}
+
+
 def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) -> None:
     text = (one_job.root / "workflow.yaml").read_text()
     (one_job.root / "workflow.yaml").write_text(text.replace('"user"', '"timeout": "10m", "user"'))

@@ -41,7 +41,7 @@ def allocate(job: YarnJob) -> str:
 def stage(job: YarnJob) -> None:
     """Put a job's files into the staging folder; existing ones stay."""
     files, native_id = WebHdfs(job.cluster), str(job.context.native_id)
-    retry(lambda: files.mkdirs(job.folder(native_id)), STEP_TIMEOUT)
+    retry(lambda: files.mkdirs_below(job.cluster.staging, job.folder(native_id)), STEP_TIMEOUT)
     for staged in request.files(job, native_id):
         _status_of(job, files, staged)
 

@@ -14,6 +14,7 @@ from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
 from aiflow_ext_yarn.trust import check_node
 
 _preferred: dict[tuple[str, ...], str] = {}
+_made: set[tuple[tuple[str, ...], str]] = set()  # folders that were made, by NameNodes and path
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
           "getdelegationtoken": "get a token for"}  # fmt: skip
 # RemoteExceptions for which the request is retried later.
@@ -53,8 +54,30 @@ class WebHdfs:
         return FileStatus(found.number("length", most=1e18), found.number("modificationTime"),
                           found.text("type") == "DIRECTORY")  # fmt: skip
 
-    def mkdirs(self, path: str, permission: str = "700") -> None:
-        """Create a folder and its parents; existing ones stay."""
+    def mkdirs(self, path: str) -> None:
+        """Create a folder for its owner alone, and its parents as open as is usual; existing ones stay.
+
+        HDFS gives one permission to all that a request creates, so that the parents have a request of their own: one in
+        this process.
+        """
+        parent = path.rpartition("/")[0]
+        if parent and (self._key, parent) not in _made:
+            self._mkdirs(parent, "755")
+            _made.add((self._key, parent))
+        self._mkdirs(path, "700")
+
+    def mkdirs_below(self, top: str, path: str) -> None:
+        """Create a folder, and those above it from ``top`` on, all of them for their owner alone."""
+        names = path.removeprefix(top).strip("/").split("/")
+        folders = [top, *(f"{top}/{'/'.join(names[:number])}" for number in range(1, len(names) + 1))]
+        for folder in folders:
+            if folder == path:
+                self.mkdirs(folder)
+            elif (self._key, folder) not in _made:
+                self.mkdirs(folder)
+                _made.add((self._key, folder))
+
+    def _mkdirs(self, path: str, permission: str) -> None:
         answer = self._call("PUT", path, "MKDIRS", {"permission": permission})
         if answer is not None and not self._done(answer):
             raise PlatformError(f"the folder {path} cannot be made on the cluster's file system",
@@ -112,6 +135,7 @@ class WebHdfs:
 
     def delete(self, path: str) -> None:
         """Remove a file, or a folder with everything in it; a missing one is no error."""
+        _made.discard((self._key, path))
         self._call("DELETE", path, "DELETE", {"recursive": "true"}, missing=True)
 
     def delegation_token(self, renewer: str) -> str:
