@@ -29,6 +29,7 @@ class Cluster:
         self.uids: dict[str, str] = {}  # of namespaces that may be read
         self.asked: list[str] = []  # method and path of each request
         self.refuses = False  # the credentials
+        self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
 
     def put(self, path: str, thing: Any) -> None:
@@ -99,7 +100,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {"metadata": {"uid": self.cluster.uids[url.path.rpartition("/")[2]]}})
         elif url.path.rsplit("/", 1)[1] in ("jobs", "pods", "events", "resourcequotas"):
             with self.lock:
-                found = [each for path, each in self.cluster.objects.items() if _is_in(path, url.path, each, query)]
+                found = [
+                    each for path, each in self.cluster.objects.items() if self._shows(path, url.path, each, query)
+                ]
                 version = str(len(self.cluster.events))
             self._answer(200, {"metadata": {"resourceVersion": version}, "items": found})
         else:
@@ -129,6 +132,9 @@ class Handler(BaseHTTPRequestHandler):
         with self.lock:
             found = self.cluster.remove(path) if path in self.cluster.objects else None
         self._answer(*((404, {"reason": "NotFound", "message": "not found"}) if found is None else (200, found)))
+
+    def _shows(self, path: str, folder: str, thing: Any, query: dict[str, str]) -> bool:
+        return path not in self.cluster.unlisted and _is_in(path, folder, thing, query)
 
     def _body(self) -> Any:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -176,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
                 fresh = events[told:]
                 told = len(events)
             for what, where, thing in fresh:
-                if _is_in(where, path, thing, query):
+                if self._shows(where, path, thing, query):
                     line = json.dumps({"type": what, "object": thing}).encode() + b"\n"
                     try:
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))

@@ -18,10 +18,11 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.testing.caches import drop_caches, forgetting
-from aiflow_ext_kubernetes import watch
+from aiflow_ext_kubernetes import manifest, watch
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
+from aiflow_ext_kubernetes.template import CONTAINER
 
 
 @pytest.fixture
@@ -147,3 +148,24 @@ def test_an_attempt_for_which_nothing_was_made_is_not_lost_while_it_waits_for_it
     assert {name: [each.state for each in job.attempts] for name, job in second.record.jobs.items()} == {
         "a": [JobState.FINISHED], "b": [JobState.FINISHED]
     }  # fmt: skip
+
+
+def test_an_attempt_whose_job_the_watch_does_not_show_yet_is_not_lost(cluster: Cluster, tmp_path: Path) -> None:
+    path = "/apis/batch/v1/namespaces/default/jobs/j"
+    annotations = {manifest.NAME: "r/a/1", manifest.RESUMED: "true"}
+    cluster.put(path, {"metadata": {"name": "j", "annotations": annotations}, "spec": {"suspend": False}})
+    cluster.unlisted.add(path)
+    labels = {"app.kubernetes.io/managed-by": manifest.MANAGER, manifest.RUN: "r", "batch.kubernetes.io/job-name": "j"}
+    failed = {"name": "fetch", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}
+    waits = {"name": CONTAINER, "state": {"waiting": {"reason": "PodInitializing"}}}
+    cluster.put("/api/v1/namespaces/default/pods/p", {
+        "metadata": {"name": "p", "labels": labels}, "spec": {},
+        "status": {"phase": "Failed", "initContainerStatuses": [failed], "containerStatuses": [waits]},
+    })  # fmt: skip
+    job = BaseJob(JobContext("r", "a", 1, "j", str(tmp_path)), KubernetesJobConfig("x"))
+    events = watch.Watcher({"j": job}).events()
+    event = next(event for event in events if event is not None)
+    events.close()
+    assert (event.state, event.reason) == (
+        JobState.FAILED, "init container fetch has failed, and the job was not started: exit code 3"
+    )  # fmt: skip

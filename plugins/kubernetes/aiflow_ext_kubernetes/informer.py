@@ -91,6 +91,10 @@ class Informer:
             return status.Status(status.without_job(native_id, last, pods, False))
         return status.status_of(native_id, job, self.pods.get(native_id, {}).values(), why_pending)
 
+    def last_of(self, native_id: str) -> Any | None:
+        """The last state of a Job that is gone; None if it was never seen."""
+        return self._vanished.get(native_id)
+
 
 def _native_id(kind: str, thing: Any) -> str:
     metadata = thing["metadata"]

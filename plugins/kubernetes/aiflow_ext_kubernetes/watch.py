@@ -148,9 +148,18 @@ class Watcher:
     def _status(self, native_id: str, watched: Watched) -> status.Status | None:
         informer = self._informer(watched)
         found = informer.status_of(native_id, self._reasons[informer].by_id.get(native_id))
-        if found is not None and found.event.state is JobState.LOST and is_stopping(watched.folder):
+        if found is None or found.event.state is not JobState.LOST:
+            return found
+        if is_stopping(watched.folder):
             return status.Status(status.vanished(native_id, None, True))
-        return found
+        told = self._signatures.get(native_id)
+        if told is not None and told[0] is JobState.LOST:
+            return found
+        # The watch of Jobs may be behind the one of pods: only the server's answer by name is proof of absence.
+        job, pods = job_at(watched.target, native_id), pods_of(watched.target, native_id)
+        if job is not None:
+            return status.status_of(native_id, job, pods)
+        return status.Status(status.without_job(native_id, informer.last_of(native_id), pods, False))
 
     def _tell(self, native_id: str) -> Iterator[AttemptEvent]:
         """The event of an attempt, if it differs from the last one."""
