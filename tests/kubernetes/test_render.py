@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.job import JobContext
 from aiflow_ext.run import render_project
 from aiflow_ext.run.operations.render import permissions
-from aiflow_ext_kubernetes.manifest import literal
+from aiflow_ext_kubernetes.manifest import labels_of, literal
 
 STEPS = "def one():\n    return 1\n\ndef two(x):\n    print(x)\n"
 PYTHON = "with af.job('a'):\n    af.python(one)"
@@ -53,6 +54,16 @@ def test_a_command_needs_no_secret_and_no_archive(project: Any) -> None:
     assert content["job"]["spec"]["suspend"] is True
     assert content["start"]["spec"] == {"suspend": False}
     assert "project" not in content
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("train_model", r"train_model"), ("Train", "Train"), ("v1.2", r"v1\.2"), ("été", "t-[0-9a-f]{8}"),
+     ("x" * 63, "x{63}"), ("x" * 64, "x+-[0-9a-f]{8}"), ("_a", "a-[0-9a-f]{8}")],
+)  # fmt: skip
+def test_a_jobs_name_is_its_label_where_it_can_be_one(name: str, label: str) -> None:
+    labels = labels_of(JobContext("run", name, 1))
+    assert re.fullmatch(label, labels["aiflow-ext/job"])
 
 
 def test_a_python_job_has_payload_and_project(project: Any) -> None:

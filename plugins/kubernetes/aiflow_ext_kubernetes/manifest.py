@@ -12,6 +12,7 @@ from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, safe_name, secre
 from aiflow_ext.plugin.engines import job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
+from aiflow_ext_kubernetes.fields import label_problem
 from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
 
@@ -54,7 +55,7 @@ def archive_name(run: str) -> str:
 def job_of(job: BaseJob, sending: Sending, template: Mapping[str, Any] | None) -> dict[str, Any]:
     """The suspended Job of an attempt."""
     context, config = _context(job), _config(job)
-    labels = _labels(context)
+    labels = labels_of(context)
     ours = {
         "metadata": {"labels": {**config.labels, **labels}, "annotations": {**config.annotations, **_names(context)}},
         "spec": _pod_spec(job, sending),
@@ -102,7 +103,7 @@ def secret_of(job: BaseJob, sending: Sending, values: Mapping[str, str]) -> dict
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": str(context.native_id), "labels": _labels(context), "annotations": _names(context)},
+        "metadata": {"name": str(context.native_id), "labels": labels_of(context), "annotations": _names(context)},
         "type": "Opaque",
         "immutable": True,
         "stringData": data,
@@ -192,11 +193,17 @@ def _label(run: str, limit: int = 63) -> str:
     return run if run.startswith("${") else safe_name(run, limit)
 
 
-def _labels(context: JobContext) -> dict[str, str]:
+def label_value(name: str) -> str:
+    """A job's name as a label's value: as it is if it is one, else made safe."""
+    return safe_name(name, 63) if any(label_problem("", name)) else name
+
+
+def labels_of(context: JobContext) -> dict[str, str]:
+    """The labels of an attempt's objects."""
     return {
         "app.kubernetes.io/managed-by": MANAGER,
         RUN: _label(str(context.run_id)),
-        JOB: safe_name(str(context.job_name), 63),
+        JOB: label_value(str(context.job_name)),
         ATTEMPT: str(context.attempt or 1),
     }
 
