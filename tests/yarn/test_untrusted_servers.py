@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 from hostile_server import Answer, Asked, HostileServer
 
+from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.model.graph import AINode, AISubGraph
+from aiflow_ext.model.job import JobContext
+from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext_yarn import http
-from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.cluster import Cluster, cluster_of
+from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.http import Refused
+from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.logs import Container, Logs
 from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.watch import watch
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 INFO = b'{"clusterInfo": {"id": 1, "startedOn": 1, "haState": "ACTIVE"}}'
@@ -252,3 +259,34 @@ def test_a_value_with_a_line_break_never_becomes_a_header(serve: Serve, kerberos
         with pytest.raises(PlatformError, match="has a control character in its head"):
             http.Http(there).request("GET", server.url, **given)
     assert len(server.asked) == asked
+
+
+# -- too many requests ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "wanted"), [(429, "7", 7.0), (429, "", 0.0), (503, "7", 7.0), (429, "x", 0)]
+)
+def test_a_resource_manager_that_has_too_many_requests_says_for_how_long(
+    serve: Serve, status: int, after: str, wanted: float
+) -> None:
+    server = serve(Answer(status, b"{}", {"Retry-After": after}))
+    with pytest.raises(http.Busy) as caught:
+        ResourceManager(cluster(server.url)).live("aiflow-run")
+    assert caught.value.after == wanted
+
+
+def test_a_resource_manager_that_has_too_many_requests_is_left_alone(serve: Serve, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        return Answer(429, b"{}", {"Retry-After": "3600"})
+
+    config = YarnJobConfig(resource_manager=serve(answer).url, webhdfs="http://127.0.0.1:1", user="ada")
+    graph = AISubGraph(config, "a", [AINode("cmd_line", {"command": "true"}, "a/1")])
+    job = YarnJob(config, build_bundle(graph, ProjectDesc("p", str(tmp_path)), "cmd_line"), cluster_of(config))
+    job.job_context = JobContext(run_id="run", native_id="application_1_0001")
+    events = watch({"application_1_0001": job})
+    assert [next(events) for _ in range(5)] == [None] * 5
+    assert len(asked) == 1

@@ -44,6 +44,14 @@ class Unreachable(UnreachableError):
     """A service does not answer, or asks to retry later."""
 
 
+class Busy(Unreachable):
+    """A service has too many requests; ``after``: the seconds that it wants to be left alone, 0 if it does not say."""
+
+    def __init__(self, words: str, after: float) -> None:
+        super().__init__(words, hint="it answers again by itself; fewer clients, or fewer jobs at once (--jobs), help")
+        self.after = after
+
+
 class Refused(PlatformError):
     """A service does not authenticate this user, or does not permit the request."""
 
@@ -73,6 +81,14 @@ class Response:
                 hint="is it the right address and port? The ResourceManager's web port is 8088, the NameNode's 9870, "
                 "HttpFS's 14000, the history server's 19888",
             ) from error
+
+    def busy(self) -> Busy | None:
+        """The error of an answer that says that there are too many requests; None if it says something else."""
+        if self.status != 429 and not (self.status == 503 and "retry-after" in self.headers):
+            return None
+        said = self.headers.get("retry-after", "").strip()
+        after = float(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0.0
+        return Busy(f"{origin(self.url)} has too many requests (status {self.status})", after)
 
     def remote(self) -> tuple[str, str]:
         """Exception and message of a Hadoop web service's RemoteException; ('', body's text) for anything else."""
@@ -167,7 +183,8 @@ class Http:
         # A request that did not arrive may be sent again; one that arrived and was not answered, only if it is a GET.
         reread = 1 if read >= READ else 0
         again = urllib3.Retry(total=2, connect=1, read=reread, redirect=0, status=0, other=0, backoff_factor=0.1,
-                              allowed_methods=("GET",), raise_on_redirect=False)  # fmt: skip
+                              allowed_methods=("GET",), raise_on_redirect=False,
+                              respect_retry_after_header=False)  # fmt: skip
         deadline = Deadline(read + size / RATE, RATE if sink is not None else 0.0)
         if hasattr(body, "read"):
             body = _Upload(body, deadline)

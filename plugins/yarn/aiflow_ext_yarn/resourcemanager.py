@@ -19,7 +19,7 @@ from urllib.parse import quote
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
+from aiflow_ext_yarn.http import Busy, Http, Refused, Response, Unreachable, origin
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.trust import same_place
 
@@ -64,6 +64,8 @@ class ResourceManager:
 
     def _info(self, base: str) -> Json:
         answer = self.http.request("GET", f"{base}{_CLUSTER}/info")
+        if (busy := answer.busy()) is not None:
+            raise busy
         if 300 <= answer.status < 400:
             location = answer.headers.get("location", "")
             raise _standby(base, "" if same_place(location, self.cluster.resource_managers) else location)
@@ -97,6 +99,8 @@ class ResourceManager:
             tried.add(base)
             try:
                 answer = self._request(base, method, path, params, body)
+            except Busy:
+                raise
             except Unreachable as error:
                 failures.append(error)
                 continue
@@ -120,7 +124,10 @@ class ResourceManager:
     ) -> Response:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        return self.http.request(method, f"{base}{_CLUSTER}{path}", params, body=data, headers=headers)
+        answer = self.http.request(method, f"{base}{_CLUSTER}{path}", params, body=data, headers=headers)
+        if (busy := answer.busy()) is not None:
+            raise busy
+        return answer
 
     # -- applications -----------------------------------------------------------------------------------------------
 

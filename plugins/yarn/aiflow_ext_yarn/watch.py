@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator, Mapping
 
@@ -9,11 +10,13 @@ from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
+from aiflow_ext_yarn.http import Busy
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.request import run_tag
 
 MIN_PAUSE, MAX_PAUSE = 0.15, 5.0  # seconds between two polls
+LONGEST_REST = 600.0  # seconds for which a service that has too many requests is left alone
 SHARE = 0.1  # of the time since the last change
 
 
@@ -25,6 +28,7 @@ class _Group:
         self.reported: dict[str, tuple[JobState, str | None]] = {}
         self.seen: set[str] = set()  # the ResourceManager has known it
         self.backoff: dict[str, Backoff] = {}  # of those it never knew
+        self.rests, self.rests_until = Backoff(1.0, 60.0), 0.0  # after an answer that there are too many requests
         self.due: dict[str, float] = {}  # when to ask for one of them
 
     def events(self, attempts: dict[str, Application]) -> Iterator[AttemptEvent]:
@@ -97,11 +101,19 @@ def watch(jobs: Mapping[str, BaseJob]) -> Iterator[AttemptEvent | None]:
             groups.setdefault(key, _Group(attempt))
             by_group.setdefault(key, {})[native_id] = attempt
         for key, members in by_group.items():
-            for event in groups[key].events(members):
-                changed = time.monotonic()
-                yield event
+            group = groups[key]
+            if time.monotonic() < group.rests_until:
+                continue
+            try:
+                for event in group.events(members):
+                    changed = time.monotonic()
+                    yield event
+                group.rests.reset()
+            except Busy as busy:
+                rest = min(max(busy.after, group.rests.next()), LONGEST_REST)
+                group.rests_until = time.monotonic() + rest * random.uniform(1.0, 1.2)
         pause = min(max((time.monotonic() - changed) * SHARE, MIN_PAUSE), MAX_PAUSE)
-        deadline = time.monotonic() + pause
+        deadline = time.monotonic() + pause * random.uniform(0.8, 1.2)  # clients that started together drift apart
         while (left := deadline - time.monotonic()) > 0:
             yield None
             if poll_hints.wait(min(left, 0.5)):
