@@ -27,7 +27,7 @@ ANY = st.one_of(
 )
 
 
-@examples(120)
+@examples(80)
 @given(made=ANY, cut=st.one_of(st.none(), st.integers(0, 200)), tail=st.binary(max_size=3))
 def test_an_artifact_is_what_was_stored_or_an_error(made: tuple[int, Any], cut: int | None, tail: bytes) -> None:
     number, record = made

@@ -35,7 +35,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, li
         yield Path(path), [line.split("\t") for line in body.decode("utf-8", "surrogateescape").split("\n")]
 
 
-@examples(60)
+@examples(40)
 @given(changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), FIELDS, st.booleans()), max_size=3),
        cut=st.one_of(st.just(None), st.integers(0, 4000)))  # fmt: skip
 def test_an_index_is_used_as_a_whole_or_not_at_all(

@@ -35,7 +35,7 @@ LINES = st.one_of(
 JOURNALS = st.lists(st.one_of(LINES, st.binary(max_size=30), st.just(b"[" * 9000)), max_size=6).map(b"\n".join)
 
 
-@examples(120)
+@examples(80)
 @given(text=JOURNALS, clock=st.one_of(st.binary(max_size=60), st.just(proc.boot_id().encode() + b" nan")))
 def test_a_record_is_of_the_types_that_it_should_have(text: bytes, clock: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

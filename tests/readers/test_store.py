@@ -109,7 +109,7 @@ def quiet() -> Any:
 
 
 @pytest.mark.usefixtures("quiet")
-@examples(80)
+@examples(50)
 @given(spoilt=changes(SHOWN))
 def test_no_command_raises_because_of_the_content_of_a_store(
     ended: Path, capsys: pytest.CaptureFixture[str], spoilt: list[Any]
@@ -124,7 +124,7 @@ def test_no_command_raises_because_of_the_content_of_a_store(
 
 
 @pytest.mark.usefixtures("quiet")
-@examples(100)
+@examples(80)
 @given(spoilt=changes(KEPT))
 def test_rows_that_drivers_read_have_their_types_or_are_an_error(ended: Path, spoilt: list[Any]) -> None:
     spoil(ended, spoilt)
@@ -160,7 +160,7 @@ def _read(read: Any, *given: Any) -> Any:
         return ()
 
 
-@examples(100)
+@examples(80)
 @given(content=st.one_of(st.binary(max_size=40), st.integers().map(lambda pid: f"{pid} looking".encode())))
 def test_whatever_stands_in_the_lock_of_a_driver_it_is_told_that_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes

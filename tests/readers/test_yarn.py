@@ -126,7 +126,7 @@ def service() -> Iterator[Service]:
         yield made
 
 
-@examples(100)
+@examples(80)
 @given(answer=st.sampled_from(sorted(GOOD)).flatmap(answers))
 def test_a_call_returns_or_raises_an_error_in_words(
     service: Service, tmp_path_factory: pytest.TempPathFactory, answer: tuple[str, int, dict[str, str], bytes]
