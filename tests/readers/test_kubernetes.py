@@ -125,6 +125,7 @@ def test_a_call_returns_or_raises_an_error_in_words(
     cluster: Cluster, target: Target, answer: tuple[str, int, bytes]
 ) -> None:
     cluster.other = answer
+    cluster.server.asked.clear()
     handler = KubernetesHandler("j", target.kubeconfig)
 
     def check() -> Any:

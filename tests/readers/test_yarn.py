@@ -132,6 +132,7 @@ def test_a_call_returns_or_raises_an_error_in_words(
     service: Service, tmp_path_factory: pytest.TempPathFactory, answer: tuple[str, int, dict[str, str], bytes]
 ) -> None:
     service.other = answer
+    service.server.asked.clear()
     url = service.server.url
     cluster = Cluster([url], [], [f"{url}/webhdfs/v1"], None, "hdfs://nn", "ada", False, None, True, "/s", 0.0)
     rm, files, logs = ResourceManager(cluster), WebHdfs(cluster), Logs(cluster)
