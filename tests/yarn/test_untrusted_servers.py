@@ -220,6 +220,17 @@ def test_a_node_gets_no_kerberos_token_unless_config_names_it(serve: Serve, kerb
     assert node.asked[-1].headers["authorization"] == "Negotiate TOKEN"
 
 
+def test_a_service_that_config_has_with_tls_gets_no_token_without(serve: Serve, kerberos: None) -> None:
+    node = serve(asks_for_kerberos)
+    there = cluster("https://127.0.0.1:1", namenode="https://127.0.0.1:1", kerberos=True)
+    with pytest.raises(Refused, match="it gets no token"):
+        http.Http(there).request("GET", f"{node.url}/")
+    assert not any({"authorization", "cookie"} & set(asked.headers) for asked in node.asked)
+    named = cluster("https://127.0.0.1:1", namenode="https://127.0.0.1:1", kerberos=True, kerberos_hosts=["127.0.0.1"])
+    http.Http(named).request("GET", f"{node.url}/")
+    assert node.asked[-1].headers["authorization"] == "Negotiate TOKEN"
+
+
 def test_a_configured_service_gets_a_token_and_later_its_cookie(serve: Serve, kerberos: None) -> None:
     server = serve(asks_for_kerberos)
     there = cluster(server.url, kerberos=True)

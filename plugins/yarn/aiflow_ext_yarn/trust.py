@@ -34,13 +34,13 @@ def same_place(url: str, bases: Iterable[str]) -> str | None:
 
 
 def gets_tokens(cluster: Cluster, url: str) -> bool:
-    """Whether Kerberos tokens, and cookies in their place, may go to a URL's host."""
+    """Whether Kerberos tokens, and cookies in their place, may go to a URL's host; with TLS where config has TLS."""
     found = _place(url)
     if found is None:
         return False
     services = [*cluster.resource_managers, *cluster.namenodes, *([cluster.history] if cluster.history else [])]
-    configured = {place[1] for place in map(_place, services) if place is not None}
-    return found[1] in configured or _matches(found[1], cluster.kerberos_hosts)
+    configured = {place[:2] for place in map(_place, services) if place is not None}
+    return bool({("http", found[1]), found[:2]} & configured) or _matches(found[1], cluster.kerberos_hosts)
 
 
 def check_node(cluster: Cluster, asked: str, url: object) -> str:
