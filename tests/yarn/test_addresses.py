@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hadoop_folders
 import pytest
 
 from aiflow_ext.model.errors import ConfigError
 from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.hadoop import hadoop_conf
 
 
 def test_a_plain_cluster(hadoop) -> None:
@@ -95,6 +97,55 @@ def test_files_as_operators_write_them(hadoop, monkeypatch) -> None:
     found = cluster_of(YarnJobConfig())
     assert (found.file_system, found.namenodes) == ("hdfs://nn.example:9000", ["http://nn.example:9870/webhdfs/v1"])
     assert found.resource_managers == ["http://rm.example:8088"]
+
+
+@pytest.mark.parametrize("case", hadoop_folders.CASES)
+def test_properties_are_read_as_hadoop_reads_them(hadoop, monkeypatch, case: str) -> None:
+    """What Hadoop's own GetConf answers is compared in tests/clusters/yarn/test_getconf.py."""
+    files, name, wanted = hadoop_folders.CASES[case]
+    hadoop_folders.write(hadoop.folder, files)
+    for variable, value in hadoop_folders.VARIABLES.items():
+        monkeypatch.setenv(variable, value)
+    assert hadoop_conf().get(name) == wanted
+
+
+RM = {"yarn.resourcemanager.hostname": "rm"}
+
+
+def test_a_federation_of_name_nodes(hadoop) -> None:
+    """Its NameNode is found by its RPC address: the web address is that of its nameservice."""
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn2:8020"}, yarn=RM, hdfs={
+        "dfs.nameservices": "a,b", "dfs.namenode.rpc-address.a": "nn1:8020", "dfs.namenode.rpc-address.b": "nn2",
+        "dfs.namenode.http-address.a": "nn1:1", "dfs.namenode.http-address.b": "nn2:2"})  # fmt: skip
+    assert cluster_of(YarnJobConfig()).namenodes == ["http://nn2:2/webhdfs/v1"]
+
+
+def test_a_nameservice_without_web_addresses(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://ns"}, yarn=RM, hdfs={
+        "dfs.nameservices": "ns", "dfs.ha.namenodes.ns": "a,b", "dfs.namenode.rpc-address.ns.a": "nn1:8020",
+        "dfs.namenode.rpc-address.ns.b": "nn2:8020"})  # fmt: skip
+    assert cluster_of(YarnJobConfig()).namenodes == ["http://nn1:9870/webhdfs/v1", "http://nn2:9870/webhdfs/v1"]
+
+
+def test_a_nameservice_of_one_name_node(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://ns"}, yarn=RM,
+                 hdfs={"dfs.nameservices": "ns", "dfs.namenode.rpc-address.ns": "nn1:8020"})  # fmt: skip
+    assert cluster_of(YarnJobConfig()).namenodes == ["http://nn1:9870/webhdfs/v1"]
+
+
+def test_view_fs_leads_to_the_file_system_that_has_the_staging_folder(hadoop) -> None:
+    table = "fs.viewfs.mounttable.all"
+    hadoop.write(yarn=RM, core={"fs.defaultFS": "viewfs://all", f"{table}.link./user": "hdfs://ns/home",
+                 f"{table}.link./user/eve": "hdfs://nn9:8020/eve"}, hdfs={
+        "dfs.nameservices": "ns", "dfs.ha.namenodes.ns": "a,b", "dfs.namenode.http-address.ns.a": "nn1:1",
+        "dfs.namenode.http-address.ns.b": "nn2:2"})  # fmt: skip
+    found = cluster_of(YarnJobConfig())
+    assert (found.file_system, found.staging) == ("hdfs://ns", "/home/ada/.aiflow")
+    assert found.namenodes == ["http://nn1:1/webhdfs/v1", "http://nn2:2/webhdfs/v1"]
+    other = cluster_of(YarnJobConfig(user="eve"))
+    assert (other.file_system, other.staging) == ("hdfs://nn9:8020", "/eve/.aiflow")
+    with pytest.raises(ConfigError, match=r"/tmp/x is on no HDFS by the mount table of its fs.defaultFS, viewfs://all"):
+        cluster_of(YarnJobConfig(staging="/tmp/x"))
 
 
 def test_an_included_file_that_is_not_there_is_named(hadoop) -> None:

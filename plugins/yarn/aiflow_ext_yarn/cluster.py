@@ -86,9 +86,16 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
                 "job's platforms: {yarn: {...}}",
             )
         )
-    namenodes = config.webhdfs or conf.namenodes()
+    user = config.user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    staging = config.staging or f"/user/{user}/.aiflow"
+    default_fs = ""
+    if not config.webhdfs:
+        default_fs, staging = conf.located(staging)
+    namenodes = config.webhdfs or conf.namenodes(default_fs)
     if not namenodes:
         words = f"its fs.defaultFS, {conf.default_fs}, is no HDFS" if conf.default_fs else said
+        if conf.default_fs.startswith("viewfs:"):
+            words = f"{staging} is on no HDFS by the mount table of its fs.defaultFS, {conf.default_fs}"
         problems.append(
             Problem(
                 f"platform yarn: no address of WebHDFS or HttpFS, through which files are sent: {words}",
@@ -97,13 +104,12 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         )
     if problems:
         raise ConfigError(problems=problems)
-    user = config.user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
     own_addresses = bool(config.resource_manager)
     schedulers = config.scheduler or ([] if own_addresses else conf.schedulers())
     if not schedulers:
         schedulers = [f"{urlsplit(url).hostname}:8030" for url in managers]
     namenode = urlsplit(namenodes[0])
-    file_system = config.file_system or ("" if config.webhdfs else conf.default_fs)
+    file_system = config.file_system or default_fs
     if not file_system:
         file_system = f"{'swebhdfs' if namenode.scheme == 'https' else 'webhdfs'}://{namenode.netloc}"
     return Cluster(
@@ -116,7 +122,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         conf.kerberos if config.authentication is None else config.authentication == "kerberos",
         config.ca,
         config.tls_verify,
-        config.staging or f"/user/{user}/.aiflow",
+        staging,
         config.patience,
         _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
         config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],

@@ -8,17 +8,22 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
-from xml.etree import ElementTree
+from urllib.parse import SplitResult, urlsplit
 
 from aiflow_ext.plugin import ConfigError
+from aiflow_ext_yarn.hadoop_files import properties
 
-FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xml")
-_REFERENCE = re.compile(r"\$\{([^{}$]+)\}")
-_INCLUDE = "{http://www.w3.org/2001/XInclude}include"
+MOST_REFERENCES = 20  # replaced in one value
+_REFERENCE = re.compile(r"\$\{([^{}$ ]+)\}")
+# Properties of a Java process that values refer to.
+_JAVA: dict[str, Callable[[], str]] = {
+    "user.name": getpass.getuser,
+    "user.home": lambda: os.path.expanduser("~"),
+    "java.io.tmpdir": lambda: "/tmp",  # noqa: S108 - what Java says; no file is made there
+}
+RPC_PORT = 8020  # a NameNode's, if its address has none
 _ANY = ("", "0.0.0.0", "::", "[::]")  # an address that a server binds to, and no client can use
 
 
@@ -36,22 +41,25 @@ class HadoopConf:
     def get(self, name: str, default: str = "") -> str:
         """A property with its ``${references}`` resolved, as Hadoop's Configuration does."""
         text = self.values.get(name, default)
-        for _ in range(20):
-            filled = _REFERENCE.sub(self._referred, text)
-            if filled == text:
+        for _ in range(MOST_REFERENCES):
+            match = _REFERENCE.search(text)
+            value = self._referred(match[1]) if match is not None else None
+            if match is None or value is None:
                 break
-            text = filled
+            text = text[: match.start()] + value + text[match.end() :]
         return text.strip()
 
-    def _referred(self, match: re.Match[str]) -> str:
-        """The value of ``${match}``: a variable, the user, or another property; the text itself if there is none."""
-        name = match[1]
+    def _referred(self, name: str) -> str | None:
+        """The value of ``${name}``: a variable, a property of Java's, or another property; None if there is none."""
         if name.startswith("env."):  # ${env.NAME}, ${env.NAME-default}, ${env.NAME:-default}
             variable, dash, default = name[4:].partition("-")
             value = os.environ.get(variable.removesuffix(":")) if dash else os.environ.get(variable)
-            unset = value is None or (not value and variable.endswith(":"))
-            return (default if dash else match[0]) if unset else str(value)
-        return self.values.get(name) or (getpass.getuser() if name == "user.name" else match[0])
+            if value is not None and (value or not variable.endswith(":")):
+                return value
+            return default if dash else self.values.get(name)
+        if name in _JAVA:
+            return _JAVA[name]()
+        return self.values.get(name) or None  # to Hadoop an empty one is not there
 
     def resource_managers(self) -> list[str]:
         """The web addresses of the ResourceManagers, as URLs; empty where none is configured."""
@@ -81,9 +89,9 @@ class HadoopConf:
                 found.append(address)
         return found
 
-    def namenodes(self) -> list[str]:
-        """The web addresses of the NameNodes of the default file system, as URLs."""
-        default = self.default_fs
+    def namenodes(self, file_system: str | None = None) -> list[str]:
+        """The web addresses of a file system's NameNodes, as URLs; of the default one where none is given."""
+        default = self.default_fs if file_system is None else file_system
         parts = urlsplit(default)
         if parts.scheme in ("webhdfs", "swebhdfs"):
             return [f"{'https' if parts.scheme == 'swebhdfs' else 'http'}://{parts.netloc}"]
@@ -93,8 +101,7 @@ class HadoopConf:
         name, port = ("https-address", 9871) if https else ("http-address", 9870)
         scheme = "https" if https else "http"
         service = parts.netloc
-        ids = [each.strip() for each in self.get(f"dfs.ha.namenodes.{service}").split(",") if each.strip()]
-        if ids:
+        if ids := self._names(f"dfs.ha.namenodes.{service}"):
             found = []
             for each in ids:
                 rpc = self.get(f"dfs.namenode.rpc-address.{service}.{each}")
@@ -103,14 +110,52 @@ class HadoopConf:
                 if address is not None:
                     found.append(f"{scheme}://{address}")
             return found
-        said = self.get(f"dfs.namenode.{name}.{service}") or self.get(f"dfs.namenode.{name}")
-        address = _address(said, parts.hostname or "", port)
+        rpc = self.get(f"dfs.namenode.rpc-address.{service}").partition(":")[0]
+        suffix = f".{service}" if service in self._names("dfs.nameservices") else self._suffix_of(parts)
+        said = self.get(f"dfs.namenode.{name}{suffix}") or self.get(f"dfs.namenode.{name}")
+        address = _address(said, rpc or parts.hostname or "", port)
         return [f"{scheme}://{address}"] if address is not None else []
+
+    def _names(self, name: str) -> list[str]:
+        """A property that is a list of names."""
+        return [each.strip() for each in self.get(name).split(",") if each.strip()]
+
+    def _suffix_of(self, file_system: SplitResult) -> str:
+        """With what the properties of the NameNode end that has this RPC address: ``.NAMESERVICE[.ID]``, or nothing."""
+        wanted = (file_system.hostname, file_system.port or RPC_PORT)
+        for service in self._names("dfs.nameservices"):
+            for each in self._names(f"dfs.ha.namenodes.{service}") or [""]:
+                suffix = f".{service}.{each}" if each else f".{service}"
+                address = urlsplit(f"hdfs://{self.get(f'dfs.namenode.rpc-address{suffix}')}")
+                if (address.hostname, address.port or RPC_PORT) == wanted:
+                    return suffix
+        return ""
+
+    def located(self, path: str) -> tuple[str, str]:
+        """The file system that has a path of the default one, as a URI, and the path there.
+
+        They differ from what is given only for ViewFS, which has folders of several file systems. Where its mount table
+        has no entry for the path, nothing is changed.
+        """
+        parts = urlsplit(self.default_fs)
+        if parts.scheme != "viewfs":
+            return self.default_fs, path
+        table = f"fs.viewfs.mounttable.{parts.netloc or 'default'}."
+        links = {
+            name.removeprefix(f"{table}link.").rstrip("/"): self.get(name)
+            for name in self.values
+            if name.startswith(f"{table}link./")
+        }
+        for mounted in sorted(links, key=len, reverse=True):
+            if f"{path}/".startswith(f"{mounted}/"):
+                return _below(links[mounted], path.removeprefix(mounted))
+        rest = self.get(f"{table}linkMergeSlash") or self.get(f"{table}linkFallback")
+        return _below(rest, path) if rest else (self.default_fs, path)
 
     @property
     def default_fs(self) -> str:
         """The default file system: ``hdfs://host:8020``, ``hdfs://nameservice``."""
-        found = self.get("fs.defaultFS") or self.get("fs.default.name")
+        found = self.get("fs.defaultFS")
         return "" if found.startswith("file:") else found.rstrip("/")
 
     def history(self) -> str | None:
@@ -137,6 +182,12 @@ class HadoopConf:
         return said.lower() == "kerberos"
 
 
+def _below(uri: str, path: str) -> tuple[str, str]:
+    """A path below the folder that ``uri`` names: its file system and the path there."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}", f"{parts.path.rstrip('/')}{path}" or "/"
+
+
 def _address(said: str, host: str, port: int) -> str | None:
     """``host:port`` of a configured address; ``host`` replaces a wildcard or a missing one."""
     name, _, number = said.rpartition(":") if ":" in said else (said, "", "")
@@ -157,43 +208,11 @@ def hadoop_conf(environ: Mapping[str, str] | None = None) -> HadoopConf:
     home = env.get("HADOOP_HOME")
     if not folders and home and Path(home, "etc", "hadoop").is_dir():
         folders = [str(Path(home, "etc", "hadoop"))]
-    values: dict[str, str] = {}
-    for folder in reversed(list(dict.fromkeys(folders))):
+    folders = list(dict.fromkeys(folders))
+    for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(
                 f"HADOOP_CONF_DIR names {folder}, which is no folder",
                 hint="let it name the folder with core-site.xml and yarn-site.xml, or unset it",
             )
-        for name in FILES:
-            path = Path(folder, name)
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            values |= _read(str(path), stat.st_mtime_ns, stat.st_size)
-    return HadoopConf(values, folders[0] if folders else None)
-
-
-@lru_cache(maxsize=64)
-def _read(path: str, mtime: int, size: int) -> dict[str, str]:
-    return _properties(path, 0)
-
-
-def _properties(path: str, depth: int) -> dict[str, str]:
-    """The properties of a file and of those that it includes (XInclude), in document order."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, OSError) as error:
-        raise ConfigError(f"a Hadoop configuration file cannot be read: {error}", where=path,
-                          hint="mend it, or let HADOOP_CONF_DIR name another folder") from error  # fmt: skip
-    found: dict[str, str] = {}
-    for each in root.iter():
-        if each.tag == "property":
-            name, value = each.get("name") or each.findtext("name"), each.get("value") or each.findtext("value")
-            if name is not None and value is not None:
-                found[name.strip()] = value
-        elif each.tag == _INCLUDE and depth < 10:
-            other = Path(path).parent / str(each.get("href") or "").removeprefix("file://")
-            if other.is_file() or not len(each):  # its content is the fallback for a missing file
-                found |= _properties(str(other), depth + 1)
-    return found
+    return HadoopConf(properties(folders), folders[0] if folders else None)
