@@ -26,6 +26,8 @@ class Cluster:
 
     Attributes:
         files: path -> content, as the file system has them.
+        logs: whether the node has the logs of containers, how often it was asked for them, and whether they are
+            aggregated.
         permissions: of each folder, by its path.
         created: the paths of all files that were ever written or renamed to, in order.
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
@@ -43,6 +45,7 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
+        self.logs, self.logs_asked, self.aggregates = True, 0, "true"
         self.permissions: dict[str, str] = {}
         self.times: dict[str, float] = {}  # of a file's last change, where that matters
         self.waits = False
@@ -108,7 +111,12 @@ class Cluster:
         query, path = dict(parse_qsl(parts.query)), unquote(parts.path)
         if path.startswith("/webhdfs/v1"):
             return self._file_system(query["op"], path.removeprefix("/webhdfs/v1") or "/", query, parts.query, body)
-        if path.startswith("/ws/v1/node/"):
+        if path == "/conf":
+            return 200, {"property": {"key": query["name"], "value": self.aggregates}}, {}
+        if path.startswith(("/ws/v1/node/", "/ws/v1/history/")):
+            self.logs_asked += "/logs/" in path
+            if not self.logs:
+                return 404, {}, {}
             text = b"hello\n" if path.endswith("/stdout") else b""
             log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
             return (200, log, {}) if "/logs/" in path else (404, {}, {})

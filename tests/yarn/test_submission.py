@@ -110,6 +110,18 @@ def test_only_its_own_folders_on_an_empty_file_system_are_for_the_user_alone(
     assert {path for path in cluster.permissions if path not in closed} == {"/user", "/user/ada"}
 
 
+@pytest.mark.parametrize(("history", "aggregates"), [(False, "true"), (True, "false")])
+def test_logs_that_cannot_come_are_not_waited_for(
+    one_job: Any, cluster: Cluster, run_json: Any, history: bool, aggregates: str
+) -> None:
+    if history:
+        text = (one_job.root / "workflow.yaml").read_text()
+        (one_job.root / "workflow.yaml").write_text(text.replace('"user"', f'"history": "{cluster.url}", "user"'))
+    cluster.logs, cluster.aggregates = False, aggregates
+    assert run_json(one_job)["state"] == "FINISHED"
+    assert cluster.logs_asked < 20  # each of two logs twice, and not for half a minute
+
+
 def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) -> None:
     text = (one_job.root / "workflow.yaml").read_text()
     (one_job.root / "workflow.yaml").write_text(text.replace('"user"', '"timeout": "10m", "user"'))

@@ -212,6 +212,15 @@ class Application(Jsonable):
             return read_log_file(self.work_folder, stream, offset) or b""
         return Logs(self.cluster).read(container, stream, offset, ended=False) or b""
 
+    def _aggregated(self) -> bool:
+        """Whether logs that the node has no more may come from the history server, as far as is known."""
+        if self.cluster.history is None:
+            return False
+        try:
+            return self.rm.setting("yarn.log-aggregation-enable") != "false"
+        except PlatformError:
+            return True
+
     def download_logs(self, report: Json | None = None) -> bool:
         """Download the logs of an attempt that has ended into its folder on the client.
 
@@ -229,13 +238,16 @@ class Application(Jsonable):
         end = outcome.parse(str(report.get("diagnostics") or ""))
         reported = end is not None and end.kind != outcome.NOT_STARTED
         settled = reported  # the master reports it after its sweep; after YARN's kill some may still write
+        answered = False  # the node, that the container is gone
         for _ in poll(AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT):
             with contextlib.suppress(Refused):  # the node does not answer: its logs are requested later
                 settled = settled or logs.gone(container) is True
             if settled:
                 missing = [each for each in missing if not logs.download(container, each, self.log_path(each))]
-            if not missing:
+            if not missing or (answered and not self._aggregated()):
                 break
+            with contextlib.suppress(PlatformError):
+                answered = logs.gone(container) is True  # next time, its own logs were asked for while it answers
         if not reported and not Path(self.work_folder, "am.stderr").exists():
             logs.download(container, "am.stderr", Path(self.work_folder, "am.stderr"))
         return not missing or not reported
