@@ -29,6 +29,7 @@ class Cluster:
         self.uids: dict[str, str] = {}  # of namespaces that may be read
         self.asked: list[str] = []  # method and path of each request
         self.refuses = False  # the credentials
+        self.refused_pods: str | None = None  # why no pod may be created
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
 
@@ -112,6 +113,9 @@ class Handler(BaseHTTPRequestHandler):
         url, thing = urlsplit(self.path), self._body()
         if url.path.endswith("selfsubjectaccessreviews"):
             self._answer(201, {"status": {"allowed": True}})
+            return
+        if url.path.endswith("/pods") and self.cluster.refused_pods is not None:
+            self._answer(403, {"reason": "Forbidden", "message": self.cluster.refused_pods})
             return
         path = f"{url.path}/{thing['metadata']['name']}"
         with self.lock:

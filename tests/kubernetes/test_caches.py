@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import COMPLETED, Cluster
+from fake_cluster import COMPLETED, STARTED, Cluster
 from interrupted import ENDS, run_interrupted
 
 from aiflow_ext.model.errors import UnreachableError
@@ -18,10 +18,11 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.testing.caches import drop_caches, forgetting
-from aiflow_ext_kubernetes import manifest, watch
+from aiflow_ext_kubernetes import checks, manifest, pending, watch
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJobPlugin
+from aiflow_ext_kubernetes.target import Target
 from aiflow_ext_kubernetes.template import CONTAINER
 
 
@@ -169,3 +170,49 @@ def test_an_attempt_whose_job_the_watch_does_not_show_yet_is_not_lost(cluster: C
     assert (event.state, event.reason) == (
         JobState.FAILED, "init container fetch has failed, and the job was not started: exit code 3"
     )  # fmt: skip
+
+
+def test_an_attempt_whose_pod_is_never_admitted_fails_with_the_servers_message(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "REFUSED", 0.0)
+    monkeypatch.setattr(watch, "TICK", 0.02)
+    monkeypatch.setattr(pending, "BACK_OFF", (0.0, 0.01))
+    labels = {"app.kubernetes.io/managed-by": manifest.MANAGER, manifest.RUN: "r"}
+    annotations = {manifest.NAME: "r/a/1", manifest.RESUMED: "true"}
+    path, words = "/apis/batch/v1/namespaces/default/jobs/j", 'pods "j-x" is forbidden: violates PodSecurity'
+    cluster.put(path, {"metadata": {"name": "j", "labels": labels, "annotations": annotations}, "spec": {}})
+    cluster.put("/api/v1/namespaces/default/events/e", {
+        "metadata": {"name": "e"}, "message": words, "involvedObject": {"name": "j"}, "lastTimestamp": STARTED,
+    })  # fmt: skip
+    job = BaseJob(JobContext("r", "a", 1, "j", str(tmp_path)), KubernetesJobConfig("x"))
+    events = watch.Watcher({"j": job}).events()
+    event = next(event for event in events if event is not None and event.state is not JobState.QUEUED)
+    events.close()
+    assert (event.state, event.reason) == (JobState.FAILED, f"{words} (for 0 s)")
+    assert path not in cluster.objects
+
+
+@pytest.mark.parametrize(
+    ("words", "is_refused"),
+    [
+        ('pods "aiflow-ext-check" is forbidden: violates PodSecurity "restricted:latest"', True),
+        ('pods "aiflow-ext-check" is forbidden: no PriorityClass with name high was found', True),
+        (
+            'pods is forbidden: User "me" cannot create resource "pods" in API group ""',
+            False,
+        ),
+        ('pods "aiflow-ext-check" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1', False),
+        ('admission webhook "policy.example.com" denied the request: no pods without an owner', False),
+        (None, False),
+    ],
+)
+def test_a_pod_that_would_not_be_admitted_is_reported_before_the_run(
+    cluster: Cluster, words: str | None, is_refused: bool
+) -> None:
+    cluster.refused_pods = words
+    sample = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "aiflow-ext-check"},
+              "spec": {"template": {"metadata": {}, "spec": {"containers": []}}}}  # fmt: skip
+    found = [problem.message for problem in checks.problems_of(Target(), [sample], {})]
+    assert [words in message for message in found if words is not None] == ([True] if is_refused else [])
+    assert cluster.created == []

@@ -168,3 +168,26 @@ def test_a_deleted_job_is_lost_only_once_its_pod_is_gone() -> None:
     left_alone = pod(ended(4), phase="Failed")
     event = status.without_job("j", job(), [left_alone], False)
     assert (event.state, event.exit_code) == (JobState.FAILED, 4)
+
+
+NO_POD = 'Error creating: pods "j-x" is forbidden: '
+
+
+@pytest.mark.parametrize(
+    ("words", "is_final"),
+    [
+        (f'{NO_POD}violates PodSecurity "restricted:latest": runAsNonRoot != true', True),
+        (f"{NO_POD}maximum cpu usage per Container is 1, but limit is 2", True),
+        (f"{NO_POD}failed quota: q: must specify limits.cpu for: job", True),
+        (f'{NO_POD}error looking up service account n/a: serviceaccount "a" not found', True),
+        (f"{NO_POD}no PriorityClass with name high was found", True),
+        ('Error creating: admission webhook "policy.example.com" denied the request: no', True),
+        (f"{NO_POD}exceeded quota: q, requested: pods=1, used: pods=1", False),
+        ("Error creating: Internal error occurred: failed calling webhook: connection refused", False),
+        (None, False),
+    ],
+)
+def test_what_admission_never_lets_in_is_stuck_and_a_used_up_quota_is_not(words: str | None, is_final: bool) -> None:
+    found = status.status_of("j", job(), [], words)
+    assert (found.event.state, found.event.reason) == (JobState.QUEUED, words)
+    assert found.stuck == (words if is_final else None)

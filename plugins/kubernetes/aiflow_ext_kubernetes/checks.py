@@ -13,6 +13,7 @@ from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
 from aiflow_ext_kubernetes.server import ApiError, QuotaError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.status import is_never_admitted
 from aiflow_ext_kubernetes.target import Target
 
 JUST_NOW = 10.0  # seconds
@@ -88,6 +89,26 @@ def _dry_run(server: Server, namespace: str, sample: dict[str, Any]) -> Iterator
     except ApiError as error:
         if error.api_reason != "AlreadyExists":
             yield from error.problems
+    else:
+        yield from _pod_dry_run(server, namespace, sample["spec"]["template"])
+
+
+def _pod_dry_run(server: Server, namespace: str, template: Mapping[str, Any]) -> Iterator[Problem]:
+    """A dry run of the pod, if the credentials allow it, finds what admission refuses only once the pod is created.
+
+    What a webhook denies is not reported: it may admit the pods of a Job, and no others.
+    """
+    metadata = {**template.get("metadata", {}), "name": "aiflow-ext-check"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    try:
+        server.send("POST", f"/api/v1/namespaces/{namespace}/pods", pod, query={"dryRun": "All"})
+    except QuotaError:
+        pass
+    except ApiError as error:
+        words = error.message
+        if is_never_admitted(words) and "is forbidden: User" not in words and "denied the request" not in words:
+            yield Problem(f"no pod of the job would be admitted: {words}",
+                          hint="the namespace's rules say what a pod must have: set it in workflow.yaml")  # fmt: skip
 
 
 def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str]) -> Iterator[Problem]:

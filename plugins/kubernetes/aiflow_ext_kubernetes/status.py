@@ -29,6 +29,8 @@ _NODES_DOING = frozenset((
     "NodeShutdown", "Terminated", "Shutdown", "Preempting", "Preempted", "NodeLost", "NodeAffinity",
     "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
 ))  # fmt: skip
+# In the API server's message if admission or validation refuses a pod.
+_REFUSALS = ("is forbidden: ", "is invalid: ", "denied the request")
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
 # Messages of the runtime for which the program is the cause, and not the node.
@@ -46,6 +48,12 @@ class Status(NamedTuple):
 
     event: AttemptEvent
     stuck: str | None = None
+
+
+def is_never_admitted(words: str) -> bool:
+    """Whether this message refuses a pod for what it is, so that waiting does not help, unlike a used-up quota or an
+    admission webhook that does not answer."""
+    return "exceeded quota" not in words and any(each in words for each in _REFUSALS)
 
 
 def is_new(job: Object) -> bool:
@@ -109,7 +117,8 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
     if pod is None:
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
             why_pending = "its Job was suspended from outside; resume it with kubectl"
-        return tell(JobState.QUEUED, reason=why_pending)
+        stuck = why_pending if is_never_admitted(why_pending or "") else None
+        return Status(tell(JobState.QUEUED, reason=why_pending).event, stuck)
     return _pending(native_id, pod, restarts, why_pending)
 
 

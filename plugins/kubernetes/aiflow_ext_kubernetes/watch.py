@@ -26,6 +26,7 @@ from aiflow_ext_kubernetes.seen import seen_of
 from aiflow_ext_kubernetes.target import Target, target_of
 
 TICK = 1.0  # seconds between two checks of timeouts
+REFUSED = 60.0  # seconds for which admission may refuse an attempt's pod: what is missing may be created meanwhile
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 
@@ -213,15 +214,16 @@ class Watcher:
             self._since[native_id] = now
 
     def _impatient(self, native_id: str, watched: Watched, found: status.Status, now: float) -> Iterator[AttemptEvent]:
-        """Give up an attempt whose image cannot be pulled, or which does not start in time."""
+        """Give up an attempt whose image cannot be pulled, whose pod is refused, or which does not start in time."""
         job = self._informer(watched).jobs.get(native_id)
         if job is None or status.is_new(job):
             return
         words = None
+        patience = watched.image_patience if self._informer(watched).pods.get(native_id) else REFUSED
         if found.stuck is None:
             self._since.pop(native_id, None)
-        elif now - self._since.setdefault(native_id, now) >= watched.image_patience:
-            words = f"{found.stuck} (for {watched.image_patience:g} s)"
+        elif now - self._since.setdefault(native_id, now) >= patience:
+            words = f"{found.stuck} (for {patience:g} s)"
         started = status.since(job)
         if watched.start_within is not None and started is not None and time.time() - started > watched.start_within:
             said = f": {found.event.reason}" if found.event.reason else ""
