@@ -26,8 +26,8 @@ class Cluster:
 
     Attributes:
         files: path -> content, as the file system has them.
-        logs: whether the node has the logs of containers, how often it was asked for them, and whether they are
-            aggregated.
+        logs: whether the node has the logs of containers; logs_asked: how often it was asked for them.
+        scheduler, settings: the ResourceManager's report of queues, and properties.
         permissions: of each folder, by its path.
         created: the paths of all files that were ever written or renamed to, in order.
         submitted: the ids of the applications that were submitted, in order; twice for one that was submitted twice.
@@ -45,7 +45,10 @@ class Cluster:
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
-        self.logs, self.logs_asked, self.aggregates = True, 0, "true"
+        self.logs, self.logs_asked = True, 0
+        queue = {"queueName": "default", "state": "RUNNING"}
+        self.scheduler: dict[str, Any] = {"queueName": "root", "queues": {"queue": [queue]}}
+        self.settings = {"yarn.log-aggregation-enable": "true"}
         self.permissions: dict[str, str] = {}
         self.times: dict[str, float] = {}  # of a file's last change, where that matters
         self.waits = False
@@ -112,7 +115,10 @@ class Cluster:
         if path.startswith("/webhdfs/v1"):
             return self._file_system(query["op"], path.removeprefix("/webhdfs/v1") or "/", query, parts.query, body)
         if path == "/conf":
-            return 200, {"property": {"key": query["name"], "value": self.aggregates}}, {}
+            name = query["name"]
+            if name not in self.settings:
+                return _missing("NotFoundException")
+            return 200, {"property": {"key": name, "value": self.settings[name]}}, {}
         if path.startswith(("/ws/v1/node/", "/ws/v1/history/")):
             self.logs_asked += "/logs/" in path
             if not self.logs:
@@ -170,8 +176,7 @@ class Cluster:
             found = self._apps.get(app[1])
             return (200, {"app": found}, {}) if found is not None else _missing("NotFoundException")
         if path == "/scheduler":
-            queue = {"queueName": "default", "state": "RUNNING"}
-            return 200, {"scheduler": {"schedulerInfo": {"queueName": "root", "queues": {"queue": [queue]}}}}, {}
+            return 200, {"scheduler": {"schedulerInfo": self.scheduler}}, {}
         return _missing("NotFoundException")
 
     def _file_system(self, operation: str, path: str, query: dict[str, str], text: str, body: bytes) -> Reply:

@@ -13,6 +13,8 @@ from cluster_server import Cluster
 
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.driving import ends, retries
+from aiflow_ext_yarn.cluster_checks import check
+from aiflow_ext_yarn.config import YarnJobConfig
 
 PATIENCE = 120.0  # seconds
 LAUNCH = (
@@ -117,9 +119,36 @@ def test_logs_that_cannot_come_are_not_waited_for(
     if history:
         text = (one_job.root / "workflow.yaml").read_text()
         (one_job.root / "workflow.yaml").write_text(text.replace('"user"', f'"history": "{cluster.url}", "user"'))
-    cluster.logs, cluster.aggregates = False, aggregates
+    cluster.logs, cluster.settings["yarn.log-aggregation-enable"] = False, aggregates
     assert run_json(one_job)["state"] == "FINISHED"
     assert cluster.logs_asked < 20  # each of two logs twice, and not for half a minute
+
+
+FAIR = {"type": "fairScheduler", "rootQueue": {"queueName": "root", "childQueues": {"queue": [
+    {"queueName": "root.default"}]}}}  # fmt: skip
+TWICE = {"queueName": "root", "queuePath": "root", "queues": {"queue": [
+    {"queueName": part, "queuePath": f"root.{part}", "queues": {"queue": [
+        {"queueName": "ml", "queuePath": f"root.{part}.ml", "state": "RUNNING"}]}} for part in "ab"]}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("queue", "scheduler", "undeclared", "told"),
+    [
+        ("ml", FAIR, "true", None),
+        ("ml", FAIR, "false", "the cluster has no queue 'ml'"),
+        ("default", FAIR, "false", None),
+        ("ml", TWICE, "false", "the cluster has several queues 'ml': root.a.ml, root.b.ml"),
+        ("root.a.ml", TWICE, "false", None),
+    ],
+)
+def test_a_queue_that_is_missing_or_ambiguous_is_told_before_the_run(
+    cluster: Cluster, queue: str, scheduler: dict[str, Any], undeclared: str, told: str | None
+) -> None:
+    cluster.scheduler = scheduler
+    cluster.settings["yarn.scheduler.fair.allow-undeclared-pools"] = undeclared
+    config = YarnJobConfig(resource_manager=cluster.url, webhdfs=cluster.url, user="ada", queue=queue)
+    found = [problem.message for problem in check([config]) if "queue" in problem.message]
+    assert found == ([told] if told else [])
 
 
 def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) -> None:

@@ -134,6 +134,11 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
                 f"the cluster has no queue {name!r}", hint="name one that it has: queue: NAME (yarn queue -list)"
             )
             continue
+        paths = rm.queues_called(name)
+        if len(paths) > 1:
+            yield Problem(f"the cluster has several queues {name!r}: {', '.join(paths)}",
+                          hint=f"give the path of one: queue: {paths[0]}")  # fmt: skip
+            continue
         state = str(queue.get("state") or "RUNNING")
         if state != "RUNNING":
             yield Problem(f"the queue {name!r} takes no applications: it is {state}",

@@ -251,11 +251,15 @@ class ResourceManager:
     def may_be_made(self, name: str) -> bool:
         """Whether the scheduler creates a missing queue at its first application."""
         root = self._scheduler_info()
-        if root.get("type") == "fairScheduler":  # its placement rules decide
-            return True
+        if root.get("type") == "fairScheduler":
+            return self.setting("yarn.scheduler.fair.allow-undeclared-pools") != "false"
         parent = name.rpartition(".")[0] or "root"
         above = root if parent == "root" else _queue_in(root, parent)
         return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
+
+    def queues_called(self, name: str) -> list[str]:
+        """The paths of all queues with a name, of which the capacity scheduler takes none if there are several."""
+        return sorted(_paths(self._scheduler_info(), name))
 
     def _scheduler_info(self) -> Mapping[str, Any]:
         answer = self.call("GET", "/scheduler")
@@ -379,6 +383,20 @@ def _standby(base: str, location: str) -> Unreachable:
 
 def _same_incarnation(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
     return one[0] == other[0] and all(one[1].get(key) == other[1].get(key) for key in ("id", "startedOn"))
+
+
+def _paths(info: Any, name: str) -> set[str]:
+    """The paths of the queues with this name, ``info`` itself or below it."""
+    if not isinstance(info, Mapping):
+        return set()
+    path = info.get("queuePath")
+    found = {path} if info.get("queueName") == name and isinstance(path, str) else set()
+    for holder in ("queues", "childQueues"):
+        inner = info.get(holder) or {}
+        inner = inner.get("queue") if isinstance(inner, Mapping) else inner
+        for each in inner if isinstance(inner, list) else ():
+            found |= _paths(each, name)
+    return found
 
 
 def _queue_in(info: Any, name: str) -> Json | None:
