@@ -9,7 +9,7 @@ from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
 from aiflow_ext.plugin.engines import STREAMS, Backoff, poll, read_log_file, retry
-from aiflow_ext_yarn import master
+from aiflow_ext_yarn import master, poll_hints
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
@@ -64,7 +64,10 @@ class Application(Jsonable):
         names = self.files.names(self.folder)
         if names is None:
             return Lookup.FOUND if self._in_history() else Lookup.UNKNOWN
-        return Lookup.FOUND if master.STARTED in names else Lookup.NEVER_STARTED
+        if master.STARTED in names:
+            return Lookup.FOUND
+        poll_hints.absent(self.native_id)  # the driver may submit it again, and until then there is nothing to ask for
+        return Lookup.NEVER_STARTED
 
     def _in_history(self) -> bool:
         if self.cluster.history is None:
