@@ -204,6 +204,10 @@ def test_an_attempt_whose_pod_is_never_admitted_fails_with_the_servers_message(
         ),
         ('pods "aiflow-ext-check" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1', False),
         ('admission webhook "policy.example.com" denied the request: no pods without an owner', False),
+        (
+            'pods "x" is forbidden: error looking up service account n/default: serviceaccount "default" not found',
+            False,
+        ),
         (None, False),
     ],
 )

@@ -17,6 +17,8 @@ from aiflow_ext_kubernetes.status import is_never_admitted
 from aiflow_ext_kubernetes.target import Target
 
 JUST_NOW = 10.0  # seconds
+# No right to create pods; a webhook; an account that the cluster itself creates soon after its namespace.
+_UNSURE = ("is forbidden: User", "denied the request", 'serviceaccount "default" not found')
 _REVIEW = {"status": {"allowed": bool}}
 _QUOTA = {"metadata": answers.METADATA, "spec": {"scopes": [str], "scopeSelector": dict, "hard": {str: str}}}
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
@@ -106,7 +108,7 @@ def _pod_dry_run(server: Server, namespace: str, template: Mapping[str, Any]) ->
         pass
     except ApiError as error:
         words = error.message
-        if is_never_admitted(words) and "is forbidden: User" not in words and "denied the request" not in words:
+        if is_never_admitted(words) and not any(each in words for each in _UNSURE):
             yield Problem(f"no pod of the job would be admitted: {words}",
                           hint="the namespace's rules say what a pod must have: set it in workflow.yaml")  # fmt: skip
 
