@@ -107,6 +107,11 @@ def test_a_kubeconfig_that_asks_for_credentials_and_has_none_sends_nothing(
     assert fake.asked == []
 
 
+def test_a_certificate_is_no_matter_without_tls(serve: Serve, target_of: Callable[..., Target]) -> None:
+    user = {"client-certificate-data": "QQ==", "client-key-data": "QQ=="}
+    assert objects.pods_of(target_of(serve(Answer(200, EMPTY)).url, user), "j") == []
+
+
 def test_a_kubeconfig_that_is_broken_in_the_middle_of_a_run_is_unreachable(
     serve: Serve, target_of: Callable[..., Target]
 ) -> None:
