@@ -68,6 +68,18 @@ def test_https_references_and_kerberos(hadoop) -> None:
     assert (found.kerberos, found.renewer) == (True, "rmuser/rm.example@EXAMPLE")
 
 
+@pytest.mark.parametrize(
+    ("security", "web", "wanted"),
+    [("kerberos", "simple", (True, True)), ("kerberos", "kerberos", (True, False)), ("kerberos", "", (True, False)),
+     ("simple", "kerberos", (True, False)), ("simple", "simple", (False, False))],
+)  # fmt: skip
+def test_kerberos_of_the_cluster_and_of_its_web_pages(hadoop, security: str, web: str, wanted: tuple) -> None:
+    said = {"hadoop.security.authentication": security, "hadoop.http.authentication.type": web}
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020", **said}, yarn={"yarn.resourcemanager.hostname": "rm"})
+    found = cluster_of(YarnJobConfig())
+    assert (found.kerberos, found.simple_web) == wanted
+
+
 def test_an_address_that_a_server_binds_to_is_none(hadoop) -> None:
     hadoop.write(
         core={"fs.defaultFS": "hdfs://nn.example:8020"},

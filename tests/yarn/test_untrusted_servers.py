@@ -287,6 +287,20 @@ def test_a_resource_manager_that_has_too_many_requests_says_for_how_long(
     assert caught.value.after == wanted
 
 
+def test_under_kerberos_with_simple_web_pages_all_but_webhdfs_is_told_the_user(serve: Serve) -> None:
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(request.path)
+        return Answer(200, INFO if "/info" in request.path else b'{"FileStatuses": {"FileStatus": []}}')
+
+    url = serve(answer).url
+    given = cluster(url, namenode=url, kerberos=True, simple_web=True)
+    ResourceManager(given).active()
+    WebHdfs(given).names("/x")
+    assert ["user.name=ada" in path for path in asked] == [True, False]
+
+
 def test_a_resource_manager_that_has_too_many_requests_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     asked: list[str] = []
 

@@ -32,6 +32,8 @@ class Cluster(Jsonable):
         kerberos_hosts: further hosts that get Kerberos tokens, besides those of the addresses above: names or patterns.
         insecure_nodes: DataNodes and NodeManagers that may be used without TLS although NameNode and ResourceManager
             have it: likewise.
+        simple_web: whether, under Kerberos, services other than WebHDFS are told the user by name
+            (``hadoop.http.authentication.type`` is simple).
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Cluster(Jsonable):
         rpc: Sequence[str] = (),
         kerberos_hosts: Sequence[str] = (),
         insecure_nodes: Sequence[str] = (),
+        simple_web: bool = False,
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
         self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
+        self.simple_web = simple_web
         self.kerberos_hosts, self.insecure_nodes = list(kerberos_hosts), list(insecure_nodes)
 
     @property
@@ -128,6 +132,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],
         config.kerberos_hosts,
         config.insecure_nodes,
+        conf.simple_web and config.authentication is None,
     )
 
 

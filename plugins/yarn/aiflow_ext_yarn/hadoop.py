@@ -177,9 +177,15 @@ class HadoopConf:
 
     @property
     def kerberos(self) -> bool:
-        """Whether the cluster's web services require Kerberos."""
-        said = self.get("hadoop.http.authentication.type") or self.get("hadoop.security.authentication", "simple")
-        return said.lower() == "kerberos"
+        """Whether the cluster requires Kerberos: WebHDFS then does, whatever is said of other web services."""
+        names = ("hadoop.http.authentication.type", "hadoop.security.authentication")
+        return any(self.get(name).lower() == "kerberos" for name in names)
+
+    @property
+    def simple_web(self) -> bool:
+        """Whether the web services other than WebHDFS are told the user by name, although the cluster requires
+        Kerberos."""
+        return self.kerberos and self.get("hadoop.http.authentication.type").lower() == "simple"
 
 
 def _below(uri: str, path: str) -> tuple[str, str]:

@@ -235,7 +235,7 @@ class Http:
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
-        if not self.cluster.kerberos:
+        if not self.cluster.kerberos or (self.cluster.simple_web and "/webhdfs/" not in url):
             given["user.name"] = self.cluster.user
         query = "&".join(f"{quote(name, safe='.')}={quote(str(value), safe='')}" for name, value in given.items())
         return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
