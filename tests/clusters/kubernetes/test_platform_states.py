@@ -20,7 +20,8 @@ from aiflow_ext import BaseJob, JobContext
 from aiflow_ext.host.defaults import allocate_id
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
-from aiflow_ext_kubernetes import handler
+from aiflow_ext_kubernetes import handler, watch
+from aiflow_ext_kubernetes.access import RULES
 
 BUSYBOX = {"image": NAMES["busybox"], "securityContext": {"allowPrivilegeEscalation": False}}
 BESIDE = {
@@ -42,7 +43,6 @@ JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     "ends_beside": ("exit 0", {"pod_template": BESIDE}),
     "after_init": ("true", {"pod_template": {"spec": {"initContainers": [FAILING]}}}),
     "no_image": ("true", {"image": "localhost/no-such-image:1", "image_patience": 3}),
-    "no_mount": ("true", {"volumes": [{"mount": "/settings", "config_map": "nobody-made"}], "start_within": 20}),
     "too_large": ("true", {"cpu": 1000, "start_within": 3}),
     "late": (LEAVES.format(""), {"timeout": 2}),
     # It takes its time to go: longer than a log is waited for that has come to its end.
@@ -135,13 +135,6 @@ def test_an_image_that_does_not_exist_is_given_up(ended: Ended) -> None:
     assert ended.log("no_image", "stderr") == ""  # there was no log to keep, and none is missed
 
 
-def test_what_its_node_cannot_mount_is_reported_in_the_nodes_words(ended: Ended) -> None:
-    state, _, reason = told(ended["no_mount"])
-    assert state == "FAILED"
-    assert "not started within 20 s: FailedMount: " in reason
-    assert 'configmap "nobody-made" not found' in reason
-
-
 def test_what_does_not_start_in_time_has_failed(ended: Ended) -> None:
     state, _, reason = told(ended["too_large"])
     assert state == "FAILED"
@@ -193,21 +186,48 @@ def there(
     return make
 
 
-def test_what_fits_no_node_waits_with_the_schedulers_words(there: Callable[..., Path]) -> None:
-    run = prepare_run(there("true", cpu=1000))
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"cpu": 1000}, ["Insufficient cpu"]),
+        ({"volumes": [{"mount": "/settings", "config_map": "nobody-made"}]},
+         ["FailedMount: ", 'configmap "nobody-made" not found']),
+    ],
+    ids=["the scheduler's", "the node's"],
+)  # fmt: skip
+def test_what_cannot_start_waits_with_the_clusters_words(
+    there: Callable[..., Path], keys: dict[str, Any], words: list[str]
+) -> None:
+    run = prepare_run(there("true", **keys))
     thread = threading.Thread(target=run.driver.run)
     thread.start()
 
     def waits() -> bool:
         last = run.record.jobs["job"].last
-        return last is not None and str(last.state) == "QUEUED" and "Insufficient cpu" in str(last.reason)
+        return last is not None and str(last.state) == "QUEUED" and all(each in str(last.reason) for each in words)
 
     try:
-        assert until(waits, 30), run.record.summary()
+        assert until(waits, 300), run.record.summary()
     finally:
         run.driver.stop(1.0)
         thread.join(60)
     assert str(run.record.jobs["job"].state) == "STOPPED"
+
+
+def test_what_admission_never_lets_in_fails_with_its_words(
+    there: Callable[..., Path], allowed: Callable[..., Path], bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By credentials that may create no pod, so that no dry run of one reports it before the run."""
+    monkeypatch.setattr(watch, "REFUSED", 1.0)
+    limits = {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}
+    bed.api.create(f"/api/v1/namespaces/{namespace}/limitranges", {"metadata": {"name": "small"}, "spec": limits})
+    rules = [{"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)} for rule in RULES]
+    monkeypatch.setenv("KUBECONFIG", str(allowed(rules)))
+    last = prepare_run(there("true", memory="128Mi")).driver.run().jobs["job"].last
+    assert last is not None
+    state, _, reason = told(last)
+    assert state == "FAILED"
+    assert "is forbidden: maximum memory usage per Container is 64Mi, but limit is 128Mi" in reason
 
 
 def test_a_stop_whose_node_is_gone_names_the_node(
