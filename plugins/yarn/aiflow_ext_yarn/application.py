@@ -21,7 +21,7 @@ from aiflow_ext_yarn.webhdfs import WebHdfs
 Json = dict[str, Any]
 KILL_TIMEOUT = 60.0  # seconds in which YARN must have ended a killed application
 GONE_TIMEOUT = 30.0  # seconds in which the node must show that an ended application has no processes
-AGGREGATION_TIMEOUT = 30.0  # seconds for logs to be aggregated
+AGGREGATION_TIMEOUT = 60.0  # seconds for logs to be aggregated; a node that is restarted needs half of it
 NO_LOGS_TIMEOUT = 3.0  # the same, for a job that may never have begun and may have no logs
 
 
