@@ -5,6 +5,7 @@ For plugins that talk to a service by urllib3, which is imported where a pool is
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_MOST_LINES = 1000  # http.client reads at most 100 headers, and interim answers and trailers without end
 _requests = threading.local()  # .deadline: of the request that this thread makes
 
 
@@ -78,14 +80,44 @@ def pool_classes() -> dict[str, Any]:
 
 
 def _response(connection: object, sock: Any, *args: Any, **options: Any) -> Any:
-    from http.client import HTTPResponse
-
-    made = HTTPResponse(sock, *args, **options)
+    made = _answer_class()(sock, *args, **options)
     deadline: Deadline | None = getattr(_requests, "deadline", None)
     if deadline is not None:
-        unlimited, made.fp = made.fp, io.BufferedReader(_Input(sock, deadline))
+        unlimited, made.fp = made.fp, _Lines(_Input(sock, deadline))
         unlimited.close()
     return made
+
+
+@functools.lru_cache(maxsize=1)
+def _answer_class() -> Any:
+    """``HTTPResponse``, for which a chunk of a negative size is not all that comes until EOF."""
+    from http.client import HTTPException, HTTPResponse
+
+    def safe_read(self: Any, size: int) -> bytes:
+        if size < 0:
+            raise HTTPException(f"a chunk of {size} bytes")
+        part: bytes = HTTPResponse._safe_read(self, size)  # type: ignore[attr-defined]
+        return part
+
+    return type("HTTPResponse", (HTTPResponse,), {"_safe_read": safe_read})
+
+
+class _Lines(io.BufferedReader):
+    """Limits what is read by lines: headers, trailers, interim answers (1xx)."""
+
+    _count = 0  # lines since the last bytes of a body
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        from http.client import HTTPException
+
+        self._count += 1
+        if self._count > _MOST_LINES:
+            raise HTTPException(f"more than {_MOST_LINES} lines of headers")
+        return super().readline(size)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._count = 0
+        return super().read(size)
 
 
 class _Input(io.RawIOBase):

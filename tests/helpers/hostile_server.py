@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     Args:
         repeated: sent again and again after ``body``, until the client closes the connection.
         slow: whether each byte waits a moment for the next.
+        raw: whether ``body`` and ``repeated`` are all that is sent: no status line, no headers.
     """
 
     status: int = 200
@@ -32,6 +33,18 @@ class Answer(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 (never changed)
     repeated: bytes = b""
     slow: bool = False
+    raw: bool = False
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+# Answers that have no end although no line and no body of them is long, and what is said of them.
+NO_HTTP = [
+    (Answer(body=b"", repeated=b"HTTP/1.1 100 Continue\r\n\r\n" * 100, raw=True), "lines of headers"),
+    (Answer(body=CHUNKED + b"2\r\n{}\r\n0\r\n", repeated=b"X: y\r\n" * 100, raw=True), "lines of headers"),
+    (Answer(body=CHUNKED + b"-1\r\n", repeated=b"x" * 65536, raw=True), "a chunk of -1 bytes"),
+    (Answer(body=CHUNKED + b"-5\r\n", repeated=b"x" * 65536, raw=True), "a chunk of -5 bytes"),
+    (Answer(body=b"z" * 60_000 + b"\r\n\r\n", raw=True), "zzz|in HTTP"),
+]
 
 
 class HostileServer:
@@ -94,6 +107,7 @@ class HostileServer:
     def _send(self, request: BaseHTTPRequestHandler, answer: Answer) -> None:
         lines = [f"HTTP/1.0 {answer.status} Said", *(f"{name}: {value}" for name, value in answer.headers.items())]
         data = "\r\n".join([*lines, "", ""]).encode() + answer.body
+        data = answer.body if answer.raw else data
         if answer.slow:
             for index in range(len(data)):
                 request.wfile.write(data[index : index + 1])

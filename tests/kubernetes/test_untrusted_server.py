@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_server import Answer, Asked, HostileServer
+from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import answers, objects, server
@@ -126,6 +126,18 @@ def test_a_log_that_is_not_followed_has_a_deadline_as_a_whole(
     stream = server_of(target).stream("/log", silence=30.0, lasts=0.3)
     with pytest.raises(UnreachableError, match="broke off: TooSlow"):
         list(stream.lines())
+
+
+@pytest.mark.parametrize(("answer", "told"), NO_HTTP)
+def test_an_answer_that_breaks_http_without_end_is_reported_in_a_sentence(
+    serve: Serve, target_of: Callable[..., Target], answer: Answer, told: str
+) -> None:
+    target = target_of(serve(answer).url)
+    for ask in (lambda: objects.job_at(target, "j"), lambda: server_of(target).send("POST", "/x", {}),
+                lambda: list(server_of(target).stream("/watch", silence=30.0).lines())):  # fmt: skip
+        with pytest.raises(PlatformError, match=told) as caught:
+            ask()
+        assert len(str(caught.value)) < 1000
 
 
 def test_a_line_of_a_watch_without_end_is_reported(serve: Serve, target_of: Callable[..., Target]) -> None:

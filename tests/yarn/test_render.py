@@ -33,7 +33,7 @@ def rendered(project, cli) -> Callable[..., dict[str, Any]]:
 
 def test_a_command(rendered) -> None:
     found = rendered("af.cmd(['echo', '$HOME', 'a b'])", queue="batch", memory="2Gi", vcores=3, priority=4, tags=["t"],
-                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h")  # fmt: skip
+                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h", insecure_nodes=["dn.invalid"])  # fmt: skip
     submission = found["submission"]
     assert submission["application-id"] == "${server:application_id}"
     assert submission["queue"] == "batch"
@@ -48,6 +48,7 @@ def test_a_command(rendered) -> None:
     assert found["lifetime"] == 7200
     assert found["rpc"] == ["rm.invalid:8032"]  # the REST API drops other resources
     assert found["spec"]["argv"] == ["echo", "$HOME", "a b"]
+    assert found["spec"]["staging"]["insecure_nodes"] == ["dn.invalid"]
     assert found["spec"]["mark"] == "${run}:${server:application_id}"
     container = submission["am-container-spec"]
     assert container["environment"]["entry"] == [{"key": "AIFLOW_AM_SPEC", "value": "${base64:spec}"}]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hostile_server import Answer, Asked, HostileServer
+from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
 from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.model.errors import PlatformError, UnreachableError
@@ -21,6 +21,8 @@ from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.http import Refused
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.logs import Container, Logs
+from aiflow_ext_yarn.master import staging
+from aiflow_ext_yarn.master.staging import Staging, StagingError
 from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.watch import watch
 from aiflow_ext_yarn.webhdfs import WebHdfs
@@ -128,6 +130,55 @@ def test_an_answer_a_byte_at_a_time_has_a_deadline_as_a_whole(
         ResourceManager(cluster(server.url)).active()
 
 
+@pytest.mark.parametrize(("answer", "told"), NO_HTTP)
+def test_an_answer_that_breaks_http_without_end_is_reported_in_a_sentence(
+    serve: Serve, tmp_path: Path, answer: Answer, told: str
+) -> None:
+    there = cluster(serve(answer).url)
+    for call in (
+        ResourceManager(there).active,
+        lambda: http.Http(there).request("PUT", f"{there.resource_managers[0]}/"),
+    ):
+        with pytest.raises(UnreachableError if "HTTP" not in told else PlatformError, match=told) as caught:
+            call()
+        assert len(str(caught.value)) < 1000
+    container = Container("container_1", there.resource_managers[0])
+    if "HTTP" not in told:
+        assert not Logs(there).download(container, "stdout", tmp_path / "stdout")
+
+
+@pytest.mark.parametrize(("answer", "told"), [each for each in NO_HTTP if "lines" not in each[1]])
+def test_an_application_master_gives_up_an_answer_that_breaks_http(serve: Serve, answer: Answer, told: str) -> None:
+    with pytest.raises(StagingError, match=told) as caught:
+        Staging([f"{serve(answer).url}/webhdfs/v1/s"], user="ada").claim()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(200, INFO, slow=True), *(each for each, told in NO_HTTP if "lines" in told)]
+)  # fmt: skip
+def test_an_application_master_has_a_deadline_for_an_answer_as_a_whole(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    monkeypatch.setattr(staging, "TIMEOUT", 0.3)
+    with pytest.raises(StagingError):
+        Staging([f"{serve(answer).url}/webhdfs/v1/s"], user="ada").claim()
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"FileStatus": {"modificationTime": 1e300}}',
+                                  b'{"FileStatus": {"modificationTime": NaN}}',
+                                  b'{"FileStatus": {"modificationTime": ' + b"9" * 400 + b"}}"])  # fmt: skip
+def test_an_application_master_is_told_of_what_is_no_file(serve: Serve, body: bytes) -> None:
+    def answer(asked: Asked) -> Answer:
+        if "op=RENAME" in asked.path:
+            return Answer(200, b'{"boolean": false}')
+        return Answer(200, body) if "op=GETFILESTATUS" in asked.path else Answer(201)
+
+    for each in (answer, Answer(200, body)):
+        with pytest.raises(StagingError, match="HTTP status 200"):
+            Staging([f"{serve(each).url}/webhdfs/v1/s"], user="ada").claim()
+
+
 def test_a_connection_is_used_again_with_a_deadline_of_its_own(serve: Serve) -> None:
     server = serve(Answer(200, INFO, {"Connection": "keep-alive", "Content-Length": str(len(INFO))}))
     for _ in range(3):
@@ -176,6 +227,33 @@ def test_no_file_goes_from_a_namenode_with_tls_to_a_node_without(serve: Serve, c
     allowed = WebHdfs(cluster(namenode=namenode.url, ca=str(certificate), insecure_nodes=["127.0.0.*"]))
     allowed.put("/f", b"secret", 6)
     assert [asked.body for asked in node.asked] == [b"secret"]
+
+
+def test_an_application_master_follows_no_step_from_tls_to_none(serve: Serve, certificate: Path) -> None:
+    node = serve(Answer(201))
+    namenode = serve(leads_to(node.url), certificate)
+    urls, ca = [f"{namenode.url}/webhdfs/v1/s"], str(certificate)
+    with pytest.raises(StagingError, match=r"leads to 127\.0\.0\.1 without TLS: nothing is sent there") as caught:
+        Staging(urls, delegation="SECRET", ca=ca).end("{}")
+    assert caught.value.permanent
+    assert "SECRET" not in str(caught.value)
+    assert node.asked == []
+    Staging(urls, delegation="SECRET", ca=ca, insecure_nodes=["127.0.0.*"]).end("{}")
+    assert [asked.body for asked in node.asked] == [b"{}"]
+
+
+@pytest.mark.parametrize(
+    "location", ["", "/f", "//127.0.0.1:{port}/f", "ftp://127.0.0.1:{port}/f", "file:///f", "http://u:p@127.0.0.1:{port}/f",
+                 "http://[::1/f", "http:///f"],
+)  # fmt: skip
+def test_an_application_master_is_led_to_web_services_alone(serve: Serve, location: str) -> None:
+    node = serve(Answer(201))
+    to = location.replace("{port}", node.url.rpartition(":")[2])
+    namenode = serve(lambda asked: Answer(307, b"", {"Location": f"{to}?delegation=SECRET"}))
+    with pytest.raises(StagingError, match="which is no address of a node") as caught:
+        Staging([f"{namenode.url}/webhdfs/v1/s"], delegation="SECRET").end("{}")
+    assert "SECRET" not in str(caught.value)
+    assert node.asked == []
 
 
 def test_a_node_whose_address_the_namenode_gives_with_tls_gets_the_file(serve: Serve, certificate: Path) -> None:

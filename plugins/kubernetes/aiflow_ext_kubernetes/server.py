@@ -72,21 +72,19 @@ class Stream:
     def pieces(self) -> Iterator[tuple[bytes, bool]]:
         """Its lines without their newline, each as soon as it has arrived; and whether it had one: all but the last
         do."""
-        begun: list[bytes] = []  # of a line that has no end yet
-        size = 0
+        begun = bytearray()  # of a line that has no end yet
         for data in self._received():
             first, *more = data.split(b"\n")
-            begun.append(first)
-            size += len(first)
-            if size > LONGEST:
+            begun += first
+            if len(begun) > LONGEST:
                 raise PlatformError(f"the API server answers with a line of more than {LONGEST >> 20} MiB")
             if more:
-                yield b"".join(begun), True
+                yield bytes(begun), True
                 for line in more[:-1]:
                     yield line, True
-                begun, size = [more[-1]], len(more[-1])
-        if size:
-            yield b"".join(begun), False
+                begun = bytearray(more[-1])
+        if begun:
+            yield bytes(begun), False
 
     def lines(self) -> Iterator[bytes]:
         """Its lines, without their newline; the last one also where it has none."""
@@ -98,7 +96,8 @@ class Stream:
             try:
                 data = next(received, None)
             except Exception as error:  # urllib3's, the socket's; where another thread has closed it, anything
-                raise UnreachableError(f"the answer broke off: {type(error).__name__}: {error}") from error
+                words = f"{type(error).__name__}: {str(error)[:500]}"
+                raise UnreachableError(f"the answer broke off: {words}") from error
             if data is None:
                 return
             yield data
@@ -441,7 +440,7 @@ def _unreachable(url: str, error: BaseException) -> PlatformError:
     cause: BaseException = getattr(error, "reason", None) or error
     if not isinstance(cause, BaseException):
         cause = error
-    text = str(cause)
+    text = str(cause)[:500]
     mistrusted = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate is not valid for")
     if any(words in text for words in mistrusted) or isinstance(cause, ssl.SSLCertVerificationError):
         return PlatformError(

@@ -332,7 +332,7 @@ def _failure(url: str, error: Exception) -> PlatformError:
             hint="give the authority's certificate: ca: /path/ca.pem (or, knowing what that means, tls_verify: false)",
         )
     if any(isinstance(each, ssl.SSLError) for each in chain):
-        return PlatformError(f"{origin(url)} does not speak TLS as it should: {chain[-1]}",
+        return PlatformError(f"{origin(url)} does not speak TLS as it should: {str(chain[-1])[:300]}",
                              hint="is it https:// there, and not http://?")  # fmt: skip
     if any(isinstance(each, http.client.BadStatusLine) for each in chain) and not any(
         isinstance(each, http.client.RemoteDisconnected) for each in chain
@@ -349,7 +349,7 @@ def _failure(url: str, error: Exception) -> PlatformError:
     elif any("timed out" in str(each) for each in chain):
         words = "it does not answer in time"
     else:
-        words = f"{type(chain[-1]).__name__}: {chain[-1]}"
+        words = f"{type(chain[-1]).__name__}: {str(chain[-1])[:300]}"
     return Unreachable(
         f"{origin(url)} cannot be reached: {words}",
         hint=_AWAY,

@@ -187,6 +187,8 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         staging["verify"] = False
     elif cluster.ca is not None:
         staging["ca"] = {"path": CA}
+    if cluster.insecure_nodes:
+        staging["insecure_nodes"] = cluster.insecure_nodes
     # Small ones need no files of their own: each costs a job four requests and its node a download.
     own: Json = {}
     if job.bundle.needs_runner:

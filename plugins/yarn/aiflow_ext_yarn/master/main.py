@@ -236,6 +236,7 @@ def _staging(spec: dict[str, Any], values: Values) -> Staging:
         delegation=values.text(delegation) if delegation else None,
         ca=values.text(ca) if ca else None,
         verify=spec.get("verify", True),
+        insecure_nodes=spec.get("insecure_nodes", ()),
     )
 
 

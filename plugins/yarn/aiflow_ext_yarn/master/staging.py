@@ -8,9 +8,12 @@ closed at once, while one with a byte may wait 400 ms for its DataNode's report
 
 from __future__ import annotations
 
+import fnmatch
 import http.client
 import json
 import os
+import socket
+import threading
 import time
 import urllib.parse
 
@@ -19,8 +22,9 @@ from aiflow_ext_yarn.master import ENDED, PERMANENT, STARTED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-TIMEOUT = 10.0
+TIMEOUT = 10.0  # seconds to connect, and for a whole answer
 LARGEST = 1 << 20
 
 
@@ -45,6 +49,7 @@ class Staging:
         delegation: a delegation token for ``delegation=``.
         ca: file of certificates to trust, instead of the node's own.
         verify: whether to check a server's certificate.
+        insecure_nodes: DataNodes that may be used without TLS although the NameNode has it: names or patterns.
     """
 
     def __init__(
@@ -55,10 +60,11 @@ class Staging:
         delegation: str | None = None,
         ca: str | None = None,
         verify: bool = True,
+        insecure_nodes: Sequence[str] = (),
     ) -> None:
         self._urls = [url.rstrip("/") for url in urls]
         self._credentials = {"delegation": delegation} if delegation else {"user.name": user} if user else {}
-        self._ca, self._verify = ca, verify
+        self._ca, self._verify, self._insecure_nodes = ca, verify, insecure_nodes
         self._nonce, self._tries = os.urandom(8).hex(), 0
         self._own: str | None = None
 
@@ -95,17 +101,38 @@ class Staging:
         if status == 404 and _remote(body)[0] == "FileNotFoundException":
             return None
         try:
-            return float(json.loads(body.decode("utf-8", "replace"))["FileStatus"]["modificationTime"]) / 1000
-        except (ValueError, LookupError, TypeError):
+            since = float(_json(body)["FileStatus"]["modificationTime"]) / 1000
+            time.gmtime(since)
+            return since
+        except (ValueError, LookupError, TypeError, OverflowError, OSError):
             raise _error(status, body)
 
     def _write(self, name: str, data: bytes) -> None:
         # Two steps, as in WebHDFS: the NameNode names the DataNode. A folder that was removed is not created again.
         status, body, location = self._ask("PUT", name, "CREATE", overwrite="true", createparent="false")
         if location is not None:
+            self._check_node(location)
             status, body, _ = self._request("PUT", location, data)
         if status != 201:
             raise _error(status, body)
+
+    def _check_node(self, url: str) -> None:
+        """Check the address to which the NameNode leads. Raises StagingError where nothing may be sent there."""
+        try:
+            parts = urllib.parse.urlsplit(url)
+            host = parts.hostname if parts.scheme in ("http", "https") and "@" not in parts.netloc else None
+        except ValueError:
+            host = None
+        where = url.partition("?")[0][:200]  # what follows may hold a token
+        if not host:
+            raise StagingError(f"{self._urls[0]} leads to {where!r}, which is no address of a node", permanent=True)
+        secure = self._urls[0].startswith("https:")
+        if (
+            secure
+            and parts.scheme == "http"
+            and not any(fnmatch.fnmatchcase(host, each.lower()) for each in self._insecure_nodes)
+        ):
+            raise StagingError(f"{self._urls[0]} leads to {host} without TLS: nothing is sent there", permanent=True)
 
     def _rename(self, name: str, target: str) -> bool:
         """Rename; returns whether this call did it."""
@@ -113,7 +140,7 @@ class Staging:
         destination = "/" + path.partition("/webhdfs/v1/")[2] + "/" + target
         status, body, _ = self._ask("PUT", name, "RENAME", destination=destination)
         try:
-            done = json.loads(body.decode("utf-8", "replace"))["boolean"]
+            done = _json(body)["boolean"]
         except (ValueError, LookupError, TypeError):
             raise _error(status, body)
         return status == 200 and done is True
@@ -133,9 +160,16 @@ class Staging:
 
     def _request(self, method: str, url: str, data: bytes | None = None) -> tuple[int, bytes, str | None]:
         """Send a request; returns status, body and the redirect's location."""
+        began = time.monotonic()
         try:
             parts = urllib.parse.urlsplit(url)
             connection = self._connect(parts)
+            connection.response_class = _Response
+            connection.connect()
+            # The timeout of a socket is one for each byte.
+            ends = threading.Timer(TIMEOUT, _hang_up, (connection.sock,))
+            ends.daemon = True
+            ends.start()
             try:
                 target = f"{parts.path}?{parts.query}"
                 headers = {"Content-Type": "application/octet-stream"} if data is not None else {}
@@ -145,10 +179,15 @@ class Staging:
                 location = answer.getheader("Location") if answer.status in (301, 302, 307, 308) else None
                 return answer.status, body, location
             finally:
+                ends.cancel()
+                ends.join()
                 connection.close()
         except (OSError, ValueError, http.client.HTTPException) as error:
             where = url.partition("?")[0]  # what follows may hold a token
-            raise StagingError(f"{where}: {error or type(error).__name__}")
+            words = str(error)[:300] or type(error).__name__
+            if time.monotonic() - began >= TIMEOUT:
+                words = f"no whole answer in {TIMEOUT:g} s"
+            raise StagingError(f"{where}: {words}")
 
     def _connect(self, parts: urllib.parse.SplitResult) -> http.client.HTTPConnection:
         if parts.scheme != "https":
@@ -162,10 +201,34 @@ class Staging:
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT, context=context)
 
 
+class _Response(http.client.HTTPResponse):
+    def _safe_read(self, amt: int) -> bytes:
+        if amt < 0:  # of a chunk: it would be read until EOF
+            raise http.client.HTTPException(f"a chunk of {amt} bytes")
+        part: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        return part
+
+
+def _hang_up(connected: socket.socket) -> None:
+    """Have whoever reads from a connection get EOF."""
+    try:
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # without TLS's own end, for which the peer is waited
+    except OSError:
+        pass
+
+
+def _json(body: bytes) -> Any:
+    """Raises ValueError."""
+    try:
+        return json.loads(body.decode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply")
+
+
 def _remote(body: bytes) -> tuple[str, str]:
     """The name and message of the exception in an answer."""
     try:
-        found = json.loads(body.decode("utf-8", "replace"))["RemoteException"]
+        found = _json(body)["RemoteException"]
         return str(found["exception"]), str(found["message"]).partition("\n")[0]
     except (ValueError, LookupError, TypeError):
         return "", ""
