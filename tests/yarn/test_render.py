@@ -33,7 +33,8 @@ def rendered(project, cli) -> Callable[..., dict[str, Any]]:
 
 def test_a_command(rendered) -> None:
     found = rendered("af.cmd(['echo', '$HOME', 'a b'])", queue="batch", memory="2Gi", vcores=3, priority=4, tags=["t"],
-                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h", insecure_nodes=["dn.invalid"])  # fmt: skip
+                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h",
+                     insecure_nodes=["dn.invalid"])  # fmt: skip
     submission = found["submission"]
     assert submission["application-id"] == "${server:application_id}"
     assert submission["queue"] == "batch"

@@ -215,6 +215,18 @@ def test_what_a_resource_manager_leads_to_is_believed_where_config_names_it(serv
     assert len(active.asked) == len(standby.asked) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_of_what_no_node_does_is_no_success(serve: Serve, status: int) -> None:
+    elsewhere = serve(Answer())
+    namenode = serve(lambda asked: Answer(status, b"", {"Location": f"{elsewhere.url}{asked.path}"}))
+    files = WebHdfs(cluster(namenode=namenode.url))
+    for call in (lambda: files.delete("/f"), lambda: files.mkdirs("/f"), lambda: files.status("/f"),
+                 lambda: files.rename("/f", "/g"), lambda: files.names("/")):  # fmt: skip
+        with pytest.raises(PlatformError, match=f"leads to '{elsewhere.url}/.* instead of an answer: nothing is sent"):
+            call()
+    assert elsewhere.asked == []
+
+
 def test_no_file_goes_from_a_namenode_with_tls_to_a_node_without(serve: Serve, certificate: Path) -> None:
     node = serve(Answer(201))
     namenode = serve(leads_to(node.url), certificate)

@@ -17,6 +17,7 @@ _preferred: dict[tuple[str, ...], str] = {}
 _made: set[tuple[tuple[str, ...], str]] = set()  # folders that were made, by NameNodes and path
 _WORDS = {"mkdirs": "make the folder", "create": "write", "getfilestatus": "see", "liststatus": "list", "open": "read",
           "getdelegationtoken": "get a token for"}  # fmt: skip
+_AT_NODES = ("CREATE", "OPEN")  # operations for which a NameNode leads to a DataNode
 # RemoteExceptions for which the request is retried later.
 _LATER = ("StandbyException", "RetriableException", "SafeModeException", "NameNodeNotInitializedException")
 
@@ -158,6 +159,10 @@ class WebHdfs:
             try:
                 answer = self.http.request(method, url, {"op": operation, **(params or {})})
                 if answer.status < 400:
+                    if answer.status >= 300 and operation not in _AT_NODES:
+                        to = answer.headers.get("location", "another address").partition("?")[0][:200]
+                        raise PlatformError(f"{base} leads to {to!r} instead of an answer: nothing is sent there",
+                                            hint="is it the NameNode's own? webhdfs: names another one")  # fmt: skip
                     if answer.status < 300:
                         self._is_json(answer)
                     _preferred[self._key] = base
