@@ -90,8 +90,16 @@ def _response(connection: object, sock: Any, *args: Any, **options: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _answer_class() -> Any:
-    """``HTTPResponse``, for which a chunk of a negative size is not all that comes until EOF."""
+    """``HTTPResponse``, but an interim answer is not the answer, and a chunk of a negative size not all until EOF."""
     from http.client import HTTPException, HTTPResponse
+
+    def begin(self: Any) -> None:
+        HTTPResponse.begin(self)
+        while 100 <= self.status < 200:  # http.client knows 100 alone
+            if self.status == 101:
+                raise HTTPException("status 101: it switches to another protocol, unasked")
+            self.headers = self.msg = None
+            HTTPResponse.begin(self)
 
     def safe_read(self: Any, size: int) -> bytes:
         if size < 0:
@@ -99,7 +107,7 @@ def _answer_class() -> Any:
         part: bytes = HTTPResponse._safe_read(self, size)  # type: ignore[attr-defined]
         return part
 
-    return type("HTTPResponse", (HTTPResponse,), {"_safe_read": safe_read})
+    return type("HTTPResponse", (HTTPResponse,), {"begin": begin, "_safe_read": safe_read})
 
 
 class _Lines(io.BufferedReader):

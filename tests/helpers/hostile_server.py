@@ -37,9 +37,11 @@ class Answer(NamedTuple):
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-# Answers that have no end although no line and no body of them is long, and what is said of them.
+# Answers that are none, most of them without end although no line of them is long; and what is said of them.
 NO_HTTP = [
     (Answer(body=b"", repeated=b"HTTP/1.1 100 Continue\r\n\r\n" * 100, raw=True), "lines of headers"),
+    (Answer(body=b"", repeated=b"HTTP/1.1 102 Processing\r\n\r\n" * 100, raw=True), "lines of headers"),
+    (Answer(body=b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n{}", raw=True), "switches to another protocol"),
     (Answer(body=CHUNKED + b"2\r\n{}\r\n0\r\n", repeated=b"X: y\r\n" * 100, raw=True), "lines of headers"),
     (Answer(body=CHUNKED + b"-1\r\n", repeated=b"x" * 65536, raw=True), "a chunk of -1 bytes"),
     (Answer(body=CHUNKED + b"-5\r\n", repeated=b"x" * 65536, raw=True), "a chunk of -5 bytes"),

@@ -240,6 +240,13 @@ def test_the_proxy_of_the_scheme_is_taken() -> None:
     assert proxy_of("http://a", {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "http://another"}) == PROXY
 
 
+def test_a_proxy_that_the_client_of_a_cgi_program_may_have_named_is_refused() -> None:
+    cgi = {"REQUEST_METHOD": "GET", "HTTP_PROXY": PROXY}
+    with pytest.raises(ValueError, match="HTTP_PROXY is not used where REQUEST_METHOD is set"):
+        proxy_of("http://a", cgi)
+    assert proxy_of("https://a", {**cgi, "HTTPS_PROXY": PROXY}) == PROXY
+
+
 def test_requests_go_through_the_proxy_of_the_environment_unless_it_is_exempt(
     serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:

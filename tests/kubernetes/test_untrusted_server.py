@@ -140,6 +140,23 @@ def test_an_answer_that_breaks_http_without_end_is_reported_in_a_sentence(
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate", "identity, gzip"])
+def test_an_encoding_that_was_not_asked_for_is_not_unpacked(
+    serve: Serve, target_of: Callable[..., Target], encoding: str
+) -> None:
+    target = target_of(serve(Answer(200, b"", {"Content-Encoding": encoding})).url)
+    for ask in (lambda: objects.job_at(target, "j"), lambda: server_of(target).stream("/log", silence=30.0)):
+        with pytest.raises(PlatformError, match="in an encoding that was not asked for"):
+            ask()
+
+
+def test_an_interim_answer_is_not_taken_for_the_answer(serve: Serve, target_of: Callable[..., Target]) -> None:
+    refusal = b'HTTP/1.0 422 No\r\n\r\n{"reason": "Invalid", "message": "it is refused"}'
+    target = target_of(serve(Answer(body=b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + refusal, raw=True)).url)
+    with pytest.raises(ApiError, match="it is refused"):
+        server_of(target).send("POST", "/x", {})
+
+
 def test_a_line_of_a_watch_without_end_is_reported(serve: Serve, target_of: Callable[..., Target]) -> None:
     def answer(asked: Asked) -> Answer:
         return Answer(200, b'{"', {}, b"x" * 65536) if "watch=" in asked.path else Answer(200, page("a"))

@@ -147,7 +147,13 @@ def test_an_answer_that_breaks_http_without_end_is_reported_in_a_sentence(
         assert not Logs(there).download(container, "stdout", tmp_path / "stdout")
 
 
-@pytest.mark.parametrize(("answer", "told"), [each for each in NO_HTTP if "lines" not in each[1]])
+def test_an_interim_answer_is_not_taken_for_the_answer(serve: Serve) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    server = serve(Answer(body=interim + b"HTTP/1.0 200 OK\r\n\r\n" + INFO, raw=True))
+    assert ResourceManager(cluster(server.url)).active()[0] == server.url
+
+
+@pytest.mark.parametrize(("answer", "told"), [each for each in NO_HTTP if "chunk" in each[1] or "HTTP" in each[1]])
 def test_an_application_master_gives_up_an_answer_that_breaks_http(serve: Serve, answer: Answer, told: str) -> None:
     with pytest.raises(StagingError, match=told) as caught:
         Staging([f"{serve(answer).url}/webhdfs/v1/s"], user="ada").claim()

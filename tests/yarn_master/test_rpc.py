@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socketserver
 import struct
+import threading
 
 import pytest
 import rpc_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiflow_ext_yarn.master import wire
+from aiflow_ext_yarn.master import rpc, wire
 from aiflow_ext_yarn.master.credentials import Token
 from aiflow_ext_yarn.master.rpc import Client, RemoteError, Unreachable
 
@@ -101,6 +104,25 @@ def test_the_next_server_is_tried() -> None:
         client.call("two", b"")
         client.close()
     assert [len(first.calls), len(second.calls)] == [1, 2]
+
+
+def test_an_answer_a_byte_at_a_time_has_a_deadline_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "TIMEOUT", 0.3)
+    ended = threading.Event()
+
+    class Slow(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.sendall(struct.pack(">I", 4096))
+                while not ended.wait(0.02):
+                    self.request.sendall(b"x")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(Unreachable, match=r"no whole answer in 0\.3 s|timed out"):
+            Client([f"127.0.0.1:{server.server_address[1]}"], "proto", TOKEN).call("one", b"")
+        ended.set()
+        server.shutdown()
 
 
 def test_nobody_there() -> None:

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 
 
 def proxy_of(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy for ``url``; None: it is reached directly."""
+    """The proxy for ``url``; None: it is reached directly. Raises ValueError for one that a stranger may have named."""
     parts = urlsplit(url)
     host, port = (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
     proxy = _variable(environ, f"{parts.scheme}_proxy")
     if not proxy or not _takes_proxy(host, port, _variable(environ, "no_proxy")):
         return None
+    if parts.scheme == "http" and environ.get("REQUEST_METHOD"):  # a CGI program: HTTP_PROXY is its client's header
+        raise ValueError("HTTP_PROXY is not used where REQUEST_METHOD is set: unset one of them")
     return proxy if "://" in proxy else f"http://{proxy}"
 
 

@@ -320,6 +320,9 @@ class Server:
                     retries=urllib3.Retry(total=2, connect=1, read=0 if stream else 1, other=0, redirect=0, status=0,
                                           backoff_factor=0.1, allowed_methods=None, raise_on_status=False),
                 )  # fmt: skip
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                response.close()
+                raise PlatformError(f"the API server at {self.url} answers in an encoding that was not asked for")
             return response, b"" if stream and response.status < 300 else self._body(response)
         except TooSlow as error:
             raise UnreachableError(f"the API server at {self.url} does not answer in time: {error}",
@@ -348,8 +351,6 @@ class Server:
         """The whole body. Raises TooLargeError."""
         pieces, left = [], LARGEST_ANSWER + 1
         try:
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise PlatformError(f"the API server at {self.url} answers in an encoding that was not asked for")
             while left and (piece := response.read(min(left, PIECE))):
                 pieces.append(piece)
                 left -= len(piece)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 
 from aiflow_ext_yarn.master.sasl import Digest, SaslError
 from aiflow_ext_yarn.master.wire import Message, WireError, blob, delimited, integer, read_delimited, zigzag
@@ -27,7 +28,8 @@ LARGEST = 16 << 20  # bytes of a frame; ours are a few hundred
 SASL, CONTEXT = -33, -3  # call ids that are no calls
 SUCCESS, NEGOTIATE, INITIATE, WRAP = 0, 1, 2, 5  # RpcSaslProto.SaslState
 FATAL = 2  # RpcResponseHeaderProto.RpcStatusProto
-CONNECT_TIMEOUT, TIMEOUT = 5.0, 10.0  # seconds: a ResourceManager that hangs must not end an attempt
+# Seconds to connect, and for a whole answer: a ResourceManager that hangs must not end an attempt.
+CONNECT_TIMEOUT, TIMEOUT = 5.0, 10.0
 STANDBY = "StandbyException"
 
 
@@ -106,6 +108,7 @@ class RpcConnection:
         self._layer: Layer | None = None
         self.protection = ""
         self._unwrapped = b""
+        self._until = 0.0  # when the answer must be complete, by time.monotonic
         self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT)
         try:
             self._socket.settimeout(TIMEOUT)
@@ -152,7 +155,9 @@ class RpcConnection:
     def _send(self, frame: bytes) -> None:
         if self._layer is not None:
             frame = _sasl(integer(1, 0) + integer(2, WRAP) + blob(3, self._layer.wrap(frame)))
+        self._socket.settimeout(TIMEOUT)
         self._socket.sendall(frame)
+        self._until = time.monotonic() + TIMEOUT
 
     def _answer(self, number: int) -> Message:
         frame = self._inner() if self._layer is not None else self._frame()
@@ -178,6 +183,10 @@ class RpcConnection:
     def _exactly(self, length: int) -> bytes:
         found = bytearray()
         while len(found) < length:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"no whole answer in {TIMEOUT:g} s")
+            self._socket.settimeout(left)
             part = self._socket.recv(min(length - len(found), 1 << 16))
             if not part:
                 raise ConnectionError("the server hung up")
