@@ -10,12 +10,15 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
 # ``host:port``, separated by commas: servers of the artifacts' file system, of which one at a time is active.
 ARTIFACT_HOSTS = "AIFLOW_ARTIFACT_HOSTS"
+# Hosts or patterns, separated by commas, to which a service with TLS may lead without.
+INSECURE_NODES = "AIFLOW_ARTIFACT_INSECURE_NODES"
 PATIENCE = "AIFLOW_ARTIFACT_PATIENCE"  # the variable with the seconds for which an operation is repeated; 300
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two packets of an answer
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0  # seconds
@@ -80,7 +83,8 @@ def is_away(error: BaseException) -> bool:
 def with_deadlines(system: Any) -> Any:
     """An fsspec file system; requests of WebHDFS get a time limit, which fsspec does not set.
 
-    A DataNode's refusal is raised, which fsspec takes for a file's content.
+    A DataNode's refusal is raised, which fsspec takes for a file's content. Where the NameNode has TLS, a node without
+    raises PermissionError, unless it is one of ``INSECURE_NODES``.
     """
     session = getattr(system, "session", None)
     if session is None or "webhdfs" not in str(system.protocol) or hasattr(session, "aiflow_request"):
@@ -88,13 +92,29 @@ def with_deadlines(system: Any) -> Any:
     request = session.aiflow_request = session.request
 
     def limited(method: str, url: str, **options: Any) -> Any:
-        answer = request(method, url, **{"timeout": TIMEOUT, **options})
+        # requests prefers REQUESTS_CA_BUNDLE to the session's authorities, unless they are given here.
+        answer = request(method, url, **{"timeout": TIMEOUT, "verify": session.verify, **options})
         if answer.status_code >= 400 and "namenoderpcaddress=" in answer.url:
             answer.raise_for_status()
         return answer
 
     session.request = limited
+    if str(getattr(system, "url", "")).startswith("https:"):
+        session.mount("http://", _WithoutTls(session.get_adapter("http://")))
     return system
+
+
+class _WithoutTls:
+    """An adapter of requests for http, redirects included."""
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter, self.close = adapter, adapter.close
+
+    def send(self, request: Any, **options: Any) -> Any:
+        host = urlsplit(request.url).hostname or ""
+        if not any(fnmatchcase(host, each.lower()) for each in os.environ.get(INSECURE_NODES, "").split(",")):
+            raise PermissionError(f"the artifacts' file system leads to {host} without TLS: nothing is sent there")
+        return self._adapter.send(request, **options)
 
 
 def _at_each_address(url: str) -> Iterator[str]:

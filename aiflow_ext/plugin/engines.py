@@ -20,6 +20,7 @@ exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
 AWAY, AWAY_CODE                how its text there begins, and its exit code, where the artifacts' file system was away
 ARTIFACT_HOSTS                 the variable that names the addresses of the artifacts' file system, if it has several
+INSECURE_NODES                 the variable that names hosts to which that file system may lead without TLS
 artifacts, edges               modules: read and write artifacts; where a node's inputs and outputs are
 """
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.reach import is_reached as is_reached
     from aiflow_ext.engines.reach import is_remote as is_remote
     from aiflow_ext.engines.remote_service import ARTIFACT_HOSTS as ARTIFACT_HOSTS
+    from aiflow_ext.engines.remote_service import INSECURE_NODES as INSECURE_NODES
     from aiflow_ext.engines.sent_once import SentOnce as SentOnce
     from aiflow_ext.engines.waiting import Backoff as Backoff
     from aiflow_ext.engines.waiting import poll as poll
@@ -76,7 +78,7 @@ _HOMES = {
     "aiflow_ext.engines.json_answers": ("LARGEST_ANSWER", "MalformedJson", "TooLargeJson", "json_kind", "parse_json"),
     "aiflow_ext.engines.log_files": ("STREAMS", "check_stream", "read_log_file"),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
-    "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS",),
+    "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS", "INSECURE_NODES"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
     "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "UNFINISHED"),

@@ -80,6 +80,13 @@ def test_jobs_are_told_of_every_name_node(passes_artifacts: Any, cli: Any) -> No
     assert rendered[0]["content"]["spec"]["env"]["AIFLOW_ARTIFACT_HOSTS"] == "nn1:9870,nn2:9870"
 
 
+def test_jobs_are_told_of_nodes_without_tls(passes_artifacts: Any, cli: Any) -> None:
+    project = passes_artifacts("hdfs:///kept", resource_manager="http://rm:8088", webhdfs="https://nn1:9871",
+                               insecure_nodes=["dn1", "dn2"])  # fmt: skip
+    rendered = json.loads(cli("render", project.root, "--json").stdout)
+    assert rendered[0]["content"]["spec"]["env"]["AIFLOW_ARTIFACT_INSECURE_NODES"] == "dn1,dn2"
+
+
 def test_a_folder_of_artifacts_that_cannot_be_written_is_told_before_the_run(passes_artifacts: Any, cli: Any) -> None:
     with Cluster() as cluster:
         project = passes_artifacts("hdfs:///read-only/kept", resource_manager=cluster.url, webhdfs=cluster.url)

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec.config
 import pytest
+import requests
 from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
+from aiflow_ext.engines.artifacts import ArtifactError, load, save
 from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.graph import AINode, AISubGraph
@@ -272,6 +275,26 @@ def test_an_application_master_is_led_to_web_services_alone(serve: Serve, locati
         Staging([f"{namenode.url}/webhdfs/v1/s"], delegation="SECRET").end("{}")
     assert "SECRET" not in str(caught.value)
     assert node.asked == []
+
+
+def test_no_artifact_of_a_job_takes_a_step_from_tls_to_none(
+    serve: Serve, certificate: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    node = serve(Answer(404))
+    namenode = serve(leads_to(node.url), certificate)
+    given = {"use_https": True, "session_verify": str(certificate)}  # as a job has it of its environment
+    monkeypatch.setitem(fsspec.config.conf, "webhdfs", given)
+    monkeypatch.setenv("AIFLOW_ARTIFACT_PATIENCE", "0")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())  # which are not the configured ones
+    url = f"{namenode.url.replace('https://', 'webhdfs://ada@')}/artifacts/x"
+    for call in (lambda: save(url, "text"), lambda: load(url, tmp_path)):
+        with pytest.raises(ArtifactError, match=r"leads to 127\.0\.0\.1 without TLS: nothing is sent there"):
+            call()
+    assert node.asked == []
+    monkeypatch.setenv("AIFLOW_ARTIFACT_INSECURE_NODES", "other,127.0.0.*")
+    with pytest.raises(ArtifactError, match="404"):
+        save(url, "text")
+    assert len(node.asked) == 1
 
 
 def test_a_node_whose_address_the_namenode_gives_with_tls_gets_the_file(serve: Serve, certificate: Path) -> None:

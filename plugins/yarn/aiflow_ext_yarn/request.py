@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from aiflow_ext.plugin.engines import ARTIFACT_HOSTS, UNFINISHED, attempt_mark, job_environment
+from aiflow_ext.plugin.engines import ARTIFACT_HOSTS, INSECURE_NODES, UNFINISHED, attempt_mark, job_environment
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.job import YarnJob
@@ -222,6 +222,8 @@ def _fsspec(job: YarnJob) -> Json:
         found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
     if cluster.namenodes[0].startswith("https:"):
         found["FSSPEC_WEBHDFS_USE_HTTPS"] = "true"
+        if cluster.insecure_nodes:
+            found[INSECURE_NODES] = ",".join(cluster.insecure_nodes)
         if not cluster.verify:
             found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = "false"
         elif cluster.ca is not None:
