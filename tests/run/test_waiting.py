@@ -251,3 +251,42 @@ def test_a_handler_that_cannot_tell_is_told_of_and_asked_on(mute, tmp_path):
         (tmp_path / "seen").touch()
         out, _ = run.communicate(timeout=60)
     assert run.returncode == 0, out
+
+
+EARLY = """
+    import os
+    import time
+    import aiflow_ext.plugin as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    REPORTED = os.environ["SEEN"]
+
+    class Early(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "early"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Early
+
+        def submit_job(self, job):
+            while not os.path.exists(REPORTED):
+                time.sleep(0.01)
+            return super().submit_job(job)
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            if not os.path.exists(REPORTED):
+                for native_id in list(jobs):
+                    yield af.AttemptEvent(native_id, af.JobState.LOST, reason="it is not known here")
+                open(REPORTED, "w").close()
+            yield from super().watch(jobs, since)
+"""
+
+
+def test_a_watch_that_does_not_know_an_attempt_yet_does_not_end_it_while_it_is_submitted(project, cli, stranger):
+    stranger("early", EARLY, {"early.cmd_line": "Plugin"})
+    project.jobs('with af.job("a"): af.cmd("true")', "a: {platform: early, engine: cmd_line}\n")
+    done = cli("run", project.root)
+    assert done.returncode == 0, done.stdout + done.stderr

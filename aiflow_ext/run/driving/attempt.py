@@ -25,6 +25,7 @@ from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.platform_thread import PlatformThread
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
+from aiflow_ext.run.store.reconcile import Decision
 from aiflow_ext.run.store.records import AttemptRecord
 
 GRACE = 10.0  # seconds between SIGTERM, or the platform's equivalent, and the kill
@@ -67,6 +68,7 @@ class Attempt:
             stop may be requested in any of them: a submitted attempt is stopped, another one never starts.
         stops: how many calls that stop it have not returned.
         pause: the last back-off pause, in seconds.
+        lost: the end that its watch has reported while its platform is asked by name whether it was started.
         no_answer: in words, why its submission got no answer the last time; None: it got one, or was not tried.
     """
 
@@ -84,6 +86,7 @@ class Attempt:
         self.stop_grace: float | None = None
         self.stops = 0
         self.pause = FIRST_PAUSE
+        self.lost: Decision | None = None
         self.no_answer: str | None = None
 
     @property
@@ -98,10 +101,11 @@ class Attempt:
 
     @property
     def may_be_submitted_again(self) -> bool:
-        """Whether it was submitted and never seen to run, so that it is submitted again if it never started."""
-        record = self.record
-        submitted = self.phase is Phase.SUBMITTED and record.started_at is None and self.stop_grace is None
-        return submitted and not self.adapter.answers_at_once
+        """Whether it was (or is being) submitted and never seen to run, so that it is submitted again if it never
+        started."""
+        submitted = self.phase in (Phase.SUBMITTING, Phase.LOOKING_UP, Phase.SUBMITTED)
+        unseen = self.record.started_at is None and self.stop_grace is None
+        return submitted and unseen and not self.adapter.answers_at_once
 
     def enter(self, phase: Phase) -> None:
         """Change to ``phase``; idempotent. Raises RuntimeError for a transition that ``NEXT`` lacks."""

@@ -43,12 +43,14 @@ class Events:
         first = attempt.record.started_at is None
         decision = reconcile(attempt.record, Answer(event), attempt.planned.config.timeout)
         if decision.became is Became.ENDED:
-            if decision.state is JobState.LOST and attempt.may_be_submitted_again:
+            if decision.state is not JobState.LOST or not attempt.may_be_submitted_again:
+                self._ends.end(attempt, decision)
+            elif attempt.phase is Phase.SUBMITTED:
                 attempt.enter(Phase.LOOKING_UP)
                 attempt.platform.call(partial(self._submission.look_up, attempt, lost=decision))
-            else:
-                self._ends.end(attempt, decision)
-            return
+            elif attempt.phase is Phase.LOOKING_UP:
+                attempt.lost = decision  # what its platform answers by name counts for more
+            return  # while it is submitted: the event is of before
         if self._state.ledger.follow(attempt.record, decision):
             self._state.listeners.tell_waiting(attempt.record)
         if first:

@@ -184,6 +184,7 @@ class Submission:
         if attempt.has_ended:  # the watch was quicker
             return
         decision = reconcile(attempt.record, answer, attempt.planned.config.timeout)
+        lost, attempt.lost = lost or attempt.lost, None
         if lost is not None and decision.became in (Became.ENDED, Became.GOES_ON):
             self._ends.end(attempt, lost)
         elif decision.became is Became.ENDED:
