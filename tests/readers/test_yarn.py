@@ -23,6 +23,7 @@ from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.handler import YarnHandler
 from aiflow_ext_yarn.logs import Container, Logs
 from aiflow_ext_yarn.master import outcome
+from aiflow_ext_yarn.queues import Queues
 from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
@@ -147,8 +148,8 @@ def test_a_call_returns_or_raises_an_error_in_words(
         "apps": [lambda: [application.event(each) for each in rm.live("t")]],
         "state": [lambda: rm.kill(ID)],
         "timeout": [lambda: rm.limit(ID, 10.0)],
-        "scheduler": [lambda: rm.queue("a"), lambda: rm.may_be_made("root.b")],
-        "access": [lambda: rm.may_submit("a")],
+        "scheduler": [lambda: Queues(rm).named("a"), lambda: Queues(rm).may_be_made("root.b")],
+        "access": [lambda: Queues(rm).may_submit("a")],
         "get-node-labels": [rm.labels],
         "conf": [lambda: rm.setting("k")],
         "containers": [lambda: logs.gone(container), lambda: logs.read(container, "stdout", 0, ended=True)],

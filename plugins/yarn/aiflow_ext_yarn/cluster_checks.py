@@ -11,6 +11,7 @@ from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.queues import Queues
 from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
@@ -125,16 +126,17 @@ def _labels(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
 
 
 def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    queues = Queues(rm)
     for name in dict.fromkeys(config.queue for config in configs):
-        queue = rm.queue(name)
-        if queue is None and rm.may_be_made(name):
+        queue = queues.named(name)
+        if queue is None and queues.may_be_made(name):
             continue
         if queue is None:
             yield Problem(
                 f"the cluster has no queue {name!r}", hint="name one that it has: queue: NAME (yarn queue -list)"
             )
             continue
-        paths = rm.queues_called(name)
+        paths = queues.paths_of(name)
         if len(paths) > 1:
             yield Problem(f"the cluster has several queues {name!r}: {', '.join(paths)}",
                           hint=f"give the path of one: queue: {paths[0]}")  # fmt: skip
@@ -149,7 +151,7 @@ def _queues(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Probl
             yield Problem(f"the queue {name!r} holds other queues, and takes no applications itself",
                           hint="name one of those in it: queue: NAME")  # fmt: skip
             continue
-        why = rm.may_submit(name)
+        why = queues.may_submit(name)
         if why is not None:
             yield Problem(
                 f"user {rm.cluster.user!r} may not submit to the queue {name!r}: {why}",

@@ -134,7 +134,7 @@ class ResourceManager:
     def new_application(self) -> tuple[str, Json]:
         """A new application id, and the largest container that may be requested (``memory`` in MiB, ``vCores``)."""
         answer = self.call("POST", "/apps/new-application")
-        found = Fields(self._json(answer, "asking for an application id"), origin(answer.url), "a new application")
+        found = Fields(self.json_of(answer, "asking for an application id"), origin(answer.url), "a new application")
         native_id = found.text("application-id", "")
         if not _ID.fullmatch(native_id):  # folders are called so
             raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
@@ -170,7 +170,7 @@ class ResourceManager:
     def _delegation(self) -> str:
         """A delegation token of the ResourceManager's own, for its RPC."""
         answer = self.call("POST", "/delegation-token", body={"renewer": self.cluster.renewer})
-        return str(self._json(answer, "asking for a delegation token").get("token", ""))
+        return str(self.json_of(answer, "asking for a delegation token").get("token", ""))
 
     def report(self, application: str) -> Json | None:
         """An application's report; None, as a proof of absence, if an active ResourceManager does not know it."""
@@ -194,7 +194,7 @@ class ResourceManager:
             raise Unreachable(f"the ResourceManager at {origin(answer.url)} is on standby")
         if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
             return None
-        found = Fields(self._json(answer, "asking for an application"), origin(answer.url), "an application's report")
+        found = Fields(self.json_of(answer, "asking for an application"), origin(answer.url), "an application's report")
         return _report(found.object("app"))
 
     def live(self, tag: str) -> list[Json]:
@@ -203,7 +203,7 @@ class ResourceManager:
         return self._apps(self.call("GET", "/apps", params))
 
     def _apps(self, answer: Response) -> list[Json]:
-        found = Fields(self._json(answer, "asking for a run's applications"), origin(answer.url), "an answer")
+        found = Fields(self.json_of(answer, "asking for a run's applications"), origin(answer.url), "an answer")
         return [_report(each) for each in found.object("apps").objects("app")]
 
     def kill(self, application: str) -> str | None:
@@ -213,7 +213,7 @@ class ResourceManager:
             return None
         if answer.status == 404:
             raise Unreachable(f"{origin(answer.url)} does not find {application}, of which it reports")
-        found = Fields(self._json(answer, f"killing {application}"), origin(answer.url), "an application's state")
+        found = Fields(self.json_of(answer, f"killing {application}"), origin(answer.url), "an application's state")
         return found.text("state", "")
 
     def signal(self, container: str) -> bool:
@@ -243,42 +243,6 @@ class ResourceManager:
             raise PlatformError(f"the lifetime of {application} cannot be set: {_first_line(answer.remote()[1])}")
 
     # -- the cluster ------------------------------------------------------------------------------------------------
-
-    def queue(self, name: str) -> Json | None:
-        """A queue's entry in the scheduler's report, by its name or its path; None if there is no such queue."""
-        return _queue_in(self._scheduler_info(), name)
-
-    def may_be_made(self, name: str) -> bool:
-        """Whether the scheduler creates a missing queue at its first application."""
-        root = self._scheduler_info()
-        if root.get("type") == "fairScheduler":
-            return self.setting("yarn.scheduler.fair.allow-undeclared-pools") != "false"
-        parent = name.rpartition(".")[0] or "root"
-        above = root if parent == "root" else _queue_in(root, parent)
-        return above is not None and str(above.get("autoCreationEligibility", "off")) != "off"
-
-    def queues_called(self, name: str) -> list[str]:
-        """The paths of all queues with a name, of which the capacity scheduler takes none if there are several."""
-        return sorted(_paths(self._scheduler_info(), name))
-
-    def _scheduler_info(self) -> Mapping[str, Any]:
-        answer = self.call("GET", "/scheduler")
-        found = Fields(self._json(answer, "asking for the queues"), origin(answer.url), "a report of queues")
-        return found.object("scheduler").object("schedulerInfo").value
-
-    def may_submit(self, queue: str) -> str | None:
-        """Why this user may not submit to a queue; None if it may, or the ResourceManager does not report it."""
-        params = {"user": self.cluster.user, "queue-acl-type": "SUBMIT_APPLICATIONS"}
-        try:
-            answer = self.call("GET", f"/queues/{quote(queue)}/access", params)
-        except Refused:
-            return None
-        if answer.status != 200:
-            return None
-        found = answer.json()
-        if not isinstance(found, dict) or str(found.get("allowed", "true")).lower() != "false":
-            return None
-        return str(found.get("diagnostics") or "its access list does not have this user")
 
     def labels(self) -> list[str] | None:
         """The cluster's node labels; None if this ResourceManager does not report them."""
@@ -317,7 +281,9 @@ class ResourceManager:
         now = time.time()
         return max(0.0, then - now) or min(0.0, then + 1 - before)
 
-    def _json(self, answer: Response, what: str) -> Json:
+    def json_of(self, answer: Response, what: str) -> Json:
+        """The object that an answer to ``what`` ("asking for ...") holds. Raises PlatformError for a refusal, and for
+        an answer of another form."""
         if answer.status >= 400:
             kind, words = answer.remote()
             if kind in ("ForbiddenException", "AccessControlException", "AuthorizationException"):
@@ -383,40 +349,6 @@ def _standby(base: str, location: str) -> Unreachable:
 
 def _same_incarnation(one: tuple[str, Json], other: tuple[str, Json]) -> bool:
     return one[0] == other[0] and all(one[1].get(key) == other[1].get(key) for key in ("id", "startedOn"))
-
-
-def _paths(info: Any, name: str) -> set[str]:
-    """The paths of the queues with this name, ``info`` itself or below it."""
-    if not isinstance(info, Mapping):
-        return set()
-    path = info.get("queuePath")
-    found = {path} if info.get("queueName") == name and isinstance(path, str) else set()
-    for holder in ("queues", "childQueues"):
-        inner = info.get(holder) or {}
-        inner = inner.get("queue") if isinstance(inner, Mapping) else inner
-        for each in inner if isinstance(inner, list) else ():
-            found |= _paths(each, name)
-    return found
-
-
-def _queue_in(info: Any, name: str) -> Json | None:
-    """The queue with this name or path, ``info`` itself or below it; for capacity and fair scheduler."""
-    if not isinstance(info, Mapping):
-        return None
-    names = [info.get("queueName"), info.get("queuePath")]
-    bare = name.removeprefix("root.")
-    if name in names or f"root.{bare}" in names or (bare in names and "." not in bare):
-        return dict(info)
-    if "rootQueue" in info:
-        return _queue_in(info["rootQueue"], name)
-    for holder in ("queues", "childQueues"):
-        inner = info.get(holder) or {}
-        inner = inner.get("queue") if isinstance(inner, Mapping) else inner
-        for each in inner if isinstance(inner, list) else ():
-            found = _queue_in(each, name)
-            if found is not None:
-                return found
-    return None
 
 
 def _combined(failures: list[Unreachable]) -> Unreachable:
