@@ -17,7 +17,8 @@ from aiflow_ext.run import prepare_run
 from aiflow_ext.testing.caches import drop_caches
 from aiflow_ext_kubernetes import objects
 from aiflow_ext_kubernetes.pinned import of_run
-from aiflow_ext_kubernetes.server import AnotherClusterError, server_of
+from aiflow_ext_kubernetes.refusals import AnotherClusterError
+from aiflow_ext_kubernetes.server import server_of
 from aiflow_ext_kubernetes.target import Target
 
 

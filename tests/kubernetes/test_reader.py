@@ -18,7 +18,8 @@ from aiflow_ext_kubernetes.logs import reader as reading
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep
 from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget
-from aiflow_ext_kubernetes.server import ApiError, Stream
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.shell import tag_of
 from aiflow_ext_kubernetes.streams import ROTATED
 from aiflow_ext_kubernetes.target import Target

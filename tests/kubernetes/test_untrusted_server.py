@@ -17,7 +17,8 @@ from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import answers, objects, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.reflector import Change, Reflector
-from aiflow_ext_kubernetes.server import ApiError, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.server import server_of
 from aiflow_ext_kubernetes.target import Target
 
 Serve = Callable[..., HostileServer]

@@ -12,7 +12,8 @@ from aiflow_ext.plugin import PlatformError, Problem
 from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
-from aiflow_ext_kubernetes.server import ApiError, QuotaError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError, QuotaError
+from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.status import is_never_admitted
 from aiflow_ext_kubernetes.target import Target
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aiflow_ext_kubernetes import answers
-from aiflow_ext_kubernetes.server import ApiError, Server, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes import answers, status
 from aiflow_ext_kubernetes.informer import Informer
-from aiflow_ext_kubernetes.server import ApiError, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.server import namespace_of, server_of
 
 BACK_OFF = (3.0, 60.0)  # seconds between two requests: the first, and the longest
 PREPARED_WITHIN = 10.0  # seconds after which the reason why a pod that has a node does not start is requested

@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from aiflow_ext.plugin import UnreachableError
 from aiflow_ext_kubernetes import answers, manifest
-from aiflow_ext_kubernetes.server import ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.response_stream import Stream
+from aiflow_ext_kubernetes.server import namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}

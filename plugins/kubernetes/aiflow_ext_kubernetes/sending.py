@@ -9,7 +9,8 @@ from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Bundle, SentOnce
 from aiflow_ext_kubernetes import answers, archive, manifest
 from aiflow_ext_kubernetes.objects import job_at, job_path, send_if_there
-from aiflow_ext_kubernetes.server import MERGE_PATCH, ApiError, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.server import MERGE_PATCH, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 

@@ -6,16 +6,14 @@ Credentials come from the official client's configuration; see the package. A co
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import random
 import re
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,12 +22,13 @@ from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_cl
 from aiflow_ext_kubernetes.answers import METADATA, TooLargeError, parsed, read
 from aiflow_ext_kubernetes.kubeconfig import LOGIN, Credentials, read_credentials
 from aiflow_ext_kubernetes.kubefiles import NoContextError
+from aiflow_ext_kubernetes.refusals import AnotherClusterError, ApiError, another_cluster, refused, unreachable
+from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.target import Cluster, Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 CONNECT, READ = 5.0, 30.0  # seconds to connect, and for a whole answer
 RATE = 16 << 10  # bytes a second that a log takes at most, besides
-LONGEST = 8 << 20  # bytes of a line: an object has at most 3 MiB
 PIECE = 1 << 18  # bytes that are read at once
 CONNECTIONS = 128  # connections that are kept open; more are made if needed, which is logged
 # Keep-alive probes of a silent connection: seconds before the first, seconds between two, number.
@@ -37,90 +36,6 @@ ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _NAMESPACE = {"metadata": {**METADATA, "uid": str}}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TRIES = 4  # of a request that is retried (429, 503 with Retry-After; 409 Conflict, not AlreadyExists)
-
-
-class ApiError(PlatformError):
-    """The server has refused a request.
-
-    Attributes:
-        status: the HTTP status.
-        api_reason: the Status object's reason: NotFound, AlreadyExists, Conflict, Forbidden, Invalid, ...
-        again: whether the request was sent more than once, and an earlier one may have been carried out.
-    """
-
-    again = False
-
-    def __init__(self, status: int, api_reason: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.status, self.api_reason = status, api_reason
-
-
-class QuotaError(UnreachableError):
-    """The namespace's quota is used up: the request is retried until other jobs have ended."""
-
-
-class AnotherClusterError(UnreachableError):
-    """The kubeconfig leads to another cluster than the one in which a run began."""
-
-
-class Stream:
-    """An answer that is read as it arrives. Raises UnreachableError if it breaks off."""
-
-    def __init__(self, response: Any, deadline: Deadline | None = None) -> None:
-        self._response, self._deadline = response, deadline
-
-    def pieces(self) -> Iterator[tuple[bytes, bool]]:
-        """Its lines without their newline, each as soon as it has arrived; and whether it had one: all but the last
-        do."""
-        begun = bytearray()  # of a line that has no end yet
-        for data in self._received():
-            first, *more = data.split(b"\n")
-            begun += first
-            if len(begun) > LONGEST:
-                raise PlatformError(f"the API server answers with a line of more than {LONGEST >> 20} MiB")
-            if more:
-                yield bytes(begun), True
-                for line in more[:-1]:
-                    yield line, True
-                begun = bytearray(more[-1])
-        if begun:
-            yield bytes(begun), False
-
-    def lines(self) -> Iterator[bytes]:
-        """Its lines, without their newline; the last one also where it has none."""
-        return (line for line, _ in self.pieces())
-
-    def _received(self) -> Iterator[bytes]:
-        received = iter(self._response.stream(1 << 16, decode_content=False))
-        while True:
-            try:
-                data = next(received, None)
-            except Exception as error:  # urllib3's, the socket's; where another thread has closed it, anything
-                words = f"{type(error).__name__}: {str(error)[:500]}"
-                raise UnreachableError(f"the answer broke off: {words}") from error
-            if data is None:
-                return
-            yield data
-
-    def close(self) -> None:
-        """Close the connection; a thread that is reading from it gets an error."""
-        with contextlib.suppress(Exception):
-            if (sock := self._socket()) is not None:
-                sock.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(Exception):
-            self._response.close()
-
-    def wait_at_most(self, silence: float, lasts: float | None, rate: float) -> None:
-        """From now on the connection counts as dead after so many seconds without a byte; or when the answer is not
-        complete by its deadline, to which every ``rate`` bytes add a second."""
-        if self._deadline is not None:
-            self._deadline.set(lasts)
-            self._deadline.rate = rate
-        if (sock := self._socket()) is not None:
-            sock.settimeout(silence)
-
-    def _socket(self) -> Any:
-        return getattr(getattr(self._response, "_connection", None), "sock", None)
 
 
 class Server:
@@ -206,7 +121,7 @@ class Server:
         with self._changing:
             wanted, found = target.cluster, self.identify(str(target.namespace))
             if not wanted.is_same(found):
-                raise _another_cluster(self.context, wanted, found)
+                raise another_cluster(self.context, wanted, found)
             self._required.add(target)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -265,7 +180,7 @@ class Server:
             where = str(response.headers.get("Location") or "another address")[:200]
             raise ApiError(response.status, "", f"the API server at {self.url} leads to {where}: nothing is sent there",
                            "if it is the cluster's, name it in the kubeconfig: server:")  # fmt: skip
-        error = _refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
+        error = refused(response.status, content, method, path, self._expired() if response.status == 401 else "")
         if isinstance(error, ApiError):
             error.again = again > 0 or bool(response.retries and response.retries.history)
         raise error
@@ -328,9 +243,9 @@ class Server:
             raise UnreachableError(f"the API server at {self.url} does not answer in time: {error}",
                                    hint="it is asked again") from error  # fmt: skip
         except urllib3.exceptions.HTTPError as error:
-            raise _unreachable(self.url, error) from error
+            raise unreachable(self.url, error) from error
         except OSError as error:
-            raise _unreachable(self.url, error) from error
+            raise unreachable(self.url, error) from error
 
     def _authorized(self) -> tuple[Any, list[tuple[str, str]]]:
         """The connections to the server, and the headers with the credentials."""
@@ -405,23 +320,6 @@ def _connected(target: Target) -> Server:
         return Server(target.kubeconfig, None)
 
 
-def _another_cluster(context: str | None, wanted: Cluster, found: Cluster) -> AnotherClusterError:
-    uid = next(((mine, its) for mine, its in ((wanted.system, found.system), (wanted.home, found.home))
-                if mine is not None and its is not None), None)  # fmt: skip
-    place = f"context {context!r} of the kubeconfig" if context is not None else "the service account of this pod"
-    if uid is None:
-        return AnotherClusterError(
-            f"{place} names {found.server}, and the run began at {wanted.server}: whether that is the same cluster "
-            "cannot be told",
-            hint="the Role needs to get namespaces (aiflow-ext render --rbac PROJECT), from before a run on; or let "
-            "the context name the old address",
-        )
-    return AnotherClusterError(
-        f"{place} leads to another cluster, {found.server} ({uid[1]}), and the run began in {wanted.server} ({uid[0]})",
-        hint="what the run has created is there: let the kubeconfig lead there again, or begin a new run",
-    )
-
-
 def namespace_of(target: Target) -> str:
     """The namespace of a target."""
     return target.namespace or server_of(target).namespace
@@ -435,59 +333,3 @@ def _token_expiry(authorization: str) -> float | None:
     except (ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
     return float(found) if isinstance(found, (int, float)) and 0 <= found < 1e11 else None
-
-
-def _unreachable(url: str, error: BaseException) -> PlatformError:
-    cause: BaseException = getattr(error, "reason", None) or error
-    if not isinstance(cause, BaseException):
-        cause = error
-    text = str(cause)[:500]
-    mistrusted = ("CERTIFICATE_VERIFY_FAILED", "doesn't match", "certificate is not valid for")
-    if any(words in text for words in mistrusted) or isinstance(cause, ssl.SSLCertVerificationError):
-        return PlatformError(
-            f"the API server at {url} is not trusted: {text}",
-            hint="the kubeconfig's certificate-authority must be of that server, and its address (or tls-server-name) "
-            "one that its certificate names; fetch the kubeconfig again",
-        )
-    words = re.sub(r"^(<.*?>|HTTPS?Connection(Pool)?\(.*?\)): (Failed to establish a new connection: )?", "", text)
-    return UnreachableError(
-        f"the API server at {url} does not answer: {words}",
-        hint="see that the address is right, and that you are in its network: kubectl version",
-    )
-
-
-def _refused(status: int, data: bytes, method: str, path: str, more: str = "") -> PlatformError:
-    """A refusal as an error: the server's message, and what to do."""
-    try:
-        found = read(parsed(data, "the API server"), {"reason": str, "message": str}, "a status")
-        reason, words = found.get("reason", ""), found.get("message", "")[:10_000]
-    except PlatformError:  # not in the words of an API server
-        found, reason, words = {}, "", data[:2000].decode("utf-8", "replace").strip()[:500]
-    words = words or f"HTTP status {status}"
-    if status == 401:
-        return UnreachableError(
-            f"the API server does not accept the credentials (401): {words}{more}",
-            hint="they may have expired: log in again, as for kubectl; what runs goes on meanwhile",
-        )
-    if status == 403:
-        if "exceeded quota" in words:
-            return QuotaError(f"the namespace's quota is used up: {words}", hint="it is asked again")
-        if 'User "system:anonymous"' in words:
-            return ApiError(status, reason, f"the kubeconfig's context names no credentials: {words}",
-                            "log in, as for kubectl, or choose another context: context: in workflow.yaml")  # fmt: skip
-        if "is forbidden: User" in words or "cannot" in words:
-            from aiflow_ext_kubernetes.access import line_for
-
-            return ApiError(status, reason, f"no permission: {words}", line_for(method, path))
-        return ApiError(status, reason, f"the API server refuses it: {words}",
-                        "an admission rule of the cluster says no; its words say which")  # fmt: skip
-    if status >= 500 or status == 429 or (status == 409 and reason == "Conflict"):
-        return UnreachableError(f"the API server cannot answer ({status}): {words}", hint="it is asked again")
-    hint = None
-    if status == 404 and words.startswith("namespaces "):
-        hint = "create it, or name another one: namespace: in workflow.yaml"
-    elif not found:
-        hint = "what answers there is no API server: see that the kubeconfig's address is right: kubectl version"
-    elif status in (400, 422):
-        hint = "the config or the pod template says something that the cluster does not take"
-    return ApiError(status, reason, words, hint)

@@ -21,7 +21,9 @@ from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger
 from aiflow_ext_kubernetes.objects import pod_of, pods_of
-from aiflow_ext_kubernetes.server import RATE, READ, ApiError, Stream, namespace_of, server_of
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.response_stream import Stream
+from aiflow_ext_kubernetes.server import RATE, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 from aiflow_ext_kubernetes.template import CONTAINER
 
