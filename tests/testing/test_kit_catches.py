@@ -134,7 +134,7 @@ WRONG = [
     ("wrong_durable", "ServesItsFirst", "test_a_watch_follows_all_attempts", "'between' has ended; they are"),
     ("wrong_durable", "TellsLostAsFinished", LOST, "the run records FINISHED"),
     ("wrong_by_hand", "TakesAbsenceForSuccess", LOST, "the run records FINISHED"),
-    ("wrong_durable", "UnknownIsFinished", "test_what_is_not_known_is_not_finished", "an id that nobody was given"),
+    ("wrong_durable", "UnknownIsFinished", "test_what_is_not_known_is_not_finished", "an id that was never allocated"),
     ("wrong_by_hand", "StopsNothingThatWaits", WAITS, "'side3': 'QUEUED'"),
     ("wrong_base", "AgentGoesOn", WAITS, "executed later all the same"),
     ("wrong_by_hand", "SaysItRuns", WAITS, "are recorded as RUNNING"),

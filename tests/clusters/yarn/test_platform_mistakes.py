@@ -113,7 +113,7 @@ def test_a_staging_folder_that_is_a_file(workflow: Workflow, bed: Bed) -> None:
 
 def test_a_staging_folder_that_is_not_to_be_written_to(workflow: Workflow) -> None:
     """Who is not the superuser may not make a folder just anywhere."""
-    _refused(workflow, {"user": "eve"}, PLATFORM, "user 'eve' may not", "/user/eve/.aiflow", "Permission denied",
+    _refused(workflow, {"user": "eve"}, PLATFORM, "user 'eve' may not", "the folder /user/eve ", "Permission denied",
              "staging: /path")  # fmt: skip
 
 
