@@ -12,7 +12,7 @@ from aiflow_ext.testing.levels import durable
 from aiflow_ext.testing.places import Place
 from aiflow_ext.testing.support import Support
 from aiflow_ext.testing.trial import by_name
-from aiflow_ext.testing.zygote import NO_ANSWER, Raised
+from aiflow_ext.testing.zygote import ENDED, NO_ANSWER, Raised
 
 BEFORE, AFTER = 100, 100  # lines before the intent and after the acknowledgement from which lines are drawn, too
 ENOUGH = 500  # with --aiflow-kills=all: every line, or a sample of so many if there are more
@@ -164,7 +164,7 @@ class KillLoop(Support):
         try:
             record: dict[str, Any] = client.answer("drive_traced")["record"]
         except Raised as raised:
-            if client.wait() != -signal.SIGKILL:
+            if raised.kind != ENDED or client.wait() != -signal.SIGKILL:  # it lives, and has raised the error itself
                 return False, f"{raised}"
             died = True
             again = self.trial.client()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-NO_ANSWER = "no answer"
+NO_ANSWER, ENDED = "no answer", "the process that made the call ended"
 
 
 class Raised(Exception):
@@ -51,7 +51,7 @@ class Client:
         if line is None:
             status = self.wait()
             end = f"signal {-status}" if status < 0 else f"exit code {status}"
-            raise Raised(call, "the process that made the call ended", end, self._tail())
+            raise Raised(call, ENDED, end, self._tail())
         found = json.loads(line)
         if "raised" in found:
             raise Raised(call, *found["raised"])
