@@ -10,29 +10,32 @@ import codecs
 import re
 from collections.abc import Callable
 
-_CONTROL = re.compile(
+# Texts, compiled by re where they are used: most commands need none of them.
+_CONTROL = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\uf8ff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
-_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
-_SEQUENCE = re.compile(
+_COLOUR = "\x1b\\[[0-9;:]*m"
+_SEQUENCE = (
     "\x1b\\[(?:[0-9;:]*m|[0-?]*[ -/]*[@-~])"  # CSI
     "|\x1b[\\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"  # OSC, DCS, SOS, PM, APC: to their end, within a line
     "|\x1b[ -/]*[0-~]?"
 )
-_UNFINISHED = re.compile("(?:\x1b(?:\\[[0-?]*[ -/]*|[\\]PX^_][^\x07\x1b\n]*\x1b?|[ -/]*)|\r)\\Z")
+_UNFINISHED = "(?:\x1b(?:\\[[0-?]*[ -/]*|[\\]PX^_][^\x07\x1b\n]*\x1b?|[ -/]*)|\r)\\Z"
 _PENDING = 4096  # characters of an unfinished sequence that are kept until more comes
 _RESET = "\x1b[0m"
 
 
 def escaped(text: str) -> str:
     """``text`` without control characters but newline and tab; each becomes a Python escape."""
-    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return re.sub(_CONTROL, lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:
     """``text`` as one line: white space that would end it or move the cursor becomes a space; controls are escaped."""
-    if text.isprintable():  # nearly always, and a table of thousands asks for each cell
+    if text.isascii() and text.isprintable():  # nearly always, and a table of thousands asks for each cell
         return text
     return escaped(re.sub("[\t\n\r\v\f]+", " ", text))
 
@@ -47,7 +50,7 @@ def coloured(text: str) -> str:
     if "\x1b" not in text:
         return escaped(text)
     parts, at = [], 0
-    for found in _COLOUR.finditer(text):
+    for found in re.finditer(_COLOUR, text):
         parts += [escaped(text[at : found.start()]), found.group()]
         at = found.end()
     return "".join([*parts, escaped(text[at:])])
@@ -66,21 +69,21 @@ class TerminalLog:
         """The text to print. An unfinished sequence is kept for the next call, except at the ``end``."""
         text = self._rest + self._decode(data, end)
         self._rest = ""
-        unfinished = None if end else _UNFINISHED.search(text)
+        unfinished = None if end else re.search(_UNFINISHED, text)
         if unfinished is not None and len(unfinished.group()) <= _PENDING:
             text, self._rest = text[: unfinished.start()], unfinished.group()
         text = re.sub("\r\n?", "\n", text)
         made, at = [], 0
-        for found in re.finditer(f"{_SEQUENCE.pattern}|\n", text):
-            made.append(_CONTROL.sub("", text[at : found.start()]))
+        for found in re.finditer(f"{_SEQUENCE}|\n", text):
+            made.append(re.sub(_CONTROL, "", text[at : found.start()]))
             at, part = found.end(), found.group()
             if part == "\n":
                 made.append(f"{_RESET}\n" if self._colour else "\n")
                 self._colour = False
-            elif _COLOUR.fullmatch(part):
+            elif re.fullmatch(_COLOUR, part):
                 made.append(part)
                 self._colour = True
-        made.append(_CONTROL.sub("", text[at:]))
+        made.append(re.sub(_CONTROL, "", text[at:]))
         if end and self._colour:
             made.append(_RESET)
         return "".join(made)
