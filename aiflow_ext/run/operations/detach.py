@@ -26,6 +26,8 @@ _READY = b"ready"
 # The command line, imported from where it is here: "-m" would first look for it, and for all that it imports, in the
 # current folder, which may be another user's.
 _HOME = str(Path(aiflow_ext.__file__).parents[1])
+# Python 3.13.0 fails to import socket with -c alone in a folder that was deleted; 3.10 has no -P.
+_SAFE = ["-P"] if sys.version_info >= (3, 11) else []
 _DRIVER = f"import sys; sys.path[:] = [*filter(None, sys.path), {_HOME!r}]; from aiflow_ext.cli import main; main()"
 
 
@@ -74,7 +76,7 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
     Raises the error with which that process ended before.
     """
     answers, telling = os.pipe2(os.O_CLOEXEC)
-    argv = [sys.executable, "-c", _DRIVER, "resume", run_id, f"--project={project}", "--on-interrupt=leave",
+    argv = [sys.executable, *_SAFE, "-c", _DRIVER, "resume", run_id, f"--project={project}", "--on-interrupt=leave",
             f"--ready={telling}", *options]  # fmt: skip
     with open(answers, "rb") as answer:
         try:
