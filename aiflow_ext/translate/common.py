@@ -75,18 +75,7 @@ def _delay(part: Located) -> float | RetryDelay:
         part = Located(part.value.to_json(), part.mark, part.file)
     if not isinstance(part.value, Mapping):
         return seconds(part.value)
-    values: dict[str, float] = {}
-    wrong: list[Item] = []
-    for key, value in part.value.items():
-        if key not in _DELAY:
-            close = near(str(key), _DELAY)
-            hint = "its keys are first, factor and max"
-            wrong.append(((key,), "is not a key of a delay", f"{close} {hint}" if close else hint))
-        elif value is not None:
-            try:
-                values[key] = _DELAY[key](value)
-            except Misfit as misfit:
-                wrong += misfit.under(key)
+    values, wrong = _keyed(part.value, {name: name for name in _DELAY}, _DELAY, "a delay", "first, factor and max")
     if not wrong and "first" not in values:
         wrong.append(((), "lacks the first delay", "write {first: 10s, factor: 2, max: 10m}"))
     if wrong:
@@ -135,6 +124,38 @@ def _properties(part: Located) -> dict[str, Any]:
     if wrong:
         raise Misfit(items=wrong)
     return dict(part.value)
+
+
+def _keyed(
+    mapping: Mapping[Any, Any],
+    names: Mapping[str, str],
+    checks: Mapping[str, Callable[[Any], Any]],
+    what: str,
+    keys: str,
+) -> tuple[dict[str, Any], list[Item]]:
+    """The checked values of a small mapping, and what is wrong with the others.
+
+    Args:
+        mapping: what was written; a key without a value is as if it were not there.
+        names: the name of the value at each key.
+        checks: by name.
+        what: what the mapping is, for messages.
+        keys: its keys in words, likewise.
+    """
+    values: dict[str, Any] = {}
+    wrong: list[Item] = []
+    for key, value in mapping.items():
+        name = names.get(key) if isinstance(key, str) else None
+        if name is None:
+            close = near(str(key), checks)
+            hint = f"its keys are {keys}"
+            wrong.append(((key,), f"is not a key of {what}", f"{close} {hint}" if close else hint))
+        elif value is not None:
+            try:
+                values[name] = checks[name](value)
+            except Misfit as misfit:
+                wrong += misfit.under(key)
+    return values, wrong
 
 
 def _check_names(value: Any, path: tuple[Any, ...], wrong: list[Item]) -> None:
@@ -206,19 +227,7 @@ def _periodic(part: Located) -> PeriodicConfig:
         part = Located(part.value.to_json(), part.mark, part.file)
     if not isinstance(part.value, Mapping):
         raise Misfit(f"must be a mapping, not {given(part.value)}", 'write {cron: "0 3 * * *"} or {interval: 10m}')
-    values: dict[str, Any] = {}
-    wrong: list[Item] = []
-    for key, value in part.value.items():
-        name = _PERIODIC_KEYS.get(key) if isinstance(key, str) else None
-        if name is None:
-            close = near(str(key), ("cron", "interval", "time_zone"))
-            hint = "its keys are cron or interval, and time_zone"
-            wrong.append(((key,), "is not a key of a period", f"{close} {hint}" if close else hint))
-        elif value is not None:
-            try:
-                values[name] = _PERIOD[name](value)
-            except Misfit as misfit:
-                wrong += misfit.under(key)
+    values, wrong = _keyed(part.value, _PERIODIC_KEYS, _PERIOD, "a period", "cron or interval, and time_zone")
     named = {_PERIODIC_KEYS.get(key) for key, value in part.value.items() if isinstance(key, str) and value is not None}
     if ("cron" in named) == ("interval" in named):
         both = "both cron and interval" if "cron" in named else "neither cron nor interval"

@@ -35,13 +35,13 @@ def run_interrupted(project: Any, shared: Mapping[str, Any]) -> dict[str, str]:
     project.jobs(BODY, json.dumps({"*": dict(shared), **engines}), "def two():\n    pass\n")
     first = prepare_run(project.root)
     jobs = first.record.jobs
-    driver = _driven(first.driver.run)
-    _until(lambda: jobs["two"].state.ended and jobs["three"].state is JobState.RUNNING)
+    driver = driven(first.driver.run)
+    until(lambda: jobs["two"].state.ended and jobs["three"].state is JobState.RUNNING)
     first.driver.leave()
     driver.join(PATIENCE)
     first.close()
     second = prepare_resume(first.record.run_id, project=str(project.root))
-    driver = _driven(second.driver.run)
+    driver = driven(second.driver.run)
     Store(state_folder(project.root)).requests.add(first.record.run_id, "stop", "three", 1.0)
     second.driver.look_at_requests()
     driver.join(PATIENCE)
@@ -50,13 +50,15 @@ def run_interrupted(project: Any, shared: Mapping[str, Any]) -> dict[str, str]:
     return {name: job.state.value for name, job in second.record.jobs.items()}
 
 
-def _driven(run: Callable[[], object]) -> threading.Thread:
+def driven(run: Callable[[], object]) -> threading.Thread:
+    """A driver at work, in a thread of its own."""
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
 
 
-def _until(there: Callable[[], bool]) -> None:
+def until(there: Callable[[], bool]) -> None:
+    """Wait until ``there`` returns True."""
     deadline = time.monotonic() + PATIENCE
     while not there():
         assert time.monotonic() < deadline

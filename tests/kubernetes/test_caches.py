@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fake_cluster import COMPLETED, STARTED, Cluster
-from interrupted import ENDS, run_interrupted
+from interrupted import ENDS, driven, run_interrupted
 
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.job import BaseJob, JobContext
@@ -61,8 +61,7 @@ def test_a_stop_is_told_from_a_loss_though_nothing_is_remembered_of_it(
     project.jobs("with af.job('a'):\n    af.cmd('sleep 1000')",
                  json.dumps({"a": {"platform": "kubernetes", "engine": "cmd_line", "image": "x"}}))  # fmt: skip
     run = prepare_run(project.root)
-    driver = threading.Thread(target=run.driver.run)
-    driver.start()
+    driver = driven(run.driver.run)
     with cluster.changed:
         assert cluster.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in cluster.events), 30)
     run.driver.stop()

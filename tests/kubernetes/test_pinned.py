@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_cluster import Cluster, serving
+from interrupted import driven
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.states import JobState
@@ -135,8 +135,7 @@ def test_a_stop_after_another_context_was_chosen_stops_the_runs_own_pod(
                  json.dumps({"a": {"platform": "kubernetes", "engine": "cmd_line", "image": "x"}}))  # fmt: skip
     drop_caches("aiflow_ext_kubernetes")
     run = prepare_run(project.root)
-    driver = threading.Thread(target=run.driver.run)
-    driver.start()
+    driver = driven(run.driver.run)
     with first.changed:
         assert first.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in first.events), 60)
     run.driver.leave()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,14 @@ import pytest
 from fuzz import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from spoilt_store import run_once, spoil
 
 from aiflow_ext.cli.commands import program
 from aiflow_ext.cli.failures import run_guarded
 from aiflow_ext.model.errors import StateError
-from aiflow_ext.run import run_project
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.store import Store
 
-WORKFLOW = """
-import aiflow_ext as af
-
-@af.workflow
-def tested():
-    with af.job("a"): a = af.cmd("echo > {o}", o=af.output("o"))
-    with af.job("b"): af.cmd("cat {a}", a=a)
-    with af.job("c"): af.cmd("exit 1")
-"""
 COMMANDS = ["runs", "status latest", "status latest --json", "logs latest", "graph latest", "graph latest --json",
             "gc --keep 0 --dry-run"]  # fmt: skip
 # What commands show.
@@ -52,6 +42,10 @@ KEPT = {
     "runs": ["project", "folder", "plan", "options", "firing"],
     "planned": ["job", "plan"],
 }
+ROWS = ["insert into requests values (1, :run, 'a', 'stop', 1.0, 1.0, 0)",
+        "insert into start_intents values (:run, 'a', 1, '/x')",
+        "insert into deliveries values (:run, 'ext', 1, null)",
+        "insert into firings values ('tested/a', 1.0)"]  # fmt: skip
 VALUES = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=20),
     st.binary(max_size=20),
@@ -68,35 +62,7 @@ def changes(tables: dict[str, list[str]]) -> st.SearchStrategy[list[tuple[tuple[
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a project that has been run once, with a row in each table."""
-    root = tmp_path_factory.mktemp("spoilt")
-    (root / "workflow.py").write_text(WORKFLOW)
-    run_project(root)
-    with contextlib.closing(sqlite3.connect(root / ".aiflow" / "state.db")) as db, db:
-        ((run,),) = db.execute("select run from runs").fetchall()
-        db.execute("insert into requests values (1, ?, 'a', 'stop', 1.0, 1.0, 0)", (run,))
-        db.execute("insert into start_intents values (?, 'a', 1, '/x')", (run,))
-        db.execute("insert into deliveries values (?, 'ext', 1, null)", (run,))
-        db.execute("insert into firings values ('tested/a', 1.0)")
-    with contextlib.closing(sqlite3.connect(root / ".aiflow" / "state.db")) as db:
-        db.execute("pragma wal_checkpoint(truncate)")
-    shutil.copy(root / ".aiflow" / "state.db", root / "whole.db")
-    return root
-
-
-def spoil(root: Path, spoilt: list[tuple[tuple[str, str], Any]]) -> None:
-    # Not by a copy of the file: commands of this process may have it open.
-    state = root / ".aiflow" / "state.db"
-    with (
-        contextlib.closing(sqlite3.connect(root / "whole.db")) as whole,
-        contextlib.closing(sqlite3.connect(state)) as db,
-    ):
-        whole.backup(db)
-        for (table, column), value in spoilt:
-            with contextlib.suppress(sqlite3.IntegrityError), db:
-                if value == "delete":
-                    db.execute(f"delete from {table}")
-                else:
-                    db.execute(f"update {table} set {column} = ?", (value,))
+    return run_once(tmp_path_factory.mktemp("spoilt"), ROWS)
 
 
 @pytest.fixture

@@ -10,47 +10,15 @@ import subprocess
 import sys
 
 import pytest
+from spoilt_store import WORKFLOW, run_once, spoil
 
 from aiflow_ext.run import run_project
-
-WORKFLOW = """
-import aiflow_ext as af
-
-@af.workflow
-def tested():
-    with af.job("a"): a = af.cmd("echo > {o}", o=af.output("o"))
-    with af.job("b"): af.cmd("cat {a}", a=a)
-    with af.job("c"): af.cmd("exit 1")
-"""
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """The folder of a project that has been run once."""
-    root = tmp_path_factory.mktemp("spoilt")
-    (root / "workflow.py").write_text(WORKFLOW)
-    run_project(root)
-    with contextlib.closing(sqlite3.connect(root / ".aiflow" / "state.db")) as db:
-        db.execute("pragma wal_checkpoint(truncate)")
-    shutil.copy(root / ".aiflow" / "state.db", root / "whole.db")
-    return root
-
-
-def spoil(root, changes):
-    # Not by a copy of the file: commands of this process may have it open.
-    state = root / ".aiflow" / "state.db"
-    with (
-        contextlib.closing(sqlite3.connect(root / "whole.db")) as whole,
-        contextlib.closing(sqlite3.connect(state)) as db,
-    ):
-        whole.backup(db)
-    with contextlib.closing(sqlite3.connect(state)) as db, db:
-        for (table, column), value in changes:
-            with contextlib.suppress(sqlite3.IntegrityError):
-                if value == "delete":
-                    db.execute(f"delete from {table}")
-                else:
-                    db.execute(f"update {table} set {column} = ?", (value,))
+    return run_once(tmp_path_factory.mktemp("spoilt"))
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cluster_server import Cluster
+from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.driving import ends, retries
 from aiflow_ext_yarn.cluster_checks import check
 from aiflow_ext_yarn.config import YarnJobConfig
 
-PATIENCE = 120.0  # seconds
 LAUNCH = (
     "Application application_1_0001 failed 1 times due to Error launching appattempt_1_0001_000001. Got exception: "
     "java.net.ConnectException: Call From rm/10.0.0.1 to node:8041 failed on connection exception\n"
@@ -47,8 +45,8 @@ def test_a_submission_that_is_answered_and_dropped_is_made_again(one_job: Any, c
 def test_an_application_that_was_forgotten_before_it_started_is_submitted_again(one_job: Any, cluster: Cluster) -> None:
     cluster.holds = True
     run = prepare_run(one_job.root)
-    job, driver = run.record.jobs["job"], _driven(run.driver.run)
-    _until(lambda: job.state.value == "QUEUED")
+    job, driver = run.record.jobs["job"], driven(run.driver.run)
+    until(lambda: job.state.value == "QUEUED")
     cluster.forget()
     driver.join(PATIENCE)
     run.close()
@@ -59,14 +57,14 @@ def test_an_application_that_was_forgotten_before_it_started_is_submitted_again(
 def test_a_resumed_run_submits_again_what_was_forgotten_before_it_started(one_job: Any, cluster: Cluster) -> None:
     cluster.holds = True
     first = prepare_run(one_job.root)
-    driver = _driven(first.driver.run)
-    _until(lambda: first.record.jobs["job"].state.value == "QUEUED")
+    driver = driven(first.driver.run)
+    until(lambda: first.record.jobs["job"].state.value == "QUEUED")
     first.driver.leave()
     driver.join(PATIENCE)
     first.close()
     cluster.forget()
     second = prepare_resume(first.record.run_id, project=str(one_job.root))
-    driver = _driven(second.driver.run)
+    driver = driven(second.driver.run)
     driver.join(PATIENCE)
     second.close()
     job = second.record.jobs["job"]
@@ -77,8 +75,8 @@ def test_a_resumed_run_submits_again_what_was_forgotten_before_it_started(one_jo
 def test_an_application_that_was_forgotten_after_it_started_is_lost(one_job: Any, cluster: Cluster) -> None:
     cluster.holds = True
     run = prepare_run(one_job.root)
-    job, driver = run.record.jobs["job"], _driven(run.driver.run)
-    _until(lambda: job.state.value == "QUEUED")
+    job, driver = run.record.jobs["job"], driven(run.driver.run)
+    until(lambda: job.state.value == "QUEUED")
     cluster.start_marker(str(job.attempts[0].native_id))
     cluster.forget()
     driver.join(PATIENCE)
@@ -93,7 +91,7 @@ def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are
         monkeypatch.setattr(module, "MOST_NOT_BEGUN", 2)
     cluster.diagnostics = LAUNCH
     run = prepare_run(one_job.root)
-    _driven(run.driver.run).join(PATIENCE)
+    driven(run.driver.run).join(PATIENCE)
     run.close()
     job = run.record.jobs["job"]
     assert (job.state.value, [attempt.disruption for attempt in job.attempts]) == ("FAILED", [True, True])
@@ -156,28 +154,15 @@ def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) 
     (one_job.root / "workflow.yaml").write_text(text.replace('"user"', '"timeout": "10m", "user"'))
     cluster.waits = True
     run = prepare_run(one_job.root)
-    job, driver = run.record.jobs["job"], _driven(run.driver.run)
-    _until(lambda: "start marker" in str(job.reason))
+    job, driver = run.record.jobs["job"], driven(run.driver.run)
+    until(lambda: "start marker" in str(job.reason))
     assert job.state.value == "QUEUED"
     attempt = job.attempts[0]
     cluster.start_marker(str(attempt.native_id))
-    _until(lambda: job.state.value != "QUEUED")
+    until(lambda: job.state.value != "QUEUED")
     cluster.finish(str(attempt.native_id))
     driver.join(PATIENCE)
     run.close()
     assert (job.state.value, len(job.attempts)) == ("FINISHED", 1)
     (marker,) = cluster.times.values()
     assert attempt.started_at == pytest.approx(marker, abs=0.01)
-
-
-def _driven(run: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
-
-
-def _until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
