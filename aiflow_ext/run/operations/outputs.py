@@ -24,12 +24,13 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
 
     For a remote artifacts URL the path is a URL, and what its file system does not answer within PATIENCE is missing.
     """
-    base = local_path(plan.desc.artifacts.rstrip("/"))
-    if base is not None:
-        return list(_files(plan, record, f"{base}/{record.run_id}", _record))
+    run_url = artifacts_of(plan, record)
+    folder = local_path(run_url)
+    if folder is not None:
+        return list(_files(plan, record, folder, _record))
     found: list[dict[str, Any]] = []
     # A daemon: a client of a file system may wait for ever, and the command ends all the same.
-    asking = threading.Thread(target=_ask, args=(plan, record, artifacts_of(plan, record), found), daemon=True)
+    asking = threading.Thread(target=_ask, args=(plan, record, run_url, found), daemon=True)
     asking.start()
     asking.join(PATIENCE)
     return list(found)
@@ -46,8 +47,12 @@ def _ask(plan: Plan, record: RunRecord, run_url: str, found: list[dict[str, Any]
         from fsspec.core import url_to_fs
 
         system, _ = url_to_fs(run_url)
-        for each in _files(plan, record, run_url, lambda url: _parsed(system.cat_file(f"{url}.json", 0, LONGEST + 1))):
-            found.append(each)
+
+        def read(url: str) -> ArtifactRecord:
+            return ArtifactRecord.from_bytes(system.cat_file(f"{url}.json", 0, LONGEST + 1))
+
+        for each in _files(plan, record, run_url, read):
+            found.append(each)  # one by one: what has come when patience ends is shown
     except Exception:  # no fsspec, no credentials, no answer: the run's URL is named, and that is all that is known
         return
 
@@ -88,7 +93,4 @@ def _held(
 
 
 def _record(url: str) -> ArtifactRecord:
-    return _parsed(read_regular(f"{url}.json", LONGEST + 1))
-
-
-_parsed = ArtifactRecord.from_bytes
+    return ArtifactRecord.from_bytes(read_regular(f"{url}.json", LONGEST + 1))
