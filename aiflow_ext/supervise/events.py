@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol
 
 from aiflow_ext.supervise import journal
-from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch
+from aiflow_ext.supervise.launch import Connection, Gone, OthersSupervisorError, SupervisorError, connect, launch
 from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
 
 BEAT = 1.0
@@ -186,7 +186,13 @@ class Events:
                 yield ProcessRecord.of(data)
 
     def _connect(self, folder: int, reader: journal.JournalReader) -> Connection | None:
-        connection, self._why = connect(folder), None
+        self._why = None
+        try:
+            connection = connect(folder)
+        except OthersSupervisorError:
+            if not self._asked:
+                raise
+            connection = launch(folder, self._supervisor.folder)  # once it has exited
         # Their supervisor was killed. A new one gets their ends from the kernel, and records them.
         orphaned = bool(reader.open()) and not journal.locked(folder)
         if connection is None and (self._asked or orphaned):

@@ -26,6 +26,10 @@ class SupervisorError(StateError):
     """The supervisor of a folder cannot be started or reached, or could not execute a request."""
 
 
+class OthersSupervisorError(SupervisorError):
+    """Another user's daemon serves the folder."""
+
+
 class Gone(Exception):
     """The daemon exited during a request. Every request may be repeated."""
 
@@ -105,14 +109,14 @@ class Connection:
 
 
 def connect(folder: int) -> Connection | None:
-    """A connection to the folder's daemon, or None if there is none."""
+    """A connection to the folder's daemon, or None if there is none. Raises OthersSupervisorError."""
     try:
         return Connection(folder)
     except (FileNotFoundError, ConnectionError):
         return None
     except PermissionError as error:
         owner = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False).st_uid
-        raise SupervisorError(
+        raise OthersSupervisorError(
             f"its processes on this machine belong to {_user_name(owner)}, who alone may stop them or start more",
             where=os.readlink(f"/proc/self/fd/{folder}"),
             hint="act as that user, or as root",
@@ -129,11 +133,21 @@ def _user_name(number: int) -> str:
 
 
 def launch(folder: int, path: str, idle: float = IDLE) -> Connection:
-    """A connection to the folder's daemon, which is started if needed. Concurrent callers get the same daemon."""
-    deadline = time.monotonic() + PATIENCE
+    """A connection to the folder's daemon, which is started if needed. Concurrent callers get the same daemon.
+
+    Another user's daemon is waited for as long as it needs to exit once its last process has ended.
+    """
+    began = time.monotonic()
+    deadline = began + PATIENCE
     wordless = 0
     while True:
-        connection = connect(folder)
+        try:
+            connection = connect(folder)
+        except OthersSupervisorError:
+            if time.monotonic() > began + 3 * IDLE:
+                raise
+            time.sleep(0.02)
+            continue
         if connection is not None:
             return connection
         said = _start(folder, path, idle)
