@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from dist_info import install
 from hostile_server import Answer, HostileServer
+from open_files import open_files
 
 LIMIT = 60.0  # seconds in which a command that does not hang has ended on the slowest machine
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -380,7 +381,7 @@ def test_a_server_whose_queue_is_full_holds_up_no_signal(on_a_cluster, platform)
 def wait_until_open(pid: int, path: Path) -> None:
     """Return once a process has a file open."""
     deadline = time.monotonic() + LIMIT
-    while not any(each.resolve() == path for each in Path(f"/proc/{pid}/fd").iterdir()):
+    while path.resolve() not in open_files(pid):
         assert time.monotonic() < deadline
         select.select([], [], [], 0.01)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import dist_info
 import pytest
+from open_files import is_open
 
 from aiflow_ext.run.store.store import Store
 
@@ -500,17 +500,6 @@ def test_what_a_cleanup_could_not_remove_is_removed_by_gc(bench, mine):
     assert bench.call("gc", "--keep", "0", "--project", str(bench.project.root))[0] == 0
     assert {path.name for path in bench.folder.glob("cleaned-*")} == {"cleaned-first", "cleaned-second"}
     assert not list(bench.state.glob("runs/*"))
-
-
-def is_open(folder: Path) -> bool:
-    """Whether a process has the folder, or a file in it, open."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    if os.readlink(descriptor).startswith(str(folder)):
-                        return True
-    return False
 
 
 @pytest.mark.parametrize("at", ["Store.add_run", "start.DriverLock"])

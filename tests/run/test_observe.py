@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from open_files import open_files
 
 from aiflow_ext.run.store.store import Store
 from tests.conftest import Project
@@ -309,19 +308,12 @@ def test_what_is_edited_while_a_run_goes_on_does_not_reach_its_later_jobs(projec
     assert project.log("second") == b"as it was\n"
 
 
-def open_files(pid):
-    """What a process has open; it may close each of these meanwhile."""
-    for descriptor in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            yield os.readlink(f"/proc/{pid}/fd/{descriptor}")
-
-
 def test_status_watches_without_a_terminal_until_the_run_has_ended(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")
     words = ["status", "latest", "--watch", "--json", "--project", str(gated.root)]
     watching = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *words], stdout=subprocess.PIPE, env=cli_env)
-    until(lambda: any(name.endswith("state.db") for name in open_files(watching.pid)), "the run is not looked at")
+    until(lambda: gated.root / ".aiflow" / "state.db" in open_files(watching.pid), "the run is not looked at")
     open_gate(gated, 3)
     said, _ = watching.communicate(timeout=60)
     assert run.wait(30) == 1
