@@ -13,8 +13,9 @@ CHILD = f"import subprocess\nself.child = subprocess.Popen(['sleep', '1000'])\n{
 STUBBORN = f"import time\n{READY}while True:\n    try: time.sleep(1000)\n    except BaseException: pass"
 
 
-def stop(environment, root: Path, jobs: int, interrupts: int = 1):
-    """Run a project, wait until so many jobs have said that they are ready, and press Ctrl-C."""
+def stop(environment, root: Path, jobs: int, interrupts: int = 1, stops: int = 0):
+    """Run a project, wait until so many jobs have said that they are ready, and press Ctrl-C; once more after so many
+    calls of ``stop_job`` have said so, too."""
     os.mkfifo(root / "ready")
     ready = os.open(root / "ready", os.O_RDWR)
     process = environment.popen("-m", "aiflow_ext", "run", root, "--on-interrupt", "stop", "--jobs", "8")
@@ -24,6 +25,8 @@ def stop(environment, root: Path, jobs: int, interrupts: int = 1):
         os.killpg(process.pid, signal.SIGINT)
         if number + 1 < interrupts:
             assert "stopping every job" in process.stderr.readline()
+            for _ in range(stops):
+                os.read(ready, 1)
     out, err = process.communicate(timeout=60)
     os.close(ready)
     return process.returncode, out, err
@@ -82,8 +85,12 @@ def test_nothing_is_left_after_a_stop(polite, processes):
 @pytest.fixture(scope="module")
 def rude(environment, act_config, write_project, tmp_path_factory):
     jobs = {
-        "stop_hangs": act_config(submit_job=f"{CHILD}self.child.wait()", stop_job="import time; time.sleep(1000)"),
-        "stop_raises": act_config(submit_job=f"{CHILD}self.child.wait()", stop_job="raise OSError('no such job')"),
+        "stop_hangs": act_config(
+            submit_job=f"{CHILD}self.child.wait()", stop_job=f"{READY}import time; time.sleep(1000)"
+        ),
+        "stop_raises": act_config(
+            submit_job=f"{CHILD}self.child.wait()", stop_job=f"{READY}raise OSError('no such job')"
+        ),
         "stop_does_nothing": act_config(
             submit_job=f"{READY}import time\ntry:\n    time.sleep(1000)\nfinally:\n    print('left in order')"
         ),
@@ -91,7 +98,7 @@ def rude(environment, act_config, write_project, tmp_path_factory):
         "preparing": act_config(generate_job_resource=f"{READY}import time; time.sleep(1000)"),
     }
     root = write_project(tmp_path_factory.mktemp("rude"), jobs)
-    return environment.ran(root, *stop(environment, root, len(jobs), interrupts=2))
+    return environment.ran(root, *stop(environment, root, len(jobs), interrupts=2, stops=2))
 
 
 def test_ctrl_c_twice_ends_what_does_not_listen(rude, processes):
