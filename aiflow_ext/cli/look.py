@@ -19,6 +19,7 @@ from aiflow_ext.cli.show import (
     duration,
     inputs_shown,
     kind_of,
+    place_of,
     print_lines,
     print_table,
     run_table,
@@ -123,7 +124,7 @@ def _watch(observed: Observed) -> None:
         console=screen, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False, transient=True
     ) as live:
         for _ in _looks(observed):
-            live.update(Group(*run_table(observed.record, now(), screen.width, SHOWN)))
+            live.update(Group(*run_table(observed.record, now(), screen.width, SHOWN, places=True)))
 
 
 def _print_record(record: RunRecord, driver: int | None) -> None:
@@ -144,7 +145,7 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         print(one_line(f"run {record.run_id}: {said}"))
         for each, words in behind:
             print(one_line(f"extension {each.extension}: {words}{f'; {each.problem}' if each.problem else ''}"))
-        print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN))
+        print_lines(run_table(record, Clock(record.folder).now(), console().width, SHOWN, places=True))
     else:
         print("\t".join(map(one_line, ("run", record.run_id, said))))
         for each, words in behind:
@@ -156,8 +157,8 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
             words = f"unreachable: {words}" if last is not None and last.unreachable else words
             took = duration(last.started_at, last.ended_at) if last else ""
             where = kind_of(job.platform, job.engine, job.defaults)
-            rows.append((job.name, str(job.state), str(len(job.attempts)), took, words, where))
-        print_table(("job", "state", "attempts", "took", "reason", "where"), rows)
+            rows.append((job.name, str(job.state), str(len(job.attempts)), took, words, where, *place_of(job)))
+        print_table(("job", "state", "attempts", "took", "reason", "where", "node", "runs in"), rows)
     counts = Counter(str(job.state) for job in record.jobs.values())
     if stdout().isatty() and len(record.jobs) > SHOWN:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))

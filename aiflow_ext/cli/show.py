@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiflow_ext.host.records import PluginRecord
     from aiflow_ext.model.states import JobState
-    from aiflow_ext.run.store.records import RunRecord
+    from aiflow_ext.run.store.records import JobRecord, RunRecord
 
 _OF_PLUGINS = {"available": "green", "loaded": "green", "broken": "red", "incompatible": "red", "conflicted": "red",
                "disabled": "yellow"}  # fmt: skip
@@ -120,7 +120,7 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> list[Text]:
+def run_table(record: RunRecord, now: float, width: int, limit: int = 60, *, places: bool = False) -> list[Text]:
     """A run's jobs with their states, as lines of a table.
 
     Args:
@@ -128,6 +128,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
         now: the present moment, seconds since the epoch.
         width: columns of the terminal.
         limit: of more jobs than this, those that run or failed are shown first, and the rest is counted.
+        places: with the node of each job that has not finished, and the pod or container there.
     """
     from aiflow_ext.cli import table
 
@@ -148,6 +149,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
             tries,
             took,
             kind_of(job.platform, job.engine, job.defaults),
+            *(place_of(job) if places and state != "FINISHED" else ("", "")),
             words,
         )
         rows.append([one_line(cell) for cell in row])
@@ -155,7 +157,8 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60) -> lis
     def style(column: int, cell: str) -> str:
         return _colour_of(cell) or "dim" if column == 1 else "dim" if column == 4 else ""
 
-    made = table.lines(("job", "state", "try", "time", "where", ""), rows, width, style, prose=True)
+    heads = ("job", "state", "try", "time", "where", "node", "runs in", "")
+    made = table.lines(heads, rows, width, style, prose=True)
     if len(record.jobs) > limit:
         from rich.text import Text
 
@@ -167,6 +170,12 @@ def kind_of(platform: str, engine: str, defaults: Sequence[str]) -> str:
     """A job's platform and engine, and which of them are defaults."""
     which = "" if len(defaults) == 2 else f"{' and '.join(defaults)} "
     return f"{platform}.{engine} ({which}by default)" if defaults else f"{platform}.{engine}"
+
+
+def place_of(job: JobRecord) -> tuple[str, str]:
+    """The node of a job's last attempt, and the platform's name of what runs it there; empty where not known."""
+    last = job.last
+    return ("", "") if last is None else (last.node or "", last.instance or "")
 
 
 def counted(count: int, what: str) -> str:

@@ -108,6 +108,8 @@ class AttemptEvent(Jsonable):
         reason: in words, where there is more to say.
         disruption: the end was the platform's doing (preemption, a drained node), not the job's.
         restarts: how often the platform itself has started the job again.
+        instance: what the platform runs it in, by the platform's name for it: a pod, a container; None: not known.
+        node: the machine that it runs on; None: not known. What an earlier event has said of either stays.
         cursor: give the last one to ``watch(since=)`` to go on from there; None where the platform has none.
     """
 
@@ -122,8 +124,11 @@ class AttemptEvent(Jsonable):
         reason: str | None = None,
         disruption: bool = False,
         restarts: int = 0,
+        instance: str | None = None,
+        node: str | None = None,
         cursor: str | None = None,
     ) -> None:
         self.native_id, self.state, self.time = native_id, state, time
         self.exit_code, self.signal, self.reason = exit_code, signal, reason
         self.disruption, self.restarts, self.cursor = disruption, restarts, cursor
+        self.instance, self.node = instance, node

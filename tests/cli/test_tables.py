@@ -74,11 +74,11 @@ def test_in_a_pipe_each_table_has_heads_and_a_line_a_row_with_tabs(project, cli,
     assert [job["defaults"] for job in record["jobs"]] == [["engine"], [], ["platform", "engine"]]
     head, heads, *rows = [line.split("\t") for line in cli("status", "latest", env=terminal.env).stdout.splitlines()]
     assert head[:2] == ["run", record["run"]]
-    assert heads == ["job", "state", "attempts", "took", "reason", "where"]
-    assert [(row[0], row[1], row[2], row[5]) for row in rows] == [
-        (LONG, "FAILED", "1", "local.cmd_line (engine by default)"),
-        ("ok", "FINISHED", "1", "local.cmd_line"),
-        ("late", "SKIPPED", "0", "local.cmd_line (by default)"),
+    assert heads == ["job", "state", "attempts", "took", "reason", "where", "node", "runs in"]
+    assert [(row[0], row[1], row[2], *row[5:]) for row in rows] == [
+        (LONG, "FAILED", "1", "local.cmd_line (engine by default)", "", ""),
+        ("ok", "FINISHED", "1", "local.cmd_line", "", ""),
+        ("late", "SKIPPED", "0", "local.cmd_line (by default)", "", ""),
     ]
     heads, row = [line.split("\t") for line in cli("runs", env=terminal.env).stdout.splitlines()]
     assert heads == ["run", "state", "started", "took", "jobs", "project"]

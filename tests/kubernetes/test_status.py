@@ -191,3 +191,17 @@ def test_what_admission_never_lets_in_is_stuck_and_a_used_up_quota_is_not(words:
     found = status.status_of("j", job(), [], words)
     assert (found.event.state, found.event.reason) == (JobState.QUEUED, words)
     assert found.stuck == (words if is_final else None)
+
+
+def test_each_event_has_the_pod_and_its_node() -> None:
+    on = {"spec": {"nodeName": "n1"}}
+    waits = {**pod({"waiting": {"reason": "PodInitializing"}}, phase="Pending"), **on}
+    for found in (waits, {**pod({"running": {}}), **on}, {**pod(ended(0)), **on}, {**pod(ended(3)), **on},
+                  {**pod(None, phase="Failed", reason="Evicted"), **on}):  # fmt: skip
+        event = status.status_of("j", job(), [found]).event
+        assert (event.instance, event.node) == ("j-x", "n1")
+    for event in (status.without_job("j", None, [{**pod({"running": {}}), **on}], False),
+                  status.without_job("j", None, [{**pod(ended(3)), **on}], False)):  # fmt: skip
+        assert (event.instance, event.node) == ("j-x", "n1")
+    for pods in ([], [pod(None, phase="Pending")]):
+        assert status.status_of("j", job(), pods).event.node is None

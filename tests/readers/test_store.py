@@ -27,7 +27,7 @@ SHOWN = {
     "runs": ["run", "workflow", "project", "folder", "state", "started_at", "ended_at", "plan", "options", "firing"],
     "jobs": ["name", "place", "platform", "engine", "state", "reason"],
     "attempts": ["job", "number", "native_id", "folder", "state", "step", "started_at", "ended_at", "exit_code",
-                 "signal", "reason", "stop_requested", "restarts", "cleaned"],
+                 "signal", "reason", "stop_requested", "restarts", "instance", "node", "cleaned"],
     "planned": ["job", "place", "plan"],
     "transitions": ["seq", "job", "attempt", "state", "time", "reason"],
     "deliveries": ["extension", "seq", "problem"],

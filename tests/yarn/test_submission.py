@@ -42,6 +42,12 @@ def test_a_submission_that_is_answered_and_dropped_is_made_again(one_job: Any, c
     assert len(set(cluster.submitted)) == 1
 
 
+def test_the_container_and_its_node_are_told(one_job: Any, cluster: Cluster, run_json: Any) -> None:
+    (attempt,) = run_json(one_job)["jobs"]["job"]["attempts"]
+    container = attempt["native_id"].replace("application", "container") + "_01_000001"
+    assert (attempt["instance"], attempt["node"]) == (container, "127.0.0.1")
+
+
 def test_an_application_that_was_forgotten_before_it_started_is_submitted_again(one_job: Any, cluster: Cluster) -> None:
     cluster.holds = True
     run = prepare_run(one_job.root)

@@ -14,6 +14,7 @@ from aiflow_ext.supervise.clock import Clock
 
 STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
 JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
+_STATELESS = ("restarts", "instance", "node")  # facts that may change while the state stays as it is
 
 
 class Ledger:
@@ -122,7 +123,9 @@ class Ledger:
 
         The same state without a ``reason`` among the facts leaves the reason as it is.
         """
-        attempt.learn(restarts=decision.facts.get("restarts"))
+        known = {name: decision.facts.get(name) for name in _STATELESS}
+        if any(value not in (None, getattr(attempt, name)) for name, value in known.items()):
+            self.note(attempt, **known)
         if decision.state is None:
             return False
         if attempt.state is decision.state:

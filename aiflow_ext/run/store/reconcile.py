@@ -133,13 +133,14 @@ def end_of(
 
 
 def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
-    restarts = max(attempt.restarts, event.restarts)
+    facts = {"reason": event.reason, "restarts": max(attempt.restarts, event.restarts), "instance": event.instance,
+             "node": event.node}  # fmt: skip
     if event.state.ended:
         return end_of(
             attempt, event.state, at=event.time, timeout=timeout, exit_code=event.exit_code, signal=event.signal,
-            reason=event.reason, disruption=event.disruption or None, restarts=restarts,
+            disruption=event.disruption or None, **facts,
         )  # fmt: skip
-    return Decision(Became.GOES_ON, event.state, event.time, {"reason": event.reason, "restarts": restarts})
+    return Decision(Became.GOES_ON, event.state, event.time, facts)
 
 
 def _recorded(attempt: AttemptRecord) -> Decision:

@@ -25,6 +25,7 @@ class AttemptRecord(Jsonable):
         stop_requested: whether a stop of it was requested.
         unreachable: whether its platform does not answer at the moment.
         restarts: how often the platform itself has restarted it.
+        instance, node: what its platform runs it in (a pod, a container), and on which machine; None: not known.
         folder: its folder on this machine, with the logs.
         cleaned: whether its platform has been cleaned up after it.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
@@ -48,6 +49,8 @@ class AttemptRecord(Jsonable):
     unreachable: bool = False
     refused: bool = False
     restarts: int = 0
+    instance: str | None = None
+    node: str | None = None
     cleaned: bool = False
 
     def __init__(self, job: str, number: int, folder: str) -> None:

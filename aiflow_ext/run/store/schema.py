@@ -25,6 +25,7 @@ create table attempts (
     run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
     started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
     timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
+    instance text, node text,
     primary key (run, job, number)
 ) without rowid;
 create table transitions (
@@ -64,6 +65,9 @@ alter table promised rename to start_intents;
 alter table told rename to deliveries;
 alter table fired rename to firings;
 alter table asked rename to requests""",
+    """
+alter table attempts add column instance text;
+alter table attempts add column node text""",
 )
 VERSION = len(MIGRATIONS) + 1
 

@@ -86,7 +86,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
     pod = next((each for each in pods if _terminated(each) is not None), pods[-1] if pods else None)
 
     def tell(state: JobState, **facts: Any) -> Status:
-        return Status(AttemptEvent(native_id, state, restarts=restarts, **facts))
+        return Status(AttemptEvent(native_id, state, restarts=restarts, **_place(pod), **facts))
 
     if pod is not None and (terminated := _terminated(pod)) is not None:
         return Status(_end(native_id, job, pod, terminated, restarts))
@@ -137,7 +137,8 @@ def without_job(native_id: str, last: Object | None, pods: Iterable[Object], sto
         if terminated is not None and (terminated.get("exitCode") == 0 or not pod["metadata"].get("deletionTimestamp")):
             return _end(native_id, last or {"metadata": {"deletionTimestamp": "gone"}}, pod, terminated, 0)
     if any(_phase(pod) not in ("Failed", "Succeeded") for pod in pods):
-        return AttemptEvent(native_id, JobState.RUNNING, reason="its Job was deleted; its pod still exists")
+        return AttemptEvent(native_id, JobState.RUNNING, reason="its Job was deleted; its pod still exists",
+                            **_place(pods[-1]))  # fmt: skip
     return vanished(native_id, last, stopped)
 
 
@@ -156,7 +157,7 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
         said = ""
     if code == 0 and why not in (*_NOT_STARTED, "ContainerStatusUnknown"):
         return AttemptEvent(native_id, JobState.FINISHED, exit_code=0, time=_time(terminated.get("finishedAt")),
-                            restarts=restarts)  # fmt: skip
+                            restarts=restarts, **_place(pod))  # fmt: skip
     exit_code: int | None = code
     disruption = _disrupted(job, pod)
     never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
@@ -181,7 +182,16 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
         words = f"{_disruptor(pod)}: {words}"
     state = JobState.STOPPED if is_stopped(job) else JobState.FAILED
     return AttemptEvent(native_id, state, exit_code=exit_code, time=_time(terminated.get("finishedAt")), reason=words,
-                        disruption=disruption and state is JobState.FAILED, restarts=restarts)  # fmt: skip
+                        disruption=disruption and state is JobState.FAILED, restarts=restarts,
+                        **_place(pod))  # fmt: skip
+
+
+def _place(pod: Object | None) -> dict[str, Any]:
+    """A pod's name and its node's, as an event has them."""
+    if pod is None:
+        return {}
+    node = (pod.get("spec") or {}).get("nodeName")
+    return {"instance": str(pod["metadata"]["name"]), "node": str(node) if node else None}
 
 
 def _init_words(pod: Object) -> str | None:
@@ -265,7 +275,7 @@ def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Sta
             )
     if words is None and is_prepared(pod):
         words = why
-    return Status(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts), stuck)
+    return Status(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts, **_place(pod)), stuck)
 
 
 def _state_of(pod: Object) -> Mapping[str, Any]:

@@ -175,7 +175,7 @@ class Watcher:
         event = found.event
         if event.state is JobState.QUEUED and status.is_new(informer.jobs.get(native_id, {"metadata": {}})):
             return  # it is suspended: not submitted yet
-        signature = (event.state, event.reason, event.restarts)
+        signature = (event.state, event.reason, event.restarts, event.instance, event.node)
         if self._signatures.get(native_id) != signature:
             self._signatures[native_id] = signature
             yield event

@@ -83,6 +83,12 @@ class Application(Jsonable):
 
     def event(self, report: Json | None) -> AttemptEvent | None:
         """Its state or end, from its report; None if nothing shows that it was ever submitted."""
+        event = self._event(report)
+        if event is not None and report is not None and (container := container_of(report)) is not None:
+            event.instance, event.node = container.id, container.host
+        return event
+
+    def _event(self, report: Json | None) -> AttemptEvent | None:
         if report is not None:
             if state_of(report) is not JobState.FAILED or outcome.LABEL in str(report.get("diagnostics") or ""):
                 return event_of(self.native_id, report)

@@ -45,10 +45,11 @@ class Container:
     Attributes:
         id: the container's id.
         node: URL of its NodeManager's web service.
+        host: that node's name; None where it cannot be told from the report.
     """
 
-    def __init__(self, container_id: str, node: str) -> None:
-        self.id, self.node = container_id, node
+    def __init__(self, container_id: str, node: str, host: str | None = None) -> None:
+        self.id, self.node, self.host = container_id, node, host
 
 
 def container_of(app: dict[str, object]) -> Container | None:
@@ -61,7 +62,7 @@ def container_of(app: dict[str, object]) -> Container | None:
         parts = urlsplit(link)
     except ValueError:  # its use raises an error
         return Container(found[1], link[:100])
-    return Container(found[1], f"{parts.scheme or 'http'}://{parts.netloc}")
+    return Container(found[1], f"{parts.scheme or 'http'}://{parts.netloc}", parts.hostname)
 
 
 class Logs:
