@@ -1,7 +1,8 @@
 """Escapes text of names, jobs, servers and exceptions for a terminal, and for logs that are read line by line.
 
 A terminal interprets control characters as commands (ECMA-48: ESC and its sequences, and C1), and bidirectional
-controls (Unicode TR 36) can make text look like other text. Here they become escapes such as ``\\x1b``.
+controls and characters without a glyph (Unicode TR 36) can make text look like other text. Here they become escapes
+such as ``\\x1b``. So do combining marks from the fifth in a row on: a terminal draws them over other lines.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ _CONTROL = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\uf8ff\ufeff\ufff0-\ufffb\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
+_NO_GLYPH = (
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u3164\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+)
+_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _COLOUR = "\x1b\\[[0-9;:]*m"
 _SEQUENCE = (
     "\x1b\\[(?:[0-9;:]*m|[0-?]*[ -/]*[@-~])"  # CSI
@@ -30,7 +35,8 @@ def escaped(text: str) -> str:
     """``text`` without control characters but newline and tab; each becomes a Python escape."""
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return re.sub(_CONTROL, lambda found: found.group().encode("unicode_escape").decode(), text)
+    unsafe = f"{_CONTROL}|{_NO_GLYPH}|(?<={_MARK * 4}){_MARK}"
+    return re.sub(unsafe, lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:

@@ -16,6 +16,36 @@ raise SystemExit(3)
 """
 
 
+ODD = {
+    "no glyph": "a\u200bb\u200cc\u200dd\u2060e\ufefff\u034fg\u115fh\u3164i\xadj\U000e0041k",
+    "stacked marks": "e" + "\u0301" * 300,
+    "wide": "\u6f22\u5b57" * 300,
+    "no space": "x" * 1_000_000,
+    "lines": "a\n12:00:00 good FINISHED\r\n\x0b\x0c\u2028\x85b\r\x1b[2A\x1b[2Kc",
+}
+CLUSTER = """
+    import os
+    import aiflow_ext.plugin as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Cluster(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "cluster"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Cluster
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            for event in super().watch(jobs, since):
+                if event is not None:
+                    event.reason = open(os.environ["SEEN"], encoding="utf-8", newline="").read()
+                yield event
+"""
+
+
 def controls(seen: bytes) -> list[str]:
     """What of it a terminal would obey, but for colours, the cursor of a live table, and line ends."""
     text = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", seen.decode())
@@ -45,6 +75,24 @@ def test_a_reason_commands_no_terminal(ended, project, raw_terminal, command):
     assert not controls(seen.replace(b"\r\n", b"\n").replace(b"\x1b[2K", b"").replace(b"\r", b"")), seen
     assert b"\x1b[8m" not in seen
     assert not re.search("(?m)^12:00:00 good", seen.decode())
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_a_table_stays_one_whatever_a_platform_says(project, stranger, raw_terminal, odd):
+    stranger("cluster", CLUSTER, {"cluster.cmd_line": "Plugin"}).write_text(odd, encoding="utf-8", newline="")
+    raw_terminal.env["SEEN"] = str(project.root.parent / "seen")
+    raw_terminal.env["PYTHONPATH"] = str(project.root.parent / "site")
+    project.jobs("with af.job('bad'): af.cmd('exit 3')\nwith af.job('good'): af.cmd('true')",
+                 "'*': {platform: cluster}\n")  # fmt: skip
+    for width, *command in (40, "run", project.root), (120, "status", "latest", "--project", project.root):
+        code, seen = raw_terminal(width, *command)
+        assert code == 1
+        assert len(seen) < 60_000
+        text = re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "")
+        assert not controls(text.encode()), text
+        assert not re.search("[\xad\u034f\u115f\u200b-\u200f\u2060\u3164\ufeff\U000e0041]|\u0301{5}", text)
+        assert not re.search("(?m)^12:00:00 good", text)
+        assert re.search("(?m)^good +FINISHED", text), text
 
 
 def test_status_in_a_pipe_has_a_line_for_a_job_whatever_its_reason(ended, cli, raw_terminal):

@@ -18,12 +18,12 @@ from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
+from aiflow_ext.run.store.records import LONGEST_REASON, shortened
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
-LONGEST_REASON = 2000  # characters of a reason that are recorded
 _supervisors: dict[str, Supervisor] = {}
 
 
@@ -210,7 +210,7 @@ def reason_words(native_id: str) -> str:
     """The text that the job or its runner wrote into the reason file, ``LONGEST_REASON`` characters at most."""
     with contextlib.suppress(OSError):
         words = read_regular(f"{native_id}/{REASON_FILE}", 4 * LONGEST_REASON + 1).decode("utf-8", "replace").strip()
-        return words if len(words) <= LONGEST_REASON else f"{words[: LONGEST_REASON - 4]} ..."
+        return shortened(words)
     return ""
 
 

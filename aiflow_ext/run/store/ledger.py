@@ -8,7 +8,7 @@ from typing import Any
 
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.reconcile import Decision
-from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition, shortened
 from aiflow_ext.run.store.store import Store
 from aiflow_ext.supervise.clock import Clock
 
@@ -140,6 +140,7 @@ class Ledger:
 
         ``unreachable``: its platform does not answer.
         """
+        reason = None if reason is None else shortened(reason)
         if (attempt.reason, attempt.unreachable) == (reason, unreachable):
             return False
         attempt.reason, attempt.unreachable = reason, unreachable
@@ -152,7 +153,7 @@ class Ledger:
 
     def show_unreachable(self, attempt: AttemptRecord, reason: str) -> None:
         """Show in this process's record that its platform does not answer; that is not stored."""
-        attempt.unreachable, attempt.reason = True, reason
+        attempt.unreachable, attempt.reason = True, shortened(reason)
 
     def rewind(self, attempt: AttemptRecord) -> None:
         """Record that nothing of an attempt was started, so that a driver continues with the first missing step."""
@@ -161,6 +162,7 @@ class Ledger:
 
     def skip(self, job: JobRecord, reason: str) -> None:
         """Skip a job, which never gets an attempt."""
+        reason = shortened(reason)
         previous, job.state, job.reason = job.state, JobState.SKIPPED, reason
         self._jobs[job.name] = job
         self._seq += 1

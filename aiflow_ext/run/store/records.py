@@ -9,6 +9,8 @@ from aiflow_ext.model.attempt import Transition as Transition
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.states import JobState
 
+LONGEST_REASON = 2000  # characters of a reason that are recorded
+
 
 class AttemptRecord(Jsonable):
     """One execution of a job. Its fields are the columns of the table ``attempts``, which ``schema`` describes.
@@ -21,7 +23,7 @@ class AttemptRecord(Jsonable):
             ``acknowledged``.
         submitted_at, started_at, ended_at: seconds since the epoch; None if that has not happened.
         exit_code, signal: of the job's own process; None if the platform does not report them.
-        reason: in words, why it is in its state; None: nothing to say.
+        reason: in words, why it is in its state, as :func:`shortened` returns it; None: nothing to say.
         stop_requested: whether a stop of it was requested.
         unreachable: whether its platform does not answer at the moment.
         restarts: how often the platform itself has restarted it.
@@ -66,11 +68,16 @@ class AttemptRecord(Jsonable):
         """Set these attributes, except those that are None (not known)."""
         for name, value in facts.items():
             if value is not None:
-                setattr(self, name, value)
+                setattr(self, name, shortened(value) if name == "reason" else value)
 
 
 # No dataclass: importing that module would cost a command that only reads records more time than this one does.
 _DEFAULTS = {name: vars(AttemptRecord)[name] for name in AttemptRecord.__annotations__ if name in vars(AttemptRecord)}
+
+
+def shortened(reason: str) -> str:
+    """A reason as it is recorded: a server, a plugin or a job may give one of any length."""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 4]} ..."
 
 
 class JobRecord(Jsonable):
