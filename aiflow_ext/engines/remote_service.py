@@ -25,8 +25,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0  # seconds
 _STATUSES = (429, 502, 503, 504)
 _WORDS = (
     "state standby", "StandbyException", "safe mode", "SafeModeException", "RetriableException", "not started",
-    "not yet started", "could only be written to 0 of", "There are 0 datanode", "AlreadyBeingCreated",
-    "Connection refused",
+    "not yet started", "in startup mode", "could only be written to 0 of", "There are 0 datanode",
+    "AlreadyBeingCreated", "Connection refused",
 )  # fmt: skip
 _NAMES = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Timeout", "ChunkedEncodingError")  # of requests
 _preferred = ""

@@ -25,9 +25,12 @@ from yarn_hadoop import BedError
 from yarn_kerberos import REALM, Realm
 from yarn_tls import Certificate
 
-# Daemon -> (heap in MB, class). rm2 is there only with --ha, nm2 and httpfs only where they were started.
+# Daemon -> (heap in MB, class). zk and nn2 are there only in a bed of pairs, rm2 there and with --ha, nm2 and httpfs
+# only where they were started.
 DAEMONS = {
+    "zk": (96, "org.apache.zookeeper.server.ZooKeeperServerMain"),
     "nn": (256, "org.apache.hadoop.hdfs.server.namenode.NameNode"),
+    "nn2": (256, "org.apache.hadoop.hdfs.server.namenode.NameNode"),
     "dn": (192, "org.apache.hadoop.hdfs.server.datanode.DataNode"),
     "rm": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
     "rm2": (384, "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager"),
@@ -37,6 +40,8 @@ DAEMONS = {
     "httpfs": (128, "org.apache.hadoop.fs.http.server.HttpFSServerWebServer"),
 }
 RMADMIN = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
+HAADMIN = "org.apache.hadoop.hdfs.tools.DFSHAAdmin"
+IDS = {"rm": "rm1", "rm2": "rm2", "nn": "nn1", "nn2": "nn2"}  # as the configuration calls them
 # Maven has no newer one.
 HTTPFS = ("org.apache.hadoop:hadoop-hdfs-httpfs:3.4.2", "com.googlecode.json-simple:json-simple:1.1.1")
 JVM = (
@@ -56,10 +61,12 @@ class Bed:
         base: the first of its hundred ports.
         kerberos: whether it is secured, with a realm of its own.
         tls: whether its web ports speak HTTPS, with a certificate of its own.
+        pairs: whether it has two NameNodes, which fail over by command, and two ResourceManagers, of which ZooKeeper
+            elects one.
     """
 
-    def __init__(self, name: str, base: int, *, kerberos: bool = False, tls: bool = False) -> None:
-        self.name, self.ports = name, settings.Ports(base)
+    def __init__(self, name: str, base: int, *, kerberos: bool = False, tls: bool = False, pairs: bool = False) -> None:
+        self.name, self.ports, self.pairs = name, settings.Ports(base), pairs
         self.folder = hadoop.cache() / f"yarn-{name}"
         self.realm = Realm(self.folder / "realm", base + 88) if kerberos else None
         self.host = "localhost" if kerberos else settings.HOST  # the services' principals have a name, no address
@@ -95,8 +102,12 @@ class Bed:
 
     @property
     def webhdfs(self) -> str:
-        """The root of the file system over HTTP."""
-        return f"{self._scheme}://{self.host}:{self.ports.nn_http}/webhdfs/v1"
+        """The root of the file system over HTTP, at the active NameNode."""
+        return f"{self._namenode}/webhdfs/v1"
+
+    @property
+    def _namenode(self) -> str:
+        return self._namenodes[(self.active_namenode if self.pairs else None) or "nn"]
 
     @property
     def nm(self) -> str:
@@ -116,7 +127,7 @@ class Bed:
     @property
     def options(self) -> dict[str, Any]:
         """What it was configured with, as ``configure`` takes it."""
-        found: dict[str, Any] = {"protection": "authentication", "ha": False, "stopped": [], "sites": {}}
+        found: dict[str, Any] = {"protection": "authentication", "ha": self.pairs, "stopped": [], "sites": {}}
         with contextlib.suppress(FileNotFoundError):
             found.update(json.loads((self.folder / "options.json").read_text()))
         return found
@@ -124,7 +135,10 @@ class Bed:
     @property
     def daemons(self) -> list[str]:
         """The daemons of this configuration, in the order of their start."""
-        return [name for name in DAEMONS if name not in ("nm2", "httpfs") and (name != "rm2" or self.options["ha"])]
+        left_out = {"nm2", "httpfs"}
+        left_out |= set() if self.pairs else {"zk", "nn2"}
+        left_out |= set() if self.options["ha"] else {"rm2"}
+        return [name for name in DAEMONS if name not in left_out]
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
@@ -152,19 +166,21 @@ class Bed:
                 # The history server asks ResourceManagers too; one that knows only a standby keeps its clients waiting.
                 for name in ("rm", "rm2", "nm", "nm2", "jhs"):
                     self.kill(name, signal.SIGTERM)
-            for name in ("nn", "dn", "rm", "rm2"):
+            for name in ("zk", "nn", "nn2", "dn", "rm", "rm2"):
                 self.start(name)
+            if self.pairs:
+                self._activate(timeout)
             # A NodeManager that starts before HDFS takes writes never aggregates its applications' logs.
             self.wait_hdfs(timeout)
             for name in ("nm", "jhs"):
                 self.start(name)
-            if self.options["ha"]:
+            if self.options["ha"] and not self.pairs:
                 self._elect()
             self.wait_ready(timeout)
 
     def just(self, **options: Any) -> None:
         """``up`` with these options, and as it is by default otherwise."""
-        self.up(**{"protection": "authentication", "ha": False, "sites": {}, **options})
+        self.up(**{"protection": "authentication", "ha": self.pairs, "sites": {}, **options})
 
     def down(self) -> None:
         """End the daemons and everything that they started, and remove their data."""
@@ -212,6 +228,9 @@ class Bed:
             _merge(sites, settings.secured(self.folder, REALM, self.realm.keytab))
         if self.tls is not None:
             _merge(sites, settings.encrypted(self.ports, self.tls.keystore, self.tls.password))
+        if self.pairs:
+            _merge(sites, settings.pairs(self.folder, self.ports))
+            (self.folder / "zoo.cfg").write_text(settings.zookeeper(self.folder, self.ports))
         _merge(sites, after["sites"])
         settings.write(self.folder, self.ports, **{**after, "sites": sites, "host": self.host})
         return after != before
@@ -220,7 +239,7 @@ class Bed:
 
     def start(self, name: str) -> None:
         """Start one daemon where it is not running, or let it go on; does not wait until it answers."""
-        if name == "rm2" and not self.options["ha"]:
+        if name in ("zk", "nn2", "rm2") and name not in self.daemons:
             return
         if self.alive(name):
             self.kill(name, signal.SIGCONT)
@@ -228,12 +247,16 @@ class Bed:
         self._killed.discard(name)
         for folder in ("run", "logs", "data"):
             (self.folder / folder).mkdir(exist_ok=True)
-        if name == "nn" and not (self.folder / "data/nn/current").is_dir():
-            self._format()
+        if name in ("nn", "nn2") and not (self.folder / "data" / name / "current").is_dir():
+            self._format(name)
         heap, main = DAEMONS[name]
         argv = [*self._java(heap, *(HTTPFS if name == "httpfs" else ())), main]
         if self.options["ha"] and name in ("rm", "rm2"):
-            argv += ["-D", f"yarn.resourcemanager.ha.id={'rm1' if name == 'rm' else 'rm2'}"]
+            argv += ["-D", f"yarn.resourcemanager.ha.id={IDS[name]}"]
+        if self.pairs and name in ("nn", "nn2"):
+            argv += ["-D", f"dfs.ha.namenode.id={IDS[name]}"]
+        if name == "zk":
+            argv += [str(self.folder / "zoo.cfg")]
         if name == "nm2":
             own = settings.second_node(self.folder, self.ports)
             argv += [part for key, value in own.items() for part in ("-D", f"{key}={value}")]
@@ -312,7 +335,7 @@ class Bed:
 
     def hdfs_ready(self) -> bool:
         """Whether HDFS takes writes: out of safe mode, with its DataNode, and a byte can be written."""
-        jmx = f"{self._scheme}://{self.host}:{self.ports.nn_http}/jmx?qry=Hadoop:service=NameNode,name="
+        jmx = f"{self._namenode}/jmx?qry=Hadoop:service=NameNode,name="
         try:
             info = self.json(f"{jmx}NameNodeInfo")["beans"][0]
             state = self.json(f"{jmx}FSNamesystemState")["beans"][0]
@@ -348,6 +371,25 @@ class Bed:
                 except (OSError, ValueError, LookupError):
                     continue
         return self.rm
+
+    @property
+    def active_namenode(self) -> str | None:
+        """``nn`` or ``nn2``; None where neither is active."""
+        return next((name for name in self._namenodes if self._namenode_state(name) == "active"), None)
+
+    def _namenode_state(self, name: str) -> str:
+        """``active``, ``standby``, or another word where it is not there yet."""
+        try:
+            told = self.json(f"{self._namenodes[name]}/jmx?qry=Hadoop:service=NameNode,name=NameNodeStatus")
+            return str(told["beans"][0]["State"])
+        except (OSError, ValueError, LookupError):
+            return "away"
+
+    @property
+    def _namenodes(self) -> dict[str, str]:
+        """Their web addresses."""
+        ports = {"nn": self.ports.nn_http, **({"nn2": self.ports.nn2_http} if self.pairs else {})}
+        return {name: f"{self._scheme}://{self.host}:{port}" for name, port in ports.items()}
 
     def wait_hdfs(self, timeout: float = 60) -> None:
         """Wait until HDFS takes writes."""
@@ -410,14 +452,17 @@ class Bed:
         self.admin(RMADMIN, "-refreshQueues")
 
     def transition(self, active: str) -> None:
-        """Make ``rm`` or ``rm2`` the active ResourceManager and the other one, where it lives, the standby."""
-        ids = {"rm": "rm1", "rm2": "rm2"}
-        other = "rm2" if active == "rm" else "rm"
+        """Make one of a pair the active one, and the other one, where it lives, the standby.
+
+        ``active``: ``nn``, ``nn2``, or, where no ZooKeeper elects, ``rm``, ``rm2``.
+        """
+        other = active.removesuffix("2") if active.endswith("2") else f"{active}2"
+        tool = HAADMIN if active in ("nn", "nn2") else RMADMIN
         if self.alive(other):
-            self.admin(RMADMIN, "-transitionToStandby", ids[other])
-            self.admin(RMADMIN, "-transitionToActive", ids[active])
+            self.admin(tool, "-transitionToStandby", IDS[other])
+            self.admin(tool, "-transitionToActive", IDS[active])
         else:  # nobody is there who could be asked whether it is active
-            self.admin(RMADMIN, "-transitionToActive", "--forceactive", ids[active])
+            self.admin(tool, "-transitionToActive", "--forceactive", IDS[active])
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -431,6 +476,13 @@ class Bed:
             if self.json(f"{address}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE":
                 return
         self.admin(RMADMIN, "-transitionToActive", "rm1")
+
+    def _activate(self, timeout: float) -> None:
+        """Make the first NameNode the active one, if neither is."""
+        names = tuple(self._namenodes)
+        self._wait(lambda: all(self._namenode_state(name) in ("active", "standby") for name in names), timeout, names)
+        if self.active_namenode is None:
+            self.admin(HAADMIN, "-transitionToActive", IDS["nn"])
 
     def _java(self, heap: int, *extra: str) -> list[str]:
         home = hadoop.install()
@@ -458,10 +510,14 @@ class Bed:
         }
         return {**inherited, "HADOOP_CONF_DIR": str(self.conf)}
 
-    def _format(self) -> None:
+    def _format(self, name: str) -> None:
+        if name == "nn2":  # it begins with what the first one has
+            shutil.copytree(self.folder / "data/nn", self.folder / "data/nn2", ignore=shutil.ignore_patterns("in_use*"))
+            return
         heap, main = DAEMONS["nn"]
         done = subprocess.run(
-            [*self._java(heap), main, "-format", "-nonInteractive"],
+            [*self._java(heap), main, *(["-D", "dfs.ha.namenode.id=nn1"] if self.pairs else []), "-format",
+             "-nonInteractive"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._env(),
         )  # fmt: skip
         if done.returncode:

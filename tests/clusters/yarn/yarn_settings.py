@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 HOST = "127.0.0.1"
 PROTECTIONS = ("authentication", "integrity", "privacy")
 QUEUES = {"default": 75, "small": 25}
+SERVICE = "bed"  # of two NameNodes
+SESSION = 5  # seconds of silence after which ZooKeeper takes a ResourceManager for dead
 
 LOG4J = """log4j.rootLogger=INFO,console
 log4j.appender.console=org.apache.log4j.ConsoleAppender
@@ -22,6 +24,7 @@ class Ports:
     """Where the daemons listen: a block below the kernel's ephemeral ports, away from Hadoop's own defaults."""
 
     def __init__(self, base: int = 28000) -> None:
+        self.base = base
         self.rm_scheduler, self.rm_tracker, self.rm, self.rm_admin, self.rm_web = (
             base + n for n in (30, 31, 32, 33, 34)
         )
@@ -32,7 +35,8 @@ class Ports:
         self.nm2_localizer, self.nm2, self.nm2_web, self.nm2_collector = (base + n for n in (54, 55, 56, 57))
         self.dn_http, self.dn, self.dn_ipc = (base + n for n in (64, 66, 67))
         self.nn, self.nn_http = base + 20, base + 70
-        self.httpfs = base + 80
+        self.nn2, self.nn2_http = base + 21, base + 71
+        self.httpfs, self.zk = base + 80, base + 81
         self.jhs, self.jhs_admin, self.jhs_web = (base + n for n in (10, 11, 12))
 
 
@@ -217,6 +221,46 @@ def strict() -> dict[str, dict[str, object]]:
             f"{queue}.small.acl_submit_applications": "root",
         },
     }
+
+
+def pairs(folder: Path, ports: Ports) -> dict[str, dict[str, object]]:
+    """What two NameNodes and an election of ResourceManagers take, by file.
+
+    The NameNodes share a folder of edits, and fail over by command; ZooKeeper has the ResourceManagers' state, and
+    elects one.
+    """
+    found: dict[str, object] = {
+        "dfs.nameservices": SERVICE,
+        f"dfs.ha.namenodes.{SERVICE}": "nn1,nn2",
+        f"dfs.client.failover.proxy.provider.{SERVICE}": (
+            "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider"
+        ),
+        "dfs.client.failover.sleep.base.millis": 200,
+        "dfs.client.failover.sleep.max.millis": 1000,
+        "dfs.namenode.shared.edits.dir": f"file://{folder}/data/edits",
+        "dfs.ha.fencing.methods": "shell(/bin/true)",
+        "dfs.ha.tail-edits.period": 1,
+    }
+    for id, rpc, http, data in (("nn1", ports.nn, ports.nn_http, "nn"), ("nn2", ports.nn2, ports.nn2_http, "nn2")):
+        found[f"dfs.namenode.rpc-address.{SERVICE}.{id}"] = f"{HOST}:{rpc}"
+        found[f"dfs.namenode.http-address.{SERVICE}.{id}"] = f"{HOST}:{http}"
+        found[f"dfs.namenode.name.dir.{SERVICE}.{id}"] = f"file://{folder}/data/{data}"
+    yarn = {
+        "yarn.resourcemanager.ha.automatic-failover.enabled": "true",
+        "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore",
+        "hadoop.zk.address": f"{HOST}:{ports.zk}",
+        "hadoop.zk.timeout-ms": SESSION * 1000,
+        "yarn.resourcemanager.zk-timeout-ms": SESSION * 1000,
+    }
+    return {"core": {"fs.defaultFS": f"hdfs://{SERVICE}"}, "hdfs": found, "yarn": yarn}
+
+
+def zookeeper(folder: Path, ports: Ports) -> str:
+    """zoo.cfg."""
+    return (
+        f"tickTime=1000\ndataDir={folder}/data/zk\nclientPort={ports.zk}\nclientPortAddress={HOST}\n"
+        "admin.enableServer=false\nforceSync=no\n"
+    )
 
 
 def mapred(ports: Ports) -> dict[str, object]:
