@@ -145,7 +145,7 @@ def test_a_call_returns_or_raises_an_error_in_words(
         "new-application": [lambda: too_large(YarnJobConfig(resources={"gpu": 1}), rm.new_application()[1], "a job")],
         ID: [YarnHandler(application).state, lambda: rm.limit(ID, 10.0), lambda: application.logs("stdout", 0),
              application.lookup],
-        "apps": [lambda: [application.event(each) for each in rm.live("t")]],
+        "apps": [lambda: [application.event(each) for each in rm.live("t").reports]],
         "state": [lambda: rm.kill(ID)],
         "timeout": [lambda: rm.limit(ID, 10.0)],
         "scheduler": [lambda: Queues(rm).named("a"), lambda: Queues(rm).may_be_made("root.b")],

@@ -12,6 +12,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -25,6 +26,8 @@ class Cluster:
     """Serves until ``with`` ends.
 
     Attributes:
+        clock: of both services: seconds since the epoch.
+        asked: what the ResourceManager was asked for: method, path and query, in order.
         files: path -> content, as the file system has them.
         logs: whether the node has the logs of containers; logs_asked: how often it was asked for them.
         scheduler, settings: the ResourceManager's report of queues, and properties.
@@ -42,6 +45,8 @@ class Cluster:
     """
 
     def __init__(self) -> None:
+        self.clock: Callable[[], float] = time.time
+        self.asked: list[str] = []
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
@@ -73,6 +78,9 @@ class Cluster:
 
             do_PUT = do_POST = do_DELETE = do_GET
 
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(cluster.clock() if timestamp is None else timestamp)
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -96,10 +104,22 @@ class Cluster:
             self.times[f"{folder}/started"] = time.time()
             self._apps[native_id]["progress"] = 50.0
 
+    def start(self, native_id: str, tag: str) -> None:
+        """Start an application with this tag, which runs until it is finished."""
+        with self._lock:
+            live = {"state": "RUNNING", "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
+            self._apps[native_id] = {"id": native_id, "applicationTags": tag, **live}
+
+    def listing(self, tag: str) -> bytes:
+        """The answer with all applications of this tag."""
+        return json.dumps(
+            {"apps": {"app": [app for app in self._apps.values() if app["applicationTags"] == tag]}}
+        ).encode()
+
     def finish(self, native_id: str) -> None:
         """The job of this application has ended well."""
         with self._lock:
-            ended = {"state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": int(time.time() * 1000)}
+            ended = {"state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": int(self.clock() * 1000)}
             self._apps[native_id] |= {**ended, "diagnostics": Outcome(EXIT, exit_code=0).diagnostics()}
 
     def forget(self) -> None:
@@ -126,9 +146,10 @@ class Cluster:
             text = b"hello\n" if path.endswith("/stdout") else b""
             log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
             return (200, log, {}) if "/logs/" in path else (404, {}, {})
-        return self._resource_manager(method, path.removeprefix("/ws/v1/cluster"), body)
+        self.asked.append(f"{method} {target.removeprefix('/ws/v1/cluster')}")
+        return self._resource_manager(method, path.removeprefix("/ws/v1/cluster"), query, body)
 
-    def _resource_manager(self, method: str, path: str, body: bytes) -> Reply:
+    def _resource_manager(self, method: str, path: str, query: dict[str, str], body: bytes) -> Reply:
         if path == "/info":
             info = {
                 "id": self._incarnation,
@@ -152,7 +173,8 @@ class Cluster:
             sleeps = b"sleep" in base64.b64decode(variables["AIFLOW_AM_SPEC"])
             container = native_id.replace("application", "container")
             self._apps[native_id] = {
-                "id": native_id, "state": "FINISHED", "finalStatus": "SUCCEEDED", "finishedTime": 86_400_000,
+                "id": native_id, "state": "FINISHED", "finalStatus": "SUCCEEDED",
+                "finishedTime": int(self.clock() * 1000), "applicationTags": ",".join(sent["application-tags"]["tag"]),
                 "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
                 "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
             }  # fmt: skip
@@ -165,11 +187,17 @@ class Cluster:
                 self._apps[native_id] |= {**live, "progress": 0.0, "launchTime": launched} if self.waits else live
             return 202, {}, {}
         if path == "/apps":
-            live = [app for app in self._apps.values() if app["state"] in ("ACCEPTED", "RUNNING")]
-            return 200, {"apps": {"app": live} if live else None}, {}
+            found = [app for app in self._apps.values() if app["state"] in query["states"].split(",")
+                     and query["applicationTags"] in app["applicationTags"].split(",")
+                     and app["finishedTime"] >= int(query.get("finishedTimeBegin", 0))]  # fmt: skip
+            return 200, {"apps": {"app": found} if found else None}, {}
         killed = re.fullmatch(r"/apps/(application_\w+)/state", path)
         if killed is not None and killed[1] in self._apps:
-            self._apps[killed[1]] |= {"state": "KILLED", "finalStatus": "KILLED", "finishedTime": 86_400_000}
+            self._apps[killed[1]] |= {
+                "state": "KILLED",
+                "finalStatus": "KILLED",
+                "finishedTime": int(self.clock() * 1000),
+            }
             return 202, {"state": "KILLED"}, {}
         app = re.fullmatch(r"/apps/(application_\w+)", path)
         if app is not None:

@@ -6,6 +6,7 @@ urllib3 is imported on the first request: listing, generate and render go withou
 from __future__ import annotations
 
 import base64
+import email.utils
 import os
 import re
 import socket
@@ -81,6 +82,13 @@ class Response:
                 hint="is it the right address and port? The ResourceManager's web port is 8088, the NameNode's 9870, "
                 "HttpFS's 14000, the history server's 19888",
             ) from error
+
+    def date(self) -> float | None:
+        """When it was sent, by the server's clock, in whole seconds since the epoch; None if it does not say."""
+        try:
+            return email.utils.parsedate_to_datetime(self.headers["date"]).timestamp()
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return None
 
     def busy(self) -> Busy | None:
         """The error of an answer that says that there are too many requests; None if it says something else."""

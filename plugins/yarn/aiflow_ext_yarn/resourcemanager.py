@@ -8,12 +8,11 @@ while ``haState`` is ACTIVE (measured with Hadoop 3.4.3; it is ``INITIALIZING`` 
 from __future__ import annotations
 
 import datetime
-import email.utils
 import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError
@@ -27,6 +26,10 @@ Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 UNSAVED = ("NEW", "NEW_SAVING")  # not in the state store yet: a restart forgets them
 ENDED = ("FINISHED", "FAILED", "KILLED")
+# What lists leave out of a report; ResourceManagers before Hadoop 3.0 refuse names that they do not know.
+_LEFT_OUT = "resourceRequests,timeouts,appNodeLabelExpression,amNodeLabelExpression,resourceInfo"
+_LEFT_OUT_BEFORE = "resourceRequests"
+_before: set[tuple[str, ...]] = set()  # clusters that have refused
 _preferred: dict[tuple[str, ...], str] = {}
 _CLUSTER = "/ws/v1/cluster"
 # As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
@@ -34,6 +37,20 @@ _ID = re.compile(r"application_\d{1,19}_(\d{4}|[1-9]\d{4,9})", re.ASCII)
 _LATEST = 1e14  # ms since the epoch: the year 5138
 # Characters of diagnostics, of a line in them, and of the line in which an application master says how the job ended.
 _MOST_WORDS, _LONGEST_LINE, _LONGEST_OUTCOME = 128 << 10, 1000, 16 << 10
+
+
+class Listing(NamedTuple):
+    """Applications of a tag.
+
+    Attributes:
+        size: bytes of the answer.
+        at: when the ResourceManager answered by its own clock, in seconds since the epoch, rounded down; None where it
+            does not say.
+    """
+
+    reports: list[Json]
+    size: int
+    at: float | None
 
 
 class ResourceManager:
@@ -197,14 +214,28 @@ class ResourceManager:
         found = Fields(self.json_of(answer, "asking for an application"), origin(answer.url), "an application's report")
         return _report(found.object("app"))
 
-    def live(self, tag: str) -> list[Json]:
+    def live(self, tag: str) -> Listing:
         """The applications with a tag that have not ended. A missing one proves nothing: use :meth:`report`."""
-        params = {"applicationTags": tag, "states": LIVE, "deSelects": "resourceRequests"}
-        return self._apps(self.call("GET", "/apps", params))
+        return self._apps({"applicationTags": tag, "states": LIVE})
 
-    def _apps(self, answer: Response) -> list[Json]:
+    def ended(self, tag: str, since: float | None) -> Listing:
+        """The applications with a tag that have ended; none before ``since``, in seconds since the epoch.
+
+        One that ended just now may be missing: its end has a time before the ResourceManager has stored and shows it.
+        """
+        begin = {} if since is None else {"finishedTimeBegin": int(since * 1000)}
+        return self._apps({"applicationTags": tag, "states": ",".join(ENDED), **begin})
+
+    def _apps(self, params: dict[str, Any]) -> Listing:
+        while True:
+            short = self._key in _before
+            answer = self.call("GET", "/apps", {**params, "deSelects": _LEFT_OUT_BEFORE if short else _LEFT_OUT})
+            if short or answer.status != 400:
+                break
+            _before.add(self._key)
         found = Fields(self.json_of(answer, "asking for a run's applications"), origin(answer.url), "an answer")
-        return [_report(each) for each in found.object("apps").objects("app")]
+        reports = [_report(each) for each in found.object("apps").objects("app")]
+        return Listing(reports, len(answer.body), answer.date())
 
     def kill(self, application: str) -> str | None:
         """Kill an application; returns its present state, or None if it is proved not to exist."""
@@ -270,12 +301,8 @@ class ResourceManager:
         """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""
         before = time.time()
         answer = self.call("GET", "/info")
-        said = answer.headers.get("date")
-        if not said:
-            return None
-        try:
-            then = email.utils.parsedate_to_datetime(said).timestamp()
-        except (ValueError, TypeError, OverflowError):  # it is none
+        then = answer.date()
+        if then is None:
             return None
         # Date has whole seconds, and was written between the question and the answer.
         now = time.time()

@@ -1,10 +1,11 @@
-"""One poll for all of a run's applications on a cluster: by the run's tag, more rarely while nothing changes."""
+"""One poll for all of a run's applications on a cluster, by the run's tag; ``pacing`` says when."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
 from aiflow_ext.plugin.engines import Backoff
@@ -13,66 +14,176 @@ from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.http import Busy
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.log_download import start_download
+from aiflow_ext_yarn.pacing import Pacing
 from aiflow_ext_yarn.request import run_tag
 
-MIN_PAUSE, MAX_PAUSE = 0.15, 5.0  # seconds between two polls
 LONGEST_REST = 600.0  # seconds for which a service that has too many requests is left alone
-SHARE = 0.1  # of the time since the last change
+OVERLAP = 5.0  # seconds: an end has its time before the ResourceManager has stored it and shows it
+MOST_REPORTS = 20  # of applications that a poll does not show are requested at once, at most
+_pacings: dict[tuple[str, ...], Pacing] = {}  # kept, so that a watch that broke off does not begin with quick polls
 
 
 class _Group:
     """The attempts of one run on one cluster."""
 
-    def __init__(self, first: Application) -> None:
-        self.first, self.tag = first, run_tag(first.run)
+    def __init__(self, key: tuple[str, ...], first: Application, clock: Callable[[], float]) -> None:
+        self.first, self.tag, self.clock = first, run_tag(first.run), clock
+        self.pacing = _pacings.setdefault(key, Pacing(clock()))
+        self.attempts: dict[str, Application] = {}
         self.reported: dict[str, tuple[JobState, str | None]] = {}
         self.seen: set[str] = set()  # the ResourceManager has known it
         self.backoff: dict[str, Backoff] = {}  # of those it never knew
-        self.rests, self.rests_until = Backoff(1.0, 60.0), 0.0  # after an answer that there are too many requests
-        self.due: dict[str, float] = {}  # when to ask for one of them
+        self.rests = Backoff(1.0, 60.0)  # after an answer that there are too many requests
+        self.next_request: dict[str, float] = {}  # when to ask for one of them
+        self.complete_to: float | None = None  # all ends before this time of the ResourceManager's clock are known
+        self.requests, self.listed = 0, -1  # of this poll; -1: no list of live ones
 
-    def events(self, attempts: dict[str, Application]) -> Iterator[AttemptEvent]:
-        """What has changed of these attempts. Raises Unreachable."""
-        live = {report["id"]: report for report in self.first.rm.live(self.tag)}
-        now = time.monotonic()
-        for native_id, attempt in attempts.items():
-            if self.reported.get(native_id, (JobState.INIT, None))[0].ended:
+    def poll(self) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
+        """What has changed of its attempts, each with its report, if there is one. Raises Unreachable."""
+        began = self.clock()
+        self.requests, self.listed = 0, -1
+        try:
+            lists = self.complete_to is None or self.pacing.may_list(began)
+            changes = self._listed(began) if lists else self._ended()
+            for change in changes:
+                self.pacing.changed(self.clock())
+                yield change
+            self.rests.reset()
+        except Busy as busy:
+            rest = min(max(busy.after, self.rests.next()), LONGEST_REST)
+            self.pacing.rests(self.clock() + rest * random.uniform(1.0, 1.2))
+            return
+        except Exception:
+            self._done(began)
+            raise
+        self._done(began)
+
+    def _done(self, began: float) -> None:
+        now = self.clock()
+        self.pacing.polled(now, self.requests, now - began, self.listed if self.listed >= 0 else None)
+        self.pacing.only_lists = self.complete_to is None
+
+    def _ended(self) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
+        """The attempts that have ended since the last poll: one request, whose answer has these alone."""
+        self.requests += 1
+        found = self.first.rm.ended(self.tag, None if self.complete_to is None else self.complete_to - OVERLAP)
+        for report in found.reports:
+            attempt = self.attempts.get(report["id"])
+            if attempt is not None and not self._is_over(attempt):
+                yield from self._change(attempt, report)
+        self.complete_to = found.at
+
+    def _listed(self, now: float) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
+        """What has changed by the list of live applications, and by what is known of those that are not on it."""
+        self.requests += 1
+        found = self.first.rm.live(self.tag)
+        self.listed = found.size
+        live = {report["id"]: report for report in found.reports}
+        missing = []
+        for native_id, attempt in self.attempts.items():
+            if self._is_over(attempt):
                 continue
-            report = live.get(native_id)
-            if report is None and not self._due(native_id, now):
-                continue
-            if report is None:
-                report = attempt.rm.report(native_id)
-            if report is not None:
-                self.seen.add(native_id)
-                self.due.pop(native_id, None)
-                self.backoff.pop(native_id, None)
-            event = attempt.event(report)
-            if event is None and (native_id in self.seen or poll_hints.was_submitted(native_id)):
-                # The driver looks it up, and submits it again.
-                self.seen.discard(native_id)
-                poll_hints.absent(native_id)
-                yield AttemptEvent(native_id, JobState.LOST, reason="the ResourceManager does not know the "
-                                   "application, which was submitted and has not started")  # fmt: skip
-                continue
-            if event is None or self.reported.get(native_id) == (event.state, event.reason):
-                continue
-            if event.state is JobState.RUNNING:
-                event.time = attempt.began_at(event.time)
-            self.reported[native_id] = (event.state, event.reason)
-            if event.state.ended and report is not None:
-                start_download(attempt, report)
-            yield event
+            if native_id in live:
+                yield from self._change(attempt, live[native_id])
+            elif self._due(native_id, now):
+                missing.append(attempt)
+        if len(missing) > 1 and found.at is not None:
+            yield from self._ended()
+            missing = [attempt for attempt in missing if not self._is_over(attempt)]
+        for attempt in missing[:MOST_REPORTS]:
+            self.requests += 1
+            yield from self._change(attempt, attempt.rm.report(attempt.native_id))
+        self.complete_to = found.at
+
+    def _change(
+        self, attempt: Application, report: dict[str, Any] | None
+    ) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
+        """The event that an attempt's report is, unless it was yielded before."""
+        native_id = attempt.native_id
+        if report is not None:
+            self.seen.add(native_id)
+            self.next_request.pop(native_id, None)
+            self.backoff.pop(native_id, None)
+        event = attempt.event(report)
+        if event is None and (native_id in self.seen or poll_hints.was_submitted(native_id)):
+            # The driver looks it up, and submits it again.
+            self.seen.discard(native_id)
+            poll_hints.absent(native_id)
+            words = "the ResourceManager does not know the application, which was submitted and has not started"
+            yield AttemptEvent(native_id, JobState.LOST, reason=words), attempt, None
+            return
+        if event is None or self.reported.get(native_id) == (event.state, event.reason):
+            return
+        if event.state is JobState.RUNNING:
+            event.time = attempt.began_at(event.time)
+        self.reported[native_id] = (event.state, event.reason)
+        yield event, attempt, report
+
+    def _is_over(self, attempt: Application) -> bool:
+        return self.reported.get(attempt.native_id, (JobState.INIT, None))[0].ended
 
     def _due(self, native_id: str, now: float) -> bool:
         """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
         exists = True if native_id in self.seen else poll_hints.was_submitted(native_id)
         if exists is not None:
             return exists
-        if now < self.due.get(native_id, now):
+        if now < self.next_request.get(native_id, now):
             return False
-        self.due[native_id] = now + self.backoff.setdefault(native_id, Backoff(0.5, 30.0)).next()
+        self.next_request[native_id] = now + self.backoff.setdefault(native_id, Backoff(0.5, 30.0)).next()
         return True
+
+
+class Polls:
+    """The polls of a run's attempts, of one client.
+
+    Args:
+        jobs: by native id; may grow and shrink.
+        clock: gives the time, in seconds.
+    """
+
+    def __init__(self, jobs: Mapping[str, BaseJob], clock: Callable[[], float] = time.monotonic) -> None:
+        self._jobs, self._clock = jobs, clock
+        self._group_of: dict[str, _Group | None] = {}  # by native id; None: of another job plugin
+        self._groups: dict[tuple[str, ...], _Group] = {}
+
+    def due(self) -> float:
+        """When the next poll is to be made; infinite where there is nothing to poll for."""
+        self._refresh()
+        return min((group.pacing.due() for group in self._groups.values() if group.attempts), default=float("inf"))
+
+    def changed(self) -> None:
+        """This process has changed something on a cluster."""
+        for group in self._groups.values():
+            group.pacing.changed(self._clock())
+
+    def poll(self) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
+        """Poll each cluster whose turn it is: what has changed, with the attempt and its report, if there is one.
+
+        Raises Unreachable where no ResourceManager is active.
+        """
+        self._refresh()
+        for group in self._groups.values():
+            if group.attempts and group.pacing.due() <= self._clock():
+                yield from group.poll()
+
+    def _refresh(self) -> None:
+        for native_id in list(self._jobs):
+            job = self._jobs.get(native_id)
+            if native_id in self._group_of or job is None:
+                continue
+            self._group_of[native_id] = None
+            if isinstance(job, YarnJob):
+                attempt = job.application()
+                key = (*attempt.cluster.key, attempt.run)
+                if key not in self._groups:
+                    self._groups[key] = _Group(key, attempt, self._clock)
+                group = self._group_of[native_id] = self._groups[key]
+                group.attempts[native_id] = attempt
+                group.pacing.changed(self._clock())
+        for native_id in [each for each in self._group_of if each not in self._jobs]:
+            if (left := self._group_of.pop(native_id)) is not None:
+                del left.attempts[native_id]
+            poll_hints.forget(native_id)
 
 
 def watch(jobs: Mapping[str, BaseJob]) -> Iterator[AttemptEvent | None]:
@@ -81,42 +192,14 @@ def watch(jobs: Mapping[str, BaseJob]) -> Iterator[AttemptEvent | None]:
     ``jobs``, by native id, may grow and shrink while this is read. Raises Unreachable where no ResourceManager is
     active.
     """
-    groups: dict[tuple[str, ...], _Group] = {}
-    attempts: dict[str, Application | None] = {}  # None: of another job plugin
-    changed = time.monotonic()
+    polls = Polls(jobs)
     while True:
-        began = time.monotonic()
-        for native_id in list(jobs):
-            if native_id not in attempts and (job := jobs.get(native_id)) is not None:
-                attempts[native_id] = job.application() if isinstance(job, YarnJob) else None
-                changed = began
-        for native_id in [each for each in attempts if each not in jobs]:
-            del attempts[native_id]
-            poll_hints.forget(native_id)
-        by_group: dict[tuple[str, ...], dict[str, Application]] = {}
-        for native_id, attempt in attempts.items():
-            if attempt is None:
-                continue
-            key = (*attempt.cluster.key, attempt.run)
-            groups.setdefault(key, _Group(attempt))
-            by_group.setdefault(key, {})[native_id] = attempt
-        for key, members in by_group.items():
-            group = groups[key]
-            if time.monotonic() < group.rests_until:
-                continue
-            try:
-                for event in group.events(members):
-                    changed = time.monotonic()
-                    yield event
-                group.rests.reset()
-            except Busy as busy:
-                rest = min(max(busy.after, group.rests.next()), LONGEST_REST)
-                group.rests_until = time.monotonic() + rest * random.uniform(1.0, 1.2)
-        pause = min(max((time.monotonic() - changed) * SHARE, MIN_PAUSE), MAX_PAUSE)
-        deadline = time.monotonic() + pause * random.uniform(0.8, 1.2)  # clients that started together drift apart
-        while (left := deadline - time.monotonic()) > 0:
+        for event, attempt, report in polls.poll():
+            if event.state.ended and report is not None:
+                start_download(attempt, report)
+            yield event
+        while (left := polls.due() - time.monotonic()) > 0:
             yield None
             if poll_hints.wait(min(left, 0.5)):
                 time.sleep(0.05)  # what comes in a burst is asked for together
-                changed = time.monotonic()
-                break
+                polls.changed()
