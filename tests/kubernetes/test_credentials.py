@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile_server import Answer, Asked, HostileServer
+from interrupted import until
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext_kubernetes import login as login_program
 from aiflow_ext_kubernetes import objects
 from aiflow_ext_kubernetes.proxies import proxy_of
 from aiflow_ext_kubernetes.target import Target
 
 Serve = Callable[..., HostileServer]
+Hung = tuple[dict[str, Any], Path, Callable[[], None]]
 VERSION = "client.authentication.k8s.io/v1"
 EMPTY = b'{"metadata": {}, "items": []}'
 
@@ -57,7 +63,7 @@ def test_a_login_that_fails_in_the_middle_of_a_run_is_unreachable_and_nothing_is
     assert objects.pods_of(target, "j") == []
     taken[:] = ["NEW"]
     told = {"exits with 1": "the badge has expired", "gives nothing": "neither a token nor a certificate",
-            "is no JSON": "failed to decode", "is not installed": "No such file or directory"}[how]  # fmt: skip
+            "is no JSON": "it prints is no JSON", "is not installed": "No such file or directory"}[how]  # fmt: skip
     if how == "exits with 1":
         said.unlink()
     elif how == "gives nothing":
@@ -74,6 +80,112 @@ def test_a_login_that_fails_in_the_middle_of_a_run_is_unreachable_and_nothing_is
     login(said, {"token": "NEW"})
     assert objects.pods_of(target, "j") == []
     assert all("authorization" in asked.headers for asked in fake.asked)
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[Hung]:
+    """A user whose login program says its pid in a file and then hangs; that file; and what lets the program go on."""
+    os.mkfifo(tmp_path / "gate")
+    gate = os.open(tmp_path / "gate", os.O_RDWR)
+    program, pid = tmp_path / "hangs", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; read x < {tmp_path / 'gate'}; exit 3\n")
+    program.chmod(0o755)
+    user = {"exec": {"apiVersion": VERSION, "command": str(program), "interactiveMode": "Never"}}
+
+    def release() -> None:  # also programs that are started later
+        os.write(gate, b"\n" * 100)
+
+    yield user, pid, release
+    release()
+    os.close(gate)
+
+
+def test_a_login_that_hangs_is_ended(
+    serve: Serve, target_of: Callable[..., Target], hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, _, _ = hung
+    fake, started, start = serve(Answer(200, EMPTY)), [], subprocess.Popen
+
+    def noted(*args: Any, **options: Any) -> Any:
+        started.append(start(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    monkeypatch.setattr(login_program, "LIMIT", 0.5)
+    with pytest.raises(UnreachableError, match=r"'.*hangs' of the kubeconfig fails: it has not ended within 0.5 s"):
+        objects.pods_of(target_of(fake.url, user), "j")
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    assert fake.asked == []
+
+
+def test_a_login_that_hangs_does_not_hold_up_another_cluster(
+    serve: Serve, target_of: Callable[..., Target], hung: Hung, tmp_path: Path
+) -> None:
+    user, pid, release = hung
+    fake = serve(Answer(200, EMPTY))
+    mine, other = target_of(fake.url, user), tmp_path / "other"
+    other.write_text(Path(str(mine.kubeconfig)).read_text())
+    content = json.loads(other.read_text())
+    content["users"][0]["user"] = {"token": "TOKEN"}
+    other.write_text(json.dumps(content))
+    found: list[BaseException] = []
+    threads = [threading.Thread(target=lambda: found.append(_raised(mine))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(pid.exists)
+    assert objects.pods_of(mine._replace(kubeconfig=str(other)), "j") == []
+    release()
+    for thread in threads:
+        thread.join(60)
+    assert ["it ended with 3" in str(error) for error in found] == [True] * 3
+
+
+def _raised(target: Target) -> BaseException:
+    with pytest.raises(UnreachableError) as raised:
+        objects.pods_of(target, "j")
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("yes", "it prints more than 1 MiB"),
+        ("echo []", "no ExecCredential with a status"),
+        ('echo \'{"apiVersion": "x", "status": {}}\'', "it prints apiVersion 'x', and the kubeconfig names"),
+        ("echo no >&2; kill -9 $$", "it ended with -9: no"),
+    ],
+)
+def test_what_a_login_program_prints_is_checked(
+    serve: Serve, target_of: Callable[..., Target], says: str, words: str
+) -> None:
+    user = {"exec": {"apiVersion": VERSION, "command": "sh", "args": ["-c", says], "interactiveMode": "Never"}}
+    with pytest.raises(UnreachableError, match=words):
+        objects.pods_of(target_of(serve(Answer(200, EMPTY)).url, user), "j")
+
+
+def test_a_login_program_is_told_what_the_kubeconfig_says(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path
+) -> None:
+    script = f"echo $KUBERNETES_EXEC_INFO > {tmp_path}/info; echo $MORE > {tmp_path}/more; cat {tmp_path}/said"
+    user = login(tmp_path / "said", {"token": "TOKEN"})
+    user["exec"].update(command="sh", args=["-c", script], provideClusterInfo=True,
+                        env=[{"name": "MORE", "value": "x"}])  # fmt: skip
+    fake = serve(Answer(200, EMPTY))
+    objects.pods_of(target_of(fake.url, user), "j")
+    assert json.loads((tmp_path / "info").read_text()) == {
+        "apiVersion": VERSION, "kind": "ExecCredential", "spec": {"interactive": False, "cluster": {"server": fake.url}}
+    }  # fmt: skip
+    assert (tmp_path / "more").read_text() == "x\n"
+
+
+def test_a_login_that_must_ask_needs_a_terminal(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    user = login(tmp_path / "said", {"token": "TOKEN"})
+    user["exec"]["interactiveMode"] = "Always"
+    with pytest.raises(UnreachableError, match="must ask at a terminal"):
+        objects.pods_of(target_of(serve(Answer(200, EMPTY)).url, user), "j")
 
 
 def test_a_login_is_repeated_once_it_has_expired(

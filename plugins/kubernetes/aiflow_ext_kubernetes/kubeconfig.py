@@ -17,6 +17,7 @@ from urllib.parse import quote
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext_kubernetes.fields import label_name_problem
 from aiflow_ext_kubernetes.kubefiles import Context, paths_of, read_context
+from aiflow_ext_kubernetes.login import run_login
 from aiflow_ext_kubernetes.proxies import proxy_of
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -134,16 +135,14 @@ def _load(configuration: Any, chosen: Context, user: Mapping[str, Any], folder: 
 def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
     """The user with what its login program gives in the program's place, and when that expires.
 
-    The official client logs an error of the program, and goes on without credentials.
+    The official client logs an error of the program, goes on without credentials, and waits for ever.
     """
-    from kubernetes.config import dateutil, exec_provider, kube_config
+    from kubernetes.config import dateutil
 
-    provider: Any = exec_provider.ExecProvider  # parts of it have no types
-    node: Any = kube_config.ConfigNode
     program = user["exec"]
     command = program.get("command") if isinstance(program, Mapping) else program
     try:
-        given = provider(node("exec", program), None, node("cluster", dict(cluster))).run()
+        given = run_login(program, cluster)
         token, certificate, key = (given.get(name) for name in ("token", "clientCertificateData", "clientKeyData"))
         if not token and not (certificate and key):
             raise ValueError("it gives neither a token nor a certificate with its key")

@@ -24,6 +24,7 @@ from aiflow_ext_kubernetes.kubeconfig import LOGIN, Credentials, read_credential
 from aiflow_ext_kubernetes.kubefiles import NoContextError
 from aiflow_ext_kubernetes.refusals import AnotherClusterError, ApiError, another_cluster, refused, unreachable
 from aiflow_ext_kubernetes.response_stream import Stream
+from aiflow_ext_kubernetes.single_flight import SingleFlight
 from aiflow_ext_kubernetes.target import Cluster, Target
 
 JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
@@ -52,7 +53,9 @@ class Server:
         """Raises PlatformError where the kubeconfig cannot be used."""
         self._kubeconfig, self.context = kubeconfig, context
         self._lock = threading.Lock()
-        self._changing = threading.RLock()  # held while credentials are renewed, and the cluster is identified
+        # Threads that wait for a login program, or for who the cluster is, all wait for the same.
+        self._renewing, self._identifying = SingleFlight[None](), SingleFlight[None]()
+        self._is_renewal = False  # credentials that are new and refused are not renewed
         self._required: set[Target] = set()  # targets whose cluster this is known to be
         self.permitted: dict[str, float] = {}
         self._connect()
@@ -84,21 +87,25 @@ class Server:
         """Read the kubeconfig again, and run its login program, unless another thread has done so since these
         credentials were used. Raises UnreachableError, and AnotherClusterError where it leads to another cluster now:
         what runs goes on."""
-        with self._changing:
-            if self._credentials is not used:
-                return
-            try:
-                fresh = Server(self._kubeconfig, self.context)
-                for target in self._required:
-                    fresh.require(target)
-            except UnreachableError:
-                raise
-            except PlatformError as error:
-                raise UnreachableError(f"the credentials for {self.url} cannot be renewed: {error.message}",
-                                       hint=LOGIN) from error  # fmt: skip
-            with self._lock:
-                self._credentials, self._pool, self.url = fresh._credentials, fresh._pool, fresh.url
-                self.namespace = fresh.namespace
+        if self._credentials is used:
+            self._renewing.call(None, lambda: self._take_new(used))
+
+    def _take_new(self, used: Credentials) -> None:
+        if self._credentials is not used:
+            return
+        try:
+            fresh = Server(self._kubeconfig, self.context)
+            fresh._is_renewal = True
+            for target in tuple(self._required):
+                fresh.require(target)
+        except UnreachableError:
+            raise
+        except PlatformError as error:
+            raise UnreachableError(f"the credentials for {self.url} cannot be renewed: {error.message}",
+                                   hint=LOGIN) from error  # fmt: skip
+        with self._lock:
+            self._credentials, self._pool, self.url = fresh._credentials, fresh._pool, fresh.url
+            self.namespace = fresh.namespace
 
     def identify(self, namespace: str) -> Cluster:
         """Which cluster it is, as far as ``namespace`` and kube-system may be read."""
@@ -116,13 +123,17 @@ class Server:
 
     def require(self, target: Target) -> None:
         """Check once that this is a target's cluster. Raises AnotherClusterError."""
-        if target in self._required or target.cluster is None:
+        wanted = target.cluster
+        if target in self._required or wanted is None:
             return
-        with self._changing:
-            wanted, found = target.cluster, self.identify(str(target.namespace))
+
+        def check() -> None:
+            found = self.identify(str(target.namespace))
             if not wanted.is_same(found):
                 raise another_cluster(self.context, wanted, found)
             self._required.add(target)
+
+        self._identifying.call(target, check)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """The object at ``path``; raises what :meth:`send` raises."""
@@ -164,7 +175,9 @@ class Server:
             response, content = self._once(method, url, data, content_type, stream, deadline)
             if response.status < 300:
                 return response, content, deadline
-            if response.status == 401 and not renewed:  # an expired token; a changed kubeconfig
+            if (
+                response.status == 401 and not renewed and not self._is_renewal
+            ):  # an expired token; a changed kubeconfig
                 renewed = True
                 self._renew(used)
                 continue
@@ -250,7 +263,7 @@ class Server:
     def _authorized(self) -> tuple[Any, list[tuple[str, str]]]:
         """The connections to the server, and the headers with the credentials."""
         used = self._credentials
-        if used.renew_at is not None and used.renew_at <= time.time():
+        if used.renew_at is not None and used.renew_at <= time.time() and not self._is_renewal:
             self._renew(used)
         with self._lock:
             configuration = self._credentials.configuration
@@ -290,23 +303,25 @@ def _socket_options() -> list[tuple[int, int, int]]:
 
 _servers: dict[tuple[str | None, str | None, str | None], Server] = {}
 _servers_lock = threading.Lock()
+_connecting = SingleFlight[Server]()
 
 
 def server_of(target: Target) -> Server:
     """The connection to a target's cluster; one a process. Raises PlatformError where the kubeconfig cannot be used."""
     named = os.environ.get("KUBECONFIG")
     key = (target.kubeconfig, target.context, named)
-    with _servers_lock:
-        server = _servers.get(key)
-        if server is None:
-            server = _connected(target)
+    server = _servers.get(key)
+    if server is None:
+        made = _connecting.call((*key, target.or_current), lambda: _connected(target))
+        with _servers_lock:
             # One connection where the same context is named and where it is the current one.
-            server = _servers[key] = _servers.setdefault((target.kubeconfig, server.context, named), server)
+            server = _servers[key] = _servers.setdefault((target.kubeconfig, made.context, named), made)
     try:
         server.require(target)
     except AnotherClusterError:
-        with _servers_lock:
-            _servers.pop(key, None)  # the kubeconfig is read again
+        with _servers_lock:  # the kubeconfig is read again
+            for each in [each for each, its in _servers.items() if its is server]:
+                del _servers[each]
         raise
     return server
 
