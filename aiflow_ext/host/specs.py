@@ -232,13 +232,15 @@ class OptionalJobPluginSpec:
     def check_platform(self, jobs: Sequence[BaseJob]) -> Sequence[Problem]:  # type: ignore[empty-body]
         """What keeps the platform from being used now, each problem with its cure.
 
-        When: once a job plugin, before a run's first intent is recorded. What several plugins of a platform say alike
-        is reported once.
+        When: once a job plugin, before a run's first intent is recorded, and as a run is resumed. What several plugins
+        of a platform say alike is reported once.
 
         :param jobs: this plugin's jobs of the run that are still to run, as in cleanup_run; change nothing of them.
         :return: no problems: an empty sequence.
         Default: no problems.
-        Raising: is itself shown as a problem.
+        Raising: is itself shown as a problem. Where a run is resumed whose jobs may be running, only an
+        AnotherPlatformError (what is reached is not where the run began) keeps it from going on: any other problem is
+        waited for.
         """
 
 

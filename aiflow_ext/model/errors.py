@@ -149,6 +149,11 @@ class UnreachableError(PlatformError):
     """A platform gives no answer, or cannot take anything just now. It says nothing of a job: it is asked again."""
 
 
+class AnotherPlatformError(UnreachableError):
+    """What is reached is another platform (another cluster) than the one in which the run began. A driver waits for the
+    right one, as for one that gives no answer; resuming the run is refused."""
+
+
 class StateError(AiflowError):
     """The state or artifacts folder cannot be used: full disk, no permission, damaged."""
 

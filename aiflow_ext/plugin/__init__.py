@@ -24,9 +24,10 @@ What it returns or raises:
     JobState, Lookup, AttemptEvent, Request    states, look-ups, events; what is sent
     PollableWatch, StartingWatch               what watch returns if no thread is to wait for events
     Problem                                    a mistake, its place and what to do about it
-    AiflowError and its subclasses             PlatformError, UnreachableError (no answer: retried), ConfigError,
-                                               CodeError, SecretError, GraphError, ProjectError, DataError,
-                                               StateError, PluginError
+    AiflowError and its subclasses             PlatformError, UnreachableError (no answer: retried),
+                                               AnotherPlatformError (not where the run began: retried, and no run is
+                                               resumed), ConfigError, CodeError, SecretError, GraphError,
+                                               ProjectError, DataError, StateError, PluginError
     Jsonable, dumps, loads, register_type      handlers, jobs and configs as JSON
     safe_name                                  a name that every platform takes, in [a-z0-9-]
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.config import PeriodicConfig as PeriodicConfig
     from aiflow_ext.model.config import RetryDelay as RetryDelay
     from aiflow_ext.model.errors import AiflowError as AiflowError
+    from aiflow_ext.model.errors import AnotherPlatformError as AnotherPlatformError
     from aiflow_ext.model.errors import CodeError as CodeError
     from aiflow_ext.model.errors import ConfigError as ConfigError
     from aiflow_ext.model.errors import DataError as DataError
@@ -94,8 +96,8 @@ _HOMES = {
     "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
     "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig", "RetryDelay"),
     "aiflow_ext.model.errors": (
-        "AiflowError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError", "PluginError",
-        "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",
+        "AiflowError", "AnotherPlatformError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError",
+        "PluginError", "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",
     ),
     "aiflow_ext.model.graph": ("AINode", "AISubGraph", "BaseNode", "DataEdge"),
     "aiflow_ext.model.job": ("AbstractJob", "AbstractJobHandler", "BaseJob", "JobContext"),

@@ -125,27 +125,53 @@ def test_credentials_that_are_renewed_are_not_used_for_another_cluster(
     assert second.asked[-1].startswith("GET /api/v1/namespaces/n/pods")
 
 
-def test_a_stop_after_another_context_was_chosen_stops_the_runs_own_pod(
+def test_a_resume_in_another_cluster_is_refused_with_both_names(
     project: Any, cli: Callable[..., Any], cli_env: dict[str, str], two: tuple[Cluster, Cluster], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     first, second = two
-    monkeypatch.setenv("XDG_STATE_HOME", cli_env["XDG_STATE_HOME"])
+    run_id = left(project, first, cli_env["XDG_STATE_HOME"], monkeypatch)
+    cli_env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
+    contexts(tmp_path, first=second.url)
+    for options in ([], ["--detach"], ["--failed"]):
+        refused = cli("resume", run_id, "--project", str(project.root), *options, env=cli_env)
+        assert refused.returncode == 6, refused.stdout + refused.stderr
+        assert f"{second.url} (uid-second)" in refused.stderr
+        assert f"{first.url} (uid-first)" in refused.stderr
+    assert second.created == []
+    assert not [asked for asked in second.asked if "/namespaces/n/" in asked]
+    contexts(tmp_path, first=first.url)
+    stopped = cli("stop", run_id, "--project", str(project.root), env=cli_env)
+    assert stopped.returncode == 0, stopped.stderr
+
+
+def left(project: Any, cluster: Cluster, state: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run whose driver has left its only job running."""
+    monkeypatch.setenv("XDG_STATE_HOME", state)
     project.jobs("with af.job('a'):\n    af.cmd('sleep 1000')",
                  json.dumps({"a": {"platform": "kubernetes", "engine": "cmd_line", "image": "x"}}))  # fmt: skip
     drop_caches("aiflow_ext_kubernetes")
     run = prepare_run(project.root)
     driver = driven(run.driver.run)
-    with first.changed:
-        assert first.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in first.events), 60)
+    with cluster.changed:
+        assert cluster.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in cluster.events), 60)
     run.driver.leave()
     driver.join(60)
     run.close()
+    return str(run.record.run_id)
+
+
+def test_a_stop_after_another_context_was_chosen_stops_the_runs_own_pod(
+    project: Any, cli: Callable[..., Any], cli_env: dict[str, str], two: tuple[Cluster, Cluster], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first, second = two
+    run_id = left(project, first, cli_env["XDG_STATE_HOME"], monkeypatch)
     cli_env["KUBECONFIG"] = str(tmp_path / "kubeconfig")
     contexts(tmp_path, second=second.url, first=first.url)
-    stopped = cli("stop", run.record.run_id, "--project", str(project.root), "--json", env=cli_env)
+    stopped = cli("stop", run_id, "--project", str(project.root), "--json", env=cli_env)
     assert stopped.returncode == 0, stopped.stderr
-    assert json.loads(cli("status", run.record.run_id, "--project", str(project.root), "--json", env=cli_env).stdout)[
+    assert json.loads(cli("status", run_id, "--project", str(project.root), "--json", env=cli_env).stdout)[
         "jobs"][0]["state"] == JobState.STOPPED.name  # fmt: skip
     assert not [path for path in first.objects if "/pods/" in path]
     assert second.created == []

@@ -131,12 +131,14 @@ class Driver:
         return record
 
     def check_platforms(self) -> None:
-        """Check the platforms, once, and before a run's first intent: later the driver waits for one that does not
-        answer, because jobs may be running there. Raises PlatformError with all problems."""
+        """Check the platforms, once. After a run's first intent the driver waits for one that does not answer, because
+        jobs may be running there, and only another one than the run's is a problem. Raises PlatformError with all
+        problems."""
         state = self._state
         intended = any(attempt.native_id is not None for job in state.record.jobs.values() for attempt in job.attempts)
-        if not self._is_checked and (state.had_ended or not intended):
-            check_platforms(state.plan, state.record, state.adapters)
+        if not self._is_checked:
+            may_wait = intended and not state.had_ended
+            check_platforms(state.plan, state.record, state.adapters, may_wait=may_wait)
         self._is_checked = True
 
     # -- what others ask of the driver; safe from any thread and from a signal handler ------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Set
 
-from aiflow_ext.model.errors import AiflowError, PlatformError, Problem, named
+from aiflow_ext.model.errors import AiflowError, AnotherPlatformError, PlatformError, Problem, named
 from aiflow_ext.run.planning.job_views import JobsOfRun, jobs_by_plugin
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
@@ -14,13 +14,22 @@ from aiflow_ext.run.store.records import RunRecord
 _log = logging.getLogger("aiflow_ext")
 
 
-def check_platforms(plan: Plan, record: RunRecord, adapters: Mapping[str, PluginAdapter]) -> None:
-    """Check each platform for the jobs that have not ended; ``adapters`` by job. Raises PlatformError with all
-    problems."""
+def check_platforms(
+    plan: Plan, record: RunRecord, adapters: Mapping[str, PluginAdapter], *, may_wait: bool = False
+) -> None:
+    """Check each platform for the jobs that have not ended. Raises PlatformError with all problems.
+
+    Args:
+        plan: the run's.
+        record: the run's.
+        adapters: by job.
+        may_wait: whether jobs of the run may be running, so that a problem is waited for, except that it is another
+            platform.
+    """
     names = {name for name, job in record.jobs.items() if not job.state.ended}
     problems: dict[str, Problem] = {}
     for adapter, jobs in _by_plugin(plan, record, adapters, names):
-        for found in map(plan.located, _checked(adapter, jobs)):
+        for found in map(plan.located, _checked(adapter, jobs, may_wait)):
             problems.setdefault(str(found), found)
     if problems:
         raise PlatformError(problems=list(problems.values()))
@@ -43,11 +52,14 @@ def _by_plugin(
         yield adapters[first], jobs
 
 
-def _checked(adapter: PluginAdapter, jobs: JobsOfRun) -> list[Problem]:
+def _checked(adapter: PluginAdapter, jobs: JobsOfRun, may_wait: bool) -> list[Problem]:
     """The problems of a platform; an exception of the check is a problem, too."""
     try:
-        return [found if isinstance(found, Problem) else Problem(str(found)) for found in adapter.check(jobs)]
-    except AiflowError as error:
+        problems = [found if isinstance(found, Problem) else Problem(str(found)) for found in adapter.check(jobs)]
+    except AnotherPlatformError as error:
         return list(error.problems)
+    except AiflowError as error:
+        problems = list(error.problems)
     except Exception as error:
-        return [Problem(f"the platform's check failed: {named(error)}")]
+        problems = [Problem(f"the platform's check failed: {named(error)}")]
+    return [] if may_wait else problems

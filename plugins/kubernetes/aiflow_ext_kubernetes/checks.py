@@ -12,7 +12,7 @@ from aiflow_ext.plugin import PlatformError, Problem
 from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.access import RULES, yaml_of
 from aiflow_ext_kubernetes.fields import amount
-from aiflow_ext_kubernetes.refusals import ApiError, QuotaError
+from aiflow_ext_kubernetes.refusals import AnotherClusterError, ApiError, QuotaError
 from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.status import is_never_admitted
 from aiflow_ext_kubernetes.target import Target
@@ -32,6 +32,8 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
         target: the cluster and namespace.
         samples: a Job of each kind, for dry runs.
         secrets: names of Secrets that must exist, each with what it is needed for.
+
+    Raises AnotherClusterError.
     """
     try:
         server, namespace = server_of(target), namespace_of(target)
@@ -43,6 +45,8 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
             found += _missing_secrets(server, namespace, secrets)
             found += _quota(server, namespace, samples)
         return list({str(problem): problem for problem in found}.values())
+    except AnotherClusterError:
+        raise
     except PlatformError as error:
         return list(error.problems)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 
-from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin import AnotherPlatformError, PlatformError, UnreachableError
 from aiflow_ext_kubernetes.answers import parsed, read
 from aiflow_ext_kubernetes.target import Cluster
 
@@ -30,7 +30,7 @@ class QuotaError(UnreachableError):
     """The namespace's quota is used up: the request is retried until other jobs have ended."""
 
 
-class AnotherClusterError(UnreachableError):
+class AnotherClusterError(AnotherPlatformError):
     """The kubeconfig leads to another cluster than the one in which a run began."""
 
 
