@@ -14,7 +14,8 @@ import pytest
 from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
-from aiflow_ext_kubernetes import answers, objects, server
+from aiflow_ext.plugin.engines import Backoff
+from aiflow_ext_kubernetes import answers, informer, objects, reflector, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.reflector import Change, Reflector
 from aiflow_ext_kubernetes.refusals import ApiError
@@ -167,13 +168,63 @@ def test_a_line_of_a_watch_without_end_is_reported(serve: Serve, target_of: Call
     assert "a line of more than 8 MiB" in str(told[1].content)
 
 
+def test_a_list_without_end_is_reported(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reflector, "MOST_LISTED", 100_000)
+    for names in (["a"] * 250, []):
+        told = told_by_reflector(target_of(serve(Answer(200, page(*names, **{"continue": "more"}))).url))
+        assert [change.what for change in told] == ["failed"]
+        assert "list of jobs has no end" in str(told[0].content)
+
+
+@pytest.mark.parametrize("line", [b"", b'{"type": "ERROR", "object": {"code": 410}}'])
+def test_a_watch_that_ends_at_once_again_and_again_is_asked_for_after_longer_and_longer_pauses(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    pauses: list[float] = []
+
+    class Counted(Backoff):
+        def next(self) -> float:
+            pauses.append(super().next())
+            return 0.0
+
+    def answer(asked: Asked) -> Answer:
+        if "watch=" in asked.path:
+            return Answer(200, line) if len(pauses) < 8 else Answer(500)
+        return Answer(200, page("a"))
+
+    monkeypatch.setattr(reflector, "Backoff", Counted)
+    monkeypatch.setattr(reflector, "SHORTEST", 1000.0)
+    told_by_reflector(target_of(serve(answer).url))
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+
+
+def test_of_attempts_that_nobody_asks_for_few_objects_are_kept() -> None:
+    told = informer.Informer(Target(), "r")
+    for number in range(3000):
+        job = {"metadata": {"name": f"j{number}"}, "status": {}}
+        pod = {"metadata": {"name": f"p{number}", "labels": {"job-name": f"j{number}"}}, "status": {}}
+        for kind, what in (("job", "changed"), ("pod", "changed"), ("job", "deleted")):
+            told.take(Change(what, kind, job if kind == "job" else pod))
+    told.forget_all_but({"j7"})
+    assert len(told.pods) <= 1001
+    found = told.status_of("j7")
+    assert found is not None
+    assert told.last_of("j7") == {"metadata": {"name": "j7"}, "status": {}}
+    pods = [{"metadata": {"name": f"p{number}", "labels": {"job-name": "j7"}}} for number in range(3000)]
+    with pytest.raises(PlatformError, match="more than 1000 pods of the Job j7"):
+        list(map(told.take, (Change("changed", "pod", pod) for pod in pods)))
+
+
 # -- of another type --------------------------------------------------------------------------------------------------
 
 THINGS = [
     [], "text", 7, {}, {"metadata": None}, {"metadata": []}, {"metadata": {"name": 7}},
     {"metadata": {"name": "a", "annotations": ["x"]}}, {"metadata": {"name": "a", "labels": {"x": {}}}},
     {"metadata": {"name": "a"}, "status": {"containerStatuses": {"name": "job"}}},
-    {"metadata": {"name": "a"}, "status": {"conditions": [7]}},
+    {"metadata": {"name": "a"}, "status": {"conditions": [7]}}, {"metadata": {"name": "../secrets/a"}},
+    {"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"terminated": {"reason": "Error"}}}]}},
     {"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": "0"}}}]}},
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiflow_ext.model.errors import PlatformError
-from aiflow_ext_kubernetes import checks, objects
+from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.model.states import JobState
+from aiflow_ext_kubernetes import checks, objects, reflector, watch
+from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.logs.reader import Reader
 from aiflow_ext_kubernetes.target import Target
@@ -139,3 +143,101 @@ def test_a_call_returns_or_raises_an_error_in_words(
     for call in calls.get(answer[0], [check]):
         with contextlib.suppress(PlatformError):
             call()
+
+
+# -- a watch ----------------------------------------------------------------------------------------------------------
+
+LABELS = {"batch.kubernetes.io/job-name": "j"}
+GOING: dict[str, Any] = {
+    "jobs": {"metadata": {"name": "j", "uid": "u", "resourceVersion": "5", "creationTimestamp": AT},
+             "spec": {"suspend": False}, "status": {"startTime": AT, "conditions": []}},
+    "pods": {"metadata": {"name": "j-x", "resourceVersion": "6", "creationTimestamp": AT, "labels": LABELS},
+             "spec": {"nodeName": "n"},
+             "status": {"phase": "Running", "containerStatuses": [
+                 {"name": "job", "state": {"running": {"startedAt": AT}}}]}},
+}  # fmt: skip
+FAILED = GOING["pods"] | {
+    "status": {
+        "phase": "Failed",
+        "containerStatuses": [
+            {
+                "name": "job",
+                "state": {"terminated": {"exitCode": 7, "reason": "Error", "startedAt": AT, "finishedAt": AT}},
+            }
+        ],
+    }
+}
+END = {"jobs": b"", "pods": json.dumps({"type": "MODIFIED", "object": FAILED}).encode()}
+WATCH_ERROR = {"type": "ERROR", "object": ERROR}
+BOOKMARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+
+
+def lines(kind: str) -> st.SearchStrategy[tuple[str, list[bytes]]]:
+    """What a server may send of the Jobs or pods before their end."""
+    events = [{"type": what, "object": GOING[kind]} for what in ("ADDED", "MODIFIED", "DELETED", "GONE")]
+    other = {**GOING[kind], "metadata": {"name": "other"}}
+    whole = [*events, WATCH_ERROR, BOOKMARK, {"type": "DELETED", "object": other}]
+    content = st.one_of(st.sampled_from(whole), st.sampled_from(whole).flatmap(spoilt), JSON)
+    raw = st.sampled_from([b"", b"<html>", b"\xff", b"[" * 9000, b"{}", b'{"type": "BOOKMARK"}'])
+    line = st.one_of(content.map(lambda each: json.dumps(each).encode()), st.binary(max_size=20), raw)
+    return st.tuples(st.just(kind), st.lists(line, min_size=1, max_size=4))
+
+
+class WatchedCluster:
+    """A fake: a Job whose pod runs, until a watch is told that it has failed.
+
+    Attributes:
+        odd: the kind of objects whose first watch begins with these lines.
+    """
+
+    def __init__(self) -> None:
+        self.odd: tuple[str, list[bytes]] = ("", [])
+        self.server = HostileServer(self._answer)
+        self._lock = threading.Lock()
+
+    def _answer(self, asked: Asked) -> Answer:
+        path, _, query = asked.path.partition("?")
+        kind = path.rpartition("/")[2]
+        if kind not in GOING:
+            return Answer(200, json.dumps({"items": []} if kind == "events" else GOING["jobs"]).encode())
+        if "watch=" not in query:
+            return Answer(200, json.dumps({"metadata": {"resourceVersion": "7"}, "items": [GOING[kind]]}).encode())
+        with self._lock:
+            odd, self.odd = (self.odd[1], ("", [])) if self.odd[0] == kind else ([], self.odd)
+        return Answer(200, b"\n".join([*odd, END[kind]]))
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[WatchedCluster]:
+    made = WatchedCluster()
+    with pytest.MonkeyPatch.context() as patch, made.server:
+        patch.setattr(reflector, "BACK_OFF", (0.01, 0.01))
+        patch.setattr(watch, "TICK", 0.02)
+        yield made
+
+
+@examples(40)
+@given(odd=st.sampled_from(sorted(GOING)).flatmap(lines))
+@example(odd=("pods", [json.dumps({"type": "MODIFIED", "object": FAILED}).replace('"exitCode": 7, ', "").encode()]))
+@example(odd=("jobs", [json.dumps({"type": "DELETED", "object": GOING["jobs"]}).encode()] * 3))
+@example(odd=("jobs", [json.dumps({"type": "", "object": GOING["jobs"]}).encode(), b"\xff"]))
+def test_a_watch_reports_no_end_but_the_true_one(
+    watched: WatchedCluster, tmp_path_factory: pytest.TempPathFactory, odd: tuple[str, list[bytes]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "watched-kubeconfig"
+    path.write_text(json.dumps({
+        "clusters": [{"name": "c", "cluster": {"server": watched.server.url}}],
+        "users": [{"name": "u", "user": {"token": "TOKEN"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "n"}}],
+        "current-context": "x",
+    }))  # fmt: skip
+    watched.odd = odd
+    watched.server.asked.clear()
+    job = BaseJob(JobContext("r", "a", 1, "j"), KubernetesJobConfig("x", kubeconfig=str(path)))
+    for _ in range(4):  # as a driver does, to which a watch raises
+        events = watch.Watcher({"j": job}).events()
+        with contextlib.suppress(PlatformError), contextlib.closing(events):
+            end = next(event for event in events if event is not None and event.state.ended)
+            assert (end.state, end.exit_code, end.reason) == (JobState.FAILED, 7, "exit code 7")
+            return
+    raise AssertionError("the watch does not report the end")

@@ -1,17 +1,21 @@
 """Parses an API server's answers into types: the fields of its objects that this package uses.
 
 A shape is ``str``, ``bool``, ``int``, ``[shape]`` for a list, ``{name: shape}`` for an object with these fields (others
-are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it were not there.
+are left out), and ``{str: shape}`` for a mapping. What is ``null`` is as if it were not there. A text is cut after
+``LONGEST`` characters, and surrogates in it, which are no characters, become question marks.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext.plugin.engines import LARGEST_ANSWER, MalformedJson, TooLargeJson, json_kind, parse_json
 
 MOST = 10**15  # of a number
+LONGEST = 32 << 10  # characters of a text
+_NAME = re.compile("[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # of a Job or a pod: RFC 1123; it becomes part of a URL
 
 _STATE = {name: {"reason": str, "message": str, "startedAt": str, "finishedAt": str, "exitCode": int}
           for name in ("waiting", "running", "terminated")}  # fmt: skip
@@ -49,10 +53,19 @@ def parsed(data: bytes, who: str) -> dict[str, Any]:
 def thing(value: Any) -> dict[str, Any]:
     """What we use of a Job or a pod: the rest need not be kept in memory. Raises PlatformError where it is none."""
     found: dict[str, Any] = read(value, THING, "an object")
-    if not found.get("metadata", {}).get("name"):
+    name = found.get("metadata", {}).get("name")
+    if not name:
         raise PlatformError("the API server tells of an object without a name", hint=_HINT)
+    if not _NAME.fullmatch(name):
+        raise PlatformError(f"the API server tells of an object whose name none can have: {name[:100]!r}", hint=_HINT)
     for part in ("spec", "status"):
         found.setdefault(part, {})
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for container in found["status"].get(kind, ()):
+            # Always there (core/v1, ContainerStateTerminated): 0 must not be assumed.
+            if "exitCode" not in (container.get("state", {}).get("terminated") or {"exitCode": 0}):
+                raise PlatformError(f"the API server tells of a container of {name[:100]} that ended without an exit "
+                                    "code", hint=_HINT)  # fmt: skip
     return found
 
 
@@ -84,7 +97,18 @@ def read(value: Any, shape: Any, what: str) -> Any:
             raise _another(value, "a number that could be", what)
     elif not isinstance(value, shape):
         raise _another(value, {str: "text", bool: "true or false", dict: "an object"}[shape], what)
+    elif shape is str and not (value.isascii() and len(value) <= LONGEST):
+        return value[:LONGEST].encode("utf-8", "replace").decode()
     return value
+
+
+def size_of(value: Any) -> int:
+    """Roughly the bytes that a value takes in memory."""
+    if isinstance(value, dict):
+        return 100 + sum(size_of(key) + size_of(each) for key, each in value.items())
+    if isinstance(value, list):
+        return 100 + sum(map(size_of, value))
+    return 50 + len(value) if isinstance(value, str) else 50
 
 
 _HINT = "see that the kubeconfig's address is the API server's: kubectl version"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
+from aiflow_ext.plugin import PlatformError
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.reflector import KINDS, Change, Reflector
 from aiflow_ext_kubernetes.target import Target
+
+MOST_PODS = 1000  # of one attempt
+MANY = 1000  # attempts whose objects are kept although nobody asks for them any more
 
 
 class Informer:
@@ -55,6 +59,8 @@ class Informer:
         else:
             pods = self.pods.setdefault(name, {})
             pods[str(change.content["metadata"]["name"])] = change.content
+            if len(pods) > MOST_PODS:
+                raise PlatformError(f"the API server tells of more than {MOST_PODS} pods of the Job {name[:100]}")
             if change.what == "deleted":  # its last state is kept: the Job decides what that means
                 change.content["metadata"].setdefault("deletionTimestamp", "gone")
                 change.content["gone"] = True
@@ -74,6 +80,13 @@ class Informer:
         names = set(self.pods) | set(pods)
         self.pods = pods
         return names
+
+    def forget_all_but(self, native_ids: Container[str]) -> None:
+        """Drop the objects of all other attempts, if those are many."""
+        for kept in (self.jobs, self.pods, self._vanished):
+            others = [name for name in kept if name not in native_ids]
+            for name in others if len(others) > MANY else ():
+                del kept[name]
 
     def status_of(self, native_id: str, why_pending: str | None = None) -> status.Status | None:
         """The status of an attempt; None if its Job was never seen.

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from aiflow_ext.plugin import UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes import answers, manifest
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.response_stream import Stream
@@ -22,6 +24,11 @@ from aiflow_ext_kubernetes.target import Target
 KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}
 PAGE = 250  # objects of one answer
 LASTS = (240, 300)  # seconds that a watch lasts, drawn
+SHORTEST = 1.0  # seconds: after a watch that ended sooner there is a pause
+BACK_OFF = (0.2, 10.0)  # seconds of that pause: the first, and the longest
+MOST_LISTED = 128 << 20  # bytes in memory of what one list has, roughly
+MOST_EMPTY = 100  # pages of a list without objects
+_CHANGES: dict[str, Literal["changed", "deleted"]] = {"ADDED": "changed", "MODIFIED": "changed", "DELETED": "deleted"}
 _EVENT, _ERROR = {"type": str, "object": dict}, {"code": int, "message": str}
 SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
 
@@ -54,30 +61,37 @@ class Reflector:
         self._target, self._kind, self._tell = target, kind, tell
         self._path = KINDS[kind].format(namespace_of(target))
         self._selector = manifest.selector(run)
-        self._closed = False
+        self._closed = threading.Event()
         self._stream: Stream | None = None
         threading.Thread(target=self._run, daemon=True, name=f"aiflow-{kind}s").start()
 
     def close(self) -> None:
         """End; no change is reported any more."""
-        self._closed = True
+        self._closed.set()
         if self._stream is not None:
             self._stream.close()
 
     def _run(self) -> None:
         try:
-            while not self._closed:
+            backoff = Backoff(*BACK_OFF)
+            while not self._closed.is_set():
                 version: str | None = self._list()
-                while version is not None and not self._closed:
+                while version is not None and not self._closed.is_set():
+                    began = time.monotonic()
                     version = self._watch(version)
+                    if time.monotonic() - began >= SHORTEST:
+                        backoff.reset()
+                    else:
+                        self._closed.wait(backoff.next())
         except Exception as error:
-            if not self._closed:
+            if not self._closed.is_set():
                 self._tell(Change("failed", self._kind, error))
 
     def _list(self) -> str:
         """List all; returns the resourceVersion."""
         server = server_of(self._target)
         items: list[Any] = []
+        size = empty = 0
         query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
         while True:
             try:
@@ -86,19 +100,32 @@ class Reflector:
                 if error.status != 410 or "continue" not in query:
                     raise
                 items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # too old: list again
+                size, empty = 0, empty + 1
+                self._refuse_endless(size, empty)
                 continue
             except answers.TooLargeError:
                 if query["limit"] == 1:
                     raise
                 query["limit"] //= 2
                 continue
-            items += [answers.thing(item) for item in answers.items(found)]
+            page = [answers.thing(item) for item in answers.items(found)]
+            items += page
+            size, empty = size + sum(map(answers.size_of, page)), empty + (not page)
+            self._refuse_endless(size, empty)
             place = answers.read(found.get("metadata", {}), answers.LIST, "a list's metadata")
             if not place.get("continue"):
                 break
             query["continue"] = place["continue"]
         self._tell(Change("listed", self._kind, items))
         return str(place.get("resourceVersion", ""))
+
+    def _refuse_endless(self, size: int, empty: int) -> None:
+        """Raise PlatformError where a list has too much, or no end."""
+        if size > MOST_LISTED or empty > MOST_EMPTY or self._closed.is_set():
+            raise PlatformError(
+                f"the API server's list of {self._kind}s has no end, or more than can be kept in memory",
+                hint="see that the kubeconfig's address is the API server's: kubectl version",
+            )
 
     def _watch(self, version: str) -> str | None:
         """Watch from a version on; the last version at the end, None where it must be listed again."""
@@ -114,7 +141,7 @@ class Reflector:
             raise
         try:
             for line in stream.lines():
-                if self._closed:
+                if self._closed.is_set():
                     return version
                 event = answers.read(answers.parsed(line, "the API server"), _EVENT, "an event")
                 what, content = event.get("type"), event.get("object", {})
@@ -123,11 +150,14 @@ class Reflector:
                     if failed.get("code") == 410:
                         return None
                     raise UnreachableError(f"the watch of {self._kind}s broke off: {failed.get('message')}")
+                if what != "BOOKMARK" and what not in _CHANGES:
+                    raise PlatformError(
+                        f"the API server tells of an event {str(what)[:100]!r}, which is none of a watch"
+                    )
                 metadata = answers.read(content.get("metadata", {}), answers.METADATA, "an object's metadata")
                 version = metadata.get("resourceVersion", version)
                 if what != "BOOKMARK":
-                    changed: Literal["changed", "deleted"] = "deleted" if what == "DELETED" else "changed"
-                    self._tell(Change(changed, self._kind, answers.thing(content)))
+                    self._tell(Change(_CHANGES[what], self._kind, answers.thing(content)))
         finally:
             stream.close()
         return version

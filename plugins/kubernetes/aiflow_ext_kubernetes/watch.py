@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
@@ -28,6 +28,7 @@ from aiflow_ext_kubernetes.target import Target, target_of
 TICK = 1.0  # seconds between two checks of timeouts
 REFUSED = 60.0  # seconds for which admission may refuse an attempt's pod: what is missing may be created meanwhile
 MISSING = 3.0  # seconds after which a Job that no list shows is asked for by name
+MOST_WAITING = 1000  # changes that have come and are not taken yet; then no more are read
 FOLLOW_AFTER = 1.0  # seconds that a job has run before its log is followed: shorter ones are read at their end
 
 
@@ -61,7 +62,8 @@ class Watcher:
         self._watched: dict[str, Watched] = {}
         self._informers: dict[tuple[Target, str], Informer] = {}
         self._reasons: dict[Informer, PendingReasons] = {}
-        self._inbox: SimpleQueue[tuple[Informer, Change]] = SimpleQueue()
+        self._inbox: Queue[tuple[Informer, Change]] = Queue(MOST_WAITING)
+        self._closed = False
         self._signatures: dict[str, tuple[Any, ...]] = {}
         self._since: dict[str, float] = {}  # when an attempt was first found to be stuck, or missing
         self._kept: set[str] = set()
@@ -86,6 +88,7 @@ class Watcher:
                     if informer.complete and native_id in self._jobs:
                         yield from self._tell(native_id)
         finally:
+            self._closed = True
             self._follower.close()
             for informer in self._informers.values():
                 informer.close()
@@ -109,6 +112,8 @@ class Watcher:
             if native_id not in self._signatures and found is not None:
                 yield from self._tell(native_id)
         self._follower.release_all_but(self._jobs)
+        for informer in self._informers.values():
+            informer.forget_all_but(self._jobs)
         waiting: dict[Informer, list[str]] = {}
         for native_id in self._jobs:
             if (watched := self._watched.get(native_id)) is not None:
@@ -143,8 +148,17 @@ class Watcher:
         if key not in self._informers:
             informer = self._informers[key] = Informer(*key)
             self._reasons[informer] = PendingReasons(informer)
-            informer.open(lambda informer, change: self._inbox.put((informer, change)))
+            informer.open(self._take)
         return self._informers[key]
+
+    def _take(self, informer: Informer, change: Change) -> None:
+        """Called in a reflector's thread."""
+        while not self._closed:
+            try:
+                self._inbox.put((informer, change), timeout=TICK)
+                return
+            except Full:
+                continue
 
     def _status(self, native_id: str, watched: Watched) -> status.Status | None:
         informer = self._informer(watched)
