@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from gated_run import Run
 from kubernetes_bed import Bed, BedError
 
 
@@ -85,3 +86,14 @@ def artifacts(bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setenv(name, value)
     yield f"{bed.artifacts}/{namespace}"
     shutil.rmtree(bed.s3_folder / namespace, ignore_errors=True)
+
+
+@pytest.fixture
+def run(project: Any, cli_env: dict[str, str], tmp_path: Path, namespace: str) -> Iterator[Run]:
+    """A run of jobs that wait at a gate; it has not begun."""
+    made = Run(project, {**cli_env, "XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path, namespace)
+    yield made
+    if made.driver is not None and made.driver.poll() is None:
+        made.driver.kill()
+        made.driver.wait()
+    made.release()
