@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -18,9 +19,11 @@ class SentOnce(Generic[T]):
 
     def __init__(self) -> None:
         self._sent: dict[tuple[Hashable, str], dict[str, T]] = {}
+        self._sending: dict[tuple[Hashable, str, str], threading.Lock] = {}
 
     def send(self, place: Hashable, run_id: str, name: str, send: Callable[[], T]) -> T:
-        """Call ``send`` unless this process has sent the same before; returns its result.
+        """Call ``send`` unless this process has sent the same before; returns its result. Safe from any thread: others
+        that send the same wait for the first.
 
         Args:
             place: where it is sent: identifies a cluster or namespace.
@@ -32,7 +35,9 @@ class SentOnce(Generic[T]):
         """
         sent = self._sent.setdefault((place, run_id), {})
         if name not in sent:
-            sent[name] = send()
+            with self._sending.setdefault((place, run_id, name), threading.Lock()):
+                if name not in sent:
+                    sent[name] = send()
         return sent[name]
 
     def forget(self, place: Hashable, run_id: str) -> None:
@@ -43,6 +48,8 @@ class SentOnce(Generic[T]):
             run_id: the run's id.
         """
         self._sent.pop((place, run_id), None)
+        for key in [each for each in list(self._sending) if each[:2] == (place, run_id)]:
+            self._sending.pop(key, None)
 
     def cache_clear(self) -> None:
         """Forget everything, as another process knows nothing of it: for the conformance kit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Lookup = Callable[[str], "AbstractSecretSource | None"]  # by name, as PluginHost.secret_source
 _host: PluginHost | None = None
+_reading: dict[str, threading.RLock] = {}  # by source: jobs are submitted at once, and it may not expect that
 
 
 class EnvSource(AbstractSecretSource):
@@ -120,8 +122,10 @@ def check(reference: str, taker: ResolvedPlugin | None = None, sources: Lookup |
 def read(reference: str, sources: Lookup | None = None) -> str:
     """The value of a secret that this machine reads. Raises as :func:`check`, and what ``resolve`` raises."""
     source = check(reference, None, sources)
+    name, _, rest = reference.partition(":")
     try:
-        value = source.read(reference.partition(":")[2])
+        with _reading.setdefault(name, threading.RLock()):
+            value = source.read(rest)
     except UnreachableError:
         raise
     except SecretError as error:

@@ -99,7 +99,9 @@ class JobPluginSpec:
     def cleanup_job(self, job: BaseJob) -> None:
         """Remove what ``job`` left on the platform. Logs that a user may still want stay.
 
-        When: after the attempt's end is recorded; at least once, so it must be repeatable.
+        When: after the attempt's end is recorded; at least once, so it must be repeatable. It may wait, for a log for
+        example. A run that waits for nothing else ends without the cleanups that are left once none has returned for
+        ten minutes, and reports that.
 
         :param job: as in submit_job.
         Raising: logged, and tried again later (``gc``); the attempt's state does not change.

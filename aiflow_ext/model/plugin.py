@@ -32,6 +32,16 @@ class AbstractPlatform(Jsonable):
     the nine methods.
     """
 
+    calls_at_once: ClassVar[int] = 1
+    """How many calls of its plugins a driver makes at once, each in a thread of its own.
+
+    They are of different attempts: the calls of one attempt are made one after another, except a stop, which may come
+    at any time. At most half of them are of ``cleanup_job``, which may wait for a node or a log, so that it does not
+    hold up submissions. More than 1 only where all plugins of the platform, and what they share (connections, caches),
+    are safe to use from several threads. 1 applies to a plugin without ``lookup`` or ``attach``, and while an extension
+    wraps one of the nine methods. ``watch`` and stops have always their own threads.
+    """
+
     jobs_at_once: ClassVar[int | None] = None
     """How many of its jobs run at once in a run, unless project.yaml or ``--jobs`` says otherwise.
 
@@ -84,7 +94,7 @@ class AbstractSecretSource(ABC):
         """The value that REST leads to, read on the client's machine.
 
         When: before a run, a resume, ``render`` and ``schedule``, possibly several times, so that a missing one is
-        reported before anything starts; and in ``submit_job``.
+        reported before anything starts; and in ``submit_job``. From several threads, by one of them at a time.
         Raising: SecretError, or any other exception: the secret cannot be read, in its words. UnreachableError: the
         source gives no answer; before a run that is an error, later the attempt is submitted again, with pauses.
         """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from aiflow_ext.plugin.engines import SentOnce
@@ -31,3 +34,16 @@ def test_what_could_not_be_sent_is_sent_by_the_next_job() -> None:
     with pytest.raises(OSError, match="away"):
         sent.send("here", "run", "project", away)
     assert sent.send("here", "run", "project", lambda: "sent") == "sent"
+
+
+def test_a_thing_that_several_threads_send_at_once_is_sent_by_one_of_them() -> None:
+    sent, calls, begin = SentOnce[int](), list[int](), threading.Barrier(8)
+
+    def send(number: int) -> int:
+        begin.wait(60)
+        return sent.send("here", "run", "project", lambda: calls.append(number) or number)  # type: ignore[func-returns-value]
+
+    with ThreadPoolExecutor(8) as threads:
+        got = list(threads.map(send, range(8)))
+    assert [got[0]] * 8 == got
+    assert calls == got[:1]

@@ -15,7 +15,7 @@ from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Backoff
-from aiflow_ext_kubernetes import answers, informer, objects, reflector, server
+from aiflow_ext_kubernetes import answers, informer, objects, paging, reflector, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.reflector import Change, Reflector
 from aiflow_ext_kubernetes.refusals import ApiError
@@ -171,7 +171,7 @@ def test_a_line_of_a_watch_without_end_is_reported(serve: Serve, target_of: Call
 def test_a_list_without_end_is_reported(
     serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reflector, "MOST_LISTED", 100_000)
+    monkeypatch.setattr(paging, "MOST_LISTED", 100_000)
     for names in (["a"] * 250, []):
         told = told_by_reflector(target_of(serve(Answer(200, page(*names, **{"continue": "more"}))).url))
         assert [change.what for change in told] == ["failed"]

@@ -10,30 +10,54 @@ from aiflow_ext.run.driving.attempt import Attempt
 from aiflow_ext.run.driving.state import DriverState
 
 _log = logging.getLogger("aiflow_ext")
+PATIENCE = 600.0  # seconds in which one of the cleanups must return that a run still waits for at its end
+NOT_RETURNED = "cleanup_job has not returned"
 
 
 class Cleanup:
     """Calls ``cleanup_job``. If that fails, the next driver and ``gc`` call it again.
 
     Attributes:
-        running: how many attempts are not cleaned up yet.
+        open: the attempts that are not cleaned up yet, each with what it waits for, in words.
+        gave_up: whether the run does not wait for those that were left.
     """
 
     def __init__(self, state: DriverState) -> None:
         self._state = state
-        self.running = 0
+        self.open: dict[Attempt, str] = {}
+        self.gave_up = False
+        self._is_last = False
 
     def begin(self, attempt: Attempt) -> None:
         """Clean up after an attempt, once its end is in the store."""
-        self.running += 1
-        clean = partial(attempt.platform.call, partial(self._clean, attempt))
+        self.open[attempt] = NOT_RETURNED
+        clean = partial(attempt.platform.call, attempt, partial(self._clean, attempt), may_wait=True)
         if self._state.ledger.holds(attempt.record):
             self._state.committer.after_flush(clean)
         else:
             clean()
 
+    def await_last(self) -> None:
+        """Note that the run waits for nothing but cleanups. It gives them up once none has returned for ``PATIENCE``
+        seconds. Idempotent."""
+        if not self._is_last:
+            self._is_last = True
+            self._give_up_unless_fewer_than(len(self.open) + 1)
+
+    def _give_up_unless_fewer_than(self, before: int) -> None:
+        """Give up, unless fewer are open than ``before``; then look again later."""
+        if len(self.open) < before:
+            again = partial(self._give_up_unless_fewer_than, len(self.open))
+            self._state.inbox.later(PATIENCE, again)
+            return
+        self.gave_up = bool(self.open)
+        for attempt, words in self.open.items():
+            _log.warning("the run ends without a cleanup after %s, whose logs may be incomplete: %s; "
+                         "aiflow-ext gc cleans up later", attempt.record.native_id, words)  # fmt: skip
+        self.open.clear()
+
     def _clean(self, attempt: Attempt) -> None:
-        """In the platform's thread."""
+        """In a thread of the platform."""
         assert attempt.job is not None
         post = self._state.post
         try:
@@ -53,9 +77,11 @@ class Cleanup:
             return
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
-        self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self._clean, attempt)))
+        self.open[attempt] = words
+        clean = partial(attempt.platform.call, attempt, partial(self._clean, attempt), may_wait=True)
+        self._state.ask_later(attempt, clean)
 
     def _ended(self, attempt: Attempt, *, cleaned: bool) -> None:
-        self.running -= 1
+        self.open.pop(attempt, None)
         if cleaned:
             self._state.ledger.note(attempt.record, cleaned=True)

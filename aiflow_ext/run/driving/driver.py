@@ -36,7 +36,7 @@ STOPPED_LIMIT = 5.0  # seconds at most that extensions which are behind are wait
 
 
 class Driver:
-    """Runs a plan to its end. One thread decides; each platform has a thread for its calls and one for its events.
+    """Runs a plan to its end. One thread decides; each platform has threads for its calls and one for its events.
 
     This class is the loop. Its parts do what the loop decides, and each names only those before it: ``Scheduler`` and
     ``AdmissionQueue`` (which jobs may start), ``Ends``, ``Stopping``, ``Submission``, ``Events``, ``Starting``,
@@ -114,7 +114,7 @@ class Driver:
                 if not self._is_over:
                     self._do_next()
         finally:
-            limit = time.monotonic() + (LEAVING_LIMIT if state.leaving else CLOSING_LIMIT)
+            limit = time.monotonic() + (LEAVING_LIMIT if state.leaving or self._cleanup.gave_up else CLOSING_LIMIT)
             for platform in state.platforms.values():
                 platform.close(limit)
             state.committer.flush()
@@ -172,7 +172,11 @@ class Driver:
     def _is_over(self) -> bool:
         if self._state.leaving:
             return True
-        return not (self._scheduler.has_jobs or self._state.live or self._cleanup.running or self._ends.sweeping)
+        if self._scheduler.has_jobs or self._state.live or self._ends.sweeping:
+            return False
+        if self._cleanup.open:
+            self._cleanup.await_last()
+        return not self._cleanup.open
 
     def _start_ready(self) -> None:
         """Start what may start now, give platforms what they may start next, and have more made ready."""

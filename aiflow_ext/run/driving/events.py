@@ -47,7 +47,7 @@ class Events:
                 self._ends.end(attempt, decision)
             elif attempt.phase is Phase.SUBMITTED:
                 attempt.enter(Phase.LOOKING_UP)
-                attempt.platform.call(partial(self._submission.look_up, attempt, lost=decision))
+                attempt.platform.call(attempt, partial(self._submission.look_up, attempt, lost=decision))
             elif attempt.phase is Phase.LOOKING_UP:
                 attempt.lost = decision  # what its platform answers by name counts for more
             return  # while it is submitted: the event is of before

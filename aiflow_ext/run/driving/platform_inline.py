@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.errors import PlatformError, said_by
@@ -39,8 +39,8 @@ class InlinePlatform:
         self._since: str | None = None
         self._following = False
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Call ``function`` after earlier calls. It must not raise."""
+    def call(self, attempt: Hashable, function: Callable[[], None], *, may_wait: bool = False) -> None:
+        """Call ``function`` after earlier calls, of any attempt. It must not raise."""
         self._inbox.put(function)
 
     def follow(self, native_id: str, job: BaseJob) -> None:

@@ -1,18 +1,18 @@
-"""One platform: a thread for its calls, one after another, and one for the watch of all its attempts."""
+"""One platform: threads for its calls, and one for the watch of all its attempts."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.attempt import AttemptEvent
 from aiflow_ext.model.errors import named, said_by
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.call_pool import CallPool
 from aiflow_ext.run.planning.job_views import LiveJobs
 from aiflow_ext.run.platforms.outcome import call, own
 from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
@@ -28,7 +28,7 @@ _NEVER = "its plugin has no watch, and its handler has neither state() nor wait(
 
 
 class PlatformThread:
-    """Calls one platform's plugins, in order and independently of other platforms, and reports its events.
+    """Calls one platform's plugins, independently of other platforms, and reports its events.
 
     Args:
         adapter: any of the platform's adapters; its watch serves all of them.
@@ -39,38 +39,33 @@ class PlatformThread:
     def __init__(
         self, adapter: PluginAdapter, post: Callable[[PlatformEvent], None], fail: Callable[[BaseException], None]
     ) -> None:
-        self.adapter, self.post, self.fail = adapter, post, fail
+        self.adapter, self.post = adapter, post
         self.live = LiveJobs()
         self.handlers: dict[str, AbstractJobHandler] = {}
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._ending = threading.Event()
         self._watching = False
-        self._caller = threading.Thread(target=self._call, daemon=True, name="aiflow-calls")
-        self._caller.start()
+        self._beginning = threading.Lock()  # of the watch
+        self._calls = CallPool(adapter.calls_at_once, fail)
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Call ``function`` after earlier calls. It must not raise."""
-        self._calls.put(function)
+    def call(self, attempt: Hashable, function: Callable[[], None], *, may_wait: bool = False) -> None:
+        """Call ``function`` after the attempt's earlier calls. It must not raise.
+
+        ``may_wait``: it may wait for long, and must not hold up others.
+        """
+        self._calls.put(attempt, function, may_wait=may_wait)
 
     def follow(self, native_id: str, job: BaseJob) -> None:
-        """Report the events of this attempt from now on."""
+        """Report the events of this attempt from now on; for any thread."""
         self.live.add(native_id, lambda: job)
-        if not self._watching:
-            self._watching = True
+        with self._beginning:
+            begun, self._watching = self._watching, True
+        if not begun:
             threading.Thread(target=self._watch, daemon=True, name="aiflow-watch").start()
 
     def close(self, deadline: float) -> None:
         """Finish the queued calls, until ``deadline`` of ``time.monotonic()`` at most, and report nothing more."""
         self._ending.set()
-        self._calls.put(None)
-        self._caller.join(max(0.0, deadline - time.monotonic()))
-
-    def _call(self) -> None:
-        while (function := self._calls.get()) is not None:
-            try:
-                function()
-            except BaseException as error:
-                self.fail(error)
+        self._calls.close(deadline)
 
     def _watch(self) -> None:
         since: str | None = None

@@ -85,7 +85,7 @@ class Recovery:
         elif became is Became.UNKNOWN:
             self._events.start_timeout(attempt)
             attempt.enter(Phase.LOOKING_UP)
-            attempt.platform.call(partial(self._submission.look_up, attempt))
+            attempt.platform.call(attempt, partial(self._submission.look_up, attempt))
         elif attempt.record.state is JobState.INIT:
             self._starting.begin(attempt)
         else:

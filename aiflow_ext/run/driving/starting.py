@@ -114,4 +114,4 @@ class Starting:
 
     def _submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
         attempt.enter(Phase.SUBMITTING)
-        attempt.platform.call(partial(self._submission.submit, attempt, prepared=prepared))
+        attempt.platform.call(attempt, partial(self._submission.submit, attempt, prepared=prepared))

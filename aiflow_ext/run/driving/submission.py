@@ -25,8 +25,9 @@ class Submission:
     """Submits attempts: allocate_id, *intent committed*, generate_job_resource, *resources committed*, submit_job,
     *acknowledged*.
 
-    ``submit`` and ``look_up`` run in the platform's thread; the driver's thread changes the records for them. A
-    platform that answers at once has no thread of its own: both run in the driver's.
+    ``submit`` and ``look_up`` run in a thread of the platform, those of one attempt one after another; the driver's
+    thread changes the records for them. A platform that answers at once has no threads of its own: both run in the
+    driver's.
     """
 
     def __init__(self, state: DriverState, admission: AdmissionQueue, ends: Ends, stopping: Stopping) -> None:
@@ -39,12 +40,12 @@ class Submission:
             self._admission.queue(attempt, partial(self._take_slot, attempt))
         else:
             attempt.enter(Phase.SUBMITTING)
-            attempt.platform.call(partial(self.submit, attempt))
+            attempt.platform.call(attempt, partial(self.submit, attempt))
 
     def _take_slot(self, attempt: Attempt) -> None:
         if attempt.phase is Phase.WAITING:
             attempt.enter(Phase.SUBMITTING)
-            attempt.platform.call(partial(self.submit, attempt))
+            attempt.platform.call(attempt, partial(self.submit, attempt))
 
     def submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
         """Take the write-ahead steps, from the first one that is not recorded; ``prepared``: the resources exist
@@ -153,10 +154,10 @@ class Submission:
             return
         attempt.enter(Phase.SUBMITTING)
         self._state.unreachable(attempt, words)
-        self._state.ask_later(attempt, lambda: attempt.platform.call(partial(self.submit, attempt)))
+        self._state.ask_later(attempt, lambda: attempt.platform.call(attempt, partial(self.submit, attempt)))
 
     def look_up(self, attempt: Attempt, failure: str | None = None, *, lost: Decision | None = None) -> None:
-        """Find out what became of an attempt that may have been started; in the platform's thread.
+        """Find out what became of an attempt that may have been started; in a thread of the platform.
 
         Args:
             attempt: the attempt.
@@ -194,7 +195,7 @@ class Submission:
                 attempt.enter(Phase.LOOKING_UP)
             self._state.unreachable(attempt, str(answer.no_answer))
             again = partial(self.look_up, attempt, answer.failure, lost=lost)
-            self._state.ask_later(attempt, lambda: attempt.platform.call(again))
+            self._state.ask_later(attempt, lambda: attempt.platform.call(attempt, again))
         elif decision.became is Became.GOES_ON:
             self.acknowledge(attempt)
         elif attempt.no_answer is not None:

@@ -25,6 +25,7 @@ class DirectAdapter:
         self.outlives_power_loss = bool(self.key.outlives_power_loss)
         quick = bool(self.key.answers_at_once) and "watch" in resolved.offers
         self.answers_at_once = quick and not resolved.wrapped
+        self.calls_at_once = 1 if resolved.wrapped else max(1, int(self.key.calls_at_once))
 
     def allocate(self, job: BaseJob) -> str:
         return str(_called(self.resolved.hook.allocate_id, job=job))

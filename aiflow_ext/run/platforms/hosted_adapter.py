@@ -41,6 +41,7 @@ class HostedAdapter:
         # Not the platform's name only: its durable plugins have another watch.
         self.key: object = ("attempt hosts", planned.resolved.plugin.platform())
         self.answers_at_once = False  # a call may wait for a cleanup by a plugin
+        self.calls_at_once = 1
         self.outlives_power_loss = True  # it is not known where the plugin inside it submits jobs
         # The driver itself calls the optional hooks of a plugin that is not durable.
         self._direct = DirectAdapter(planned.resolved)

@@ -19,7 +19,7 @@ class PluginAdapter(Protocol):
 
     @property
     def key(self) -> object:
-        """Adapters with an equal key are one platform for the driver: one thread for calls, one watch a run."""
+        """Adapters with an equal key are one platform for the driver: one pool of calls, one watch a run."""
 
     @property
     def outlives_power_loss(self) -> bool:
@@ -29,6 +29,11 @@ class PluginAdapter(Protocol):
     @property
     def answers_at_once(self) -> bool:
         """Whether every call except a stop returns within milliseconds, so that no thread is needed."""
+        raise NotImplementedError
+
+    @property
+    def calls_at_once(self) -> int:
+        """How many calls may be made at once, of different attempts; a stop and the watch come in addition."""
         raise NotImplementedError
 
     def allocate(self, job: BaseJob) -> str:

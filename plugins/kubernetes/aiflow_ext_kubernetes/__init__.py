@@ -22,6 +22,7 @@ client.
     proxies                       the proxy that the environment names
     objects, seen, handler        the Job and the pods of an attempt on the server; a cache of what was seen of them
     status                        from a Job and its pods to an attempt's state
+    paging                        lists, in pages
     reflector, informer           list and watch, one for each run and kind; the current objects
     pending, watch                why attempts wait; the events of a run's attempts
     streams, logs                 stdout and stderr separated; read by byte offset; copied at the end

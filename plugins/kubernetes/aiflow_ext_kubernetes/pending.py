@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes import answers, status
 from aiflow_ext_kubernetes.informer import Informer
+from aiflow_ext_kubernetes.paging import listed
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.server import namespace_of, server_of
 
@@ -78,9 +80,15 @@ class PendingReasons:
         target = self._informer.target
         path = f"/api/v1/namespaces/{namespace_of(target)}/events"
         try:
-            found = server_of(target).get(path, fieldSelector=f"involvedObject.kind={kind},reason={reason}")
+            selector = f"involvedObject.kind={kind},reason={reason}"
+            found, _ = listed(server_of(target), path, _event, fieldSelector=selector)
         except (ApiError, answers.TooLargeError):
             return
-        for event in sorted(answers.items(found, _EVENT), key=lambda item: str(item.get("lastTimestamp"))):
+        for event in sorted(found, key=lambda item: str(item.get("lastTimestamp"))):
             words = event.get("message", "")
             yield str(event.get("involvedObject", {}).get("name")), words if kind == "Job" else f"{reason}: {words}"
+
+
+def _event(item: Any) -> dict[str, Any]:
+    found: dict[str, Any] = answers.read(item, _EVENT, "an item")
+    return found

@@ -16,12 +16,14 @@ from typing import Any
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.server import namespace_of, server_of
+from aiflow_ext_kubernetes.single_flight import SingleFlight
 from aiflow_ext_kubernetes.target import Cluster, Target
 
 LARGEST = 1 << 16  # bytes of a record
 _SHAPE = {"context": str, "namespace": str, "server": str, "kube-system": str, "namespace-uid": str}
 
 _known: dict[tuple[Target, str], Target] = {}
+_recording = SingleFlight[dict[str, Any]]()
 
 
 def of_run(target: Target, run_folder: str | None, *, record: bool = True) -> Target:
@@ -44,7 +46,7 @@ def of_run(target: Target, run_folder: str | None, *, record: bool = True) -> Ta
         if content is None:
             if not record or not path.parent.is_dir():
                 return target
-            content = _record(path, target)
+            content = _recording.call((target, run_folder), lambda: _record(path, target))
         found = _known[target, run_folder] = _pinned(target, content)
     return found
 

@@ -12,6 +12,7 @@ class KubernetesPlatform(AbstractPlatform):
     """A Kubernetes cluster: the one of the kubeconfig's context, or the one that the client itself runs in."""
 
     jobs_at_once = 100
+    calls_at_once = 16
 
     @staticmethod
     def platform() -> str:

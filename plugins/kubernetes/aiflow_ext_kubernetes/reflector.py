@@ -16,18 +16,16 @@ from typing import Any, Literal, NamedTuple
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_kubernetes import answers, manifest
+from aiflow_ext_kubernetes.paging import listed
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.server import namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 KINDS = {"job": "/apis/batch/v1/namespaces/{}/jobs", "pod": "/api/v1/namespaces/{}/pods"}
-PAGE = 250  # objects of one answer
 LASTS = (240, 300)  # seconds that a watch lasts, drawn
 SHORTEST = 1.0  # seconds: after a watch that ended sooner there is a pause
 BACK_OFF = (0.2, 10.0)  # seconds of that pause: the first, and the longest
-MOST_LISTED = 128 << 20  # bytes in memory of what one list has, roughly
-MOST_EMPTY = 100  # pages of a list without objects
 _CHANGES: dict[str, Literal["changed", "deleted"]] = {"ADDED": "changed", "MODIFIED": "changed", "DELETED": "deleted"}
 _EVENT, _ERROR = {"type": str, "object": dict}, {"code": int, "message": str}
 SILENCE = 100.0  # seconds without a bookmark (one a minute) after which a connection is taken for dead
@@ -89,43 +87,10 @@ class Reflector:
 
     def _list(self) -> str:
         """List all; returns the resourceVersion."""
-        server = server_of(self._target)
-        items: list[Any] = []
-        size = empty = 0
-        query: dict[str, Any] = {"labelSelector": self._selector, "limit": PAGE}
-        while True:
-            try:
-                found = server.get(self._path, **query)
-            except ApiError as error:
-                if error.status != 410 or "continue" not in query:
-                    raise
-                items, query = [], {key: query[key] for key in ("labelSelector", "limit")}  # too old: list again
-                size, empty = 0, empty + 1
-                self._refuse_endless(size, empty)
-                continue
-            except answers.TooLargeError:
-                if query["limit"] == 1:
-                    raise
-                query["limit"] //= 2
-                continue
-            page = [answers.thing(item) for item in answers.items(found)]
-            items += page
-            size, empty = size + sum(map(answers.size_of, page)), empty + (not page)
-            self._refuse_endless(size, empty)
-            place = answers.read(found.get("metadata", {}), answers.LIST, "a list's metadata")
-            if not place.get("continue"):
-                break
-            query["continue"] = place["continue"]
+        items, version = listed(server_of(self._target), self._path, answers.thing, self._closed.is_set,
+                                labelSelector=self._selector)  # fmt: skip
         self._tell(Change("listed", self._kind, items))
-        return str(place.get("resourceVersion", ""))
-
-    def _refuse_endless(self, size: int, empty: int) -> None:
-        """Raise PlatformError where a list has too much, or no end."""
-        if size > MOST_LISTED or empty > MOST_EMPTY or self._closed.is_set():
-            raise PlatformError(
-                f"the API server's list of {self._kind}s has no end, or more than can be kept in memory",
-                hint="see that the kubeconfig's address is the API server's: kubectl version",
-            )
+        return version
 
     def _watch(self, version: str) -> str | None:
         """Watch from a version on; the last version at the end, None where it must be listed again."""

@@ -34,6 +34,7 @@ CONNECT, READ = 5.0, 60.0  # seconds to connect, and for a whole answer
 RATE = 16 << 10  # bytes a second that a file takes at most, besides
 PIECE = 1 << 18  # bytes that are read at once
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+HOSTS, CONNECTIONS = 128, 32  # whose connections are kept open, and how many of each; more are made if needed
 _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
 _cookies: dict[tuple[int, str], str] = {}
 
@@ -259,8 +260,9 @@ class Http:
                 options["ca_certs"] = self.cluster.ca
             if not self.cluster.verify:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            pool = _pools[key] = urllib3.PoolManager(num_pools=32, maxsize=8, **options)
+            pool = urllib3.PoolManager(num_pools=HOSTS, maxsize=CONNECTIONS, **options)
             pool.pool_classes_by_scheme = pool_classes()
+            pool = _pools.setdefault(key, pool)  # another thread may have made one
         return pool
 
     def _refusal(self, answer: Response) -> Refused:

@@ -9,6 +9,7 @@ class YarnPlatform(AbstractPlatform):
     """A Hadoop YARN cluster, with HDFS (or HttpFS) to send files through."""
 
     jobs_at_once = 100
+    calls_at_once = 16
 
     @staticmethod
     def platform() -> str:
