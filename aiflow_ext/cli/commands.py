@@ -218,9 +218,12 @@ def graph(run: str, project: str | None, workflow: str | None, as_json: bool) ->
 @_FROM_PROJECT
 @click.option("--older-than", metavar="AGE", help="Runs that ended so long ago: 30d, 12h, 90m.")
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the N newest runs of each project.")
+@click.option("--artifacts", is_flag=True, help="Remove their artifacts at a URL, too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_JSON
-def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: bool, as_json: bool) -> int:
+def gc(
+    project: str | None, older_than: str | None, keep: int | None, artifacts: bool, dry_run: bool, as_json: bool
+) -> int:
     """Remove old runs with their folders and artifacts; never one that has not ended."""
     from aiflow_ext.run.operations.gc import collect
     from aiflow_ext.translate.durations import seconds
@@ -232,13 +235,14 @@ def gc(project: str | None, older_than: str | None, keep: int | None, dry_run: b
         age = None if older_than is None else seconds(older_than)
     except Misfit as error:
         raise click.BadParameter(f"{error}, such as 30d, 12h or 90m", param_hint="--older-than") from error
-    removed = collect(project, older_than=age, keep=keep, dry_run=dry_run)
+    kept: list[errors.Problem] = []
+    removed = collect(project, older_than=age, keep=keep, dry_run=dry_run, artifacts=artifacts, kept=kept)
     if as_json:
         print(json.dumps(removed, indent=1))
     else:
         for run in removed:
             print(f"{'would remove' if dry_run else 'removed'} {run['run']}")
-    return errors.OK
+    return errors.PLATFORM if kept else errors.OK
 
 
 @program.command()

@@ -125,3 +125,73 @@ def test_a_distribution_that_was_denied_since_is_imported_by_nobody(project, cli
     if name in ("stop", "resume", "run"):
         assert done.returncode == 5, done
         assert "AIFLOW_PLUGINS_DENY" in done.stderr
+
+
+# -- artifacts at a URL -----------------------------------------------------------------------------------------------
+
+PASSES = """
+with af.job("a"):
+    made = af.cmd("echo far > {out}", out=af.output("f.txt"))
+with af.job("b"):
+    af.cmd("cat {made}", made=made)
+"""
+
+
+@pytest.fixture
+def far(project, cli, tmp_path):
+    """A folder that is reached by a URL, in which a run has artifacts; and the run's id."""
+    project.jobs(PASSES, '"*": {platform: local, engine: cmd_line}\n')
+    project.write(project_yaml=f"artifacts: local://{tmp_path}/far\n")
+    done = cli("run", project.root)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "far", _runs(cli, project)[0]["run"]
+
+
+def test_artifacts_at_a_url_are_removed_with_their_run_where_asked(project, cli, far):
+    folder, run = far
+    assert list((folder / run).rglob("f.txt"))
+    assert cli("run", project.root).returncode == 0
+    done = cli("gc", "--project", project.root, "--keep", "1", "--artifacts")
+    assert (done.returncode, done.stdout) == (0, f"removed {run}\n"), done.stderr
+    (kept,) = _runs(cli, project)
+    assert [each.name for each in folder.iterdir()] == [kept["run"]]
+    assert cli("gc", "--project", project.root, "--keep", "0").returncode == 0
+    assert list((folder / kept["run"]).rglob("f.txt"))  # not asked
+
+
+def test_what_no_job_of_the_run_has_made_stays_at_a_url(project, cli, far):
+    folder, run = far
+    (folder / run / "notes").mkdir()
+    (folder / run / "notes/mine.txt").write_text("mine")
+    (folder / run / "checkpoints/a").mkdir(parents=True)
+    (folder / run / "checkpoints/a/1.pt").write_text("weights")
+    done = cli("gc", "--project", project.root, "--keep", "0", "--artifacts")
+    assert (done.returncode, done.stdout) == (0, f"removed {run}\n"), done.stderr
+    assert f"far/{run} stays: no job of the run has made notes there" in done.stderr
+    assert [each.name for each in (folder / run).rglob("*")] == ["notes", "mine.txt"]
+
+
+def test_a_run_whose_artifacts_cannot_be_removed_now_stays_for_the_next_time(project, cli, cli_env, far, tmp_path):
+    """The file system's package is away, then the file system."""
+    folder, run = far
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "fsspec.py").write_text("raise ImportError('no fsspec here')")
+    command = ("gc", "--project", project.root, "--keep", "0", "--artifacts")
+    env = {**cli_env, "PYTHONPATH": str(broken)}
+    done = cli(*command, env=env)
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    assert f"run {run} stays: artifacts at local://{folder}/{run} cannot be removed from here" in done.stderr
+    assert [each["run"] for each in _runs(cli, project)] == [run]
+    (broken / "fsspec.py").unlink()
+    (broken / "sitecustomize.py").write_text(
+        "import fsspec.implementations.local as local\n"
+        "def rm(*_, **__):\n"
+        "    raise ConnectionError('nobody answers')\n"
+        "local.LocalFileSystem.rm = rm\n"
+    )
+    done = cli(*command, env=env)
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    assert "ConnectionError: nobody answers" in done.stderr
+    assert cli(*command).stdout == f"removed {run}\n"
+    assert not (folder / run).exists()

@@ -1,4 +1,4 @@
-"""Removes old runs: their folders, their artifacts if those are on this machine, and their records."""
+"""Removes old runs: their folders, their artifacts (at a URL: where asked), and their records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from aiflow_ext.model.errors import StateError, UnreachableError, text_of
+from aiflow_ext.model.errors import PlatformError, Problem, StateError, UnreachableError, text_of
 from aiflow_ext.model.names import local_path
 from aiflow_ext.run.operations.cleaning import clean_up
 from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.operations.remote_artifacts import remove_remote_artifacts
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.find import left_out_if_damaged, stores
 from aiflow_ext.run.store.lock import FILE as LOCK
@@ -26,7 +27,13 @@ MAKING = 3600.0  # seconds: a newer folder without a record may be of a run that
 
 
 def collect(
-    project: str | None = None, *, older_than: float | None = None, keep: int | None = None, dry_run: bool = False
+    project: str | None = None,
+    *,
+    older_than: float | None = None,
+    keep: int | None = None,
+    dry_run: bool = False,
+    artifacts: bool = False,
+    kept: list[Problem] | None = None,
 ) -> list[dict[str, Any]]:
     """Remove runs that have ended.
 
@@ -35,19 +42,31 @@ def collect(
         older_than: remove runs that ended more than so many seconds ago.
         keep: keep so many of each project's newest runs.
         dry_run: only return what would be removed.
+        artifacts: remove artifacts at a URL, too; those on this machine are removed in any case.
+        kept: gets a problem for each run that stays because its artifacts cannot be removed now.
 
     Returns the runs that were (or would be) removed. A run stays if it has not ended, has a driver, or if a run that
     has not ended reads its artifacts.
     """
+    remote = _Remote(artifacts, [] if kept is None else kept)
     removed: list[dict[str, Any]] = []
     for store in stores(project):
         with left_out_if_damaged(project):
-            for run in _collected(store, older_than, keep, dry_run):
+            for run in _collected(store, older_than, keep, dry_run, remote):
                 removed.append(run)  # runs that were removed before the store turned out to be damaged are reported too
     return removed
 
 
-def _collected(store: Store, older_than: float | None, keep: int | None, dry_run: bool) -> Iterator[dict[str, Any]]:
+class _Remote(NamedTuple):
+    """What to do about artifacts at a URL, and what came of it."""
+
+    remove: bool
+    kept: list[Problem]
+
+
+def _collected(
+    store: Store, older_than: float | None, keep: int | None, dry_run: bool, remote: _Remote
+) -> Iterator[dict[str, Any]]:
     """Remove the runs of one store, and yield each that is gone."""
     runs = store.runs()
     needed = {each.source.run for run in runs if run["ended_at"] is None for each in store.run(run["run"]).inputs}
@@ -58,7 +77,7 @@ def _collected(store: Store, older_than: float | None, keep: int | None, dry_run
             continue
         if older_than is not None and run["ended_at"] > time.time() - older_than:
             continue
-        if dry_run or _remove_alone(store, run):
+        if dry_run or _remove_alone(store, run, remote):
             yield run
     yield from _unrecorded(store, older_than, dry_run)
 
@@ -110,10 +129,10 @@ def _is_run_folder(folder: Path, store: Store) -> bool:
     return own and not folder.is_symlink() and (folder / LOCK).is_file() and not (folder / LOCK).is_symlink()
 
 
-def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
+def _remove_alone(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
     """Remove a run while its lock is held, so that it cannot be resumed; False if it was just resumed."""
     if not _is_run_folder(Path(run["folder"]), store):
-        return _remove(store, run)
+        return _remove(store, run, remote)
     owner = os.stat(run["folder"]).st_uid
     if os.geteuid() not in (0, owner):  # of a shared state folder: only its owner can remove what its jobs have made
         _log.warning("run %s stays: it is of %s, who removes it, or root", run["run"], user_name(owner))
@@ -124,15 +143,15 @@ def _remove_alone(store: Store, run: dict[str, Any]) -> bool:
         _log.warning("run %s stays: %s", run["run"], error)
         return False
     try:
-        return store.run(run["run"]).ended_at is not None and _remove(store, run)
+        return store.run(run["run"]).ended_at is not None and _remove(store, run, remote)
     except KeyError:  # another gc has removed it
         return False
     finally:
         lock.release()
 
 
-def _remove(store: Store, run: dict[str, Any]) -> bool:
-    """Remove a run; False if its platform cannot be reached now: it stays, for the next time."""
+def _remove(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
+    """Remove a run; False if its platform or its artifacts cannot be reached now: it stays, for the next time."""
     plan, _ = store.plan(run["run"])
     try:
         observed = Observed(store, run["run"])
@@ -142,8 +161,19 @@ def _remove(store: Store, run: dict[str, Any]) -> bool:
         return False
     except Exception as error:
         _log.warning("run %s may have left something on its platform: %s", run["run"], text_of(error))
-    if artifacts := local_path(plan["project"].get("artifacts") or ""):
+    base = plan["project"].get("artifacts") or ""
+    if artifacts := local_path(base):
         remove_artifacts_folder(Path(artifacts), run["run"])
+    elif base and remote.remove:
+        try:
+            others = remove_remote_artifacts(base, run["run"], store.run(run["run"]).jobs)
+        except PlatformError as error:
+            _log.warning("run %s stays: %s", run["run"], error)
+            remote.kept.extend(error.problems)
+            return False
+        if others:
+            _log.warning("%s/%s stays: no job of the run has made %s there", base.rstrip("/"), run["run"],
+                         ", ".join(others[:5]))  # fmt: skip
     if _is_run_folder(Path(run["folder"]), store):
         shutil.rmtree(run["folder"], ignore_errors=True)
     elif os.path.lexists(run["folder"]):

@@ -1,0 +1,101 @@
+"""Removes a run's artifacts at a URL, by fsspec: for ``gc``, where it is asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from aiflow_ext.model.errors import PlatformError, UnreachableError, text_of
+from aiflow_ext.model.names import safe_name
+
+T = TypeVar("T")
+PATIENCE = 120.0  # seconds that one call of a file system may take; a large folder is one call
+_CHECKPOINTS = "checkpoints"  # as engines.environment.checkpoint_url has it
+_PACE = 0.2  # seconds after which a signal is noticed
+
+
+def remove_remote_artifacts(base: str, run_id: str, jobs: Collection[str]) -> list[str]:
+    """Remove what the jobs of a run have below ``<base>/<run_id>``, and that folder if nothing else is in it.
+
+    Args:
+        base: the project's artifacts URL.
+        run_id: the run's id.
+        jobs: the names of its jobs.
+
+    Idempotent. Returns what else is there, and stays. Raises PlatformError if that cannot be removed from here, and
+    UnreachableError where the file system does not answer.
+    """
+    if run_id in ("", os.curdir, os.pardir) or os.path.basename(run_id) != run_id:
+        raise PlatformError(f"{run_id!r} is no run's id: no artifacts are removed")
+    url = f"{base.rstrip('/')}/{run_id}"
+    system, path = _within(url, lambda: _system(url))
+    for folder in (each for job in jobs for each in (safe_name(job), f"{_CHECKPOINTS}/{safe_name(job)}")):
+        _within(url, lambda folder=folder: _remove(system, f"{path}/{folder}"))  # type: ignore[misc]
+    _within(url, lambda: _remove_empty(system, f"{path}/{_CHECKPOINTS}"))
+    return _within(url, lambda: _remove_empty(system, path))
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there."""
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(url)
+    system.invalidate_cache()
+    return system, str(path).rstrip("/")
+
+
+def _remove(system: Any, folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if system.exists(folder):
+            system.rm(folder, recursive=True)
+
+
+def _remove_empty(system: Any, folder: str) -> list[str]:
+    """Remove a folder that is empty; returns the names of what is in it. An object store has no folders to remove."""
+    system.invalidate_cache()
+    try:
+        names = [str(each).rstrip("/").rpartition("/")[2] for each in system.ls(folder, detail=False)]
+    except FileNotFoundError:
+        return []
+    names = [name for name in names if name != folder.rpartition("/")[2]]  # a store's mark of an empty folder
+    if not names:
+        with contextlib.suppress(FileNotFoundError, NotImplementedError):
+            system.rmdir(folder)
+    return sorted(names)
+
+
+def _within(url: str, call: Callable[[], T]) -> T:
+    """The result of a call, which has PATIENCE; signals are answered meanwhile, whatever it waits for."""
+    told: list[T] = []
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            told.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    # A daemon: a client of a file system may wait for ever, and the command ends all the same.
+    thread = threading.Thread(target=ask, daemon=True, name="aiflow-artifacts")
+    thread.start()
+    deadline = time.monotonic() + PATIENCE
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(_PACE)
+    if told:
+        return told[0]
+    if not failed:
+        raise UnreachableError(f"artifacts at {url}: their file system has not answered for {PATIENCE:.0f} s")
+    error = failed[0]
+    words = text_of(error).strip().partition("\n")[0][:500] or "it does not say why"
+    if isinstance(error, ImportError):
+        raise PlatformError(f"artifacts at {url} cannot be removed from here: {words}",
+                            hint="install fsspec and the file system's package: pip install 'aiflow-ext[remote]' "
+                            "for the former") from error  # fmt: skip
+    raise UnreachableError(
+        f"artifacts at {url} cannot be removed now: {type(error).__name__}: {words}",
+        hint="does this machine reach that file system, with credentials that may delete there?",
+    ) from error
