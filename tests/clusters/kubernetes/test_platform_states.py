@@ -15,6 +15,7 @@ import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
+from relay import relaying
 
 from aiflow_ext import BaseJob, JobContext
 from aiflow_ext.host.defaults import allocate_id
@@ -228,6 +229,30 @@ def test_what_admission_never_lets_in_fails_with_its_words(
     state, _, reason = told(last)
     assert state == "FAILED"
     assert "is forbidden: maximum memory usage per Container is 64Mi, but limit is 128Mi" in reason
+
+
+def test_jobs_whose_events_come_late_are_not_lost(
+    project: Any, bed: Bed, namespace: str, allowed: Callable[..., Path], cli: Callable[..., Any],
+    cli_env: dict[str, str],
+) -> None:  # fmt: skip
+    """Pods' events come at once, and those of Jobs not before the run has ended: a Job is asked for by its name."""
+    rules = [{"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)} for rule in RULES]
+    kubeconfig = allowed(rules)
+    content = json.loads(kubeconfig.read_text())
+    keys = config(namespace)
+    bad = {**keys, "pod_template": {"spec": {"initContainers": [FAILING]}}}
+    project.jobs("with af.job('good'): af.cmd('true')\nwith af.job('bad'): af.cmd('true')",
+                 json.dumps({"good": keys, "bad": bad}))  # fmt: skip
+    with relaying(bed) as relay:
+        content["clusters"][0]["cluster"] = {"server": relay.url}
+        kubeconfig.write_text(json.dumps(content))
+        done = cli("run", project.root, "--jobs", "2", "--json", env={**cli_env, "KUBECONFIG": str(kubeconfig)})
+        assert (relay.late.is_set(), relay.open.is_set()) == (True, False)
+    jobs = {job["name"]: job["attempts"] for job in json.loads(done.stdout)["jobs"]}
+    assert [attempt["state"] for attempt in jobs["good"]] == ["FINISHED"]
+    assert [(attempt["state"], attempt["reason"]) for attempt in jobs["bad"]] == [
+        ("FAILED", "init container fetch has failed, and the job was not started: no such host")
+    ]
 
 
 def test_a_stop_whose_node_is_gone_names_the_node(
