@@ -185,12 +185,6 @@ def test_what_no_quota_will_ever_let_in(
     assert "limits.memory" in said
 
 
-def test_a_pod_that_admission_would_not_let_in(refused: Refused) -> None:
-    said = refused(pod_template={"spec": {"priorityClassName": "nobody-made"}})
-    assert "no pod of the job would be admitted: " in said
-    assert "no PriorityClass with name nobody-made was found" in said
-
-
 def test_a_token_that_has_run_out(refused: Refused, allowed: Callable[..., Path], bed: Bed) -> None:
     kubeconfig = allowed(role(), seconds=1)
     assert until(lambda: not accepted(bed, kubeconfig), 60)

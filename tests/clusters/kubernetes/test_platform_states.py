@@ -21,7 +21,7 @@ from aiflow_ext import BaseJob, JobContext
 from aiflow_ext.host.defaults import allocate_id
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
-from aiflow_ext_kubernetes import handler, watch
+from aiflow_ext_kubernetes import handler
 from aiflow_ext_kubernetes.access import RULES
 
 BUSYBOX = {"image": NAMES["busybox"], "securityContext": {"allowPrivilegeEscalation": False}}
@@ -213,22 +213,6 @@ def test_what_cannot_start_waits_with_the_clusters_words(
         run.driver.stop(1.0)
         thread.join(60)
     assert str(run.record.jobs["job"].state) == "STOPPED"
-
-
-def test_what_admission_never_lets_in_fails_with_its_words(
-    there: Callable[..., Path], allowed: Callable[..., Path], bed: Bed, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By credentials that may create no pod, so that no dry run of one reports it before the run."""
-    monkeypatch.setattr(watch, "REFUSED", 1.0)
-    limits = {"limits": [{"type": "Container", "max": {"memory": "64Mi"}}]}
-    bed.api.create(f"/api/v1/namespaces/{namespace}/limitranges", {"metadata": {"name": "small"}, "spec": limits})
-    rules = [{"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)} for rule in RULES]
-    monkeypatch.setenv("KUBECONFIG", str(allowed(rules)))
-    last = prepare_run(there("true", memory="128Mi")).driver.run().jobs["job"].last
-    assert last is not None
-    state, _, reason = told(last)
-    assert state == "FAILED"
-    assert "is forbidden: maximum memory usage per Container is 64Mi, but limit is 128Mi" in reason
 
 
 def test_jobs_whose_events_come_late_are_not_lost(
