@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.states import ExecutionMode
@@ -53,12 +53,18 @@ class BaseJobConfig(Jsonable):
         exec_mode: BATCH (default) or STREAM.
         properties: the team's own parameters; scalars, lists and maps.
         env: environment variables of the job; a value is a string or ``{"secret": REFERENCE}``.
+        cpu: cores that the job needs, fractions allowed; None for no demand.
+        memory: bytes that it needs, likewise.
+        gpu: how many GPUs it needs, likewise.
         retries: how many further attempts a failed job gets; 0 by default.
         retry_delay: seconds before the next attempt, 0 by default; or a RetryDelay, for waits that grow.
         retry_on: which ends are tried again: any of failed, timeout, lost; failed and timeout by default.
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """By former names of keys, their names now: the error for such a key says so."""
 
     # Class attributes, so that a config whose __init__ does not call super().__init__ has them too.
     platform: str | None = None
@@ -68,6 +74,9 @@ class BaseJobConfig(Jsonable):
     exec_mode: ExecutionMode = ExecutionMode.BATCH
     properties: Mapping[str, Any] = {}
     env: Mapping[str, Any] = {}
+    cpu: float | None = None
+    memory: int | None = None
+    gpu: int | None = None
     retries: int = 0
     retry_delay: float | RetryDelay = 0.0
     retry_on: Sequence[str] = ("failed", "timeout")
@@ -84,6 +93,9 @@ class BaseJobConfig(Jsonable):
         properties: Mapping[str, Any] | None = None,
         *,
         env: Mapping[str, Any] | None = None,
+        cpu: float | None = None,
+        memory: int | None = None,
+        gpu: int | None = None,
         retries: int = 0,
         retry_delay: float | RetryDelay = 0.0,
         retry_on: Sequence[str] = ("failed", "timeout"),
@@ -93,6 +105,7 @@ class BaseJobConfig(Jsonable):
         self.platform, self.engine, self.job_name = platform, engine, job_name
         self.periodic_config, self.exec_mode = periodic_config, exec_mode
         self.properties, self.env = dict(properties or {}), dict(env or {})
+        self.cpu, self.memory, self.gpu = cpu, memory, gpu
         self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
         self.timeout, self.python = timeout, python
 

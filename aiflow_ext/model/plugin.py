@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
+
+if TYPE_CHECKING:
+    from aiflow_ext.model.resources import Resources
 
 
 class AbstractPlatform(Jsonable):
@@ -48,6 +51,12 @@ class AbstractPlatform(Jsonable):
     None: as many as the client's machine has processors, which is right where jobs are processes of that machine.
     """
 
+    resources: ClassVar[Collection[str]] = ()
+    """Which of the common keys ``cpu``, ``memory`` and ``gpu`` its jobs are given.
+
+    A job that says one of the others is refused before the run, unless its config type has a parameter of that name.
+    """
+
     @staticmethod
     def platform() -> str:
         """The platform's name, as workflow.yaml says it."""
@@ -58,6 +67,16 @@ class AbstractPlatform(Jsonable):
         """The least that a user must be allowed for running ``jobs``, as text for the platform's administrator.
 
         For ``aiflow-ext render --rbac``; offline. None: the platform knows no permissions.
+        """
+        return None
+
+    @classmethod
+    def capacity(cls) -> Resources | None:
+        """What its jobs share on the client's machine, where they are processes of that machine.
+
+        The driver starts a job that says ``cpu``, ``memory`` or ``gpu`` once these fit beside what the run's other jobs
+        there say; a job that is larger than the whole is refused before the run. None: the platform itself lets jobs
+        wait until they fit, as clusters do.
         """
         return None
 

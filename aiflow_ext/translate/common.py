@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from aiflow_ext.model.config import PeriodicConfig, RetryDelay
+from aiflow_ext.model.resources import parse_cpu, parse_memory
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
@@ -20,6 +21,7 @@ ALIASES = {"periodic_config": "periodic"}
 # The attribute of BaseJobConfig, where it is called otherwise than the key.
 ATTRIBUTES = {"periodic": "periodic_config"}
 
+_Size = TypeVar("_Size", float, int)
 RETRY_ON = (*(state.lower() for state in JobState if state.failed), "timeout")
 
 
@@ -58,6 +60,28 @@ def _text(part: Located) -> str:
 
 def _exec_mode(part: Located) -> Any:
     return fit(part.value, ExecutionMode)
+
+
+def _cpu(part: Located) -> float:
+    return _parsed(parse_cpu, part.value)
+
+
+def _memory(part: Located) -> int:
+    return _parsed(parse_memory, part.value)
+
+
+def _parsed(parse: Callable[[Any], _Size], value: Any) -> _Size:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise Misfit(f"{error}, not {given(value)}" if str(error).startswith("must") else str(error)) from None
+
+
+def _gpu(part: Located) -> int:
+    number = int(fit(part.value, int))
+    if number < 0:
+        raise Misfit(f"must be 0 or more, not {number}", "it is how many devices the job gets")
+    return number
 
 
 def _retries(part: Located) -> int:
@@ -322,6 +346,9 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "periodic": _periodic,
     "properties": _properties,
     "env": _env,
+    "cpu": _cpu,
+    "memory": _memory,
+    "gpu": _gpu,
     "retries": _retries,
     "retry_delay": _delay,
     "retry_on": _retry_on,

@@ -262,7 +262,11 @@ def build(cls: Any, data: Mapping[Any, Any], owner: str | None = None) -> Any:
 
 
 def arguments(
-    signature: Signature, data: Mapping[Any, Any], owner: str, others: Collection[str] = ()
+    signature: Signature,
+    data: Mapping[Any, Any],
+    owner: str,
+    others: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[Item]]:
     """The arguments that ``data`` gives, fitted to their types, and what is wrong.
 
@@ -271,6 +275,7 @@ def arguments(
         data: the values by name.
         owner: what has these keys, for messages.
         others: further valid keys, which the caller handles; named in the error for an unknown key.
+        renamed: by former names of keys, their names now; likewise.
     """
     values: dict[str, Any] = {}
     wrong: list[Item] = []
@@ -280,7 +285,7 @@ def arguments(
             if isinstance(key, str) and signature.free:
                 values[key] = value
             else:
-                wrong.append(((key,), *_unknown(key, owner, [*signature.parameters, *others])))
+                wrong.append(((key,), *_unknown(key, owner, [*signature.parameters, *others], renamed or {})))
         elif value is None and parameter.default is None:
             values[key] = None
         else:
@@ -298,9 +303,9 @@ def arguments(
     return values, wrong
 
 
-def _unknown(key: Any, owner: str, valid: Sequence[str]) -> tuple[str, str]:
+def _unknown(key: Any, owner: str, valid: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, str]:
     keys = f"its keys are {', '.join(valid)}" if valid else "it has none"
     if not isinstance(key, str):
         return f"{TELLS.strip()} {owner}: a key is text", f"put it in quotes if it is meant; {keys}"
-    close = near(key, valid)
+    close = f"it is called {renamed[key]!r} now:" if key in renamed else near(key, valid)
     return f"{TELLS.strip()} {owner}", f"{close} {keys}" if close else keys

@@ -100,6 +100,17 @@ def _made_by_the_host(config_type: type[Any]) -> bool:
         return False
 
 
+def takes(config_type: type[Any], name: str) -> bool:
+    """Whether a config type's author has written a parameter or an attribute of this common name."""
+    try:
+        found = signature_of(cast(Any, config_type)).parameters.get(name)
+    except TypeError:  # reported where it is structured
+        return False
+    if found is None or found.passed_on:
+        return False
+    return found.attribute or config_type.__init__ is not BaseJobConfig.__init__
+
+
 def _structured(config_type: type[Any], layer: Layer, common: Common, problems: list[Problem]) -> BaseJobConfig | None:
     """As :meth:`Structurer.structure`, of a job whose common values are these."""
     values, wrong = {"job_name": layer.job, **common[0]}, common[1]
@@ -111,7 +122,8 @@ def _structured(config_type: type[Any], layer: Layer, common: Common, problems: 
         return None
     own = {key: copy.deepcopy(value) for key, value in layer.value.items() if not is_common(key)}
     theirs = {name: each for name, each in signature.parameters.items() if name not in NAMES and not is_common(name)}
-    found, misfits = arguments(Signature(theirs, signature.free), own, owner, COMMON_KEYS)
+    renamed = getattr(config_type, "renamed", None)
+    found, misfits = arguments(Signature(theirs, signature.free), own, owner, COMMON_KEYS, renamed)
     wrong = [*wrong, *misfits]
     for name in NAMES:
         parameter = signature.parameters.get(name) or signature.parameters.get(_key_of(name))

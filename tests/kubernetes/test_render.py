@@ -98,7 +98,7 @@ def test_the_restricted_standard_is_met_by_default(project: Any) -> None:
 
 def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
     content = rendered(
-        project, cpu="500m", memory="1Gi", gpu=2, limits={"cpu": 2}, namespace="ml", pull_secrets=["regcred"],
+        project, cpu=0.5, memory="1.5G", gpu=2, limits={"cpu": 2}, namespace="ml", pull_secrets=["regcred"],
         service_account="trainer", node_selector={"disk": "ssd"},
         env={"A": "$(HOME) $$ $x", "B": {"secret": "kubernetes:s/k"}},
         env_from=[{"secret": "s3"}, {"config_map": "c", "prefix": "C_"}], timeout=60,
@@ -106,8 +106,8 @@ def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
     )  # fmt: skip
     spec, main = pod(content), container(content)
     assert main["resources"] == {
-        "requests": {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": "2"},
-        "limits": {"memory": "1Gi", "nvidia.com/gpu": "2", "cpu": "2"},
+        "requests": {"cpu": "500m", "memory": "1500M", "nvidia.com/gpu": "2"},
+        "limits": {"memory": "1500M", "nvidia.com/gpu": "2", "cpu": "2"},
     }
     env = {each["name"]: each for each in main["env"]}
     assert env["A"]["value"] == "$$(HOME) $$$ $x"
@@ -203,8 +203,8 @@ def test_a_template_that_contradicts_us_is_reported(project: Any, template: dict
 @pytest.mark.parametrize(
     ("keys", "named"),
     [
-        ({"memory": "1 Gb"}, "memory '1 Gb' is no quantity"),
-        ({"cpu": "two"}, "cpu 'two' is no quantity"),
+        ({"memory": "1 Gb"}, "'memory' must be a size with its unit, such as 1Gi"),
+        ({"limits": {"memory": "1 Gb"}}, "limits: memory '1 Gb' is no quantity"),
         ({"limits": {"Bad Key": 1}}, "'Bad Key' is no key of Kubernetes"),
         ({"namespace": "My_Space"}, "'My_Space' is no name"),
         ({"labels": {"team": "a b"}}, "'a b' is no value of a label"),

@@ -683,10 +683,10 @@ def test_unknown_keys_wrong_types_and_missing_values_of_a_job_are_reported_at_on
     config = load(text, ["train.timeout=never"])
     assert wrong(config, kind=Plain) == [
         "workflow.yaml:5: job 'train': 'retries' must be a whole number, not the text 'many'",
+        "workflow.yaml:7: job 'train': 'memory' must be a size with its unit, such as 3Mi, not the number 3",
         "--set train.timeout=never: job 'train': 'timeout' must be a duration, not the text 'never'",
         "workflow.yaml:1: \"*\": 'retires' is not a key of a kubernetes.python job",
         "workflow.yaml:7: job 'train': 'imag' is not a key of a kubernetes.python job",
-        "workflow.yaml:7: job 'train': 'memory' must be text, not the number 3",
         "workflow.yaml:2: job 'train' lacks the key 'image' (text)",
     ]
 
@@ -696,7 +696,7 @@ def test_the_nearest_valid_key_is_named_among_the_plugins_and_the_common_ones(lo
     Structurer().structure(Plain, load(job(image="x", memmory="1", enviro="{}")).layered("train"), problems)
     assert "did you mean 'memory'" in str(problems[0])
     assert "did you mean 'env'" in str(problems[1])
-    assert "image, memory" in str(problems[0])
+    assert "its keys are image, platform" in str(problems[0])
 
 
 def test_one_mistake_under_the_star_is_reported_once_for_all_jobs(load: Load) -> None:
@@ -871,10 +871,10 @@ class Fixed(BaseJobConfig):
 
 
 class Picky(BaseJobConfig):
-    def __init__(self, memory: str, cpu: int = 1) -> None:
-        if not memory.endswith("Gi"):
-            raise ValueError("memory is said in Gi")
-        if cpu > 8:
+    def __init__(self, disk: str, nodes: int = 1) -> None:
+        if not disk.endswith("Gi"):
+            raise ValueError("disk is said in Gi")
+        if nodes > 8:
             raise RuntimeError("too many")
 
 
@@ -885,13 +885,13 @@ def test_a_fixed_value_is_fine_where_it_is_the_same(load: Load) -> None:
 
 
 def test_an_authors_exception_is_reported_with_the_line_it_speaks_of(load: Load) -> None:
-    assert wrong(load(job(cpu="1", memory="3")), kind=Picky) == [
-        "workflow.yaml:5: job 'train': 'memory' must be text, not the number 3"
+    assert wrong(load(job(nodes="1", disk="3")), kind=Picky) == [
+        "workflow.yaml:5: job 'train': 'disk' must be text, not the number 3"
     ]
-    assert wrong(load(job(cpu="1", memory="3Mi")), kind=Picky) == [
-        "workflow.yaml:5: job 'train': 'memory' is refused by Picky: memory is said in Gi"
+    assert wrong(load(job(nodes="1", disk="3Mi")), kind=Picky) == [
+        "workflow.yaml:5: job 'train': 'disk' is refused by Picky: disk is said in Gi"
     ]
-    assert wrong(load(job(cpu="9", memory="3Gi")), kind=Picky) == [
+    assert wrong(load(job(nodes="9", disk="3Gi")), kind=Picky) == [
         "workflow.yaml:1: job 'train' is refused by Picky: RuntimeError: too many"
     ]
 

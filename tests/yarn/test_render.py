@@ -32,8 +32,8 @@ def rendered(project, cli) -> Callable[..., dict[str, Any]]:
 
 
 def test_a_command(rendered) -> None:
-    found = rendered("af.cmd(['echo', '$HOME', 'a b'])", queue="batch", memory="2Gi", vcores=3, priority=4, tags=["t"],
-                     node_label="gpu", resources={"yarn.io/gpu": 2}, lifetime="2h",
+    found = rendered("af.cmd(['echo', '$HOME', 'a b'])", queue="batch", memory="2Gi", cpu=2.5, gpu=2, priority=4,
+                     tags=["t"], node_label="gpu", resources={"yarn.io/fpga": 1}, lifetime="2h",
                      insecure_nodes=["dn.invalid"])  # fmt: skip
     submission = found["submission"]
     assert submission["application-id"] == "${server:application_id}"
@@ -41,6 +41,7 @@ def test_a_command(rendered) -> None:
     assert submission["priority"] == 4
     assert submission["resource"] == {
         "memory": 2048, "vCores": 3, "resourceInformations": {"resourceInformation": [
+            {"name": "yarn.io/fpga", "value": 1, "units": "", "resourceType": "COUNTABLE"},
             {"name": "yarn.io/gpu", "value": 2, "units": "", "resourceType": "COUNTABLE"}]},
     }  # fmt: skip
     assert submission["application-tags"] == {"tag": ["aiflow", "aiflow-${run}", "t"]}

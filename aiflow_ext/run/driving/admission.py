@@ -1,11 +1,18 @@
-"""Admission control: which jobs may start, and which attempts have a slot; slots are limited by pool."""
+"""Admission control: which jobs may start, and which attempts have a slot; slots are limited by pool.
+
+A job that asks for processors, memory or GPUs of the client's machine needs room there beside its slot. Those that ask
+start in the workflow's order: one that does not fit yet makes those of its pool behind it wait, so that it is never
+overtaken by smaller ones for ever. Jobs that ask for nothing go on meanwhile: they take nothing that it waits for.
+"""
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from aiflow_ext.run.driving.attempt import Attempt
+from aiflow_ext.run.driving.room import Room
 
 
 class AdmissionQueue:
@@ -16,6 +23,7 @@ class AdmissionQueue:
         streams: the STREAM jobs, which end only when they are stopped: they need no slot.
         limits: by pool, how many slots it has; a pool that is missing has no limit.
         live: the attempts that have not ended.
+        room: what these leave of the machine.
     """
 
     def __init__(
@@ -24,8 +32,9 @@ class AdmissionQueue:
         streams: Collection[str],
         limits: Mapping[str, int],
         live: Mapping[str, Attempt],
+        room: Room,
     ) -> None:
-        self.streams = streams
+        self.streams, self._room = streams, room
         self._place = {name: number for number, name in enumerate(pools)}
         self._of = pools
         names = dict.fromkeys(pools.values())
@@ -40,42 +49,58 @@ class AdmissionQueue:
     @property
     def first(self) -> str | None:
         """The next job that may start, in the workflow's order."""
-        if self._only is not None:
+        if self._only is not None and not self._only.asking:
             return self._only.ready[0][1] if self._only.ready else None
-        firsts = [pool.ready[0] for pool in self._pools.values() if pool.ready]
+        firsts = [jobs[0] for pool in self._pools.values() for jobs in (pool.ready, pool.asking) if jobs]
         return min(firsts)[1] if firsts else None
 
     def soon(self, most: int) -> list[str]:
         """The next jobs that may start."""
-        if self._only is not None:
+        if self._only is not None and not self._only.asking:
             return [name for _, name in self._only.ready[:most]]
-        return [name for _, name in sorted(each for pool in self._pools.values() for each in pool.ready[:most])[:most]]
+        lists = [jobs[:most] for pool in self._pools.values() for jobs in (pool.ready, pool.asking)]
+        return [name for _, name in sorted(itertools.chain(*lists))[:most]]
+
+    def asks(self, job: str) -> bool:
+        """Whether a job needs room on the machine beside its slot."""
+        return self._room.asks(job)
 
     def add(self, job: str) -> None:
         """Add a job that may start."""
-        bisect.insort(self._pools[self._of[job]].ready, (self._place[job], job))
+        pool = self._pools[self._of[job]]
+        bisect.insort(pool.asking if self._room.asks(job) else pool.ready, (self._place[job], job))
 
     def take(self) -> str:
         """Remove and return the next job, which starts now."""
-        return min((pool for pool in self._pools.values() if pool.ready), key=_first_of).ready.pop(0)[1]
+        return _first_of([jobs for pool in self._pools.values() for jobs in (pool.ready, pool.asking)])
 
-    def take_with_slot(self) -> str | None:
-        """Remove and return the next job for which there is a slot; None if there is none."""
-        if self._only is not None:
+    def take_with_slot(self, *, asking: bool = True) -> str | None:
+        """Remove and return the next job for which there are a slot and room; None if there is none.
+
+        ``asking``: whether jobs that need room may start, too.
+        """
+        if self._only is not None and not self._only.asking:
             return self._only.ready.pop(0)[1] if self._only.ready and self._only.has_free_slot else None
-        free = [pool for pool in self._pools.values() if pool.ready and pool.has_free_slot]
-        return min(free, key=_first_of).ready.pop(0)[1] if free else None
+        lists = []
+        for pool in self._pools.values():
+            if (pool.ready or pool.asking) and pool.has_free_slot:
+                lists.append(pool.ready)
+                if asking and pool.asking and self._room.has(pool.asking[0][1]):
+                    lists.append(pool.asking)
+        return _first_of(lists) if any(lists) else None
 
     def withdraw(self, job: str) -> None:
         """Remove a job, which must not start."""
         pool = self._pools[self._of[job]]
-        pool.ready = [each for each in pool.ready if each[1] != job]
+        for jobs in (pool.ready, pool.asking):
+            jobs[:] = [each for each in jobs if each[1] != job]
 
     def withdraw_all(self) -> list[str]:
         """Remove all jobs; returns them in the workflow's order."""
-        names = [name for _, name in sorted(each for pool in self._pools.values() for each in pool.ready)]
-        for pool in self._pools.values():
-            pool.ready.clear()
+        lists = [jobs for pool in self._pools.values() for jobs in (pool.ready, pool.asking)]
+        names = [name for _, name in sorted(itertools.chain(*lists))]
+        for jobs in lists:
+            jobs.clear()
         return names
 
     def in_order(self, jobs: Iterable[str]) -> list[str]:
@@ -140,6 +165,7 @@ class _Pool:
     ) -> None:
         self.limit = limit
         self.ready: list[tuple[int, str]] = []  # jobs that may start, with their places in the workflow
+        self.asking: list[tuple[int, str]] = []  # likewise, those that need room beside a slot
         self.queue: dict[Attempt, Callable[[], None] | None] = {}  # live, without a slot; the next one first
         self._streams, self._live, self._pools, self._name = streams, live, pools, name
 
@@ -160,5 +186,6 @@ class _Pool:
         return own - len(self.queue)
 
 
-def _first_of(pool: _Pool) -> tuple[int, str]:
-    return pool.ready[0]
+def _first_of(lists: Iterable[list[tuple[int, str]]]) -> str:
+    """Remove and return the first job of the lists, by the workflow's order."""
+    return min(filter(None, lists)).pop(0)[1]

@@ -9,6 +9,7 @@ from functools import partial
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.collector import long_lived
+from aiflow_ext.model.resources import Resources
 from aiflow_ext.run.driving.attempt import GRACE
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.ends import Ends
@@ -16,6 +17,7 @@ from aiflow_ext.run.driving.events import Events
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.prefetch import PREFETCHED, Prefetch
 from aiflow_ext.run.driving.recovery import Recovery
+from aiflow_ext.run.driving.room import Room
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.starting import Starting
 from aiflow_ext.run.driving.state import DriverState
@@ -49,6 +51,7 @@ class Driver:
         limits: by pool, how many attempts run at once, those of STREAM jobs not counted; a pool that is missing has no
             limit.
         pools: by job, the pool that its slots are from; by default the name of its platform.
+        capacities: by platform, what its jobs share on this machine; a platform that is missing has no such limit.
         fail_fast: after the first FAILED or LOST nothing new is submitted.
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
@@ -63,6 +66,7 @@ class Driver:
         *,
         limits: Mapping[str, int] | None = None,
         pools: Mapping[str, str] | None = None,
+        capacities: Mapping[str, Resources] | None = None,
         fail_fast: bool = False,
         extensions: Extensions | None = None,
         listener: Callable[[Transition], None] | None = None,
@@ -71,7 +75,8 @@ class Driver:
         self._state = state = DriverState(plan, record, store, extensions, listener, had_ended)
         self.ledger, self.listeners, self._inbox = state.ledger, state.listeners, state.inbox
         pools = pools or {name: planned.resolved.platform for name, planned in plan.jobs.items()}
-        self._scheduler = scheduler = Scheduler(plan, state.ledger, pools, limits or {}, state.live)
+        room = Room(plan, capacities or {}, state.live)
+        self._scheduler = scheduler = Scheduler(plan, state.ledger, pools, limits or {}, state.live, room)
         self._admission = admission = scheduler.admission
         self._cleanup = cleanup = Cleanup(state)
         self._ends = ends = Ends(state, scheduler, cleanup, fail_fast=fail_fast)
@@ -181,9 +186,9 @@ class Driver:
     def _start_ready(self) -> None:
         """Start what may start now, give platforms what they may start next, and have more made ready."""
         scheduler, admission = self._scheduler, self._admission
-        while scheduler.due:
-            self._starting.start(scheduler.due.pop(0))
-        while (job := admission.take_with_slot()) is not None:
+        while (job := scheduler.take_due()) is not None:
+            self._starting.start(job)
+        while (job := admission.take_with_slot(asking=not scheduler.due)) is not None:
             self._starting.start(job)
         while admission.first is not None and self._may_be_queued(admission.first):
             self._starting.start(admission.take(), without_slot=True)
@@ -194,6 +199,8 @@ class Driver:
         """Whether the next job may be submitted before it has a slot, for its platform to start when another one ends:
         a driver takes as long to notice an end and to answer with the next start as a short job takes to run."""
         if not self._ends.jobs_are_short or self._never_queues or self._admission.queued >= MOST_QUEUED:
+            return False
+        if self._admission.asks(name):  # its platform counts jobs, not what they ask for
             return False
         platform = self._state.platforms.get(self._state.adapters[name].key)
         if not self._prefetch.has(name) or not isinstance(platform, InlinePlatform) or not platform.holds:

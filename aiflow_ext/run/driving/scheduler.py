@@ -8,6 +8,7 @@ from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.driving.admission import AdmissionQueue
 from aiflow_ext.run.driving.attempt import Attempt
 from aiflow_ext.run.driving.order import decide
+from aiflow_ext.run.driving.room import Room
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, Ledger
 
@@ -21,13 +22,14 @@ class Scheduler:
         pools: by job, the pool that its slots are from.
         limits: by pool, how many attempts run at once, those of STREAM jobs not counted; no limit if it is missing.
         live: the attempts that have not ended.
+        room: what these leave of the machine.
 
     Attributes:
         admission: the jobs that may start, and how many attempts may run.
         waiting: jobs whose first attempt has neither been made nor ruled out.
         settled: by job, whether its state is final: no attempt follows.
-        retrying: jobs whose next attempt waits for its delay, or for the extensions' decision.
-        due: jobs whose next attempt starts now, whatever else runs.
+        retrying: jobs whose next attempt waits for its delay, for the extensions' decision, or in ``due``.
+        due: of these, the jobs whose next attempt starts as soon as there is room for it, whatever else runs.
         closed: whether nothing more may start.
     """
 
@@ -38,11 +40,12 @@ class Scheduler:
         pools: Mapping[str, str],
         limits: Mapping[str, int],
         live: Mapping[str, Attempt],
+        room: Room,
     ) -> None:
-        self._plan, self._ledger = plan, ledger
+        self._plan, self._ledger, self._room = plan, ledger, room
         self._modes = {name: planned.config.exec_mode for name, planned in plan.jobs.items()}
         streams = {name for name, mode in self._modes.items() if mode is ExecutionMode.STREAM}
-        self.admission = AdmissionQueue(pools, streams, limits, live)
+        self.admission = AdmissionQueue(pools, streams, limits, live, room)
         self.waiting = set(plan.jobs)
         self.settled = dict.fromkeys(plan.jobs, False)
         self.retrying: set[str] = set()
@@ -56,7 +59,7 @@ class Scheduler:
     @property
     def has_jobs(self) -> bool:
         """Whether a job may still start."""
-        return bool(self.waiting or self.admission.first or self.retrying or self.due)
+        return bool(self.waiting or self.admission.first or self.retrying)
 
     def look_at(self, jobs: Iterable[str]) -> None:
         """Check whether these waiting jobs may start now, or never will; and then the jobs that wait for the latter."""
@@ -91,6 +94,7 @@ class Scheduler:
         for name in self.retrying:
             self.settled[name] = True
         self.retrying.clear()
+        self.due.clear()
 
     def withdraw(self, job: str, *, runs: bool) -> None:
         """Start no attempt of this job any more; ``runs``: one of it has not ended yet."""
@@ -100,6 +104,7 @@ class Scheduler:
             self.skip(job, JOB_STOPPED_BEFORE)
         if job in self.retrying and record.last is not None:
             self.retrying.discard(job)
+            self.due = [each for each in self.due if each != job]
             self._ledger.note(record.last, stop_requested=True)  # a later driver must not retry it either
         self.settled[job] = self.settled[job] or not runs
         self.look_after(job)
@@ -107,5 +112,16 @@ class Scheduler:
     def retry(self, job: str) -> None:
         """Start the job's next attempt, which is due, unless the run was stopped meanwhile."""
         if job in self.retrying:
-            self.retrying.discard(job)
             self.due.append(job)
+
+    def take_due(self) -> str | None:
+        """Remove and return the next job whose next attempt is due and has room; None if there is none."""
+        first = True  # of those that ask for something: the others wait behind it
+        for job in self.due:
+            asks = self._room.asks(job)
+            if not asks or (first and self._room.has(job)):
+                self.due.remove(job)
+                self.retrying.discard(job)
+                return job
+            first = False
+        return None

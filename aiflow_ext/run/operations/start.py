@@ -18,6 +18,7 @@ from aiflow_ext.model.names import local_path, safe_name
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.render import check_secrets
+from aiflow_ext.run.planning.demands import capacities_of
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.only import restrict
 from aiflow_ext.run.planning.plan import Plan
@@ -165,6 +166,7 @@ def driven(
         store,
         limits={"": total} if total else limits_of(plan),
         pools=dict.fromkeys(plan.jobs, "") if total else None,
+        capacities=capacities_of(plan.jobs.values()),
         fail_fast=bool(options.get("fail_fast")),
         listener=listener,
         extensions=plan.host.extensions(plan.extensions.require),

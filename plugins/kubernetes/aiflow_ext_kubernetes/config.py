@@ -80,11 +80,9 @@ class KubernetesJobConfig(af.BaseJobConfig):
         pull_policy: Always, IfNotPresent or Never; the cluster's default where unset.
         pull_secrets: names of Secrets to pull the image with.
         service_account: whose token the job gets; unset, the namespace's default account without a token.
-        cpu: requested, in cores; ``limits: {cpu: ...}`` caps it.
-        memory: requested, and the limit.
-        gpu: how many devices of ``gpu_resource``, requested, and the limit.
-        gpu_resource: the extended resource that a gpu is.
-        requests, limits: any other resource by its name; they override the above.
+        gpu_resource: the extended resource that a gpu of the common key ``gpu`` is.
+        requests, limits: any other resource by its name; they override the common keys ``cpu`` (requested), ``memory``
+            and ``gpu`` (requested, and the limit).
         env_from: Secrets and ConfigMaps whose keys become variables.
         volumes: what is mounted.
         node_selector, tolerations: where the pod may run, as in a pod's spec.
@@ -106,9 +104,6 @@ class KubernetesJobConfig(af.BaseJobConfig):
         pull_policy: str | None = None,
         pull_secrets: list[str] | None = None,
         service_account: str | None = None,
-        cpu: Quantity | None = None,
-        memory: Quantity | None = None,
-        gpu: int | None = None,
         gpu_resource: str = "nvidia.com/gpu",
         requests: dict[str, Quantity] | None = None,
         limits: dict[str, Quantity] | None = None,
@@ -131,8 +126,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
             list(pull_secrets or ()),
             service_account,
         )
-        self.cpu, self.memory, self.gpu, self.gpu_resource = cpu, memory, gpu, gpu_resource
-        self.requests, self.limits = dict(requests or {}), dict(limits or {})
+        self.gpu_resource, self.requests, self.limits = gpu_resource, dict(requests or {}), dict(limits or {})
         self.env_from, self.volumes = list(env_from or ()), list(volumes or ())
         self.node_selector, self.tolerations = dict(node_selector or {}), list(tolerations or ())
         self.labels, self.annotations = dict(labels or {}), dict(annotations or {})
@@ -153,11 +147,6 @@ class KubernetesJobConfig(af.BaseJobConfig):
             yield from fields.name_problem("pull_secrets:", name)
         if self.service_account is not None:
             yield from fields.name_problem("service_account", self.service_account)
-        for key in ("cpu", "memory"):
-            if getattr(self, key) is not None:
-                yield from fields.quantity_problem(key, getattr(self, key))
-        if self.gpu is not None and self.gpu < 0:
-            yield f"gpu {self.gpu} is less than none"
         yield from fields.key_problem("gpu_resource", self.gpu_resource)
         for what in ("requests", "limits"):
             for key, value in getattr(self, what).items():
@@ -205,9 +194,9 @@ class KubernetesJobConfig(af.BaseJobConfig):
         requests: dict[str, Any] = {}
         limits: dict[str, Any] = {}
         if self.cpu is not None:
-            requests["cpu"] = self.cpu
+            requests["cpu"] = af.cpu_text(self.cpu)
         if self.memory is not None:
-            requests["memory"] = limits["memory"] = self.memory
+            requests["memory"] = limits["memory"] = af.memory_text(self.memory)
         if self.gpu:
             requests[self.gpu_resource] = limits[self.gpu_resource] = self.gpu
         found = {"requests": {**requests, **self.requests}, "limits": {**limits, **self.limits}}
@@ -219,7 +208,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         return [volume.mount for volume in self.volumes if volume.sub_path is None]
 
 
-_OWN = tuple(inspect.signature(KubernetesJobConfig).parameters)
+_OWN = (*inspect.signature(KubernetesJobConfig).parameters, "cpu", "memory", "gpu")
 
 
 def env_problems(env: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ class KubernetesPlatform(AbstractPlatform):
 
     jobs_at_once = 100
     calls_at_once = 16
+    resources = ("cpu", "memory", "gpu")
 
     @staticmethod
     def platform() -> str:

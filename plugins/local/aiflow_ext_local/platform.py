@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiflow_ext.plugin import AbstractPlatform
+
+if TYPE_CHECKING:
+    from aiflow_ext.plugin import Resources
 
 
 class LocalPlatform(AbstractPlatform):
@@ -10,7 +15,14 @@ class LocalPlatform(AbstractPlatform):
 
     outlives_power_loss = False
     answers_at_once = True
+    resources = ("cpu", "memory")
 
     @staticmethod
     def platform() -> str:
         return "local"
+
+    @classmethod
+    def capacity(cls) -> Resources:
+        from aiflow_ext_local.machine import capacity
+
+        return capacity()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiflow_ext.plugin import Problem
-from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.config import GPU, YarnJobConfig
 
 
 def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[Problem]:
@@ -19,28 +19,30 @@ def too_large(config: YarnJobConfig, largest: dict[str, Any], who: str) -> list[
     """
     found = []
     for key, unit, wanted, most in (
-        ("memory", " MiB", config.memory_mib, largest.get("memory")),
-        ("vcores", "", config.vcores, largest.get("vCores")),
+        ("memory", "Mi", config.memory_mib, largest.get("memory")),
+        ("cpu", "", config.vcores, largest.get("vCores")),
     ):
         if most and wanted > most:
             found.append(
                 Problem(
                     f"{who} asks for {wanted}{unit} of {key}; the largest container of this cluster has {most}{unit}",
-                    hint=f"give {key}: {most} or less, or have yarn.scheduler.maximum-allocation raised",
+                    hint=f"give {key}: {most}{unit} or less, or have yarn.scheduler.maximum-allocation raised",
                 )
             )
     others = largest.get("others")
-    if not config.resources or others is None:  # before Hadoop 3.1 they are not reported
+    if not config.other_resources or others is None:  # before Hadoop 3.1 they are not reported
         return found
-    for name, wanted in config.resources.items():
+    for name, wanted in config.other_resources.items():
+        key = "gpu" if name == GPU else "resources"
         if name not in others:
             words = (
-                f"which is no resource of this cluster: it has {', '.join(sorted(others)) or 'memory and vcores alone'}"
+                f"which is no resource of this cluster: it has {', '.join(sorted(others)) or 'memory and cores alone'}"
             )
-            hint = "correct resources:, or have it added to yarn.resource-types"
+            hint = f"correct {key}:, or have it added to yarn.resource-types"
         elif wanted > others[name]:
             words = f"the largest container of this cluster has {others[name]}"
-            hint = f"give resources: {{{name}: {others[name]}}} or less"
+            less = others[name] if name == GPU else f"{{{name}: {others[name]}}}"
+            hint = f"give {key}: {less} or less"
         else:
             continue
         asked = f"asks for {wanted} of {name}; {words}" if name in others else f"asks for {name}, {words}"

@@ -105,9 +105,9 @@ def _size(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem
     for config in configs:
         if config.memory_mib < least:
             yield Problem(
-                f"job {config.job_name!r} asks for {config.memory_mib} MiB of memory; the application master in its "
-                f"container takes 35 of them",
-                hint=f"give memory: {SMALLEST} or more",
+                f"job {config.job_name!r} asks for {config.memory_mib}Mi of memory; the application master in its "
+                f"container takes 35Mi of it",
+                hint=f"give memory: {SMALLEST}Mi or more",
             )
         for problem in too_large(config, largest, f"job {config.job_name!r}" if config.job_name else "a job"):
             if problem.message not in told:

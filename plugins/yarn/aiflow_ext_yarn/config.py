@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import aiflow_ext.plugin as af
 from aiflow_ext_yarn.layout import RESERVED
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|[kmgt])(i?)b?", re.IGNORECASE)
-_MIB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
+GPU = "yarn.io/gpu"  # org.apache.hadoop.yarn.api.records.ResourceInformation.GPU_URI
+_MEMORY = 1024**3
 
 
 class YarnJobConfig(af.BaseJobConfig):
@@ -43,9 +44,7 @@ class YarnJobConfig(af.BaseJobConfig):
         queue: the queue. Default: ``default``.
         priority: the application's priority in its queue; higher comes first. Default: the queue's.
         tags: further tags of the application, for your own searches.
-        memory: of the container: a number of MiB, or text: ``2Gi``, ``512Mi``. Default: 1024.
-        vcores: virtual cores of the container. Default: 1.
-        resources: other resources by name, as the cluster calls them: ``{yarn.io/gpu: 1}``.
+        resources: other resources of the container by name, as the cluster calls them: ``{yarn.io/fpga: 1}``.
         node_label: node label expression that the container's node must satisfy.
         lifetime: how long the application may exist, waiting included; then YARN kills it.
         am_attempts: how often YARN itself starts the application. Default: 1; prefer ``retries``, which gives every
@@ -57,9 +56,12 @@ class YarnJobConfig(af.BaseJobConfig):
         patience: how long stopping a job waits for a ResourceManager that does not answer. Default: two minutes. (A
             submission has no limit: it waits until the cluster answers.)
 
-    ``python`` is a path on the nodes (default ``python3``), or one inside an archive: ``env/bin/python3`` where
-    ``archives`` has ``env``.
+    Of the common keys, ``memory`` is the container's (default: 1Gi), ``cpu`` its virtual cores, rounded up (default:
+    1), and ``gpu`` its resource ``yarn.io/gpu``. ``python`` is a path on the nodes (default ``python3``), or one inside
+    an archive: ``env/bin/python3`` where ``archives`` has ``env``.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"vcores": "cpu"}
 
     def __init__(
         self,
@@ -79,8 +81,6 @@ class YarnJobConfig(af.BaseJobConfig):
         queue: str = "default",
         priority: int | None = None,
         tags: Sequence[str] = (),
-        memory: int | str = 1024,
-        vcores: int = 1,
         resources: Mapping[str, int] | None = None,
         node_label: str | None = None,
         lifetime: datetime.timedelta | None = None,
@@ -115,13 +115,10 @@ class YarnJobConfig(af.BaseJobConfig):
             # ApplicationSubmissionContext: at most 100 ASCII characters; the server lowers their case.
             if not tag or len(tag) > 100 or not tag.isascii() or not tag.isprintable() or "," in tag:
                 raise ValueError(f"tags must each be 1 to 100 ASCII characters without a comma, not {tag!r}")
-        self.memory_mib = mebibytes(memory)
-        if vcores < 1:
-            raise ValueError(f"vcores must be at least 1, not {vcores}")
-        self.vcores, self.resources, self.node_label = vcores, dict(resources or {}), node_label
+        self.resources, self.node_label = dict(resources or {}), node_label
         for name, amount in self.resources.items():
-            if amount < 0 or name in ("memory-mb", "vcores", "memory"):
-                raise ValueError(f"resources cannot have {name}: {amount}; memory and vcores have keys of their own")
+            if amount < 0 or name in ("memory-mb", "vcores", "memory", GPU):
+                raise ValueError(f"resources cannot have {name}: {amount}; cpu, memory and gpu are keys of their own")
         self.lifetime = None if lifetime is None else lifetime.total_seconds()
         if self.lifetime is not None and self.lifetime < 1:
             raise ValueError(f"lifetime must be at least a second, not {self.lifetime:g} s")
@@ -136,20 +133,20 @@ class YarnJobConfig(af.BaseJobConfig):
         self.shared_folders = list(shared_folders)
         self.patience = patience.total_seconds()
 
+    @property
+    def memory_mib(self) -> int:
+        """The container's memory in MiB, rounded up."""
+        return -(-(self.memory or _MEMORY) // 1024**2)
 
-def mebibytes(size: int | str) -> int:
-    """A container's memory in MiB: 1024, ``2Gi``, ``512m``. Raises ValueError."""
-    if isinstance(size, str):
-        match = _SIZE.fullmatch(size.strip())
-        if match is None:
-            raise ValueError(f"memory must be a number of MiB or text such as 2Gi or 512Mi, not {size!r}")
-        unit = match[2].lower()
-        # A bare number in quotes is MiB, as without them; k, m, g are powers of 1024, as in YARN.
-        found = float(match[1]) * (_MIB[unit] if unit else 1.0)
-        size = int(found) if found == int(found) else int(found) + 1
-    if size < 1:
-        raise ValueError(f"memory must be at least 1 MiB, not {size}")
-    return size
+    @property
+    def vcores(self) -> int:
+        """Its virtual cores."""
+        return math.ceil(self.cpu or 1)
+
+    @property
+    def other_resources(self) -> dict[str, int]:
+        """Its resources besides memory and cores, by the cluster's names."""
+        return {**self.resources, **({GPU: self.gpu} if self.gpu else {})}
 
 
 def _list(given: Any, key: str, check: Any) -> list[str]:

@@ -10,6 +10,7 @@ class YarnPlatform(AbstractPlatform):
 
     jobs_at_once = 100
     calls_at_once = 16
+    resources = ("cpu", "memory", "gpu")
 
     @staticmethod
     def platform() -> str:

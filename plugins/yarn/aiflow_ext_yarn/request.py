@@ -79,11 +79,11 @@ def content(job: YarnJob) -> Json:
         command += f" --spec {SPEC_FILE}"
     cluster, config = job.cluster, job.config
     resource: Json = {"memory": config.memory_mib, "vCores": config.vcores}
-    if config.resources:
+    if config.other_resources:
         resource["resourceInformations"] = {
             "resourceInformation": [
                 {"name": name, "value": amount, "units": "", "resourceType": "COUNTABLE"}
-                for name, amount in config.resources.items()
+                for name, amount in config.other_resources.items()
             ]
         }
     submission: Json = {
@@ -114,7 +114,7 @@ def content(job: YarnJob) -> Json:
         "resource_manager": list(cluster.resource_managers),
         "webhdfs": list(cluster.namenodes),
         "user": cluster.user,
-        **({"rpc": list(cluster.rpc)} if config.resources else {}),
+        **({"rpc": list(cluster.rpc)} if config.other_resources else {}),
         "files": shown,
         "submission": submission,
         "spec": spec,

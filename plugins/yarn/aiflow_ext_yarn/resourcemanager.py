@@ -398,7 +398,7 @@ def _hint(words: str) -> str | None:
     if "queue" in lowered:
         return "name a queue of the cluster that takes you: queue: NAME"
     if "memory" in lowered or "cores" in lowered or "resource request" in lowered:
-        return "ask for less (memory:, vcores:, resources:), or for what the cluster has"
+        return "ask for less (memory:, cpu:, gpu:, resources:), or for what the cluster has"
     if "label" in lowered:
         return "name a node label of the cluster, or take node_label: away"
     return None

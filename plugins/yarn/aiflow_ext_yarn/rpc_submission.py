@@ -46,7 +46,9 @@ def submit(cluster: Cluster, application: Json, token: str | None) -> None:
                           " rpc: names another one") from error  # fmt: skip
     except rpc.RemoteError as error:
         words = f"the ResourceManager refuses application {application['application-id']}: {error}"
-        raise PlatformError(words, hint="ask for what the cluster has: resources:, memory:, vcores:, queue:") from error
+        raise PlatformError(
+            words, hint="ask for what the cluster has: resources:, memory:, cpu:, gpu:, queue:"
+        ) from error
     finally:
         client.close()
 

@@ -43,7 +43,7 @@ class OnTheBed(ClusterConformance):
 
     platform = "yarn"
     # A stop tells of a ResourceManager that is away within the kit's own patience.
-    config: ClassVar[dict[str, Any]] = {"memory": 256, "python": sys.executable, "patience": "10s"}
+    config: ClassVar[dict[str, Any]] = {"memory": "256Mi", "python": sys.executable, "patience": "10s"}
     patience = 90.0
     kills = 30  # --aiflow-kills=all: some 150 each, at every line next to I/O and at fifty others
     bed: ClassVar[Bed]

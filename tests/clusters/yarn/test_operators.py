@@ -47,7 +47,7 @@ def _then_well(record: dict[str, Any], job: str, words: str) -> None:
 def test_more_memory_than_asked_for(workflow: Workflow) -> None:
     """Told with both numbers; its logs are there, to a last line without an end."""
     hog = "printf before; /usr/bin/python3 -c 'import time; x = b\"x\" * (300 << 20); time.sleep(60)'"
-    record = workflow.write({"job": hog}, {"memory": 128}).run()
+    record = workflow.write({"job": hog}, {"memory": "128Mi"}).run()
     (attempt,) = record["jobs"]["job"]["attempts"]
     assert (attempt["state"], attempt["disruption"]) == ("FAILED", False), record["said"]
     assert "for the memory that it used" in attempt["reason"]
@@ -58,12 +58,12 @@ def test_more_memory_than_asked_for(workflow: Workflow) -> None:
 def test_preemption(workflow: Workflow, operators: Bed, tmp_path: Path) -> None:
     """One of two jobs, which have all of the node, gives way to a job of the queue that is entitled to it."""
     jobs = {name: f"{HEEDS}{workflow.until('go')}" for name in ("one", "two")}
-    process = workflow.write(jobs, {"queue": "small", "memory": 1024}).begin()
+    process = workflow.write(jobs, {"queue": "small", "memory": "1024Mi"}).begin()
     workflow.wait(lambda: workflow.count("start") == 2)
     (tmp_path / "other").mkdir()
     other = Workflow(tmp_path / "other", operators)
     try:
-        assert other.write({"job": "true"}, {"memory": 512}).run()["exit"] == 0
+        assert other.write({"job": "true"}, {"memory": "512Mi"}).run()["exit"] == 0
     finally:
         other.close()
     workflow.put("go")

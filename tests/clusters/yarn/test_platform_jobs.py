@@ -70,7 +70,7 @@ def test_an_interpreter_from_an_archive(workflow: Workflow) -> None:
         "import aiflow_ext as af\nimport steps\n\n@af.workflow\ndef tested():\n    with af.job('job'):\n"
         "        af.python(steps.tell)\n"
     )
-    told = {"job": {"platform": "yarn", "memory": 256, **config}}
+    told = {"job": {"platform": "yarn", "memory": "256Mi", **config}}
     (workflow.project / "workflow.yaml").write_text(json.dumps(told))
     record = workflow.run()
     _finished(record)
@@ -142,7 +142,7 @@ def test_a_lifetime(workflow: Workflow) -> None:
 def test_a_job_that_waits_says_why(workflow: Workflow) -> None:
     """Larger than what is free: QUEUED with the scheduler's words, until there is room."""
     jobs = {f"large{number}": f"echo here; {workflow.until('go')}" for number in range(3)}
-    workflow.write(jobs, {"memory": 4096})
+    workflow.write(jobs, {"memory": "4096Mi"})
     process = workflow.begin("--jobs", "3")
     workflow.wait(lambda: workflow.count("start") == 2)
     run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]

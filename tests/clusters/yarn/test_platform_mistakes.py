@@ -101,9 +101,9 @@ def test_a_queue_that_holds_others(workflow: Workflow) -> None:
     _refused(workflow, {"queue": "root"}, PLATFORM, "the queue 'root' holds other queues")
 
 
-@pytest.mark.parametrize(("key", "most"), [("memory", "4096 MiB"), ("vcores", "8")])
-def test_more_than_the_cluster_has(workflow: Workflow, key: str, most: str) -> None:
-    _refused(workflow, {key: 99999}, PLATFORM, f"99999{' MiB' if key == 'memory' else ''} of {key}", most)
+@pytest.mark.parametrize(("key", "asks", "most"), [("memory", "99999Mi", "4096Mi"), ("cpu", 99999, "8")])
+def test_more_than_the_cluster_has(workflow: Workflow, key: str, asks: str | int, most: str) -> None:
+    _refused(workflow, {key: asks}, PLATFORM, f"{asks} of {key}", most)
 
 
 def test_a_staging_folder_that_is_a_file(workflow: Workflow, bed: Bed) -> None:

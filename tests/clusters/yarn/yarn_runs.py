@@ -50,7 +50,7 @@ class Workflow:
             marked = f"{began}; ({script}); c=$?; {ended}; exit $c"
             lines += [f"    with af.job({name!r}):", f"        af.cmd({marked!r})"]
         (self.project / "workflow.py").write_text("\n".join(lines) + "\n")
-        shared = {"platform": "yarn", "engine": "cmd_line", "memory": 128, **(config or {})}
+        shared = {"platform": "yarn", "engine": "cmd_line", "memory": "128Mi", **(config or {})}
         told = {"*": shared, **{name: each.get(name, {}) for name in jobs}}
         (self.project / "workflow.yaml").write_text(json.dumps(told))
         return self
@@ -62,7 +62,7 @@ class Workflow:
             "def make():\n    return list(range(1000))\n\n\ndef read(made):\n    print(sum(made))\n"
         )
         (self.project / "workflow.py").write_text(CHAIN)
-        shared = {"platform": "yarn", "engine": "python", "memory": 256, "python": sys.executable, **config}
+        shared = {"platform": "yarn", "engine": "python", "memory": "256Mi", "python": sys.executable, **config}
         (self.project / "workflow.yaml").write_text(json.dumps({"*": shared, "make": {}, "read": {}}))
         return self
 

@@ -1,0 +1,92 @@
+"""What this machine, or the container around this process, has for jobs: processors and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiflow_ext.plugin import ConfigError, Resources, parse_cpu, parse_memory
+
+VARIABLE = "AIFLOW_MACHINE"
+_CGROUPS = "/sys/fs/cgroup"
+_PARSERS: dict[str, Callable[[str], Any]] = {"cpu": parse_cpu, "memory": parse_memory}
+
+
+def capacity() -> Resources:
+    """What local jobs may use together: what the kernel and the cgroups of this process allow, or less where the
+    variable ``AIFLOW_MACHINE`` says so (``cpu=4,memory=8Gi``). Raises ConfigError where it cannot be read."""
+    said = _said()
+    cpu, memory = _processors(), _memory()
+    return Resources(
+        cpu=min(cpu, said.get("cpu", cpu)), memory=min(filter(None, (memory, said.get("memory"))), default=None)
+    )
+
+
+def _said() -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for part in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        name, _, value = (each.strip() for each in part.partition("="))
+        try:
+            if name not in _PARSERS:
+                raise ValueError(f"is none of {', '.join(_PARSERS)}")
+            said[name] = _PARSERS[name](value)
+        except ValueError as error:
+            hint = f"write {VARIABLE}=cpu=4,memory=8Gi, or unset it: all of the machine is used then"
+            raise ConfigError(f"{VARIABLE}: {name} {error}", hint=hint) from None
+    return said
+
+
+def _processors() -> float:
+    """How many processors this process may use, by its affinity and its cgroups."""
+    cores = float(len(os.sched_getaffinity(0)))
+    for group in _groups("cpu"):
+        quota, period = (_read(f"{group}/cpu.max") or "max 100000").split()[:2]
+        if not quota.isdecimal():  # cgroup v1
+            quota = _read(f"{group}/cpu.cfs_quota_us") or "-1"
+            period = _read(f"{group}/cpu.cfs_period_us") or "100000"
+        if quota.isdecimal() and int(period):
+            cores = min(cores, max(0.001, int(quota) / int(period)))
+    return cores
+
+
+def _memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's, or the limit of its cgroups."""
+    sizes: list[int] = []
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo") as file:
+        sizes += [int(line.split()[1]) * 1024 for line in file if line.startswith("MemTotal:")]
+    for group in _groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            said = _read(f"{group}/{name}") or "max"
+            if said.isdecimal():
+                sizes.append(int(said))
+    return min(sizes, default=None)
+
+
+def _groups(controller: str) -> Iterator[str]:
+    """The folders of this process's cgroups for a controller, from its own one up to the root."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return
+    for number, controllers, path in lines:
+        if number != "0" and controller not in controllers.split(","):
+            continue
+        root = _CGROUPS if number == "0" else f"{_CGROUPS}/{controllers}"
+        if ".." in path.split("/"):  # outside of this process's cgroup namespace
+            path = "/"
+        while True:
+            yield f"{root}{path.rstrip('/')}"
+            if path in ("", "/"):
+                break
+            path = os.path.dirname(path)
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read(100).strip()
+    except OSError:
+        return None

@@ -1,0 +1,228 @@
+"""What jobs ask of the machine: cpu and memory, and when a job that asks for them starts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.run.test_interrupts import start
+from tests.run.test_observe import gate_of
+
+LOCAL = '"*": {platform: local, engine: cmd_line, timeout: 60}\n'
+MEETS = "touch {0}/$AIFLOW_JOB; while test $(ls {0} | wc -l) -lt {1}; do sleep 0.05; done"
+FAR = """
+from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+import aiflow_ext.plugin as af
+
+
+class Far(af.AbstractPlatform):
+    @staticmethod
+    def platform():
+        return "far"
+
+
+class Config(af.BaseJobConfig):
+    def __init__(self, memory: int = 5, **rest):
+        super().__init__(**rest)
+        self.own = memory
+
+
+class FarPlugin(LocalCmdLineJobPlugin):
+    def platform(self):
+        return Far
+
+
+class TakesMemory(FarPlugin):
+    def job_config_type(self):
+        return Config
+
+    @af.hookimpl
+    def render(self, job):
+        return af.Request("far", {"memory": job.job_config.memory, "own": job.job_config.own})
+"""
+
+
+@pytest.fixture
+def machine(cli_env):
+    """Sets what local jobs may use of the machine."""
+
+    def say(text: str) -> None:
+        cli_env["AIFLOW_MACHINE"] = text
+
+    return say
+
+
+def spans_of(record):
+    """When each job's attempts ran: (start, end)."""
+    return {
+        name: [(each["started_at"], each["ended_at"]) for each in job["attempts"]]
+        for name, job in record["jobs"].items()
+    }
+
+
+def one_after_the_other(spans) -> bool:
+    return all(before[1] <= after[0] for before, after in itertools.pairwise(sorted(spans)))
+
+
+def finished(record) -> bool:
+    return {job["state"] for job in record["jobs"].values()} == {"FINISHED"}
+
+
+@pytest.mark.parametrize(("has", "asks"), [("memory=100Mi", "memory: 60Mi"), ("cpu=0.5", "cpu: 300m")])
+@pytest.mark.parametrize("options", [(), ("--jobs", "8")])
+def test_jobs_that_do_not_fit_beside_each_other_run_one_after_the_other(project, run_json, machine, has, asks, options):
+    machine(has)
+    project.jobs('for n in range(3):\n    with af.job(f"j{n}"): af.cmd("true")', LOCAL + f'"j*": {{{asks}}}\n')
+    project.write(project_yaml="jobs: {local: 8}\n")
+    record = run_json(project, *options)
+    assert finished(record)
+    assert one_after_the_other(span for spans in spans_of(record).values() for span in spans)
+
+
+@pytest.mark.parametrize(("has", "asks"), [("memory=100Mi", "memory: 50Mi"), ("cpu=0.6", "cpu: 0.3")])
+def test_jobs_that_fit_beside_each_other_run_together(project, run_json, machine, tmp_path, has, asks):
+    machine(has)
+    (tmp_path / "met").mkdir()
+    meets = MEETS.format(tmp_path / "met", 2)
+    project.jobs(f'for n in range(2):\n    with af.job(f"j{{n}}"): af.cmd({meets!r})', LOCAL + f'"j*": {{{asks}}}\n')
+    project.write(project_yaml="jobs: {local: 8}\n")
+    assert finished(run_json(project))
+
+
+def test_a_large_job_is_not_overtaken_by_small_ones_and_holds_up_none_that_asks_for_nothing(
+    project, run_json, machine, tmp_path
+):
+    machine("memory=100Mi")
+    (tmp_path / "met").mkdir()
+    meets = MEETS.format(tmp_path / "met", 2)
+    project.jobs(
+        f"""
+        with af.job("first"): af.cmd({meets!r})
+        with af.job("large"): af.cmd("true")
+        with af.job("small"): af.cmd("true")
+        with af.job("free"): af.cmd({meets!r})
+        """,
+        LOCAL + "first: {memory: 60Mi}\nlarge: {memory: 90Mi}\nsmall: {memory: 20Mi}\nfree: {}\n",
+    )
+    project.write(project_yaml="jobs: {local: 8}\n")
+    record = run_json(project)
+    assert finished(record)
+    ran = {name: spans[0] for name, spans in spans_of(record).items()}
+    assert ran["first"][1] <= ran["large"][0]
+    assert ran["large"][1] <= ran["small"][0]
+
+
+def test_a_retry_waits_until_it_fits_too(project, run_json, machine):
+    machine("memory=100Mi")
+    project.jobs(
+        """
+        with af.job("fails"): af.cmd("test $AIFLOW_ATTEMPT = 2")
+        with af.job("other"): af.cmd("sleep 1")
+        """,
+        LOCAL + '"*i*": {memory: 60Mi, retries: 1, retry_delay: 50ms}\nother: {memory: 60Mi}\n',
+    )
+    record = run_json(project)
+    assert finished(record)
+    spans = [span for spans in spans_of(record).values() for span in spans]
+    assert len(spans) == 3
+    assert one_after_the_other(spans)
+
+
+def test_a_resumed_run_counts_what_still_runs(project, cli, cli_env, machine):
+    machine("memory=100Mi")
+    project.jobs(
+        """
+        with af.job("runs"): af.cmd("cd $AIFLOW_CHECKPOINT_DIR; mkfifo gate; read x < gate")
+        with af.job("waits"): af.cmd("true")
+        with af.job("free"): af.cmd("echo go on > $AIFLOW_CHECKPOINT_DIR/../runs/gate")
+        """,
+        LOCAL + "runs: {memory: 60Mi}\nwaits: {memory: 60Mi}\nfree: {}\n",
+    )
+    run = start(project, cli_env, "--jobs", "1", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    gate_of(project, "runs")
+    run.kill()
+    run.wait()
+    done = cli("resume", "latest", "--project", project.root, "--jobs", "8", "--json")
+    record = {"jobs": {job["name"]: job for job in json.loads(done.stdout)["jobs"]}}
+    assert finished(record)
+    ran = {name: spans[0] for name, spans in spans_of(record).items()}
+    assert ran["runs"][1] <= ran["waits"][0]
+
+
+def test_a_stream_job_does_not_keep_one_from_starting_that_can_never_fit_beside_it(project, run_json, machine):
+    machine("memory=100Mi")
+    project.jobs(
+        f"""
+        with af.job("serves"): af.cmd("sleep 1000")
+        with af.job("large"): af.cmd("{sys.executable} -m aiflow_ext stop latest serves --project {project.root}")
+        af.run_after("large", "serves", when="running")
+        """,
+        LOCAL + "serves: {memory: 60Mi, exec_mode: STREAM}\nlarge: {memory: 60Mi}\n",
+    )
+    record = run_json(project)
+    assert {name: job["state"] for name, job in record["jobs"].items()} == {"serves": "STOPPED", "large": "FINISHED"}
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("memory: 200Mi", "job 'a' asks for 200Mi of memory; this machine has 100Mi of memory"),
+        ("cpu: 1.5", "job 'a' asks for 1500m cpu; this machine has 1 cpu"),
+        ("memory: 1024", "'memory' must be a size with its unit, such as 1024Mi, not the number 1024"),
+        ("memory: 4gb", "'memory' must be a size with its unit, such as 4Gi, not the text '4gb'"),
+        ("memory: 0Mi", "'memory' must be more than nothing"),
+        ("cpu: two", "'cpu' must be a number of cores such as 2 or 0.5"),
+        ("cpu: -1", "'cpu' must be a number of cores"),
+        ("cpu: 0", "'cpu' must be at least a thousandth of a core"),
+        ("gpu: 0.5", "'gpu' must be a whole number"),
+        ("gpu: -1", "'gpu' must be 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("command", ["render", "run"])
+def test_what_is_no_amount_or_larger_than_the_machine_is_refused_with_its_line(
+    project, cli, machine, command, key, words
+):
+    machine("cpu=1,memory=100Mi")
+    project.jobs('with af.job("a"): af.cmd("true")', LOCAL + f"a:\n  {key}\n")
+    done = cli(command, project.root)
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "workflow.yaml:3" in done.stderr
+
+
+def test_a_block_of_the_platform_overrides_what_a_job_asks_for(project, cli, machine):
+    machine("memory=100Mi")
+    config = "a: {memory: 200Gi, platforms: {local: {memory: 50Mi}}}\n"
+    project.jobs('with af.job("a"): af.cmd("true")', LOCAL + config)
+    assert cli("render", project.root).returncode == 0
+
+
+def test_a_platform_that_cannot_give_what_a_job_asks_for_says_so_before_the_run(project, cli, stranger):
+    stranger("far", FAR, {"far.cmd_line": "FarPlugin"})
+    project.jobs('with af.job("a"): af.cmd("true")', '"*": {engine: cmd_line}\na:\n  platform: far\n  memory: 1Gi\n')
+    done = cli("render", project.root)
+    assert done.returncode == 3
+    assert "job 'a' asks for memory, which platform 'far' does not give to jobs" in done.stderr
+    assert "workflow.yaml:4" in done.stderr
+    assert "platforms: {NAME: {memory: ...}}" in done.stderr
+
+
+def test_a_plugin_whose_config_takes_the_key_gives_it_to_jobs_and_finds_bytes(project, cli, stranger):
+    stranger("far", FAR, {"far.cmd_line": "TakesMemory"})
+    project.jobs('with af.job("a"): af.cmd("true")', "a: {engine: cmd_line, platform: far, memory: 1.5Ki}\n")
+    done = cli("render", project.root, "--json")
+    (shown,) = json.loads(done.stdout)
+    assert shown["content"] == {"memory": 1536, "own": 1536}
+
+
+@pytest.mark.parametrize("said", ["memory", "memory=lots", "disk=4Gi", "cpu=0"])
+def test_a_machine_that_is_said_in_no_units_is_named(project, cli, machine, said):
+    machine(said)
+    project.jobs('with af.job("a"): af.cmd("true")', LOCAL + "a: {memory: 1Mi}\n")
+    done = cli("run", project.root)
+    assert done.returncode == 3
+    assert "AIFLOW_MACHINE" in done.stderr
