@@ -9,8 +9,9 @@ _SUFFIXES = {
     "Ti": 1024**4, "T": 1000**4, "Gi": 1024**3, "G": 1000**3, "Mi": 1024**2, "M": 1000**2, "Ki": 1024, "k": 1000,
 }  # fmt: skip
 _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?|\.\d{1,18})"
-_MEMORY = re.compile(rf"{_NUMBER}\s*({'|'.join(_SUFFIXES)})", re.ASCII)
-_CPU = re.compile(rf"{_NUMBER}(m?)", re.ASCII)
+# Not compiled here: most commands read none.
+_MEMORY = rf"{_NUMBER}\s*({'|'.join(_SUFFIXES)})"
+_CPU = rf"{_NUMBER}(m?)"
 _MOST_CPU, _MOST_MEMORY = 1_000_000, 1024**5
 
 
@@ -37,7 +38,7 @@ def parse_cpu(value: Any) -> float:
     """Cores, from a number (``0.5``) or a text (``"2"``, ``"500m"``). Raises ValueError for anything else."""
     match = None
     if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        match = _CPU.fullmatch(str(value).strip())
+        match = re.fullmatch(_CPU, str(value).strip(), re.ASCII)
     if match is None:
         raise ValueError('must be a number of cores such as 2 or 0.5, or a text such as "500m" (thousandths)')
     digits, scale = _exact(match[1])
@@ -53,7 +54,7 @@ def parse_memory(value: Any) -> int:
     The units are Ki, Mi, Gi, Ti (powers of 1024) and k, M, G, T (powers of 1000). A bare number is refused: it would be
     bytes to one platform and MiB to another.
     """
-    match = _MEMORY.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(_MEMORY, value.strip(), re.ASCII) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"must be a size with its unit, such as {_meant(value)}")
     digits, scale = _exact(match[1])
