@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -11,20 +12,27 @@ from typing import Any
 import pytest
 from fuzz import JSON, examples, spoilt
 from hostile_server import Answer, Asked, HostileServer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.graph import AINode, AISubGraph
+from aiflow_ext.model.job import JobContext
+from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.states import JobState
 from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.application import Application
 from aiflow_ext_yarn.capacity import too_large
-from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.handler import YarnHandler
+from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.logs import Container, Logs
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.queues import Queues
 from aiflow_ext_yarn.resourcemanager import ResourceManager
+from aiflow_ext_yarn.watch import Polls
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 ID = "application_1_0001"
@@ -101,6 +109,7 @@ class Service:
 
     def __init__(self) -> None:
         self.other: tuple[str, int, dict[str, str], bytes] = ("", 200, {}, b"")
+        self.good = dict(GOOD)
         self.server = HostileServer(self._answer)
 
     def _answer(self, asked: Asked) -> Answer:
@@ -111,7 +120,7 @@ class Service:
         if key == self.other[0]:
             _, status, headers, body = self.other
             return Answer(status, self._here(body), headers)
-        return Answer(200, self._here(json.dumps(GOOD.get(key, {})).encode()))
+        return Answer(200, self._here(json.dumps(self.good.get(key, {})).encode()))
 
     def _here(self, body: bytes) -> bytes:
         return body.replace(b"http://127.0.0.1:1/", f"{self.server.url}/".encode())
@@ -165,3 +174,60 @@ def test_a_call_returns_or_raises_an_error_in_words(
     for call in calls[key]:
         with contextlib.suppress(PlatformError):
             call()
+
+
+GOING = APP | {"state": "RUNNING", "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
+LABELLED = APP | {"diagnostics": f"{outcome.LABEL} {json.dumps(OUTCOME | {'exit_code': 7})}"}
+FOLDER = {"FileStatuses": {"FileStatus": [{"pathSuffix": "started"}]}}
+ODD = {"apps": {"apps": {"app": [GOING]}}, ID: {"app": GOING}, "info": GOOD["info"], "LISTSTATUS": FOLDER}
+
+MOMENTS = itertools.count(0.0, 1000.0)  # goes on from example to example, as the pace of a run's polls is kept
+
+
+def odd_answers(key: str) -> st.SearchStrategy[tuple[str, int, dict[str, str], bytes]]:
+    """What a service may answer about an application that is running."""
+    bodies = st.one_of(spoilt(ODD[key]), spoilt(ODD[key]), spoilt(ERROR), JSON).map(lambda body: json.dumps(body))
+    raw = st.sampled_from([b"", b"<html>", b"\xff", b"[" * 9000, b"This is standby RM"])
+    return st.tuples(st.just(key), STATUS, HEADERS, st.one_of(bodies.map(str.encode), raw, st.binary(max_size=20)))
+
+
+@examples(40)
+@given(odd=st.sampled_from(sorted(ODD)).flatmap(odd_answers), listed=st.booleans())
+@example(odd=(ID, 404, {}, b'{"RemoteException": {"exception": "a"}}'), listed=False)
+@example(odd=(ID, 200, {}, json.dumps({"app": APP | {"id": "application_1_0002"}}).encode()), listed=False)
+@example(odd=("apps", 200, {}, json.dumps({"apps": {"app": [APP | {"finalStatus": ""}]}}).encode()), listed=True)
+def test_polls_report_no_end_but_the_true_one(
+    service: Service,
+    tmp_path_factory: pytest.TempPathFactory,
+    odd: tuple[str, int, dict[str, str], bytes],
+    listed: bool,
+) -> None:
+    url, root = service.server.url, tmp_path_factory.getbasetemp()
+    service.server.asked.clear()
+    service.other = ("", 200, {}, b"")
+    service.good = {
+        **GOOD,
+        ID: {"app": GOING},
+        "apps": {"apps": {"app": [GOING] if listed else []}},
+        "LISTSTATUS": FOLDER,
+    }
+    config = YarnJobConfig(resource_manager=url, webhdfs=url, user="ada")
+    graph = AISubGraph(config, "a", [AINode("cmd_line", {"command": "true"}, "a/1")])
+    job = YarnJob(config, build_bundle(graph, ProjectDesc("p", str(root)), "cmd_line"), cluster_of(config))
+    job.job_context = JobContext(run_id="run", native_id=ID)
+    polls = Polls({ID: job}, lambda: next(MOMENTS))
+
+    def poll() -> list[Any]:
+        found: list[Any] = []
+        with contextlib.suppress(PlatformError):
+            found += [event for event, _, _ in polls.poll()]
+        return found
+
+    assert [event.state for event in poll()] == [JobState.RUNNING]
+    service.other = odd
+    assert not [event for _ in range(3) for event in poll() if event.state.ended]
+    service.other = ("", 200, {}, b"")
+    service.good |= {ID: {"app": LABELLED}, "apps": {"apps": {"app": [LABELLED]}}}
+    ends = [event for _ in range(3) for event in poll() if event.state.ended]
+    assert [(end.state, end.exit_code, end.reason) for end in ends] == [(JobState.FAILED, 7, "x")]
+    service.good = dict(GOOD)

@@ -26,6 +26,11 @@ Json = dict[str, Any]
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 UNSAVED = ("NEW", "NEW_SAVING")  # not in the state store yet: a restart forgets them
 ENDED = ("FINISHED", "FAILED", "KILLED")
+_STATES = {*LIVE.split(","), *ENDED}  # org.apache.hadoop.yarn.api.records.YarnApplicationState
+_FINAL = ("UNDEFINED", "SUCCEEDED", "FAILED", "KILLED", "ENDED")  # and FinalApplicationStatus
+# RemoteExceptions that say that there is no such application, by status; 400: it is no application's id.
+_ABSENT = {404: ("NotFoundException",),
+           400: ("BadRequestException", "IllegalArgumentException", "NumberFormatException")}  # fmt: skip
 # What lists leave out of a report; ResourceManagers before Hadoop 3.0 refuse names that they do not know.
 _LEFT_OUT = "resourceRequests,timeouts,appNodeLabelExpression,amNodeLabelExpression,resourceInfo"
 _LEFT_OUT_BEFORE = "resourceRequests"
@@ -193,12 +198,13 @@ class ResourceManager:
         """An application's report; None, as a proof of absence, if an active ResourceManager does not know it."""
         if not _ID.fullmatch(application):
             return None
-        found = self._report_in(self.call("GET", f"/apps/{quote(application)}"))
+        found = self._report_in(self.call("GET", f"/apps/{quote(application)}"), application)
         if found is not None:
             return found
         for _ in range(3):
             before = self.active()
-            found = self._report_in(self._request(before[0], "GET", f"/apps/{quote(application)}", None, None))
+            answer = self._request(before[0], "GET", f"/apps/{quote(application)}", None, None)
+            found = self._report_in(answer, application)
             after = self.active()
             if found is not None:
                 return found
@@ -206,13 +212,16 @@ class ResourceManager:
                 return None
         raise Unreachable("the ResourceManager restarts again and again: what it knows cannot be told")
 
-    def _report_in(self, answer: Response) -> Json | None:
+    def _report_in(self, answer: Response, application: str) -> Json | None:
         if 300 <= answer.status < 400:
             raise Unreachable(f"the ResourceManager at {origin(answer.url)} is on standby")
-        if answer.status in (400, 404) and answer.remote()[0]:  # 400: no application's id
+        if answer.remote()[0] in _ABSENT.get(answer.status, ()):
             return None
         found = Fields(self.json_of(answer, "asking for an application"), origin(answer.url), "an application's report")
-        return _report(found.object("app"))
+        told = _report(found.object("app"))
+        if told["id"] != application:
+            raise PlatformError(f"{origin(answer.url)}, asked for {application}, reports {told['id'][:100]!r}")
+        return told
 
     def live(self, tag: str) -> Listing:
         """The applications with a tag that have not ended. A missing one proves nothing: use :meth:`report`."""
@@ -337,6 +346,9 @@ def _report(found: Fields) -> Json:
     expiry = {each.text("type", ""): each.text("expiryTime", "UNLIMITED")
               for each in found.object("timeouts").objects("timeout")}  # fmt: skip
     told["expiry"] = expiry.get("LIFETIME", "UNLIMITED")
+    if told["state"] not in _STATES or (told["state"] in ENDED and told["finalStatus"] not in _FINAL):
+        said = f"{told['state'][:100]!r}, with the final status {told['finalStatus'][:100]!r}"
+        raise PlatformError(f"the ResourceManager reports an application in a state that there is not: {said}")
     return told
 
 

@@ -127,7 +127,10 @@ class WebHdfs:
         answer = self._call("GET", path, "LISTSTATUS", missing=True)
         if answer is None:
             return None
-        return [each.text("pathSuffix") for each in self._found(answer, "FileStatuses").objects("FileStatus")]
+        found = self._found(answer, "FileStatuses")
+        if "FileStatus" not in found:  # an empty folder has an empty list; what is not there proves nothing
+            raise PlatformError(f"{origin(answer.url)} is no WebHDFS: its list of a folder has no FileStatus")
+        return [each.text("pathSuffix") for each in found.objects("FileStatus")]
 
     def rename(self, source: str, target: str) -> bool:
         """Rename; False if the target exists already (or the source does not)."""
