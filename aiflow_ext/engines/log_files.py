@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aiflow_ext.regular_file import read_regular
 
 STREAMS = ("stdout", "stderr")
 PIECE = 1 << 20  # bytes that one call gives at most
+LOG_LIMIT = "AIFLOW_LOG_LIMIT"  # the variable with the MiB of a log that are kept; 1024
+LOG_TAIL = 1 << 20  # bytes at the end of a longer log that are kept besides
 
 
 def check_stream(stream: str) -> None:
@@ -33,3 +36,18 @@ def read_log_file(folder: str | Path, stream: str, offset: int) -> bytes | None:
         return read_regular(Path(folder, stream), PIECE, offset)
     except FileNotFoundError:
         return None
+
+
+def log_limit() -> int:
+    """How many bytes of a log are kept, from its beginning; of a longer one its last ``LOG_TAIL`` bytes, too.
+
+    So what a job writes, or a server claims, does not fill the client's disk.
+    """
+    given = os.environ.get(LOG_LIMIT, "")
+    return (int(given) if given.isascii() and given.isdigit() and 0 < len(given) < 10 else 1024) << 20
+
+
+def cut_note(left_out: int) -> bytes:
+    """The line that stands in a kept log for the bytes that are left out of it."""
+    words = f"{left_out} bytes are left out here; {LOG_LIMIT} says how many MiB of a log are kept"
+    return f"\n[aiflow-ext: {words}]\n".encode()

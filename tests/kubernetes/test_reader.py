@@ -15,6 +15,7 @@ from aiflow_ext.plugin.engines import STREAMS
 from aiflow_ext_kubernetes import objects
 from aiflow_ext_kubernetes.logs import lag, merge
 from aiflow_ext_kubernetes.logs import reader as reading
+from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep
 from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget
@@ -206,6 +207,27 @@ def test_it_is_kept_whole(kubelet: Kubelet, tmp_path: Path) -> None:
     assert [(tmp_path / stream).read_bytes() for stream in STREAMS] == [b"a\n", b"b"]
     assert is_kept(str(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_of_a_log_beyond_the_limit_beginning_and_end_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIFLOW_LOG_LIMIT", "1")
+    buffers = StreamBuffers(None)
+    for number in range(5 << 16):  # 5 MiB
+        buffers.append("stdout", b"line %010d\n" % number)
+    buffers.append("stderr", b"e" * ((2 << 20) - 5))  # beginning and end are all of it
+    buffers.write(tmp_path)
+    begun, note, ended = (
+        (tmp_path / "stdout")
+        .read_bytes()
+        .partition(
+            b"\n[aiflow-ext: %d bytes are left out here; AIFLOW_LOG_LIMIT says how many MiB of a log are kept]\n"
+            % (3 << 20)
+        )
+    )
+    assert (len(begun), len(ended), bool(note)) == (1 << 20, 1 << 20, True)
+    assert begun.startswith(b"line 0000000000\nline 0000000001\n")
+    assert ended.endswith(b"line %010d\n" % ((5 << 16) - 1))
+    assert (tmp_path / "stderr").read_bytes() == b"e" * ((2 << 20) - 5)
 
 
 # -- a kubelet that has no log to give, and says so in the answer's place (status 200, no newline) --------------------

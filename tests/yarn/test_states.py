@@ -229,7 +229,7 @@ def test_a_frame_of_a_log(body: bytes, size: int, wanted: tuple[int, int, bytes]
 @pytest.mark.parametrize(("body", "wanted"), [(b"0123456789End of LogType", b"0123456789"), (b"01234", None)])
 def test_a_whole_log_piece_by_piece(size: int, body: bytes, wanted: bytes | None) -> None:
     whole, file = FRAME + body, io.BytesIO()
-    log = FrameReader(file)
+    log = FrameReader(file, 100)
     for place in range(0, len(whole), size):
         log.feed(whole[place : place + size])
     assert (file.getvalue() if log.complete else None) == wanted

@@ -123,6 +123,22 @@ def test_a_log_without_end_is_read_no_further_than_it_says_it_is_long(serve: Ser
     assert logs.read(container, "stderr", 0, ended=False) is None
 
 
+def test_a_log_of_endless_length_fills_no_disk(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIFLOW_LOG_LIMIT", "1")
+    said = b"LogLength:999999999999999999\nLogContents:\n"
+    server = serve(
+        lambda asked: Answer(200, said + (b"end" if "size=" in asked.path else b"begin"), {}, b"more" * 16384)
+    )
+    assert Logs(cluster(server.url)).download(Container("container_1", server.url), "stdout", tmp_path / "stdout")
+    data = (tmp_path / "stdout").read_bytes()
+    left_out = 999999999999999999 - (2 << 20)
+    words = f"{left_out} bytes are left out here; AIFLOW_LOG_LIMIT says how many MiB of a log are kept"
+    begun, found, ended = data.partition(f"\n[aiflow-ext: {words}]\n".encode())
+    assert (len(begun), len(ended), bool(found)) == (1 << 20, 1 << 20, True)
+    assert begun.startswith(b"beginmore")
+    assert ended.startswith(b"endmore")
+
+
 @pytest.mark.parametrize("head", [{}, {f"X-{index}": "x" * 20 for index in range(20)}])
 def test_an_answer_a_byte_at_a_time_has_a_deadline_as_a_whole(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, head: dict[str, str]

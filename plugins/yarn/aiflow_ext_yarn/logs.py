@@ -14,6 +14,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import LOG_TAIL, cut_note, log_limit
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable
@@ -83,17 +84,18 @@ class Logs:
         return None
 
     def download(self, container: Container, stream: str, target: Path) -> bool:
-        """Write a complete log of a container that has ended to ``target``; False where no service has it (yet).
+        """Write the log of a container that has ended to ``target``; False where no service has it (yet).
 
-        The file is complete or absent.
+        The file is complete or absent; a log beyond the limit is cut in its middle, with a line that says so.
         """
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # another process may do the same
         for source in self._sources(container, stream, True):
             try:
                 with open(part, "wb") as file:
-                    log = FrameReader(file)
+                    log = FrameReader(file, log_limit())
                     self.http.request("GET", source, headers={"Accept": "text/plain"}, read=SILENT, sink=log.feed)
-                if log.complete:
+                    complete = log.complete and (not log.left_out or self._add_tail(source, log, file))
+                if complete:
                     part.replace(target)
                     return True
             except Unreachable:
@@ -101,6 +103,13 @@ class Logs:
             finally:
                 part.unlink(missing_ok=True)
         return False
+
+    def _add_tail(self, source: str, log: FrameReader, file: IO[bytes]) -> bool:
+        """Append the end of a log that is cut; False where this source does not have it."""
+        tail = self._frame(source, -LOG_TAIL, LOG_TAIL)
+        if tail is not None:
+            file.write(cut_note(log.left_out) + tail.data)
+        return tail is not None
 
     def gone(self, container: Container) -> bool | None:
         """Whether a container's processes have ended; None if its NodeManager does not answer.
@@ -165,16 +174,24 @@ class Logs:
 
 
 class FrameReader:
-    """Parses an answer piece by piece, and writes the log in its frame."""
+    """Parses an answer piece by piece, and writes the log in its frame.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
+    Args:
+        file: to which it is written.
+        most: so many bytes of its beginning are, of a log that is longer than that and its tail.
+
+    Attributes:
+        left_out: how many bytes of the log are neither in its beginning nor in its tail.
+    """
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self.file, self.most, self.left_out = file, most, 0
         self.head, self.left = b"", -1  # -1: the log has not begun
         self.foot = 0  # bytes after it
 
     @property
     def complete(self) -> bool:
-        """Whether all of the log has been written."""
+        """Whether all of the log has been written, or all of its beginning."""
         return self.left == 0
 
     def feed(self, piece: bytes) -> bool:
@@ -186,10 +203,13 @@ class FrameReader:
                 return len(self.head) < _HEAD  # else it is no log
             self.left, piece = int(length[1]), self.head[contents.end() :]
             self.head = b""
+            if self.left > self.most + LOG_TAIL:
+                self.left_out = self.left - self.most - LOG_TAIL
+                self.left = self.most
         self.file.write(piece[: self.left])
         self.foot += max(0, len(piece) - self.left)
         self.left -= min(self.left, len(piece))
-        return self.foot < _FOOT
+        return self.foot < _FOOT and not (self.left_out and self.complete)
 
 
 def frame_of(answer: Response, size: int) -> Frame | None:

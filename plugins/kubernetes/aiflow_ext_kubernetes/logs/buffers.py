@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from aiflow_ext.plugin.engines import STREAMS
+from aiflow_ext.plugin.engines import LOG_TAIL, STREAMS, cut_note, log_limit
 
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 TOGETHER = 500  # lines that are written together, or earlier at a read
@@ -16,7 +16,7 @@ PIECE = 1 << 20  # bytes that one call gives at most
 
 
 class StreamBuffers:
-    """The bytes of both streams. Safe to use from any thread.
+    """The bytes of both streams, of each up to a limit, and the end of one that is longer. Safe to use from any thread.
 
     Args:
         folder: for temporary files; by default the system's.
@@ -30,11 +30,22 @@ class StreamBuffers:
             for stream in STREAMS
         }
         self._pending: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
+        self._limit = log_limit()
+        self._sizes = dict.fromkeys(STREAMS, 0)
+        self._tails: dict[str, bytearray] = {stream: bytearray() for stream in STREAMS}  # what comes after the limit
+        self._left_out = dict.fromkeys(STREAMS, 0)  # bytes between
 
     def append(self, stream: str, data: bytes) -> None:
         """Add to the end of a stream."""
         if data:
             with self._lock:
+                room = max(self._limit - self._sizes[stream], 0)
+                self._sizes[stream] += len(data)
+                if len(data) > room:
+                    self._append_to_tail(stream, data[room:])
+                    data = data[:room]
+                    if not data:
+                        return
                 pending = self._pending[stream]
                 pending.append(data)
                 if len(pending) >= TOGETHER:
@@ -61,9 +72,19 @@ class StreamBuffers:
                     with open(part, "xb") as target:
                         while data := source.read(PIECE):
                             target.write(data)
+                        if left_out := self._left_out[stream]:
+                            target.write(cut_note(left_out))
+                        target.write(self._tails[stream][-LOG_TAIL:])
                     part.replace(folder / stream)
                 finally:
                     part.unlink(missing_ok=True)
+
+    def _append_to_tail(self, stream: str, data: bytes) -> None:
+        tail = self._tails[stream]
+        tail += data
+        if (gone := len(tail) - 2 * LOG_TAIL) > 0:
+            del tail[: gone + LOG_TAIL]
+        self._left_out[stream] = max(self._sizes[stream] - self._limit - LOG_TAIL, 0)
 
     def _flush(self, stream: str) -> None:
         """Write what is buffered; the caller holds the lock."""
