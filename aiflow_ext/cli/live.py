@@ -89,7 +89,7 @@ class _Plain(_Silent):
 
     def __init__(self, record: RunRecord) -> None:
         self.record, self.outlet = record, Outlet()
-        self.said: dict[str, float] = {}  # when it was last said why a job waits; by platform, that it is away
+        self.said: dict[str, float] = {}  # when it was last said why a job waits, or that its platform is away
         self.away: set[str] = set()
         self.ended: set[str] = set()  # jobs whose end was printed
 
@@ -117,7 +117,7 @@ class _Plain(_Silent):
         self.outlet.line(f"{clock(transition.time)} {transition.job} {transition.state}{number}{took}{words}")
 
     def waits(self, attempt: AttemptRecord) -> None:
-        """Why it does not go on; at most once a minute for a job, or for a platform that does not answer."""
+        """Why it does not go on; at most once a minute for a job in the same state, or for a silent platform."""
         platform = self.record.jobs[attempt.job].platform
         if attempt.unreachable:
             self.away.add(platform)
@@ -126,7 +126,8 @@ class _Plain(_Silent):
             self.away.discard(platform)
             self.outlet.line(f"{clock(time.time())} platform {platform} answers again")
         elif attempt.reason and not attempt.state.ended:
-            self._say(attempt.job, f"{attempt.job} {attempt.state}: {attempt.reason}")
+            words = f"{attempt.job} {attempt.state}"
+            self._say(words, f"{words}: {attempt.reason}")
 
     def _say(self, of: str, words: str) -> None:
         now = time.monotonic()

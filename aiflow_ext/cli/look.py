@@ -29,6 +29,7 @@ from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.logs import LogSource, iterate, sources, whole_lines
 from aiflow_ext.run.operations.observe import Observed, list_runs, observe
+from aiflow_ext.run.store.ledger import BEING_STOPPED
 from aiflow_ext.run.store.lock import FILE, is_stopped
 from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.supervise.clock import Clock
@@ -346,9 +347,12 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
     observed = observe(run, project)
     stop(observed, job, grace)
     names = [job] if job is not None else list(observed.record.jobs)
-    reported = False
+    reported, told = False, set[str]()
     while True:
         observed.refresh()
+        for words in _why_not_stopped(observed.record, names) - told:
+            told.add(words)
+            print(one_line(words), file=sys.stderr, flush=True)
         ended = all(observed.record.jobs[name].state.ended for name in names)
         if not wait or (ended and _is_gone(observed, job, grace)):
             break
@@ -368,3 +372,14 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
             ended_at = each.last.ended_at if each.last is not None else None
             print(one_line(f"{clock(ended_at) if ended_at else '--:--:--'} {name} {each.state}"))
     return errors.OK
+
+
+def _why_not_stopped(record: RunRecord, names: Iterable[str]) -> set[str]:
+    """Why jobs that are to be stopped still run, in words: a call that stops them has failed, and is retried."""
+    found = set()
+    for name in names:
+        last = record.jobs[name].last
+        reason = last.reason if last is not None and last.stop_requested and last.may_run else None
+        if last is not None and reason and not reason.endswith(BEING_STOPPED):
+            found.add(f"{name} {last.state}: {reason}")
+    return found

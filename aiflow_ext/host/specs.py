@@ -91,8 +91,8 @@ class JobPluginSpec:
         :param job: as in submit_job.
         Order: in an attempt host this comes first, and the handler's own ``stop`` follows; of a durable plugin the
         handler's ``stop`` comes first, and this follows where that cannot stop the job.
-        Raising: logged; the handler's own ``stop`` and, for a supervised job, the end of its process tree follow.
-        UnreachableError: called again later.
+        Raising: in an attempt host it is logged, and the handler's own ``stop`` and the end of the process tree follow.
+        Of a durable plugin it is the attempt's reason, and it is called again later. UnreachableError: called again.
         """
 
     @_spec

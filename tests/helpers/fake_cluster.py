@@ -30,6 +30,7 @@ class Cluster:
         self.asked: list[str] = []  # method and path of each request
         self.refuses = False  # the credentials
         self.refused_pods: str | None = None  # why no pod may be created
+        self.node_is_gone = False  # pods that are deleted stay, and their Jobs: no node confirms that a pod has ended
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
 
@@ -40,6 +41,11 @@ class Cluster:
         self.objects[path] = thing
 
     def remove(self, path: str) -> Any:
+        if self.node_is_gone and ("/pods/" in path or "/jobs/" in path):
+            leaving = json.loads(json.dumps(self.objects[path]))
+            leaving["metadata"]["deletionTimestamp"] = ENDED
+            self.put(path, leaving)
+            return leaving
         thing = self.objects.pop(path)
         self._tell("DELETED", path, thing)
         if "/jobs/" in path:
@@ -128,7 +134,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         body = self._body()
         with self.lock:
-            self._answer(200, self.cluster.resume(self.path, body))
+            found = self.cluster.resume(self.path, body) if self.path in self.cluster.objects else None
+        self._answer(*((404, {"reason": "NotFound", "message": "not found"}) if found is None else (200, found)))
 
     def do_DELETE(self) -> None:
         self._body()

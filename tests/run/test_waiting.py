@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from interrupted import until
 
 PLUGIN = """
     import os
@@ -53,7 +57,9 @@ PLUGIN = """
         def stop(self, grace=10.0):
             if not os.path.exists(os.environ["SEEN"] + ".stop"):
                 open(os.environ["SEEN"] + ".stop", "w").close()
-                raise af.model.errors.UnreachableError("nobody answers")
+                raise getattr(af.model.errors, os.environ.get("STOP", "UnreachableError"))("nobody answers")
+            if "LATER" in os.environ and not os.path.exists(os.environ["LATER"]):
+                raise af.model.errors.PlatformError("it is refused")
             return super().stop(grace)
 """
 
@@ -109,11 +115,49 @@ def test_a_watch_that_cannot_be_polled_is_named_on_a_platform_that_answers_at_on
     assert "aiflow_ext.plugin.PollableWatch" in done.stdout
 
 
-def test_a_stop_that_the_platform_does_not_answer_is_asked_again(project, cli, busy):
+@pytest.mark.parametrize("error", ["UnreachableError", "PlatformError"])
+def test_a_stop_that_fails_is_told_and_tried_again(project, cli, cli_env, busy, error):
     project.jobs('with af.job("job"): af.cmd("sleep 600")', "job: {platform: busy, engine: cmd_line, timeout: 1}\n")
-    done = cli("run", project.root)
+    done = cli("run", project.root, env={**cli_env, "STOP": error})
     assert done.returncode == 1, done.stderr
-    assert "it ran into its timeout of 1 s" in done.stdout
+    why = "it ran into its timeout of 1 s; stopping it failed, and is tried again: nobody answers"
+    assert f" job RUNNING: {why}\n" in done.stdout
+    assert re.search("job FAILED after .* s: it ran into its timeout of 1 s\n", done.stdout)
+
+
+def test_a_stop_that_fails_is_kept_on_record_and_tried_again_by_the_next_driver(
+    project, cli, cli_env, busy, tmp_path, nothing_left
+):
+    project.jobs('with af.job("job"): af.cmd("sleep 600")', "job: {platform: busy, engine: cmd_line}\n")
+    env = {**cli_env, "LATER": str(tmp_path / "later")}
+    run = json.loads(cli("run", project.root, "--detach", "--json", env=env).stdout)["run"]
+
+    def attempt():
+        job = json.loads(cli("status", run, "--project", project.root, "--json", env=env).stdout)
+        found = job["jobs"][0]["attempts"]
+        return found[0] if found else {"state": None, "reason": None}
+
+    until(lambda: attempt()["state"] == "RUNNING")
+    stopping = subprocess.Popen([sys.executable, "-m", "aiflow_ext", "stop", run, f"--project={project.root}"], env=env,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    words = "stopping it failed, and is tried again: it is refused"
+    assert words in next(line for line in stopping.stderr if "it is refused" in line)
+    until(lambda: attempt()["reason"] == words)
+    stopping.kill()
+    stopping.communicate()
+    driver = json.loads(cli("status", run, "--project", project.root, "--json", env=env).stdout)["driver"]
+    os.kill(driver, signal.SIGKILL)
+    until(lambda: json.loads(cli("runs", "--json", env=env).stdout)[0]["driver"] is None)
+    found = attempt()
+    assert (found["state"], found["reason"], found["stop_requested"]) == ("RUNNING", words, True)
+    done = cli("stop", run, "--project", project.root, env=env)  # by a command alone
+    assert done.returncode == 6
+    assert "job 'job' (attempt 1) could not be stopped: it is refused" in done.stderr
+    assert attempt()["reason"] == "stopping it failed: it is refused"
+    (tmp_path / "later").touch()
+    assert cli("resume", run, "--project", project.root, env=env).returncode == 7
+    assert attempt()["state"] == "STOPPED"
+    nothing_left()
 
 
 def test_a_check_of_the_platform_that_raises_is_a_problem_of_the_platform(project, cli, cli_env, busy):

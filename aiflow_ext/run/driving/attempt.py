@@ -67,6 +67,8 @@ class Attempt:
         stop_grace: the grace period of a requested stop, in seconds; None: no stop was requested. Not a phase, as a
             stop may be requested in any of them: a submitted attempt is stopped, another one never starts.
         stops: how many calls that stop it have not returned.
+        stopping: in words, why it is being stopped and why that has failed so far; None: it is not.
+        stops_later: whether it is to be stopped again after a pause.
         pause: the last back-off pause, in seconds.
         lost: the end that its watch has reported while its platform is asked by name whether it was started.
         no_answer: in words, why its submission got no answer the last time; None: it got one, or was not tried.
@@ -85,6 +87,8 @@ class Attempt:
         self.handler: AbstractJobHandler | None = None
         self.stop_grace: float | None = None
         self.stops = 0
+        self.stopping: str | None = None
+        self.stops_later = False
         self.pause = FIRST_PAUSE
         self.lost: Decision | None = None
         self.no_answer: str | None = None

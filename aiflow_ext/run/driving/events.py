@@ -51,6 +51,8 @@ class Events:
             elif attempt.phase is Phase.LOOKING_UP:
                 attempt.lost = decision  # what its platform answers by name counts for more
             return  # while it is submitted: the event is of before
+        if attempt.stopping is not None and decision.facts.get("reason") is None:
+            decision.facts["reason"] = attempt.stopping
         if self._state.ledger.follow(attempt.record, decision):
             self._state.listeners.tell_waiting(attempt.record)
         if first:

@@ -6,14 +6,14 @@ import logging
 import threading
 from collections.abc import Callable
 
-from aiflow_ext.model.errors import UnreachableError, named
+from aiflow_ext.model.errors import said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.attempt import GRACE, Attempt, Phase
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
-from aiflow_ext.run.store.ledger import STOPPED_BEFORE
+from aiflow_ext.run.store.ledger import BEING_STOPPED, STOPPED_BEFORE
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -66,6 +66,10 @@ class Stopping:
         if attempt.phase in (Phase.WAITING, Phase.DECIDING):
             self.end_unstarted(attempt)
         elif attempt.handler is not None and not attempt.has_ended:  # else its submission finds ``stop_grace``
+            if attempt.stopping is None:
+                attempt.stopping = f"{_because(attempt)}{BEING_STOPPED}"
+                if not attempt.record.unreachable:
+                    self._state.ledger.note(attempt.record, reason=attempt.stopping)
             self._state.committer.flush()
             self._call(attempt, grace)
 
@@ -96,19 +100,31 @@ class Stopping:
             attempt.adapter.stop(attempt.job, attempt.handler, grace)
         except Exception as error:
             _log.debug("stop failed", exc_info=True)
-            words = f"stopping failed: {named(error)}"
-            post(lambda: self._state.ledger.note(attempt.record, reason=words))
-            if isinstance(error, UnreachableError):
-                post(lambda: self._stop_later(attempt, grace))
+            words = said_by(error)
+            if then is None:
+                post(lambda: self._failed(attempt, words))
         post(lambda: self._ends.stop_returned(attempt))
         if then is not None:
             post(then)
 
-    def _stop_later(self, attempt: Attempt, grace: float) -> None:
-        """Retry a stop, because the platform does not answer, until the attempt has ended."""
+    def _failed(self, attempt: Attempt, words: str) -> None:
+        """Record and report that a stop has failed, and retry it until the attempt has ended."""
+        if attempt.has_ended:
+            _log.warning("stopping %s, which has ended: %s", attempt.record.native_id, words)
+            return
+        attempt.stopping = f"{_because(attempt)}stopping it failed, and is tried again: {words}"
+        if self._state.ledger.waits(attempt.record, attempt.stopping, unreachable=attempt.record.unreachable):
+            self._state.listeners.tell_waiting(attempt.record)
+        if not attempt.stops_later:
+            attempt.stops_later = True
+            self._state.ask_later(attempt, lambda: self._stop_again(attempt))
 
-        def again() -> None:
-            if not attempt.has_ended:
-                self.stop(attempt, grace)
+    def _stop_again(self, attempt: Attempt) -> None:
+        attempt.stops_later = False
+        if not attempt.has_ended and attempt.stop_grace is not None:
+            self.stop(attempt, attempt.stop_grace)
 
-        self._state.ask_later(attempt, again)
+
+def _because(attempt: Attempt) -> str:
+    timeout = attempt.planned.config.timeout
+    return f"it ran into its timeout of {timeout or 0:g} s; " if attempt.record.timed_out else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named
+from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named, said_by
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
@@ -60,6 +60,9 @@ def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda attempt: _stop_one(observed, attempt, grace), live))
     note_stopped(ledger, observed.stored, [answer for answer in answers if isinstance(answer, PolledAttempt)])
+    for attempt, words in zip(live, answers, strict=True):
+        if isinstance(words, str) and not attempt.state.ended:
+            ledger.note(attempt, reason=f"stopping it failed: {words}")
     for name, each in record.jobs.items():
         if job not in (None, name) or each.last in live:
             continue
@@ -90,5 +93,5 @@ def _stop_one(observed: Observed, attempt: AttemptRecord, grace: float) -> Polle
         adapter, job, handler = attached(observed.stored, observed.record, attempt)
         adapter.stop(job, handler, grace)
     except Exception as error:
-        return named(error)
+        return said_by(error)
     return PolledAttempt(attempt, adapter, job)

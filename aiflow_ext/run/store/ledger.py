@@ -14,6 +14,7 @@ from aiflow_ext.supervise.clock import Clock
 
 STOPPED_BEFORE = "the run was stopped before it started"  # why a job is SKIPPED: by this the run is a stopped one
 JOB_STOPPED_BEFORE = "it was stopped before it started"  # the job alone
+BEING_STOPPED = "it is being stopped"  # the end of an attempt's reason while a call that stops it has not failed
 _STATELESS = ("restarts", "instance", "node")  # facts that may change while the state stays as it is
 
 
@@ -113,9 +114,7 @@ class Ledger:
         assert decision.state is not None
         if not attempt.state.may_become(decision.state):
             return
-        if decision.state is JobState.FINISHED:
-            attempt.reason = None  # the reason from while it ran
-        attempt.unreachable = False
+        attempt.reason, attempt.unreachable = None, False  # what held while it ran
         self.move(attempt, decision.state, decision.at, **decision.facts)
 
     def follow(self, attempt: AttemptRecord, decision: Decision) -> bool:

@@ -115,9 +115,9 @@ class KubernetesHandler(AbstractJobHandler):
         while pods := pods_of(self.target, self.native_id):
             left = deadline - time.monotonic()
             if left <= 0:
-                nodes = ", ".join(sorted({str((pod.get("spec") or {}).get("nodeName")) for pod in pods}))
+                name, node = pods[-1]["metadata"]["name"], (pods[-1].get("spec") or {}).get("nodeName")
                 raise PlatformError(
-                    f"the Job {self.native_id} was deleted, and node {nodes} has not confirmed that its pod is gone",
+                    f"its Job was deleted, and node {node} has not confirmed that pod {name} is gone",
                     hint="see whether the node is up: kubectl get nodes; until it answers, the job may still run there",
                 )
             self._await_change(min(left, LOOK))
