@@ -172,3 +172,24 @@ def test_a_timeout_counts_from_the_start_marker(one_job: Any, cluster: Cluster) 
     assert (job.state.value, len(job.attempts)) == ("FINISHED", 1)
     (marker,) = cluster.times.values()
     assert attempt.started_at == pytest.approx(marker, abs=0.01)
+
+
+def test_archives_whose_localisation_may_outlast_yarns_patience_are_told_before_the_run(
+    project: Any, cluster: Cluster, cli: Any
+) -> None:
+    """YARN's patience is in the answer of the ResourceManager's /conf; 10 MiB a second take 20 ms for 200 KiB."""
+    cluster.files["/envs/ml.tar.gz"] = b"x" * (200 << 10)
+    shared = {"platform": "yarn", "engine": "cmd_line", "user": "ada"}
+    shared |= {
+        "resource_manager": cluster.url,
+        "webhdfs": cluster.url,
+        "archives": {"env.tar.gz": "hdfs:///envs/ml.tar.gz"},
+    }
+    body = "with af.job('a'): af.cmd('true')\nwith af.job('b'): af.cmd('true')"
+    made = project.jobs(body, json.dumps({"*": shared, "a": {}, "b": {}}))
+    for patience, told in (("60000", 0), ("15", 1)):
+        cluster.settings["yarn.am.liveness-monitor.expiry-interval-ms"] = patience
+        done = cli("run", made.root)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("needs 0 s, and YARN ends an application that has not begun after 0 s") == told
+        assert done.stderr.count("job 'a': hdfs:///envs/ml.tar.gz, the largest of its files and archives") == told

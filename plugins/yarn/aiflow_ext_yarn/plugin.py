@@ -99,8 +99,13 @@ class YarnJobPlugin(af.AbstractJobPlugin):
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_yarn.cluster_checks import check, check_artifacts
 
-        found = check([_yarn(job).config for job in jobs])
-        return found or check_artifacts(map(_yarn, jobs))
+        configs = [_yarn(job).config for job in jobs]
+        found = check(configs) or check_artifacts(map(_yarn, jobs))
+        if not found and any(config.files or config.archives for config in configs):
+            from aiflow_ext_yarn.localisation import warn_of_slow_localisation
+
+            warn_of_slow_localisation(map(_yarn, jobs))
+        return found
 
 
 def _yarn(job: af.BaseJob) -> YarnJob:
