@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from hostile_server import Answer, Asked, HostileServer
@@ -18,6 +21,7 @@ from interrupted import until
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import login as login_program
 from aiflow_ext_kubernetes import objects
+from aiflow_ext_kubernetes import oidc as oidc_tokens
 from aiflow_ext_kubernetes.proxies import proxy_of
 from aiflow_ext_kubernetes.target import Target
 
@@ -217,6 +221,91 @@ def test_a_kubeconfig_that_asks_for_credentials_and_has_none_sends_nothing(
     with pytest.raises(PlatformError, match="gives no credentials; nothing is sent without"):
         objects.pods_of(target_of(fake.url, user), "j")
     assert fake.asked == []
+
+
+def id_token(expires: float) -> str:
+    part = base64.urlsafe_b64encode(json.dumps({"exp": expires}).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2ln"
+
+
+def oidc(issuer: str, token: str, **more: str) -> dict[str, Any]:
+    config = {"idp-issuer-url": issuer, "client-id": "me", "client-secret": "s/+", "id-token": token,
+              "refresh-token": "FIRST", **more}  # fmt: skip
+    return {"auth-provider": {"name": "oidc", "config": config}}
+
+
+def test_an_oidc_token_that_has_expired_is_renewed_with_the_refresh_token_that_came_last(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = [id_token(time.time() + 1e6), id_token(time.time() + 5e6)]
+
+    def provide(asked: Asked) -> Answer:
+        if asked.path == "/.well-known/openid-configuration":
+            return Answer(200, json.dumps({"token_endpoint": f"{provider.url}/token"}).encode())
+        count = sum(each.path == "/token" for each in provider.asked)
+        return Answer(200, json.dumps({"id_token": new[count - 1], "refresh_token": f"R{count}"}).encode())
+
+    provider = serve(provide)
+    fake = serve(accepts(*new))
+    target = target_of(fake.url, oidc(provider.url, id_token(1.0)))
+    objects.pods_of(target, "j")
+    monkeypatch.setattr(oidc_tokens, "EARLY", 2e6)  # the first counts as expired from now on
+    fake_2 = serve(accepts(*new))  # the same user at another address
+    objects.pods_of(target_of(fake_2.url, oidc(provider.url, id_token(1.0))), "j")
+    sent = [parse_qs(each.body.decode()) for each in provider.asked if each.path == "/token"]
+    assert [each["refresh_token"] for each in sent] == [["FIRST"], ["R1"]]
+    assert {each.headers["authorization"] for each in provider.asked if each.path == "/token"} == {
+        f"Basic {base64.b64encode(b'me:s%2F%2B').decode()}"
+    }
+    assert [each.headers["authorization"] for each in (fake.asked[-1], fake_2.asked[-1])] == [
+        f"Bearer {each}" for each in new
+    ]
+
+
+ODD_PROVIDERS = [
+    (Answer(200, b"{", {}, b" ", slow=True), "does not answer: it takes longer than the 0.3 s"),
+    (Answer(200, b"", {}, b"x" * 65536), "something that is no JSON object"),
+    (Answer(307, b"", {"Location": "http://127.0.0.1:1/"}), "answers with status 307"),
+    (Answer(400, b'{"error": "invalid_grant"}'), "status 400: invalid_grant"),
+    (Answer(200, b"[]"), "something that is no JSON object"),
+    (Answer(200, b"{}"), "names no token_endpoint"),
+    (Answer(200, b'{"token_endpoint": 7}'), "names no token_endpoint"),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), ODD_PROVIDERS)
+def test_an_oidc_provider_that_is_slow_or_odd_is_reported_and_nothing_is_sent_without_a_token(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch, answer: Answer, told: str
+) -> None:
+    monkeypatch.setattr(oidc_tokens, "LIMIT", 0.3 if answer.slow else 60.0)
+    fake, provider = serve(Answer(200, EMPTY)), serve(answer)
+    with pytest.raises(UnreachableError, match=f"the kubeconfig's OIDC token cannot be renewed: .*{told}"):
+        objects.pods_of(target_of(fake.url, oidc(provider.url, id_token(2.0))), "j")
+    assert fake.asked == []
+    assert {each.method for each in provider.asked} <= {"GET"}
+
+
+def test_an_oidc_provider_is_not_believed_without_a_certificate_that_is_trusted(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path
+) -> None:
+    key, certificate, both = tmp_path / "key.pem", tmp_path / "ca.pem", tmp_path / "both.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "30",
+                    "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)  # fmt: skip
+    both.write_text(key.read_text() + certificate.read_text())
+    elsewhere = serve(Answer())
+
+    def provide(asked: Asked) -> Answer:
+        return Answer(200, json.dumps({"token_endpoint": f"{elsewhere.url}/token"}).encode())
+
+    fake, provider = serve(Answer(200, EMPTY)), serve(provide, both)
+    for more, told in (
+        ({}, "certificate verify failed"),
+        ({"idp-certificate-authority": str(certificate)}, "without TLS: nothing is sent there"),
+    ):
+        with pytest.raises(UnreachableError, match=told):
+            objects.pods_of(target_of(fake.url, oidc(provider.url, id_token(3.0), **more)), "j")
+    assert [*fake.asked, *elsewhere.asked] == []
 
 
 def test_a_certificate_is_no_matter_without_tls(serve: Serve, target_of: Callable[..., Target]) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext_kubernetes import oidc
 from aiflow_ext_kubernetes.fields import label_name_problem
 from aiflow_ext_kubernetes.kubefiles import Context, paths_of, read_context
 from aiflow_ext_kubernetes.login import run_login
@@ -87,6 +89,8 @@ def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials
         headers = _impersonation(user)
         if user.get("exec"):
             user, renew_at = _logged_in(user, chosen.cluster)
+        elif _is_oidc(user):
+            user, renew_at = _with_id_token(user)
         with _private_folder() as folder:
             expires = _load(configuration, chosen, user, folder)
         _check_given(configuration, chosen.user)
@@ -162,6 +166,24 @@ def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dic
         found.pop("client-certificate", None)
         found.pop("client-key", None)
     return found, renew_at
+
+
+def _is_oidc(user: Mapping[str, Any]) -> bool:
+    provider = user.get("auth-provider")
+    return isinstance(provider, Mapping) and provider.get("name") == "oidc" and bool(provider.get("config"))
+
+
+def _with_id_token(user: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """The user with an OIDC provider's token in the provider's place, and when that must be renewed."""
+    given = {key: value for key, value in user.items() if key not in ("auth-provider", "token", "tokenFile")}
+    try:
+        found = oidc.id_token(user["auth-provider"]["config"])
+    except Exception as error:
+        raise UnreachableError(f"the kubeconfig's OIDC token cannot be renewed: {error}", hint=LOGIN) from error
+    if found is None:
+        return given, None
+    token, expires = found
+    return {**given, "token": token}, None if expires is None else max(expires - oidc.EARLY, time.time() + 1.0)
 
 
 def _base64(text: str) -> str:

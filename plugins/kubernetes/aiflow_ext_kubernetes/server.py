@@ -5,7 +5,6 @@ Credentials come from the official client's configuration; see the package. A co
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import random
@@ -22,6 +21,7 @@ from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, TooSlow, pool_cl
 from aiflow_ext_kubernetes.answers import METADATA, TooLargeError, parsed, read
 from aiflow_ext_kubernetes.kubeconfig import LOGIN, Credentials, read_credentials
 from aiflow_ext_kubernetes.kubefiles import NoContextError
+from aiflow_ext_kubernetes.oidc import expiry
 from aiflow_ext_kubernetes.refusals import AnotherClusterError, ApiError, another_cluster, refused, unreachable
 from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.single_flight import SingleFlight
@@ -202,7 +202,7 @@ class Server:
         """Which credential has expired, and when; empty where that is not known."""
         given = [("the client certificate", self._credentials.certificate_expires)]
         for setting in self._credentials.configuration.auth_settings().values():
-            given.append(("the token", _token_expiry(str(setting["value"]))))
+            given.append(("the token", expiry(str(setting["value"]).removeprefix("Bearer "))))
         ran_out = [(what, moment) for what, moment in given if moment is not None and moment < time.time()]
         return "".join(f"; {what} expired at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))}"
                        for what, moment in ran_out)  # fmt: skip
@@ -269,7 +269,7 @@ class Server:
             configuration = self._credentials.configuration
             try:
                 settings = configuration.auth_settings()
-            except Exception as error:  # an OIDC provider
+            except Exception as error:  # a login of the official client's
                 raise UnreachableError(f"the credentials for {self.url} cannot be had: {error}", hint=LOGIN) from error
             headers = [(str(each["key"]), str(each["value"])) for each in settings.values()
                        if each["in"] == "header" and each["value"]]  # fmt: skip
@@ -338,13 +338,3 @@ def _connected(target: Target) -> Server:
 def namespace_of(target: Target) -> str:
     """The namespace of a target."""
     return target.namespace or server_of(target).namespace
-
-
-def _token_expiry(authorization: str) -> float | None:
-    """When a bearer token expires, if it is a JWT (RFC 7519: three parts, the second with "exp")."""
-    parts = authorization.removeprefix("Bearer ").split(".")
-    try:
-        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))["exp"]
-    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
-        return None
-    return float(found) if isinstance(found, (int, float)) and 0 <= found < 1e11 else None
