@@ -15,7 +15,7 @@ from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
-from aiflow_ext_yarn.states import MARKER_DELAY, event_of, state_of, was_stopped
+from aiflow_ext_yarn.states import EXPIRY, MARKER_DELAY, event_of, state_of, unheard, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
@@ -95,7 +95,8 @@ class Application(Jsonable):
             markers = self._markers()
             ended = self._recorded_end() if markers is None or master.ENDED in markers else None
             began = None if markers is None else master.STARTED in markers
-            return event_of(self.native_id, report, ended, began=began)
+            silence = self._silence(report) if began is False and unheard(report) else None
+            return event_of(self.native_id, report, ended, began=began, silence=silence)
         names = self.files.names(self.folder)
         if names is None:
             if not self._in_history():
@@ -115,6 +116,24 @@ class Application(Jsonable):
             words = "the ResourceManager has forgotten the application, which had started; how it ended is not known"
             return AttemptEvent(self.native_id, JobState.LOST, reason=words)
         return None
+
+    def _silence(self, report: Json) -> str | None:
+        """Why its master never registered: what its node has of it tells; None where the node does not answer."""
+        container, logs = container_of(report), Logs(self.cluster)
+        if container is None:
+            return None
+        try:
+            said = logs.read(container, "am.stderr", 0, ended=True)
+            if said is None and logs.gone(container) is not True:
+                return None
+        except PlatformError:
+            return None
+        if said is None:
+            return f"its files were not on the node before {EXPIRY} was over; send less, or have that raised"
+        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][-300:] or "it does not say why"
+        return (
+            f"it ran, and did not reach the scheduler's port ({last}); is that right (scheduler:), and open to nodes?"
+        )
 
     def began_at(self, launched: float | None) -> float | None:
         """When the job started, in seconds since the epoch, from when its container was launched; None: not known.

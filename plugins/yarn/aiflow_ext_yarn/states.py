@@ -20,6 +20,7 @@ _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
 MARKER_DELAY = 5.0  # seconds from an attempt's launch in which its start marker is usually made
+EXPIRY = "yarn.am.liveness-monitor.expiry-interval-ms"  # how long YARN waits for a word of an application master
 NO_REASON = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
 # Exit codes of a container whose config is to blame: python: cannot be executed, or is not there; the master's own.
@@ -58,7 +59,20 @@ def state_of(report: Json) -> JobState:
     return JobState.RUNNING if state == "RUNNING" and report.get("progress") != 0 else JobState.QUEUED
 
 
-def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began: bool | None = True) -> AttemptEvent:
+def unheard(report: Json) -> bool:
+    """Whether YARN has ended an application because its master was not heard of for too long, or never."""
+    words = str(report.get("diagnostics") or "")
+    return report.get("state") == "FAILED" and "timed out" in words and "ApplicationMaster for attempt" in words
+
+
+def event_of(
+    native_id: str,
+    report: Json,
+    ended: bytes | None = None,
+    *,
+    began: bool | None = True,
+    silence: str | None = None,
+) -> AttemptEvent:
     """The event of an attempt, from its application's report.
 
     Args:
@@ -66,6 +80,7 @@ def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began:
         report: the ResourceManager's.
         ended: what the application master recorded of the end in the staging folder, if the report lacks it.
         began: whether it has started the job: False if there is no start marker; None: not known.
+        silence: why its master never registered, if that is known.
     """
     state = state_of(report)
     if not state.ended:
@@ -95,7 +110,7 @@ def event_of(native_id: str, report: Json, ended: bytes | None = None, *, began:
         return event
     if state is JobState.FINISHED:
         return AttemptEvent(native_id, state, time=at, exit_code=0)
-    reason, disruption = failure(str(report.get("state")), words, began=began)
+    reason, disruption = failure(str(report.get("state")), words, began=began, silence=silence)
     return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
 
 
@@ -131,7 +146,7 @@ def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | Non
                         reason=words, disruption=away)  # fmt: skip
 
 
-def failure(state: str, diagnostics: str, *, began: bool | None = True) -> tuple[str, bool]:
+def failure(state: str, diagnostics: str, *, began: bool | None = True, silence: str | None = None) -> tuple[str, bool]:
     """Why YARN ended an application whose master could not report it, and whether the platform caused that.
 
     What ends an attempt before it has begun is not the job's failure, unless the config is to blame for it.
@@ -168,13 +183,13 @@ def failure(state: str, diagnostics: str, *, began: bool | None = True) -> tuple
         return f"its files could not be brought to the node: {words}", away
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False
-    if "timed out" in diagnostics and "ApplicationMaster for attempt" in diagnostics:
+    if unheard({"state": state, "diagnostics": diagnostics}):
         if (
             began is False
         ):  # its node died as it was launched; or nodes do not reach the scheduler, and it happens again
-            said = "the application master was never heard of, and its own words, if any, are in am.stderr: do nodes"
-            more = "or did bringing its files to the node take longer than yarn.am.liveness-monitor.expiry-interval-ms?"
-            return f"{said} reach the scheduler's port, and is it right (scheduler:), {more} {words}", True
+            more = f"or did bringing its files to the node take longer than {EXPIRY}?"
+            why = silence or f"do nodes reach the scheduler's port, and is it right (scheduler:), {more}"
+            return f"the application master was never heard of: {why} {words}", True
         return f"the application master was not heard of any more: {words}", True
     if code is not None and code > 128:
         return f"the application master was ended by {_signal(code - 128)}: {words}", began is not True

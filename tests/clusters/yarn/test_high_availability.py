@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from yarn_bed import Bed
 from yarn_hadoop import BedError
 from yarn_runs import Workflow
+from yarn_tap import Tap, is_submission
+
+JOBS = 60
 
 STEPS = """import pathlib
 import time
@@ -89,3 +97,112 @@ def test_a_job_ends_while_no_namenode_takes_its_result(workflow: Workflow, pairs
     assert record["exit"] == 0, record["said"]
     assert workflow.log(record, "read") == "499500\n"
     assert [len(job["attempts"]) for job in record["jobs"].values()] == [1, 1], record["said"]
+
+
+def test_both_active_ones_die_while_sixty_jobs_run(workflow: Workflow, pairs: Bed) -> None:
+    """Half of the jobs run over the failovers, the others come during or after them. Each runs once."""
+    workflow.write({f"j{number}": f"{workflow.until('go')}; exit {number % 3}" for number in range(JOBS)})
+    process = workflow.begin("--jobs", "30")
+    workflow.wait(lambda: workflow.count("start") >= 15)
+    pairs.kill("nn")
+    pairs.kill(pairs.active_resourcemanager)
+    workflow.put("go")
+    pairs.transition("nn2")
+    record = workflow.finish(process, timeout=600)
+    names = [f"j{number}" for number in range(JOBS)]
+    assert workflow.each("start") == workflow.each("end") == dict.fromkeys(names, 1)
+    for number, name in enumerate(names):
+        *before, attempt = record["jobs"][name]["attempts"]
+        # A container that was about to be launched is given up by the next ResourceManager.
+        assert all(each["disruption"] and each["started_at"] is None for each in before), before
+        assert attempt["exit_code"] == number % 3, attempt
+
+
+def test_namenodes_that_stay_away_are_not_the_jobs_failure(workflow: Workflow, pairs: Bed) -> None:
+    """A job whose patience is over before they are back gets another attempt, which no retry pays for."""
+    config = json.loads((workflow.project / "workflow.yaml").read_text())
+    config["make"] = {"env": {"AIFLOW_ARTIFACT_PATIENCE": "0"}}
+    (workflow.project / "workflow.yaml").write_text(json.dumps(config))
+    process = workflow.begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    first = workflow.newest()["id"]
+    pairs.kill("nn")
+    pairs.kill("nn2")
+    workflow.put("go")
+    report = f"{pairs.active()}/ws/v1/cluster/apps/{first}"
+    workflow.wait(lambda: pairs.json(report)["app"]["state"] == "FINISHED")
+    pairs.up()
+    record = workflow.finish(process)
+    assert record["exit"] == 0, record["said"]
+    before, after = record["jobs"]["make"]["attempts"]
+    assert (before["disruption"], after["state"]) == (True, "FINISHED"), record["said"]
+    assert "cannot be reached" in before["reason"]
+
+
+@contextmanager
+def proxy(pairs: Bed, config: dict[str, Any], **hooks: Any) -> Iterator[Tap]:
+    """A proxy in front of the active ResourceManager; ``config`` gets the addresses of jobs that use it."""
+    tap = Tap(pairs.active(), **hooks)
+    other = pairs.rm2 if pairs.active() == pairs.rm else pairs.rm
+    config.update(resource_manager=[tap.url, other], scheduler=pairs.schedulers, history=pairs.history)
+    try:
+        yield tap
+    finally:
+        tap.close()
+
+
+def test_a_submission_that_something_in_between_answers(workflow: Workflow, pairs: Bed) -> None:
+    """It answers the first one with 202, and drops it: the job is submitted again, under the same id."""
+    posts: list[str] = []
+
+    def before(method: str, path: str) -> bool:
+        if is_submission(method, path):
+            posts.append(path)
+        return not is_submission(method, path) or len(posts) > 1
+
+    config: dict[str, Any] = {}
+    with proxy(pairs, config, before=before) as tap:
+        record = workflow.write({"job": "exit 3"}, config).run()
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert (attempt["exit_code"], list(tap.submissions)) == (3, [attempt["native_id"]]), record["said"]
+    assert len(posts) == 2
+    assert workflow.each("start") == {"job": 1}
+
+
+@pytest.mark.parametrize("client", ["goes on", "is killed"])
+def test_the_resourcemanager_dies_before_it_has_stored_an_application(
+    workflow: Workflow, pairs: Bed, client: str
+) -> None:
+    """It has answered 202, and its ZooKeeper has not: the next one does not know the application, and gets it again."""
+    first = pairs.active_resourcemanager
+    begun: list[subprocess.Popen[str]] = []
+
+    def before(method: str, path: str) -> bool:
+        if is_submission(method, path):
+            pairs.kill("zk", signal.SIGSTOP)
+        return True
+
+    def after(method: str, path: str) -> None:
+        if is_submission(method, path):
+            pairs.kill(first)
+            pairs.start("zk")
+            if client == "is killed":
+                begun[0].kill()
+
+    config: dict[str, Any] = {}
+    with proxy(pairs, config, before=before, after=after) as tap:
+        begun.append(workflow.write({"job": "exit 3"}, config).begin())
+        if client == "is killed":
+            begun[0].communicate()
+            pairs.wait_ready()
+            run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
+            done = workflow.call("resume", run, "--json")
+            record = workflow.record(done.stdout, done.stderr, done.returncode)
+        else:
+            record = workflow.finish(begun[0])
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert (attempt["exit_code"], list(tap.submissions)) == (3, [attempt["native_id"]]), record["said"]
+    assert pairs.active_resourcemanager != first
+    told = f"Submit Application Request\tTARGET=ClientRMService\tRESULT=SUCCESS\tAPPID={attempt['native_id']}\t"
+    assert [pairs.log(name).count(told) for name in ("rm", "rm2")] == [1, 1]
+    assert workflow.each("start") == workflow.each("end") == {"job": 1}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
+import uuid
 
 import pytest
 from yarn_bed import Bed
+from yarn_jobs import put
 from yarn_runs import Workflow
+from yarn_tap import Tap
 
 JOBS = 20
 
@@ -105,3 +109,50 @@ def test_a_queue_stopped_in_the_middle(workflow: Workflow, bed: Bed) -> None:
     assert record["jobs"]["first"]["state"] == "FINISHED"
     assert record["jobs"]["second"]["state"] == "FAILED"
     assert "STOPPED" in record["jobs"]["second"]["reason"]
+
+
+def _ended(bed: Bed, tag: str) -> set[str]:
+    """The names of the applications with a tag that YARN has given up."""
+    found = bed.json(f"{bed.rm}/ws/v1/cluster/apps?states=FAILED&applicationTags={tag}")["apps"] or {"app": []}
+    return {app["name"] for app in found["app"]}
+
+
+def test_masters_that_are_never_heard_of(workflow: Workflow, bed: Bed) -> None:
+    """One whose files are still on their way to the node when YARN gives it up (20 s), one that the scheduler's port is
+    closed to: disruptions, each with its cause."""
+    released, tag = threading.Event(), f"unheard-{uuid.uuid4().hex}"
+    put(bed, "/shared/slow", b"x")
+    tap = Tap(f"http://127.0.0.1:{bed.ports.nn_http}", lambda method, path: "op=OPEN" not in path or released.wait(300))
+    slow = {"files": {"slow": f"{tap.url.replace('http:', 'webhdfs:')}/shared/slow"}}
+    blocked = {"scheduler": f"127.0.0.2:{bed.ports.rm_scheduler}"}
+    try:
+        workflow.write({"slow": "cat ../slow", "blocked": "true"}, {"tags": [tag]}, slow=slow, blocked=blocked)
+        process = workflow.begin("--jobs", "2")
+        workflow.wait(lambda: _ended(bed, tag) == {"slow", "blocked"})
+        released.set()
+        workflow.wait(lambda: workflow.count("end") == 1)
+        run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
+        workflow.call("stop", run, "--grace", "0")
+    finally:
+        released.set()
+        tap.close()
+    record = workflow.finish(process)
+    first, second = record["jobs"]["slow"]["attempts"]
+    assert (first["state"], first["disruption"], second["state"]) == ("FAILED", True, "FINISHED"), record["said"]
+    assert "its files were not on the node before" in first["reason"]
+    assert workflow.log(record, "slow") == "x"
+    first = record["jobs"]["blocked"]["attempts"][0]
+    assert (first["state"], first["disruption"]) == ("FAILED", True), record["said"]
+    assert "it ran, and did not reach the scheduler's port" in first["reason"]
+    assert f"127.0.0.2:{bed.ports.rm_scheduler}" in first["reason"]
+
+
+@pytest.mark.thorough
+def test_attempts_that_never_begin_have_a_bound(workflow: Workflow, session_bed: Bed) -> None:
+    """A closed port: eight attempts, and the run ends by itself. Takes two minutes."""
+    session_bed.just(sites={"yarn": {"yarn.am.liveness-monitor.expiry-interval-ms": 2000}})
+    workflow.write({"job": "true"}, {"scheduler": f"127.0.0.2:{session_bed.ports.rm_scheduler}"})
+    job = workflow.run(timeout=600)["jobs"]["job"]
+    assert [each["disruption"] for each in job["attempts"]] == [True] * 8
+    assert "8 attempts in a row were ended before they began" in job["reason"]
+    assert workflow.count("start") == 0

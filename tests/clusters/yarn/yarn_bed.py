@@ -363,14 +363,18 @@ class Bed:
 
     def active(self) -> str:
         """The web address of the active ResourceManager; the first one's where none is."""
-        if self.options["ha"]:
-            for address in (self.rm, self.rm2):
-                try:
-                    if self.json(f"{address}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE":
-                        return address
-                except (OSError, ValueError, LookupError):
-                    continue
-        return self.rm
+        return self.rm2 if self.active_resourcemanager == "rm2" else self.rm
+
+    @property
+    def active_resourcemanager(self) -> str:
+        """``rm`` or ``rm2``; the first one where neither is active."""
+        for name, address in (("rm", self.rm), ("rm2", self.rm2)) if self.options["ha"] else ():
+            try:
+                if self.json(f"{address}/ws/v1/cluster/info")["clusterInfo"]["haState"] == "ACTIVE":
+                    return name
+            except (OSError, ValueError, LookupError):
+                continue
+        return "rm"
 
     @property
     def active_namenode(self) -> str | None:
