@@ -130,10 +130,10 @@ class Application(Jsonable):
             return None
         if said is None:
             return f"its files were not on the node before {EXPIRY} was over; send less, or have that raised"
-        last = said.decode("utf-8", "replace").strip().rpartition("\n")[2][-300:] or "it does not say why"
-        return (
-            f"it ran, and did not reach the scheduler's port ({last}); is that right (scheduler:), and open to nodes?"
-        )
+        lines = said.decode("utf-8", "replace").splitlines()
+        told = [line for line in lines if line.strip() and "Not started" not in line]  # with which each of them ends
+        last = told[-1][:300] if told else "it does not say why"
+        return f"it ran, and did not reach the scheduler's port ({last}): is scheduler: right, and open to nodes?"
 
     def began_at(self, launched: float | None) -> float | None:
         """When the job started, in seconds since the epoch, from when its container was launched; None: not known.
