@@ -89,6 +89,16 @@ def test_artifacts_on_hdfs_are_reached_by_webhdfs(rendered) -> None:
     assert "webhdfs://ada@nn.invalid:9870/shared/artifacts/${run}" in payload
     assert "hdfs:///" not in payload
     assert found["spec"]["env"]["AIFLOW_CHECKPOINT_DIR"].startswith("webhdfs://ada@nn.invalid:9870/shared/artifacts")
+    assert not {"AIFLOW_CHECKPOINT_HDFS", "at_active"} & {*found["spec"], *found["spec"]["env"]}
+
+
+def test_checkpoints_on_a_pair_of_name_nodes(rendered) -> None:
+    """By WebHDFS at the one that is active as the job starts; for Hadoop's own client, at the nameservice."""
+    pair = ["http://nn1.invalid:9870", "http://nn2.invalid:9870"]
+    spec = rendered("af.cmd('true')", webhdfs=pair, file_system="hdfs://pair")["spec"]
+    assert spec["env"]["AIFLOW_CHECKPOINT_DIR"].startswith("webhdfs://ada@nn1.invalid:9870/shared/artifacts/")
+    assert spec["env"]["AIFLOW_CHECKPOINT_HDFS"].startswith("hdfs://pair/shared/artifacts/")
+    assert spec["at_active"] == ["AIFLOW_CHECKPOINT_DIR"]
 
 
 def test_a_long_command_travels_as_a_file(rendered) -> None:

@@ -27,3 +27,11 @@ def test_an_exit_code_0_before_the_child_was_done_is_no_success(
         (tmp_path / "reason").write_text(left)
     spec = {"argv": ["true"], "mark": "m", "reason_file": "reason", "unfinished": "not done"}
     assert Child(spec, Values(str(tmp_path), {}), str(tmp_path)).result(code) == told
+
+
+def test_a_url_is_moved_to_the_active_name_node(tmp_path: Path) -> None:
+    env = {"DIR": "webhdfs://ada@nn1:9870/kept", "TOKENED": "webhdfs://nn1:9870/kept", "OTHER": "webhdfs://nn1:9870/x"}
+    child = Child({"argv": ["true"], "mark": "m", "env": env}, Values(str(tmp_path), {}), str(tmp_path))
+    child.move(["DIR", "TOKENED"], "nn2:9870")
+    moved = {"DIR": "webhdfs://ada@nn2:9870/kept", "TOKENED": "webhdfs://nn2:9870/kept"}
+    assert {name: child.env[name] for name in env} == {**env, **moved}

@@ -51,6 +51,14 @@ class YarnJob(af.AbstractJob):
         url = self.reachable(self.context.artifacts_url or "")
         return checkpoint_url(url, self.context) if "://" in url else None
 
+    @property
+    def checkpoints_by_rpc(self) -> str | None:
+        """The same folder for Hadoop's own client, which knows the nameservice; None where it is not on HDFS."""
+        url = self.context.artifacts_url or ""
+        if url.startswith("hdfs:///"):
+            url = self.cluster.uri(url.removeprefix("hdfs://"))
+        return checkpoint_url(url, self.context) if url.startswith("hdfs://") else None
+
     def payload(self) -> bytes:
         """The runner's input, with URLs as the nodes reach them."""
         context = self.context

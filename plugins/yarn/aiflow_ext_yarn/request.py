@@ -176,6 +176,8 @@ def _spec(job: YarnJob, native_id: str) -> Json:
     env: Json = _fsspec(job)
     for name, value in job.config.env.items():
         env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
+    if job.checkpoints_by_rpc is not None:
+        env["AIFLOW_CHECKPOINT_HDFS"] = job.checkpoints_by_rpc
     env |= {**variables, "AIFLOW_WORK_FOLDER": {"path": WORK}, "PYTHONUNBUFFERED": "1"}
     if job.bundle.needs_runner:
         env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
@@ -204,6 +206,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "cwd": WORK,
         "mark": mark,
         "reason_file": REASON,
+        **({"at_active": ["AIFLOW_CHECKPOINT_DIR"]} if _on_pair(job, job.checkpoints) else {}),
         **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
         "grace": GRACE,
         "staging": staging,
@@ -216,7 +219,7 @@ def _fsspec(job: YarnJob) -> Json:
     if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):
         return {}
     found: Json = {}
-    if len(cluster.namenodes) > 1:
+    if _on_pair(job, job.reachable(job.context.artifacts_url or job.bundle.project.artifacts)):
         found[ARTIFACT_HOSTS] = ",".join(urlsplit(each).netloc for each in cluster.namenodes)
     if cluster.kerberos:
         found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
@@ -229,6 +232,12 @@ def _fsspec(job: YarnJob) -> Json:
         elif cluster.ca is not None:
             found["FSSPEC_WEBHDFS_SESSION_VERIFY"] = {"path": CA}
     return found
+
+
+def _on_pair(job: YarnJob, url: str | None) -> bool:
+    """Whether a URL is at one of several NameNodes of the cluster."""
+    hosts = [urlsplit(each).netloc for each in job.cluster.namenodes]
+    return len(hosts) > 1 and urlsplit(url or "").netloc.rpartition("@")[2] in hosts
 
 
 def _credentials(job: YarnJob) -> Json:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +74,19 @@ def test_the_first_namenode_is_on_standby(workflow: Workflow, pairs: Bed) -> Non
     record = workflow.run()
     assert record["exit"] == 0, record["said"]
     assert workflow.log(record, "read") == "499500\n"
+
+
+def test_checkpoints_while_the_first_namenode_is_on_standby(workflow: Workflow, pairs: Bed) -> None:
+    """A job's own code writes them by WebHDFS, and Hadoop's client reads them at the nameservice."""
+    (workflow.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
+    pairs.transition("nn2")
+    saves = "import fsspec, os; fsspec.open(os.environ['AIFLOW_CHECKPOINT_DIR'] + '/x', 'w').open().close()"
+    reads = pairs.tool("org.apache.hadoop.fs.FsShell", "-ls")
+    job = f'{sys.executable} -c {shlex.quote(saves)} && {shlex.join(reads)} "$AIFLOW_CHECKPOINT_HDFS"'
+    record = workflow.write({"job": job}, {"memory": 512}).run()
+    assert record["exit"] == 0, record["said"]
+    (line,) = [line for line in workflow.log(record, "job").splitlines() if line.endswith("/x")]
+    assert line.split()[-1].startswith("hdfs://bed/artifacts/")
 
 
 @pytest.mark.parametrize("fault", ["failover", "away", "safe mode"])

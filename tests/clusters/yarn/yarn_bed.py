@@ -438,12 +438,16 @@ class Bed:
     def admin(self, main: str, *args: str) -> str:
         """Run one of Hadoop's command line tools to its end; about a second."""
         done = subprocess.run(
-            [*self._java(128), main, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.tool(main, *args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, env=self._env(), cwd=self.folder,
         )  # fmt: skip
         if done.returncode:
             raise BedError(f"{main} {shlex.join(args)} failed:\n{done.stdout.strip()[-2000:]}")
         return done.stdout
+
+    def tool(self, main: str, *args: str) -> list[str]:
+        """How one of Hadoop's command line tools is called."""
+        return [*self._java(128), main, *args]
 
     def safe_mode(self, on: bool) -> None:
         """Put the NameNode into safe mode (reads only), or take it out."""

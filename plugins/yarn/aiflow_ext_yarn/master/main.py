@@ -76,6 +76,7 @@ class Master:
             child.write_files()
             self.staging = _staging(self.spec["staging"], values)
             refusal = self._claim(self.staging)
+            child.move(self.spec.get("at_active", ()), self.staging.active)
         except (SpecError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
             refusal = Outcome(ends.NOT_STARTED, reason=str(error) or repr(error))
         if refusal is not None:

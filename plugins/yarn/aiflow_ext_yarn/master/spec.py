@@ -7,12 +7,13 @@ import json
 import os
 import re
 import stat
+import urllib.parse
 
 from aiflow_ext_yarn.master import SPEC_VARIABLE, SPEC_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -96,6 +97,13 @@ class Child:
         if self.reason_file:
             env["AIFLOW_REASON_FILE"] = self.reason_file
         self.env = env
+
+    def move(self, names: Sequence[str], host: str) -> None:
+        """Have the URLs in these variables lead to ``host``, ``name:port``."""
+        for name in names:
+            parts = urllib.parse.urlsplit(self.env[name])
+            user, at, _ = parts.netloc.rpartition("@")
+            self.env[name] = parts._replace(netloc=user + at + host).geturl()
 
     def write_files(self) -> None:
         """Put its files in place. Raises OSError."""

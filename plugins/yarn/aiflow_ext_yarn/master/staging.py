@@ -68,6 +68,11 @@ class Staging:
         self._nonce, self._tries = os.urandom(8).hex(), 0
         self._own: str | None = None
 
+    @property
+    def active(self) -> str:
+        """``host:port`` of the server that answered last."""
+        return urllib.parse.urlsplit(self._urls[0]).netloc
+
     def claim(self) -> None:
         """Make the start marker; idempotent.
 
