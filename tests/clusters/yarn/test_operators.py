@@ -1,6 +1,6 @@
 """A cluster that its operators are strict on: memory is watched, queues take from each other and have access lists.
 
-Nodes are not recovered, and logs not aggregated. What YARN ends for reasons of its own begins with a SIGTERM, to which
+Nothing is recovered, and logs are not aggregated. What YARN ends for reasons of its own begins with a SIGTERM, to which
 the jobs here answer at once: that answer is not their own end.
 """
 
@@ -97,6 +97,27 @@ def test_a_node_that_forgets(workflow: Workflow, operators: Bed, number: signal.
     assert processes(mark) == []
     workflow.put("go")
     _then_well(workflow.finish(process), "job", "lost")
+
+
+def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed) -> None:
+    """It comes back without its applications: a job that has started is lost, one that has not is submitted again."""
+    jobs = {"begun": workflow.until("go"), "waits": "exit 3"}
+    process = workflow.write(jobs, {"memory": 512}, waits={"memory": 1792}).begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+
+    def waiting() -> list[str]:
+        found = operators.json(f"{operators.rm}/ws/v1/cluster/apps?states=ACCEPTED")["apps"] or {"app": []}
+        return [app["id"] for app in found["app"] if app["name"] == "waits"]
+
+    workflow.wait(lambda: len(waiting()) == 1)
+    (native_id,) = waiting()
+    operators.kill("rm")
+    operators.start("rm")
+    record = workflow.finish(process)
+    (begun,), (waits,) = (record["jobs"][name]["attempts"] for name in ("begun", "waits"))
+    assert begun["state"] == "LOST", record["said"]
+    assert (waits["native_id"], waits["exit_code"]) == (native_id, 3), record["said"]
+    assert workflow.each("start") == {"begun": 1, "waits": 1}
 
 
 def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:

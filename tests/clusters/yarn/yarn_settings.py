@@ -196,8 +196,8 @@ def labelled(folder: Path) -> dict[str, dict[str, object]]:
 
 def strict() -> dict[str, dict[str, object]]:
     """A cluster that enforces: memory is watched, queues take from each other and have access lists; and one that does
-    without: no recovery of NodeManagers, no aggregation of logs. Hadoop 3.4 watches memory only where cgroups are said
-    not to (``resource.memory.enforced``)."""
+    without: no recovery of ResourceManager and NodeManagers, no aggregation of logs. Hadoop 3.4 watches memory only
+    where cgroups are said not to (``resource.memory.enforced``)."""
     queue, monitor = "yarn.scheduler.capacity.root", "yarn.resourcemanager.monitor.capacity.preemption"
     return {
         "yarn": {
@@ -206,6 +206,7 @@ def strict() -> dict[str, dict[str, object]]:
             "yarn.nodemanager.container-monitor.interval-ms": 300,
             "yarn.nodemanager.resource.memory-mb": 2048,
             "yarn.nodemanager.recovery.enabled": "false",
+            "yarn.resourcemanager.recovery.enabled": "false",
             "yarn.log-aggregation-enable": "false",
             "yarn.resourcemanager.scheduler.monitor.enable": "true",
             f"{monitor}.monitoring_interval": 500,
