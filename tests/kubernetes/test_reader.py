@@ -152,6 +152,12 @@ def test_a_log_without_its_beginning_says_so(kubelet: Kubelet) -> None:
     assert whole(reader()) == ROTATED + b"line 9000\nline 9001\n"
 
 
+def test_a_shell_that_could_not_be_executed_is_no_rotation(kubelet: Kubelet) -> None:
+    read = reader()
+    kubelet.lines = [(at(0), "exec /bin/sh: argument list too long")]
+    assert (whole(read), whole(read, "stderr")) == (b"", b"exec /bin/sh: argument list too long\n")
+
+
 def test_a_rotation_between_two_reads_says_so_and_repeats_nothing(kubelet: Kubelet) -> None:
     read = reader()
     kubelet.lines = [(at(0), f"{TAG}+"), (at(1), "a"), (at(1), "b")]

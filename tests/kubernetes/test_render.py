@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.errors import AiflowError, ConfigError
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.run import render_project
 from aiflow_ext.run.operations.render import permissions
+from aiflow_ext_kubernetes import sizes
 from aiflow_ext_kubernetes.manifest import labels_of, literal
 
 STEPS = "def one():\n    return 1\n\ndef two(x):\n    print(x)\n"
@@ -263,3 +264,39 @@ def test_a_project_that_no_secret_holds_needs_a_url(project: Any) -> None:
 )
 def test_the_kubelet_gives_the_text_back(text: str, sent: str) -> None:
     assert literal(text) == sent
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"BIG": "x" * (128 << 10)}, "the variable BIG has 131,077 bytes; Linux takes 131,072 (128 KiB)"),
+        ({f"V{i}": "ä" * 60_000 for i in range(13)}, "its environment and command have 1,560,"),
+    ],
+)
+def test_an_environment_that_is_too_large_is_told(project: Any, env: dict[str, str], words: str) -> None:
+    said = refused(project, env=env)
+    assert f"job 'a': {words}" in said
+    assert "put it into a file" in said
+
+
+def test_an_environment_as_large_as_may_be_is_taken(project: Any) -> None:
+    env = {"BIG": "x" * ((128 << 10) - len("BIG=") - 1), "MORE": "y" * 100_000}
+    assert {"name": "BIG", "value": env["BIG"]} in container(rendered(project, env=env))["env"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "more", "words"),
+    [
+        ({"env.BIG": "x" * 200_000}, "", "the variable BIG has 200,005 bytes"),
+        ({"payload.json": "x" * (1 << 20), "env.A": "y"}, "", "have 1,048,577 bytes, and a Secret holds 1,048,576"),
+        ({}, "x" * 1_600_000, "its Job has 1,60"),
+    ],
+)
+def test_what_is_too_large_is_told_before_it_is_sent(
+    project: Any, secret: dict[str, str], more: str, words: str
+) -> None:
+    template = {"metadata": {"annotations": {"team/notes": more}}}
+    job = rendered(project, pod_template=template)["job"]
+    values = {name.removeprefix("env."): value for name, value in secret.items() if name.startswith("env.")}
+    with pytest.raises(ConfigError, match=words):
+        sizes.check("a", job, {"stringData": secret}, values)

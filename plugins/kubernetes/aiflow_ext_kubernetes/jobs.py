@@ -15,7 +15,7 @@ from aiflow_ext.plugin.engines import (
     is_reached,
     one_command,
 )
-from aiflow_ext_kubernetes import archive, manifest
+from aiflow_ext_kubernetes import archive, manifest, sizes
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # loaded with the plugin, for its handlers' data
 from aiflow_ext_kubernetes.pinned import of_run
@@ -48,6 +48,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         problems = [Problem(f"job {sub_graph.name!r}: {words}") for words in env_problems(config.env)]
         problems += artifact_problems(sub_graph, project_desc, config.shared_folders, who="pods of platform kubernetes",
                                       cure=SHARE)  # fmt: skip
+        plain = {name: secrets.plain(value) for name, value in config.env.items() if not secrets.is_secret(value)}
+        problems += sizes.problems_of(sub_graph.name, plain)
         if problems:
             raise ConfigError(problems=problems)
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
@@ -65,8 +67,10 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         if sent.archive is not None:
             sending.send_project(target, str(_context(job).run_id), job.bundle, sent.archive)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
+        made, secret = self._job(job, sent), manifest.secret_of(job, sent, values)
+        sizes.check(str(_context(job).job_name), made, secret, values)
         try:
-            sending.create(target, self._job(job, sent), manifest.secret_of(job, sent, values))
+            sending.create(target, made, secret)
         except sending.TakenError as error:
             seen.is_ours = error.kind != "Job"
             raise

@@ -49,6 +49,7 @@ JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     # It takes its time to go: longer than a log is waited for that has come to its end.
     "late_and_slow": (LEAVES.format("echo saving; sleep 4; "), {"timeout": 2, "grace": 30}),
     "prints": (LINES, {}),
+    "large": ("true", {"env_from": [{"config_map": "large"}]}),
     "modest": ("id -u; cat /proc/self/status | grep NoNewPrivs", {}),  # where pods have to be so
     "reads": (FROM_CLUSTER, {
         "env": {"PASSWORD": {"secret": "kubernetes:db/password"}, "LITERAL": "$(PASSWORD) $$ $x"},
@@ -90,6 +91,7 @@ def ended(bed_session: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         core = f"/api/v1/namespaces/{name}"
         bed.api.create(f"{core}/secrets", {"metadata": {"name": "db"}, "stringData": {"password": "p $(x) w"}})
         bed.api.create(f"{core}/configmaps", {"metadata": {"name": "c"}, "data": {"MODE": "fast"}})
+        bed.api.create(f"{core}/configmaps", {"metadata": {"name": "large"}, "data": {"LARGE": "x" * 200_000}})
         keys = {job: config(other if job == "modest" else name, **own) for job, (_, own) in JOBS.items()}
         body = "".join(f"    with af.job({job!r}):\n        af.cmd({what!r})\n" for job, (what, _) in JOBS.items())
         (root / "workflow.py").write_text(f"import aiflow_ext as af\n\n@af.workflow\ndef states():\n{body}")
@@ -116,6 +118,11 @@ def test_a_program_that_is_not_there_is_127(ended: Ended) -> None:
     state, code, reason = told(ended["none"])
     assert (state, code) == ("FAILED", 127)
     assert "no such program" in reason
+
+
+def test_an_environment_that_the_node_does_not_take_is_told(ended: Ended) -> None:
+    assert told(ended["large"])[0] == "FAILED"
+    assert (ended.log("large"), ended.log("large", "stderr")) == ("", "exec /bin/sh: argument list too long\n")
 
 
 def test_other_containers_do_not_decide(ended: Ended) -> None:

@@ -24,6 +24,7 @@ _STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d
 _WORDS = re.compile(
     rb"(?:unable to retrieve container logs for |rpc error: code = |failed to |context cancell?ed).*", re.S
 )
+_NOT_EXECUTED = b"exec /bin/sh: "  # runc's message in the log of a container whose first program could not be executed
 
 
 class LineMerger:
@@ -144,7 +145,10 @@ class LineMerger:
         out, err = self._splitter.line(text + b"\n" if ended else text)
         if out and not self._splitter.begun and not self._begin_is_missing:
             self._begin_is_missing = True
-            self._buffers.append("stdout", ROTATED)
+            if text.startswith(_NOT_EXECUTED) and not self._known:
+                out, err = b"", out
+            else:
+                self._buffers.append("stdout", ROTATED)
         self._buffers.append("stdout", out)
         self._buffers.append("stderr", err)
         self._remember(timestamp, len(text))
