@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,15 +20,30 @@ SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) 
 ID = "run-job-1"
 
 
-@pytest.fixture(params=SHELLS, ids=lambda shell: shell[0])
-def shell(request: pytest.FixtureRequest) -> list[str]:
-    return list(request.param)
+PYTHONS = {"with python": sys.executable, "without": "/no/python"}
 
 
-def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
+class Image(NamedTuple):
+    """What an image has: a shell, and perhaps a python."""
+
+    shell: Image
+    python: str
+
+    def command(self, *argv: str) -> list[str]:
+        """The container's command for a job."""
+        return [*self.shell, *wrapped(list(argv), ID, self.python)[1:]]
+
+
+@pytest.fixture(params=[pytest.param(Image(shell, PYTHONS[python]), id=f"{shell[0]} {python}")
+                        for shell in SHELLS for python in PYTHONS])  # fmt: skip
+def shell(request: pytest.FixtureRequest) -> Image:
+    found: Image = request.param
+    return found
+
+
+def ran(shell: Image, *argv: str) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of a job, as they come out of a container's log."""
-    command = [*shell, *wrapped(list(argv), ID)[1:]]
-    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=30)
+    done = subprocess.run(shell.command(*argv), capture_output=True, start_new_session=True, timeout=60)
     tag = tag_of(ID).encode()
     assert done.stdout.startswith(tag + b"+\n")
     assert done.stdout.endswith(tag + b".\n")
@@ -38,13 +54,13 @@ def ran(shell: Sequence[str], *argv: str) -> tuple[int, bytes, bytes]:
 
 
 @pytest.mark.parametrize("code", [0, 1, 77, 255])
-def test_exit_codes_are_the_jobs(shell: list[str], code: int) -> None:
+def test_exit_codes_are_the_jobs(shell: Image, code: int) -> None:
     assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
 
 
 @pytest.mark.parametrize(("code", "told", "kept"), [(0, 1, UNFINISHED), (3, 3, ""), (137, 137, "")])
 def test_an_end_before_the_runners_own_is_no_success(
-    shell: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: int, kept: str
+    shell: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, told: int, kept: str
 ) -> None:
     reason = tmp_path / "reason"
     reason.write_text(UNFINISHED)
@@ -59,51 +75,51 @@ def test_an_end_before_the_runners_own_is_no_success(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_signals_are_reported_as_by_a_shell(shell: list[str], number: signal.Signals) -> None:
+def test_signals_are_reported_as_by_a_shell(shell: Image, number: signal.Signals) -> None:
     code, out, _ = ran(shell, "/bin/sh", "-c", f"kill -{int(number)} $$")
     assert (code, out) == (128 + number, b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell[0] != "busybox"], ids=lambda shell: shell[0])
-def test_no_signal_is_ignored_from_the_start(shell: list[str], number: signal.Signals) -> None:
+@pytest.mark.parametrize("shell", [Image(shell, "false") for shell in SHELLS if shell[0] != "busybox"], ids=str)
+def test_no_signal_is_ignored_from_the_start(shell: Image, number: signal.Signals) -> None:
     """dash has coreutils do it. Busybox has no way: the docs say so."""
     code, out, _ = ran(shell, "/bin/sh", "-c", f"kill -{int(number)} $$; echo ignored")
     assert (code, out) == (128 + number, b"")
 
 
-def test_streams_are_apart(shell: list[str]) -> None:
+def test_streams_are_apart(shell: Image) -> None:
     script = "echo out; echo err >&2; echo out 2; printf '%s\\n' ' e  \\n' >&2"
     assert ran(shell, "/bin/sh", "-c", script) == (0, b"out\nout 2\n", b"err\n e  \\n\n")
 
 
-def test_lines_without_an_end_stay_so(shell: list[str]) -> None:
+def test_lines_without_an_end_stay_so(shell: Image) -> None:
     assert ran(shell, "/bin/sh", "-c", "printf out; printf 'a\\nb' >&2") == (0, b"out", b"a\nb")
 
 
-def test_what_cannot_be_executed_is_127(shell: list[str]) -> None:
+def test_what_cannot_be_executed_is_127(shell: Image) -> None:
     code, _, err = ran(shell, "/no/such/program")
     assert code == 127
     assert b"/no/such/program" in err
 
 
-def test_a_child_that_goes_on_does_not_delay_the_end(shell: list[str]) -> None:
+def test_a_child_that_goes_on_does_not_delay_the_end(shell: Image) -> None:
     began = time.monotonic()
     assert ran(shell, "/bin/sh", "-c", "setsid sleep 60 >/dev/null & echo x >&2; exit 3") == (3, b"", b"x\n")
     assert time.monotonic() - began < 30
 
 
-def test_a_job_that_ends_at_once_has_its_exit_code(shell: list[str]) -> None:
+def test_a_job_that_ends_at_once_has_its_exit_code(shell: Image) -> None:
     """Many at a time, so that some have ended before the shell looks."""
-    command = [*shell, *wrapped(["/bin/sh", "-c", "exit 3"], ID)[1:]]
+    command = shell.command("/bin/sh", "-c", "exit 3")
     for _ in range(8):
         started = [subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) for _ in range(24)]
         assert [process.wait(timeout=60) for process in started] == [3] * 24
 
 
-def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None:
+def test_sigterm_reaches_the_job_and_its_answer_counts(shell: Image) -> None:
     script = "trap 'echo told; echo words >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    command = [*shell, *wrapped(["/bin/sh", "-c", script], ID)[1:]]
+    command = shell.command("/bin/sh", "-c", script)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == f"{tag_of(ID)}+\n".encode()
@@ -112,6 +128,32 @@ def test_sigterm_reaches_the_job_and_its_answer_counts(shell: list[str]) -> None
     out, log = process.communicate(timeout=30)
     assert (process.returncode, out) == (5, f"told\n{tag_of(ID)}.\n".encode())
     assert b"words\n" in split(log, tag_of(ID))[1]
+
+
+AWKWARD = [
+    b"a\0b\n\0\0\n\n\xff\xfe\n",
+    b"\n" * 100_000 + b"x" * 300_000 + b"\ny" + b"\0" * 70_000,
+    b"\r" * 300_000 + b"10%",
+    bytes(range(256)) * 1000,
+]
+
+
+@pytest.mark.parametrize("data", AWKWARD, ids=range(len(AWKWARD)))
+@pytest.mark.parametrize("pieces", [1, 50])
+def test_with_a_python_stderr_has_every_byte(tmp_path: Path, data: bytes, pieces: int) -> None:
+    """Also through a runtime that drops a carriage return before a newline, where the job has written none there."""
+    (tmp_path / "data").write_bytes(data)
+    size = len(data) // pieces + 1
+    write = f"dd if={tmp_path / 'data'} bs={size} status=none >&2"
+    code, _, err = ran(Image(SHELLS[0], sys.executable), "/bin/sh", "-c", write)
+    assert (code, err == data) == (0, True)
+    done = subprocess.run(Image(SHELLS[0], sys.executable).command("/bin/sh", "-c", write), capture_output=True)
+    assert split(done.stderr.replace(b"\r\n", b"\n"), tag_of(ID))[1] == data.replace(b"\r\n", b"\n")
+
+
+def test_a_python_that_does_not_work_is_done_without() -> None:
+    for shell in SHELLS:
+        assert ran(Image(shell, "false"), "/bin/sh", "-c", "echo x >&2; exit 3") == (3, b"", b"x\n")
 
 
 TAG = "stderr.0123456789ab"

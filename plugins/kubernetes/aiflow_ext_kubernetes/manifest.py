@@ -249,7 +249,9 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": config.image,
-        "command": [literal(part) for part in shell.wrapped(sending.argv, str(context.native_id))],
+        "command": [
+            literal(part) for part in shell.wrapped(sending.argv, str(context.native_id), config.python or "python3")
+        ],
         "workingDir": WORK,
         "env": _env(job, sending),
         "volumeMounts": mounts,

@@ -35,6 +35,11 @@ FAILING = {"name": "fetch", "command": ["sh", "-c", "echo no such host >/dev/ter
 LINES = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf end; printf 'a\\nb' >&2; exit 3"
 EATS = "python3 -c 'x = bytearray(200 << 20); print(len(x))'"
 FROM_CLUSTER = 'echo "$PASSWORD"; echo $C_MODE; cat /mnt/db/password; echo; echo "$LITERAL"'
+AWKWARD = b"".join(b"a\0b\xff %d\n" % number for number in range(20_000)) + b"\0\n\n" + b"\r5%" * 100_000
+WRITES = (
+    "import os, sys\ndata = b''.join(b'a\\0b\\xff %d\\n' % number for number in range(20_000)) + b'\\0\\n\\n'\n"
+    "sys.stderr.buffer.write(data + b'\\r5%' * 100_000)"
+)
 LEAVES = "trap '{}echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
 JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi"}),
@@ -49,6 +54,7 @@ JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     # It takes its time to go: longer than a log is waited for that has come to its end.
     "late_and_slow": (LEAVES.format("echo saving; sleep 4; "), {"timeout": 2, "grace": 30}),
     "prints": (LINES, {}),
+    "writes": (["python3", "-c", WRITES], {"image": NAMES["python"]}),
     "large": ("true", {"env_from": [{"config_map": "large"}]}),
     "modest": ("id -u; cat /proc/self/status | grep NoNewPrivs", {}),  # where pods have to be so
     "reads": (FROM_CLUSTER, {
@@ -118,6 +124,13 @@ def test_a_program_that_is_not_there_is_127(ended: Ended) -> None:
     state, code, reason = told(ended["none"])
     assert (state, code) == ("FAILED", 127)
     assert "no such program" in reason
+
+
+def test_stderr_has_every_byte_where_the_image_has_a_python(ended: Ended) -> None:
+    assert told(ended["writes"])[0] == "FINISHED"
+    found = Path(ended["writes"].folder, "stderr").read_bytes()
+    assert (len(found), found == AWKWARD) == (len(AWKWARD), True)
+    assert ended.log("writes") == ""
 
 
 def test_an_environment_that_the_node_does_not_take_is_told(ended: Ended) -> None:
