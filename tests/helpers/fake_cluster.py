@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -31,6 +31,7 @@ class Cluster:
         self.refuses = False  # the credentials
         self.refused_pods: str | None = None  # why no pod may be created
         self.node_is_gone = False  # pods that are deleted stay, and their Jobs: no node confirms that a pod has ended
+        self.before_log: Callable[[str], str | None] = lambda pod: None  # why its node does not give a pod's log
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
 
@@ -174,6 +175,9 @@ class Handler(BaseHTTPRequestHandler):
         pod = self.cluster.objects.get(path)
         if pod is None:
             self._answer(404, {"reason": "NotFound", "message": "not found"})
+            return
+        if (words := self.cluster.before_log(pod["metadata"]["name"])) is not None:
+            self._answer(500, {"reason": "InternalError", "message": words})
             return
         tag = tag_of(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"])
         lines = (f"{tag}+", "said", f"{tag}.", f"{tag}:complained", f"{tag};")

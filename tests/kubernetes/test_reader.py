@@ -4,6 +4,7 @@ that it has no log to give."""
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -13,12 +14,12 @@ import pytest
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.plugin.engines import STREAMS
 from aiflow_ext_kubernetes import objects
-from aiflow_ext_kubernetes.logs import lag, merge
+from aiflow_ext_kubernetes.logs import lag, merge, nodes
 from aiflow_ext_kubernetes.logs import reader as reading
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep
-from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, Reader, forget
+from aiflow_ext_kubernetes.logs.reader import CUT, GONE, QUIET, READ, Reader, forget
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.shell import tag_of
@@ -39,14 +40,19 @@ class Kubelet:
         self.breaks_off = ""  # what it says at the end of an answer that follows
         self.running: SimpleQueue[str] | None = None  # what the container goes on to say; "" is its end
         self.is_there = True
+        self.silent = False  # the node does not answer, and the API server does
+        self.within: list[float] = []  # in how many seconds an answer had to begin
         self.asked = 0
         self.since = ""  # from when on the log was asked for last
 
     def stream(self, path: str, **query: Any) -> Stream:
         self.asked += 1
         self.since = str(query.get("sinceTime"))
+        self.within.append(query["silence"])
         if not self.is_there:
             raise ApiError(404, "NotFound", "no such pod")
+        if self.silent:
+            raise UnreachableError("dial tcp 10.0.0.1:10250: connect: connection refused")
         if self.instead:
             return Stream(_Response(self.instead.pop(0).encode()))
         since = str(query.get("sinceTime") or "")[:19]
@@ -56,7 +62,7 @@ class Kubelet:
         return Stream(_Response((text + self.breaks_off).encode(), self))
 
     def get(self, path: str, **query: Any) -> Any:
-        return {"items": [{"metadata": {"name": "pod"}}] if self.is_there else []}
+        return {"items": [{"metadata": {"name": "pod"}, "spec": {"nodeName": "n1"}}] if self.is_there else []}
 
 
 class _Response:
@@ -89,6 +95,7 @@ def kubelet(monkeypatch: pytest.MonkeyPatch) -> Kubelet:
     for module in (reading, objects):
         monkeypatch.setattr(module, "server_of", lambda target: made)
         monkeypatch.setattr(module, "namespace_of", lambda target: "n")
+    monkeypatch.setattr(nodes, "_silent", {})
     return made
 
 
@@ -319,6 +326,49 @@ def test_a_log_that_could_not_be_read_is_reported(
     monkeypatch.setattr(reading, "PATIENCE", -1.0)
     kubelet.instead = [NONE]
     assert kept(reader(), tmp_path) == [b"", GONE]
+
+
+def test_a_node_that_does_not_answer_is_named_and_its_log_kept_after_a_while_as_far_as_it_was_read(
+    kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = reader()
+    said(kubelet, "hello")
+    assert whole(read) == b"hello\n"
+    kubelet.silent = True
+    with pytest.raises(UnreachableError, match=r"^node n1 does not give the log of pod pod: dial tcp"):
+        kept(read, tmp_path)
+    assert not is_kept(str(tmp_path))
+    monkeypatch.setattr(nodes, "PATIENCE", 0.0)
+    words = "node n1 did not answer when the log was to be kept; lines may be missing"
+    assert kept(read, tmp_path) == [b"hello\n", f"[aiflow-ext: {words}]\n".encode()]
+    assert caplog.messages == [f"the log of pod pod: {words}"]
+
+
+def test_a_node_that_has_been_silent_for_long_is_waited_for_no_longer_until_it_answers(
+    kubelet: Kubelet, tmp_path: Path
+) -> None:
+    said(kubelet, "hello")
+    now = time.monotonic()
+    nodes._silent[Target(), "n1"] = (now - nodes.PATIENCE, now)
+    assert kept(reader(), tmp_path) == [b"hello\n", b""]
+    read = reader()
+    read.catch_up()
+    assert kubelet.within == [nodes.AGAIN, READ]
+
+
+def test_an_api_server_that_does_not_answer_is_not_taken_for_a_silent_node(
+    kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "PATIENCE", 0.0)
+
+    def away(path: str, **query: Any) -> Any:
+        raise UnreachableError("the API server does not answer")
+
+    kubelet.silent = True
+    monkeypatch.setattr(kubelet, "get", away)
+    with pytest.raises(UnreachableError, match=r"^the API server does not answer"):
+        kept(reader(), tmp_path)
+    assert not is_kept(str(tmp_path))
 
 
 @pytest.mark.parametrize("is_followed", [True, False])

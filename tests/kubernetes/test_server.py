@@ -166,3 +166,24 @@ def test_a_busy_cluster_is_asked_why_at_most_once_a_minute(monkeypatch: pytest.M
         informer.jobs = {} if second % 10 == 9 else {"a": job}
         reasons.update(["a"], float(second))
     assert 10 <= counting.asked <= 16
+
+
+def test_events_are_asked_for_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries: list[dict[str, Any]] = []
+
+    class Paged:
+        def get(self, path: str, **query: Any) -> Any:
+            queries.append(query)
+            name = {None: "a", "more": "b"}[query.get("continue")]
+            event = {"lastTimestamp": "2026-01-01T00:00:00Z", "message": f"no room for {name}",
+                     "involvedObject": {"name": name}}  # fmt: skip
+            return {"metadata": {"continue": "more"} if name == "a" else {}, "items": [event]}
+
+    monkeypatch.setattr(pending, "server_of", lambda target: Paged())
+    informer = Informer(Target(namespace="n"), "r")
+    informer.jobs = {name: {"metadata": {"annotations": {manifest.RESUMED: "true"}}, "spec": {}} for name in "ab"}
+    reasons = pending.PendingReasons(informer)
+    changed = [reasons.update("ab", float(second)) for second in range(10)]
+    assert {"a", "b"} in changed
+    assert reasons.by_id == {"a": "no room for a", "b": "no room for b"}
+    assert all(0 < query["limit"] <= 500 for query in queries)

@@ -114,8 +114,8 @@ def test_jobs_are_submitted_at_once_where_the_platform_takes_it(fleet):
 
 
 def test_cleanups_that_wait_do_not_hold_up_a_submission(fleet):
-    after = "\n".join(f"af.run_after('last', {name!r})" for name in "abc")
-    calls = fleet("waits", 2, ["a", "b", "c", "last"], after)
+    after = "\n".join(f"af.run_after('next', {name!r})" for name in "abc")
+    calls = fleet("waits", 2, ["a", "b", "c", "next", "last"], f"{after}\naf.run_after('last', 'next')")
     assert calls.index("last was submitted") < min(calls.index(f"{name} is cleaned up") for name in "abc")
 
 

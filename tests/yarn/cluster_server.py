@@ -41,11 +41,13 @@ class Cluster:
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
         read_only: a folder in which nothing may be written.
+        before: called with the path of each request before it is answered; may wait.
         url: of both services.
     """
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.time
+        self.before: Callable[[str], None] = lambda path: None
         self.asked: list[str] = []
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
@@ -67,6 +69,7 @@ class Cluster:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                cluster.before(self.path)
                 with cluster._lock:
                     status, content, headers = cluster._answer(self.command, self.path, body)
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()

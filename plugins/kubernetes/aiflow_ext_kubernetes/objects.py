@@ -35,12 +35,6 @@ def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
     )
 
 
-def pod_of(target: Target, native_id: str) -> str | None:
-    """The name of an attempt's newest pod, where it has one."""
-    pods = pods_of(target, native_id)
-    return str(pods[-1]["metadata"]["name"]) if pods else None
-
-
 def delete_job(target: Target, native_id: str, *, foreground: bool = False) -> bool:
     """Delete an attempt's Job with all that it owns; False where it is not there."""
     # Needed each time: without it the API leaves the pods behind.

@@ -52,6 +52,26 @@ def test_the_network_is_cut_for_a_while(bed: Bed, run: Run) -> None:
     run.ran_once(run.finish())
 
 
+@pytest.mark.parametrize("how", [["DROP"], ["REJECT", "--reject-with", "tcp-reset"]], ids=["dropped", "refused"])
+def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: Bed, run: Run, how: list[str]) -> None:
+    rule = ["INPUT", "--protocol", "tcp", "--dport", "10250", "--jump", *how]  # the kubelet's port
+    run.begin(bed.kubeconfig, 24, at_once=6)
+    run.up(6)
+    bed.execute("iptables", "--wait", "--insert", *rule)
+    try:
+        run.release()
+        run.up(24)
+        jobs = run.finish(600)
+    finally:
+        bed.execute("iptables", "--wait", "--delete", *rule)
+    run.ran_once(jobs)
+    words = f"node {bed.layout.node} did not answer when the log was to be kept; lines may be missing"
+    assert words in (run.folder / "err").read_text()
+    for job in jobs.values():
+        assert words in Path(job["attempts"][-1]["folder"], "stderr").read_text()
+    assert bed.api.get(f"/apis/batch/v1/namespaces/{run.namespace}/jobs")["items"] == []
+
+
 def test_the_true_exit_code_comes_from_behind_an_outage(bed: Bed, run: Run) -> None:
     run.begin(bed.kubeconfig, 3, exits=7)
     run.up(3)

@@ -56,6 +56,7 @@ def keep(
             return  # it never had one
         if may_lack and (words := reader.lacks) is not None:
             reader.add_note(words)
+            _log.warning("the log of pod %s: %s", reader.pod, words.decode().strip("[]\n").removeprefix("aiflow-ext: "))
         with contextlib.suppress(FileNotFoundError):  # the run's folder was removed: the log is not needed
             reader.write(Path(folder))
 

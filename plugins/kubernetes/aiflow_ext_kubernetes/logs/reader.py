@@ -18,9 +18,10 @@ from urllib.parse import quote
 
 from aiflow_ext.plugin import UnreachableError
 from aiflow_ext_kubernetes import shell
+from aiflow_ext_kubernetes.logs import nodes
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger
-from aiflow_ext_kubernetes.objects import pod_of, pods_of
+from aiflow_ext_kubernetes.objects import pods_of
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.server import RATE, READ, namespace_of, server_of
@@ -31,6 +32,7 @@ QUIET = 0.5  # seconds without a line after which nothing more is expected of a 
 IDLE = 4 * 3600.0  # seconds without a byte after which a followed log is requested again
 PATIENCE = 20.0  # seconds in which a node that has no log to give is asked again: its runtime may be restarting
 GONE = b"[aiflow-ext: the pod was gone before its log could be kept]\n"
+SILENT = b"[aiflow-ext: node %s did not answer when the log was to be kept; lines may be missing]\n"
 CUT = b"[aiflow-ext: the pod was gone before the end of its log could be kept; lines may be missing]\n"
 
 
@@ -58,6 +60,8 @@ class Reader:
         self._refused_since = 0.0  # the time of the first of such answers in a row
         self._at_eof = False  # whether an answer that followed the log has come to its end, and nothing broke off since
         self._followed: Stream | None = None
+        self._node: str | None = None  # that the pod is on; None: not asked yet
+        self._given_up: str | None = None  # the node that has given no answer for too long
         self.keeper: tuple[threading.Thread, threading.Event] | None = None
 
     def read(self, stream: str, offset: int) -> bytes:
@@ -89,7 +93,7 @@ class Reader:
             ends_within: seconds in which the container is about to end: its log is read to EOF. None: it has ended.
             on_answer: called once the node has begun to send the log, or has answered that there is none.
 
-        Raises UnreachableError also if the node has no log now, but may have one later.
+        Raises UnreachableError also if the node has no log now, or does not answer, but may have one later.
         """
         deadline = time.monotonic() + (ends_within or 0.0)
         if self._followed is not None:
@@ -105,8 +109,14 @@ class Reader:
             with self._fetching:
                 self._fetch(follow=max(QUIET, deadline - time.monotonic()), on_answer=on_answer)
         with self._fetching:
-            self._fetch()
-            if self._is_refused and self._may_be_back():
+            try:
+                self._fetch()
+                self._given_up = None
+            except nodes.NodeSilentError as error:
+                if error.seconds < nodes.PATIENCE:
+                    raise
+                self._given_up = error.node
+            if self._given_up is None and self._is_refused and self._may_be_back():
                 raise UnreachableError(f"the node cannot give the log of pod {self.pod}: {self._refused}",
                                        hint="it is asked again")  # fmt: skip
             self._lines.take_tail()
@@ -127,6 +137,8 @@ class Reader:
     @property
     def lacks(self) -> bytes | None:
         """A message about lines that could not be read; None if there are none."""
+        if self._given_up is not None:
+            return SILENT % self._given_up.encode()
         if not (self._answered or self._lines.has_lines):
             return GONE
         return CUT if self._is_refused else None
@@ -141,10 +153,12 @@ class Reader:
         Args:
             follow: seconds without a byte after which the request is given up; None: do not follow the log.
             on_answer: called once there is an answer.
+
+        Raises NodeSilentError where the API server answers, and the node does not.
         """
         server, namespace = server_of(self._target), namespace_of(self._target)
-        if self.pod is None:
-            self.pod = pod_of(self._target, self._native_id)
+        if self.pod is None or (self._node is None and nodes.any_silent(self._target)):
+            self._find_pod()
             if self.pod is None:
                 return
         query: dict[str, Any] = {"container": CONTAINER, "timestamps": "true"}
@@ -154,9 +168,10 @@ class Reader:
         if since is not None:
             query["sinceTime"] = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = f"/api/v1/namespaces/{namespace}/pods/{quote(self.pod)}/log"
+        begins_within = nodes.AGAIN if nodes.is_given_up(self._target, self._node) else READ
         try:
             if follow is None:
-                stream = server.stream(path, silence=READ, lasts=READ, rate=RATE, **query)
+                stream = server.stream(path, silence=begins_within, lasts=READ, rate=RATE, **query)
             else:
                 stream = server.stream(path, silence=follow, **query)
         except ApiError as error:
@@ -168,9 +183,16 @@ class Reader:
             else:
                 self._note_refused(str(error))
             return
-        except UnreachableError:
+        except UnreachableError as error:
             self._at_eof = False
-            raise
+            self._find_pod()  # raises where the API server does not answer either
+            if self._node is None:
+                raise
+            seconds = nodes.note_silence(self._target, self._node)
+            raise nodes.NodeSilentError(
+                self._node, seconds, f"node {self._node} does not give the log of pod {self.pod}: {error.message}"
+            ) from error
+        nodes.note_answer(self._target, self._node)
         self._followed = stream if follow is not None else None
         on_answer()
         self._lines.begin_answer()
@@ -187,6 +209,13 @@ class Reader:
         if follow is not None and (words is None or b"code = NotFound" in words):
             at_eof = True
         self._at_eof = at_eof
+
+    def _find_pod(self) -> None:
+        """Find the pod (the newest one, unless it is known) and its node, as far as there are any."""
+        found = [pod for pod in pods_of(self._target, self._native_id)
+                 if self.pod is None or pod["metadata"]["name"] == self.pod]  # fmt: skip
+        if found:
+            self.pod, self._node = str(found[-1]["metadata"]["name"]), found[-1]["spec"].get("nodeName")
 
     def _note_refused(self, words: str | None) -> None:
         if words is not None and self._refused is None:
