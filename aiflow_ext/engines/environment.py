@@ -2,6 +2,7 @@
 
 ``AIFLOW_RUN``, ``AIFLOW_JOB``, ``AIFLOW_ATTEMPT``: which attempt of which job in which run.
 ``AIFLOW_PROPERTIES``: the job config's properties, as JSON.
+``AIFLOW_MEMORY``: the memory that the attempt asks for, in bytes; unset where its job names none.
 ``AIFLOW_WORK_FOLDER``: the attempt's own folder, the current one at the start.
 ``AIFLOW_PROJECT_FOLDER``: where the project's files are; unset in a job that is sent no archive.
 ``AIFLOW_CHECKPOINT_DIR``: folder or URL that all attempts of the job in this run share.
@@ -63,6 +64,7 @@ def job_environment(
         "AIFLOW_JOB": context.job_name or "",
         "AIFLOW_ATTEMPT": str(context.attempt or 1),
         "AIFLOW_PROPERTIES": properties_text(config),
+        "AIFLOW_MEMORY": str(config.memory) if config is not None and config.memory is not None else None,
         "AIFLOW_WORK_FOLDER": work_folder,
         "AIFLOW_PROJECT_FOLDER": project_folder,
         "AIFLOW_CHECKPOINT_DIR": checkpoint_dir,

@@ -21,7 +21,7 @@ from aiflow_ext.engines.held_files import is_kept
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.engines.spawned import put_project_first
 from aiflow_ext.model.code import FunctionRef, Pickled
-from aiflow_ext.model.current import AWAY, AWAY_CODE, UNFINISHED
+from aiflow_ext.model.current import AWAY, AWAY_CODE, OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
@@ -275,5 +275,5 @@ def _fail_as_user_code(error: BaseException) -> NoReturn:
     with without_project():  # it imports what it needs for marking the place
         traceback.print_exception(type(error), error, trace)
     sys.stderr.flush()
-    _note(f"{type(error).__name__}: {error}")
+    _note(f"{OUT_OF_MEMORY if isinstance(error, MemoryError) else ''}{type(error).__name__}: {error}")
     sys.exit(1)

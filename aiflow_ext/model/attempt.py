@@ -78,6 +78,7 @@ class EndedAttempt(NamedTuple):
         submitted_at, started_at, ended_at: seconds since the epoch; None where that did not happen.
         restarts: how often the platform itself has started it again.
         folder: its folder on this machine, with the files stdout and stderr once it has been cleaned up.
+        out_of_memory: whether it failed because it needed more memory than it got.
     """
 
     run_id: str
@@ -94,6 +95,7 @@ class EndedAttempt(NamedTuple):
     ended_at: float | None
     restarts: int
     folder: str
+    out_of_memory: bool = False
 
 
 class AttemptEvent(Jsonable):
@@ -107,6 +109,7 @@ class AttemptEvent(Jsonable):
         signal: number of the signal that ended it, where one did.
         reason: in words, where there is more to say.
         disruption: the end was the platform's doing (preemption, a drained node), not the job's.
+        out_of_memory: it failed because it needed more memory than it got.
         restarts: how often the platform itself has started the job again.
         instance: what the platform runs it in, by the platform's name for it: a pod, a container; None: not known.
         node: the machine that it runs on; None: not known. What an earlier event has said of either stays.
@@ -123,6 +126,7 @@ class AttemptEvent(Jsonable):
         signal: int | None = None,
         reason: str | None = None,
         disruption: bool = False,
+        out_of_memory: bool = False,
         restarts: int = 0,
         instance: str | None = None,
         node: str | None = None,
@@ -131,4 +135,4 @@ class AttemptEvent(Jsonable):
         self.native_id, self.state, self.time = native_id, state, time
         self.exit_code, self.signal, self.reason = exit_code, signal, reason
         self.disruption, self.restarts, self.cursor = disruption, restarts, cursor
-        self.instance, self.node = instance, node
+        self.instance, self.node, self.out_of_memory = instance, node, out_of_memory

@@ -39,6 +39,18 @@ class RetryDelay(Jsonable):
         self.first, self.factor, self.max = first, factor, max
 
 
+class Grow(Jsonable):
+    """How much more an attempt gets after one that ran out of it. Only data here.
+
+    Args:
+        memory: how many times the memory of the last attempt; more than 1.
+        max: bytes that no attempt gets more than; None for no limit.
+    """
+
+    def __init__(self, memory: float, max: int | None = None) -> None:
+        self.memory, self.max = memory, max
+
+
 class BaseJobConfig(Jsonable):
     """What every job's config has. A plugin's own config type adds its own keys.
 
@@ -58,7 +70,8 @@ class BaseJobConfig(Jsonable):
         gpu: how many GPUs it needs, likewise.
         retries: how many further attempts a failed job gets; 0 by default.
         retry_delay: seconds before the next attempt, 0 by default; or a RetryDelay, for waits that grow.
-        retry_on: which ends are tried again: any of failed, timeout, lost; failed and timeout by default.
+        retry_on: which ends are tried again: any of failed, timeout, out_of_memory, lost; all but lost by default.
+        grow: how much more memory an attempt gets after one that ran out of it; None for no more.
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
     """
@@ -79,7 +92,8 @@ class BaseJobConfig(Jsonable):
     gpu: int | None = None
     retries: int = 0
     retry_delay: float | RetryDelay = 0.0
-    retry_on: Sequence[str] = ("failed", "timeout")
+    retry_on: Sequence[str] = ("failed", "timeout", "out_of_memory")
+    grow: Grow | None = None
     timeout: float | None = None
     python: str | None = None
 
@@ -98,7 +112,8 @@ class BaseJobConfig(Jsonable):
         gpu: int | None = None,
         retries: int = 0,
         retry_delay: float | RetryDelay = 0.0,
-        retry_on: Sequence[str] = ("failed", "timeout"),
+        retry_on: Sequence[str] = ("failed", "timeout", "out_of_memory"),
+        grow: Grow | None = None,
         timeout: float | None = None,
         python: str | None = None,
     ) -> None:
@@ -107,7 +122,7 @@ class BaseJobConfig(Jsonable):
         self.properties, self.env = dict(properties or {}), dict(env or {})
         self.cpu, self.memory, self.gpu = cpu, memory, gpu
         self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
-        self.timeout, self.python = timeout, python
+        self.grow, self.timeout, self.python = grow, timeout, python
 
 
 AbstractJobConfig = BaseJobConfig

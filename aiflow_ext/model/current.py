@@ -17,6 +17,8 @@ UNFINISHED = (
 # The exit code (EX_TEMPFAIL), and the begin of the text in AIFLOW_REASON_FILE, of a job that could not read or write
 # artifacts because their file system did not answer for minutes: not the job's failure.
 AWAY_CODE, AWAY = 75, "the artifacts' file system is away: "
+# The begin of the text in AIFLOW_REASON_FILE, and of an attempt's reason, where a job got no more memory.
+OUT_OF_MEMORY = "out of memory: "
 
 
 class CurrentJob:

@@ -12,7 +12,7 @@ _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?|\.\d{1,18})"
 # Not compiled here: most commands read none.
 _MEMORY = rf"{_NUMBER}\s*({'|'.join(_SUFFIXES)})"
 _CPU = rf"{_NUMBER}(m?)"
-_MOST_CPU, _MOST_MEMORY = 1_000_000, 1024**5
+_MOST_CPU, MOST_MEMORY = 1_000_000, 1024**5
 
 
 class Resources(NamedTuple):
@@ -59,7 +59,7 @@ def parse_memory(value: Any) -> int:
         raise ValueError(f"must be a size with its unit, such as {_meant(value)}")
     digits, scale = _exact(match[1])
     size = -(-digits * _SUFFIXES[match[2]] // scale)  # rounded up
-    if not 1 <= size <= _MOST_MEMORY:
+    if not 1 <= size <= MOST_MEMORY:
         raise ValueError("must be more than nothing" if size < 1 else "is more memory than exists")
     return size
 

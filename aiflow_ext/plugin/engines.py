@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.waiting import retry as retry
     from aiflow_ext.model.current import AWAY as AWAY
     from aiflow_ext.model.current import AWAY_CODE as AWAY_CODE
+    from aiflow_ext.model.current import OUT_OF_MEMORY as OUT_OF_MEMORY
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
 
 _HOMES = {
@@ -85,7 +86,7 @@ _HOMES = {
     "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS", "INSECURE_NODES"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
-    "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "UNFINISHED"),
+    "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "OUT_OF_MEMORY", "UNFINISHED"),
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake

@@ -18,6 +18,7 @@ from aiflow_ext.supervise import proc
 from aiflow_ext.supervise.clock import Clock
 from aiflow_ext.supervise.journal import ENDED, NEVER_SEEN, REBOOTED, UNSEEN, JournalReader, JournalWriter, encode
 from aiflow_ext.supervise.leftovers import GRACE, LOOK_AGAIN, Leftovers
+from aiflow_ext.supervise.oom import OomKills
 from aiflow_ext.supervise.spawn import Process, spawn, why_not
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ class Processes:
         self.publish = publish
         self.boot = proc.boot_id()
         self.clock = Clock(folder)
+        self._oom_kills = OomKills()
         self.living: dict[str, Process] = {}
         self.settled: set[str] = set()
         self.adopted: dict[int, Process] = {}
@@ -196,17 +198,18 @@ class Processes:
         killed = os.WIFSIGNALED(status)
         began = (self.record(process.id) or {}).get("started_at") or self.clock.now()
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        lasted = now - (process.began if process.began is not None else process.start / os.sysconf("SC_CLK_TCK"))
-        self._change(
-            {
-                "id": process.id,
-                "state": "ended",
-                "ended_at": began + max(0.0, lasted),
-                "exit_code": None if killed else os.WEXITSTATUS(status),
-                "signal": os.WTERMSIG(status) if killed else None,
-                "rusage": usage,
-            }
-        )
+        start = process.began if process.began is not None else process.start / os.sysconf("SC_CLK_TCK")
+        change = {
+            "id": process.id,
+            "state": "ended",
+            "ended_at": began + max(0.0, now - start),
+            "exit_code": None if killed else os.WEXITSTATUS(status),
+            "signal": os.WTERMSIG(status) if killed else None,
+            "rusage": usage,
+        }
+        if self._oom_kills.explain(start, status):
+            change["out_of_memory"] = True
+        self._change(change)
 
     def _status(self, process: Process) -> int | None:
         return proc.exit_status(process.pid, process.start, process.pidfd) if process.sure else None

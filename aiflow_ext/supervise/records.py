@@ -49,6 +49,7 @@ class ProcessRecord:
         pid, start_time, boot_id: together they identify the process uniquely.
         started_at, ended_at: seconds since the epoch.
         exit_code, signal: one of the two after an ``ended``: how the main process itself ended.
+        out_of_memory: it died of SIGKILL, and the kernel has ended a process for want of memory meanwhile.
         stop_requested: a stop was requested before the end was known.
         error: why it could not be started, is lost, or could not be ended, in words.
         rusage: ``user`` and ``system`` seconds and ``max_rss_kb`` of the process and the children it waited for;
@@ -66,6 +67,7 @@ class ProcessRecord:
     ended_at: float | None = None
     exit_code: int | None = None
     signal: int | None = None
+    out_of_memory: bool = False
     stop_requested: bool = False
     error: str | None = None
     rusage: dict[str, float] | None = None

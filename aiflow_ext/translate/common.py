@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
-from aiflow_ext.model.config import PeriodicConfig, RetryDelay
+from aiflow_ext.model.config import Grow, PeriodicConfig, RetryDelay
 from aiflow_ext.model.resources import parse_cpu, parse_memory
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode, JobState
@@ -22,7 +22,7 @@ ALIASES = {"periodic_config": "periodic"}
 ATTRIBUTES = {"periodic": "periodic_config"}
 
 _Size = TypeVar("_Size", float, int)
-RETRY_ON = (*(state.lower() for state in JobState if state.failed), "timeout")
+RETRY_ON = (*(state.lower() for state in JobState if state.failed), "timeout", "out_of_memory")
 
 
 def is_common(key: Any) -> bool:
@@ -118,6 +118,30 @@ def _factor(value: Any) -> float:
 
 
 _DELAY: dict[str, Callable[[Any], float]] = {"first": seconds, "factor": _factor, "max": seconds}
+
+
+def _grow(part: Located) -> Grow:
+    if isinstance(part.value, Grow):  # a plugin's own default
+        return part.value
+    if not isinstance(part.value, Mapping):
+        raise Misfit(f"must be a mapping, not {given(part.value)}", f"write {_GROWS}")
+    values, wrong = _keyed(part.value, {name: name for name in _GROWTH}, _GROWTH, "a growth", "memory and max")
+    if not wrong and "memory" not in values:
+        wrong.append(((), "does not say how many times the memory the next attempt gets", f"write {_GROWS}"))
+    if wrong:
+        raise Misfit(items=wrong)
+    return Grow(values["memory"], values.get("max"))
+
+
+def _times(value: Any) -> float:
+    number = float(fit(value, float))
+    if not 1 < number <= 1000:
+        raise Misfit(f"must be more than 1, and at most 1000, not {given(value)}", "2 doubles the memory each time")
+    return number
+
+
+_GROWS = "{memory: 2, max: 64Gi}"
+_GROWTH: dict[str, Callable[[Any], Any]] = {"memory": _times, "max": lambda value: _parsed(parse_memory, value)}
 
 
 def _timeout(part: Located) -> float:
@@ -352,6 +376,7 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "retries": _retries,
     "retry_delay": _delay,
     "retry_on": _retry_on,
+    "grow": _grow,
     "timeout": _timeout,
     "python": _text,
 }

@@ -53,6 +53,7 @@ def test_a_finished_container_is_the_end_before_the_job_says_so() -> None:
         (ended(127), 127, "no such program"),
         (ended(137, "OOMKilled"), 137, "out of memory (OOMKilled)"),
         (ended(5, "OOMKilled"), 5, "exit code 5"),
+        (ended(1, message="out of memory: MemoryError: "), 1, "out of memory: MemoryError"),
         (ended(128, "StartError", message="exec: /x: not found"), None, "was not started: exec: /x"),
     ],
 )
@@ -60,6 +61,7 @@ def test_a_failed_container_is_reported(state: dict[str, Any], code: int | None,
     event = status.status_of("j", job(), [pod(state)]).event
     assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, code, False)
     assert words in str(event.reason)
+    assert event.out_of_memory is ("out of memory" in str(event.reason))
 
 
 def test_an_init_container_that_fails_is_named() -> None:

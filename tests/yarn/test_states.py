@@ -101,6 +101,7 @@ def test_the_application_masters_own_word(
         (NO_PYTHON, "python9: No such file or directory", False),
         (HUNGRY, "for the memory that it used: 343.1 MB of 128 MB physical memory used: give it more, memory:", False),
         (HUNGRY.replace("-104", "-103").replace("PHYSICAL", "VIRTUAL"), "364.6 MB of 268.8 MB virtual memory", False),
+        (HUNGRY.replace("-104", "137"), "out of memory: YARN ended it for the memory", False),
         (NO_ARCHIVE, "env.tar.gz cannot be unpacked on the node; is it an archive, and complete?", False),
         (NO_ARCHIVE, "tar -x ) Process exited with exit code 2", False),
         (MUTE, "exit code 0 before it had said a word: is what python: names a Python?", False),
@@ -114,6 +115,8 @@ def test_ends_that_yarn_alone_tells(words: str, told: str, disruption: bool) -> 
     assert found.state is JobState.FAILED
     assert told in str(found.reason)
     assert found.disruption is disruption
+    assert found.out_of_memory is ("physical memory used" in words)
+    assert str(found.reason).startswith("out of memory: ") is found.out_of_memory
     assert "\n" not in str(found.reason)
     assert "java" not in str(found.reason)
     assert "password" not in str(found.reason)  # command lines of a job are its own

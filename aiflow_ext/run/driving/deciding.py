@@ -132,7 +132,7 @@ def ask_should_retry(
     attempt = EndedAttempt(
         run_id, record.job, record.number, record.state, record.native_id, record.exit_code, record.signal,
         record.reason, record.timed_out, record.submitted_at, record.started_at, record.ended_at, record.restarts,
-        record.folder,
+        record.folder, record.out_of_memory,
     )  # fmt: skip
     _Question(hooks, (attempt, record.state), limit=limit, inbox=inbox, settles=decides, done=decided)
 

@@ -75,7 +75,7 @@ class Driver:
         self._state = state = DriverState(plan, record, store, extensions, listener, had_ended)
         self.ledger, self.listeners, self._inbox = state.ledger, state.listeners, state.inbox
         pools = pools or {name: planned.resolved.platform for name, planned in plan.jobs.items()}
-        room = Room(plan, capacities or {}, state.live)
+        room = Room(plan, record.jobs, capacities or {}, state.live)
         self._scheduler = scheduler = Scheduler(plan, state.ledger, pools, limits or {}, state.live, room)
         self._admission = admission = scheduler.admission
         self._cleanup = cleanup = Cleanup(state)

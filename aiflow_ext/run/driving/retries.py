@@ -37,7 +37,8 @@ class Retries:
                 return None
             row = sum(1 for _ in itertools.takewhile(lambda each: each.disruption, reversed(job.attempts)))
             return 0.0 if row == 1 else min(2.0 ** (row - 2), MOST_PAUSE)
-        why = "timeout" if attempt.timed_out else str(attempt.state).lower()
+        why = "out_of_memory" if attempt.out_of_memory else str(attempt.state).lower()
+        why = "timeout" if attempt.timed_out else why
         used = self._used.get(job.name, 0)
         if why not in config.retry_on or used >= config.retries:
             return None

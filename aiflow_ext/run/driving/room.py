@@ -9,6 +9,7 @@ from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.driving.attempt import Attempt
 from aiflow_ext.run.planning.demands import demand_of
 from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.run.store.records import JobRecord
 
 
 class Room:
@@ -18,35 +19,45 @@ class Room:
 
     Args:
         plan: the jobs.
+        jobs: their records, by name.
         capacities: by platform, what its jobs share.
         live: the attempts that have not ended.
     """
 
-    def __init__(self, plan: Plan, capacities: Mapping[str, Resources], live: Mapping[str, Attempt]) -> None:
-        self._capacities, self._live = capacities, live
-        self._demands: dict[str, tuple[str, Resources]] = {}
+    def __init__(
+        self,
+        plan: Plan,
+        jobs: Mapping[str, JobRecord],
+        capacities: Mapping[str, Resources],
+        live: Mapping[str, Attempt],
+    ) -> None:
+        self._plan, self._jobs, self._capacities, self._live = plan, jobs, capacities, live
+        self._asking: dict[str, str] = {}  # by job, its platform
         self._streams: set[str] = set()
         for name, job in plan.jobs.items() if capacities else ():
             if any(demand_of(job)) and job.resolved.platform in capacities:
-                self._demands[name] = job.resolved.platform, demand_of(job)
+                self._asking[name] = job.resolved.platform
                 if job.config.exec_mode is ExecutionMode.STREAM:
                     self._streams.add(name)
 
     def asks(self, job: str) -> bool:
         """Whether a job asks for something that has to be free."""
-        return job in self._demands
+        return job in self._asking
 
     def has(self, job: str) -> bool:
         """Whether what a job asks for is free, or nothing that would free it is to be waited for: no other job runs
         that asks, or only STREAM jobs, which do not end by themselves."""
-        platform, demand = self._demands[job]
-        names = [attempt.planned.name for attempt in self._live.values()]
-        others = [name for name in names if name in self._demands and self._demands[name][0] == platform]
-        if self._streams.issuperset(others):
+        platform = self._asking[job]
+        others = [each for each in self._live.values() if self._asking.get(each.planned.name) == platform]
+        if self._streams.issuperset(each.planned.name for each in others):
             return True
-        used = [self._demands[name][1] for name in others]
+        demand = demand_of(self._plan.jobs[job], self._jobs[job].attempts)
+        used = [self._demand_of(attempt) for attempt in others]
         for wanted, most, taken in zip(demand, self._capacities[platform], zip(*used, strict=True), strict=True):
             # Rounded, because a sum of fractions of a core is not exact.
             if wanted and most is not None and round(wanted + sum(each or 0 for each in taken), 3) > most:
                 return False
         return True
+
+    def _demand_of(self, attempt: Attempt) -> Resources:
+        return demand_of(attempt.planned, self._jobs[attempt.planned.name].attempts[: attempt.record.number - 1])

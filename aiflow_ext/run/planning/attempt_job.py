@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run.planning.demands import memory_of
 from aiflow_ext.run.planning.plan import Plan, generate
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
@@ -24,7 +25,8 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
     finished = {each.name: each.last.number for each in upstream if each.last is not None}
     context = plan.context(name, record.run_id, record.folder, number, finished)
     context.native_id = native_id
-    return generate(plan, planned, context)
+    memory = memory_of(planned.config, record.jobs[name].attempts[: number - 1])
+    return generate(plan, planned if memory == planned.config.memory else planned.with_memory(memory or 0), context)
 
 
 def job_again(plan: Plan, record: RunRecord, attempt: AttemptRecord) -> BaseJob:

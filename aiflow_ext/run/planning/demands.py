@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import Problem
-from aiflow_ext.model.resources import RESOURCES, Resources, cpu_text, memory_text
+from aiflow_ext.model.resources import MOST_MEMORY, RESOURCES, Resources, cpu_text, memory_text
 from aiflow_ext.run.planning.plan import PlannedJob
+from aiflow_ext.run.store.records import AttemptRecord
 from aiflow_ext.translate.job_config import takes
 
 
-def demand_of(job: PlannedJob) -> Resources:
-    """What a job asks for."""
+def demand_of(job: PlannedJob, before: Sequence[AttemptRecord] = ()) -> Resources:
+    """What the attempt of a job asks for that comes after these."""
     config = job.config
-    return Resources(config.cpu, config.memory, config.gpu)
+    return Resources(config.cpu, memory_of(config, before), config.gpu)
+
+
+def memory_of(config: BaseJobConfig, before: Sequence[AttemptRecord]) -> int | None:
+    """The memory of the attempt that comes after these, in bytes: more after each that ran out of it, as ``grow`` says.
+
+    It follows from the records, so that any process finds the same for any attempt.
+    """
+    if not before or config.grow is None or config.memory is None:
+        return config.memory
+    times = sum(each.out_of_memory for each in before)
+    most = config.grow.max or MOST_MEMORY
+    size = config.memory
+    for _ in range(times):
+        size = min(math.ceil(size * config.grow.memory), most)
+    return max(size, config.memory)
 
 
 def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Resources]:
@@ -26,9 +44,12 @@ def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Resources]:
 
 def check_demands(jobs: Iterable[PlannedJob]) -> list[Problem]:
     """Problems of jobs that ask for what their platform does not give, or for more than the machine has."""
+    jobs = list(jobs)
     asking = [job for job in jobs if any(demand_of(job))]
     capacities = capacities_of(asking)
-    problems = []
+    problems: list[Problem] = []
+    for job in jobs:
+        problems += _growth_problems(job)
     for job in asking:
         platform = job.resolved.platform
         given = job.resolved.plugin.platform().resources
@@ -45,6 +66,20 @@ def check_demands(jobs: Iterable[PlannedJob]) -> list[Problem]:
                 hint = f"ask for less, run it elsewhere, or say platforms: {{{platform}: {{{name}: ...}}}}"
                 problems.append(Problem(message, job.where(name), hint))
     return problems
+
+
+def _growth_problems(job: PlannedJob) -> Iterator[Problem]:
+    grow, memory = job.config.grow, job.config.memory
+    if grow is None:
+        return
+    if memory is None:
+        message = f"job {job.name!r} says how its memory grows, and not from how much"
+        yield Problem(message, job.where("grow"), "add memory: SIZE")
+    elif grow.max is not None and grow.max < memory:
+        message = (
+            f"job {job.name!r} is to grow to {memory_text(grow.max)} at most, and begins with {memory_text(memory)}"
+        )
+        yield Problem(message, job.where("grow", "max"), "give a max that is greater than memory")
 
 
 def _amount(name: str, value: float) -> str:

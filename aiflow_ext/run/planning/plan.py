@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,11 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.generate import fill_in, generate_job
+from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings
 from aiflow_ext.translate.split import JobEdge
+from aiflow_ext.translate.yaml_source import Mark
 
 # Keys whose names also occur in messages that are not about them.
 _TOO_COMMON = ("platform", "engine", "python", "properties", "env", "job_name")
@@ -48,6 +51,19 @@ class PlannedJob:
     @property
     def config(self) -> BaseJobConfig:
         return self.sub_graph.config
+
+    def with_memory(self, size: int) -> PlannedJob:
+        """The same job with this much memory, in bytes, rounded up to Ki; its config is made anew."""
+        layer = Layer({**self.settings, "memory": f"{-(-size // 1024)}Ki"}, Mark("memory"), "workflow.yaml", self.name)
+        problems: list[Problem] = []
+        typed = Structurer().structure(self.resolved.config_type, layer, problems)
+        if typed is None:
+            raise ConfigError(problems=problems)
+        sub_graph = copy.copy(self.sub_graph)
+        sub_graph.config = typed
+        return PlannedJob(
+            self.name, sub_graph, self.resolved, self.edges, layer.value, self.defaults, self._layer, self._opened
+        )
 
     def where(self, *path: Any) -> str | None:
         """``file:line`` of the value at ``path`` in the job's config; None for a job from a store."""

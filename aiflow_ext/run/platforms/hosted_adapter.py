@@ -55,7 +55,11 @@ class HostedAdapter:
     def prepare(self, job: BaseJob) -> None:
         context = _context(job)
         supervised.prepare_folder(str(context.native_id))
-        attempt_spec.write(Path(str(context.native_id)), self._packed, context)
+        memory, packed = _memory(job), self._packed
+        if memory is not None and memory != self.planned.config.memory:  # it has grown
+            grown = self.planned.with_memory(memory)
+            packed = attempt_spec.pack(grown.resolved, grown.sub_graph, self.project)
+        attempt_spec.write(Path(str(context.native_id)), packed, context)
 
     def submit(self, job: BaseJob) -> AbstractJobHandler | None:
         native_id = str(_context(job).native_id)
@@ -73,6 +77,7 @@ class HostedAdapter:
             "AIFLOW_RUN": context.run_id or "",
             "AIFLOW_JOB": context.job_name or "",
             "AIFLOW_ATTEMPT": str(context.attempt),
+            **({"AIFLOW_MEMORY": str(memory)} if (memory := _memory(job)) is not None else {}),
             "AIFLOW_PROPERTIES": json.dumps(dict(config.properties), default=str),
             "AIFLOW_WORK_FOLDER": f"{native_id}/work",
             "AIFLOW_PROJECT_FOLDER": self.project.root,
@@ -189,6 +194,12 @@ def _has_ended(record: ProcessRecord | None) -> bool:
 
 # A script and no module of a package: it puts sys.path in order before it imports one.
 _MAIN = str(Path(__file__).with_name("attempt_main.py"))
+
+
+def _memory(job: BaseJob) -> int | None:
+    """The memory that an attempt asks for, in bytes: its author's own kind of config may lack it."""
+    memory: int | None = getattr(job.job_config, "memory", None)
+    return memory
 
 
 def _context(job: BaseJob) -> JobContext:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from aiflow_ext.model.current import OUT_OF_MEMORY
 from aiflow_ext.model.errors import UnreachableError, text_of
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
@@ -61,6 +62,8 @@ def failure(step: str, error: BaseException) -> Outcome:
     """The outcome of an exception in one of the author's methods."""
     text = text_of(error).strip()
     words = f"{step}: {type(error).__name__}: {text}" if text else f"{step}: {type(error).__name__}"
+    if isinstance(error, MemoryError):
+        words = f"{OUT_OF_MEMORY}{words}"
     code = getattr(error, "returncode", 1) if isinstance(error, subprocess.CalledProcessError) else 1
     if isinstance(error, SystemExit):
         if error.code in (None, 0):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiflow_ext import shared_folder
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
-from aiflow_ext.model.current import UNFINISHED
+from aiflow_ext.model.current import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
@@ -72,6 +72,7 @@ def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
             exit_code=record.exit_code,
             signal=record.signal,
             reason=reason,
+            out_of_memory=reason is not None and reason.startswith(OUT_OF_MEMORY),
             cursor=cursor,
         )
     if record.state == "not_started":
@@ -201,9 +202,10 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
         return words if words == UNFINISHED else None
     if words == UNFINISHED:
         words = ""
-    if record.signal is not None:
-        return words or f"ended by {signal_name(record.signal)}"
-    return words or f"exit code {record.exit_code}"
+    if not words:
+        words = f"ended by {signal_name(record.signal)}" if record.signal else f"exit code {record.exit_code}"
+    killed = record.out_of_memory and not record.stop_requested and not words.startswith(OUT_OF_MEMORY)
+    return f"{OUT_OF_MEMORY}{words}" if killed else words
 
 
 def reason_words(native_id: str) -> str:

@@ -129,6 +129,8 @@ def end_of(
         state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
     elif attempt.stop_requested and state is not JobState.LOST:
         state, facts["reason"] = JobState.STOPPED, "stopped"
+    if timed_out or state is not JobState.FAILED:
+        facts.pop("out_of_memory", None)
     return Decision(Became.ENDED, state, at, {**facts, "timed_out": timed_out})
 
 
@@ -138,7 +140,7 @@ def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None
     if event.state.ended:
         return end_of(
             attempt, event.state, at=event.time, timeout=timeout, exit_code=event.exit_code, signal=event.signal,
-            disruption=event.disruption or None, **facts,
+            disruption=event.disruption or None, out_of_memory=event.out_of_memory or None, **facts,
         )  # fmt: skip
     return Decision(Became.GOES_ON, event.state, event.time, facts)
 

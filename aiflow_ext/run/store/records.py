@@ -30,6 +30,7 @@ class AttemptRecord(Jsonable):
         instance, node: what its platform runs it in (a pod, a container), and on which machine; None: not known.
         folder: its folder on this machine, with the logs.
         cleaned: whether its platform has been cleaned up after it.
+        out_of_memory: whether it failed because it needed more memory than it got.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
     """
 
@@ -50,6 +51,7 @@ class AttemptRecord(Jsonable):
     disruption: bool = False
     unreachable: bool = False
     refused: bool = False
+    out_of_memory: bool = False
     restarts: int = 0
     instance: str | None = None
     node: str | None = None

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, JobState
-from aiflow_ext.plugin.engines import UNFINISHED
+from aiflow_ext.plugin.engines import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.template import CONTAINER
 
@@ -181,8 +181,9 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
     if disruption and not never:
         words = f"{_disruptor(pod)}: {words}"
     state = JobState.STOPPED if is_stopped(job) else JobState.FAILED
+    hungry = why == "OOMKilled" or said.startswith(OUT_OF_MEMORY)
     return AttemptEvent(native_id, state, exit_code=exit_code, time=_time(terminated.get("finishedAt")), reason=words,
-                        disruption=disruption and state is JobState.FAILED, restarts=restarts,
+                        disruption=disruption and state is JobState.FAILED, restarts=restarts, out_of_memory=hungry,
                         **_place(pod))  # fmt: skip
 
 

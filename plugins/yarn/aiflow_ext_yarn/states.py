@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState
-from aiflow_ext.plugin.engines import AWAY, AWAY_CODE
+from aiflow_ext.plugin.engines import AWAY, AWAY_CODE, OUT_OF_MEMORY
 from aiflow_ext_yarn.master import PERMANENT, STAGING_FAILED, UNUSABLE, outcome
 
 Json = dict[str, Any]
@@ -19,6 +19,9 @@ _EXIT = re.compile(r"exit(?:Code|Status): (-?\d{1,9})\b", re.ASCII)
 _KILLED_BY = re.compile(r"killed by user (\S+?)(?: at (\S+))?$", re.MULTILINE)
 _LOST_NODE, _PREEMPTED, _DISKS, _LOCALISATION, _NOT_RUNNING = -100, -102, -101, -1000, -107
 _VIRTUAL, _PHYSICAL, _LOGS = -103, -104, -109
+_KILLED = 137
+# ContainersMonitorImpl, and its CGroupElasticMemoryController.
+_OVER_LIMIT = re.compile(r"beyond (?:the '\w+' |physical |virtual )memory limits?|under OOM|OOM killer", re.IGNORECASE)
 MARKER_DELAY = 5.0  # seconds from an attempt's launch in which its start marker is usually made
 EXPIRY = "yarn.am.liveness-monitor.expiry-interval-ms"  # how long YARN waits for a word of an application master
 NO_REASON = "YARN does not say why"
@@ -97,7 +100,7 @@ def event_of(
         reason, disruption = failure(str(report.get("state")), words)
         verdict = report.get("state") == "FAILED" and outcome.LABEL not in words and _exit_code(words) is not None
         if disruption or verdict:  # YARN ended it, for a reason of its own: how the job reacted does not matter
-            return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
+            return _ended_by_yarn(native_id, reason, disruption, at)
     if recorded is not None and recorded.kind == outcome.NOT_STARTED and report.get("state") != "KILLED":
         why = recorded.reason or "the application master does not say why"
         away = why.startswith(STAGING_FAILED) and not any(each in why for each in PERMANENT)
@@ -111,7 +114,12 @@ def event_of(
     if state is JobState.FINISHED:
         return AttemptEvent(native_id, state, time=at, exit_code=0)
     reason, disruption = failure(str(report.get("state")), words, began=began, silence=silence)
-    return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption)
+    return _ended_by_yarn(native_id, reason, disruption, at)
+
+
+def _ended_by_yarn(native_id: str, reason: str, disruption: bool, at: float | None) -> AttemptEvent:
+    return AttemptEvent(native_id, JobState.FAILED, time=at, reason=reason, disruption=disruption,
+                        out_of_memory=reason.startswith(OUT_OF_MEMORY))  # fmt: skip
 
 
 def was_stopped(ended: bytes) -> bool:
@@ -142,8 +150,9 @@ def _event_of_outcome(native_id: str, recorded: outcome.Outcome, at: float | Non
     if recorded.stopped:
         words = f"told to stop; {words}"
     away = recorded.exit_code == AWAY_CODE and (recorded.reason or "").startswith(AWAY)
+    hungry = (recorded.reason or "").startswith(OUT_OF_MEMORY)
     return AttemptEvent(native_id, JobState.FAILED, time=at, exit_code=recorded.exit_code, signal=recorded.signal,
-                        reason=words, disruption=away)  # fmt: skip
+                        reason=words, disruption=away, out_of_memory=hungry)  # fmt: skip
 
 
 def failure(state: str, diagnostics: str, *, began: bool | None = True, silence: str | None = None) -> tuple[str, bool]:
@@ -168,11 +177,11 @@ def failure(state: str, diagnostics: str, *, began: bool | None = True, silence:
         return f"its container was lost as its NodeManager restarted: {words}", True
     if code == _DISKS:
         return f"the node's disks failed: {words}", True
-    if code in (_VIRTUAL, _PHYSICAL):
+    if code in (_VIRTUAL, _PHYSICAL) or (code == _KILLED and _OVER_LIMIT.search(diagnostics)):
         cure = "give it more, memory: SIZE"
         if code == _VIRTUAL:  # of address space, what a job maps and never touches included
             cure += ", or have yarn.nodemanager.vmem-check-enabled switched off"
-        return f"YARN ended it for the memory that it used{_usage(diagnostics)}: {cure}", False
+        return f"{OUT_OF_MEMORY}YARN ended it for the memory that it used{_usage(diagnostics)}: {cure}", False
     if code == _LOGS:
         return f"YARN ended it for the size of its logs: {words}", False
     if code == _LOCALISATION:
