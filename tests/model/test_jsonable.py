@@ -30,7 +30,7 @@ from aiflow_ext.engines import CmdLineEngine, PythonEngine
 from aiflow_ext.model import jsonable
 from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.code import FunctionRef, Pickled
-from aiflow_ext.model.config import RetryDelay
+from aiflow_ext.model.config import Grow, RetryDelay
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import InputRef, JobSection, OutputFile
 from aiflow_ext.translate.split import JobEdge, JobGraph
@@ -67,7 +67,7 @@ SHIPPED: list[Any] = [
     CmdLineEngine(), af.ProjectDesc("p", "/p", ["src"], "s3://b", ["*.csv"], {"r": "/f"}),
     af.BaseJobConfig("local", "python", "train", af.PeriodicConfig("0 1 * * *", time_zone="Europe/Rome"),
                      af.ExecutionMode.STREAM, {"l": [1, {"m": None}]}, env={"T": {"secret": "env:T"}}, timeout=2.5),
-    af.PeriodicConfig(interval=60), RetryDelay(2.0), *af.ExecutionMode, *af.JobState, *Lookup,
+    af.PeriodicConfig(interval=60), RetryDelay(2.0), Grow(2.0, 64), *af.ExecutionMode, *af.JobState, *Lookup,
     Request("exec", {"argv": ["a"], "n": 1}), AttemptEvent("id", af.JobState.FAILED, exit_code=3, cursor="9"),
     FunctionRef("steps", "fit"), Pickled(b"\0\xff", "x", "00", "3.11", "3.1"),
 ]  # fmt: skip
@@ -141,7 +141,7 @@ def test_a_plain_subclass_comes_back_with_its_private_attributes_and_the_class_d
     back = af.loads(af.dumps(made), expect=PlainConfig)
     assert back == made
     assert back._PlainConfig__private == (1, b"x")
-    assert back.retry_on == ("failed", "timeout")
+    assert back.retry_on == af.BaseJobConfig.retry_on
 
 
 def test_a_slots_class_comes_back_with_what_was_set() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiflow_ext.model.config import BaseJobConfig, PeriodicConfig, RetryDelay
+from aiflow_ext.model.config import BaseJobConfig, Grow, PeriodicConfig, RetryDelay
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.jsonable import dumps, loads
 from aiflow_ext.model.states import ExecutionMode
@@ -480,6 +480,10 @@ def test_a_platform_that_is_no_name_is_reported(load: Load, value: str) -> None:
         ("timeout", "90", 90.0),
         ("timeout", "null", None),
         ("retry_on", "[failed, lost]", ("failed", "lost")),
+        ("cpu", "500m", 0.5),
+        ("memory", "1.5Ki", 1536),
+        ("gpu", "2", 2),
+        ("grow", "{memory: 1.5, max: 2Ki}", Grow(1.5, 2048)),
         ("retry_on", "timeout", ("timeout",)),
         ("retry_on", "[]", ()),
         ("exec_mode", "stream", ExecutionMode.STREAM),
