@@ -231,6 +231,22 @@ class OptionalJobPluginSpec:
         """
 
     @_spec
+    def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
+        """Remove artifacts at a URL of the platform's own file system, which only its client reaches from here.
+
+        When: by ``gc --artifacts``, of a run that it removes, after cleanup_run; it must be repeatable.
+
+        :param jobs: this plugin's jobs of the run, as in cleanup_run.
+        :param url: the run's artifacts.
+        :param folders: what to remove, as paths below ``url``: whole folders, which may not exist. The folder ``url``
+            itself goes too where nothing else is left in it.
+        :return: the names of what is left below ``url``; None: the URL is of another file system, which fsspec is asked
+            for.
+        Default: None.
+        Raising: the run stays, and the next ``gc`` calls it again.
+        """
+
+    @_spec
     def check_platform(self, jobs: Sequence[BaseJob]) -> Sequence[Problem]:  # type: ignore[empty-body]
         """What keeps the platform from being used now, each problem with its cure.
 

@@ -40,7 +40,7 @@ class Cluster:
         diagnostics: of the applications that are submitted from now on: they end at once, FAILED.
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
-        read_only: a folder in which nothing may be written.
+        read_only: a folder in which nothing may be written or removed.
         before: called with the path of each request before it is answered; may wait.
         url: of both services.
     """
@@ -112,6 +112,12 @@ class Cluster:
         with self._lock:
             live = {"state": "RUNNING", "finalStatus": "UNDEFINED", "diagnostics": "", "finishedTime": 0}
             self._apps[native_id] = {"id": native_id, "applicationTags": tag, **live}
+
+    def put(self, path: str) -> None:
+        """Make a file, with its folders."""
+        with self._lock:
+            self.files[path] = b"x"
+            self._folders |= {path[:end] for end, each in enumerate(path) if each == "/" and end}
 
     def listing(self, tag: str) -> bytes:
         """The answer with all applications of this tag."""
@@ -217,7 +223,8 @@ class Cluster:
         if self.unsafe and operation not in ("OPEN", "GETFILESTATUS", "LISTSTATUS"):
             self.unsafe -= 1
             return _refused("SafeModeException", f"Cannot {operation} {path}. Name node is in safe mode.")
-        if operation == "CREATE" and path.startswith(self.read_only):
+        there = any(each == path or each.startswith(below) for each in self.files)
+        if path.startswith(self.read_only) and (operation == "CREATE" or (operation == "DELETE" and there)):
             return _refused("AccessControlException", f"Permission denied: user=ada, access=WRITE, inode={path}")
         if operation in ("APPEND", "OPEN") and path in self.files and "at" not in query:
             return 307, {}, {"Location": f"{self.url}/webhdfs/v1{quote(path)}?{text}&at=node"}
@@ -253,7 +260,8 @@ class Cluster:
             status = {"length": len(self.files[path]), "modificationTime": changed, "type": "FILE"}
             return 200, {"FileStatus": status}, {}
         if operation == "LISTSTATUS" and path in self._folders:
-            names = {each.removeprefix(below).partition("/")[0] for each in self.files if each.startswith(below)}
+            every = (*self.files, *self._folders)
+            names = {each.removeprefix(below).partition("/")[0] for each in every if each.startswith(below)}
             return 200, {"FileStatuses": {"FileStatus": [{"pathSuffix": name} for name in sorted(names)]}}, {}
         return _missing("FileNotFoundException")
 

@@ -94,3 +94,28 @@ def test_a_folder_of_artifacts_that_cannot_be_written_is_told_before_the_run(pas
         assert done.returncode == 6
         assert "artifacts cannot be kept: user 'ada' may not write /read-only/kept/.check-" in done.stderr
         assert cluster.submitted == []
+
+
+def test_artifacts_on_the_clusters_file_system_are_removed_by_its_own_client_where_asked(
+    passes_artifacts: Any, cli: Any
+) -> None:
+    """Without fsspec; the fake's jobs make nothing, so that the test makes what they would have."""
+    with Cluster() as cluster:
+        project = passes_artifacts("hdfs:///kept", resource_manager=cluster.url, webhdfs=cluster.url)
+        assert cli("run", project.root).returncode == 0
+        (run,) = json.loads(cli("runs", "--project", project.root, "--json").stdout)
+        folder = f"/kept/{run['run']}"
+        for name in ("a/1/make.json", "a/1/make/value.pkl", "checkpoints/b/1.pt", "mine.txt"):
+            cluster.put(f"{folder}/{name}")
+        cluster.put("/kept/another/a/1/make.json")
+        cluster.read_only = folder
+        done = cli("gc", "--project", project.root, "--keep", "0", "--artifacts")
+        assert (done.returncode, done.stdout) == (6, ""), done.stderr
+        assert f"run {run['run']} stays: user 'ada' may not" in done.stderr
+        cluster.read_only = "/read-only/"
+        done = cli("gc", "--project", project.root, "--keep", "0", "--artifacts")
+        assert (done.returncode, done.stdout) == (0, f"removed {run['run']}\n"), done.stderr
+        assert f"hdfs:///kept/{run['run']} stays: no job of the run has made mine.txt there" in done.stderr
+        assert {path for path in cluster.files if path.startswith("/kept/")} == {
+            f"{folder}/mine.txt", "/kept/another/a/1/make.json"
+        }  # fmt: skip

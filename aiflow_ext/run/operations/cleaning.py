@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiflow_ext.host import secrets
@@ -50,3 +51,17 @@ def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
     offering = {name for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
     for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
         adapter_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)
+
+
+def remove_artifacts(plan: Plan, run_id: str, folder: Path, url: str, folders: Sequence[str]) -> list[str] | None:
+    """Have the run's job plugins remove folders below the URL of its artifacts.
+
+    Returns what is left there; None if the URL is of no plugin's own file system. Raises what the plugin raises.
+    """
+    secrets.use(plan.host)
+    offering = {name for name, each in plan.jobs.items() if "remove_artifacts" in each.resolved.offers}
+    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
+        left = adapter_for(plan.jobs[first], plan.desc).remove_artifacts(jobs, url, folders)
+        if left is not None:
+            return left
+    return None

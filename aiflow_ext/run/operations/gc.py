@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.model.errors import PlatformError, Problem, StateError, UnreachableError, text_of
+from aiflow_ext.model.errors import AiflowError, Problem, StateError, UnreachableError, said_by, text_of
 from aiflow_ext.model.names import local_path
-from aiflow_ext.run.operations.cleaning import clean_up
+from aiflow_ext.run.operations.cleaning import clean_up, remove_artifacts
 from aiflow_ext.run.operations.observe import Observed
-from aiflow_ext.run.operations.remote_artifacts import remove_remote_artifacts
+from aiflow_ext.run.operations.remote_artifacts import folders_of, remove_remote_artifacts
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.find import left_out_if_damaged, stores
 from aiflow_ext.run.store.lock import FILE as LOCK
@@ -164,19 +164,36 @@ def _remove(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
     base = plan["project"].get("artifacts") or ""
     if artifacts := local_path(base):
         remove_artifacts_folder(Path(artifacts), run["run"])
-    elif base and remote.remove:
-        try:
-            others = remove_remote_artifacts(base, run["run"], store.run(run["run"]).jobs)
-        except PlatformError as error:
-            _log.warning("run %s stays: %s", run["run"], error)
-            remote.kept.extend(error.problems)
-            return False
-        if others:
-            _log.warning("%s/%s stays: no job of the run has made %s there", base.rstrip("/"), run["run"],
-                         ", ".join(others[:5]))  # fmt: skip
+    elif base and remote.remove and not _remove_remote(store, run, f"{base.rstrip('/')}/{run['run']}", remote):
+        return False
     if _is_run_folder(Path(run["folder"]), store):
         shutil.rmtree(run["folder"], ignore_errors=True)
     elif os.path.lexists(run["folder"]):
         _log.warning("%s is on record as the folder of run %s and is none: left as it is", run["folder"], run["run"])
     store.forget(run["run"])
+    return True
+
+
+def _remove_remote(store: Store, run: dict[str, Any], url: str, remote: _Remote) -> bool:
+    """Remove a run's artifacts at a URL, by its platform or by fsspec; False if that cannot be done now."""
+    if run["run"] in ("", os.curdir, os.pardir) or os.path.basename(run["run"]) != run["run"]:
+        return True  # no run's id: nothing is there
+    try:
+        observed = Observed(store, run["run"])
+        folders = folders_of(observed.record.jobs)
+        try:
+            plan = observed.plan
+        except AiflowError:  # without its plugins fsspec is left
+            others = None
+        else:
+            others = remove_artifacts(plan, run["run"], observed.folder, url, folders)
+        if others is None:
+            others = remove_remote_artifacts(url, folders)
+    except Exception as error:
+        problem = Problem(f"run {run['run']} stays: {said_by(error)}")
+        _log.warning("%s", problem)
+        remote.kept.append(problem)
+        return False
+    if others:
+        _log.warning("%s stays: no job of the run has made %s there", url, ", ".join(others[:5]))
     return True

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError, text_of
@@ -14,28 +13,25 @@ from aiflow_ext.model.names import safe_name
 
 T = TypeVar("T")
 PATIENCE = 120.0  # seconds that one call of a file system may take; a large folder is one call
-_CHECKPOINTS = "checkpoints"  # as engines.environment.checkpoint_url has it
+CHECKPOINTS = "checkpoints"  # as engines.environment.checkpoint_url has it
 _PACE = 0.2  # seconds after which a signal is noticed
 
 
-def remove_remote_artifacts(base: str, run_id: str, jobs: Collection[str]) -> list[str]:
-    """Remove what the jobs of a run have below ``<base>/<run_id>``, and that folder if nothing else is in it.
+def folders_of(jobs: Iterable[str]) -> list[str]:
+    """What the jobs with these names have below the URL of their run's artifacts."""
+    return [each for job in jobs for each in (safe_name(job), f"{CHECKPOINTS}/{safe_name(job)}")]
 
-    Args:
-        base: the project's artifacts URL.
-        run_id: the run's id.
-        jobs: the names of its jobs.
+
+def remove_remote_artifacts(url: str, folders: Sequence[str]) -> list[str]:
+    """Remove folders below the URL of a run's artifacts, and that folder itself if nothing else is in it.
 
     Idempotent. Returns what else is there, and stays. Raises PlatformError if that cannot be removed from here, and
     UnreachableError where the file system does not answer.
     """
-    if run_id in ("", os.curdir, os.pardir) or os.path.basename(run_id) != run_id:
-        raise PlatformError(f"{run_id!r} is no run's id: no artifacts are removed")
-    url = f"{base.rstrip('/')}/{run_id}"
     system, path = _within(url, lambda: _system(url))
-    for folder in (each for job in jobs for each in (safe_name(job), f"{_CHECKPOINTS}/{safe_name(job)}")):
+    for folder in folders:
         _within(url, lambda folder=folder: _remove(system, f"{path}/{folder}"))  # type: ignore[misc]
-    _within(url, lambda: _remove_empty(system, f"{path}/{_CHECKPOINTS}"))
+    _within(url, lambda: _remove_empty(system, f"{path}/{CHECKPOINTS}"))
     return _within(url, lambda: _remove_empty(system, path))
 
 

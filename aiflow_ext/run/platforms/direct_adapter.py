@@ -71,6 +71,12 @@ class DirectAdapter:
         if "cleanup_run" in self.resolved.offers:
             _called(self.resolved.hook.cleanup_run, run_id=run_id, jobs=jobs)
 
+    def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
+        if "remove_artifacts" not in self.resolved.offers:
+            return None
+        left = _called(self.resolved.hook.remove_artifacts, jobs=jobs, url=url, folders=folders)
+        return None if left is None else [str(each) for each in left]
+
     def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
         if "check_platform" not in self.resolved.offers:
             return []

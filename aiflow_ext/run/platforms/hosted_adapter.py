@@ -165,6 +165,9 @@ class HostedAdapter:
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         self._direct.cleanup_run(run_id, jobs)
 
+    def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
+        return self._direct.remove_artifacts(jobs, url, folders)
+
     def check(self, jobs: Sequence[BaseJob]) -> list[Any]:
         return self._direct.check(jobs)
 

@@ -83,11 +83,15 @@ class YarnJob(af.AbstractJob):
     def artifacts_path(self) -> str | None:
         """The folder of its artifacts on the cluster's file system; None if it passes none, or they are elsewhere."""
         graph = self.bundle.sub_graph
-        parts = urlsplit(self.reachable(self.bundle.project.artifacts))
+        return self.path_of(self.bundle.project.artifacts) if graph.inputs or graph.outputs else None
+
+    def path_of(self, url: str) -> str | None:
+        """The path of a URL on the cluster's file system; None if it is on another one."""
+        parts = urlsplit(self.reachable(url))
         hosts = [urlsplit(each).netloc for each in self.cluster.namenodes]
         if parts.scheme != "webhdfs" or parts.netloc.rpartition("@")[2] not in hosts:
             return None
-        return parts.path.rstrip("/") if graph.inputs or graph.outputs else None
+        return parts.path.rstrip("/")
 
     def argv(self) -> list[Value]:
         """The job's argument vector, in the form that the application master reads."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -170,3 +171,22 @@ def cleanup_run(run_id: str, clusters: Iterable[Cluster]) -> None:
         files = WebHdfs(cluster)
         _sent.forget(cluster.key, run_id)
         retry(lambda files=files, folder=folder: files.delete(folder), cluster.patience)  # type: ignore[misc]
+
+
+def remove_artifacts(jobs: Iterable[YarnJob], url: str, folders: Sequence[str]) -> list[str] | None:
+    """Remove folders below the URL of a run's artifacts; what is left there. None: they are on no cluster's file system
+    of these jobs."""
+    found = next(((job.cluster, path) for job in jobs if (path := job.path_of(url)) is not None), None)
+    if found is None:
+        return None
+    cluster, path = found
+    files = WebHdfs(cluster)
+    for each in folders:
+        retry(partial(files.delete, f"{path}/{each}"), cluster.patience)
+    # Their parents, where they have become empty: of the checkpoints, and the run's own.
+    parents = {each.rpartition("/")[0] for each in folders} - {""}
+    for folder in (*(f"{path}/{parent}" for parent in sorted(parents)), path):
+        left = retry(partial(files.names, folder), cluster.patience)
+        if left == []:
+            retry(partial(files.delete, folder), cluster.patience)
+    return sorted(left or [])

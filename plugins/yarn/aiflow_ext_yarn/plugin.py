@@ -96,6 +96,12 @@ class YarnJobPlugin(af.AbstractJobPlugin):
         lifecycle.cleanup_run(run_id, {job.cluster.key: job.cluster for job in map(_yarn, jobs)}.values())
 
     @af.hookimpl
+    def remove_artifacts(self, jobs: Sequence[af.BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
+        from aiflow_ext_yarn import lifecycle
+
+        return lifecycle.remove_artifacts(map(_yarn, jobs), url, folders)
+
+    @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
         from aiflow_ext_yarn.cluster_checks import check, check_artifacts
 

@@ -29,10 +29,10 @@ def _finished(record: dict[str, Any], job: str = "job") -> dict[str, Any]:
     return found
 
 
-def _staged(bed: Bed) -> list[str]:
-    """What is in the staging folder."""
+def _staged(bed: Bed, folder: str = "/user/root/.aiflow") -> list[str]:
+    """What is in a folder, by default the staging folder."""
     try:
-        found = bed.json(f"{bed.webhdfs}/user/root/.aiflow?op=LISTSTATUS&user.name=root")
+        found = bed.json(f"{bed.webhdfs}{folder}?op=LISTSTATUS&user.name=root")
     except OSError:
         return []
     return [each["pathSuffix"] for each in found["FileStatuses"]["FileStatus"]]
@@ -130,6 +130,14 @@ def test_nothing_is_left_in_the_staging_folder(workflow: Workflow, bed: Bed) -> 
     record = workflow.run()
     assert record["state"] == "FINISHED", record["said"]
     assert set(_staged(bed)) == before
+
+
+def test_artifacts_on_hdfs_are_removed_with_their_run_where_asked(workflow: Workflow, bed: Bed) -> None:
+    record = workflow.write_chain().run()
+    _finished(record, "read")
+    assert _staged(bed, f"/artifacts/{record['run']}") == ["make"]
+    assert workflow.call("gc", "--keep", "0", "--artifacts", "--project", str(workflow.project)).returncode == 0
+    assert record["run"] not in _staged(bed, "/artifacts")
 
 
 def test_a_lifetime(workflow: Workflow) -> None:
