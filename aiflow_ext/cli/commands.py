@@ -179,6 +179,7 @@ def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin N lines before the end.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of attempt N [default: the latest].")
 @click.option("--stderr", is_flag=True, help="What was written to stderr.")
+@click.option("--container", metavar="NAME", help="Of a container beside the job's that has failed.")
 @_JSON
 def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) -> int:
     """Print what RUN's JOBs have printed; of several jobs, or of all, each line with its job's name."""

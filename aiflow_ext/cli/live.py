@@ -17,7 +17,7 @@ from aiflow_ext.cli.outlet import Outlet
 from aiflow_ext.cli.output import console, keep_exit_code, print, stdout
 from aiflow_ext.cli.show import clock, counted, duration, inputs_shown, print_lines, run_table
 from aiflow_ext.model import errors
-from aiflow_ext.model.names import local_path, path_shown
+from aiflow_ext.model.names import container_log, local_path, path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.driving.attempt import GRACE
@@ -283,9 +283,12 @@ def _say_how_it_ended(run: Run, record: RunRecord, printed: set[str]) -> None:
         reason = last.reason if last else job.reason
         print(f"\n{one_line(job.name)} {job.state}: {indented(reason or '')}")
         if last is not None and has_logs:
+            from aiflow_ext.run.operations.logs import kept_containers
+
             for line in _tail(os.path.join(last.folder, "stderr")):
                 print(f"    {line}")
-            print(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr")
+            beside = "".join(f", {container_log(name)}" for name in kept_containers(last))
+            print(one_line(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr{beside}"))
     if len(bad) > MOST_TOLD:
         print(f"\nand {counted(len(bad) - MOST_TOLD, 'more job')}: aiflow-ext status {record.run_id}")
     files = files_of(run.plan, record)

@@ -25,9 +25,10 @@ from aiflow_ext.cli.show import (
     run_table,
 )
 from aiflow_ext.model import errors
-from aiflow_ext.model.names import path_shown
+from aiflow_ext.model.names import container_log, path_shown
+from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.operations.logs import LogSource, iterate, sources, whole_lines
+from aiflow_ext.run.operations.logs import LogSource, iterate, kept_containers, sources, whole_lines
 from aiflow_ext.run.operations.observe import Observed, list_runs, observe
 from aiflow_ext.run.store.ledger import BEING_STOPPED
 from aiflow_ext.run.store.lock import FILE, is_stopped
@@ -174,12 +175,16 @@ def show_logs(
     tail: int | None,
     attempt: int | None,
     stderr: bool,
+    container: str | None,
     as_json: bool,
 ) -> int:
     """``aiflow-ext logs``: one job's bytes as they are, several jobs' lines with their names."""
     observed = observe(run, project)
     stream = "stderr" if stderr else "stdout"
     found = sources(observed, jobs, stream=stream, attempt=attempt, patient=follow)
+    if container is not None:
+        stream = container_log(container)
+        found = _of_container(found, container)
     for source in found:
         if tail is not None:
             source.skip_to_tail(tail)
@@ -193,11 +198,29 @@ def show_logs(
     else:
         width = max((len(name) for name in jobs or observed.record.jobs), default=0)
         _several(observed, jobs, stream, found, partial(_show_named, width), follow=follow, attempt=attempt)
+    if container is None and not as_json:
+        for source in found:
+            for name in kept_containers(source.attempt):
+                path = path_shown(os.path.join(source.attempt.folder, container_log(name)))
+                print(one_line(f"{source.attempt.job}: container {name} has failed; its log: {path}"), file=sys.stderr)
     record = observed.record
     if follow and record.ended_at is None and not all(record.jobs[name].state.ended for name in jobs or record.jobs):
         print(f"run {record.run_id}: {_UNDRIVEN}{record.run_id}", file=sys.stderr)
         return errors.NOT_OVER
     return errors.OK
+
+
+def _of_container(found: Iterable[LogSource], container: str) -> list[LogSource]:
+    """The logs of a container beside these jobs' own. Raises ConfigError where none is kept."""
+    kept = {source.attempt.folder: kept_containers(source.attempt) for source in found}
+    chosen = [LogSource(source.observed, source.attempt, container_log(container)) for source in found
+              if container in kept[source.attempt.folder]]  # fmt: skip
+    if not chosen:
+        names = sorted({name for each in kept.values() for name in each})
+        hint = near(container, names) or (f"kept are those of {', '.join(names)}" if names else None)
+        raise errors.ConfigError(f"there is no log of a container {container!r}: those that have failed are kept, "
+                                 "once their attempt has ended", hint=hint)  # fmt: skip
+    return chosen
 
 
 def _show_json(source: LogSource, parts: Iterable[bytes]) -> None:

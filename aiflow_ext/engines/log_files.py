@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from aiflow_ext.model.names import container_log as container_log
 from aiflow_ext.regular_file import read_regular
 
 STREAMS = ("stdout", "stderr")

@@ -24,6 +24,11 @@ def safe_name(name: str, limit: int = 40) -> str:
     return f"{stem}-{mark}" if stem else f"x-{mark}"
 
 
+def container_log(container: str) -> str:
+    """The file in an attempt's folder with the log of a container that has run beside the job's own."""
+    return f"container-{container}.log"
+
+
 def path_shown(path: str) -> str:
     """A path as it is; one that a terminal or a line cannot show, quoted so that a shell takes it."""
     if path.isprintable():

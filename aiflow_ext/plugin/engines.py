@@ -16,6 +16,7 @@ Deadline, within, pool_classes
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
 MalformedJson, TooLargeJson    what parse_json raises
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
+container_log                  the file in the attempt's folder for the log of another container than the job's
 log_limit, LOG_TAIL, cut_note  how much of a log is kept: of its beginning, of its end, and the line in between
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.log_files import LOG_TAIL as LOG_TAIL
     from aiflow_ext.engines.log_files import STREAMS as STREAMS
     from aiflow_ext.engines.log_files import check_stream as check_stream
+    from aiflow_ext.engines.log_files import container_log as container_log
     from aiflow_ext.engines.log_files import cut_note as cut_note
     from aiflow_ext.engines.log_files import log_limit as log_limit
     from aiflow_ext.engines.log_files import read_log_file as read_log_file
@@ -81,7 +83,9 @@ _HOMES = {
     "aiflow_ext.engines.exit_script": ("exit_script",),
     "aiflow_ext.engines.http_deadline": ("Deadline", "TooSlow", "pool_classes", "within"),
     "aiflow_ext.engines.json_answers": ("LARGEST_ANSWER", "MalformedJson", "TooLargeJson", "json_kind", "parse_json"),
-    "aiflow_ext.engines.log_files": ("LOG_TAIL", "STREAMS", "check_stream", "cut_note", "log_limit", "read_log_file"),
+    "aiflow_ext.engines.log_files": (
+        "LOG_TAIL", "STREAMS", "check_stream", "container_log", "cut_note", "log_limit", "read_log_file",
+    ),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
     "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS", "INSECURE_NODES"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),

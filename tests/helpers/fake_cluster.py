@@ -32,6 +32,8 @@ class Cluster:
         self.refused_pods: str | None = None  # why no pod may be created
         self.node_is_gone = False  # pods that are deleted stay, and their Jobs: no node confirms that a pod has ended
         self.before_log: Callable[[str], str | None] = lambda pod: None  # why its node does not give a pod's log
+        self.pod_status: dict[str, Any] | None = None  # what a new pod's status is instead
+        self.container_logs: dict[str, str] = {}  # of containers that are not called job
         self.unlisted: set[str] = set()  # paths that neither a list nor a watch shows
         self.url = ""
 
@@ -75,8 +77,9 @@ class Cluster:
             state = {"running": {"startedAt": STARTED}} if sleeps else COMPLETED
             self.put(pod_path, {"metadata": {"name": name, "labels": labels, "creationTimestamp": STARTED},
                                 "spec": {"nodeName": "node"},
-                                "status": {"phase": "Running" if sleeps else "Succeeded",
-                                           "containerStatuses": [{"name": CONTAINER, "state": state}]}})  # fmt: skip
+                                "status": self.pod_status or {
+                                    "phase": "Running" if sleeps else "Succeeded",
+                                    "containerStatuses": [{"name": CONTAINER, "state": state}]}})  # fmt: skip
         return job
 
 
@@ -99,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/version":
             self._answer(200, {"major": "1", "minor": "34", "gitVersion": "v1.34.0"})
         elif url.path.endswith("/log"):
-            self._log(url.path.removesuffix("/log"))
+            self._log(url.path.removesuffix("/log"), query["container"], "previous" in query)
         elif "watch" in query:
             self._watch(url.path, query)
         elif url.path in self.cluster.objects:
@@ -171,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _log(self, path: str) -> None:
+    def _log(self, path: str, container: str, previous: bool) -> None:
         pod = self.cluster.objects.get(path)
         if pod is None:
             self._answer(404, {"reason": "NotFound", "message": "not found"})
@@ -180,7 +183,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(500, {"reason": "InternalError", "message": words})
             return
         tag = tag_of(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"])
-        lines = (f"{tag}+", "said", f"{tag}.", f"{tag}:complained", f"{tag};")
+        lines: tuple[str, ...] = (f"{tag}+", "said", f"{tag}.", f"{tag}:complained", f"{tag};")
+        if container != CONTAINER:
+            lines = (f"{self.cluster.container_logs[container]}{' before' if previous else ''}",)
         self._raw(200, "".join(f"2026-01-01T00:00:00.{number:09}Z {line}\n"
                                for number, line in enumerate(lines)).encode())  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import Cluster
+from fake_cluster import COMPLETED, Cluster
 from interrupted import driven, until
 
 from aiflow_ext.run import prepare_resume, prepare_run
@@ -86,3 +86,57 @@ def test_a_time_out_whose_node_is_gone_is_told_with_node_and_pod_and_tried_again
     last = second.record.jobs["a"].last
     assert last is not None
     assert (str(last.state), last.reason, last.node) == ("FAILED", "it ran into its timeout of 1 s", "node")
+
+
+INIT_FAILED = {
+    "phase": "Failed",
+    "initContainerStatuses": [
+        {"name": "before", "state": COMPLETED},
+        {"name": "fetch", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}},
+    ],
+    "containerStatuses": [{"name": "job", "state": {"waiting": {"reason": "PodInitializing"}}}],
+}
+SIDECARS_FAILED = {
+    "phase": "Succeeded",
+    "initContainerStatuses": [
+        {"name": "proxy", "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}},
+        {"name": "ends-with-it", "state": {"terminated": {"exitCode": 143, "reason": "Error"}}},
+    ],
+    "containerStatuses": [
+        {"name": "job", "state": COMPLETED},
+        {"name": "metrics", "state": {"terminated": {"exitCode": 2, "reason": "Error"}}},
+        {"name": "../../x", "state": {"terminated": {"exitCode": 2, "reason": "Error"}}},
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pod", "code", "kept"),
+    [
+        (INIT_FAILED, 1, {"fetch": "no such host\n"}),
+        (SIDECARS_FAILED, 0, {"proxy": "cannot listen before\n", "metrics": "no port\n"}),
+    ],
+)
+def test_the_log_of_a_container_that_has_failed_beside_the_job_is_kept_and_named(
+    project: Any, cluster: Cluster, cli: Any, pod: dict[str, Any], code: int, kept: dict[str, str]
+) -> None:
+    cluster.pod_status = pod
+    cluster.container_logs = {"fetch": "no such host", "proxy": "cannot listen", "metrics": "no port"}
+    done = cli("run", sleeping(project))
+    assert done.returncode == code, done.stdout + done.stderr
+    where = ["--project", project.root]
+    (attempt,) = json.loads(cli("status", "latest", *where, "--json").stdout)["jobs"][0]["attempts"]
+    files = {path.name: path.read_text() for path in Path(attempt["folder"]).glob("*container*")}
+    assert files == {f"container-{name}.log": text for name, text in kept.items()}
+    logs = cli("logs", "latest", "a", *where)
+    for name, text in kept.items():
+        path = Path(attempt["folder"], f"container-{name}.log")
+        assert f"a: container {name} has failed; its log: {path}\n" in logs.stderr
+        assert cli("logs", "latest", "a", "--container", name, *where).stdout == text
+        assert (f", container-{name}.log" in done.stdout) == bool(code)
+    unknown = cli("logs", "latest", "a", "--container", "other", *where)
+    assert unknown.returncode == 3
+    assert f"kept are those of {', '.join(sorted(kept))}" in unknown.stderr
+    asked = {each.partition("container=")[2].partition("&")[0] for each in cluster.asked if "/log?" in each}
+    assert asked - {"job"} == set(kept)

@@ -195,6 +195,27 @@ def test_what_admission_never_lets_in_is_stuck_and_a_used_up_quota_is_not(words:
     assert found.stuck == (words if is_final else None)
 
 
+@pytest.mark.parametrize(
+    ("job_state", "beside", "metadata", "failed"),
+    [
+        ({"running": {}}, {"state": ended(2)}, {}, {"s": False}),
+        ({"running": {}}, {"state": ended(143)}, {}, {"s": False}),
+        (ended(0), {"state": ended(143)}, {}, {}),  # it ends with the job
+        (ended(0), {"state": ended(137, "OOMKilled")}, {}, {"s": False}),
+        ({"running": {}}, {"state": ended(137)}, DELETED, {}),
+        ({"running": {}}, {"state": ended(0)}, {}, {}),
+        ({"running": {}}, {"state": {"running": {}}, "lastState": ended(1)}, {}, {"s": True}),
+        ({"running": {}}, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(1)}, {},
+         {"s": True}),
+    ],
+)  # fmt: skip
+def test_containers_that_have_failed_beside_the_job(
+    job_state: dict[str, Any], beside: dict[str, Any], metadata: dict[str, Any], failed: dict[str, bool]
+) -> None:
+    found = pod(job_state, metadata=metadata, initContainerStatuses=[{"name": "s", **beside}])
+    assert status.failed_beside(found) == failed
+
+
 def test_each_event_has_the_pod_and_its_node() -> None:
     on = {"spec": {"nodeName": "n1"}}
     waits = {**pod({"waiting": {"reason": "PodInitializing"}}, phase="Pending"), **on}

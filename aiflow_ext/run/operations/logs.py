@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, UnreachableError
+from aiflow_ext.model.names import container_log
 from aiflow_ext.model.spelling import near
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.store.records import AttemptRecord
 
 CHUNK = 1 << 20
+STREAMS = ("stdout", "stderr")
 
 
 class LogSource:
@@ -54,6 +57,8 @@ class LogSource:
             raise PlatformError(words, where=str(self._path)) from error
 
     def _from_platform(self) -> bytes:
+        if self.stream not in STREAMS:  # a container's, which is kept at the end or not at all
+            return b""
         if self.attempt.step is None or self.attempt.cleaned:  # after the cleanup it can only be in the run's folder
             return b""
         from aiflow_ext.run.operations.refresh import attached
@@ -94,6 +99,16 @@ def sources(
         most = max(len(job.attempts) for job in record.jobs.values())
         raise ConfigError(f"no job of run {record.run_id} has had more than {_attempts(most)}")
     return found
+
+
+def kept_containers(attempt: AttemptRecord) -> list[str]:
+    """The other containers than the job's whose logs are kept in an attempt's folder."""
+    before, after = container_log("\n").split("\n")
+    try:
+        names = sorted(os.listdir(attempt.folder))
+    except OSError:
+        return []
+    return [name[len(before) : -len(after)] for name in names if name.startswith(before) and name.endswith(after)]
 
 
 def _attempts(number: int) -> str:

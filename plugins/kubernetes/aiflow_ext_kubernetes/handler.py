@@ -14,6 +14,7 @@ from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
 from aiflow_ext.plugin.engines import check_stream, read_log_file
 from aiflow_ext.plugin.supervised import write_regular
 from aiflow_ext_kubernetes import answers, manifest, status
+from aiflow_ext_kubernetes.logs.beside import begin_to_keep_failed
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
 from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
@@ -103,6 +104,8 @@ class KubernetesHandler(AbstractJobHandler):
         """Delete a pod, and return the thread that keeps its log, which goes with it."""
         name = str(pod["metadata"]["name"])
         keeping, answered = keep_to_eof(self.target, self.native_id, self.folder, name, grace + EOF_WITHIN)
+        if failed := status.failed_beside(pod):
+            begin_to_keep_failed(self.target, self.folder, name, failed).join(READ)
         answered.wait(READ)
         # At least a second: 0 takes the pod out of the API, whether its processes have ended or not.
         how = {"gracePeriodSeconds": max(1, math.ceil(grace))}

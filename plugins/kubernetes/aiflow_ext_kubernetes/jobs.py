@@ -87,6 +87,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def cleanup_job(self, job: af.BaseJob) -> None:
         from aiflow_ext_kubernetes import seen as seeing
+        from aiflow_ext_kubernetes.logs.beside import keep_failed
         from aiflow_ext_kubernetes.logs.keep import is_kept, keep
         from aiflow_ext_kubernetes.logs.reader import forget
         from aiflow_ext_kubernetes.objects import job_at, pods_of, remove
@@ -100,6 +101,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             if not is_kept(folder):
                 if seen.pod is None and (pods := pods_of(target, native_id)):
                     seen.note_pod(pods[-1])
+                keep_failed(target, folder, seen.pod, seen.failed)
                 keep(target, native_id, folder, seen.pod, may_lack=seen.pod is None or seen.has_run)
             remove(target, native_id)
         forget(target, native_id)

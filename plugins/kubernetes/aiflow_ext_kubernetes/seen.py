@@ -14,6 +14,7 @@ class Seen:
 
     Attributes:
         pod: the name of its pod; None: none has been seen.
+        failed: its other containers that have failed: see ``status.failed_beside``.
         has_run: whether its container was seen to have started.
         is_ours: whether the Job of its name is of this attempt; None: it has not been seen.
     """
@@ -21,11 +22,14 @@ class Seen:
     def __init__(self) -> None:
         self.pod: str | None = None
         self.has_run = False
+        self.failed: dict[str, bool] = {}
         self.is_ours: bool | None = None
 
     def note_pod(self, pod: Mapping[str, Any]) -> None:
         """Note the newest pod of the attempt."""
-        self.pod = str(pod["metadata"]["name"])
+        name = str(pod["metadata"]["name"])
+        self.failed = {**(self.failed if name == self.pod else {}), **status.failed_beside(pod)}
+        self.pod = name
         self.has_run = self.has_run or status.has_run(pod)
 
 

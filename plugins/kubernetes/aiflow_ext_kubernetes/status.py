@@ -31,6 +31,7 @@ _NODES_DOING = frozenset((
 ))  # fmt: skip
 # In the API server's message if admission or validation refuses a pod.
 _REFUSALS = ("is forbidden: ", "is invalid: ", "denied the request")
+_ENDED_BY_OTHERS = (137, 143)  # exit codes of SIGKILL and SIGTERM
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
 # Messages of the runtime for which the program is the cause, and not the node.
@@ -244,11 +245,25 @@ def has_run(pod: Object) -> bool:
     return began is not None and began != _NEVER
 
 
+def failed_beside(pod: Object) -> dict[str, bool]:
+    """The containers beside the job's own that have failed, init containers and sidecars: by name, whether that was
+    before they were started again. One that is ended with its pod, or because the job has ended, has not failed."""
+    leaves = bool(pod["metadata"].get("deletionTimestamp")) or _terminated(pod) is not None
+    found: dict[str, bool] = {}
+    for container in _statuses(pod):
+        name = str(container.get("name"))
+        for key, previous in (("state", False), ("lastState", True)):
+            terminated = (container.get(key) or {}).get("terminated") or {}
+            code = terminated.get("exitCode")
+            ended = leaves and code in _ENDED_BY_OTHERS and terminated.get("reason") != "OOMKilled"
+            if name != CONTAINER and code and not ended:
+                found.setdefault(name, previous)
+    return found
+
+
 def is_prepared(pod: Object) -> bool:
     """Whether a node is getting a pod ready: neither of its containers has begun."""
-    status = pod.get("status") or {}
-    states = [each.get("state") or {} for key in ("initContainerStatuses", "containerStatuses")
-              for each in status.get(key) or ()]  # fmt: skip
+    states = [each.get("state") or {} for each in _statuses(pod)]
     return (
         _phase(pod) == "Pending"
         and bool(states)
@@ -261,7 +276,7 @@ def is_prepared(pod: Object) -> bool:
 def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Status:
     status = pod.get("status") or {}
     stuck = words = None
-    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+    for container in _statuses(pod):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if reason in STUCK:
@@ -277,6 +292,12 @@ def _pending(native_id: str, pod: Object, restarts: int, why: str | None) -> Sta
     if words is None and is_prepared(pod):
         words = why
     return Status(AttemptEvent(native_id, JobState.QUEUED, reason=words, restarts=restarts, **_place(pod)), stuck)
+
+
+def _statuses(pod: Object) -> list[Mapping[str, Any]]:
+    """What its node says of each container, init containers first."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
 def _state_of(pod: Object) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import EOF_WITHIN, is_stopping
 from aiflow_ext_kubernetes.informer import Informer
+from aiflow_ext_kubernetes.logs.beside import begin_to_keep_failed
 from aiflow_ext_kubernetes.logs.follow import Follower
 from aiflow_ext_kubernetes.logs.keep import keep_to_eof
 from aiflow_ext_kubernetes.objects import delete_job, job_at, pods_of
@@ -211,10 +212,13 @@ class Watcher:
         if not pods:
             return
         name, pod = list(pods.items())[-1]
-        seen_of(watched.target, native_id).note_pod(pod)
+        seen = seen_of(watched.target, native_id)
+        seen.note_pod(pod)
         if pod["metadata"].get("deletionTimestamp") and native_id not in self._kept:
             self._kept.add(native_id)
             self._follower.release(native_id)
+            if seen.failed:
+                begin_to_keep_failed(watched.target, watched.folder, name, seen.failed)
             ends_within = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0.0) + EOF_WITHIN
             keep_to_eof(watched.target, native_id, watched.folder, name, ends_within)
 

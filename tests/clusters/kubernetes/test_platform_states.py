@@ -19,7 +19,7 @@ from relay import relaying
 
 from aiflow_ext import BaseJob, JobContext
 from aiflow_ext.host.defaults import allocate_id
-from aiflow_ext.run import prepare_run
+from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import handler
 from aiflow_ext_kubernetes.access import RULES
@@ -31,7 +31,8 @@ BESIDE = {
         "containers": [{"name": "sidecar", "command": ["sh", "-c", "sleep 600"], **BUSYBOX}],
     }
 }
-FAILING = {"name": "fetch", "command": ["sh", "-c", "echo no such host >/dev/termination-log; exit 3"], **BUSYBOX}
+FETCHING = "echo fetching; echo no data >&2; echo no such host >/dev/termination-log; exit 3"
+FAILING = {"name": "fetch", "command": ["sh", "-c", FETCHING], **BUSYBOX}
 LINES = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf end; printf 'a\\nb' >&2; exit 3"
 EATS = "python3 -c 'x = bytearray(200 << 20); print(len(x))'"
 FROM_CLUSTER = 'echo "$PASSWORD"; echo $C_MODE; cat /mnt/db/password; echo; echo "$LITERAL"'
@@ -146,6 +147,17 @@ def test_other_containers_do_not_decide(ended: Ended) -> None:
 def test_an_init_container_that_fails_is_named(ended: Ended) -> None:
     words = "init container fetch has failed, and the job was not started: no such host"
     assert told(ended["after_init"]) == ("FAILED", None, words)
+    assert sorted(ended.log("after_init", "container-fetch.log").splitlines()) == ["fetching", "no data"]
+    assert ended.log("after_init") == ""
+
+
+def test_the_pod_and_its_node_are_told(ended: Ended) -> None:
+    for job in ("says", "ends_beside", "after_init", "no_image", "late"):
+        attempt = ended[job]
+        assert str(attempt.instance).startswith(f"{attempt.native_id}-")
+        assert attempt.node == ended.bed.layout.node
+    assert str(ended["too_large"].instance).startswith(f"{ended['too_large'].native_id}-")
+    assert ended["too_large"].node is None
 
 
 def test_an_image_that_does_not_exist_is_given_up(ended: Ended) -> None:
@@ -259,24 +271,41 @@ def test_jobs_whose_events_come_late_are_not_lost(
     ]
 
 
-def test_a_stop_whose_node_is_gone_names_the_node(
+def test_a_stop_whose_node_is_gone_names_node_and_pod_and_is_tried_again_by_a_later_driver_too(
     there: Callable[..., Path], bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "PATIENCE", 2.0)
-    run = prepare_run(there("sleep 600"))
+    root = there("sleep 600")
+    run = prepare_run(root)
     thread = threading.Thread(target=run.driver.run)
     thread.start()
 
-    def last(state: str, words: str) -> bool:
+    def running() -> str | None:
         attempt = run.record.jobs["job"].last
-        return attempt is not None and str(attempt.state) == state and words in str(attempt.reason)
+        return str(attempt.reason) if attempt is not None and str(attempt.state) == "RUNNING" else None
 
-    assert until(lambda: last("RUNNING", ""), 60)
+    def told() -> bool:
+        attempt = run.record.jobs["job"].last
+        assert attempt is not None
+        words = f"node {bed.layout.node} has not confirmed that pod {attempt.instance} is gone"
+        return "stopping it failed, and is tried again" in str(running()) and words in str(running())
+
+    assert until(lambda: running() is not None, 300)
     bed.kill("kubelet")
     run.driver.stop(1.0)
-    assert until(lambda: last("RUNNING", f"node {bed.layout.node} has not confirmed that its pod is gone"), 60)
+    assert until(told, 300), run.record.summary()
+    run.driver.leave()
+    thread.join(300)
+    run.close()
+    run = prepare_resume(run.record.run_id, project=str(root))
+    assert told()  # it is on record
+    thread = threading.Thread(target=run.driver.run)
+    thread.start()
+    assert until(lambda: "it is being stopped" in str(running()), 300), run.record.summary()
+    assert until(told, 300), run.record.summary()
     bed.start("kubelet")
-    thread.join(120)
+    thread.join(300)
+    run.close()
     assert str(run.record.jobs["job"].state) == "STOPPED"
 
 

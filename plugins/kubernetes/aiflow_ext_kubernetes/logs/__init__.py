@@ -4,6 +4,7 @@ A node keeps only the newest part of a long log. So the driver follows the logs 
 or two, and copies to this machine what the node deletes meanwhile.
 
     keep       copies the whole log into the attempt's folder, once
+    beside     keeps the logs of other containers of the pod that have failed
     follow     follows many logs at a time, each in a thread
     reader     requests the log of one attempt from its kubelet
     merge      merges the lines of several answers, each line once

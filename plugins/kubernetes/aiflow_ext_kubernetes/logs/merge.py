@@ -19,7 +19,7 @@ from aiflow_ext_kubernetes.streams import ROTATED, Splitter
 
 MARGIN = 2  # seconds before the last known line that are read again
 LATEST = 20_000  # lines that are remembered to be skipped, however many of them a job prints in a second
-_STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
+STAMPED = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d) ")  # RFC3339NanoFixed, kubelet
 # The kubelet's message after a line without newline: searched for only if there is no second answer to compare with.
 _WORDS = re.compile(
     rb"(?:unable to retrieve container logs for |rpc error: code = |failed to |context cancell?ed).*", re.S
@@ -86,7 +86,7 @@ class LineMerger:
         for line, ended in pieces:
             moment, _, text = line.partition(b" ")
             timestamp = moment.decode("ascii", "replace")
-            if _STAMPED.match(line) is None or not is_time(timestamp):
+            if STAMPED.match(line) is None or not is_time(timestamp):
                 return line
             self.has_lines = True
             if not ended and follows:
