@@ -46,12 +46,21 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[byt
         raise
 
 
-def read_regular(path: str | os.PathLike[str], limit: int, offset: int = 0) -> bytes:
+def read_regular(path: str | os.PathLike[str], limit: int, offset: int = 0, *, follow: bool = True) -> bytes:
     """At most ``limit`` bytes of a regular file from byte ``offset`` on; raises as :func:`open_regular` does."""
-    with open_regular(path) as file:
+    with open_regular(path, follow=follow) as file:
         if offset:
             file.seek(offset)
         return file.read(limit)
+
+
+def read_whole(path: str | os.PathLike[str], limit: int = 16 << 20, *, follow: bool = True) -> bytes:
+    """A regular file that has at most ``limit`` bytes; raises as :func:`open_regular` does, and OSError for a larger
+    one."""
+    data = read_regular(path, limit + 1, follow=follow)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit >> 20} MiB", os.fspath(path))
+    return data
 
 
 def write_regular(path: str | os.PathLike[str], data: bytes) -> None:

@@ -135,12 +135,12 @@ def still_says(home: str, record: PluginRecord) -> bool:
     """Whether the metadata folder ``home``, read now, still advertises what ``record`` says, at its version."""
     import os
 
+    from aiflow_ext.regular_file import read_whole
+
     try:
-        with open(os.path.join(home, "entry_points.txt"), encoding="utf-8") as file:
-            entries = read_entries(file.read().removeprefix("\ufeff"))
+        entries = read_entries(read_whole(os.path.join(home, "entry_points.txt")).decode("utf-8-sig"))
         name = "METADATA" if os.path.exists(os.path.join(home, "METADATA")) else "PKG-INFO"
-        with open(os.path.join(home, name), encoding="utf-8") as file:
-            header = read_header(file.read().removeprefix("\ufeff"))
+        header = read_header(read_whole(os.path.join(home, name)).decode("utf-8-sig"))
     except (OSError, ValueError):
         return False
     return (header.name, header.version) == (record.distribution, record.version) and any(

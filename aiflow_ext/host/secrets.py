@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.errors import Problem, SecretError, UnreachableError, named
 from aiflow_ext.model.plugin import AbstractSecretSource
 from aiflow_ext.model.spelling import near
+from aiflow_ext.regular_file import read_whole
 
 if TYPE_CHECKING:
     from aiflow_ext.host.host import PluginHost
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Lookup = Callable[[str], "AbstractSecretSource | None"]  # by name, as PluginHost.secret_source
 _host: PluginHost | None = None
+_LARGEST_FILE = 1 << 20  # bytes of a secret
 _reading: dict[str, threading.RLock] = {}  # by source: jobs are submitted at once, and it may not expect that
 
 
@@ -35,7 +36,7 @@ class FileSource(AbstractSecretSource):
 
     def read(self, rest: str) -> str:
         try:
-            return Path(os.path.expanduser(rest)).read_text(encoding="utf-8").rstrip("\n")
+            return read_whole(os.path.expanduser(rest), _LARGEST_FILE).decode().replace("\r\n", "\n").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             words = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SecretError(str(words), hint="create the file, or name another one") from error

@@ -15,6 +15,7 @@ Deadline, within, pool_classes
                                a deadline for a whole answer to a request by urllib3; TooSlow: it was not complete then
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
 MalformedJson, TooLargeJson    what parse_json raises
+read_whole                     a small file, read without waiting where it is a FIFO or has no end
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 container_log                  the file in the attempt's folder for the log of another container than the job's
 log_limit, LOG_TAIL, cut_note  how much of a log is kept: of its beginning, of its end, and the line in between
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.current import AWAY_CODE as AWAY_CODE
     from aiflow_ext.model.current import OUT_OF_MEMORY as OUT_OF_MEMORY
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
+    from aiflow_ext.regular_file import read_whole as read_whole
 
 _HOMES = {
     "aiflow_ext.engines": ("CmdLineEngine", "PythonEngine", "artifacts", "edges"),
@@ -91,6 +93,7 @@ _HOMES = {
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
     "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "OUT_OF_MEMORY", "UNFINISHED"),
+    "aiflow_ext.regular_file": ("read_whole",),
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake

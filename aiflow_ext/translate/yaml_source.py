@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from aiflow_ext.model.errors import ConfigError, Problem, shown_path
+from aiflow_ext.regular_file import read_whole
 
 # Deeper than any config; PyYAML's C composer overflows the stack on text made to be deep.
 MAX_DEPTH = 100
@@ -88,7 +88,7 @@ def read_yaml(path: str | os.PathLike[str], problems: list[Problem] | None = Non
     """
     file = shown_path(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_whole(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError("this is not UTF-8 text", where=f"{file}:{line}", hint="save the file as UTF-8") from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import read_whole
 
 # Keys whose value is a path, relative to the file that has it: client-go's RESTConfig.ResolveLocalPaths.
 _PATHS = {"clusters": ("certificate-authority",), "users": ("client-certificate", "client-key", "tokenFile")}
@@ -80,7 +80,7 @@ def _content(path: str) -> Mapping[str, Any]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(Path(path).read_text(encoding="utf-8"), loader)  # noqa: S506 (a safe loader, in C)
+    content = yaml.load(read_whole(path).decode(), loader)  # noqa: S506 (a safe loader, in C)
     if content is None:
         return {}
     if not isinstance(content, Mapping):

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from aiflow_ext.plugin.engines import read_whole
 
 LIMIT = 60.0  # seconds that a login program may take
 ASKING_LIMIT = 300.0  # seconds if it may ask somebody at a terminal
@@ -81,7 +82,7 @@ def _shown(cluster: Mapping[str, Any]) -> dict[str, Any]:
     """A cluster as ``spec.cluster`` of an ExecCredential."""
     found = {key: cluster[key] for key in _SHOWN if cluster.get(key)}
     if authority := cluster.get("certificate-authority"):
-        found["certificate-authority-data"] = base64.b64encode(Path(authority).read_bytes()).decode()
+        found["certificate-authority-data"] = base64.b64encode(read_whole(authority)).decode()
     for each in cluster.get("extensions") or ():
         if isinstance(each, Mapping) and each.get("name") == _CONFIG:
             found["config"] = each.get("extension")

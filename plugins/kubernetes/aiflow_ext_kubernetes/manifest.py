@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, safe_name, secrets
-from aiflow_ext.plugin.engines import job_environment
+from aiflow_ext.plugin.engines import job_environment, read_whole
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
 from aiflow_ext_kubernetes.fields import label_problem
@@ -172,7 +172,7 @@ def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str,
 
     path = Path(root, given)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_whole(path).decode())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         words = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(

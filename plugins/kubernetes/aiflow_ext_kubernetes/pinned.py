@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import read_whole
 from aiflow_ext_kubernetes import answers
 from aiflow_ext_kubernetes.server import namespace_of, server_of
 from aiflow_ext_kubernetes.single_flight import SingleFlight
@@ -58,16 +59,15 @@ def _pinned(target: Target, content: dict[str, Any]) -> Target:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        data = read_whole(path, LARGEST, follow=False)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise PlatformError(
             f"the record of the run's cluster cannot be read: {error.strerror}", where=str(path)
         ) from None
-    with os.fdopen(file, "rb") as opened:
-        content: dict[str, Any] = answers.read(answers.parsed(opened.read(LARGEST), str(path)), _SHAPE, str(path))
-        return content
+    content: dict[str, Any] = answers.read(answers.parsed(data, str(path)), _SHAPE, str(path))
+    return content
 
 
 def _record(path: Path, target: Target) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 from aiflow_ext.plugin import ConfigError
+from aiflow_ext.plugin.engines import read_whole
 
 FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site.xml")  # in the order in which they are loaded
 DEEPEST = 10  # files that include each other
@@ -75,7 +76,7 @@ def _read(path: str, folders: tuple[str, ...], mtime: int, size: int) -> Sequenc
 def _items(path: str, folders: Sequence[str], depth: int) -> Iterator[Item]:
     """The properties of a file and of those that it includes, in document order."""
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(read_whole(path))
     except (ElementTree.ParseError, OSError) as error:
         raise ConfigError(f"a Hadoop configuration file cannot be read: {error}", where=path,
                           hint="mend it, or let HADOOP_CONF_DIR name another folder") from error  # fmt: skip
