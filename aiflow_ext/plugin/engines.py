@@ -22,6 +22,7 @@ log_limit, LOG_TAIL, cut_note  how much of a log is kept: of its beginning, of i
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
 AWAY, AWAY_CODE                how its text there begins, and its exit code, where the artifacts' file system was away
+OUT_OF_MEMORY                  how the reason begins where a job was ended for the memory that it used
 ARTIFACT_HOSTS                 the variable that names the addresses of the artifacts' file system, if it has several
 INSECURE_NODES                 the variable that names hosts to which that file system may lead without TLS
 artifacts, edges               modules: read and write artifacts; where a node's inputs and outputs are
