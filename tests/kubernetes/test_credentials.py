@@ -308,6 +308,37 @@ def test_an_oidc_provider_is_not_believed_without_a_certificate_that_is_trusted(
     assert [*fake.asked, *elsewhere.asked] == []
 
 
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [("TOKEN\n", {}), ("  TOKEN \r\n", {"token": "OLD"}), (None, {"token": "TOKEN"}), ("", {"token": "TOKEN"})],
+)
+def test_the_token_of_a_file_is_read_as_kubectl_reads_it(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path, content: str | None, more: dict[str, Any]
+) -> None:
+    if content is not None:
+        (tmp_path / "token").write_text(content)
+    fake = serve(Answer(200, EMPTY))
+    objects.pods_of(target_of(fake.url, {"tokenFile": str(tmp_path / "token"), **more}), "j")
+    assert fake.asked[0].headers["authorization"] == "Bearer TOKEN"
+
+
+def test_a_token_counts_before_a_login_program(serve: Serve, target_of: Callable[..., Target], tmp_path: Path) -> None:
+    fake = serve(Answer(200, EMPTY))
+    objects.pods_of(target_of(fake.url, {**login(tmp_path / "said", {"token": "OTHER"}), "token": "TOKEN"}), "j")
+    assert fake.asked[0].headers["authorization"] == "Bearer TOKEN"
+
+
+def test_a_certificate_without_its_key_is_named(serve: Serve, target_of: Callable[..., Target]) -> None:
+    user = {"client-certificate-data": "QQ=="}
+    with pytest.raises(PlatformError, match="its user has a client-certificate, and no client-key"):
+        objects.pods_of(target_of(serve(Answer(200, EMPTY)).url, user), "j")
+
+
+def test_a_server_that_is_no_address_is_named(target_of: Callable[..., Target]) -> None:
+    with pytest.raises(PlatformError, match=r"server: 'cluster:6443' is no https:// or http:// address"):
+        objects.pods_of(target_of("cluster:6443", {"client-certificate-data": "QQ==", "client-key-data": "QQ=="}), "j")
+
+
 def test_a_certificate_is_no_matter_without_tls(serve: Serve, target_of: Callable[..., Target]) -> None:
     user = {"client-certificate-data": "QQ==", "client-key-data": "QQ=="}
     assert objects.pods_of(target_of(serve(Answer(200, EMPTY)).url, user), "j") == []

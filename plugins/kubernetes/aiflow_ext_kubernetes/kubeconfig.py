@@ -26,6 +26,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # Keys of a user that are credentials: one of them means that no request goes out without.
 _CREDENTIALS = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate",
                 "client-certificate-data")  # fmt: skip
+LARGEST_TOKEN = 1 << 20  # bytes of a token's file that are read
 LOGIN = "log in again, as for kubectl; what runs goes on meanwhile"
 
 
@@ -85,17 +86,17 @@ def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials
         )
     try:
         chosen = read_context(paths, context)
-        user, renew_at = dict(chosen.user), None
+        user, renew_at = _with_token(chosen.user), None
         headers = _impersonation(user)
-        if user.get("exec"):
+        if user.get("exec") and not user.get("token"):  # kubectl takes the token, too
             user, renew_at = _logged_in(user, chosen.cluster)
         elif _is_oidc(user):
             user, renew_at = _with_id_token(user)
         with _private_folder() as folder:
             expires = _load(configuration, chosen, user, folder)
-        _check_given(configuration, chosen.user)
         namespace = chosen.namespace or "default"
         _check(configuration, namespace)
+        _check_given(configuration, chosen.user)
         proxy = chosen.cluster.get("proxy-url") or proxy_of(configuration.host, os.environ)
     except PlatformError:
         raise
@@ -136,6 +137,29 @@ def _load(configuration: Any, chosen: Context, user: Mapping[str, Any], folder: 
         getattr(read, "_cleanup_temp_files", lambda: None)()  # the client caches files by their content
 
 
+def _with_token(user: Mapping[str, Any]) -> dict[str, Any]:
+    """The user with the token of its file, without the white space around it; ``token`` where the file cannot be read.
+
+    Raises OSError and ValueError.
+    """
+    found = dict(user)
+    path = found.pop("tokenFile", None)
+    if path:
+        try:
+            with open(path, "rb") as file:
+                token = file.read(LARGEST_TOKEN).decode().strip()
+        except OSError:
+            if not found.get("token"):
+                raise
+            token = ""
+        found |= {"token": token} if token else {}
+    for kind in ("client-certificate", "client-key"):
+        other = "client-key" if kind == "client-certificate" else "client-certificate"
+        if (found.get(kind) or found.get(f"{kind}-data")) and not (found.get(other) or found.get(f"{other}-data")):
+            raise ValueError(f"its user has a {kind}, and no {other}")
+    return found
+
+
 def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
     """The user with what its login program gives in the program's place, and when that expires.
 
@@ -160,7 +184,6 @@ def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dic
     found = {key: value for key, value in user.items() if key != "exec"}
     if token:
         found["token"] = token
-        found.pop("tokenFile", None)
     if certificate and key:
         found |= {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
         found.pop("client-certificate", None)
