@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from aiflow_ext.model.errors import ConfigError, StateError
+from aiflow_ext.run.operations import detach as detach_module
 from aiflow_ext.run.operations.detach import detach, detach_resumed
 from aiflow_ext.run.operations.observe import observe
 from aiflow_ext.run.store.find import open_run
@@ -91,6 +94,71 @@ def test_a_driver_that_dies_before_it_drives_is_reported(three, monkeypatch, tmp
     store, run_id = open_run("latest")
     assert store.run(run_id).ended_at is None
     store.close()
+
+
+SLOW = """
+    import os, subprocess, sys
+    import aiflow_ext.plugin as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Slow(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "late"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Slow
+
+        @af.hookimpl
+        def check_platform(self, jobs):
+            if os.path.exists(os.environ["SEEN"]):
+                with open(os.environ["SEEN"]) as gate:  # a FIFO: until the test opens it
+                    gate.read()
+            return []
+
+    if os.environ["HOLDS"] and any(each.startswith("--ready=") for each in sys.argv):  # in the driver
+        fds = [int(each) for each in os.listdir("/proc/self/fd") if int(each) > 2]
+        fds = [each for each in fds if os.path.exists(f"/dev/fd/{each}")]
+        holder = subprocess.Popen(["sleep", "1000"], pass_fds=fds)
+        open(os.environ["HOLDS"], "w").write(str(holder.pid))
+"""
+
+
+@pytest.fixture
+def slow(project, stranger, cli_env, monkeypatch, tmp_path):
+    """A project whose platform is checked until the test opens a FIFO, which this is."""
+    gate = stranger("checked_late", SLOW, {"late.cmd_line": "Plugin"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("SEEN", str(gate))
+    monkeypatch.setenv("HOLDS", "")
+    project.jobs("with af.job('job'): af.cmd('true')", "job: {platform: late, engine: cmd_line}\n")
+    return gate
+
+
+def test_a_driver_that_takes_long_is_waited_for_with_words_and_not_for_ever(project, slow, cli, monkeypatch, caplog):
+    os.mkfifo(slow)
+    monkeypatch.setattr(detach_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(detach_module, "TOLD", 0.0)
+    monkeypatch.setattr(detach_module, "_LOOK", 0.0)
+    with pytest.raises(StateError, match="has not taken up the run within 0 s; it goes on, as process") as told:
+        detach(project.root)
+    assert "end the driver: kill" in str(told.value)
+    assert "it checks the run's platforms first" in caplog.text
+    with open(slow, "w"):
+        pass
+    slow.unlink()
+    assert cli("status", "latest", "--watch", "--project", project.root).returncode == 0
+
+
+def test_a_process_that_a_plugin_starts_holds_up_no_detached_run(project, slow, cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOLDS", str(tmp_path / "holder"))
+    try:
+        run_id, _ = detach(project.root)
+        assert cli("status", run_id, "--watch", "--project", project.root).returncode == 0
+    finally:
+        os.kill(int((tmp_path / "holder").read_text()), signal.SIGKILL)
 
 
 def test_a_watch_or_logs_that_nobody_goes_on_with_end_with_a_code_of_their_own(gated, cli, cli_env):  # noqa: F811

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,11 @@ from aiflow_ext.run.operations.start import Run, prepare, remove
 from aiflow_ext.run.store.find import open_run
 from aiflow_ext.shared_folder import share_file
 
+_log = logging.getLogger("aiflow_ext")
 LOG = "driver.log"
+PATIENCE = 600.0  # seconds in which a driver takes up its run: each server has about a minute for an answer to a check
+TOLD = 30.0  # seconds after which it is told, again and again, that the driver is still waited for
+_LOOK = 0.5  # seconds between two looks whether it still lives
 MOST_READ = 1 << 20  # bytes of the log of a driver that ended early
 _READY = b"ready"
 # The command line, imported from where it is here: "-m" would first look for it, and for all that it imports, in the
@@ -73,12 +80,13 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
         folder: the run's folder.
         options: further options of ``aiflow-ext resume``.
 
-    Raises the error with which that process ended before.
+    Raises the error with which that process ended before, and StateError if it has not taken up the run within
+    ``PATIENCE``; then it goes on.
     """
     answers, telling = os.pipe2(os.O_CLOEXEC)
     argv = [sys.executable, *_SAFE, "-c", _DRIVER, "resume", run_id, f"--project={project}", "--on-interrupt=leave",
             f"--ready={telling}", *options]  # fmt: skip
-    with open(answers, "rb") as answer:
+    with open(answers, "rb"):
         try:
             with open(open_to_append(Path(folder, LOG)), "ab") as log:
                 begin = log.tell()
@@ -94,13 +102,42 @@ def drive(run_id: str, project: str, folder: str, options: Sequence[str] = ()) -
             ) from error
         finally:
             os.close(telling)
-        said = answer.read()
+        said = _said(answers, driver, run_id, Path(folder, LOG))
     if said == _READY:
         return driver.pid
+    if said is None:
+        raise StateError(
+            f"the driver of run {run_id} has not taken up the run within {PATIENCE:.0f} s; it goes on, as process "
+            f"{driver.pid}", where=str(Path(folder, LOG)),
+            hint=f"see its log; look at the run: aiflow-ext status {run_id}; end the driver: kill {driver.pid}",
+        )  # fmt: skip
     if said:
         driver.wait()
         raise _raised(json.loads(said))
     raise _died(run_id, driver.wait(), Path(folder, LOG), begin)
+
+
+def _said(answers: int, driver: subprocess.Popen[bytes], run_id: str, log: Path) -> bytes | None:
+    """What a driver has said; empty: it has ended without a word. None: nothing, for ``PATIENCE`` seconds."""
+    said, began = b"", time.monotonic()
+    next_told = began + TOLD
+    poll = select.poll()
+    poll.register(answers, select.POLLIN)
+    while True:
+        if poll.poll(_LOOK * 1000):
+            data = os.read(answers, 1 << 16)
+            said += data
+            if not data or said == _READY:
+                return said
+        elif driver.poll() is not None:  # a process that a plugin has started may hold the pipe open
+            return said
+        now = time.monotonic()
+        if now >= next_told:
+            next_told = now + TOLD
+            _log.warning("waiting for the driver of run %s, process %d, for %.0f s so far: it checks the run's "
+                         "platforms first; its log is %s", run_id, driver.pid, now - began, log)  # fmt: skip
+        if now - began >= PATIENCE:
+            return None
 
 
 def announced(prepare: Callable[[], Run], descriptor: int) -> Run:
