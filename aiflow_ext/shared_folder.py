@@ -16,10 +16,15 @@ def group_bits(folder: str | os.PathLike[str] | int) -> int:
     return mode & stat.S_IRWXG if mode & stat.S_ISGID else 0
 
 
-def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder as ``os.mkdir`` does, for its owner, and for the group of its parent if that is shared."""
+def make_folder(path: str | os.PathLike[str], shared: int | None = None) -> None:
+    """Make a folder as ``os.mkdir`` does, for its owner, and for a group.
+
+    Args:
+        path: the folder's path; its parent exists.
+        shared: what the group may do, as permission bits; 0 if it is not shared; None for what its parent says.
+    """
     os.mkdir(path, 0o700)
-    if bits := group_bits(os.path.dirname(os.path.abspath(path))):
+    if bits := group_bits(os.path.dirname(os.path.abspath(path))) if shared is None else shared:
         os.chmod(path, stat.S_ISGID | 0o700 | bits)
 
 

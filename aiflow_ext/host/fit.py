@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from aiflow_ext.model.signature import signature
@@ -48,10 +49,16 @@ def fit(method: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., A
 
 def refuse_awaitable(name: str, answer: object) -> None:
     """Raise TypeError where a hook has returned what would have to be awaited: none of its code has run."""
-    if answer is not None and inspect.isawaitable(answer):
+    kind: Any = type(answer)
+    if answer is not None and _may_be_awaited(kind) and inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
         raise TypeError(f"{name} returned an awaitable; hooks are plain functions")
+
+
+@functools.lru_cache(maxsize=256)  # hooks are called several times a job, and isawaitable asks abstract classes
+def _may_be_awaited(kind: type) -> bool:
+    return kind is GeneratorType or issubclass(kind, Awaitable)
 
 
 def _fits_as_it_is(method: Callable[..., Any], arguments: Sequence[str]) -> bool:

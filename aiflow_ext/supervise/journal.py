@@ -220,7 +220,20 @@ _FIELDS: dict[str, tuple[tuple[type, ...], float, float]] = {
     "stop_requested": ((bool,), 0, 0), "error": (_SOME, 0, 0), "unsaved": (_SOME, 0, 0),
     "rusage": ((dict, type(None)), 0, 0),
 }  # fmt: skip
-_OTHER: tuple[tuple[type, ...], float, float] = ((), 0, 0)
+# By names and types of a change: its numbers, which have a range. Most lines have one of a few shapes.
+_ranges: dict[tuple[object, ...], tuple[tuple[str, float, float], ...]] = {}
+_PLAIN_NUMBERS = frozenset((int, float))
+
+
+def _ranges_of(change: dict[str, Any], shape: tuple[object, ...]) -> tuple[tuple[str, float, float], ...] | None:
+    """The numbers of a change and their ranges; None if a field has another type than it should."""
+    known = {name: _FIELDS[name] for name in change if name in _FIELDS}
+    if not all(type(change[name]) in types for name, (types, _, _) in known.items()):
+        return None
+    ranges = tuple((name, least, most) for name, (_, least, most) in known.items() if most and change[name] is not None)
+    if len(_ranges) < 100:
+        _ranges[shape] = ranges
+    return ranges
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -232,13 +245,16 @@ def parse(line: bytes) -> dict[str, Any] | None:
         return None
     if end != len(text) or not isinstance(change, dict) or "seq" not in change or "id" not in change:
         return None
-    for name, value in change.items():
-        types, least, most = _FIELDS.get(name, _OTHER)
-        if types and (type(value) not in types or (most and value is not None and not least <= value <= most)):
+    shape = (*change, *map(type, change.values()))
+    ranges = _ranges.get(shape) or _ranges_of(change, shape)
+    if ranges is None:
+        return None
+    for name, least, most in ranges:
+        if not least <= change[name] <= most:
             return None
     if change.get("state", "starting") not in _STATES:
         return None
-    if not all(type(spent) in (int, float) for spent in (change.get("rusage") or {}).values()):
+    if (rusage := change.get("rusage")) and not _PLAIN_NUMBERS.issuperset(map(type, rusage.values())):
         return None
     return change
 

@@ -187,7 +187,7 @@ def secret_files(root: str, config: Any) -> list[str]:
     parts, home = [config], os.path.realpath(root)
     while parts:
         part = parts.pop()
-        if isinstance(part, Mapping):
+        if type(part) is dict or isinstance(part, Mapping):  # isinstance asks the abstract class, which is slow
             parts += part.values()
             source, _, path = str(part.get("secret", "")).partition(":")
             if source == "file" and path:

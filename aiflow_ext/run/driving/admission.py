@@ -112,6 +112,8 @@ class AdmissionQueue:
     @property
     def queued(self) -> int:
         """How many attempts wait for a slot."""
+        if self._only is not None:
+            return len(self._only.queue)
         return sum([len(pool.queue) for pool in self._pools.values()])
 
     def limit_for(self, attempt: Attempt) -> int | None:

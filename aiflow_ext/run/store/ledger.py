@@ -122,9 +122,13 @@ class Ledger:
 
         The same state without a ``reason`` among the facts leaves the reason as it is.
         """
-        known = {name: decision.facts.get(name) for name in _STATELESS}
-        if any(value not in (None, getattr(attempt, name)) for name, value in known.items()):
-            self.note(attempt, **known)
+        new = {
+            name: value
+            for name in _STATELESS
+            if (value := decision.facts.get(name)) is not None and value != getattr(attempt, name)
+        }
+        if new:
+            self.note(attempt, **new)
         if decision.state is None:
             return False
         if attempt.state is decision.state:
