@@ -1,8 +1,8 @@
 """Ask an advisory service after what is installed, and after the oldest versions that our requirements let in.
 
-Needs the network, pip-audit beside this interpreter, and Python 3.11. Exit code 1: findings, or the service does not know
-a package: what was not looked at is not clean. Exit code 3: no service answers, which is known by an old package that has
-known vulnerabilities.
+Needs the network, pip-audit beside this interpreter, and Python 3.11. Exit code 1: findings, or the service does not
+know a package: what was not looked at is not clean. Exit code 3: no service answers, as an old package with known
+vulnerabilities shows.
 """
 
 from __future__ import annotations

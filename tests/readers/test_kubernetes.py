@@ -137,7 +137,7 @@ def test_a_call_returns_or_raises_an_error_in_words(
 
     calls: dict[str, list[Callable[[], Any]]] = {
         "job": [handler.state, lambda: objects.job_at(target, "j"), lambda: objects.delete_job(target, "j")],
-        "pods": [handler.state, lambda: objects.pod_of(target, "j")],
+        "pods": [handler.state, lambda: objects.pods_of(target, "j")],
         "log": [lambda: Reader(target, "j", "j-x").read("stdout", 0)],
     }
     for call in calls.get(answer[0], [check]):
