@@ -57,10 +57,8 @@ def pairs(no_cluster) -> Iterator[Bed]:  # type: ignore[no-untyped-def]
 
 @pytest.fixture
 def workflow(pairs: Bed, tmp_path: Path) -> Iterator[Workflow]:
-    """A project on it. All of its daemons live, and the first NameNode is active."""
+    """A project on it. All of its daemons live."""
     pairs.up()
-    if pairs.active_namenode != "nn":
-        pairs.transition("nn")
     made = Workflow(tmp_path, pairs)
     made.write_chain()
     (made.project / "steps.py").write_text(STEPS.format(marks=str(made.marks)))
@@ -68,8 +66,13 @@ def workflow(pairs: Bed, tmp_path: Path) -> Iterator[Workflow]:
     made.close()
 
 
+def make_active(pairs: Bed, namenode: str) -> None:
+    if pairs.active_namenode != namenode:
+        pairs.transition(namenode)
+
+
 def test_the_first_namenode_is_on_standby(workflow: Workflow, pairs: Bed) -> None:
-    pairs.transition("nn2")
+    make_active(pairs, "nn2")
     workflow.put("go")
     record = workflow.run()
     assert record["exit"] == 0, record["said"]
@@ -79,11 +82,11 @@ def test_the_first_namenode_is_on_standby(workflow: Workflow, pairs: Bed) -> Non
 def test_checkpoints_while_the_first_namenode_is_on_standby(workflow: Workflow, pairs: Bed) -> None:
     """A job's own code writes them by WebHDFS, and Hadoop's client reads them at the nameservice."""
     (workflow.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
-    pairs.transition("nn2")
+    make_active(pairs, "nn2")
     saves = "import fsspec, os; fsspec.open(os.environ['AIFLOW_CHECKPOINT_DIR'] + '/x', 'w').open().close()"
     reads = pairs.tool("org.apache.hadoop.fs.FsShell", "-ls")
     job = f'{sys.executable} -c {shlex.quote(saves)} && {shlex.join(reads)} "$AIFLOW_CHECKPOINT_HDFS"'
-    record = workflow.write({"job": job}, {"memory": 512}).run()
+    record = workflow.write({"job": job}, {"memory": "512Mi"}).run()
     assert record["exit"] == 0, record["said"]
     (line,) = [line for line in workflow.log(record, "job").splitlines() if line.endswith("/x")]
     assert line.split()[-1].startswith("hdfs://bed/artifacts/")
@@ -92,6 +95,8 @@ def test_checkpoints_while_the_first_namenode_is_on_standby(workflow: Workflow, 
 @pytest.mark.parametrize("fault", ["failover", "away", "safe mode"])
 def test_a_job_ends_while_no_namenode_takes_its_result(workflow: Workflow, pairs: Bed, fault: str) -> None:
     """The job waits until one does, and passes its result on."""
+    if fault == "failover":
+        make_active(pairs, "nn")
     process = workflow.begin()
     workflow.wait(lambda: workflow.count("start") == 1)
     if fault == "safe mode":
@@ -117,8 +122,9 @@ def test_a_job_ends_while_no_namenode_takes_its_result(workflow: Workflow, pairs
 def test_both_active_ones_die_while_sixty_jobs_run(workflow: Workflow, pairs: Bed) -> None:
     """Half of the jobs run over the failovers, the others come during or after them. Each runs once."""
     workflow.write({f"j{number}": f"{workflow.until('go')}; exit {number % 3}" for number in range(JOBS)})
+    make_active(pairs, "nn")
     process = workflow.begin("--jobs", "30")
-    workflow.wait(lambda: workflow.count("start") >= 15)
+    workflow.wait(lambda: workflow.count("start") >= 15, timeout=300)
     pairs.kill("nn")
     pairs.kill(pairs.active_resourcemanager)
     workflow.put("go")
@@ -145,7 +151,7 @@ def test_namenodes_that_stay_away_are_not_the_jobs_failure(workflow: Workflow, p
     pairs.kill("nn2")
     workflow.put("go")
     report = f"{pairs.active()}/ws/v1/cluster/apps/{first}"
-    workflow.wait(lambda: pairs.json(report)["app"]["state"] == "FINISHED")
+    workflow.wait(lambda: pairs.json(report)["app"]["state"] == "FINISHED", timeout=300)
     pairs.up()
     record = workflow.finish(process)
     assert record["exit"] == 0, record["said"]
@@ -155,10 +161,10 @@ def test_namenodes_that_stay_away_are_not_the_jobs_failure(workflow: Workflow, p
 
 
 @contextmanager
-def proxy(pairs: Bed, config: dict[str, Any], **hooks: Any) -> Iterator[Tap]:
+def proxy(pairs: Bed, active: str, config: dict[str, Any], **hooks: Any) -> Iterator[Tap]:
     """A proxy in front of the active ResourceManager; ``config`` gets the addresses of jobs that use it."""
-    tap = Tap(pairs.active(), **hooks)
-    other = pairs.rm2 if pairs.active() == pairs.rm else pairs.rm
+    address, other = (pairs.rm, pairs.rm2) if active == "rm" else (pairs.rm2, pairs.rm)
+    tap = Tap(address, **hooks)
     config.update(resource_manager=[tap.url, other], scheduler=pairs.schedulers, history=pairs.history)
     try:
         yield tap
@@ -176,7 +182,7 @@ def test_a_submission_that_something_in_between_answers(workflow: Workflow, pair
         return not is_submission(method, path) or len(posts) > 1
 
     config: dict[str, Any] = {}
-    with proxy(pairs, config, before=before) as tap:
+    with proxy(pairs, pairs.active_resourcemanager, config, before=before) as tap:
         record = workflow.write({"job": "exit 3"}, config).run()
     (attempt,) = record["jobs"]["job"]["attempts"]
     assert (attempt["exit_code"], list(tap.submissions)) == (3, [attempt["native_id"]]), record["said"]
@@ -205,11 +211,11 @@ def test_the_resourcemanager_dies_before_it_has_stored_an_application(
                 begun[0].kill()
 
     config: dict[str, Any] = {}
-    with proxy(pairs, config, before=before, after=after) as tap:
+    with proxy(pairs, first, config, before=before, after=after) as tap:
         begun.append(workflow.write({"job": "exit 3"}, config).begin())
         if client == "is killed":
             begun[0].communicate()
-            pairs.wait_ready()
+            pairs.wait_ready(timeout=300)
             run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
             done = workflow.call("resume", run, "--json")
             record = workflow.record(done.stdout, done.stderr, done.returncode)
@@ -217,7 +223,6 @@ def test_the_resourcemanager_dies_before_it_has_stored_an_application(
             record = workflow.finish(begun[0])
     (attempt,) = record["jobs"]["job"]["attempts"]
     assert (attempt["exit_code"], list(tap.submissions)) == (3, [attempt["native_id"]]), record["said"]
-    assert pairs.active_resourcemanager != first
     told = f"Submit Application Request\tTARGET=ClientRMService\tRESULT=SUCCESS\tAPPID={attempt['native_id']}\t"
     assert [pairs.log(name).count(told) for name in ("rm", "rm2")] == [1, 1]
     assert workflow.each("start") == workflow.each("end") == {"job": 1}

@@ -102,7 +102,7 @@ def test_a_node_that_forgets(workflow: Workflow, operators: Bed, number: signal.
 def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed) -> None:
     """It comes back without its applications: a job that has started is lost, one that has not is submitted again."""
     jobs = {"begun": workflow.until("go"), "waits": "exit 3"}
-    process = workflow.write(jobs, {"memory": 512}, waits={"memory": 1792}).begin()
+    process = workflow.write(jobs, {"memory": "512Mi"}, waits={"memory": "1792Mi"}).begin()
     workflow.wait(lambda: workflow.count("start") == 1)
 
     def waiting() -> list[str]:

@@ -148,7 +148,7 @@ class Bed:
         protection: str | None = None,
         ha: bool | None = None,
         sites: dict[str, dict[str, Any]] | None = None,
-        timeout: float = 120,
+        timeout: float = 300,
     ) -> None:
         """Start what is not running, and wait until jobs can be submitted; arguments as for ``configure``.
 

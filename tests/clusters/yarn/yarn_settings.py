@@ -250,6 +250,9 @@ def pairs(folder: Path, ports: Ports) -> dict[str, dict[str, object]]:
         "yarn.resourcemanager.ha.automatic-failover.enabled": "true",
         "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery.ZKRMStateStore",
         "hadoop.zk.address": f"{HOST}:{ports.zk}",
+        # On a busy machine an election may take long: nothing is to be given up meanwhile.
+        "yarn.am.liveness-monitor.expiry-interval-ms": 120000,
+        "yarn.nm.liveness-monitor.expiry-interval-ms": 120000,
         "hadoop.zk.timeout-ms": SESSION * 1000,
         "yarn.resourcemanager.zk-timeout-ms": SESSION * 1000,
     }
