@@ -99,25 +99,30 @@ def test_a_node_that_forgets(workflow: Workflow, operators: Bed, number: signal.
     _then_well(workflow.finish(process), "job", "lost")
 
 
-def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed) -> None:
+def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed, tmp_path: Path) -> None:
     """It comes back without its applications: a job that has started is lost, one that has not is submitted again."""
-    jobs = {"begun": workflow.until("go"), "waits": "exit 3"}
-    process = workflow.write(jobs, {"memory": "512Mi"}, waits={"memory": "1792Mi"}).begin()
+    begun = workflow.write({"begun": workflow.until("go")}, {"memory": "512Mi"}).begin()
     workflow.wait(lambda: workflow.count("start") == 1)
+    (tmp_path / "other").mkdir()
+    other = Workflow(tmp_path / "other", operators)
 
     def waiting() -> list[str]:
         found = operators.json(f"{operators.rm}/ws/v1/cluster/apps?states=ACCEPTED")["apps"] or {"app": []}
         return [app["id"] for app in found["app"] if app["name"] == "waits"]
 
-    workflow.wait(lambda: len(waiting()) == 1)
-    (native_id,) = waiting()
-    operators.kill("rm")
-    operators.start("rm")
-    record = workflow.finish(process)
-    (begun,), (waits,) = (record["jobs"][name]["attempts"] for name in ("begun", "waits"))
-    assert begun["state"] == "LOST", record["said"]
-    assert (waits["native_id"], waits["exit_code"]) == (native_id, 3), record["said"]
-    assert workflow.each("start") == {"begun": 1, "waits": 1}
+    try:
+        waits = other.write({"waits": "exit 3"}, {"memory": "1792Mi"}).begin()
+        workflow.wait(lambda: len(waiting()) == 1, timeout=300)
+        (native_id,) = waiting()
+        operators.kill("rm")
+        operators.start("rm")
+        (lost,) = workflow.finish(begun, timeout=600)["jobs"]["begun"]["attempts"]
+        (ended,) = other.finish(waits, timeout=600)["jobs"]["waits"]["attempts"]
+    finally:
+        other.close()
+    assert lost["state"] == "LOST", lost
+    assert (ended["native_id"], ended["exit_code"]) == (native_id, 3), ended
+    assert (workflow.each("start"), other.each("start")) == ({"begun": 1}, {"waits": 1})
 
 
 def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
