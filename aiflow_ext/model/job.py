@@ -23,6 +23,8 @@ class JobContext(Jsonable):
         artifacts_url: where the run's artifacts are: ``<artifacts>/<run>``.
         inputs: URL by name of each artifact that the job reads (``<job>/<node>`` or ``<job>/<node>/<output>``).
         run_folder: absolute path of the run's folder on this machine.
+        gpus: the GPUs that the attempt is given, as CUDA_VISIBLE_DEVICES names them; None where its platform hands out
+            none on this machine, or its job has no ``gpu``.
     """
 
     run_id: str | None = None
@@ -33,6 +35,7 @@ class JobContext(Jsonable):
     artifacts_url: str | None = None
     inputs: Mapping[str, str] = {}
     run_folder: str | None = None
+    gpus: str | None = None
 
     def __init__(
         self,
@@ -44,10 +47,11 @@ class JobContext(Jsonable):
         artifacts_url: str | None = None,
         inputs: Mapping[str, str] | None = None,
         run_folder: str | None = None,
+        gpus: str | None = None,
     ) -> None:
         self.run_id, self.job_name, self.attempt, self.native_id = run_id, job_name, attempt, native_id
         self.work_folder, self.artifacts_url, self.run_folder = work_folder, artifacts_url, run_folder
-        self.inputs = dict(inputs or {})
+        self.inputs, self.gpus = dict(inputs or {}), gpus
 
 
 class BaseJob(BaseNode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
@@ -76,9 +76,18 @@ class AbstractPlatform(Jsonable):
 
         The driver starts a job that says ``cpu``, ``memory`` or ``gpu`` once these fit beside what the run's other jobs
         there say; a job that is larger than the whole is refused before the run. None: the platform itself lets jobs
-        wait until they fit, as clusters do.
+        wait until they fit, as clusters do. ``gpu`` is not needed: it is how many ``gpus()`` names.
         """
         return None
+
+    @classmethod
+    def gpus(cls) -> Sequence[str]:
+        """The GPUs of the client's machine that the driver hands out to its jobs, as CUDA_VISIBLE_DEVICES names them.
+
+        Each attempt gets as many as its config's ``gpu``, in ``job.job_context.gpus``, for itself until its end. Called
+        where ``capacity()`` is not None and a job says ``gpu``.
+        """
+        return ()
 
 
 class AbstractEngine(Jsonable):

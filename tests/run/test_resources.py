@@ -1,4 +1,4 @@
-"""What jobs ask of the machine: cpu and memory, and when a job that asks for them starts."""
+"""What jobs ask of the machine: cpu, memory and GPUs, and when a job that asks for them starts."""
 
 from __future__ import annotations
 
@@ -178,15 +178,17 @@ def test_a_stream_job_does_not_keep_one_from_starting_that_can_never_fit_beside_
         ("cpu: two", "'cpu' must be a number of cores such as 2 or 0.5"),
         ("cpu: -1", "'cpu' must be a number of cores"),
         ("cpu: 0", "'cpu' must be at least a thousandth of a core"),
+        ("gpu: 3", "job 'a' asks for 3 gpu; this machine has 2 gpu"),
         ("gpu: 0.5", "'gpu' must be a whole number"),
         ("gpu: -1", "'gpu' must be 0 or more"),
     ],
 )
 @pytest.mark.parametrize("command", ["render", "run"])
 def test_what_is_no_amount_or_larger_than_the_machine_is_refused_with_its_line(
-    project, cli, machine, command, key, words
+    project, cli, cli_env, machine, command, key, words
 ):
     machine("cpu=1,memory=100Mi")
+    cli_env["CUDA_VISIBLE_DEVICES"] = "0,1"
     project.jobs('with af.job("a"): af.cmd("true")', LOCAL + f"a:\n  {key}\n")
     done = cli(command, project.root)
     assert done.returncode == 3
@@ -219,10 +221,93 @@ def test_a_plugin_whose_config_takes_the_key_gives_it_to_jobs_and_finds_bytes(pr
     assert shown["content"] == {"memory": 1536, "own": 1536}
 
 
-@pytest.mark.parametrize("said", ["memory", "memory=lots", "disk=4Gi", "cpu=0"])
+@pytest.mark.parametrize("said", ["memory", "memory=lots", "disk=4Gi", "cpu=0", "gpu=many"])
 def test_a_machine_that_is_said_in_no_units_is_named(project, cli, machine, said):
     machine(said)
     project.jobs('with af.job("a"): af.cmd("true")', LOCAL + "a: {memory: 1Mi}\n")
     done = cli("run", project.root)
     assert done.returncode == 3
     assert "AIFLOW_MACHINE" in done.stderr
+
+
+SAYS = 'echo "got $CUDA_VISIBLE_DEVICES"; '
+
+
+def gpus_of(project, *jobs):
+    """The GPUs that each job has found in its environment."""
+    return [project.log(job).decode().removeprefix("got ").strip() for job in jobs]
+
+
+def test_each_job_has_gpus_of_its_own(project, run_json, cli_env, tmp_path):
+    cli_env["CUDA_VISIBLE_DEVICES"] = "GPU-a,GPU-b"
+    (tmp_path / "met").mkdir()
+    meets = SAYS + MEETS.format(tmp_path / "met", 2)
+    project.jobs(
+        f"""
+        with af.job("one"): af.cmd({meets!r})
+        with af.job("other"): af.cmd({meets!r})
+        with af.job("both"): af.cmd({SAYS!r})
+        with af.job("last"): af.cmd({SAYS!r})
+        with af.job("idle"): af.cmd({SAYS!r})
+        """,
+        LOCAL + "one: {gpu: 1}\nother: {gpu: 1}\nboth: {gpu: 2}\nlast: {gpu: 1}\nidle: {gpu: 0}\n",
+    )
+    project.write(project_yaml="jobs: {local: 8}\n")
+    record = run_json(project)
+    assert finished(record)
+    assert sorted(gpus_of(project, "one", "other")) == ["GPU-a", "GPU-b"]
+    assert gpus_of(project, "both") == ["GPU-a,GPU-b"]
+    assert gpus_of(project, "last") == ["GPU-a"]
+    assert record["jobs"]["both"]["attempts"][0]["gpus"] == "GPU-a,GPU-b"
+    assert record["jobs"]["idle"]["attempts"][0]["gpus"] is None
+    ran = {name: spans[0] for name, spans in spans_of(record).items()}
+    assert max(ran["one"][1], ran["other"][1]) <= ran["both"][0]
+    assert ran["both"][1] <= ran["last"][0]
+
+
+def test_a_resumed_run_gives_nobody_the_gpu_of_a_job_that_still_runs(project, cli, cli_env):
+    cli_env["CUDA_VISIBLE_DEVICES"] = "0,1"
+    project.jobs(
+        f"""
+        with af.job("runs"): af.cmd({SAYS + "cd $AIFLOW_CHECKPOINT_DIR; mkfifo gate; read x < gate"!r})
+        with af.job("next"): af.cmd({SAYS + "echo go on > $AIFLOW_CHECKPOINT_DIR/../runs/gate"!r})
+        """,
+        LOCAL + "runs: {gpu: 1}\nnext: {gpu: 1}\n",
+    )
+    run = start(project, cli_env, "--jobs", "1", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    gate_of(project, "runs")
+    run.kill()
+    run.wait()
+    assert cli("resume", "latest", "--project", project.root, "--jobs", "8").returncode == 0
+    assert gpus_of(project, "runs", "next") == ["0", "1"]
+
+
+@pytest.mark.parametrize(("allowed", "names"), [("", "GPU-x,GPU-y"), ("gpu=1", "GPU-x")])
+def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows(
+    project, run_json, cli_env, tmp_path, machine, allowed, names
+):
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\necho GPU-x\necho GPU-y\n")
+    tool.chmod(0o755)
+    cli_env.pop("CUDA_VISIBLE_DEVICES", None)
+    cli_env["PATH"] = f"{tool.parent}:{cli_env['PATH']}"
+    machine(allowed)
+    project.jobs(f'with af.job("all"): af.cmd({SAYS!r})', LOCAL + f"all: {{gpu: {names.count('G')}}}\n")
+    assert finished(run_json(project))
+    assert gpus_of(project, "all") == [names]
+
+
+def test_a_machine_without_gpus_says_so(project, cli, cli_env):
+    cli_env["CUDA_VISIBLE_DEVICES"] = ""
+    project.jobs('with af.job("a"): af.cmd("true")', LOCAL + "a: {gpu: 1}\n")
+    done = cli("render", project.root)
+    assert done.returncode == 3
+    assert "job 'a' asks for 1 gpu; this machine has no gpu" in done.stderr
+
+
+def test_render_shows_that_gpus_are_given_at_the_start(project, cli, cli_env):
+    cli_env["CUDA_VISIBLE_DEVICES"] = "0"
+    project.jobs('with af.job("a"): af.cmd("true")', LOCAL + "a: {gpu: 1}\n")
+    (shown,) = json.loads(cli("render", project.root, "--json").stdout)
+    assert shown["content"]["env"]["CUDA_VISIBLE_DEVICES"] == "${gpus}"

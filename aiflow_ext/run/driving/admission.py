@@ -65,6 +65,10 @@ class AdmissionQueue:
         """Whether a job needs room on the machine beside its slot."""
         return self._room.asks(job)
 
+    def gpus_for(self, job: str) -> str | None:
+        """The GPUs that the next attempt of a job is given; None if it is to have none of this machine's."""
+        return self._room.gpus_for(job)
+
     def add(self, job: str) -> None:
         """Add a job that may start."""
         pool = self._pools[self._of[job]]

@@ -9,7 +9,6 @@ from functools import partial
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.collector import long_lived
-from aiflow_ext.model.resources import Resources
 from aiflow_ext.run.driving.attempt import GRACE
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.ends import Ends
@@ -24,6 +23,7 @@ from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.driving.submission import Submission
 from aiflow_ext.run.planning.attempt_job import attempt_job
+from aiflow_ext.run.planning.demands import Capacity
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.once_a_run import check_platforms, clean_up_platforms
@@ -66,7 +66,7 @@ class Driver:
         *,
         limits: Mapping[str, int] | None = None,
         pools: Mapping[str, str] | None = None,
-        capacities: Mapping[str, Resources] | None = None,
+        capacities: Mapping[str, Capacity] | None = None,
         fail_fast: bool = False,
         extensions: Extensions | None = None,
         listener: Callable[[Transition], None] | None = None,
@@ -83,7 +83,7 @@ class Driver:
         self._stopping = stopping = Stopping(state, scheduler, ends)
         submission = Submission(state, admission, ends, stopping)
         events = Events(state, scheduler, ends, stopping, submission)
-        self._prefetch = Prefetch(state.adapters, partial(attempt_job, plan, record), state.ledger)
+        self._prefetch = Prefetch(state.adapters, partial(attempt_job, plan, record), state.ledger, room.with_gpus)
         self._starting = Starting(state, admission, ends, submission, self._prefetch, events.take)
         self._recovery = Recovery(state, scheduler, cleanup, ends, submission, events, self._starting)
         # Extensions may want to see a job when it starts, and not before.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.run.platforms import supervised
@@ -23,12 +23,17 @@ class Prefetch:
         adapters: by job.
         generate: makes the job of an attempt, from the job's name and the attempt's number.
         ledger: records the start intents.
+        excluded: jobs that are not prefetched: a start intent does not say what they are given.
     """
 
     def __init__(
-        self, adapters: Mapping[str, PluginAdapter], generate: Callable[[str, int], BaseJob], ledger: Ledger
+        self,
+        adapters: Mapping[str, PluginAdapter],
+        generate: Callable[[str, int], BaseJob],
+        ledger: Ledger,
+        excluded: Collection[str] = (),
     ) -> None:
-        self._adapters, self._generate, self._ledger = adapters, generate, ledger
+        self._adapters, self._generate, self._ledger, self._excluded = adapters, generate, ledger, excluded
         self._made: dict[str, BaseJob | None] = {}  # None: it could not be
 
     def missing(self, soon: Iterable[str]) -> list[str]:
@@ -47,7 +52,7 @@ class Prefetch:
         """Generate a job, with its id and its resources."""
         self._made[job.name] = None
         adapter = self._adapters[job.name]
-        if not adapter.answers_at_once:
+        if not adapter.answers_at_once or job.name in self._excluded:
             return
         try:
             made = self._generate(job.name, len(job.attempts) + 1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiflow_ext.model.resources import Resources
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.driving.attempt import Attempt
-from aiflow_ext.run.planning.demands import demand_of
+from aiflow_ext.run.planning.demands import Capacity, demand_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.records import JobRecord
 
@@ -28,7 +28,7 @@ class Room:
         self,
         plan: Plan,
         jobs: Mapping[str, JobRecord],
-        capacities: Mapping[str, Resources],
+        capacities: Mapping[str, Capacity],
         live: Mapping[str, Attempt],
     ) -> None:
         self._plan, self._jobs, self._capacities, self._live = plan, jobs, capacities, live
@@ -44,16 +44,24 @@ class Room:
         """Whether a job asks for something that has to be free."""
         return job in self._asking
 
+    @property
+    def with_gpus(self) -> set[str]:
+        """The jobs that are given GPUs when they start."""
+        return {name for name in self._asking if self._plan.jobs[name].config.gpu}
+
     def has(self, job: str) -> bool:
         """Whether what a job asks for is free, or nothing that would free it is to be waited for: no other job runs
         that asks, or only STREAM jobs, which do not end by themselves."""
         platform = self._asking[job]
         others = [each for each in self._live.values() if self._asking.get(each.planned.name) == platform]
-        if self._streams.issuperset(each.planned.name for each in others):
-            return True
         demand = demand_of(self._plan.jobs[job], self._jobs[job].attempts)
+        if self._streams.issuperset(each.planned.name for each in others):
+            # None of them shares a GPU.
+            return not others or (demand.gpu or 0) <= len(self._free_gpus(platform))
         used = [self._demand_of(attempt) for attempt in others]
-        for wanted, most, taken in zip(demand, self._capacities[platform], zip(*used, strict=True), strict=True):
+        for wanted, most, taken in zip(
+            demand, self._capacities[platform].resources, zip(*used, strict=True), strict=True
+        ):
             # Rounded, because a sum of fractions of a core is not exact.
             if wanted and most is not None and round(wanted + sum(each or 0 for each in taken), 3) > most:
                 return False
@@ -61,3 +69,14 @@ class Room:
 
     def _demand_of(self, attempt: Attempt) -> Resources:
         return demand_of(attempt.planned, self._jobs[attempt.planned.name].attempts[: attempt.record.number - 1])
+
+    def gpus_for(self, job: str) -> str | None:
+        """The GPUs that the next attempt of a job is given; None if it is to have none of this machine's."""
+        wanted = self._plan.jobs[job].config.gpu if job in self._asking else None
+        if not wanted:
+            return None
+        return ",".join(self._free_gpus(self._asking[job])[:wanted])
+
+    def _free_gpus(self, platform: str) -> list[str]:
+        taken = {gpu for each in self._live.values() for gpu in (each.record.gpus or "").split(",")}
+        return [gpu for gpu in self._capacities[platform].gpus if gpu not in taken]

@@ -48,7 +48,7 @@ class Starting:
         """Begin the next attempt of a job; ``without_slot``: its platform is to start it when another one has ended."""
         job = self._state.record.jobs[name]
         folder = attempt_folder(self._state.record.folder, name, len(job.attempts) + 1)
-        attempt = self.attempt(job, self._state.ledger.attempt(job, folder))
+        attempt = self.attempt(job, self._state.ledger.attempt(job, folder, self._admission.gpus_for(name)))
         self._state.live[attempt.key] = attempt
         if without_slot:
             self._admission.queue(attempt)

@@ -25,7 +25,9 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
     finished = {each.name: each.last.number for each in upstream if each.last is not None}
     context = plan.context(name, record.run_id, record.folder, number, finished)
     context.native_id = native_id
-    memory = memory_of(planned.config, record.jobs[name].attempts[: number - 1])
+    attempts = record.jobs[name].attempts
+    context.gpus = attempts[number - 1].gpus if number <= len(attempts) else None
+    memory = memory_of(planned.config, attempts[: number - 1])
     return generate(plan, planned if memory == planned.config.memory else planned.with_memory(memory or 0), context)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import Problem
@@ -34,12 +35,30 @@ def memory_of(config: BaseJobConfig, before: Sequence[AttemptRecord]) -> int | N
     return max(size, config.memory)
 
 
-def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Resources]:
+class Capacity(NamedTuple):
+    """What the jobs of a platform share of the client's machine.
+
+    Attributes:
+        resources: how much of each.
+        gpus: the names of its GPUs.
+    """
+
+    resources: Resources
+    gpus: tuple[str, ...] = ()
+
+
+def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Capacity]:
     """By platform, what these jobs share of the client's machine; only platforms whose jobs ask for something, and that
     have such a limit."""
-    platforms = {job.resolved.platform: job.resolved.plugin.platform() for job in jobs if any(demand_of(job))}
-    found = {name: platform.capacity() for name, platform in platforms.items()}
-    return {name: capacity for name, capacity in found.items() if capacity is not None}
+    asking = [job for job in jobs if any(demand_of(job))]
+    with_gpus = {job.resolved.platform for job in asking if job.config.gpu}
+    found = {}
+    for name, platform in {job.resolved.platform: job.resolved.plugin.platform() for job in asking}.items():
+        capacity = platform.capacity()
+        if capacity is not None:
+            gpus = tuple(platform.gpus()) if name in with_gpus else ()
+            found[name] = Capacity(capacity._replace(gpu=len(gpus)), gpus)
+    return found
 
 
 def check_demands(jobs: Iterable[PlannedJob]) -> list[Problem]:
@@ -53,7 +72,7 @@ def check_demands(jobs: Iterable[PlannedJob]) -> list[Problem]:
     for job in asking:
         platform = job.resolved.platform
         given = job.resolved.plugin.platform().resources
-        capacity = capacities.get(platform, Resources())
+        capacity = capacities[platform].resources if platform in capacities else Resources()
         for name, wanted, most in zip(RESOURCES, demand_of(job), capacity, strict=True):
             if not wanted:
                 continue

@@ -78,6 +78,7 @@ class HostedAdapter:
             "AIFLOW_JOB": context.job_name or "",
             "AIFLOW_ATTEMPT": str(context.attempt),
             **({"AIFLOW_MEMORY": str(memory)} if (memory := _memory(job)) is not None else {}),
+            **({"CUDA_VISIBLE_DEVICES": context.gpus} if context.gpus is not None else {}),
             "AIFLOW_PROPERTIES": json.dumps(dict(config.properties), default=str),
             "AIFLOW_WORK_FOLDER": f"{native_id}/work",
             "AIFLOW_PROJECT_FOLDER": self.project.root,

@@ -68,9 +68,10 @@ class Ledger:
         """Whether the store has a start intent of this attempt."""
         return self._intents_stored.get(attempt.job) == attempt.number
 
-    def attempt(self, job: JobRecord, folder: str) -> AttemptRecord:
-        """A new attempt of ``job``, in state INIT."""
+    def attempt(self, job: JobRecord, folder: str, gpus: str | None = None) -> AttemptRecord:
+        """A new attempt of ``job``, in state INIT; ``gpus``: what it was given of this machine's."""
         made = AttemptRecord(job.name, len(job.attempts) + 1, folder)
+        made.gpus = gpus
         job.attempts.append(made)
         job.state, job.reason = JobState.INIT, None
         return made

@@ -29,6 +29,7 @@ class AttemptRecord(Jsonable):
         restarts: how often the platform itself has restarted it.
         instance, node: what its platform runs it in (a pod, a container), and on which machine; None: not known.
         folder: its folder on this machine, with the logs.
+        gpus: the GPUs of this machine that it was given, as CUDA_VISIBLE_DEVICES names them; None: not handed out.
         cleaned: whether its platform has been cleaned up after it.
         out_of_memory: whether it failed because it needed more memory than it got.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
@@ -52,6 +53,7 @@ class AttemptRecord(Jsonable):
     unreachable: bool = False
     refused: bool = False
     out_of_memory: bool = False
+    gpus: str | None = None
     restarts: int = 0
     instance: str | None = None
     node: str | None = None

@@ -25,7 +25,7 @@ create table attempts (
     run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
     started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
     timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
-    instance text, node text, out_of_memory integer,
+    instance text, node text, out_of_memory integer, gpus text,
     primary key (run, job, number)
 ) without rowid;
 create table transitions (
@@ -70,6 +70,8 @@ alter table attempts add column instance text;
 alter table attempts add column node text""",
     """
 alter table attempts add column out_of_memory integer default 0""",
+    """
+alter table attempts add column gpus text""",
 )
 VERSION = len(MIGRATIONS) + 1
 

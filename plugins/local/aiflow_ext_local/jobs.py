@@ -16,6 +16,7 @@ from aiflow_ext.plugin.supervised import ProcessSpec
 from aiflow_ext_local.platform import LocalPlatform
 
 INHERITED = "the client's environment"
+GPUS = "${gpus}"  # those that are free when the job starts
 
 
 class LocalJobConfig(af.BaseJobConfig):
@@ -94,6 +95,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         context, config = _context(job), _config(job)
         if context.native_id is None:
             context.native_id = context.work_folder
+        if config.gpu:
+            context.gpus = GPUS
         spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)}, {})
         content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env, "env_from": INHERITED}
         if job.bundle.needs_runner:
@@ -129,6 +132,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             project_folder=str(project) if project else None,
             checkpoint_dir=supervised.checkpoints(native_id),
         )
+        if (gpus := _context(job).gpus) is not None:
+            found["CUDA_VISIBLE_DEVICES"] = gpus
         return {
             **found,
             "AIFLOW_REASON_FILE": f"{native_id}/{supervised.REASON_FILE}",

@@ -1,9 +1,11 @@
-"""What this machine, or the container around this process, has for jobs: processors and memory."""
+"""What this machine, or the container around this process, has for jobs: processors, memory and GPUs."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,17 +13,48 @@ from aiflow_ext.plugin import ConfigError, Resources, parse_cpu, parse_memory
 
 VARIABLE = "AIFLOW_MACHINE"
 _CGROUPS = "/sys/fs/cgroup"
-_PARSERS: dict[str, Callable[[str], Any]] = {"cpu": parse_cpu, "memory": parse_memory}
+_DRIVER = "/proc/driver/nvidia/gpus"
 
 
 def capacity() -> Resources:
     """What local jobs may use together: what the kernel and the cgroups of this process allow, or less where the
-    variable ``AIFLOW_MACHINE`` says so (``cpu=4,memory=8Gi``). Raises ConfigError where it cannot be read."""
+    variable ``AIFLOW_MACHINE`` says so (``cpu=4,memory=8Gi,gpu=1``). Raises ConfigError where it cannot be read."""
     said = _said()
     cpu, memory = _processors(), _memory()
     return Resources(
         cpu=min(cpu, said.get("cpu", cpu)), memory=min(filter(None, (memory, said.get("memory"))), default=None)
     )
+
+
+def gpus() -> list[str]:
+    """The GPUs that local jobs are given, by names for CUDA_VISIBLE_DEVICES: those that it has in the client's
+    environment, else those that nvidia-smi shows, else those of the driver; at most so many as ``AIFLOW_MACHINE`` says.
+    """
+    return _gpus()[: _said().get("gpu")]
+
+
+def _gpus() -> list[str]:
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [each.strip() for each in visible.split(",")]
+        # CUDA itself takes the names before the first that is none.
+        return list(itertools.takewhile(lambda name: name not in ("", "-1", "none", "NoDevFiles"), names))
+    # In a container it shows those of the container alone. Names, because CUDA may number them otherwise.
+    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
+        return [line.strip() for line in done.stdout.splitlines() if line.startswith("GPU-")]
+    with contextlib.suppress(OSError):
+        return [str(number) for number in range(len(os.listdir(_DRIVER)))]
+    return []
+
+
+def _number(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError("must be a whole number")
+    return int(value)
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"cpu": parse_cpu, "memory": parse_memory, "gpu": _number}
 
 
 def _said() -> dict[str, Any]:
@@ -33,7 +66,7 @@ def _said() -> dict[str, Any]:
                 raise ValueError(f"is none of {', '.join(_PARSERS)}")
             said[name] = _PARSERS[name](value)
         except ValueError as error:
-            hint = f"write {VARIABLE}=cpu=4,memory=8Gi, or unset it: all of the machine is used then"
+            hint = f"write {VARIABLE}=cpu=4,memory=8Gi,gpu=1, or unset it: all of the machine is used then"
             raise ConfigError(f"{VARIABLE}: {name} {error}", hint=hint) from None
     return said
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aiflow_ext.plugin import AbstractPlatform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiflow_ext.plugin import Resources
 
 
@@ -15,7 +17,7 @@ class LocalPlatform(AbstractPlatform):
 
     outlives_power_loss = False
     answers_at_once = True
-    resources = ("cpu", "memory")
+    resources = ("cpu", "memory", "gpu")
 
     @staticmethod
     def platform() -> str:
@@ -26,3 +28,9 @@ class LocalPlatform(AbstractPlatform):
         from aiflow_ext_local.machine import capacity
 
         return capacity()
+
+    @classmethod
+    def gpus(cls) -> Sequence[str]:
+        from aiflow_ext_local.machine import gpus
+
+        return gpus()

@@ -43,7 +43,7 @@ WRITES = (
 )
 LEAVES = "trap '{}echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
 JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
-    "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi"}),
+    "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi", "retries": 1, "grow": {"memory": 2}}),
     "says": ("echo no more data > $AIFLOW_REASON_FILE; exit 4", {}),
     "none": (["/no/such/program"], {}),
     "fails_beside": ("exit 6", {"pod_template": BESIDE}),
@@ -110,9 +110,10 @@ def told(attempt: AttemptRecord) -> tuple[str, int | None, str]:
     return str(attempt.state), attempt.exit_code, str(attempt.reason)
 
 
-def test_out_of_memory_is_reported(ended: Ended) -> None:
+def test_out_of_memory_is_reported_and_the_next_attempt_gets_more(ended: Ended) -> None:
+    assert ended["eats"].number == 2
     state, code, reason = told(ended["eats"])
-    assert (state, code) == ("FAILED", 137)
+    assert (state, code, ended["eats"].out_of_memory) == ("FAILED", 137, True)
     assert "OOMKilled" in reason
     assert "64Mi" in reason
 
