@@ -167,7 +167,8 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
             db.execute(f"alter table {now} rename to {before}")
         db.execute("drop table deliveries")
         db.execute("create table told (run text primary key, seq integer) without rowid")
-        db.execute("alter table attempts drop column refused")
+        for column in ("refused", "instance", "node", "out_of_memory", "gpus"):
+            db.execute(f"alter table attempts drop column {column}")
         if version < 3:
             db.execute("update runs set plan = ?", (json.dumps(whole),))
             db.execute("drop table planned")
