@@ -123,6 +123,27 @@ def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
     assert "activeDeadlineSeconds" not in content["job"]["spec"]
 
 
+def test_scheduling_and_shared_memory_reach_the_pod(project: Any) -> None:
+    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": []}]}}
+    template = {"spec": {"priorityClassName": "low", "affinity": {"podAffinity": {"x": []}},
+                         "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 9, "minDomains": 2}]}}  # fmt: skip
+    spread = [{"over": "topology.kubernetes.io/zone"},
+              {"over": "rack", "skew": 2, "required": True, "labels": {"team": "ml"}}]  # fmt: skip
+    content = rendered(project, priority_class="high", affinity={"nodeAffinity": node}, spread=spread, shm="2Gi",
+                       pod_template=template)  # fmt: skip
+    spec, main = pod(content), container(content)
+    assert spec["priorityClassName"] == "high"
+    assert spec["affinity"] == {"podAffinity": {"x": []}, "nodeAffinity": node}
+    rack, zone = sorted(spec["topologySpreadConstraints"], key=lambda each: len(each["topologyKey"]))
+    run = content["job"]["metadata"]["labels"]["aiflow-ext/run"]
+    assert zone == {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {"aiflow-ext/run": run}}}  # fmt: skip
+    assert rack == {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2,
+                    "labelSelector": {"matchLabels": {"team": "ml"}}}  # fmt: skip
+    assert {"name": "aiflow-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in spec["volumes"]
+    assert {"name": "aiflow-shm", "mountPath": "/dev/shm"} in main["volumeMounts"]
+
+
 def test_a_secret_of_this_machine_travels_in_a_secret(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF", "hidden value")
     content = rendered(project, env={"TOKEN": {"secret": "env:HF"}})
@@ -216,6 +237,16 @@ def test_a_template_that_contradicts_us_is_reported(project: Any, template: dict
         ({"volumes": [{"mount": "data", "claim": "c"}]}, "'data' is no absolute path"),
         ({"volumes": [{"mount": "/data"}]}, "say exactly one of"),
         ({"volumes": [{"mount": "/aiflow/in", "claim": "c"}]}, "its own files"),
+        ({"priority_class": "Very High"}, "priority_class 'Very High' is no name"),
+        ({"affinity": {"nodeAffinty": {}}}, "'nodeAffinty' is none of nodeAffinity, podAffinity, podAntiAffinity"),
+        ({"affinity": {"podAffinity": []}}, "podAffinity is no mapping"),
+        ({"spread": [{"over": "a zone"}]}, "spread: over: 'a zone' is no key"),
+        ({"spread": [{"over": "zone", "skew": 0}]}, "skew 0 is less than 1"),
+        ({"spread": [{"over": "zone"}, {"over": "zone"}]}, "two rules are over zone"),
+        ({"spread": [{"over": "zone", "maxSkew": 2}]}, "maxSkew"),
+        ({"shm": "1 Gb"}, "shm must be a size with its unit, such as 1Gi"),
+        ({"shm": 64}, "shm must be a size with its unit, such as 64Mi"),
+        ({"shm": "1Gi", "volumes": [{"mount": "/dev/shm", "empty_dir": True}]}, "both mounted at /dev/shm"),
         ({"env": {"A B": "1"}}, "'A B' is no name of a variable"),
         ({"env": {"A": {"secret": "kubernetes:My_Secret/x"}}}, "not of the form kubernetes:NAME/KEY"),
     ],

@@ -13,6 +13,8 @@ from aiflow_ext_kubernetes import fields
 
 Quantity = str | int | float
 WEEK = 7 * 24 * 3600
+SHM = "/dev/shm"
+_AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 
 
 class Volume(Jsonable):
@@ -68,6 +70,22 @@ class EnvFrom(Jsonable):
         self.secret, self.config_map, self.prefix, self.optional = secret, config_map, prefix, optional
 
 
+class Spread(Jsonable):
+    """One rule of how pods are spread, as a pod's ``topologySpreadConstraints`` have it.
+
+    Args:
+        over: the label of nodes whose values are the places, such as ``topology.kubernetes.io/zone``.
+        skew: how many more pods a place may have than the one with the fewest; at least 1.
+        required: whether a pod waits where it would break the rule; else it only prefers other places.
+        labels: of the pods that are counted; by default those of the run.
+    """
+
+    def __init__(self, over: str, skew: int = 1, required: bool = False, labels: dict[str, str] | None = None) -> None:
+        if skew < 1:
+            raise ValueError(f"skew {skew} is less than 1")
+        self.over, self.skew, self.required, self.labels = over, skew, required, labels
+
+
 class KubernetesJobConfig(af.BaseJobConfig):
     """The config of a job on a cluster.
 
@@ -85,7 +103,10 @@ class KubernetesJobConfig(af.BaseJobConfig):
             and ``gpu`` (requested, and the limit).
         env_from: Secrets and ConfigMaps whose keys become variables.
         volumes: what is mounted.
-        node_selector, tolerations: where the pod may run, as in a pod's spec.
+        node_selector, tolerations, affinity: where the pod may run, as in a pod's spec.
+        spread: how pods are spread over nodes, zones and the like.
+        priority_class: the name of the pod's PriorityClass.
+        shm: size of ``/dev/shm``, in memory; unset, the container runtime's, usually 64 MiB.
         labels, annotations: of the Job and its pod.
         user: the uid that the container runs as; null leaves it to image and cluster.
         ttl: seconds after its end until the cluster removes a Job that was not cleaned up.
@@ -111,6 +132,10 @@ class KubernetesJobConfig(af.BaseJobConfig):
         volumes: list[Volume] | None = None,
         node_selector: dict[str, str] | None = None,
         tolerations: list[dict[str, Any]] | None = None,
+        affinity: dict[str, Any] | None = None,
+        spread: list[Spread] | None = None,
+        priority_class: str | None = None,
+        shm: Quantity | None = None,
         labels: dict[str, str] | None = None,
         annotations: dict[str, str] | None = None,
         user: int | None = 1000,
@@ -129,6 +154,8 @@ class KubernetesJobConfig(af.BaseJobConfig):
         self.gpu_resource, self.requests, self.limits = gpu_resource, dict(requests or {}), dict(limits or {})
         self.env_from, self.volumes = list(env_from or ()), list(volumes or ())
         self.node_selector, self.tolerations = dict(node_selector or {}), list(tolerations or ())
+        self.affinity, self.spread, self.priority_class = dict(affinity or {}), list(spread or ()), priority_class
+        self.shm = shm
         self.labels, self.annotations = dict(labels or {}), dict(annotations or {})
         self.user, self.ttl, self.grace = user, ttl, grace
         self.image_patience, self.start_within, self.pod_template = image_patience, start_within, pod_template
@@ -158,6 +185,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
                     yield from fields.name_problem("volumes:", source)
         for each in self.env_from:
             yield from fields.name_problem("env_from:", each.secret or each.config_map)
+        yield from self._place_problems()
         yield from self._label_problems("labels", self.labels)
         yield from self._label_problems("node_selector", self.node_selector)
         for key in self.annotations:
@@ -165,6 +193,30 @@ class KubernetesJobConfig(af.BaseJobConfig):
         for what in ("ttl", "grace", "image_patience"):
             if getattr(self, what) < 0:
                 yield f"{what} {getattr(self, what)} is less than 0 seconds"
+
+    def _place_problems(self) -> Iterator[str]:
+        for key, value in self.affinity.items():
+            if key not in _AFFINITIES:
+                yield f"affinity: {key!r} is none of {', '.join(_AFFINITIES)}"
+            elif not isinstance(value, Mapping):
+                yield f"affinity: {key} is no mapping"
+        for each in self.spread:
+            yield from fields.key_problem("spread: over:", each.over)
+            for key, text in (each.labels or {}).items():
+                yield from fields.key_problem("spread: labels:", key)
+                yield from fields.label_problem(f"spread: labels: {key}:", text)
+        for over in sorted({each.over for each in self.spread}):
+            if sum(each.over == over for each in self.spread) > 1:
+                yield f"spread: two rules are over {over}"
+        if self.priority_class is not None:
+            yield from fields.name_problem("priority_class", self.priority_class)
+        if self.shm is not None:
+            try:
+                af.parse_memory(self.shm)
+            except ValueError as error:
+                yield f"shm {error}"
+            if any(volume.mount.rstrip("/") == SHM for volume in self.volumes):
+                yield f"shm and a volume are both mounted at {SHM}; say one of them"
 
     @staticmethod
     def _label_problems(what: str, labels: Mapping[str, str]) -> Iterator[str]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, safe_name, secrets
+from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, memory_text, parse_memory, safe_name, secrets
 from aiflow_ext.plugin.engines import job_environment, read_whole
 from aiflow_ext_kubernetes import shell
-from aiflow_ext_kubernetes.config import EnvFrom, KubernetesJobConfig, Volume
+from aiflow_ext_kubernetes.config import SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
 from aiflow_ext_kubernetes.fields import label_problem
 from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
@@ -246,6 +246,11 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
     for number, volume in enumerate(config.volumes):
         volumes.append({"name": f"aiflow-volume-{number}", **_source(volume)})
         mounts.append(_mount(f"aiflow-volume-{number}", volume))
+    if config.shm is not None:
+        volumes.append(
+            {"name": "aiflow-shm", "emptyDir": {"medium": "Memory", "sizeLimit": memory_text(parse_memory(config.shm))}}
+        )
+        mounts.append({"name": "aiflow-shm", "mountPath": SHM})
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": config.image,
@@ -275,7 +280,23 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
         spec["nodeSelector"] = dict(config.node_selector)
     if config.tolerations:
         spec["tolerations"] = list(config.tolerations)
+    if config.affinity:
+        spec["affinity"] = dict(config.affinity)
+    if config.spread:
+        spec["topologySpreadConstraints"] = [_spread(each, context) for each in config.spread]
+    if config.priority_class is not None:
+        spec["priorityClassName"] = config.priority_class
     return spec
+
+
+def _spread(rule: Spread, context: JobContext) -> dict[str, Any]:
+    counted = rule.labels if rule.labels is not None else {RUN: _label(str(context.run_id))}
+    return {
+        "topologyKey": rule.over,
+        "maxSkew": rule.skew,
+        "whenUnsatisfiable": "DoNotSchedule" if rule.required else "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(counted)},
+    }
 
 
 def _input(native_id: str, archive: str | None) -> dict[str, Any]:
