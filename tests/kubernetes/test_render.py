@@ -125,8 +125,9 @@ def test_resources_secrets_and_places_reach_the_pod(project: Any) -> None:
 
 def test_scheduling_and_shared_memory_reach_the_pod(project: Any) -> None:
     node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": []}]}}
+    rule = {"topologyKey": "rack", "maxSkew": 9, "minDomains": 2}
     template = {"spec": {"priorityClassName": "low", "affinity": {"podAffinity": {"x": []}},
-                         "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 9, "minDomains": 2}]}}  # fmt: skip
+                         "topologySpreadConstraints": [rule]}}  # fmt: skip
     spread = [{"over": "topology.kubernetes.io/zone"},
               {"over": "rack", "skew": 2, "required": True, "labels": {"team": "ml"}}]  # fmt: skip
     content = rendered(project, priority_class="high", affinity={"nodeAffinity": node}, spread=spread, shm="2Gi",

@@ -13,7 +13,7 @@ from aiflow_ext_kubernetes import fields
 
 Quantity = str | int | float
 WEEK = 7 * 24 * 3600
-SHM = "/dev/shm"
+SHM = "/dev/shm"  # noqa: S108 - a mount point in the container
 _AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 
 
