@@ -2,7 +2,8 @@
 
 ``requests``: of a run of so many jobs, submit to end, from the API server's audit log. ``submit``: CPU of the client
 beside a bare loop that sends the same Job, Secret and resume over the same connection, and beside the official client's
-own calls; no pod is let in meanwhile. ``noticed``: from a bare watch that sees the pod's end to the record of it.
+own calls; no pod is let in meanwhile. ``rate``: submissions a second with 60 ms before each request, with as many calls
+at once as the platform takes and with one. ``noticed``: from a bare watch that sees the pod's end to the record of it.
 ``memory``: of a driver that watches so many jobs, each with a pod that no node takes.
 """
 
@@ -35,7 +36,8 @@ from kubernetes_bed import Bed
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run
 from aiflow_ext_kubernetes import manifest, sending
-from aiflow_ext_kubernetes.server import namespace_of, server_of
+from aiflow_ext_kubernetes.platform import KubernetesPlatform
+from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
 
@@ -138,6 +140,60 @@ def _submitted(home: Path, jobs: int) -> float:
     run.driver.stop(1.0)
     driver.join()
     return took[0] - began
+
+
+DELAY = 0.06  # seconds before each request
+
+
+def rate(bed: Bed, jobs: int) -> None:
+    """Submissions a second to a server that is far away: of jobs that no node takes, and of jobs that end meanwhile,
+    whose logs are copied and which are removed by the same client."""
+    once = Server._once
+
+    def late(self: Server, *args: Any, **options: Any) -> Any:
+        time.sleep(DELAY)
+        return once(self, *args, **options)
+
+    usual = KubernetesPlatform.calls_at_once
+    Server._once = late  # type: ignore[method-assign]
+    try:
+        for calls in (1, usual):
+            KubernetesPlatform.calls_at_once = calls
+            for closed in (True, False):
+                with place(bed, closed=closed) as (namespace, folder):
+                    seconds = _acknowledged(project(folder, jobs, namespace=namespace), jobs, stop=closed)
+                kind = "that no node takes" if closed else "that end at once"
+                print(f"rate      {jobs / seconds:.1f} submissions a second, {calls} calls at once, {jobs} jobs {kind} "
+                      "(bar 10)")  # fmt: skip
+    finally:
+        Server._once = once  # type: ignore[method-assign]
+        KubernetesPlatform.calls_at_once = usual
+
+
+def _acknowledged(home: Path, jobs: int, *, stop: bool) -> float:
+    """Seconds from the first intent until all jobs are acknowledged; then the run is stopped, or goes on to its end."""
+    waiting, done = {f"j{number}" for number in range(jobs)}, threading.Event()
+    times: list[float] = []
+
+    def note(transition: Any) -> None:
+        if not done.is_set():
+            times.append(time.monotonic())
+        if transition.state not in (JobState.INIT, JobState.SUBMITTING):
+            waiting.discard(transition.job)
+            if not waiting and not done.is_set():
+                times[1:] = [times[-1]]
+                done.set()
+
+    run = prepare_run(home, jobs=60, listener=note)
+    driver = threading.Thread(target=run.driver.run)
+    driver.start()
+    if not done.wait(600):
+        raise SystemExit(f"not acknowledged within ten minutes: {sorted(waiting)}")
+    seconds = times[1] - times[0]
+    if stop:
+        run.driver.stop(1.0)
+    driver.join()
+    return seconds
 
 
 def _things(jobs: int, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -244,7 +300,7 @@ def _status(pid: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", default=["requests", "submit", "noticed", "memory"])
+    parser.add_argument("what", nargs="*", default=["requests", "submit", "rate", "noticed", "memory"])
     parser.add_argument("--bed", default="bench", help="the bed's name; one that is up is used and left")
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--many", type=int, default=500, help="jobs that are watched")
@@ -259,6 +315,8 @@ def main() -> None:
                 requests(bed, args.jobs)
             elif what == "submit":
                 submit(bed, args.jobs, args.rounds)
+            elif what == "rate":
+                rate(bed, args.jobs)
             elif what == "noticed":
                 noticed(bed, min(args.jobs, 24))
             elif what == "memory":
