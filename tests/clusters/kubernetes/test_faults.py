@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,24 +53,44 @@ def test_the_network_is_cut_for_a_while(bed: Bed, run: Run) -> None:
     run.ran_once(run.finish())
 
 
-@pytest.mark.parametrize("how", [["DROP"], ["REJECT", "--reject-with", "tcp-reset"]], ids=["dropped", "refused"])
-def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: Bed, run: Run, how: list[str]) -> None:
-    rule = ["INPUT", "--protocol", "tcp", "--dport", "10250", "--jump", *how]  # the kubelet's port
-    run.begin(bed.kubeconfig, 24, at_once=6)
-    run.up(6)
+@contextmanager
+def deaf_kubelet(bed: Bed, *how: str) -> Iterator[str]:
+    """The kubelet's port is closed, so that it gives no logs; what is said of them."""
+    rule = ["INPUT", "--protocol", "tcp", "--dport", "10250", "--jump", *how]
     bed.execute("iptables", "--wait", "--insert", *rule)
     try:
+        yield f"node {bed.layout.node} did not answer when the log was to be kept; lines may be missing"
+    finally:
+        bed.execute("iptables", "--wait", "--delete", *rule)
+
+
+@pytest.mark.parametrize("how", [["DROP"], ["REJECT", "--reject-with", "tcp-reset"]], ids=["dropped", "refused"])
+def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: Bed, run: Run, how: list[str]) -> None:
+    run.begin(bed.kubeconfig, 24, at_once=6)
+    run.up(6)
+    with deaf_kubelet(bed, *how) as words:
         run.release()
         run.up(24)
         jobs = run.finish(600)
-    finally:
-        bed.execute("iptables", "--wait", "--delete", *rule)
     run.ran_once(jobs)
-    words = f"node {bed.layout.node} did not answer when the log was to be kept; lines may be missing"
     assert words in (run.folder / "err").read_text()
     for job in jobs.values():
         assert words in Path(job["attempts"][-1]["folder"], "stderr").read_text()
     assert bed.api.get(f"/apis/batch/v1/namespaces/{run.namespace}/jobs")["items"] == []
+
+
+def test_a_run_on_a_node_that_gives_no_logs_is_stopped(
+    bed: Bed, run: Run, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    run.begin(bed.kubeconfig, 4)
+    run.up(4)
+    with deaf_kubelet(bed, "DROP"):
+        assert cli("stop", "latest", "--project", run.project.root, env=run.env).returncode == 0
+        assert run.driver is not None
+        run.driver.wait(600)
+    assert {job["state"] for job in run.status().values()} == {"STOPPED"}
+    assert sum(run.count("end").values()) == 0
+    assert bed.api.get(f"/api/v1/namespaces/{run.namespace}/pods")["items"] == []
 
 
 def test_the_true_exit_code_comes_from_behind_an_outage(bed: Bed, run: Run) -> None:
