@@ -4,6 +4,8 @@ them a second, and how often the cluster is asked while jobs run.
 
     python benchmarks/yarn.py              # all of it, about five minutes; needs Java and Maven, as the bed does
     python benchmarks/yarn.py trivial      # one of trivial, many, waiting
+
+What many clients, and many jobs of one, cost: yarn_clients.py.
 """
 
 from __future__ import annotations
@@ -61,13 +63,17 @@ def trivial(bed: Bed) -> list[Row]:
 def many(bed: Bed) -> list[Row]:
     """60 trivial jobs, 8 at once."""
     rates = []
-    with _workflow(bed) as workflow:
+    with _workflow(bed) as workflow, _tapped(bed, workflow) as taps:
         workflow.write({f"j{number}": "true" for number in range(60)})
         for _ in range(3):
             record = workflow.run("--jobs", "8")
             assert record["exit"] == 0, record["said"]
             rates.append(60 / (record["ended_at"] - record["started_at"]))
-    return [("60 trivial jobs, 8 at once", f"{statistics.median(rates):.1f} jobs/s", ">= 3")]
+        each = [len(tap.requests) / 180 for tap in taps]
+    return [
+        ("60 trivial jobs, 8 at once", f"{statistics.median(rates):.1f} jobs/s", ">= 3"),
+        ("requests a job", f"{each[0]:.1f} to the ResourceManager, {each[1]:.1f} to the NameNode", ""),
+    ]
 
 
 def waiting(bed: Bed) -> list[Row]:

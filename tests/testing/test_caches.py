@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from aiflow_ext.testing.caches import drop_caches, is_cache
+from aiflow_ext_kubernetes.single_flight import SingleFlight
 
 # What a module may hold under a name in lower case and that remembers nothing of a call.
 HARMLESS = (type, FunctionType, ModuleType, str, int, float, tuple, frozenset, re.Pattern, PurePath, logging.Logger,
-            type(threading.Lock()), threading.BoundedSemaphore, threading.local)  # fmt: skip
+            type(threading.Lock()), threading.BoundedSemaphore, threading.local, SingleFlight)  # fmt: skip
 
 
 @pytest.mark.parametrize("package", ["aiflow_ext_local", "aiflow_ext_kubernetes", "aiflow_ext_yarn"])

@@ -28,6 +28,7 @@ class Cluster:
     Attributes:
         clock: of both services: seconds since the epoch.
         asked: what the ResourceManager was asked for: method, path and query, in order.
+        files_asked: how many requests the file system had.
         files: path -> content, as the file system has them.
         logs: whether the node has the logs of containers; logs_asked: how often it was asked for them.
         scheduler, settings: the ResourceManager's report of queues, and properties.
@@ -49,6 +50,7 @@ class Cluster:
         self.clock: Callable[[], float] = time.time
         self.before: Callable[[str], None] = lambda path: None
         self.asked: list[str] = []
+        self.files_asked = 0
         self.files: dict[str, bytes] = {}
         self.created: list[str] = []
         self.submitted: list[str] = []
@@ -142,6 +144,7 @@ class Cluster:
         parts = urlsplit(target)
         query, path = dict(parse_qsl(parts.query)), unquote(parts.path)
         if path.startswith("/webhdfs/v1"):
+            self.files_asked += 1
             return self._file_system(query["op"], path.removeprefix("/webhdfs/v1") or "/", query, parts.query, body)
         if path == "/conf":
             name = query["name"]

@@ -13,8 +13,8 @@ QUICKEST = 0.15  # seconds between two polls, just after something has changed
 USUAL = 1.8  # seconds within which a poll follows the one before, while jobs change now and then
 LONGEST = 5.0  # the same, while nothing has changed for a long time
 SHARE, LATE = 0.15, 0.01  # of the time since the last change: a poll's pause up to USUAL, and from USUAL to LONGEST
-BUSY = 4.0  # times as long as the last poll took is the pause after it, at least: the service is slow
-SLOWEST = 30.0  # seconds: no pause is longer because polls take long
+BUSY = 2.0  # times as long as the last poll took is the pause after it, at least: the service is slow
+SLOWEST = 10.0  # seconds: no pause is longer because polls take long
 # Where requests are scarce, all live applications are listed so rarely, in seconds; in between, those that have ended.
 LIST_PAUSE = 5.0
 LIST_RATE = 128 << 10  # bytes a second that lists may have, on average
