@@ -28,6 +28,7 @@ class Cluster:
         self.closed = False
         self.uids: dict[str, str] = {}  # of namespaces that may be read
         self.asked: list[str] = []  # method and path of each request
+        self.groups: set[str] = set()  # of the API, besides Kubernetes' own
         self.refuses = False  # the credentials
         self.refused_pods: str | None = None  # why no pod may be created
         self.node_is_gone = False  # pods that are deleted stay, and their Jobs: no node confirms that a pod has ended
@@ -64,7 +65,8 @@ class Cluster:
 
     def resume(self, path: str, patch: dict[str, Any]) -> Any:
         job = json.loads(json.dumps(self.objects[path]))
-        job["metadata"]["annotations"].update(patch["metadata"]["annotations"])
+        for part in ("annotations", "labels"):
+            job["metadata"][part].update(patch["metadata"].get(part, {}))
         job["spec"].update(patch.get("spec", {}))
         self.put(path, job)
         name = f"{job['metadata']['name']}-pod"
@@ -101,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         if url.path == "/version":
             self._answer(200, {"major": "1", "minor": "34", "gitVersion": "v1.34.0"})
+        elif url.path.removeprefix("/apis/") in self.cluster.groups:
+            self._answer(200, {"kind": "APIGroup"})
         elif url.path.endswith("/log"):
             self._log(url.path.removesuffix("/log"), query["container"], "previous" in query)
         elif "watch" in query:

@@ -145,6 +145,16 @@ def test_scheduling_and_shared_memory_reach_the_pod(project: Any) -> None:
     assert {"name": "aiflow-shm", "mountPath": "/dev/shm"} in main["volumeMounts"]
 
 
+def test_a_job_of_a_queue_is_handed_to_kueue_and_not_resumed(project: Any) -> None:
+    content = rendered(project, queue="team-a")
+    assert content["job"]["spec"]["suspend"] is True
+    label = "kueue.x-k8s.io/queue-name"
+    assert label not in content["job"]["metadata"]["labels"]  # Kueue might start it before all is there that it needs
+    assert content["start"] == {
+        "metadata": {"annotations": {"aiflow-ext/resumed": "true"}, "labels": {label: "team-a"}},
+    }
+
+
 def test_a_secret_of_this_machine_travels_in_a_secret(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF", "hidden value")
     content = rendered(project, env={"TOKEN": {"secret": "env:HF"}})
@@ -208,6 +218,9 @@ def test_a_template_can_be_a_file(project: Any) -> None:
         ({"spec": {"restartPolicy": "Always"}}, "restartPolicy Always contradicts"),
         ({"spec": {"containers": [{"name": "job", "command": ["x"]}]}}, "command of container job"),
         ({"spec": {"containers": [{"image": "x"}]}}, "has no name"),
+        ({"spec": {"containers": [{"name": "main"}]}}, "if it is meant to be the job's own, call it job"),
+        ({"spec": {"initContainers": [{"name": "main"}]}}, "container main has no image"),
+        ({"spec": {"containers": [{"name": "base", "image": "team/ml:1"}]}}, "container base has the job's image"),
         ({"specc": {}}, "specc is no key of a pod"),
         ({"kind": "Deployment", "spec": {}}, "is a Deployment"),
         ({"metadata": {"labels": {"aiflow-ext/run": "x"}}}, "aiflow-ext's own"),
@@ -246,6 +259,8 @@ def test_a_template_that_contradicts_us_is_reported(project: Any, template: dict
         ({"spread": [{"over": "zone"}, {"over": "zone"}]}, "two rules are over zone"),
         ({"spread": [{"over": "zone", "maxSkew": 2}]}, "maxSkew"),
         ({"shm": "1 Gb"}, "shm must be a size with its unit, such as 1Gi"),
+        ({"queue": "Team A"}, "queue 'Team A' is no name"),
+        ({"labels": {"kueue.x-k8s.io/queue-name": "q"}}, "is given by the key queue: say queue: q"),
         ({"shm": 64}, "shm must be a size with its unit, such as 64Mi"),
         ({"shm": "1Gi", "volumes": [{"mount": "/dev/shm", "empty_dir": True}]}, "both mounted at /dev/shm"),
         ({"env": {"A B": "1"}}, "'A B' is no name of a variable"),

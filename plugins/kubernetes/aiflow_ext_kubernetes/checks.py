@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError, Problem
@@ -25,13 +25,16 @@ _QUOTA = {"metadata": answers.METADATA, "spec": {"scopes": [str], "scopeSelector
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
 
 
-def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str]) -> list[Problem]:
+def problems_of(
+    target: Target, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str], queues: Collection[str] = ()
+) -> list[Problem]:
     """What is wrong with a cluster and namespace for these jobs.
 
     Args:
         target: the cluster and namespace.
         samples: a Job of each kind, for dry runs.
         secrets: names of Secrets that must exist, each with what it is needed for.
+        queues: names of queues of Kueue that jobs are handed to.
 
     Raises AnotherClusterError.
     """
@@ -44,6 +47,7 @@ def problems_of(target: Target, samples: Sequence[dict[str, Any]], secrets: Mapp
         if not found:  # the other checks need an existing namespace
             found += _missing_secrets(server, namespace, secrets)
             found += _quota(server, namespace, samples)
+            found += _without_kueue(server, namespace, queues)
         return list({str(problem): problem for problem in found}.values())
     except AnotherClusterError:
         raise
@@ -129,6 +133,21 @@ def _missing_secrets(server: Server, namespace: str, secrets: Mapping[str, str])
         kind = "docker-registry" if use.startswith("pull") else "generic"
         yield Problem(f"the Secret {name!r}, which {use} names, is not in namespace {namespace}",
                       hint=f"kubectl -n {namespace} create secret {kind} {name} ...")  # fmt: skip
+
+
+def _without_kueue(server: Server, namespace: str, queues: Collection[str]) -> Iterator[Problem]:
+    """Jobs with a queue that nobody would ever resume. By discovery, which every user may do: whether there is such a
+    queue would take the right to read LocalQueues."""
+    if not queues:
+        return
+    try:
+        server.get("/apis/kueue.x-k8s.io")
+    except ApiError as error:
+        if error.status == 404:
+            names = ", ".join(sorted(queues))
+            yield Problem(f"the cluster has no Kueue (kueue.x-k8s.io), which admits jobs from queue {names}",
+                          hint=f"install Kueue, and a LocalQueue in namespace {namespace}; or take queue: out of "
+                               "workflow.yaml")  # fmt: skip
 
 
 def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) -> Iterator[Problem]:

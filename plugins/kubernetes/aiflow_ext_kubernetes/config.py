@@ -14,6 +14,7 @@ from aiflow_ext_kubernetes import fields
 Quantity = str | int | float
 WEEK = 7 * 24 * 3600
 SHM = "/dev/shm"  # noqa: S108 - a mount point in the container
+QUEUE = "kueue.x-k8s.io/queue-name"  # label of a Job: its LocalQueue (kueue.sigs.k8s.io, "Run A Kubernetes Job")
 _AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 
 
@@ -106,6 +107,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         node_selector, tolerations, affinity: where the pod may run, as in a pod's spec.
         spread: how pods are spread over nodes, zones and the like.
         priority_class: the name of the pod's PriorityClass.
+        queue: the LocalQueue of Kueue that admits the job: it stays suspended until then.
         shm: size of ``/dev/shm``, in memory; unset, the container runtime's, usually 64 MiB.
         labels, annotations: of the Job and its pod.
         user: the uid that the container runs as; null leaves it to image and cluster.
@@ -135,6 +137,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         affinity: dict[str, Any] | None = None,
         spread: list[Spread] | None = None,
         priority_class: str | None = None,
+        queue: str | None = None,
         shm: Quantity | None = None,
         labels: dict[str, str] | None = None,
         annotations: dict[str, str] | None = None,
@@ -155,7 +158,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         self.env_from, self.volumes = list(env_from or ()), list(volumes or ())
         self.node_selector, self.tolerations = dict(node_selector or {}), list(tolerations or ())
         self.affinity, self.spread, self.priority_class = dict(affinity or {}), list(spread or ()), priority_class
-        self.shm = shm
+        self.queue, self.shm = queue, shm
         self.labels, self.annotations = dict(labels or {}), dict(annotations or {})
         self.user, self.ttl, self.grace = user, ttl, grace
         self.image_patience, self.start_within, self.pod_template = image_patience, start_within, pod_template
@@ -210,6 +213,9 @@ class KubernetesJobConfig(af.BaseJobConfig):
                 yield f"spread: two rules are over {over}"
         if self.priority_class is not None:
             yield from fields.name_problem("priority_class", self.priority_class)
+        if self.queue is not None:
+            yield from fields.name_problem("queue", self.queue)
+            yield from fields.label_problem("queue", self.queue)
         if self.shm is not None:
             try:
                 af.parse_memory(self.shm)
@@ -225,6 +231,8 @@ class KubernetesJobConfig(af.BaseJobConfig):
             yield from fields.label_problem(f"{what}: {key}:", value)
             if key.partition("/")[0] == "aiflow-ext":
                 yield f"{what}: {key!r} is of aiflow-ext's own"
+            if key == QUEUE and what == "labels":
+                yield f"{what}: {key!r} is given by the key queue: say queue: {value}"
 
     def kind(self) -> str:
         """Equal for jobs that a cluster checks alike."""

@@ -79,7 +79,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
 
-        sending.resume(_target(job), _native_id(job))
+        sending.resume(_target(job), _native_id(job), _config(job).queue)
         return _handler(job)
 
     def stop_job(self, job: af.BaseJob) -> None:
@@ -128,7 +128,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             "namespace": config.namespace or "${the context's namespace}",
             "job": self._job(job, sent),
             "secret": manifest.secret_of(job, sent, shown),
-            "start": manifest.resume_of(),
+            "start": manifest.resume_of(config.queue),
         }
         if sent.archive is not None:
             content["project"] = {
@@ -179,14 +179,16 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
         samples: dict[Target, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
         named: dict[Target, dict[str, str]] = {}  # the Secrets that jobs name
+        queues: dict[Target, set[str]] = {}
         for job in jobs:
             config, target = _config(job), _target(job, record=False)
             of_target, kind = samples.setdefault(target, {}), config.kind()
             if kind not in of_target and len(of_target) < SAMPLES:
                 of_target[kind] = self._sample(_ours(job))
             named.setdefault(target, {}).update(config.secrets())
-        return [problem for target, of_target in samples.items()
-                for problem in problems_of(target, list(of_target.values()), named[target])]  # fmt: skip
+            queues.setdefault(target, set()).update([] if config.queue is None else [config.queue])
+        return [problem for target, each in samples.items()
+                for problem in problems_of(target, list(each.values()), named[target], queues[target])]  # fmt: skip
 
     def _sample(self, job: KubernetesJob) -> dict[str, Any]:
         sample = KubernetesJob(_config(job), job.bundle, job.template)

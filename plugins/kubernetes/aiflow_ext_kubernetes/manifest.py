@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, memory_text, parse_memory, safe_name, secrets
 from aiflow_ext.plugin.engines import job_environment, read_whole
 from aiflow_ext_kubernetes import shell
-from aiflow_ext_kubernetes.config import SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
+from aiflow_ext_kubernetes.config import QUEUE, SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
 from aiflow_ext_kubernetes.fields import label_problem
 from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
@@ -122,9 +122,22 @@ def archive_secret(run: str, sha256: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def resume_of() -> dict[str, Any]:
-    """The merge patch that starts an attempt."""
-    return {"metadata": {"annotations": {RESUMED: "true"}}, "spec": {"suspend": False}}
+def resume_of(queue: str | None) -> dict[str, Any]:
+    """The merge patch that starts an attempt.
+
+    One with a queue is handed to Kueue, which resumes it: only now, because Kueue may do so as soon as it sees the
+    label, and Kueue lets the label of a suspended Job change.
+    """
+    metadata: dict[str, Any] = {"annotations": {RESUMED: "true"}}
+    if queue is not None:
+        return {"metadata": {**metadata, "labels": {QUEUE: queue}}}
+    return {"metadata": metadata, "spec": {"suspend": False}}
+
+
+def queue_of(thing: Mapping[str, Any]) -> str | None:
+    """The queue of a Job that was handed to Kueue."""
+    found = (thing["metadata"].get("labels") or {}).get(QUEUE)
+    return found if isinstance(found, str) else None
 
 
 def is_ours(thing: Mapping[str, Any]) -> bool:
@@ -167,7 +180,7 @@ def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str,
     if given is None:
         return None
     if isinstance(given, Mapping):
-        return checked(given, f"job {job!r}: pod_template")
+        return checked(given, f"job {job!r}: pod_template", config.image)
     import yaml
 
     path = Path(root, given)
@@ -179,7 +192,7 @@ def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str,
             f"job {job!r}: the pod template cannot be read: {words}", where=str(path),
             hint="pod_template: names a YAML file of the project, or is a mapping itself",
         ) from error  # fmt: skip
-    return checked(content, f"job {job!r}: pod_template {given}")
+    return checked(content, f"job {job!r}: pod_template {given}", config.image)
 
 
 def literal(text: str) -> str:

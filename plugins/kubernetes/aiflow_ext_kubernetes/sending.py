@@ -77,10 +77,10 @@ def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -
             raise _taken(target, "Secret", name) from None
 
 
-def resume(target: Target, native_id: str) -> None:
-    """Start a Job; idempotent."""
+def resume(target: Target, native_id: str, queue: str | None = None) -> None:
+    """Start a Job, or hand it to its queue; idempotent."""
     path = job_path(target, native_id)
-    server_of(target).send("PATCH", path, manifest.resume_of(), content_type=MERGE_PATCH)
+    server_of(target).send("PATCH", path, manifest.resume_of(queue), content_type=MERGE_PATCH)
 
 
 def _taken(target: Target, kind: str, name: str) -> TakenError:

@@ -117,7 +117,11 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
                     reason="its pod is being deleted" if leaving else None)  # fmt: skip
     if pod is None:
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
-            why_pending = "its Job was suspended from outside; resume it with kubectl"
+            queue = manifest.queue_of(job)
+            why_pending = (
+                "its Job was suspended from outside; resume it with kubectl" if queue is None
+                else f"waits until Kueue admits it from queue {queue} (kubectl describe localqueue {queue})"
+            )  # fmt: skip
         stuck = why_pending if is_never_admitted(why_pending or "") else None
         return Status(tell(JobState.QUEUED, reason=why_pending).event, stuck)
     return _pending(native_id, pod, restarts, why_pending)

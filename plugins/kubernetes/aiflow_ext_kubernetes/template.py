@@ -21,6 +21,7 @@ _JOINED = ("tolerations", "envFrom")  # atomic there: ours would take the author
 _SOURCES = {"env": ("value", "valueFrom")}  # an item has one of these: the overriding one replaces the other
 _OURS = "aiflow-"  # the prefix of the volumes that aiflow-ext adds
 _FOLDER = "/aiflow"
+_COMMAND = frozenset(("command", "args"))
 _OWN_OF_CONTAINER = ("command", "args", "workingDir", "image", "terminationMessagePath", "terminationMessagePolicy",
                      "restartPolicy", "stdin", "tty")  # fmt: skip
 
@@ -56,14 +57,15 @@ def _merged_by(base: list[Any], over: list[Any], key: str, sources: Iterable[str
     return found
 
 
-def checked(template: Any, what: str) -> dict[str, Any]:
+def checked(template: Any, what: str, image: str) -> dict[str, Any]:
     """A pod template's ``metadata`` and ``spec``. Raises ConfigError for a template that is invalid or not permitted.
 
     Args:
         template: a Pod, a PodTemplate, or the ``metadata`` and ``spec`` of one.
         what: its place, for messages.
+        image: the job's own, from its config.
     """
-    problems = [Problem(words, hint=hint) for words, hint in _problems(template, what)]
+    problems = [Problem(words, hint=hint) for words, hint in _problems(template, what, image)]
     if problems:
         raise ConfigError(problems=problems)
     if template.get("kind") == "PodTemplate":
@@ -71,12 +73,12 @@ def checked(template: Any, what: str) -> dict[str, Any]:
     return {"metadata": dict(template.get("metadata") or {}), "spec": dict(template.get("spec") or {})}
 
 
-def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
+def _problems(template: Any, what: str, image: str) -> Iterator[tuple[str, str | None]]:
     if not isinstance(template, Mapping):
         yield f"{what} is no mapping", "write it as a pod: metadata and spec"
         return
     if template.get("kind") == "PodTemplate":
-        yield from _problems(template.get("template") or {}, what)
+        yield from _problems(template.get("template") or {}, what, image)
         return
     unknown = sorted(set(map(str, template)) - {"apiVersion", "kind", "metadata", "spec"})
     if unknown:
@@ -114,6 +116,13 @@ def _problems(template: Any, what: str) -> Iterator[tuple[str, str | None]]:
                     path = str(mount.get("mountPath"))
                     if path.rstrip("/") == _FOLDER or path.startswith(f"{_FOLDER}/"):
                         yield f"{what}: {path} is where aiflow-ext puts its own files", "mount it elsewhere"
+            elif not container.get("image"):
+                cure = f"if it is meant to be the job's own, call it {CONTAINER}; others need an image"
+                yield f"{what}: container {container['name']} has no image", cure
+            elif group == "containers" and container["image"] == image and not _COMMAND & set(container):
+                words = f"container {container['name']} has the job's image, and no command of its own"
+                cure = f"if it is meant to be the job's own, call it {CONTAINER}, and take image out; else give command"
+                yield f"{what}: {words}", cure
 
 
 def _items(thing: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:

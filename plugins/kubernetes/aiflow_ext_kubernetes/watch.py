@@ -12,7 +12,7 @@ from queue import Empty, Full, Queue
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
-from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes import manifest, status
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import EOF_WITHIN, is_stopping
 from aiflow_ext_kubernetes.informer import Informer
@@ -192,8 +192,18 @@ class Watcher:
             return  # it is suspended: not submitted yet
         signature = (event.state, event.reason, event.restarts, event.instance, event.node)
         if self._signatures.get(native_id) != signature:
+            if event.state.ended and event.disruption:
+                self._withdraw(native_id, watched, informer)
             self._signatures[native_id] = signature
             yield event
+
+    def _withdraw(self, native_id: str, watched: Watched, informer: Informer) -> None:
+        """Delete a Job that its queue has suspended again, and would resume beside the next attempt."""
+        if manifest.queue_of(informer.jobs.get(native_id, {"metadata": {}})) is None:
+            return
+        job = job_at(watched.target, native_id)  # the watch of Jobs may be behind the one of pods
+        if job is not None and job["spec"].get("suspend"):
+            delete_job(watched.target, native_id, foreground=True)
 
     def _follow(self, native_id: str, watched: Watched, now: float) -> None:
         """Start to follow the log of a job that has run for ``FOLLOW_AFTER`` seconds: its node keeps only the newest
