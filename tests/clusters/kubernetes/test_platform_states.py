@@ -41,6 +41,7 @@ WRITES = (
     "import os, sys\ndata = b''.join(b'a\\0b\\xff %d\\n' % number for number in range(20_000)) + b'\\0\\n\\n'\n"
     "sys.stderr.buffer.write(data + b'\\r5%' * 100_000)"
 )
+LATE = 20  # seconds in which a container has certainly printed its first line, on a busy machine too
 LEAVES = "trap '{}echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
 JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi", "retries": 1, "grow": {"memory": 2}}),
@@ -51,9 +52,9 @@ JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
     "after_init": ("true", {"pod_template": {"spec": {"initContainers": [FAILING]}}}),
     "no_image": ("true", {"image": "localhost/no-such-image:1", "image_patience": 3}),
     "too_large": ("true", {"cpu": 1000, "start_within": 3}),
-    "late": (LEAVES.format(""), {"timeout": 2}),
+    "late": (LEAVES.format(""), {"timeout": LATE}),
     # It takes its time to go: longer than a log is waited for that has come to its end.
-    "late_and_slow": (LEAVES.format("echo saving; sleep 4; "), {"timeout": 2, "grace": 30}),
+    "late_and_slow": (LEAVES.format("echo saving; sleep 4; "), {"timeout": LATE, "grace": 30}),
     "prints": (LINES, {}),
     "writes": (["python3", "-c", WRITES], {"image": NAMES["python"]}),
     "large": ("true", {"env_from": [{"config_map": "large"}]}),
