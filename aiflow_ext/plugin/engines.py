@@ -11,6 +11,7 @@ is_reached, is_remote          whether a job on another machine reaches a URL, o
 artifact_problems              the data edges of a job whose artifacts it cannot reach
 SentOnce                       sends once a run what all its jobs share
 retry, poll, Backoff           retries while a service does not answer; a polling loop: with growing pauses
+result_within                  a deadline for a call that has none of its own
 Deadline, within, pool_classes
                                a deadline for a whole answer to a request by urllib3; TooSlow: it was not complete then
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aiflow_ext.bounded_call import result_within as result_within
     from aiflow_ext.engines import CmdLineEngine as CmdLineEngine
     from aiflow_ext.engines import PythonEngine as PythonEngine
     from aiflow_ext.engines import artifacts as artifacts
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from aiflow_ext.regular_file import read_whole as read_whole
 
 _HOMES = {
+    "aiflow_ext.bounded_call": ("result_within",),
     "aiflow_ext.engines": ("CmdLineEngine", "PythonEngine", "artifacts", "edges"),
     "aiflow_ext.engines.archive": ("ProjectArchive",),
     "aiflow_ext.engines.bundle": ("Bundle", "build_bundle", "unpack"),

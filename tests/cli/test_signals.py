@@ -375,6 +375,33 @@ def test_a_server_whose_queue_is_full_holds_up_no_signal(on_a_cluster, platform)
     assert code == 130, err
 
 
+# -- an artifacts URL -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("words", ["run", "gc --keep 0 --artifacts"])
+def test_an_artifacts_url_that_never_answers_holds_up_no_signal(
+    project, cli, cli_env, command_server, listener, words, number
+):
+    (project.root / "project.yaml").write_text(
+        f"artifacts: webhdfs://127.0.0.1:{listener.getsockname()[1]}/artifacts\n"
+    )
+    project.jobs("with af.job('job'): af.cmd('true')", "job: {platform: local, engine: cmd_line}\n")
+    argv = ["run", str(project.root)] if words == "run" else [*words.split(), "--project", str(project.root)]
+    with contextlib.ExitStack() as held:
+        if words != "run":
+            before = command_server.start(["run", str(project.root)], cli_env, session=True)
+            held.enter_context(listener.accept()[0])
+            before.send_signal(signal.SIGTERM)
+            ended(before)
+        command = command_server.start(argv, cli_env, session=True)
+        held.enter_context(listener.accept()[0])
+        command.send_signal(number)
+        code, _, err = ended(command)
+    assert code in (130, -number), err
+    assert cli("status", "latest", "--project", project.root).stdout.count("FINISHED") == 2
+
+
 # -- disks ------------------------------------------------------------------------------------------------------------
 
 

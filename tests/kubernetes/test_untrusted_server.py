@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
+from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.model.errors import PlatformError, UnreachableError
+from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.plugin.engines import Backoff
-from aiflow_ext_kubernetes import answers, informer, objects, paging, reflector, server
+from aiflow_ext_kubernetes import answers, archive, informer, objects, paging, reflector, server
 from aiflow_ext_kubernetes.handler import KubernetesHandler
 from aiflow_ext_kubernetes.reflector import Change, Reflector
 from aiflow_ext_kubernetes.refusals import ApiError
@@ -215,6 +218,29 @@ def test_of_attempts_that_nobody_asks_for_few_objects_are_kept() -> None:
     pods = [{"metadata": {"name": f"p{number}", "labels": {"job-name": "j7"}}} for number in range(3000)]
     with pytest.raises(PlatformError, match="more than 1000 pods of the Job j7"):
         list(map(told.take, (Change("changed", "pod", pod) for pod in pods)))
+
+
+def test_an_artifacts_url_that_never_answers_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    class Stuck(fsspec.AbstractFileSystem):  # type: ignore[misc]
+        protocol = "stuck"
+
+        def exists(self, path: str, **_: Any) -> bool:
+            gate.wait()
+            return True
+
+    fsspec.register_implementation("stuck", Stuck, clobber=True)
+    monkeypatch.setattr(archive, "PATIENCE", 0.0)
+    packed = ProjectArchive(ProjectDesc("p", str(tmp_path)))
+    monkeypatch.setattr(packed, "size", 0)
+    try:
+        for ask in (lambda: archive.upload(packed, "stuck://host/run/project.tar.gz"),
+                    lambda: archive.remove("stuck://host/run/project.tar.gz")):  # fmt: skip
+            with pytest.raises(UnreachableError, match="it has not answered for 0 s"):
+                ask()
+    finally:
+        gate.set()
 
 
 # -- of another type --------------------------------------------------------------------------------------------------

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from aiflow_ext.bounded_call import result_within
 from aiflow_ext.model.errors import PlatformError, UnreachableError, text_of
 from aiflow_ext.model.names import safe_name
 
 T = TypeVar("T")
 PATIENCE = 120.0  # seconds that one call of a file system may take; a large folder is one call
 CHECKPOINTS = "checkpoints"  # as engines.environment.checkpoint_url has it
-_PACE = 0.2  # seconds after which a signal is noticed
 
 
 def folders_of(jobs: Iterable[str]) -> list[str]:
@@ -66,32 +64,18 @@ def _remove_empty(system: Any, folder: str) -> list[str]:
 
 def _within(url: str, call: Callable[[], T]) -> T:
     """The result of a call, which has PATIENCE; signals are answered meanwhile, whatever it waits for."""
-    told: list[T] = []
-    failed: list[BaseException] = []
-
-    def ask() -> None:
-        try:
-            told.append(call())
-        except BaseException as error:
-            failed.append(error)
-
-    # A daemon: a client of a file system may wait for ever, and the command ends all the same.
-    thread = threading.Thread(target=ask, daemon=True, name="aiflow-artifacts")
-    thread.start()
-    deadline = time.monotonic() + PATIENCE
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(_PACE)
-    if told:
-        return told[0]
-    if not failed:
-        raise UnreachableError(f"artifacts at {url}: their file system has not answered for {PATIENCE:.0f} s")
-    error = failed[0]
-    words = text_of(error).strip().partition("\n")[0][:500] or "it does not say why"
-    if isinstance(error, ImportError):
-        raise PlatformError(f"artifacts at {url} cannot be removed from here: {words}",
+    try:
+        return result_within(PATIENCE, call)
+    except ImportError as error:
+        raise PlatformError(f"artifacts at {url} cannot be removed from here: {_words(error)}",
                             hint="install fsspec and the file system's package: pip install 'aiflow-ext[remote]' "
                             "for the former") from error  # fmt: skip
-    raise UnreachableError(
-        f"artifacts at {url} cannot be removed now: {type(error).__name__}: {words}",
-        hint="does this machine reach that file system, with credentials that may delete there?",
-    ) from error
+    except Exception as error:
+        raise UnreachableError(
+            f"artifacts at {url} cannot be removed now: {type(error).__name__}: {_words(error)}",
+            hint="does this machine reach that file system, with credentials that may delete there?",
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    return text_of(error).strip().partition("\n")[0][:500] or "it does not say why"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import uuid
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from aiflow_ext.plugin import CodeError, JobContext, PlatformError
-from aiflow_ext.plugin.engines import Bundle, ProjectArchive, is_remote
+from aiflow_ext.plugin import CodeError, JobContext, PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import Bundle, ProjectArchive, is_remote, result_within
 from aiflow_ext_kubernetes import manifest
 
 SECRET_LIMIT = 2**20 - 2**14  # bytes: a Secret's data is at most 1 MiB (MaxSecretSize), names and keys included
 HOPELESS = 2**26  # bytes unpacked: larger ones are not compressed to see whether they fit
+PATIENCE, RATE = 120.0, 64 << 10  # seconds for an upload or a removal, and bytes for which it may take a second more
 
 _packed: WeakKeyDictionary[ProjectArchive, bytes | None] = WeakKeyDictionary()
 
@@ -44,16 +46,24 @@ def where(bundle: Bundle, context: JobContext) -> str:
 
 
 def upload(archive: ProjectArchive, url: str) -> None:
-    """Put the archive at ``url``: all of it or none. Raises PlatformError."""
-    fs, path = _file_system(url)
-    try:
+    """Put the archive at ``url``: all of it or none. Raises PlatformError, UnreachableError if it takes too long."""
+
+    def put() -> None:
+        fs, path = _file_system(url)
         if fs.exists(path):
             return
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        part = f"{path}.{archive.sha256[:16]}.part"
+        part = f"{path}.{uuid.uuid4().hex[:16]}.part"  # its own: one that has taken too long may still be written
         with fs.open(part, "wb") as file:
             archive.pack(file)
         fs.mv(part, path)
+
+    try:
+        result_within(PATIENCE + archive.size / RATE, put)
+    except PlatformError:
+        raise
+    except TimeoutError as error:
+        raise UnreachableError(f"the project cannot be put at {url}: {error}", hint="it is tried again") from error
     except Exception as error:  # a remote file system may raise anything
         raise PlatformError(
             f"the project cannot be put at {url}: {type(error).__name__}: {error}",
@@ -62,10 +72,17 @@ def upload(archive: ProjectArchive, url: str) -> None:
 
 
 def remove(url: str) -> None:
-    """Remove what :func:`upload` put there, if it is there."""
-    fs, path = _file_system(url)
-    if fs.exists(path):
-        fs.rm(path)
+    """Remove what :func:`upload` put there, if it is there. Raises UnreachableError if that takes too long."""
+
+    def drop() -> None:
+        fs, path = _file_system(url)
+        if fs.exists(path):
+            fs.rm(path)
+
+    try:
+        result_within(PATIENCE, drop)
+    except TimeoutError as error:
+        raise UnreachableError(f"{url} cannot be removed: {error}", hint="it is tried again") from error
 
 
 def _file_system(url: str) -> tuple[Any, str]:
