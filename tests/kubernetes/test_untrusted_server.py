@@ -304,7 +304,7 @@ def test_a_token_with_a_line_break_is_not_sent(
 ) -> None:
     user: dict[str, Any] = {"token": token}
     if by == "file":
-        (tmp_path / "token").write_bytes(token.encode())
+        (tmp_path / "token").write_bytes(f"{token}x".encode())  # a newline at its end is none of the token
         user = {"tokenFile": str(tmp_path / "token")}
     if by == "exec":
         version = "client.authentication.k8s.io/v1"
