@@ -134,3 +134,24 @@ def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
     record = workflow.write({"job": "true"}).run()
     assert record["exit"] == PLATFORM, record["said"]
     assert "user 'eve' may not submit to the queue 'default'" in record["said"]
+
+
+@pytest.fixture(scope="module")
+def fair(session_bed: Bed) -> Bed:
+    """The bed with the fair scheduler, which has the queues ``root.a.ml`` and ``root.b.ml``, and makes no others."""
+    session_bed.just(sites=settings.fair(session_bed.folder))
+    return session_bed
+
+
+@pytest.mark.thorough
+def test_queues_of_the_fair_scheduler(fair: Bed, tmp_path: Path) -> None:
+    """It would put an application for a queue that is missing, or that several might be meant by, into another one."""
+    workflow = Workflow(tmp_path, fair)
+    for queue, words in (("ml", "no queue 'ml'"), ("nope", "no queue 'nope'"), ("a", "'a' holds other queues")):
+        record = workflow.write({"job": "true"}, {"queue": queue}).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert words in record["said"]
+    record = workflow.write({"job": "exit 3"}, {"queue": "a.ml"}).run()
+    assert record["jobs"]["job"]["attempts"][0]["exit_code"] == 3, record["said"]
+    (app,) = fair.json(f"{fair.rm}/ws/v1/cluster/apps")["apps"]["app"][-1:]
+    assert app["queue"] == "root.a.ml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import urllib.request
 import uuid
@@ -70,8 +69,7 @@ def test_the_driver_and_the_resourcemanager_are_killed(workflow: Workflow, bed: 
     bed.kill("rm")
     workflow.put("go")
     bed.up()  # a cluster that is away when a run is taken up is told, and the run left as it is
-    run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
-    done = workflow.call("resume", run, "--json")
+    done = workflow.call("resume", workflow.newest_run(), "--json")
     _all_true(workflow, workflow.record(done.stdout, done.stderr, done.returncode))
 
 
@@ -131,8 +129,7 @@ def test_masters_that_are_never_heard_of(workflow: Workflow, bed: Bed) -> None:
         workflow.wait(lambda: _ended(bed, tag) == {"slow", "blocked"})
         released.set()
         workflow.wait(lambda: workflow.count("end") == 1)
-        run = json.loads(workflow.call("runs", "--project", str(workflow.project), "--json").stdout)[0]["run"]
-        workflow.call("stop", run, "--grace", "0")
+        workflow.call("stop", workflow.newest_run(), "--grace", "0")
     finally:
         released.set()
         tap.close()

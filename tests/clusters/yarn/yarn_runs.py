@@ -55,15 +55,18 @@ class Workflow:
         (self.project / "workflow.yaml").write_text(json.dumps(told))
         return self
 
-    def write_chain(self, **config: Any) -> Workflow:
-        """Two python jobs: a value made by one, ``make``, and read by the other, ``read``, at an ``hdfs://`` URL."""
+    def write_chain(self, make: dict[str, Any] | None = None, **config: Any) -> Workflow:
+        """Two python jobs: a value made by one, ``make``, and read by the other, ``read``, at an ``hdfs://`` URL.
+
+        ``config`` is of both, ``make`` of the first one alone.
+        """
         (self.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
         (self.project / "steps.py").write_text(
             "def make():\n    return list(range(1000))\n\n\ndef read(made):\n    print(sum(made))\n"
         )
         (self.project / "workflow.py").write_text(CHAIN)
         shared = {"platform": "yarn", "engine": "python", "memory": "256Mi", "python": sys.executable, **config}
-        (self.project / "workflow.yaml").write_text(json.dumps({"*": shared, "make": {}, "read": {}}))
+        (self.project / "workflow.yaml").write_text(json.dumps({"*": shared, "make": make or {}, "read": {}}))
         return self
 
     def begin(self, *options: str) -> subprocess.Popen[str]:
@@ -103,6 +106,11 @@ class Workflow:
         """Any other command."""
         return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=120,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+
+    def newest_run(self) -> str:
+        """The id of the run that was begun last."""
+        run: str = json.loads(self.call("runs", "--project", str(self.project), "--json").stdout)[0]["run"]
+        return run
 
     def newest(self) -> dict[str, Any]:
         """The report of the running application that was submitted last."""

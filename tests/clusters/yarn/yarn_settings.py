@@ -267,6 +267,24 @@ def zookeeper(folder: Path, ports: Ports) -> str:
     )
 
 
+def fair(folder: Path) -> dict[str, dict[str, object]]:
+    """The fair scheduler, by file, with two queues of the same name below two others."""
+    queues = "".join(f'<queue name="{each}"><queue name="ml"/></queue>' for each in "ab")
+    allocations = folder / "fair-scheduler.xml"
+    share = "<queueMaxAMShareDefault>-1.0</queueMaxAMShareDefault>"
+    allocations.write_text(f'<?xml version="1.0"?>\n<allocations>{queues}{share}</allocations>\n')
+    scheduler = "org.apache.hadoop.yarn.server.resourcemanager.scheduler.fair.FairScheduler"
+    return {
+        "yarn": {
+            "yarn.resourcemanager.scheduler.class": scheduler,
+            "yarn.scheduler.fair.allocation.file": str(allocations),
+            "yarn.scheduler.fair.allow-undeclared-pools": "false",
+            # What it would recover is in queues of the other scheduler.
+            "yarn.resourcemanager.recovery.enabled": "false",
+        }
+    }
+
+
 def mapred(ports: Ports) -> dict[str, object]:
     """mapred-site.xml, for the JobHistoryServer alone."""
     return {
