@@ -116,7 +116,7 @@ def test_out_of_memory_is_reported_and_the_next_attempt_gets_more(ended: Ended) 
     state, code, reason = told(ended["eats"])
     assert (state, code, ended["eats"].out_of_memory) == ("FAILED", 137, True)
     assert "OOMKilled" in reason
-    assert "64Mi" in reason
+    assert "128Mi" in reason
 
 
 def test_the_jobs_own_reason_is_reported(ended: Ended) -> None:
