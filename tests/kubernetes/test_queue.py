@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fake_cluster import ENDED, STARTED, Cluster
+from fake_cluster import ENDED, STARTED, Cluster, Handler
 from interrupted import driven, until
 
 from aiflow_ext.model.errors import PlatformError
@@ -33,21 +33,23 @@ def queued(cluster: Cluster) -> list[str]:
 
 
 def admit(cluster: Cluster, path: str) -> None:
-    cluster.resume(path, {"metadata": {}, "spec": {"suspend": False}})
+    with Handler.lock:
+        cluster.resume(path, {"metadata": {}, "spec": {"suspend": False}})
 
 
 def evict(cluster: Cluster, path: str) -> None:
     """As Kueue and then the Job controller do: the Job is suspended, its pod ends and goes."""
-    cluster.resume(path, {"metadata": {}, "spec": {"suspend": True}})
-    (name,) = [each for each in cluster.objects if "/pods/" in each]
+    (name,) = [each for each in list(cluster.objects) if "/pods/" in each]
     pod = json.loads(json.dumps(cluster.objects[name]))
     pod["metadata"]["deletionTimestamp"] = ENDED
     pod["status"]["phase"] = "Failed"
     pod["status"]["containerStatuses"][0]["state"] = {
         "terminated": {"exitCode": 143, "reason": "Error", "startedAt": STARTED, "finishedAt": ENDED}
     }
-    cluster.put(name, pod)
-    cluster.remove(name)
+    with Handler.lock:
+        cluster.resume(path, {"metadata": {}, "spec": {"suspend": True}})
+        cluster.put(name, pod)
+        cluster.remove(name)
 
 
 @pytest.mark.slow

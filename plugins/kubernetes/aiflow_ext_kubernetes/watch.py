@@ -12,7 +12,7 @@ from queue import Empty, Full, Queue
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
-from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.handler import EOF_WITHIN, is_stopping
 from aiflow_ext_kubernetes.informer import Informer
@@ -42,6 +42,7 @@ class Watched(NamedTuple):
         folder: its folder on this machine; None where it has none.
         image_patience: seconds for which pulling the image may fail.
         start_within: seconds in which the container must start; None: no limit.
+        queue: the queue that admits it; None: it has none.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Watched(NamedTuple):
     folder: str | None
     image_patience: float
     start_within: float | None
+    queue: str | None
 
 
 class Watcher:
@@ -141,6 +143,7 @@ class Watcher:
                 context.work_folder,
                 config.image_patience,
                 config.start_within,
+                config.queue,
             )
         return found
 
@@ -193,13 +196,13 @@ class Watcher:
         signature = (event.state, event.reason, event.restarts, event.instance, event.node)
         if self._signatures.get(native_id) != signature:
             if event.state.ended and event.disruption:
-                self._withdraw(native_id, watched, informer)
+                self._withdraw(native_id, watched)
             self._signatures[native_id] = signature
             yield event
 
-    def _withdraw(self, native_id: str, watched: Watched, informer: Informer) -> None:
+    def _withdraw(self, native_id: str, watched: Watched) -> None:
         """Delete a Job that its queue has suspended again, and would resume beside the next attempt."""
-        if manifest.queue_of(informer.jobs.get(native_id, {"metadata": {}})) is None:
+        if watched.queue is None:
             return
         job = job_at(watched.target, native_id)  # the watch of Jobs may be behind the one of pods
         if job is not None and job["spec"].get("suspend"):
