@@ -20,6 +20,8 @@ sys.path.append(str(Path(__file__).parent / "helpers"))
 from commands import CommandServer
 from dist_info import install
 
+PATIENCE = 300.0  # seconds in which a command has ended, also on a busy machine
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # hypothesis would make it in the middle of a test of another worker, and a changed folder on sys.path is scanned.
@@ -125,12 +127,14 @@ def cli(cli_env: dict[str, str], command_server: CommandServer) -> Callable[...,
         if given.keys() == {"env", "cwd", "text"} and command_server.can_start(given["env"]):
             command = command_server.start(words, given["env"], given["cwd"])
             try:
-                output: tuple[Any, Any] = (command.communicate if given["text"] else command.read)(timeout=120.0)
+                output: tuple[Any, Any] = (command.communicate if given["text"] else command.read)(timeout=PATIENCE)
             finally:
                 command.kill()
             return subprocess.CompletedProcess(command.args, command.wait(), *output)
         given.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.run([sys.executable, "-m", "aiflow_ext", *words], capture_output=True, timeout=120, **given)
+        return subprocess.run(
+            [sys.executable, "-m", "aiflow_ext", *words], capture_output=True, timeout=PATIENCE, **given
+        )
 
     return call
 

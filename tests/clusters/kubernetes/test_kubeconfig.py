@@ -114,7 +114,7 @@ def test_a_login_that_fails_in_the_middle_of_a_run_costs_nothing(
     missing, words = (said, "the badge has expired") if how == "fails" else (program, "No such file or directory")
     missing.rename(tmp_path / "away")
     run.release()  # jobs end while nobody can see it
-    run.says(lambda attempt: attempt["unreachable"] and words in attempt["reason"])
+    run.says(lambda attempt: attempt["unreachable"] and words in attempt["reason"], 180)
     (tmp_path / "away").rename(missing)
     run.ran_once(run.finish())
     users = {record["user"]["username"] for record in bed.audit_log(mark, agent="aiflow-ext")}
