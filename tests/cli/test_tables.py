@@ -8,6 +8,10 @@ import re
 
 import pytest
 
+from aiflow_ext.cli.show import run_table
+from aiflow_ext.model.states import JobState
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord
+
 LONG = "train-" + "a-job-with-a-name-of-its-own-" * 2
 FAILING = (
     f'with af.job("{LONG}"):\n    af.cmd("echo no >&2; exit 3")\nwith af.job("ok"): af.cmd("true")\n'
@@ -124,3 +128,18 @@ def test_no_help_is_cut(cli, cli_env, width):
         for option in command.params:
             if getattr(option, "help", None) and not getattr(option, "hidden", False):
                 assert " ".join(option.help.split()) in told, (name, option.name)
+
+
+def test_the_table_of_status_names_nodes_and_pods_of_jobs_that_have_not_finished():
+    record = RunRecord("r", "w", "/p", "/p/.aiflow/runs/r", 1.0)
+    for name, state in (("runs", JobState.RUNNING), ("done", JobState.FINISHED)):
+        job = record.jobs[name] = JobRecord(name, "elsewhere", "python")
+        attempt = AttemptRecord(name, 1, "/p/folder")
+        attempt.instance, attempt.node, attempt.started_at = f"{name}-pod", f"node-of-{name}", 2.0
+        job.attempts.append(attempt)
+        job.state = attempt.state = state
+    shown = "\n".join(line.plain for line in run_table(record, 3.0, 200, places=True))
+    assert re.search(r"node +runs in\n", shown)
+    assert re.search(r"runs .* node-of-runs +runs-pod\n", shown)
+    assert "done-pod" not in shown
+    assert "runs-pod" not in "\n".join(line.plain for line in run_table(record, 3.0, 200))
