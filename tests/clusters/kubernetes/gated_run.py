@@ -79,7 +79,7 @@ class Run:
 
     def up(self, count: int) -> None:
         """Wait until so many attempts have started."""
-        assert until(lambda: sum(self.count("start").values()) >= count, 90), self.told()
+        assert until(lambda: sum(self.count("start").values()) >= count, 300), self.told()
 
     def release(self) -> None:
         """Let through whoever waits at the gate now, and whoever comes later."""
@@ -97,7 +97,7 @@ class Run:
             return {}
         return {job["name"]: job for job in json.loads(done.stdout)["jobs"]}
 
-    def says(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> None:
+    def says(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 300) -> None:
         """Wait until the last attempt of one job is so."""
 
         def found() -> bool:
@@ -105,7 +105,7 @@ class Run:
 
         assert until(found, seconds), self.told()
 
-    def finish(self, seconds: float = 180) -> dict[str, Any]:
+    def finish(self, seconds: float = 600) -> dict[str, Any]:
         """Open the gate, wait for the run's end, and return its jobs by name."""
         driver = self.driver
         assert driver is not None

@@ -71,7 +71,7 @@ def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: 
     with deaf_kubelet(bed, *how) as words:
         run.release()
         run.up(24)
-        jobs = run.finish(600)
+        jobs = run.finish()
     run.ran_once(jobs)
     assert words in (run.folder / "err").read_text()
     for job in jobs.values():
