@@ -102,7 +102,7 @@ def test_a_job_ends_while_no_namenode_takes_its_result(workflow: Workflow, pairs
     if fault == "failover":
         make_active(pairs, "nn")
     process = workflow.begin()
-    workflow.wait(lambda: workflow.count("start") == 1, timeout=300)
+    workflow.wait(lambda: workflow.count("start") == 1)
     if fault == "failover":
         pairs.kill("nn")
     else:
@@ -113,7 +113,7 @@ def test_a_job_ends_while_no_namenode_takes_its_result(workflow: Workflow, pairs
         pairs.transition("nn2")
     else:
         pairs.safe_mode(False)
-    passed_on(workflow, workflow.finish(process, timeout=600), attempts=1)
+    passed_on(workflow, workflow.finish(process), attempts=1)
 
 
 def passed_on(workflow: Workflow, record: dict[str, Any], attempts: int) -> None:
@@ -131,17 +131,17 @@ def test_both_namenodes_are_away_as_jobs_end(workflow: Workflow, pairs: Bed, tmp
     hasty = chain(tmp_path / "hasty", pairs, make={"env": {"AIFLOW_ARTIFACT_PATIENCE": "0"}})
     try:
         processes = [each.begin() for each in (workflow, hasty)]
-        workflow.wait(lambda: workflow.count("start") == hasty.count("start") == 1, timeout=300)
+        workflow.wait(lambda: workflow.count("start") == hasty.count("start") == 1)
         apps = f"{pairs.active()}/ws/v1/cluster/apps?applicationTags="
         tag = f"aiflow-{hasty.newest_run()}"
         pairs.kill("nn")
         pairs.kill("nn2")
         for each in (workflow, hasty):
             each.put("go")
-        workflow.wait(lambda: pairs.json(apps + tag)["apps"]["app"][0]["state"] == "FINISHED", timeout=300)
+        workflow.wait(lambda: pairs.json(apps + tag)["apps"]["app"][0]["state"] == "FINISHED")
         pairs.up()
-        passed_on(workflow, workflow.finish(processes[0], timeout=600), attempts=1)
-        record = hasty.finish(processes[1], timeout=600)
+        passed_on(workflow, workflow.finish(processes[0]), attempts=1)
+        record = hasty.finish(processes[1])
         passed_on(hasty, record, attempts=2)
         assert "cannot be reached" in record["jobs"]["make"]["attempts"][0]["reason"]
     finally:
@@ -153,12 +153,12 @@ def test_both_active_ones_die_while_sixty_jobs_run(workflow: Workflow, pairs: Be
     workflow.write({f"j{number}": f"{workflow.until('go')}; exit {number % 3}" for number in range(JOBS)})
     make_active(pairs, "nn")
     process = workflow.begin("--jobs", "30")
-    workflow.wait(lambda: workflow.count("start") >= 15, timeout=300)
+    workflow.wait(lambda: workflow.count("start") >= 15)
     pairs.kill("nn")
     pairs.kill(pairs.active_resourcemanager)
     workflow.put("go")
     pairs.transition("nn2")
-    record = workflow.finish(process, timeout=600)
+    record = workflow.finish(process)
     names = [f"j{number}" for number in range(JOBS)]
     assert workflow.each("start") == workflow.each("end") == dict.fromkeys(names, 1)
     for number, name in enumerate(names):
@@ -223,7 +223,7 @@ def test_the_resourcemanager_dies_before_it_has_stored_an_application(
         begun.append(workflow.write({"job": "exit 3"}, config).begin())
         if client == "is killed":
             begun[0].communicate()
-            pairs.wait_ready(timeout=300)
+            pairs.wait_ready()
             done = workflow.call("resume", workflow.newest_run(), "--json")
             record = workflow.record(done.stdout, done.stderr, done.returncode)
         else:

@@ -116,12 +116,12 @@ def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed, tmp_
 
     try:
         waits = other.write({"waits": "exit 3"}, {"memory": "1792Mi"}).begin()
-        workflow.wait(lambda: len(waiting()) == 1, timeout=300)
+        workflow.wait(lambda: len(waiting()) == 1)
         (native_id,) = waiting()
         operators.kill("rm")
         operators.start("rm")
-        (lost,) = workflow.finish(begun, timeout=600)["jobs"]["begun"]["attempts"]
-        (ended,) = other.finish(waits, timeout=600)["jobs"]["waits"]["attempts"]
+        (lost,) = workflow.finish(begun)["jobs"]["begun"]["attempts"]
+        (ended,) = other.finish(waits)["jobs"]["waits"]["attempts"]
     finally:
         other.close()
     assert lost["state"] == "LOST", lost

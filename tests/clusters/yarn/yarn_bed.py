@@ -268,13 +268,13 @@ class Bed:
         self._children.append(process)
         (self.folder / "run" / name).write_text(f"{process.pid} {_started(process.pid)}")
 
-    def start_second_node(self, timeout: float = 60) -> None:
+    def start_second_node(self, timeout: float = 300) -> None:
         """Start another NodeManager, and wait until it is known."""
         self.start("nm2")
         nodes = f"{self.active()}/ws/v1/cluster/nodes?states=RUNNING"
         self._wait(lambda: len((self.json(nodes)["nodes"] or {"node": []})["node"]) == 2, timeout, ("nm2",))
 
-    def start_httpfs(self, timeout: float = 60) -> None:
+    def start_httpfs(self, timeout: float = 300) -> None:
         """Start the HttpFS server, and wait until it answers."""
         for folder in ("log", "temp"):
             (self.folder / "httpfs" / folder).mkdir(parents=True, exist_ok=True)
@@ -395,11 +395,11 @@ class Bed:
         ports = {"nn": self.ports.nn_http, **({"nn2": self.ports.nn2_http} if self.pairs else {})}
         return {name: f"{self._scheme}://{self.host}:{port}" for name, port in ports.items()}
 
-    def wait_hdfs(self, timeout: float = 60) -> None:
+    def wait_hdfs(self, timeout: float = 300) -> None:
         """Wait until HDFS takes writes."""
         self._wait(self.hdfs_ready, timeout, ("nn", "dn"))
 
-    def wait_ready(self, timeout: float = 60) -> None:
+    def wait_ready(self, timeout: float = 300) -> None:
         """Wait until jobs can be submitted."""
         self._wait(self.ready, timeout, self.daemons)
 
@@ -477,7 +477,7 @@ class Bed:
     def _elect(self) -> None:
         self._wait(
             lambda: all(self.answers(f"{address}/ws/v1/cluster/info") for address in (self.rm, self.rm2)),
-            60,
+            300,
             ("rm", "rm2"),
         )
         for address in (self.rm, self.rm2):

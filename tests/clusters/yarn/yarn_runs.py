@@ -77,7 +77,7 @@ class Workflow:
         self._begun.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str], timeout: float = 180) -> dict[str, Any]:
+    def finish(self, process: subprocess.Popen[str], timeout: float = 600) -> dict[str, Any]:
         """The run's record, jobs by name, with the command's exit code and what it said."""
         out, err = process.communicate(timeout=timeout)
         return self.record(out, err, process.returncode)
@@ -98,13 +98,13 @@ class Workflow:
             if run["ended_at"] is None:
                 self.call("stop", run["run"], "--grace", "0")
 
-    def run(self, *options: str, timeout: float = 180) -> dict[str, Any]:
+    def run(self, *options: str, timeout: float = 600) -> dict[str, Any]:
         """``aiflow-ext run`` to its end."""
         return self.finish(self.begin(*options), timeout)
 
     def call(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Any other command."""
-        return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=120,
+        return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=600,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
 
     def newest_run(self) -> str:
@@ -130,7 +130,7 @@ class Workflow:
             found[name] = found.get(name, 0) + 1
         return found
 
-    def wait(self, what: Callable[[], bool], timeout: float = 90) -> None:
+    def wait(self, what: Callable[[], bool], timeout: float = 300) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + timeout
         while not what():
