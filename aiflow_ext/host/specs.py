@@ -231,6 +231,18 @@ class OptionalJobPluginSpec:
         """
 
     @_spec
+    def remove_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        """Remove what cleanup_job and cleanup_run have left of a run on purpose, because its config asks for that.
+
+        When: by ``gc``, of a run that it removes, after cleanup_run; it must be repeatable.
+
+        :param run_id: the run's id.
+        :param jobs: this plugin's jobs of the run, as in cleanup_run.
+        Default: nothing to remove.
+        Raising: UnreachableError: the run stays, and the next ``gc`` calls it again; anything else is logged.
+        """
+
+    @_spec
     def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
         """Remove artifacts at a URL of the platform's own file system, which only its client reaches from here.
 

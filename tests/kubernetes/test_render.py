@@ -261,6 +261,7 @@ def test_a_template_that_contradicts_us_is_reported(project: Any, template: dict
         ({"shm": "1 Gb"}, "shm must be a size with its unit, such as 1Gi"),
         ({"queue": "Team A"}, "queue 'Team A' is no name"),
         ({"labels": {"kueue.x-k8s.io/queue-name": "q"}}, "is given by the key queue: say queue: q"),
+        ({"keep": "always"}, "keep 'always' is unknown: say failed"),
         ({"shm": 64}, "shm must be a size with its unit, such as 64Mi"),
         ({"shm": "1Gi", "volumes": [{"mount": "/dev/shm", "empty_dir": True}]}, "both mounted at /dev/shm"),
         ({"env": {"A B": "1"}}, "'A B' is no name of a variable"),

@@ -53,6 +53,14 @@ def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
         adapter_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)
 
 
+def remove_run(plan: Plan, run_id: str, folder: Path) -> None:
+    """Have every job plugin of a run remove what it has left of it on purpose. Raises what the first one raises."""
+    secrets.use(plan.host)
+    offering = {name for name, each in plan.jobs.items() if "remove_run" in each.resolved.offers}
+    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
+        adapter_for(plan.jobs[first], plan.desc).remove_run(run_id, jobs)
+
+
 def remove_artifacts(plan: Plan, run_id: str, folder: Path, url: str, folders: Sequence[str]) -> list[str] | None:
     """Have the run's job plugins remove folders below the URL of its artifacts.
 

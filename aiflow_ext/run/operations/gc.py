@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from aiflow_ext.model.errors import AiflowError, Problem, StateError, UnreachableError, said_by, text_of
 from aiflow_ext.model.names import local_path
-from aiflow_ext.run.operations.cleaning import clean_up, remove_artifacts
+from aiflow_ext.run.operations.cleaning import clean_up, remove_artifacts, remove_run
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.remote_artifacts import folders_of, remove_remote_artifacts
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
@@ -156,6 +156,7 @@ def _remove(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
     try:
         observed = Observed(store, run["run"])
         clean_up(observed.plan, observed.record, store)
+        remove_run(observed.plan, run["run"], observed.folder)
     except UnreachableError as error:
         _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
         return False

@@ -71,6 +71,10 @@ class DirectAdapter:
         if "cleanup_run" in self.resolved.offers:
             _called(self.resolved.hook.cleanup_run, run_id=run_id, jobs=jobs)
 
+    def remove_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        if "remove_run" in self.resolved.offers:
+            _called(self.resolved.hook.remove_run, run_id=run_id, jobs=jobs)
+
     def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
         if "remove_artifacts" not in self.resolved.offers:
             return None

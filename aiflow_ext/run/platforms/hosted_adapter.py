@@ -166,6 +166,9 @@ class HostedAdapter:
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         self._direct.cleanup_run(run_id, jobs)
 
+    def remove_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        self._direct.remove_run(run_id, jobs)
+
     def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
         return self._direct.remove_artifacts(jobs, url, folders)
 

@@ -70,6 +70,9 @@ class PluginAdapter(Protocol):
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         """Remove what was sent once a run, of which these are the plugin's jobs."""
 
+    def remove_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
+        """Remove what cleanups have left of a run on purpose."""
+
     def remove_artifacts(self, jobs: Sequence[BaseJob], url: str, folders: Sequence[str]) -> list[str] | None:
         """Remove folders below the URL of a run's artifacts; what is left there. None: not the plugin's file system."""
 

@@ -87,6 +87,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def cleanup_job(self, job: af.BaseJob) -> None:
         from aiflow_ext_kubernetes import seen as seeing
+        from aiflow_ext_kubernetes.kept import has_failed
         from aiflow_ext_kubernetes.logs.beside import keep_failed
         from aiflow_ext_kubernetes.logs.keep import is_kept, keep
         from aiflow_ext_kubernetes.logs.reader import forget
@@ -103,7 +104,8 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
                     seen.note_pod(pods[-1])
                 keep_failed(target, folder, seen.pod, seen.failed)
                 keep(target, native_id, folder, seen.pod, may_lack=seen.pod is None or seen.has_run)
-            remove(target, native_id)
+            if not (_config(job).keep == "failed" and has_failed(target, native_id)):
+                remove(target, native_id)
         forget(target, native_id)
         seeing.forget(target, native_id)
 
@@ -172,6 +174,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             if bundle.needs_runner and target not in cleaned:
                 sending.remove_project(target, run_id, archive.where(bundle, af.JobContext(run_id)))
                 cleaned.add(target)
+
+    @af.hookimpl
+    def remove_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
+        from aiflow_ext_kubernetes.kept import remove_all
+
+        for target in {_target(job) for job in jobs if _config(job).keep is not None}:
+            remove_all(target, run_id)
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
