@@ -66,7 +66,7 @@ class Cluster:
     def resume(self, path: str, patch: dict[str, Any]) -> Any:
         job = json.loads(json.dumps(self.objects[path]))
         for part in ("annotations", "labels"):
-            job["metadata"][part].update(patch["metadata"].get(part, {}))
+            job["metadata"].setdefault(part, {}).update(patch["metadata"].get(part, {}))
         job["spec"].update(patch.get("spec", {}))
         self.put(path, job)
         name = f"{job['metadata']['name']}-pod"
