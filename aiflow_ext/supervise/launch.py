@@ -172,7 +172,7 @@ def unreachable(folder: int, path: str) -> SupervisorError:
     try:
         descriptor = os.open(LOCK, os.O_RDONLY | SAFELY, dir_fd=folder)
         with os.fdopen(descriptor) as file:
-            pid = int(file.read().split()[0])
+            pid = int(file.read(100).split()[0])
     except (OSError, ValueError, IndexError):
         return SupervisorError(f"the supervisor of {path} does not answer", hint=f"see {path}/{LOG}, then try again")
     stat = proc.read_stat(pid)
