@@ -17,7 +17,8 @@ def test_a_failed_pod_stays_until_gc_and_has_had_its_shared_memory(bed: Bed, nam
                   "keep": "failed", "shm": "32Mi", "spread": [{"over": "kubernetes.io/hostname"}]}  # fmt: skip
     config = {"*": {"platform": "kubernetes", "engine": "cmd_line", "platforms": {"kubernetes": kubernetes}},
               "fails": {}, "ends": {}}  # fmt: skip
-    body = "with af.job('fails'):\n    af.cmd('df -m /dev/shm | grep -q 32 && exit 3')\nwith af.job('ends'):\n    af.cmd('true')"
+    fails = "with af.job('fails'):\n    af.cmd('df -m /dev/shm | grep -q 32 && exit 3')"
+    body = f"{fails}\nwith af.job('ends'):\n    af.cmd('true')"
     run = prepare_run(project.jobs(body, json.dumps(config)).root)
     run.driver.run()
     run.close()
