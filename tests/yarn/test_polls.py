@@ -120,7 +120,7 @@ def test_the_end_of_a_single_job_is_noticed_soon(simulation: Simulation, seconds
     Client(simulation, f"single-{seconds}", lambda _: None).submit(seconds)
     asked = simulation.run(seconds + 2)
     assert simulation.late[0] <= min(0.05 + 0.2 * seconds, 1.8)
-    assert len(asked) <= 12 + 0.75 * seconds + 3
+    assert len(asked) <= 16 + 0.75 * seconds + 3
 
 
 def test_a_job_that_runs_for_hours_is_asked_for_every_five_seconds(simulation: Simulation) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-BUDGET, BURST = 0.75, 12.0  # requests a second that may be made in the long run, and that may be saved up
+BUDGET, BURST = 0.7, 16.0  # requests a second that may be made in the long run, and that may be saved up
 QUICKEST = 0.15  # seconds between two polls, just after something has changed
 USUAL = 1.8  # seconds within which a poll follows the one before, while jobs change now and then
 LONGEST = 5.0  # the same, while nothing has changed for a long time
@@ -16,7 +16,7 @@ SHARE, LATE = 0.15, 0.01  # of the time since the last change: a poll's pause up
 BUSY = 2.0  # times as long as the last poll took is the pause after it, at least: the service is slow
 SLOWEST = 10.0  # seconds: no pause is longer because polls take long
 # Where requests are scarce, all live applications are listed so rarely, in seconds; in between, those that have ended.
-LIST_PAUSE = 5.0
+LIST_PAUSE = 10.0
 LIST_RATE = 128 << 10  # bytes a second that lists may have, on average
 LONGEST_LIST_PAUSE = 60.0  # seconds
 
