@@ -40,6 +40,7 @@ class Kubelet:
         self.breaks_off = ""  # what it says at the end of an answer that follows
         self.running: SimpleQueue[str] | None = None  # what the container goes on to say; "" is its end
         self.is_there = True
+        self.annotations: dict[str, str] = {}  # of the pod
         self.silent = False  # the node does not answer, and the API server does
         self.within: list[float] = []  # in how many seconds an answer had to begin
         self.asked = 0
@@ -62,7 +63,11 @@ class Kubelet:
         return Stream(_Response((text + self.breaks_off).encode(), self))
 
     def get(self, path: str, **query: Any) -> Any:
-        return {"items": [{"metadata": {"name": "pod"}, "spec": {"nodeName": "n1"}}] if self.is_there else []}
+        return {
+            "items": [{"metadata": {"name": "pod", "annotations": self.annotations}, "spec": {"nodeName": "n1"}}]
+            if self.is_there
+            else []
+        }
 
 
 class _Response:
@@ -157,6 +162,15 @@ def test_stderr_may_come_before_the_mark(kubelet: Kubelet) -> None:
 def test_a_log_without_its_beginning_says_so(kubelet: Kubelet) -> None:
     kubelet.lines = [(at(60), "line 9000"), (at(60), "line 9001")]
     assert whole(reader()) == ROTATED + b"line 9000\nline 9001\n"
+
+
+def test_the_log_of_an_image_without_a_shell_is_stdout(kubelet: Kubelet, tmp_path: Path) -> None:
+    kubelet.annotations = {"aiflow-ext/one-stream": "true"}
+    kubelet.lines = [(at(1), "one"), (at(2), "two")]
+    assert whole(reader()) == b"one\ntwo\n"
+    keep(Target(), ID, str(tmp_path), "pod")
+    assert [Path(tmp_path, stream).read_bytes() for stream in STREAMS] == [b"one\ntwo\n", b""]
+    forget(Target(), ID)
 
 
 def test_a_shell_that_could_not_be_executed_is_no_rotation(kubelet: Kubelet) -> None:

@@ -155,6 +155,14 @@ def test_a_job_of_a_queue_is_handed_to_kueue_and_not_resumed(project: Any) -> No
     }
 
 
+def test_a_command_for_an_image_without_a_shell_is_sent_as_it_is(project: Any) -> None:
+    content = rendered(project, "with af.job('a'):\n    af.cmd(['/app', '$(X)'])", distroless=True)
+    assert container(content)["command"] == ["/app", "$$(X)"]
+    assert content["job"]["spec"]["template"]["metadata"]["annotations"]["aiflow-ext/one-stream"] == "true"
+    assert "a shell runs its command" in refused(project, distroless=True)
+    assert "needs a python" in refused(project, PYTHON, "python", distroless=True)
+
+
 def test_a_secret_of_this_machine_travels_in_a_secret(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF", "hidden value")
     content = rendered(project, env={"TOKEN": {"secret": "env:HF"}})

@@ -92,6 +92,8 @@ class KubernetesJobConfig(af.BaseJobConfig):
 
     Args:
         image: the container's image.
+        distroless: whether the image has no ``/bin/sh``: the job's command is the container's first process, and both
+            of its streams are stdout.
         kubeconfig: a kubeconfig's path; ``KUBECONFIG`` or ``~/.kube/config`` by default, and inside a cluster, where
             neither is there, the pod's own service account.
         context: the kubeconfig's context; its current one by default.
@@ -149,7 +151,9 @@ class KubernetesJobConfig(af.BaseJobConfig):
         image_patience: float = 60.0,
         start_within: float | None = None,
         pod_template: str | dict[str, Any] | None = None,
+        distroless: bool = False,
     ) -> None:
+        self.distroless = distroless
         self.image, self.kubeconfig, self.context, self.namespace = image, kubeconfig, context, namespace
         self.pull_policy, self.pull_secrets, self.service_account = (
             pull_policy,

@@ -23,6 +23,7 @@ from aiflow_ext_kubernetes.platform import KubernetesPlatform
 from aiflow_ext_kubernetes.target import Target, absolute, target_of
 
 SHARE = "mount the same folder at the same path in the pod (volumes: in workflow.yaml)"
+SHELL_LESS = "make it one command that is a list, and that reads and writes no artifact; or take distroless out"
 SAMPLES = 8  # kinds of jobs of one target that are dry-run before a run
 
 # A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
@@ -54,6 +55,9 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             raise ConfigError(problems=problems)
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
         job = KubernetesJob(config, build_bundle(sub_graph, project_desc), template)
+        if config.distroless and (words := _needs_shell(job.bundle)) is not None:
+            raise ConfigError(f"job {sub_graph.name!r}: distroless is for an image without /bin/sh, and {words}",
+                              hint=SHELL_LESS)  # fmt: skip
         if job.bundle.needs_runner:
             archive.where(job.bundle, af.JobContext("run"))  # raises now, where it is too large
         return job
@@ -218,6 +222,13 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         return manifest.job_of(job, sent, job.template)
+
+
+def _needs_shell(bundle: Bundle) -> str | None:
+    """Why a job needs a shell or a python in its image; None if it does not."""
+    if bundle.needs_runner:
+        return "the job needs a python that reads and writes its artifacts"
+    return "a shell runs its command" if one_command(bundle.command())[:2] == ["/bin/sh", "-c"] else None
 
 
 def _handler(job: af.BaseJob) -> KubernetesHandler:

@@ -20,6 +20,7 @@ MANAGER = "aiflow-ext"
 RUN, JOB, ATTEMPT = "aiflow-ext/run", "aiflow-ext/job", "aiflow-ext/attempt"
 NAME = "aiflow-ext/name"  # annotation: the attempt in full, because labels are truncated
 RESUMED = "aiflow-ext/resumed"  # annotation: set with the resume, so that a Job suspended later does not look new
+ONE_STREAM = "aiflow-ext/one-stream"  # annotation of a pod: nothing marks its log, which is stdout as a whole
 STOPPED = "aiflow-ext/stopped"  # annotation: the deletion that follows is aiflow-ext's own
 WORK, BUNDLE, INPUT = "/aiflow/work", "/aiflow/bundle", "/aiflow/in"
 PROJECT_FILE, PAYLOAD_FILE, START_FILE = "project.tar.gz", "payload.json", "start.py"
@@ -60,6 +61,8 @@ def job_of(job: BaseJob, sending: Sending, template: Mapping[str, Any] | None) -
         "metadata": {"labels": {**config.labels, **labels}, "annotations": {**config.annotations, **_names(context)}},
         "spec": _pod_spec(job, sending),
     }
+    if config.distroless:
+        ours["metadata"]["annotations"][ONE_STREAM] = "true"
     base = {"spec": _defaults(config)}
     pod = merged(merged(base, template or {}), ours)
     return {
@@ -264,12 +267,13 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
             {"name": "aiflow-shm", "emptyDir": {"medium": "Memory", "sizeLimit": memory_text(parse_memory(config.shm))}}
         )
         mounts.append({"name": "aiflow-shm", "mountPath": SHM})
+    argv = sending.argv
+    if not config.distroless:
+        argv = shell.wrapped(argv, str(context.native_id), config.python or "python3")
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": config.image,
-        "command": [
-            literal(part) for part in shell.wrapped(sending.argv, str(context.native_id), config.python or "python3")
-        ],
+        "command": [literal(part) for part in argv],
         "workingDir": WORK,
         "env": _env(job, sending),
         "volumeMounts": mounts,

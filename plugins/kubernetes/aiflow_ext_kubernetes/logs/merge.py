@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.lag import LagMonitor, is_time, seconds_of
@@ -33,13 +33,15 @@ class LineMerger:
     Args:
         tag: what marks our shell's own lines in the log.
         buffers: where the streams go.
+        is_unmarked: whether no line of the log is ours; asked where the first one is not.
 
     Attributes:
         has_lines: whether there was ever a line to read.
         last_arrival: when a line came last, or an answer began (``time.monotonic``).
     """
 
-    def __init__(self, tag: str, buffers: StreamBuffers) -> None:
+    def __init__(self, tag: str, buffers: StreamBuffers, is_unmarked: Callable[[], bool]) -> None:
+        self._is_unmarked = is_unmarked
         self._splitter, self._buffers = Splitter(tag), buffers
         self._known: deque[tuple[str, int]] = deque()  # timestamp and length of the lines of the last seconds
         self._newest = 0  # the latest second of a known line
@@ -144,8 +146,11 @@ class LineMerger:
             return
         out, err = self._splitter.line(text + b"\n" if ended else text)
         if out and not self._splitter.begun and not self._begin_is_missing:
+            unmarked = self._is_unmarked()
             self._begin_is_missing = True
-            if text.startswith(_NOT_EXECUTED) and not self._known:
+            if unmarked:
+                pass
+            elif text.startswith(_NOT_EXECUTED) and not self._known:
                 out, err = b"", out
             else:
                 self._buffers.append("stdout", ROTATED)

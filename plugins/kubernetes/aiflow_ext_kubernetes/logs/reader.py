@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext.plugin import UnreachableError
-from aiflow_ext_kubernetes import shell
+from aiflow_ext_kubernetes import manifest, shell
 from aiflow_ext_kubernetes.logs import nodes
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.merge import LineMerger
@@ -53,7 +53,7 @@ class Reader:
         self._target, self._native_id = target, native_id
         self.pod = pod
         self._buffers = StreamBuffers(folder)
-        self._lines = LineMerger(shell.tag_of(native_id), self._buffers)
+        self._lines = LineMerger(shell.tag_of(native_id), self._buffers, self._is_unmarked)
         self._fetching = threading.Lock()  # held while the log is fetched: by one at a time
         self._answered = False  # whether a kubelet ever answered with a log
         self._refused: str | None = None  # the kubelet's message, if the last answer was one or ended with one
@@ -216,6 +216,11 @@ class Reader:
                  if self.pod is None or pod["metadata"]["name"] == self.pod]  # fmt: skip
         if found:
             self.pod, self._node = str(found[-1]["metadata"]["name"]), found[-1]["spec"].get("nodeName")
+
+    def _is_unmarked(self) -> bool:
+        """Whether the pod runs the job's command without the shell that marks the log; False if it is gone."""
+        mine = [pod for pod in pods_of(self._target, self._native_id) if pod["metadata"]["name"] == self.pod]
+        return any(manifest.ONE_STREAM in (pod["metadata"].get("annotations") or {}) for pod in mine)
 
     def _note_refused(self, words: str | None) -> None:
         if words is not None and self._refused is None:
