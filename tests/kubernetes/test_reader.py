@@ -363,7 +363,7 @@ def test_a_node_that_has_been_silent_for_long_is_waited_for_no_longer_until_it_a
 ) -> None:
     said(kubelet, "hello")
     now = time.monotonic()
-    nodes._silent[Target(), "n1"] = (now - nodes.PATIENCE, now)
+    nodes._silent[Target(), "n1"] = (now - nodes.PATIENCE - 1.0, now)
     assert kept(reader(), tmp_path) == [b"hello\n", b""]
     read = reader()
     read.catch_up()
