@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
@@ -41,15 +42,18 @@ def forgetting(plugin: type[Any], package: str) -> Iterator[list[str]]:
     """A context manager: inside it, the caches of ``package`` and the attributes of a job plugin's objects are dropped
     before and after each hook. It yields the list of the hooks that were called.
 
+    Hooks are called one at a time, so that none loses a cache in its midst: a platform may take several calls at once.
+
     Args:
         plugin: a class of job plugins; in subclasses it applies to the hooks that they do not override.
         package: the top-level package of the platform's modules.
     """
     called: list[str] = []
+    one_at_a_time = threading.RLock()
     hooks = (NINE | OPTIONAL).keys() - {"job_type", "job_config_type", "platform", "engine"}
     own = {name: vars(plugin).get(name) for name in hooks if callable(getattr(plugin, name, None))}
     for name in own:
-        setattr(plugin, name, _forgetting(getattr(plugin, name), package, called))
+        setattr(plugin, name, _forgetting(getattr(plugin, name), package, called, one_at_a_time))
     try:
         yield called
     finally:
@@ -60,15 +64,18 @@ def forgetting(plugin: type[Any], package: str) -> Iterator[list[str]]:
                 setattr(plugin, name, hook)
 
 
-def _forgetting(hook: Callable[..., Any], package: str, called: list[str]) -> Callable[..., Any]:
+def _forgetting(
+    hook: Callable[..., Any], package: str, called: list[str], one_at_a_time: AbstractContextManager[Any]
+) -> Callable[..., Any]:
     @functools.wraps(hook)
     def forgets(self: Any, *args: Any, **kwargs: Any) -> Any:
-        drop_caches(package)
-        vars(self).clear()
-        try:
-            return hook(self, *args, **kwargs)
-        finally:
-            called.append(hook.__name__)
+        with one_at_a_time:
             drop_caches(package)
+            vars(self).clear()
+            try:
+                return hook(self, *args, **kwargs)
+            finally:
+                called.append(hook.__name__)
+                drop_caches(package)
 
     return forgets
