@@ -36,8 +36,8 @@ demo: $(VENV)/examples
 	@$(BIN)/aiflow-ext run examples/digits
 	@echo "report: $$(ls -t examples/digits/.aiflow/artifacts/*/evaluate/*/report/report.html | head -n 1)"
 
-# Tests mostly wait for processes: three at a time for two cores.
-WORKERS = $(shell echo $$(($$(nproc) * 3 / 2)))
+# Tests mostly wait for processes: two at a time for each core.
+WORKERS = $(shell echo $$(($$(nproc) * 2)))
 # Thousands of interpreters are started, some of them told to write no bytecode.
 COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
 
