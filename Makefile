@@ -48,9 +48,13 @@ test: $(VENV)/dev $(VENV)/examples
 # Some of each package, half a minute in all: most of the others run whole workflows.
 FAST = model translate kubernetes yarn engines/test_archive.py run/test_plan.py run/test_stored.py supervise/test_ends.py \
        $(patsubst %,host/test_%.py,extensions fit lazy registry resolve scan window)
+# What takes seconds there.
+NOT_FAST = $(addprefix kubernetes/test_,pinned.py caches.py shell.py calls_at_once.py) \
+           $(addprefix yarn/test_,polls.py submission.py calls_at_once.py)
 test-fast: $(VENV)/dev
 	@$(COMPILED)
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not thorough and not cluster' $(FAST:%=tests/%) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not thorough and not cluster' $(FAST:%=tests/%) \
+	    $(NOT_FAST:%=--ignore=tests/%) $(ARGS)
 
 test-faults: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/faults tests/run

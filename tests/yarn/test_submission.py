@@ -82,7 +82,7 @@ def test_an_application_that_was_forgotten_after_it_started_is_lost(one_job: Any
     cluster.holds = True
     run = prepare_run(one_job.root)
     job, driver = run.record.jobs["job"], driven(run.driver.run)
-    until(lambda: job.state.value == "QUEUED")
+    until(lambda: job.state.value == "QUEUED" and job.attempts[0].step == "acknowledged")
     cluster.start_marker(str(job.attempts[0].native_id))
     cluster.forget()
     driver.join(PATIENCE)
