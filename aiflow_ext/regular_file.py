@@ -24,6 +24,9 @@ class NotRegularError(OSError):
     """What should be a regular file is something else; ``strerror`` says what."""
 
 
+LARGEST = 16 << 20  # bytes of a file that is read whole, unless a reader knows better
+
+
 def kind_of(mode: int) -> str:
     """The kind of a file that is not a regular one, by its ``st_mode``, in words."""
     return _KINDS.get(stat.S_IFMT(mode), "something else")
@@ -54,7 +57,7 @@ def read_regular(path: str | os.PathLike[str], limit: int, offset: int = 0, *, f
         return file.read(limit)
 
 
-def read_whole(path: str | os.PathLike[str], limit: int = 16 << 20, *, follow: bool = True) -> bytes:
+def read_whole(path: str | os.PathLike[str], limit: int = LARGEST, *, follow: bool = True) -> bytes:
     """A regular file that has at most ``limit`` bytes; raises as :func:`open_regular` does, and OSError for a larger
     one."""
     data = read_regular(path, limit + 1, follow=follow)

@@ -19,9 +19,7 @@ from aiflow_ext.host.index import Snapshot, begin, only_standard_finders, stamp_
 from aiflow_ext.host.metadata import GROUPS, PREFIX, REQUIRES, Entry, Header, read_entries, read_header
 from aiflow_ext.host.records import PluginRecord, normalise
 from aiflow_ext.host.window import outside_window, unmet
-from aiflow_ext.regular_file import open_regular
-
-_LARGEST = 16 << 20  # bytes of a metadata file
+from aiflow_ext.regular_file import LARGEST, open_regular
 
 
 def scan() -> Snapshot:
@@ -117,9 +115,9 @@ def _read(distribution: Distribution, folder: str | None, name: str) -> tuple[st
             return distribution.read_text(name) or "", "", ""
         with open_regular(os.path.join(folder, name)) as file:
             stamp = stamp_of(os.fstat(file.fileno()))
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            return "", stamp, f"its {name} cannot be read: it is larger than {_LARGEST >> 20} MiB"
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            return "", stamp, f"its {name} cannot be read: it is larger than {LARGEST >> 20} MiB"
     except (FileNotFoundError, NotADirectoryError):
         return "", "-", ""
     except (OSError, ValueError) as error:

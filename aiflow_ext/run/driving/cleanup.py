@@ -31,7 +31,7 @@ class Cleanup:
     def begin(self, attempt: Attempt) -> None:
         """Clean up after an attempt, once its end is in the store."""
         self.open[attempt] = NOT_RETURNED
-        clean = partial(attempt.platform.call, attempt, partial(self._clean, attempt), may_wait=True)
+        clean = partial(self._call, attempt)
         if self._state.ledger.holds(attempt.record):
             self._state.committer.after_flush(clean)
         else:
@@ -56,6 +56,9 @@ class Cleanup:
                          "aiflow-ext gc cleans up later", attempt.record.native_id, words)  # fmt: skip
         self.open.clear()
 
+    def _call(self, attempt: Attempt) -> None:
+        attempt.platform.call(attempt, partial(self._clean, attempt), may_wait=True)
+
     def _clean(self, attempt: Attempt) -> None:
         """In a thread of the platform."""
         assert attempt.job is not None
@@ -78,8 +81,7 @@ class Cleanup:
         if attempt.pause < 1.0:
             _log.warning("cleaning up after %s waits: %s", attempt.record.native_id, words)
         self.open[attempt] = words
-        clean = partial(attempt.platform.call, attempt, partial(self._clean, attempt), may_wait=True)
-        self._state.ask_later(attempt, clean)
+        self._state.ask_later(attempt, partial(self._call, attempt))
 
     def _ended(self, attempt: Attempt, *, cleaned: bool) -> None:
         self.open.pop(attempt, None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.errors import UnreachableError, named
 from aiflow_ext.run.planning.attempt_job import job_again
-from aiflow_ext.run.planning.job_views import jobs_by_plugin
+from aiflow_ext.run.planning.job_views import JobsOfRun, jobs_by_plugin
 from aiflow_ext.run.planning.plan import Plan
-from aiflow_ext.run.platforms.plugin_adapter import adapter_for
+from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.run.store.store import Store
@@ -47,18 +47,14 @@ def cleanup_attempts(plan: Plan, record: RunRecord, store: Store) -> None:
 
 def cleanup_run(plan: Plan, run_id: str, folder: Path) -> None:
     """Have every job plugin of a run remove what was sent once for it. Raises what the first one raises."""
-    secrets.use(plan.host)
-    offering = {name for name, each in plan.jobs.items() if "cleanup_run" in each.resolved.offers}
-    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
-        adapter_for(plan.jobs[first], plan.desc).cleanup_run(run_id, jobs)
+    for adapter, jobs in _offering("cleanup_run", plan, run_id, folder):
+        adapter.cleanup_run(run_id, jobs)
 
 
 def remove_run(plan: Plan, run_id: str, folder: Path) -> None:
     """Have every job plugin of a run remove what it has left of it on purpose. Raises what the first one raises."""
-    secrets.use(plan.host)
-    offering = {name for name, each in plan.jobs.items() if "remove_run" in each.resolved.offers}
-    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
-        adapter_for(plan.jobs[first], plan.desc).remove_run(run_id, jobs)
+    for adapter, jobs in _offering("remove_run", plan, run_id, folder):
+        adapter.remove_run(run_id, jobs)
 
 
 def remove_artifacts(plan: Plan, run_id: str, folder: Path, url: str, folders: Sequence[str]) -> list[str] | None:
@@ -66,10 +62,16 @@ def remove_artifacts(plan: Plan, run_id: str, folder: Path, url: str, folders: S
 
     Returns what is left there; None if the URL is of no plugin's own file system. Raises what the plugin raises.
     """
-    secrets.use(plan.host)
-    offering = {name for name, each in plan.jobs.items() if "remove_artifacts" in each.resolved.offers}
-    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
-        left = adapter_for(plan.jobs[first], plan.desc).remove_artifacts(jobs, url, folders)
+    for adapter, jobs in _offering("remove_artifacts", plan, run_id, folder):
+        left = adapter.remove_artifacts(jobs, url, folders)
         if left is not None:
             return left
     return None
+
+
+def _offering(hook: str, plan: Plan, run_id: str, folder: Path) -> Iterator[tuple[PluginAdapter, JobsOfRun]]:
+    """The job plugins of a run that have a hook, each with its jobs."""
+    secrets.use(plan.host)
+    offering = {name for name, each in plan.jobs.items() if hook in each.resolved.offers}
+    for first, jobs in jobs_by_plugin(plan, run_id, folder, offering, tolerant=True).items():
+        yield adapter_for(plan.jobs[first], plan.desc), jobs
