@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -12,11 +13,12 @@ from typing import Any
 
 from aiflow_ext.supervise import journal, proc
 from aiflow_ext.supervise.events import BEAT, Events, portable, readable
-from aiflow_ext.supervise.launch import Connection, Gone, SupervisorError, connect, launch, unreachable
+from aiflow_ext.supervise.launch import Connection, Gone, JournalError, SupervisorError, connect, launch, unreachable
 from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
 from aiflow_ext.supervise.sweep import Sweep, sweep
 
 ANSWER = 30.0
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # another try may succeed
 
 
 class Supervisor:
@@ -325,6 +327,7 @@ class Supervisor:
 
     @contextmanager
     def _reading(self) -> Iterator[journal.JournalReader | None]:
+        """Raises JournalError where the journal cannot be read."""
         folder = self.open_folder()
         if folder is None:
             yield None
@@ -332,7 +335,16 @@ class Supervisor:
         with self._lock:
             if self._reader is None:
                 self._reader = journal.JournalReader(folder)
-            yield self._reader
+            try:
+                yield self._reader
+            except OSError as error:
+                if error.errno in _PASSING:
+                    raise
+                raise JournalError(
+                    f"the record of the run's processes cannot be read: {error.strerror}",
+                    where=os.path.join(self.folder, journal.JOURNAL),
+                    hint="put that file back, readable for you: without it nobody knows what the run has started",
+                ) from error
 
     def _supervised(self) -> bool:
         folder = self.open_folder()

@@ -32,6 +32,7 @@ LOCK, SOCKET, JOURNAL, LOG = "supervisor.lock", "supervisor.sock", "processes.js
 PROTOCOL = 1
 SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # follows no link, waits for no FIFO
 LONGEST = 1 << 20  # bytes of a line; ours have some hundred
+ENDLESS = 64 << 20  # bytes after which a longer line has no end: a file that is one hole
 
 # Final states of a process; only `lost` may still be corrected.
 ENDED = frozenset(("ended", "not_started", "cancelled", "lost"))
@@ -118,6 +119,7 @@ class JournalReader:
         self.folder = folder
         self.seq = 0
         self.offset = 0
+        self._skipped = 0  # bytes before the offset that are of one line, which is too long
         self._records: dict[str, dict[str, Any]] = {}
         self._put_by: dict[str, list[bytes]] = {}  # lines that are parsed when needed; a run may have thousands
         self._descriptor: int | None = None
@@ -148,6 +150,8 @@ class JournalReader:
 
         The record is the reader's own object: it changes while reading goes on. ``wanted`` is called with an id to
         decide whether its record is needed; changes of others are parsed later.
+
+        Raises OSError where the file cannot be read, is no regular file, or has a line without an end.
         """
         if self._descriptor is None:
             try:
@@ -160,6 +164,8 @@ class JournalReader:
         rest = b""
         while block := os.pread(self._descriptor, 1 << 18, self.offset + len(rest)):
             *lines, rest = (rest + block).split(b"\n")
+            if lines:
+                self._skipped = 0
             for line in lines:
                 self.offset += len(line) + 1
                 if wanted is not None and (head := _HEAD.match(line)) is not None:
@@ -172,7 +178,10 @@ class JournalReader:
                     yield self.apply(change)
             if len(rest) > LONGEST:  # no line of ours: what follows of it is one that cannot be made out
                 self.offset += len(rest)
+                self._skipped += len(rest)
                 rest = b""
+                if self._skipped > ENDLESS:
+                    raise OSError(errno.EFBIG, "it has a line without an end", JOURNAL)
 
     def catch_up(self, wanted: Callable[[str], bool] | None = None) -> None:
         """Read all new changes."""

@@ -30,6 +30,10 @@ class OthersSupervisorError(SupervisorError):
     """Another user's daemon serves the folder."""
 
 
+class JournalError(SupervisorError):
+    """The journal of a folder's processes cannot be read, and another try will not change that."""
+
+
 class Gone(Exception):
     """The daemon exited during a request. Every request may be repeated."""
 

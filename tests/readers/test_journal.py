@@ -59,7 +59,7 @@ def test_what_is_no_file_in_the_place_of_one_is_not_waited_for(tmp_path: Path, m
     with Supervisor(tmp_path) as supervisor:
         assert supervisor.of_this_boot()
         if name == "processes.jsonl":
-            with pytest.raises(OSError, match="it is no regular file"):
+            with pytest.raises(SupervisorError, match="it is no regular file"):
                 supervisor.records()
         else:
             assert supervisor.records() == {}
@@ -78,3 +78,10 @@ def test_a_journal_of_one_endless_line_is_not_kept_in_memory(tmp_path: Path) -> 
             assert tracemalloc.get_traced_memory()[1] < 4 << 20
         finally:
             tracemalloc.stop()
+
+
+def test_a_journal_without_an_end_is_an_error_and_not_read_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "processes.jsonl").touch()
+    os.truncate(tmp_path / "processes.jsonl", 1 << 40)
+    with Supervisor(tmp_path) as supervisor, pytest.raises(SupervisorError, match="a line without an end"):
+        supervisor.records()

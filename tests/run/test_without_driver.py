@@ -178,3 +178,20 @@ def test_an_attempt_that_its_platform_does_not_know_is_lost_whoever_asks(command
         assert re.search(r"aiflow-ext resume \S+ --failed", said)
     assert first["reason"].startswith(f"the platform answers, and {first['native_id']} is not there; it ")
     gate.write_text("go\n")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: (path.touch(), os.truncate(path, 1 << 40))])
+def test_a_record_of_processes_that_cannot_be_read_ends_resume_in_words(project, cli, cli_env, make):
+    gate = killed_at_its_gate(project, cli_env, "local")
+    processes = project.run_folder / "processes.jsonl"
+    kept = processes.rename(f"{processes}.kept")
+    make(processes)
+    done = cli("resume", "latest", "--project", project.root)
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "processes.jsonl: the record of the run's processes cannot be read: it " in done.stderr
+    assert "put that file back" in done.stderr
+    kept.replace(processes)
+    gate.write_text("5\n")
+    assert cli("resume", "latest", "--project", project.root).returncode == 1
+    record = json.loads(cli("status", "latest", "--json", "--project", project.root).stdout)
+    assert [attempt["exit_code"] for attempt in record["jobs"][0]["attempts"]] == [5]

@@ -17,6 +17,7 @@ from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.store.reconcile import Answer, Became, Decision, reconcile
+from aiflow_ext.supervise.launch import JournalError
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -171,6 +172,10 @@ class Submission:
             answer = Answer(lookup=attempt.adapter.lookup(attempt.job), failure=failure)
             if answer.lookup is Lookup.FOUND and lost is None:
                 attempt.handler = attempt.adapter.attach(attempt.job) or AbstractJobHandler()
+        except JournalError as error:
+            why = error
+            self._state.post(lambda: self._state.committer.break_off(why))
+            return
         except Exception as error:
             _log.debug("no answer", exc_info=True)
             answer = Answer(no_answer=f"no answer from the platform: {named(error)}", failure=failure)
