@@ -57,6 +57,62 @@ def test_a_command(rendered) -> None:
     assert "$HOME" not in container["commands"]["command"]  # nothing of the user's meets launch_container.sh
 
 
+@pytest.mark.parametrize(
+    ("told", "variables"),
+    [
+        (
+            {"image": "team/ml:1"},
+            {"YARN_CONTAINER_RUNTIME_TYPE": "docker", "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE": "team/ml:1"},
+        ),
+        (
+            {"image": "hub:5000/team/ml@sha256:0a", "mounts": ["/data:/data:ro", "env:/opt/env"], "network": "host"},
+            {
+                "YARN_CONTAINER_RUNTIME_TYPE": "docker",
+                "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE": "hub:5000/team/ml@sha256:0a",
+                "YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS": "/data:/data:ro,env:/opt/env:rw",
+                "YARN_CONTAINER_RUNTIME_DOCKER_CONTAINER_NETWORK": "host",
+            },
+        ),
+        (
+            {"image": "ml", "runtime": "runc", "mounts": ["/data:/data"]},
+            {
+                "YARN_CONTAINER_RUNTIME_TYPE": "runc",
+                "YARN_CONTAINER_RUNTIME_RUNC_IMAGE": "ml",
+                "YARN_CONTAINER_RUNTIME_RUNC_MOUNTS": "/data:/data:rw",
+            },
+        ),
+    ],
+)
+def test_the_image_of_a_container(rendered, told: dict[str, Any], variables: dict[str, str]) -> None:
+    """In the launch environment, where the NodeManager reads it; the application master is told which runtime."""
+    found = rendered("af.cmd('true')", container=told, archives={"env": "hdfs:///env.tgz"})
+    entries = found["submission"]["am-container-spec"]["environment"]["entry"]
+    assert {each["key"]: each["value"] for each in entries if each["key"] != "AIFLOW_AM_SPEC"} == variables
+    assert found["spec"]["container"] == variables["YARN_CONTAINER_RUNTIME_TYPE"]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("{}", "image"),
+        ("{image: 'team/$(id):1'}", "image must be an image's name such as team/ml:1, not 'team/$(id):1'"),
+        ("{image: ml, mounts: ['/data']}", "mounts must each be SOURCE:DESTINATION or SOURCE:DESTINATION:MODE"),
+        ("{image: ml, mounts: ['/data:/data:rx']}", "mounts must each be SOURCE:DESTINATION"),
+        ("{image: ml, mounts: ['env:/opt']}", "container mounts env, which is neither an absolute path nor in files"),
+        ("{image: ml, runtime: runc, network: host}", "network is a key of runtime docker; runtime runc has none"),
+        ("{image: ml, network: none}", "network cannot be none: the application master"),
+        ("{image: ml, runtime: podman}", "podman"),
+        ("{image: ml, mount: []}", "mounts"),
+    ],
+)
+def test_an_image_that_cannot_be(project, cli, told: str, words: str) -> None:
+    config = f"job:\n  platform: yarn\n  engine: cmd_line\n  container: {told}\n"
+    done = cli("render", project.jobs("with af.job('job'):\n    af.cmd('true')", config).root)
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "workflow.yaml:" in done.stderr
+
+
 def test_a_secret_is_a_reference_in_the_credentials(rendered, cli_env) -> None:
     cli_env["THE_TOKEN"] = "not to be seen"
     found = rendered("af.cmd('true')", env={"TOKEN": {"secret": "env:THE_TOKEN"}, "PLAIN": "x"})

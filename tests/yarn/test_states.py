@@ -104,6 +104,7 @@ def test_the_application_masters_own_word(
         (HUNGRY.replace("-104", "137"), "out of memory: YARN ended it for the memory", False),
         (NO_ARCHIVE, "env.tar.gz cannot be unpacked on the node; is it an archive, and complete?", False),
         (NO_ARCHIVE, "tar -x ) Process exited with exit code 2", False),
+        (MUTE.replace("exitCode: 0", "exitCode: -1000"), "of the node does not have its runtime", False),
         (MUTE, "exit code 0 before it had said a word: is what python: names a Python?", False),
         (UNHEARD, "the application master was not heard of any more", True),
         ("org.apache.X.AccessControlException: Queue root.small is STOPPED. No.", "Queue root.small is STOPPED", False),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow_ext_yarn.master.spec import Child, Values
+from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,16 @@ def test_an_exit_code_0_before_the_child_was_done_is_no_success(
         (tmp_path / "reason").write_text(left)
     spec = {"argv": ["true"], "mark": "m", "reason_file": "reason", "unfinished": "not done"}
     assert Child(spec, Values(str(tmp_path), {}), str(tmp_path)).result(code) == told
+
+
+def test_a_job_in_an_image_does_not_start_on_the_node_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DefaultContainerExecutor, which ignores images, leaves a script of this name."""
+    monkeypatch.chdir(tmp_path)
+    check_image("docker")
+    (tmp_path / "default_container_executor.sh").touch()
+    check_image(None)
+    with pytest.raises(SpecError, match="ignores that container: asks for runc"):
+        check_image("runc")
 
 
 def test_a_url_is_moved_to_the_active_name_node(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import aiflow_ext.plugin as af
+from aiflow_ext_yarn.images import ContainerImage
 from aiflow_ext_yarn.layout import RESERVED
 
 GPU = "yarn.io/gpu"  # org.apache.hadoop.yarn.api.records.ResourceInformation.GPU_URI
@@ -51,6 +52,8 @@ class YarnJobConfig(af.BaseJobConfig):
             attempt its own record. After the first start has begun, the job's start marker prevents a second one.
         files: local files, or URIs that the nodes reach, by the name that they have in the container's folder.
         archives: likewise, unpacked there: ``.tar.gz``, ``.tgz``, ``.zip``, ``.tar``.
+        container: the image that the container runs in, where the cluster allows docker or runc:
+            ``{image: team/ml:1}``. Default: none, the node itself.
         shared_folders: folders that every node and the client see under the same path (NFS); artifacts may be kept
             there.
         patience: how long stopping a job waits for a ResourceManager that does not answer. Default: two minutes. (A
@@ -87,6 +90,7 @@ class YarnJobConfig(af.BaseJobConfig):
         am_attempts: int = 1,
         files: Mapping[str, str] | None = None,
         archives: Mapping[str, str] | None = None,
+        container: ContainerImage | None = None,
         shared_folders: Sequence[str] = (),
         patience: datetime.timedelta = datetime.timedelta(minutes=2),
     ) -> None:
@@ -130,6 +134,14 @@ class YarnJobConfig(af.BaseJobConfig):
         twice = sorted(set(self.files) & set(self.archives))
         if twice:
             raise ValueError(f"files and archives both have {', '.join(twice)}; each needs a name of its own")
+        self.container = container
+        for name in container.sources if container is not None else ():
+            if name not in self.files and name not in self.archives:
+                have = ", ".join((*self.files, *self.archives)) or "nothing"
+                raise ValueError(
+                    f"container mounts {name}, which is neither an absolute path nor in files or archives: they have "
+                    f"{have}"
+                )
         self.shared_folders = list(shared_folders)
         self.patience = patience.total_seconds()
 

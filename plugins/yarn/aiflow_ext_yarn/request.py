@@ -78,6 +78,8 @@ def content(job: YarnJob) -> Json:
     else:
         command += f" --spec {SPEC_FILE}"
     cluster, config = job.cluster, job.config
+    if config.container is not None:
+        environment += ({"key": name, "value": value} for name, value in config.container.environment().items())
     resource: Json = {"memory": config.memory_mib, "vCores": config.vcores}
     if config.other_resources:
         resource["resourceInformations"] = {
@@ -208,6 +210,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "reason_file": REASON,
         **({"at_active": ["AIFLOW_CHECKPOINT_DIR"]} if _on_pair(job, job.checkpoints) else {}),
         **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
+        **({"container": job.config.container.runtime} if job.config.container is not None else {}),
         "grace": GRACE,
         "staging": staging,
     }

@@ -189,6 +189,11 @@ def failure(state: str, diagnostics: str, *, began: bool | None = True, silence:
         broken = _UNPACKED.search(diagnostics)
         if broken is not None and not away:
             return f"{broken[1]} cannot be unpacked on the node; is it an archive, and complete? {words}", False
+        if words == NO_REASON:  # what LinuxContainerExecutor answers to a runtime that it does not allow
+            words += (
+                "; where container: asks for an image, yarn.nodemanager.runtime.linux.allowed-runtimes of the node "
+                "does not have its runtime"
+            )
         return f"its files could not be brought to the node: {words}", away
     if code == _NOT_RUNNING:
         return f"the node had ended this application before: {words}", False

@@ -136,6 +136,32 @@ def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
     assert "user 'eve' may not submit to the queue 'default'" in record["said"]
 
 
+def test_an_image_on_a_node_that_ignores_which_one_is_asked_for(workflow: Workflow) -> None:
+    """DefaultContainerExecutor would run the job on the node itself."""
+    record = workflow.write({"job": "true"}, {"container": {"image": "team/ml:1"}}).run()
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert (attempt["state"], attempt["disruption"]) == ("FAILED", False), record["said"]
+    assert attempt["reason"].startswith("never started: this node runs no containers in images: ")
+    assert workflow.count("start") == 0
+
+
+@pytest.fixture(scope="module")
+def without_images(session_bed: Bed) -> Bed:
+    """The bed with a NodeManager that refuses containers in images, and says so in its own log alone."""
+    session_bed.just(sites=settings.without_images(session_bed.folder))
+    return session_bed
+
+
+def test_an_image_on_a_node_that_allows_none(without_images: Bed, tmp_path: Path) -> None:
+    workflow = Workflow(tmp_path, without_images)
+    runtimes = {name: {"container": {"image": "team/ml:1", "runtime": name}} for name in ("docker", "runc")}
+    record = workflow.write(dict.fromkeys(runtimes, "true"), None, **runtimes).run()
+    for name in runtimes:
+        (attempt,) = record["jobs"][name]["attempts"]
+        assert (attempt["state"], attempt["disruption"]) == ("FAILED", False), record["said"]
+        assert "runtime.linux.allowed-runtimes of the node does not have its runtime" in attempt["reason"]
+
+
 @pytest.fixture(scope="module")
 def fair(session_bed: Bed) -> Bed:
     """The bed with the fair scheduler, which has the queues ``root.a.ml`` and ``root.b.ml``, and makes no others."""

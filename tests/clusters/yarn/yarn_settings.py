@@ -224,6 +224,27 @@ def strict() -> dict[str, dict[str, object]]:
     }
 
 
+def without_images(folder: Path) -> dict[str, dict[str, object]]:
+    """A NodeManager that has LinuxContainerExecutor and allows its containers no image.
+
+    Maven does not have the native binary, which none of what is tried here comes to: a script that only succeeds
+    stands for it.
+    """
+    script = folder / "container-executor"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    return {
+        "yarn": {
+            "yarn.nodemanager.container-executor.class": (
+                "org.apache.hadoop.yarn.server.nodemanager.LinuxContainerExecutor"
+            ),
+            "yarn.nodemanager.linux-container-executor.path": str(script),
+            "yarn.nodemanager.linux-container-executor.group": "root",
+            "yarn.nodemanager.linux-container-executor.nonsecure-mode.limit-users": "false",
+        }
+    }
+
+
 def pairs(folder: Path, ports: Ports) -> dict[str, dict[str, object]]:
     """What two NameNodes and an election of ResourceManagers take, by file.
 

@@ -15,7 +15,7 @@ from aiflow_ext_yarn.master.keeper import Keeper
 from aiflow_ext_yarn.master.outcome import Outcome
 from aiflow_ext_yarn.master.protocol import Lost, ResourceManager
 from aiflow_ext_yarn.master.rpc import RemoteError, Unreachable
-from aiflow_ext_yarn.master.spec import Child, SpecError, Values, read
+from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image, read
 from aiflow_ext_yarn.master.staging import Refused, Staging, StagingError
 from aiflow_ext_yarn.master.wire import WireError
 
@@ -71,6 +71,7 @@ class Master:
             if not self.registered:
                 time.sleep(min(self.interval, 0.5))
         try:
+            check_image(self.spec.get("container"))
             values = Values(os.getcwd(), self.secrets)
             child = Child(self.spec, values, self.logs)
             child.write_files()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+NO_RUNTIME = "default_container_executor.sh"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -45,6 +46,20 @@ def read(file: str | None) -> dict[str, Any]:
         if not re.match(r".+:\d{1,5}$", str(address)):
             raise SpecError(f"{address!r} is no host:port")
     return found
+
+
+def check_image(runtime: str | None) -> None:
+    """Check that a container that is to be in an image, by this runtime, was not begun on the node itself.
+
+    ``DefaultContainerExecutor`` ignores which runtime is asked for, and leaves its script in the container's folder.
+    Raises SpecError.
+    """
+    if runtime is not None and os.path.exists(NO_RUNTIME):
+        raise SpecError(
+            f"this node runs no containers in images: its NodeManager has DefaultContainerExecutor, which ignores that "
+            f"container: asks for {runtime}; take container: away, name nodes that have LinuxContainerExecutor "
+            f"(node_label:), or have it set up there"
+        )
 
 
 class Values:
