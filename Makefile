@@ -3,8 +3,8 @@
 #   make demo    run examples/digits and say where its report is
 #   make test    every test that needs no cluster, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
 #   make test-fast  those that need little time, to run after each edit
-#   make test-faults  kills at every line of a submission, of schedulers, and of hundreds of drivers and supervisors at random
-#                     (ARGS="--seed N" repeats one)
+#   make test-faults  tests that take long, and kills of drivers, supervisors and schedulers at many points. Which ones depends
+#                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
 #                test-cluster-kubernetes and test-cluster-yarn: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
@@ -56,24 +56,27 @@ test-fast: $(VENV)/dev
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not thorough and not cluster' $(FAST:%=tests/%) \
 	    $(NOT_FAST:%=--ignore=tests/%) $(ARGS)
 
+# Of the lines to kill at, of the wrong plugins and of random workflows a sample, another one each day.
+SEED ?= $(shell date +%Y%m%d)
 test-faults: $(VENV)/dev
-	@$(BIN)/pytest -m thorough tests/faults tests/run
-	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $(LOOPS) kit-catches
-	@$(BIN)/python tests/faults/kills.py --kills 280 --workers 2 $(ARGS)
+	@echo "seed: $(or $(SEED),another one each time); make test-faults SEED=N repeats a day's"
+	@$(BIN)/pytest -n 2 --dist worksteal -m 'thorough and not cluster' tests --ignore=tests/testing
+	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 SEED=$(SEED) $(LOOPS) kit-catches
+	@$(BIN)/python tests/faults/kills.py --kills 120 --workers 2 $(SEED:%=--seed %) $(ARGS)
 
 # The kit's kill loop, on both local plugins and on two that an attempt host runs.
 LOOPS = loop-TestLocalPython loop-TestLocalCommand loop-nohup loop-returning
 .PHONY: $(LOOPS) kit-catches
-loop-TestLocalPython loop-TestLocalCommand: KILLS = all
-loop-nohup loop-returning: KILLS = 250
+loop-TestLocalPython loop-TestLocalCommand: KILLS = 200
+loop-nohup loop-returning: KILLS = 120
 $(LOOPS): loop-%: $(VENV)/dev
 	@$(BIN)/pytest -m '' -rP tests/testing/test_local_conformance.py tests/testing/test_hosted_kills.py \
-	    -k '$* and killed' --aiflow-kills=$(KILLS)
+	    -k '$* and killed' --aiflow-kills=$(KILLS) $(SEED:%=--aiflow-seed=%)
 
-# The kit on plugins with a mistake each, and on the example.
+# The kit on plugins with a mistake each, without a seed on all of them; and on the examples.
 kit-catches: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py \
-	    tests/testing/test_seed_conformance.py
+	    tests/testing/test_seed_conformance.py $(SEED:%=--aiflow-seed=%)
 
 test-clusters: test-cluster-kubernetes test-cluster-yarn
 

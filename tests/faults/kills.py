@@ -484,7 +484,7 @@ def marked(text: str) -> list[int]:
 
 
 def kill_many(
-    base: Path, seed: int, kills: int, supervisors: bool, quick: bool = False, broken: str | None = None,
+    base: Path, seed: str, kills: int, supervisors: bool, quick: bool = False, broken: str | None = None,
     shape: str | None = None, width: int = 40,
 ) -> dict[str, int]:  # fmt: skip
     """Run random workflows until there were so many kills; the sums. Raises Wrong that names the seed."""
@@ -538,7 +538,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
     kinds = ["driver", "supervisor"] if given.kind == "both" else [given.kind]
-    print(f"seed {seed}", flush=True)
+    print(f"seed {seed}: --seed {seed} --kills {given.kills} --workers {given.workers} repeats it", flush=True)
     base = Path(tempfile.mkdtemp(prefix="kills-", dir=given.folder))
     prepare(base)
     failed = 0
@@ -552,7 +552,7 @@ def main() -> int:
                 code = 1
                 try:
                     share = -(-given.kills // given.workers)
-                    found = kill_many(base, seed + worker, share, kind == "supervisor", given.quick, given.broken,
+                    found = kill_many(base, f"{seed}.{worker}", share, kind == "supervisor", given.quick, given.broken,
                                       given.shape, given.width)  # fmt: skip
                     os.write(say, json.dumps(found).encode())
                     code = 0

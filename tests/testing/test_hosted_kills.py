@@ -1,6 +1,6 @@
 """The kill loop on plugins of nine methods: whoever starts an attempt host is killed at any line, its job runs once.
 
-``--aiflow-kills`` says how often; ``make test-faults`` says at least 500 times.
+``--aiflow-kills`` says how often, and ``--aiflow-seed`` draws the lines, as ``make test-faults`` does.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ class TestHosted(JobPluginConformance):
 def test_killed_anywhere_a_hosted_job_runs_exactly_once(
     kit_runner: Any, tmp_path: Path, request: pytest.FixtureRequest, platform: str, module: Path, entry_point: str
 ) -> None:
-    kills = request.config.getoption("--aiflow-kills")
+    values = {option: request.config.getoption(option) for option in ("--aiflow-kills", "--aiflow-seed")}
+    given = [f"{option}={value}" for option, value in values.items() if value is not None]
     kit = kit_runner(
         tmp_path,
         [EXAMPLE, module],
         {f"{platform}.cmd_line": entry_point},
         TESTS.replace("PLATFORM", platform),
-        ["test_all.py", "-k", "notices or anywhere", *([f"--aiflow-kills={kills}"] if kills else [])],
+        ["test_all.py", "-k", "notices or anywhere", *given],
     )
     print(kit.printed)
     assert kit.failed() == {}

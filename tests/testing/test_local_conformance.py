@@ -1,6 +1,6 @@
 """The platform local under the kit: both levels, with nothing that is not offered.
 
-Its kill loop takes as long as all of its other tests: ``make test-faults`` runs it, at every line.
+Its kill loop takes as long as all of its other tests: ``make test-faults`` runs it.
 """
 
 import pytest
