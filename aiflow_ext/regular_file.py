@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
+_NULL = os.makedev(1, 3)  # /dev/null
 
 
 class NotRegularError(OSError):
@@ -33,15 +34,16 @@ def kind_of(mode: int) -> str:
 
 
 def open_regular(path: str | os.PathLike[str], *, follow: bool = True) -> IO[bytes]:
-    """A regular file, opened for reading bytes. Never blocks.
+    """A regular file, opened for reading bytes. Never blocks. /dev/null is an empty one.
 
     ``follow``: whether ``path`` may be a link to it. Raises NotRegularError, else OSError as ``open`` does.
     """
     links = 0 if follow else os.O_NOFOLLOW
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | links)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
+        status = os.fstat(descriptor)
+        mode = status.st_mode
+        if not stat.S_ISREG(mode) and not (stat.S_ISCHR(mode) and status.st_rdev == _NULL):
             raise NotRegularError(errno.EINVAL, f"it is {kind_of(mode)}, not a regular file", os.fspath(path))
         return open(descriptor, "rb")
     except BaseException:

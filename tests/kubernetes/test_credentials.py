@@ -322,6 +322,61 @@ def test_the_token_of_a_file_is_read_as_kubectl_reads_it(
     assert fake.asked[0].headers["authorization"] == "Bearer TOKEN"
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless"])
+@pytest.mark.parametrize("key", ["tokenFile", "client-key", "certificate-authority", "idp-certificate-authority"])
+def test_a_file_of_the_kubeconfig_that_is_none_is_named_and_not_waited_for(
+    serve: Serve, target_of: Callable[..., Target], tmp_path: Path, key: str, kind: str
+) -> None:
+    path = tmp_path / "odd"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    pair = {"client-certificate": str(path), "client-key": str(path)}
+    renewed = oidc("https://x", id_token(0), **{key: str(path)})
+    users = {"client-key": pair, "idp-certificate-authority": renewed, "certificate-authority": {"token": "TOKEN"}}
+    fake = serve(Answer(200, EMPTY))
+    target = target_of(fake.url, users.get(key, {key: str(path)}))
+    if key == "certificate-authority":
+        content = json.loads(Path(str(target.kubeconfig)).read_text())
+        content["clusters"][0]["cluster"][key] = str(path)
+        Path(str(target.kubeconfig)).write_text(json.dumps(content))
+    with pytest.raises((PlatformError, UnreachableError), match=r"it is a (FIFO|device), not a regular file"):
+        objects.pods_of(target, "j")
+    assert fake.asked == []
+
+
+GCP = {"credential": {"access_token": "TOKEN", "token_expiry": "2999-01-01T00:00:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"access-token": "TOKEN", "expiry": "2999-01-01T00:00:00Z"}, None),
+        ({"cmd-path": "echo", "cmd-args": json.dumps(GCP, separators=(",", ":"))}, None),
+        ({"cmd-path": "sleep", "cmd-args": "1000"}, "it has not ended within 0.5 s"),
+        ({"cmd-path": "yes", "access-token": "OLD", "expiry": "2020-01-01T00:00:00Z"}, "it prints more than 1 MiB"),
+        ({"cmd-path": "echo", "cmd-args": "[]"}, "echo: list indices"),
+        ({"access-token": "OLD", "expiry": "2020-01-01T00:00:00Z"}, "its token has expired, and it has no cmd-path"),
+        ({"access-token": "OLD", "expiry": 10**400}, "gives no token"),
+        (None, "its token has expired, and it has no cmd-path"),
+    ],
+)
+def test_the_token_of_a_gcp_provider_is_its_own_or_its_program_s_which_has_a_deadline(
+    serve: Serve, target_of: Callable[..., Target], monkeypatch: pytest.MonkeyPatch, config: Any, words: str | None
+) -> None:
+    monkeypatch.setattr(login_program, "LIMIT", 0.5 if words and "0.5 s" in words else 60.0)
+    fake = serve(Answer(200, EMPTY))
+    target = target_of(fake.url, {"auth-provider": {"name": "gcp", "config": config}})
+    if words is None:
+        assert objects.pods_of(target, "j") == []
+        assert {asked.headers["authorization"] for asked in fake.asked} == {"Bearer TOKEN"}
+        return
+    with pytest.raises(UnreachableError, match=words):
+        objects.pods_of(target, "j")
+    assert fake.asked == []
+
+
 def test_a_token_counts_before_a_login_program(serve: Serve, target_of: Callable[..., Target], tmp_path: Path) -> None:
     fake = serve(Answer(200, EMPTY))
     objects.pods_of(target_of(fake.url, {**login(tmp_path / "said", {"token": "OTHER"}), "token": "TOKEN"}), "j")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
+from aiflow_ext_local.machine import gpus
 from tests.run.test_interrupts import start
 from tests.run.test_observe import gate_of
 
@@ -288,7 +291,7 @@ def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows(
 ):
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho GPU-x\necho GPU-y\n")
+    tool.write_text("#!/bin/sh\necho GPU-x\nprintf '\\377\\n'\necho GPU-y\n")
     tool.chmod(0o755)
     cli_env.pop("CUDA_VISIBLE_DEVICES", None)
     cli_env["PATH"] = f"{tool.parent}:{cli_env['PATH']}"
@@ -296,6 +299,22 @@ def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows(
     project.jobs(f'with af.job("all"): af.cmd({SAYS!r})', LOCAL + f"all: {{gpu: {names.count('G')}}}\n")
     assert finished(run_json(project))
     assert gpus_of(project, "all") == [names]
+
+
+def test_a_nvidia_smi_that_prints_without_an_end_is_ended(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec yes GPU-x\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("AIFLOW_MACHINE", raising=False)
+    tracemalloc.start()
+    try:
+        assert "GPU-x" not in gpus()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
 
 
 def test_a_machine_without_gpus_says_so(project, cli, cli_env):

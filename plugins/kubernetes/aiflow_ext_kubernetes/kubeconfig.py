@@ -10,16 +10,17 @@ import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import read_whole
 from aiflow_ext_kubernetes import oidc
 from aiflow_ext_kubernetes.fields import label_name_problem
 from aiflow_ext_kubernetes.kubefiles import Context, paths_of, read_context
-from aiflow_ext_kubernetes.login import run_login
+from aiflow_ext_kubernetes.login import gcp_token, run_login
 from aiflow_ext_kubernetes.proxies import proxy_of
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -92,6 +93,9 @@ def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials
             user, renew_at = _logged_in(user, chosen.cluster)
         elif _is_oidc(user):
             user, renew_at = _with_id_token(user)
+        elif _provider(user) == "gcp":
+            user, renew_at = _with_gcp_token(user)
+        _check_files(chosen.cluster, user)
         with _private_folder() as folder:
             expires = _load(configuration, chosen, user, folder)
         namespace = chosen.namespace or "default"
@@ -146,8 +150,7 @@ def _with_token(user: Mapping[str, Any]) -> dict[str, Any]:
     path = found.pop("tokenFile", None)
     if path:
         try:
-            with open(path, "rb") as file:
-                token = file.read(LARGEST_TOKEN).decode().strip()
+            token = read_whole(path, LARGEST_TOKEN).decode().strip()
         except OSError:
             if not found.get("token"):
                 raise
@@ -191,9 +194,31 @@ def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dic
     return found, renew_at
 
 
-def _is_oidc(user: Mapping[str, Any]) -> bool:
+def _check_files(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> None:
+    """Raise OSError where a certificate or key is a FIFO, a device or larger than any: OpenSSL would read for ever."""
+    for path in (cluster.get("certificate-authority"), user.get("client-certificate"), user.get("client-key")):
+        if path:
+            with suppress(FileNotFoundError):  # the official client names it
+                read_whole(str(path))
+
+
+def _provider(user: Mapping[str, Any]) -> Any:
+    """The name of the user's ``auth-provider``; None: it has none."""
     provider = user.get("auth-provider")
-    return isinstance(provider, Mapping) and provider.get("name") == "oidc" and bool(provider.get("config"))
+    return provider.get("name") if isinstance(provider, Mapping) else None
+
+
+def _is_oidc(user: Mapping[str, Any]) -> bool:
+    return _provider(user) == "oidc" and bool(user["auth-provider"].get("config"))
+
+
+def _with_gcp_token(user: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """The user with the token of ``auth-provider: gcp`` in the provider's place, and when that must be renewed."""
+    try:
+        token, renew_at = gcp_token(user["auth-provider"].get("config"))
+    except Exception as error:
+        raise UnreachableError(f"the kubeconfig's auth-provider gcp gives no token: {error}", hint=LOGIN) from error
+    return {**{key: value for key, value in user.items() if key != "auth-provider"}, "token": token}, renew_at
 
 
 def _with_id_token(user: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:

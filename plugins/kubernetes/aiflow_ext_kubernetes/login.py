@@ -57,6 +57,37 @@ def run_login(program: Mapping[str, Any], cluster: Mapping[str, Any]) -> Mapping
     return status
 
 
+def gcp_token(config: Any) -> tuple[str, float | None]:
+    """The access token of ``auth-provider: gcp``, and when it expires in seconds since the epoch; None: unknown.
+
+    Args:
+        config: of the provider. A token that is missing there or has expired comes from its ``cmd-path``.
+
+    Raises ValueError and OSError. kubectl has no such provider since 1.26; google-auth is not asked, because its calls
+    have no deadline.
+    """
+    from kubernetes.config import dateutil
+
+    config = config if isinstance(config, Mapping) else {}
+    parse: Any = dateutil.parse_rfc3339
+    token, expires = config.get("access-token"), config.get("expiry")
+    renew_at = parse(expires).timestamp() if expires else None
+    if not token or (renew_at is not None and renew_at <= time.time()):
+        argv = str(config.get("cmd-path") or "").split()
+        if not argv:
+            raise ValueError("its token has expired, and it has no cmd-path; gke-gcloud-auth-plugin is its successor")
+        if config.get("cmd-args"):
+            argv = [str(config["cmd-path"]), *str(config["cmd-args"]).split()]
+        try:
+            found = json.loads(_output(argv, os.environ, False))["credential"]
+            token, renew_at = found["access_token"], parse(found["token_expiry"]).timestamp()
+        except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"{argv[0]}: {error}") from error
+    if not isinstance(token, str):
+        raise ValueError("its access-token is no text")
+    return token, renew_at
+
+
 def _text(thing: Any, key: str) -> str:
     found = thing.get(key) if isinstance(thing, Mapping) else None
     if not isinstance(found, str):

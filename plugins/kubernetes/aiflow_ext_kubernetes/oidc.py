@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from aiflow_ext.plugin.engines import Deadline, pool_classes, within
+from aiflow_ext.plugin.engines import Deadline, pool_classes, read_whole, within
 from aiflow_ext_kubernetes.proxies import proxy_of
 
 LIMIT = 30.0  # seconds for each of the provider's two answers
@@ -65,7 +65,10 @@ def _refreshed(config: Mapping[str, Any], refresh: str) -> tuple[str, str]:
     issuer = str(config.get("idp-issuer-url") or "").rstrip("/")
     if not issuer.startswith(("https://", "http://")):
         raise ValueError(f"idp-issuer-url {issuer[:200]!r} is no https:// address")
-    context = ssl.create_default_context(cafile=config.get("idp-certificate-authority") or None)
+    authority = config.get("idp-certificate-authority") or None
+    if authority is not None:
+        read_whole(authority)  # OpenSSL would wait for a FIFO
+    context = ssl.create_default_context(cafile=authority)
     if data := config.get("idp-certificate-authority-data"):
         context = ssl.create_default_context(cadata=base64.b64decode(data).decode())
     told = _answer(context, "GET", f"{issuer}/.well-known/openid-configuration")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import selectors
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import ConfigError, Resources, parse_cpu, parse_memory
@@ -41,11 +43,36 @@ def _gpus() -> list[str]:
     # In a container it shows those of the container alone. Names, because CUDA may number them otherwise.
     asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
-        return [line.strip() for line in done.stdout.splitlines() if line.startswith("GPU-")]
+        return [line.strip() for line in _output(asked).splitlines() if line.startswith("GPU-")]
     with contextlib.suppress(OSError):
         return [str(number) for number in range(len(os.listdir(_DRIVER)))]
     return []
+
+
+def _output(argv: Sequence[str], seconds: float = 30.0, most: int = 1 << 16) -> str:
+    """What a program prints. Raises OSError or SubprocessError where it fails, prints more or takes longer."""
+    deadline = time.monotonic() + seconds
+    found = b""
+    with (
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        assert process.stdout is not None
+        selector.register(process.stdout, selectors.EVENT_READ)
+        try:
+            while len(found) <= most and selector.select(max(0.0, deadline - time.monotonic())):
+                piece = os.read(process.stdout.fileno(), most)
+                found += piece
+                if not piece:
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                    break
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, argv)
+    return found.decode(errors="replace")
 
 
 def _number(value: str) -> int:
