@@ -22,9 +22,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS =
 
-# The core and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
+# The core, the engine flink and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
-DISTRIBUTIONS = . plugins/local plugins/kubernetes plugins/yarn
+DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
 .PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
 .DELETE_ON_ERROR:
@@ -115,7 +115,7 @@ HELPERS = tests/helpers tests/conftest.py $(wildcard tests/[!c]*/conftest.py) te
 
 types: export MYPYPATH = tests/helpers
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn $(HELPERS)
+	$(BIN)/mypy --strict aiflow_ext plugins/flink/aiflow_ext_flink plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn $(HELPERS)
 
 layers: $(VENV)/dev
 	$(BIN)/lint-imports

@@ -82,5 +82,16 @@ _HOMES = {
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
     from aiflow_ext._lazy import lazily
 
-    _names, __getattr__, __dir__ = lazily(__name__, _HOMES)
+    def _added(name: str) -> object:
+        """An authoring function of an installed distribution: an entry point of the group ``aiflow_ext.authoring``."""
+        from importlib.util import find_spec
+
+        # "from aiflow_ext import host" asks for the module here before it imports it. Inside a job there is no host.
+        if name.startswith("_") or find_spec(f"{__name__}.{name}") or not find_spec(f"{__name__}.host"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from aiflow_ext.host.host import PluginHost
+
+        return PluginHost().authoring(name)
+
+    _names, __getattr__, __dir__ = lazily(__name__, _HOMES, _added)
     __all__ = [*_names, "__version__"]  # noqa: PLE0604

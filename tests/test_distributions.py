@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 import aiflow_ext
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = ["aiflow-ext-local", "aiflow-ext-kubernetes", "aiflow-ext-yarn"]
+PLUGINS = ["aiflow-ext-flink", "aiflow-ext-local", "aiflow-ext-kubernetes", "aiflow-ext-yarn"]
 
 
 def test_the_installed_version_is_the_one_that_the_package_says():

@@ -16,7 +16,7 @@ from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.cycles import find_cycle
 from aiflow_ext.model.errors import CodeError, Problem
-from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile
+from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile, outputs_of
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import dumps
 from aiflow_ext.model.project import ProjectDesc
@@ -82,9 +82,9 @@ class Bundle:
 
         A python value that no job reads is kept only where it is a file: the run's results.
         """
-        if node.kind != "cmd_line":
+        outputs = outputs_of(node)
+        if outputs is None:
             return {"value": output_url(node, context)}
-        outputs = [name for name, value in node.properties.get("names", {}).items() if isinstance(value, OutputFile)]
         return {name: output_url(node, context, name) for name in outputs}
 
     def command(self) -> list[list[str]]:

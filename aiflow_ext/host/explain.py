@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiflow_ext.host.metadata import split_value
 from aiflow_ext.host.policy import PINS, POLICY
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
+from aiflow_ext.host.window import NEEDS_EXTRA
 from aiflow_ext.model.errors import NOT_INSTALLED, OK, PLUGIN
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Explanation:
         cure = {
             "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
             "disabled": f"change {_switch(record.reason or '')}",
-            "incompatible": f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)",
+            "incompatible": _upgrade(record),
             "broken": f"pip install --force-reinstall {record.distribution}",
         }[record.status]
         if self.exit_code != OK and cure not in self.cures:
@@ -191,6 +192,14 @@ def _likeness(one: str, other: str) -> float:
 def _listed(names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _upgrade(record: PluginRecord) -> str:
+    """What makes an incompatible plugin one that can be used."""
+    reason = record.reason or ""
+    if reason.startswith(NEEDS_EXTRA):
+        return reason.rpartition("; ")[2]
+    return f"pip install --upgrade {record.distribution}  (or another version of aiflow-ext)"
 
 
 def _switch(reason: str) -> str:

@@ -10,7 +10,7 @@ from aiflow_ext.host.records import IN_PROCESS, PluginRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from aiflow_ext.host.explain import Explanation
@@ -115,6 +115,22 @@ class PluginHost:
                     return None
                 found = self._sources[name] = secret_source(record, name, records)
             return found
+
+    def authoring(self, name: str) -> Callable[..., Any]:
+        """Import, check and return the authoring function of this name that a distribution adds to ``aiflow_ext``.
+
+        Raises AttributeError where none is advertised, and a PluginError for one that cannot be used.
+        """
+        from aiflow_ext.host.resolve import authoring, no_authoring
+
+        with self._lock:
+            record, records = self._find("authoring", name)
+            if record is not None:
+                return authoring(record)
+        why = no_authoring(name, records)
+        if isinstance(why, str):
+            raise AttributeError(f"module 'aiflow_ext' has no attribute {name!r}: {why}")
+        raise why
 
     def why(self, platform: str, engine: str, *, limit: float | None = None) -> Explanation:
         """Whether ``platform`` and ``engine`` can be resolved and, if not, why and what to do. Imports no plugin here.

@@ -14,6 +14,7 @@ GROUPS = {
     "aiflow_ext.job_plugins": "job_plugin",
     "aiflow_ext.extensions": "extension",
     "aiflow_ext.secret_sources": "secret_source",
+    "aiflow_ext.authoring": "authoring",
 }
 REQUIRES = "aiflow_ext.requires"
 PREFIX = "aiflow_ext."
@@ -104,6 +105,11 @@ def split_value(value: str) -> tuple[str, str]:
     """``module`` and ``attribute`` of an entry point's value; extras after them are dropped, as importlib does."""
     module, _, attribute = value.partition("[")[0].strip().partition(":")
     return module.strip(), attribute.strip()
+
+
+def extras_of(value: str) -> list[str]:
+    """The extras of its distribution that an entry point needs: ``flink`` of ``module:attribute [flink]``."""
+    return [extra.strip() for extra in value.partition("[")[2].rpartition("]")[0].split(",") if extra.strip()]
 
 
 def read_header(text: str) -> Header:

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
 POLICY = "the policy"  # how a refusal begins
-_CALLED = ("job_plugin", "extension", "secret_source")  # kinds whose code is called; platforms and engines are types
+# Kinds whose code is called; platforms and engines are types.
+_CALLED = ("job_plugin", "extension", "secret_source", "authoring")
 
 
 class Policy:
     """Which plugins may be used.
 
-    A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension, secret_source),
-    ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell globs. A name is
-    the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
+    A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension, secret_source,
+    authoring), ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell
+    globs. A name is the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
 
     Args:
         allow: patterns of plugins that may be used; empty, the default: all.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from aiflow_ext.host.explain import Explanation, install_hint
+from aiflow_ext.host.explain import OURS, Explanation, install_hint
 from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import create, describe, load, make
 from aiflow_ext.host.manager import Hooks, manager_of
 from aiflow_ext.host.records import PluginRecord
 from aiflow_ext.host.validate import check_names, types_of
+from aiflow_ext.host.window import NEEDS_EXTRA
 from aiflow_ext.model.errors import (
     PluginConflictError,
+    PluginDependencyError,
     PluginDisabledError,
     PluginError,
     PluginIncompatibleError,
@@ -92,7 +94,7 @@ def secret_source(record: PluginRecord | None, name: str, records: Iterable[Plug
     """
     if record is None:
         refused = next(each for each in records if (each.kind, each.name) == ("secret_source", name))
-        raise _RAISED.get(refused.status, PluginError)(f"{describe(refused)} is {refused.status}: {refused.reason}")
+        raise _raised_for(refused)(f"{describe(refused)} is {refused.status}: {refused.reason}")
     where = describe(record)
     found, _ = guarded(where, lambda: create(load(record), where))
     if not isinstance(found, AbstractSecretSource):
@@ -102,11 +104,41 @@ def secret_source(record: PluginRecord | None, name: str, records: Iterable[Plug
     return found
 
 
+def authoring(record: PluginRecord) -> Callable[..., Any]:
+    """Import and check the authoring function that ``record`` advertises. Raises a PluginError."""
+    where = describe(record)
+    found, _ = guarded(where, lambda: load(record))
+    if not callable(found):
+        raise PluginTypeError(f"{where} is no function", hint="it leads to what authors call: def flink(...) -> AINode")
+    return cast("Callable[..., Any]", found)
+
+
+def no_authoring(name: str, records: Iterable[PluginRecord]) -> PluginError | str:
+    """Why there is no authoring function ``name`` among ``records``, all there are: the error of one that is refused,
+    else what is there instead, as a clause."""
+    known = sorted({record.name for record in records if record.kind == "authoring" and record.status == "available"})
+    refused = next((each for each in records if (each.kind, each.name) == ("authoring", name)), None)
+    if refused is not None:
+        return _raised_for(refused)(f"{describe(refused)} is {refused.status}: {refused.reason}")
+    if name in OURS:
+        return f"pip install aiflow-ext-{name}"
+    from aiflow_ext.model.spelling import near
+
+    listed = f"installed distributions add {', '.join(known)}" if known else "no installed distribution adds one"
+    return near(name, known) or listed
+
+
+def _raised_for(record: PluginRecord) -> type[PluginError]:
+    """The error for a plugin that its record's status refuses."""
+    if (record.reason or "").startswith(NEEDS_EXTRA):
+        return PluginDependencyError
+    return _RAISED.get(record.status, PluginError)
+
+
 def refusal(platform: str, engine: str, records: Iterable[PluginRecord], pins: dict[str, str]) -> PluginError:
     """The error for a job plugin that none of ``records`` (all there are) lets be resolved."""
     found = Explanation(platform, engine, tuple(records), pins)
     if not found.records:
         return PluginNotInstalledError(found.sentences[0], hint=install_hint(found))
-    record = found.records[0]
-    kind = _RAISED.get(record.status, PluginError)
+    kind = _raised_for(found.records[0])
     return kind("\n".join(found.sentences), hint="\n    ".join(found.cures) or None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import importlib_metadata
@@ -16,9 +16,9 @@ from importlib_metadata import Distribution
 
 import aiflow_ext
 from aiflow_ext.host.index import Snapshot, begin, only_standard_finders, stamp_at, stamp_of
-from aiflow_ext.host.metadata import GROUPS, PREFIX, REQUIRES, Entry, Header, read_entries, read_header
+from aiflow_ext.host.metadata import GROUPS, PREFIX, REQUIRES, Entry, Header, extras_of, read_entries, read_header
 from aiflow_ext.host.records import PluginRecord, normalise
-from aiflow_ext.host.window import outside_window, unmet
+from aiflow_ext.host.window import missing_extra, outside_window, unmet
 from aiflow_ext.regular_file import LARGEST, open_regular
 
 
@@ -30,7 +30,8 @@ def scan() -> Snapshot:
     snapshot = begin(time.time_ns())
     records: list[PluginRecord] = []
     indexable = only_standard_finders()
-    for distribution in _first_of_each_name():
+    installed = _first_of_each_name()
+    for distribution in installed.values():
         folder = _folder(distribution)
         text, stamp, reason = _read(distribution, folder, "entry_points.txt")
         entries = read_entries(text) if PREFIX in text else []
@@ -41,7 +42,7 @@ def scan() -> Snapshot:
         if not ours:
             continue
         header = _header(distribution, folder, snapshot)
-        records += _records(entries, header, reason)
+        records += _records(entries, header, reason, installed)
         if folder is None:
             indexable = indexable and _in_archive(distribution)
         else:
@@ -51,8 +52,8 @@ def scan() -> Snapshot:
     return snapshot
 
 
-def _first_of_each_name() -> list[Distribution]:
-    """One distribution for each name: the first on ``sys.path``, as importlib_metadata has it.
+def _first_of_each_name() -> dict[str, Distribution]:
+    """One distribution for each normalised name: the first on ``sys.path``, as importlib_metadata has it.
 
     Except that a folder without METADATA (left by a broken removal) never hides a real one behind it
     (importlib_metadata#534).
@@ -68,7 +69,7 @@ def _first_of_each_name() -> list[Distribution]:
             found[name] = distribution
     for name, candidates in doubles.items():
         found[name] = next(filter(_has_metadata, candidates), candidates[0])
-    return list(found.values())
+    return found
 
 
 def _name(distribution: Distribution) -> str:
@@ -150,9 +151,18 @@ def _header(distribution: Distribution, folder: str | None, snapshot: Snapshot) 
     return header
 
 
-def _records(entries: list[Entry], header: Header, reason: str) -> list[PluginRecord]:
+def _records(entries: list[Entry], header: Header, reason: str, installed: Collection[str]) -> list[PluginRecord]:
     status, reason = ("broken", reason or header.reason) if reason or header.reason else _judged(entries, header)
     wanted = [entry for entry in entries if entry.group in GROUPS]
+
+    def judged(entry: Entry) -> tuple[str, str]:
+        if entry.reason:
+            return "broken", entry.reason
+        for extra in extras_of(entry.value) if status == "available" else ():
+            if lacks := missing_extra(header.name, header.requires, extra, installed):
+                return "incompatible", lacks
+        return status, reason
+
     if not wanted and status == "broken":
         wanted = [Entry("aiflow_ext.job_plugins", "", "")]
     return [
@@ -162,7 +172,7 @@ def _records(entries: list[Entry], header: Header, reason: str) -> list[PluginRe
                 field.replace("\t", " ").replace("\n", " ")
                 for field in (
                     GROUPS[entry.group], entry.name or header.name, header.name, header.version, entry.value,
-                    "broken" if entry.reason else status, entry.reason or reason, "",
+                    *judged(entry), "",
                 )
             )
         )

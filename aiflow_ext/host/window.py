@@ -9,9 +9,10 @@ from aiflow_ext.host.records import normalise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 HOST = "aiflow-ext"
+NEEDS_EXTRA = "it needs the extra "  # how the reason of an entry point whose extra is not installed begins
 
 
 def outside_window(requires: Iterable[str], host_version: str) -> str:
@@ -35,6 +36,35 @@ def outside_window(requires: Iterable[str], host_version: str) -> str:
         if applies and not requirement.specifier.contains(host_version, prereleases=True):
             return f"it requires {HOST}{requirement.specifier}, and this is {HOST} {host_version}"
     return ""
+
+
+def missing_extra(distribution: str, requires: Iterable[str], extra: str, installed: Collection[str]) -> str:
+    """What an extra of a distribution requires and is not installed, as a sentence; '' where nothing is missing.
+
+    Args:
+        distribution: the distribution's name.
+        requires: its requirements, those of extras among them.
+        extra: the extra that an entry point names.
+        installed: normalised names of the installed distributions; their versions are pip's to check.
+    """
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    missing = []
+    for text in requires:
+        try:
+            requirement = Requirement(text)
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}) or not marker.evaluate({"extra": extra}):
+                continue
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+            continue  # one that concerns aiflow-ext makes the whole distribution broken
+        if normalise(requirement.name) not in installed:
+            missing.append(requirement.name)
+    if not missing:
+        return ""
+    what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+    return f"{NEEDS_EXTRA}{extra!r}: {what}; pip install '{distribution}[{extra}]'"
 
 
 def _about_us(requirement: str) -> bool:

@@ -170,8 +170,34 @@ def _holds_node(value: Any) -> bool:
     )
 
 
+def add_node(kind: str, name: str, properties: Mapping[str, Any], names: Mapping[str, Any]) -> AINode:
+    """Add a node to the workflow that is being built, for an authoring function of a plugin's own, which this is
+    called by.
+
+    Its outputs are by name, as a command's are: those of ``names`` that are ``af.output("file")``.
+
+    Args:
+        kind: what the operation is; also the authoring function's name, for messages.
+        name: the node's name in its job, numbered where it is taken.
+        properties: anything that is data.
+        names: values by keyword: nodes, outputs and plain values. Kept as the property ``names``, in which each node
+            is an InputRef.
+
+    Raises GraphError outside of a workflow.
+    """
+    inputs: list[AINode | NodeOutput] = []
+    given = {**properties, "names": {key: _refer(item, inputs) for key, item in names.items()}}
+    return _add(kind, name, given, inputs, sys._getframe(1).f_code.co_filename)
+
+
+def called_at() -> str:
+    """``file:line`` of the author's call of the authoring function that calls this."""
+    return _where(sys._getframe(1).f_code.co_filename)
+
+
 def output(path: str) -> OutputFile:
-    """A file that a command writes and that becomes an artifact: a name without folders, such as ``size.txt``."""
+    """A file that a command writes and that becomes an artifact: a name without folders, such as ``size.txt``. The jobs
+    of some engines write a folder instead."""
     fits = isinstance(path, str) and path not in ("", ".", "..") and len(os.fsencode(path)) <= 200
     if not fits or "/" in path or "\0" in path:
         raise GraphError(f"an output is a file name without folders, not {path!r}", where=_where())
@@ -199,22 +225,24 @@ def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) 
         graph.add_edge(ControlEdge(source=name, target=job, when=when, where=where))
 
 
-def _current(what: str) -> AIGraph:
+def _current(what: str, ours: str | None = None) -> AIGraph:
     graph = _graph.get()
     if graph is None:
         raise GraphError(
-            f"{what} was called outside a workflow", where=_where(), hint="call it in a function under @af.workflow"
+            f"{what} was called outside a workflow", where=_where(ours), hint="call it in a function under @af.workflow"
         )
     return graph
 
 
-def _add(kind: str, name: str, properties: dict[str, Any], inputs: Iterable[AINode | NodeOutput]) -> AINode:
-    graph, holder = _current(f"af.{kind}"), _job.get()
+def _add(
+    kind: str, name: str, properties: dict[str, Any], inputs: Iterable[AINode | NodeOutput], ours: str | None = None
+) -> AINode:
+    graph, holder = _current(f"af.{kind}", ours), _job.get()
     taken, chosen = _taken.get(), name
     while (instance_id := f"{holder or ''}/{chosen}") in graph.nodes:
         number = taken[holder, name] = taken.get((holder, name), 1) + 1
         chosen = f"{name}-{number}"
-    made = AINode(kind, properties, chosen, instance_id, holder, _where())
+    made = AINode(kind, properties, chosen, instance_id, holder, _where(ours))
     graph.add_node(made)
     for position, item in enumerate(inputs):
         source, named = (item.node, item.output) if isinstance(item, NodeOutput) else (item, None)
@@ -251,11 +279,11 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _where() -> str:
-    """``file:line`` of the nearest caller outside this package."""
+def _where(ours: str | None = None) -> str:
+    """``file:line`` of the nearest caller outside this package, and outside the file ``ours``."""
     frame = sys._getframe(1)
     while frame.f_back is not None and (
-        frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_filename == _CONTEXTLIB
+        frame.f_code.co_filename.startswith(_PACKAGE) or frame.f_code.co_filename in (_CONTEXTLIB, ours)
     ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{_line(frame)}"

@@ -41,7 +41,7 @@ class InputRef(Jsonable):
 
 
 class OutputFile(Jsonable):
-    """Inside a command's properties: a file that the command writes, by its name in the artifacts."""
+    """Inside a node's property ``names``: a file (or folder) that the node writes, by its name in the artifacts."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -137,6 +137,15 @@ class AINode(_Promise, BaseNode):
 
     def _named(self) -> str:
         return f"node {self.name!r}"
+
+
+def outputs_of(node: AINode) -> list[str] | None:
+    """The keywords of a node's outputs, for a node whose values are by name: a command, or one with the property
+    ``names``. None for any other: it has one value."""
+    names = node.properties.get("names")
+    if names is None or not isinstance(names, Mapping):
+        return [] if node.kind == "cmd_line" else None
+    return [keyword for keyword, value in names.items() if isinstance(value, OutputFile)]
 
 
 class NodeOutput(_Promise):

@@ -36,6 +36,7 @@ What it returns or raises:
 
 In modules of their own, because not every plugin needs them:
 
+    authoring     for a function of a plugin's own that authors of workflows call, as they call af.cmd
     engines       what python and cmd_line jobs need: bundle, command, variables, artifacts
     secrets       references under ``env``: how they are shown, and their values for ``submit_job``
     supervised    attempts as supervised processes of the client's machine

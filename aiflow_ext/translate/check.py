@@ -8,7 +8,7 @@ from typing import cast
 
 from aiflow_ext.model.cycles import find_cycle
 from aiflow_ext.model.errors import Problem
-from aiflow_ext.model.graph import AIGraph, AINode, OutputFile
+from aiflow_ext.model.graph import AIGraph, AINode, OutputFile, outputs_of
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.patterns import is_pattern
@@ -107,13 +107,13 @@ def _check_node(node: AINode, problems: list[Problem]) -> None:
     if node.kind == "python" and not callable(node.properties.get("function")):
         hint = "make it with af.python(function, ...)"
         problems.append(Problem(f"{_title(node)} has no function to call", node.where, hint))
-    if node.kind != "cmd_line":
+    if outputs_of(node) is None:
         return
-    if not node.properties.get("command"):
+    if node.kind == "cmd_line" and not node.properties.get("command"):
         hint = 'make it with af.cmd("...")'
         problems.append(Problem(f"{_title(node)} has no command", node.where, hint))
     keywords: dict[str, str] = {}
-    command = node.properties.get("command")
+    command = node.properties.get("command") if node.kind == "cmd_line" else None
     parts = [command] if isinstance(command, str) else [str(part) for part in command or ()]
     for keyword, value in node.properties.get("names", {}).items():
         if parts and not any(f"{{{keyword}}}" in part for part in parts):
@@ -157,7 +157,8 @@ def _check_data(graph: AIGraph, problems: list[Problem]) -> None:
                 )
             )
             continue
-        if source.kind != "cmd_line":
+        outputs = outputs_of(source)
+        if outputs is None:
             if edge.output is not None:
                 problems.append(
                     Problem(
@@ -167,8 +168,6 @@ def _check_data(graph: AIGraph, problems: list[Problem]) -> None:
                     )
                 )
             continue
-        names = source.properties.get("names", {})
-        outputs = [key for key, value in names.items() if isinstance(value, OutputFile)]
         if edge.output is not None and edge.output not in outputs:
             hint = near(edge.output, outputs) or f"its outputs are {', '.join(map(repr, outputs)) or 'none'}"
             problems.append(Problem(f"{_title(source)} has no output {edge.output!r}", target.where, hint))
@@ -177,7 +176,9 @@ def _check_data(graph: AIGraph, problems: list[Problem]) -> None:
                 Problem(
                     f"{_title(target)} reads {_title(source)}, which writes no file",
                     target.where,
-                    'declare one in the command: af.cmd("... > {out}", out=af.output("name"))',
+                    'declare one in the command: af.cmd("... > {out}", out=af.output("name"))'
+                    if source.kind == "cmd_line"
+                    else f'declare one: af.{source.kind}(..., out=af.output("name"))',
                 )
             )
         elif edge.output is None and len(outputs) > 1:

@@ -15,7 +15,7 @@ from typing import Any
 from aiflow_ext.model.by_module import other_name
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
-from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile
+from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile, outputs_of
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.translate.modules import Modules
 from aiflow_ext.translate.pickles import Named, blame, dumps, is_open_file, named
@@ -47,10 +47,8 @@ def freeze(
     for node in graph.nodes:
         if node.kind == "python":
             freezer.python(node)
-        elif node.kind == "cmd_line":
-            freezer.command(node)
         else:
-            node.properties = freezer.value(node, dict(node.properties), "its properties")
+            freezer.plugin_node(node)
     return freezer.problems
 
 
@@ -84,11 +82,18 @@ class _Freezer:
         properties["kwargs"] = {key: self.value(node, item, f"argument {key!r}") for key, item in kwargs.items()}
         node.properties = properties
 
-    def command(self, node: AINode) -> None:
-        names = {}
-        for keyword, value in node.properties.get("names", {}).items():
-            names[keyword] = value if isinstance(value, (InputRef, OutputFile)) else self.plain(node, value, keyword)
-        node.properties = {**node.properties, "names": names}
+    def plugin_node(self, node: AINode) -> None:
+        """A command, or a node of a plugin's own kind."""
+        properties, named = dict(node.properties), outputs_of(node) is not None
+        given = properties.pop("names", {}) if named else {}
+        if node.kind != "cmd_line":  # whose command is text already
+            properties = self.value(node, properties, "its properties")
+        if named and isinstance(properties, dict):
+            properties["names"] = {
+                keyword: value if isinstance(value, (InputRef, OutputFile)) else self.plain(node, value, keyword)
+                for keyword, value in given.items()
+            }
+        node.properties = properties
 
     def function(self, node: AINode, function: Callable[..., Any]) -> FunctionRef | Pickled | None:
         name = getattr(function, "__module__", None)

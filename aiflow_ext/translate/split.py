@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.config import BaseJobConfig
-from aiflow_ext.model.graph import AIGraph, AINode, AISubGraph, DataEdge, Nodes, OutputFile
+from aiflow_ext.model.graph import AIGraph, AINode, AISubGraph, DataEdge, Nodes, outputs_of
 from aiflow_ext.model.jsonable import Jsonable
 
 
@@ -54,10 +54,8 @@ def _split(graph: AIGraph) -> JobGraph:
     for key, node in graph.nodes.items():
         job_of[key] = job = str(node.job)
         held[job][key] = node
-        if node.kind == "cmd_line":
-            for keyword, value in node.properties.get("names", {}).items():
-                if isinstance(value, OutputFile):
-                    outputs[key] = keyword
+        for keyword in outputs_of(node) or ():
+            outputs[key] = keyword
     for name, nodes in held.items():
         parts[name].nodes = Nodes.by_id(nodes)
     leaving: dict[str, dict[str, None]] = {}

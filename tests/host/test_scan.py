@@ -154,3 +154,32 @@ def test_other_entry_point_groups_are_ignored() -> None:
 def test_a_header_is_read_as_an_email_header_is() -> None:
     header = read_header("name: moon\r\nVERSION: 1.0\r\nRequires-Dist: aiflow-ext\r\n  >=1\r\n\r\nName: not this\r\n")
     assert (header.name, header.version, header.requires) == ("moon", "1.0", ["aiflow-ext >=1"])
+
+
+def test_an_entry_point_whose_extra_is_not_installed_says_which_one(here) -> None:
+    requires = ["moon-engine>=1; extra == 'engine'", "sun-dist; extra == 'other'", "aiflow-ext"]
+    groups = {"job_plugins": {"moon.rover": "moon_plugin:Rover [engine]", "moon.lander": "moon_plugin:Lander"}}
+    here.add("moon-dist", groups, requires=requires)
+    lander, rover = listed("moon-dist")
+    assert (lander.status, rover.status) == ("available", "incompatible")
+    cure = "pip install 'moon-dist[engine]'"
+    assert rover.reason == f"it needs the extra 'engine': moon-engine is not installed; {cure}"
+    why = PluginHost().why("moon", "rover")
+    assert (why.exit_code, why.cures) == (errors.PLUGIN, [cure])
+    with pytest.raises(errors.PluginDependencyError, match="moon-engine is not installed"):
+        PluginHost().resolve("moon", "rover")
+    here.add("moon-engine", {"engines": {"rover": "moon_engine:Engine"}})
+    assert {one.status for one in PluginHost().plugins(refresh=True) if one.distribution == "moon-dist"} == {
+        "available"
+    }
+
+
+def test_an_authoring_function_that_is_refused_says_why(here, monkeypatch) -> None:
+    import aiflow_ext as af
+
+    here.add("moon-dist", {"authoring": {"rover": "moon_words:rover"}}, {"moon_words.py": "rover = 3\n"})
+    with pytest.raises(errors.PluginTypeError, match="authoring 'rover' of moon-dist"):
+        _ = af.rover
+    monkeypatch.setenv("AIFLOW_PLUGINS_DENY", "moon-dist")
+    with pytest.raises(errors.PluginDisabledError, match="the policy denies it"):
+        _ = af.rover

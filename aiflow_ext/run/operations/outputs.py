@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
-from aiflow_ext.model.graph import OutputFile
+from aiflow_ext.model.graph import outputs_of
 from aiflow_ext.model.names import artifact_url, local_path
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
@@ -65,8 +65,7 @@ def _files(
         if job.state is not JobState.FINISHED or job.last is None:
             continue
         for node in planned.sub_graph.nodes:
-            named = node.properties.get("names", {}) if node.kind == "cmd_line" else {}
-            outputs = [key for key, value in named.items() if isinstance(value, OutputFile)] or [None]
+            outputs: Sequence[str | None] = outputs_of(node) or [None]
             for output in outputs:
                 url = artifact_url(run_url, name, job.last.number, str(node.name), output)
                 try:

@@ -1,0 +1,152 @@
+"""What Flink says of jobs and applications, as states of ours with the reason that matters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiflow_ext.plugin import JobState
+from aiflow_ext.plugin.engines import parse_json, read_whole
+
+# org.apache.flink.api.common.JobStatus. What restarts, fails or is cancelled still runs, as far as we are concerned.
+STATES: Mapping[str, JobState] = {
+    "INITIALIZING": JobState.QUEUED,
+    "CREATED": JobState.QUEUED,
+    "RUNNING": JobState.RUNNING,
+    "FAILING": JobState.RUNNING,
+    "CANCELLING": JobState.RUNNING,
+    "RESTARTING": JobState.RUNNING,
+    "RECONCILING": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,
+    "FINISHED": JobState.FINISHED,
+    "FAILED": JobState.FAILED,
+    "CANCELED": JobState.STOPPED,
+}
+_SIZE = 8 << 20  # bytes of a summary that is read
+_CAUSED = re.compile(r"^\s*Caused by: (.*)$", re.MULTILINE)
+# Exceptions that only wrap another one, or say that a job has failed.
+_WRAPPERS = (
+    "org.apache.flink.runtime.JobException: Recovery is suppressed",
+    "org.apache.flink.client.program.ProgramInvocationException: The main method caused an error",
+    "org.apache.flink.util.SerializedThrowable",
+    "java.util.concurrent.CompletionException",
+    "java.util.concurrent.ExecutionException",
+    "java.lang.RuntimeException: org.apache",
+)
+_PACKAGES = re.compile(r"^(?:[a-z_][\w$]*\.)+(?=[A-Z])")
+
+
+class Verdict(NamedTuple):
+    """How an application has ended.
+
+    Attributes:
+        state: FINISHED, FAILED or STOPPED (cancelled).
+        reason: the root cause, in one line; None where there is none.
+    """
+
+    state: JobState
+    reason: str | None
+
+
+def root_cause(trace: str) -> str:
+    """The line of a Java stack trace that matters: the last cause, without its package; '' where there is none.
+
+    Of a Python exception in it (PyFlink), the line that Python prints last.
+    """
+    text = trace.strip()
+    if not text:
+        return ""
+    if "Traceback (most recent call last)" in text and (line := _python_line(text)):
+        return line
+    causes = [match.strip() for match in _CAUSED.findall(text)]
+    first = text.partition("\n")[0].strip()
+    # The innermost first: a wrapper is only taken where nothing else is said.
+    said = [each for each in (*reversed(causes), first) if each and not each.startswith(_WRAPPERS)]
+    chosen = said[0] if said else (causes[-1] if causes else first)
+    while (match := re.match(r"^[\w.$]+(?:Exception|Error): (?=[\w.$]+(?:Exception|Error): )", chosen)) is not None:
+        chosen = chosen[match.end() :]
+    return _PACKAGES.sub("", chosen)[:2000]
+
+
+def _python_line(text: str) -> str:
+    """The line with the exception at the end of the last traceback."""
+    after = text.rpartition("Traceback (most recent call last)")[2]
+    for line in after.split("\n")[1:]:
+        if line and not line[0].isspace() and re.match(r"[A-Za-z_][\w.]*(?:: |$)", line):
+            return line.strip()[:2000]
+    return ""
+
+
+def state_of(statuses: Iterable[str]) -> JobState:
+    """The state of an attempt from those of its jobs, while its program runs: RUNNING once one of them runs."""
+    states = [STATES.get(status, JobState.QUEUED) for status in statuses]
+    return JobState.RUNNING if any(state is not JobState.QUEUED for state in states) else JobState.QUEUED
+
+
+def restarts_of(exceptions: Mapping[str, Any]) -> tuple[int, str]:
+    """How often a job has failed and was restarted, as far as Flink remembers, and why it was last: from
+    ``FlinkRest.exceptions``."""
+    history = exceptions.get("exceptionHistory")
+    entries = history.get("entries") if isinstance(history, Mapping) else None
+    found = [each for each in entries if isinstance(each, Mapping)] if isinstance(entries, list) else []
+    return len(found), root_cause(str(found[0].get("stacktrace") or found[0].get("exceptionName"))) if found else ""
+
+
+def archived(archive: Path, cluster_id: str, application_id: str) -> Verdict | None:
+    """How an application has ended, from what its cluster has archived; None where it has archived nothing.
+
+    Args:
+        archive: the folder ``jobmanager.archive.fs.dir``.
+        cluster_id: ``cluster.id``.
+        application_id: ``$internal.application.id``.
+    """
+    folder = archive / cluster_id / "applications" / application_id
+    try:
+        return summarised(read_whole(folder / "application-summary", _SIZE))
+    except (OSError, ValueError):
+        return None
+
+
+def summarised(content: bytes) -> Verdict | None:
+    """How an application has ended, from its ``application-summary``; None where that is none that has ended."""
+    found = parse_json(content)
+    status, causes = _status(found), _causes(found)
+    state = STATES.get(status)
+    if state not in (JobState.FINISHED, JobState.FAILED, JobState.STOPPED):
+        return None
+    return Verdict(state, (root_cause(causes) or None) if state is JobState.FAILED else None)
+
+
+def _status(item: Any) -> str:
+    """The first ``status`` in what is nested: the summary holds the answers of the REST API as texts."""
+    for each in _mappings(item):
+        if isinstance(status := each.get("status"), str):
+            return status
+    return ""
+
+
+def _causes(item: Any) -> str:
+    for each in _mappings(item):
+        for key in ("stacktrace", "stackTrace", "stack-trace", "root-exception", "exception"):
+            if isinstance(text := each.get(key), str) and text.strip():
+                return text
+    return ""
+
+
+def _mappings(item: Any, depth: int = 0) -> Iterable[Mapping[str, Any]]:
+    if depth > 12:
+        return
+    if isinstance(item, str) and item[:1] in ("{", "["):
+        try:
+            item = parse_json(item.encode())
+        except ValueError:
+            return
+    if isinstance(item, Mapping):
+        yield item
+        for each in item.values():
+            yield from _mappings(each, depth + 1)
+    elif isinstance(item, list):
+        for each in item:
+            yield from _mappings(each, depth + 1)
