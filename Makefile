@@ -1,7 +1,7 @@
 # Everything that the README names, on a fresh Linux machine with Python 3.10 to 3.14, make and pip.
 #
 #   make demo    run examples/digits and say where its report is
-#   make test    every test that needs no cluster, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
+#   make test    the tests that need no cluster, but for the longest, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
 #   make test-fast  those that need little time, to run after each edit
 #   make test-faults  tests that take long, and kills of drivers, supervisors and schedulers at many points. Which ones depends
 #                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
@@ -58,7 +58,7 @@ test-fast: $(VENV)/dev
 
 # Of the lines to kill at, of the wrong plugins and of random workflows a sample, another one each day.
 SEED ?= $(shell date +%Y%m%d)
-test-faults: $(VENV)/dev
+test-faults: $(VENV)/dev $(VENV)/examples
 	@echo "seed: $(or $(SEED),another one each time); make test-faults SEED=N repeats a day's"
 	@$(BIN)/pytest -n 2 --dist worksteal -m 'thorough and not cluster' tests --ignore=tests/testing
 	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 SEED=$(SEED) $(LOOPS) kit-catches

@@ -65,6 +65,7 @@ needs_scikit_learn = pytest.mark.skipif(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @needs_scikit_learn
 @pytest.mark.parametrize("project", ["digits"], indirect=True)
 def test_digits_pushes_a_model_that_is_good_enough_and_no_other(project: Path) -> None:

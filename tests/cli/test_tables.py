@@ -113,7 +113,7 @@ def test_the_ends_of_many_jobs_are_printed_for_the_first_few(project, cli, termi
     assert "and 30 more jobs: aiflow-ext status tested-" in done.stdout
 
 
-@pytest.mark.parametrize("width", ["80", "50"])
+@pytest.mark.parametrize("width", ["50", pytest.param("80", marks=pytest.mark.thorough)])
 def test_no_help_is_cut(cli, cli_env, width):
     from aiflow_ext.cli.commands import program
 

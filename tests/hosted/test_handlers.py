@@ -93,6 +93,7 @@ ENDLESS = {
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_logs_that_never_end_keep_no_attempt_from_its_end(environment, act_config, write_project, tmp_path):
     jobs = {name: act_config(submit_job=HANDLER.format(body)) for name, (body, _) in ENDLESS.items()}
     ran = environment.run(write_project(tmp_path / "project", jobs), "--jobs", "3")

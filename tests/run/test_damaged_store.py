@@ -118,16 +118,18 @@ DAMAGES = {
     "link": (replaced(lambda db: db.symlink_to("/dev/zero")), "state is no link to something else"),
 }
 ALL = ["runs", "runs --json", "status latest", "logs latest", "stop latest", "gc --keep 9"]
-THOROUGHLY = ("truncated", "folder NULL", "FIFO")  # with each command; of the others each with a third of them
+# Each damage with a third of the commands, and three of them with every one.
+CASES = [(damage, ALL[number % 3 :: 3]) for number, damage in enumerate(DAMAGES)]
+THOROUGH = [pytest.param(damage, ALL, marks=pytest.mark.thorough) for damage in ("truncated", "folder NULL", "FIFO")]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_one_damaged_store_is_named_and_hides_no_other_project(two, cli, tmp_path, damage):
+@pytest.mark.parametrize(("damage", "commands"), [*CASES, *THOROUGH])
+def test_one_damaged_store_is_named_and_hides_no_other_project(two, cli, tmp_path, damage, commands):
     (bad, good), env = two, of_two(two)
     db, (spoil, words) = bad / ".aiflow" / "state.db", DAMAGES[damage]
     spoil(db)
     try:
-        for command in ALL if damage in THOROUGHLY else ALL[[*DAMAGES].index(damage) % 3 :: 3]:
+        for command in commands:
             done = cli(*command.split(), cwd=tmp_path, env=env)
             assert done.returncode == 0, done
             assert f"left out: {db}: " in done.stderr

@@ -32,7 +32,7 @@ def users():
         yield made
 
 
-@pytest.fixture(params=["in the project", "AIFLOW_STATE"])
+@pytest.fixture(params=["in the project", pytest.param("AIFLOW_STATE", marks=pytest.mark.thorough)])
 def shared(request, users: OtherUsers, tmp_path: Path):
     """A project of alice's whose state is shared with the group; its folder, and the environment of each member."""
     root = users.home / f"project{len(list(users.home.iterdir()))}"

@@ -102,6 +102,7 @@ def simulation(tmp_path: Path) -> Iterator[Simulation]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_fifty_clients_whose_jobs_change_all_the_time_ask_fifty_times_a_second_at_most(simulation: Simulation) -> None:
     clients = [
         Client(simulation, f"changing-{number}", lambda it: it.submit(random.uniform(1, 5))) for number in range(50)
