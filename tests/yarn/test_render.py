@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from aiflow_ext_yarn import rpc_submission
+from aiflow_ext_yarn.master.wire import Message
+
 CLUSTER = {"resource_manager": "http://rm.invalid:8088", "webhdfs": "http://nn.invalid:9870", "user": "ada"}
 
 
@@ -107,6 +110,50 @@ def test_the_image_of_a_container(rendered, told: dict[str, Any], variables: dic
 )
 def test_an_image_that_cannot_be(project, cli, told: str, words: str) -> None:
     config = f"job:\n  platform: yarn\n  engine: cmd_line\n  container: {told}\n"
+    done = cli("render", project.jobs("with af.job('job'):\n    af.cmd('true')", config).root)
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "workflow.yaml:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "acls"),
+    [
+        (
+            {"view_acls": {"users": ["eve", "bob"], "groups": ["ml"]}, "modify_acls": "eve"},
+            {"VIEW_APP": "eve,bob ml", "MODIFY_APP": "eve"},
+        ),
+        ({"view_acls": {"groups": ["ml", "ops"]}}, {"VIEW_APP": " ml,ops"}),
+        ({"modify_acls": "*"}, {"MODIFY_APP": "*"}),
+    ],
+)
+def test_access_lists(rendered, told: dict[str, Any], acls: dict[str, str]) -> None:
+    """They are sent by RPC too, where a job has a GPU."""
+    submission = rendered("af.cmd('true')", **told)["submission"]
+    entries = submission["am-container-spec"]["application-acls"]["entry"]
+    assert {each["key"]: each["value"] for each in entries} == acls
+    submission = {**submission, "application-id": "application_1_0001"}
+    for entry in submission["am-container-spec"]["local-resources"]["entry"]:
+        entry["value"] |= {"size": 1, "timestamp": 1}
+    sent = Message(rpc_submission.message(submission)).message(5).blobs(6)
+    numbers = {"VIEW_APP": 1, "MODIFY_APP": 2}
+    assert [(each.integer(1), each.text(2)) for each in map(Message, sent)] == [
+        (numbers[kind], text) for kind, text in acls.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("view_acls: {}", "say users, groups or both"),
+        ("view_acls: {user: [eve]}", "users"),
+        ("modify_acls: {users: ['eve bob']}", "must be names without spaces and commas, not 'eve bob'"),
+        ("modify_acls: 'eve bob mallory'", "modify_acls must be Hadoop's 'user,user group,group'"),
+        ("view_acls: ''", "view_acls must be Hadoop's 'user,user group,group'"),
+    ],
+)
+def test_access_lists_that_cannot_be(project, cli, told: str, words: str) -> None:
+    config = f"job:\n  platform: yarn\n  engine: cmd_line\n  {told}\n"
     done = cli("render", project.jobs("with af.job('job'):\n    af.cmd('true')", config).root)
     assert done.returncode == 3
     assert words in done.stderr

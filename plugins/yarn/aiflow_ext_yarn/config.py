@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import aiflow_ext.plugin as af
+from aiflow_ext_yarn.access import MODIFY, VIEW, AccessList, list_text
 from aiflow_ext_yarn.images import ContainerImage
 from aiflow_ext_yarn.layout import RESERVED
 
@@ -47,6 +48,9 @@ class YarnJobConfig(af.BaseJobConfig):
         tags: further tags of the application, for your own searches.
         resources: other resources of the container by name, as the cluster calls them: ``{yarn.io/fpga: 1}``.
         node_label: node label expression that the container's node must satisfy.
+        view_acls: who may see the application and its logs, besides its owner and administrators, where the cluster
+            has access lists: ``{users: [eve], groups: [staff]}``, or ``eve staff``. Default: nobody.
+        modify_acls: who may kill it, likewise.
         lifetime: how long the application may exist, waiting included; then YARN kills it.
         am_attempts: how often YARN itself starts the application. Default: 1; prefer ``retries``, which gives every
             attempt its own record. After the first start has begun, the job's start marker prevents a second one.
@@ -86,6 +90,8 @@ class YarnJobConfig(af.BaseJobConfig):
         tags: Sequence[str] = (),
         resources: Mapping[str, int] | None = None,
         node_label: str | None = None,
+        view_acls: AccessList | str | None = None,
+        modify_acls: AccessList | str | None = None,
         lifetime: datetime.timedelta | None = None,
         am_attempts: int = 1,
         files: Mapping[str, str] | None = None,
@@ -123,6 +129,7 @@ class YarnJobConfig(af.BaseJobConfig):
         for name, amount in self.resources.items():
             if amount < 0 or name in ("memory-mb", "vcores", "memory", GPU):
                 raise ValueError(f"resources cannot have {name}: {amount}; cpu, memory and gpu are keys of their own")
+        self.view_acls, self.modify_acls = list_text("view_acls", view_acls), list_text("modify_acls", modify_acls)
         self.lifetime = None if lifetime is None else lifetime.total_seconds()
         if self.lifetime is not None and self.lifetime < 1:
             raise ValueError(f"lifetime must be at least a second, not {self.lifetime:g} s")
@@ -154,6 +161,12 @@ class YarnJobConfig(af.BaseJobConfig):
     def vcores(self) -> int:
         """Its virtual cores."""
         return math.ceil(self.cpu or 1)
+
+    @property
+    def access_lists(self) -> dict[str, str]:
+        """Its access lists by what they allow, as Hadoop calls it."""
+        given = {VIEW: self.view_acls, MODIFY: self.modify_acls}
+        return {kind: text for kind, text in given.items() if text is not None}
 
     @property
     def other_resources(self) -> dict[str, int]:

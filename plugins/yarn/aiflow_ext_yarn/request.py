@@ -105,6 +105,10 @@ def content(job: YarnJob) -> Json:
             "credentials": _credentials(job),
         },
     }
+    if config.access_lists:
+        submission["am-container-spec"]["application-acls"] = {
+            "entry": [{"key": kind, "value": text} for kind, text in config.access_lists.items()]
+        }
     if config.priority is not None:
         submission["priority"] = config.priority
     if config.node_label is not None:

@@ -23,6 +23,7 @@ from aiflow_ext_yarn.master.wire import blob, integer
 
 Json = dict[str, Any]
 PROTOCOL = "org.apache.hadoop.yarn.api.ApplicationClientProtocolPB"
+_ACCESS = {"VIEW_APP": 1, "MODIFY_APP": 2}
 _TYPES = {"ARCHIVE": 1, "FILE": 2, "PATTERN": 3}
 _VISIBILITIES = {"PUBLIC": 1, "PRIVATE": 2, "APPLICATION": 3}
 
@@ -95,7 +96,12 @@ def _container(spec: Json) -> bytes:
         blob(1, blob(1, each["key"]) + blob(2, _local(each["value"]))) for each in spec["local-resources"]["entry"]
     )
     env = (blob(4, blob(1, each["key"]) + blob(2, each["value"])) for each in spec["environment"]["entry"])
-    return b"".join([*local, blob(2, _credentials(spec["credentials"])), *env, blob(5, spec["commands"]["command"])])
+    acls = (
+        blob(6, integer(1, _ACCESS[each["key"]]) + blob(2, each["value"]))
+        for each in spec.get("application-acls", {}).get("entry", [])
+    )
+    commands = blob(5, spec["commands"]["command"])
+    return b"".join([*local, blob(2, _credentials(spec["credentials"])), *env, commands, *acls])
 
 
 def _local(value: Json) -> bytes:

@@ -7,7 +7,9 @@ the jobs here answer at once: that answer is not their own end.
 from __future__ import annotations
 
 import signal
+import urllib.error
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,35 @@ def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
     record = workflow.write({"job": "true"}).run()
     assert record["exit"] == PLATFORM, record["said"]
     assert "user 'eve' may not submit to the queue 'default'" in record["said"]
+
+
+def test_who_may_see_and_kill_an_application(workflow: Workflow, operators: Bed) -> None:
+    """Eve is on the first list, Bob on the second one, and Mallory on neither."""
+    lists = {"view_acls": {"users": ["eve"]}, "modify_acls": "bob"}
+    process = workflow.write({"job": f"echo told; {workflow.until('go')}"}, lists).begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    app = workflow.newest()
+    address = f"{operators.rm}/ws/v1/cluster/apps/{app['id']}"
+
+    def logs(user: str) -> str | None:
+        return operators.json(f"{address}?user.name={user}")["app"].get("amContainerLogs")
+
+    def kill(user: str) -> int:
+        try:
+            operators.json(f"{address}/state?user.name={user}", "PUT", {"state": "KILLED"})
+        except urllib.error.HTTPError as error:
+            return error.code
+        return HTTPStatus.ACCEPTED
+
+    assert logs("eve")
+    assert [logs(user) for user in ("bob", "mallory")] == [None, None]
+    read = f"{logs('eve')}/stdout?user.name=".replace("/node/containerlogs/", "/ws/v1/node/containerlogs/")
+    read = read.replace("/root/stdout", "/stdout")
+    assert operators.answers(read + "eve")
+    assert not operators.answers(read + "mallory")
+    assert [kill(user) for user in ("eve", "mallory", "bob")] == [403, 403, 202]
+    (attempt,) = workflow.finish(process)["jobs"]["job"]["attempts"]
+    assert attempt["reason"].startswith("killed by user bob")
 
 
 def test_an_image_on_a_node_that_ignores_which_one_is_asked_for(workflow: Workflow) -> None:

@@ -218,6 +218,7 @@ def strict() -> dict[str, dict[str, object]]:
         },
         "capacity-scheduler": {
             f"{queue}.acl_submit_applications": " ",
+            f"{queue}.acl_administer_queue": "root",
             f"{queue}.default.acl_submit_applications": "root,ada",
             f"{queue}.small.acl_submit_applications": "root",
         },
