@@ -238,3 +238,21 @@ def test_a_damaged_file_is_named(hadoop, tmp_path: Path) -> None:
 def test_values_that_cannot_be(given: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         YarnJobConfig(**given)
+
+
+def test_whoever_logs_in_from_a_keytab_is_the_user_and_the_cluster_has_kerberos(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"}, yarn={"yarn.resourcemanager.hostname": "rm"})
+    found = cluster_of(YarnJobConfig(principal="batch/gateway@EXAMPLE.COM", keytab="/etc/batch.keytab"))
+    assert (found.kerberos, found.user, found.staging) == (True, "batch", "/user/batch/.aiflow")
+    assert (found.principal, found.keytab) == ("batch/gateway@EXAMPLE.COM", "/etc/batch.keytab")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [({"principal": "ada"}, "belong together"), ({"keytab": "/k"}, "belong together"),
+     ({"principal": "ada", "keytab": "k"}, "absolute path"), ({"principal": "a b", "keytab": "/k"}, "NAME"),
+     ({"principal": "ada", "keytab": "/k", "authentication": "simple"}, "for Kerberos")],
+)  # fmt: skip
+def test_a_login_that_cannot_be(keys: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        YarnJobConfig(**keys)

@@ -19,6 +19,7 @@ from aiflow_ext.model.graph import AINode, AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext_yarn import http
+from aiflow_ext_yarn import kerberos as kerberos_tokens
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
 from aiflow_ext_yarn.http import Refused
@@ -332,7 +333,7 @@ def test_no_log_is_read_without_tls_where_the_resource_manager_has_it(serve: Ser
 @pytest.fixture
 def kerberos(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens without a KDC: whom they go to is what matters here."""
-    monkeypatch.setattr(http, "_negotiate", lambda url: "TOKEN")
+    monkeypatch.setattr(kerberos_tokens, "token", lambda cluster, url: "TOKEN")
     monkeypatch.setattr(http, "_cookies", {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ class Cluster(Jsonable):
             have it: likewise.
         simple_web: whether, under Kerberos, services other than WebHDFS are told the user by name
             (``hadoop.http.authentication.type`` is simple).
+        principal, keytab: who logs in, and from which file; None: the user's own tickets are used.
     """
 
     def __init__(
@@ -54,18 +56,21 @@ class Cluster(Jsonable):
         kerberos_hosts: Sequence[str] = (),
         insecure_nodes: Sequence[str] = (),
         simple_web: bool = False,
+        principal: str | None = None,
+        keytab: str | None = None,
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
         self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
-        self.simple_web = simple_web
+        self.simple_web, self.principal, self.keytab = simple_web, principal, keytab
         self.kerberos_hosts, self.insecure_nodes = list(kerberos_hosts), list(insecure_nodes)
 
     @property
     def key(self) -> tuple[str, ...]:
         """Identifies the cluster, and the user on it."""
-        return (*self.resource_managers, "|", *self.namenodes, "|", self.user, self.staging)
+        who = [] if self.principal is None else [self.principal]
+        return (*self.resource_managers, "|", *self.namenodes, "|", self.user, self.staging, *who)
 
     def run_folder(self, run: str) -> str:
         """The staging folder of a run."""
@@ -90,7 +95,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
                 "job's platforms: {yarn: {...}}",
             )
         )
-    user = config.user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    user = config.user or _short(config.principal) or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
     staging = config.staging or f"/user/{user}/.aiflow"
     default_fs = ""
     if not config.webhdfs:
@@ -123,7 +128,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         _history(config.history, None if own_addresses else conf.history()),
         file_system.rstrip("/"),
         user,
-        conf.kerberos if config.authentication is None else config.authentication == "kerberos",
+        _kerberos(config, conf),
         config.ca,
         config.tls_verify,
         staging,
@@ -133,7 +138,20 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         config.kerberos_hosts,
         config.insecure_nodes,
         conf.simple_web and config.authentication is None,
+        config.principal,
+        config.keytab,
     )
+
+
+def _short(principal: str | None) -> str:
+    """The user of a principal by Hadoop's default rule: the name before its host and realm."""
+    return re.split("[/@]", principal or "")[0]
+
+
+def _kerberos(config: YarnJobConfig, conf: HadoopConf) -> bool:
+    if config.authentication is not None:
+        return config.authentication == "kerberos"
+    return conf.kerberos or config.principal is not None
 
 
 def _renewer(principal: str, host: str) -> str:

@@ -35,6 +35,9 @@ class YarnJobConfig(af.BaseJobConfig):
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
         user: the user to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
         authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
+        principal: who logs in to Kerberos, from ``keytab``: ``ada@EXAMPLE.COM``. Default: whoever has run kinit.
+        keytab: absolute path of the principal's keytab on this machine. Each process of aiflow-ext logs in from it by
+            itself, and again before its ticket expires.
         ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
             Default: the system's.
         tls_verify: whether servers' certificates are verified; true by default.
@@ -80,6 +83,8 @@ class YarnJobConfig(af.BaseJobConfig):
         file_system: str | None = None,
         user: str | None = None,
         authentication: Literal["simple", "kerberos"] | None = None,
+        principal: str | None = None,
+        keytab: str | None = None,
         ca: str | None = None,
         tls_verify: bool = True,
         kerberos_hosts: Sequence[str] = (),
@@ -110,9 +115,14 @@ class YarnJobConfig(af.BaseJobConfig):
             raise ValueError(
                 f"file_system must be a URI such as hdfs://nameservice or hdfs://host:8020, not {file_system!r}"
             )
-        if ca is not None and not os.path.isabs(os.path.expanduser(ca)):
-            raise ValueError(f"ca must be an absolute path on this machine, not {ca!r}")
-        self.ca, self.tls_verify = None if ca is None else os.path.expanduser(ca), tls_verify
+        self.principal, self.keytab = principal, _own_file("keytab", keytab)
+        if (principal is None) != (keytab is None):
+            raise ValueError("principal and keytab belong together: whoever logs in, and the file with the keys")
+        if principal is not None and not re.fullmatch(r"[^\s/@]+(/[^\s/@]+)?(@[^\s/@]+)?", principal):
+            raise ValueError(f"principal must be NAME[/HOST][@REALM], such as ada@EXAMPLE.COM, not {principal!r}")
+        if principal is not None and authentication == "simple":
+            raise ValueError("principal and keytab are for Kerberos: take authentication: simple away")
+        self.ca, self.tls_verify = _own_file("ca", ca), tls_verify
         self.kerberos_hosts = _hosts(kerberos_hosts, "kerberos_hosts")
         self.insecure_nodes = _hosts(insecure_nodes, "insecure_nodes")
         if staging is not None and not staging.startswith("/"):
@@ -196,6 +206,14 @@ def _hosts(given: Sequence[str], key: str) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9.*:_-]+", each):
             raise ValueError(f"{key} must be names of hosts, or patterns such as *.example.com, not {each!r}")
     return list(given)
+
+
+def _own_file(key: str, path: str | None) -> str | None:
+    """A path on this machine, which means the same in every folder."""
+    whole = None if path is None else os.path.expanduser(path)
+    if whole is not None and not os.path.isabs(whole):
+        raise ValueError(f"{key} must be an absolute path on this machine, not {path!r}")
+    return whole
 
 
 def _host_port(key: str, address: str) -> str:

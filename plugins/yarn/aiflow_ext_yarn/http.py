@@ -5,7 +5,6 @@ urllib3 is imported on the first request: listing, generate and render go withou
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import os
 import re
@@ -24,6 +23,7 @@ from aiflow_ext.plugin.engines import (
     pool_classes,
     within,
 )
+from aiflow_ext_yarn import kerberos
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.trust import gets_tokens
 
@@ -36,7 +36,7 @@ PIECE = 1 << 18  # bytes that are read at once
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HOSTS, CONNECTIONS = 128, 32  # whose connections are kept open, and how many of each; more are made if needed
 _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
-_cookies: dict[tuple[int, str], str] = {}
+_cookies: dict[tuple[int, str, str | None], str] = {}  # by process, service and principal
 
 
 _AWAY = "is the service up, and the address right? A firewall between here and there shows like that too"
@@ -160,13 +160,21 @@ class Http:
                 host = urlsplit(target).hostname
                 raise Refused(f"{origin(target)} asks for Kerberos, and config names no such host: it gets no token",
                               hint=f"if it is a host of the cluster: kerberos_hosts: [{host}]")  # fmt: skip
-            sent["Authorization"] = f"Negotiate {_negotiate(target)}"
+            sent["Authorization"] = f"Negotiate {self._token(target)}"
             if hasattr(body, "seek"):
                 body.seek(0)
             answer = self._once(method, target, body, sent, read, limit, sink, size)
         if answer.status == 401 or (answer.status == 403 and not answer.remote()[0]):
             raise self._refusal(answer)
         return answer
+
+    def _token(self, url: str) -> str:
+        try:
+            return kerberos.token(self.cluster, url)
+        except kerberos.NoTicket as error:
+            raise Refused(problems=error.problems) from error
+        except UnreachableError as error:
+            raise Unreachable(problems=error.problems) from error
 
     def _once(
         self,
@@ -183,7 +191,8 @@ class Http:
 
         host = origin(url)
         tokens = self.cluster.kerberos and gets_tokens(self.cluster, url)
-        cookie = _cookies.get((os.getpid(), host)) if tokens else None
+        place = (os.getpid(), host, self.cluster.principal)
+        cookie = _cookies.get(place) if tokens else None
         sent = {**headers, **({"Cookie": cookie} if cookie else {})}
         if any(_CONTROL.search(each) for each in (method, url, *sent, *sent.values())):
             raise PlatformError(f"nothing is sent to {host}: what would be has a control character in its head",
@@ -215,7 +224,7 @@ class Http:
             raise _failure(url, error) from error
         kept = answer.headers.get("set-cookie", "")
         if kept.startswith("hadoop.auth=") and tokens and len(kept.partition(";")[0]) > 14:
-            _cookies[os.getpid(), host] = kept.partition(";")[0]
+            _cookies[place] = kept.partition(";")[0]
         return Response(url, answer.status, answer.headers, data)
 
     def _body(self, host: str, answer: Any, limit: int | None, sink: Callable[[bytes], bool] | None) -> bytes:
@@ -270,7 +279,7 @@ class Http:
         if answer.status == 401:
             negotiate = "negotiate" in answer.headers.get("www-authenticate", "").lower()
             if self.cluster.kerberos:
-                hint = "run kinit; klist shows what you have"
+                hint = kerberos.cure(self.cluster)
             elif negotiate:
                 extra = "pip install 'aiflow-ext-yarn[kerberos]'"
                 hint = f"the cluster asks for Kerberos: give authentication: kerberos, and {extra}"
@@ -364,20 +373,3 @@ def _failure(url: str, error: Exception) -> PlatformError:
         f"{origin(url)} cannot be reached: {words}",
         hint=_AWAY,
     )
-
-
-def _negotiate(url: str) -> str:
-    """A SPNEGO token for a URL's host (RFC 4559)."""
-    try:
-        import spnego
-    except ImportError as error:
-        raise PlatformError("Kerberos needs the package pyspnego",
-                            hint="pip install 'aiflow-ext-yarn[kerberos]'") from error  # fmt: skip
-    try:
-        client = spnego.client(hostname=urlsplit(url).hostname or "", service="HTTP", protocol="kerberos")
-        token = client.step()
-    except Exception as error:
-        raise Refused(
-            f"no Kerberos ticket for {origin(url)}: {error}", hint="run kinit; klist shows what you have"
-        ) from error
-    return base64.b64encode(token or b"").decode()

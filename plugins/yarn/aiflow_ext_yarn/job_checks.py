@@ -29,6 +29,11 @@ def _file_problems(job: YarnJob) -> Iterator[Problem]:
     if ca is not None and not Path(ca).is_file():
         yield Problem(f"job {job.name!r}: ca names {ca}, which is no file", where=ca,
                       hint="give the file with the certificates of the authorities to trust")  # fmt: skip
+    keytab = job.cluster.keytab
+    if keytab is not None and not Path(keytab).is_file():
+        yield Problem(f"job {job.name!r}: keytab names {keytab}, which is no file", where=keytab,
+                      hint="give the file with the principal's keys on this machine; ktutil or the KDC's administrator "
+                      "makes it")  # fmt: skip
     for key, names in (("files", job.config.files), ("archives", job.config.archives)):
         for name, source in names.items():
             if "://" in source:

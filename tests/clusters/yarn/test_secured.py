@@ -151,6 +151,33 @@ class TestKerberos:
         assert "no Kerberos ticket" in record["said"]
         assert "kinit" in record["said"]
 
+    def test_a_run_that_outlives_the_tickets_of_its_keytab(self, workflow: Workflow, secure: Bed) -> None:
+        """Nobody runs kinit: the client logs in from the keytab, and again each time before its ticket expires."""
+        assert secure.tls is not None
+        assert secure.realm is not None
+        workflow.env["KRB5CCNAME"] = "FILE:/nonexistent/tickets"
+        config = {"ca": str(secure.tls.ca), "principal": "brief", "keytab": str(secure.realm.keytab)}
+        run = workflow.write({"job": workflow.until("go")}, config).begin()
+        workflow.wait(lambda: workflow.count("start") == 1)
+        before, realm = secure.realm.logins("brief"), secure.realm
+        # Each is made when half of a ticket's life is over: with the third one the first ticket has expired.
+        workflow.wait(lambda: run.poll() is not None or realm.logins("brief") >= before + 3)
+        workflow.put("go")
+        record = workflow.finish(run)
+        assert record["jobs"]["job"]["state"] == "FINISHED", record["said"]
+        assert realm.logins("brief") >= before + 3
+        app = secure.json(f"{secure.rm}/ws/v1/cluster/apps/{record['jobs']['job']['attempts'][0]['native_id']}")["app"]
+        assert app["user"] == "brief"
+
+    def test_a_keytab_without_the_principals_keys(self, workflow: Workflow, secure: Bed) -> None:
+        assert secure.tls is not None
+        assert secure.realm is not None
+        config = {"ca": str(secure.tls.ca), "principal": "nobody", "keytab": str(secure.realm.keytab)}
+        record = workflow.write({"job": "true"}, config).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert f"nobody cannot log in from the keytab {secure.realm.keytab}" in record["said"]
+        assert "klist -kt" in record["said"]
+
     def test_simple_authentication_is_not_enough(self, workflow: Workflow, secure: Bed) -> None:
         assert secure.tls is not None
         config = {"authentication": "simple", "ca": str(secure.tls.ca)}

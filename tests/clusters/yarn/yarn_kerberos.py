@@ -18,6 +18,7 @@ from pathlib import Path
 from yarn_hadoop import BedError, cache
 
 REALM = "BED.TEST"
+BRIEF = 30  # seconds that a ticket of the user ``brief`` is valid
 SERVICES = ("HTTP", "nn", "dn", "rm", "nm", "jhs")  # each as NAME/localhost
 PACKAGES = ("krb5-kdc", "krb5-admin-server", "krb5-user", "libgssrpc4", "libkdb5-10", "libkadm5srv-mit12",
             "libkadm5clnt-mit12", "libverto1", "libverto-libev1", "libev4", "libkrb5-3", "libgssapi-krb5-2",
@@ -47,6 +48,8 @@ KDC_CONF = """[kdcdefaults]
     database_name = {folder}/principal
     key_stash_file = {folder}/stash
   }}
+[logging]
+  kdc = FILE:{folder}/requests.log
 """
 
 
@@ -72,7 +75,9 @@ class Realm:
             (self.folder / "kdc.conf").write_text(KDC_CONF.format(**facts))
             self._call("sbin/kdb5_util", "create", "-s", "-r", REALM, "-P", "no secret")
             names = [*(f"{service}/localhost" for service in SERVICES), *users]
+            names.append("brief")
             made = "".join(f"addprinc -randkey {name}\nktadd -k {self.keytab}.part {name}\n" for name in names)
+            made += f'modprinc -maxlife "{BRIEF} seconds" brief\n'
             self._call("sbin/kadmin.local", "-r", REALM, text=made)
             os.rename(f"{self.keytab}.part", self.keytab)
         if self._answers():
@@ -102,6 +107,14 @@ class Realm:
         cached = self.folder / f"tickets-{user}"
         self._call("bin/kinit", "-k", "-t", str(self.keytab), "-c", str(cached), user)
         return {"KRB5_CONFIG": str(self.conf), "KRB5CCNAME": f"FILE:{cached}"}
+
+    def logins(self, user: str) -> int:
+        """How many tickets the KDC has issued to a user, as after kinit."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = (self.folder / "requests.log").read_text(errors="replace").splitlines()
+            wanted = f"{user}@{REALM} for krbtgt/"
+            return sum("AS_REQ" in line and " ISSUE: " in line and wanted in line for line in lines)
+        return 0
 
     def env(self) -> dict[str, str]:
         """The variables of the realm's own programs."""

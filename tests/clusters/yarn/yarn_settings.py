@@ -359,6 +359,7 @@ def secured(folder: Path, realm: str, keytab: Path) -> dict[str, dict[str, objec
             "hadoop.http.authentication.kerberos.principal": spnego,
             "hadoop.http.authentication.kerberos.keytab": keytab,
             "hadoop.http.authentication.signature.secret.file": secret,
+            "hadoop.http.authentication.token.validity": 5,  # seconds that a cookie is taken for a ticket
         },
         "hdfs": {
             "dfs.block.access.token.enable": "true",
