@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -99,6 +98,8 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
             print("# its plugin does not say what it sends")
             continue
         if "argv" in content:
+            import shlex
+
             print(shlex.join(content["argv"]))
             content = {key: value for key, value in content.items() if key != "argv"}
         print(yaml.safe_dump(_readable(content), sort_keys=False, allow_unicode=True, width=120).rstrip())

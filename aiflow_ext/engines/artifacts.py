@@ -15,10 +15,9 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from aiflow_ext.engines import folders, moved
 from aiflow_ext.engines.held_files import bring, opened, paths_in
@@ -113,8 +112,7 @@ def _is_own(module: ModuleType) -> bool:
     return bool(project and file) and str(file).startswith(f"{project}{os.sep}")
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """An artifact that was checked against its record.
 
     Args:

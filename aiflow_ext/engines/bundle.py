@@ -6,12 +6,10 @@ import os
 import sys
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
-from aiflow_ext.engines.edges import inputs_of, output_url
 from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.cycles import find_cycle
@@ -20,8 +18,10 @@ from aiflow_ext.model.graph import AINode, AISubGraph, InputRef, OutputFile, out
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.jsonable import dumps
 from aiflow_ext.model.project import ProjectDesc
-from aiflow_ext.translate.pickles import modules_named
 from aiflow_ext.translate.workflow_name import workflow_name
+
+if TYPE_CHECKING:
+    from aiflow_ext.engines.archive import ProjectArchive
 
 # One scan for each loaded project: a later load of the same folder, after an edit, is scanned again.
 _archives: WeakKeyDictionary[ProjectDesc, ProjectArchive] = WeakKeyDictionary()
@@ -49,11 +49,15 @@ class Bundle:
     def archive(self) -> ProjectArchive:
         """The project archive; scanned once a project. Raises CodeError that names files that cannot be sent."""
         if self.project not in _archives:
+            from aiflow_ext.engines.archive import ProjectArchive
+
             _archives[self.project] = ProjectArchive(self.project)
         return _archives[self.project]
 
     def payload(self, context: JobContext) -> bytes:
         """What the runner is given: the steps, where their inputs are and where their outputs go. JSON."""
+        from aiflow_ext.engines.edges import inputs_of
+
         graph = self.sub_graph
         given = inputs_of(graph, context)
         leaving = set(graph.outputs)
@@ -82,6 +86,8 @@ class Bundle:
 
         A python value that no job reads is kept only where it is a file: the run's results.
         """
+        from aiflow_ext.engines.edges import output_url
+
         outputs = outputs_of(node)
         if outputs is None:
             return {"value": output_url(node, context)}
@@ -191,7 +197,11 @@ def _codes(item: Any) -> Iterator[FunctionRef | Pickled]:
 
 
 def _names(code: FunctionRef | Pickled, module: str) -> bool:
-    return code.module == module if isinstance(code, FunctionRef) else module in modules_named(code.data)
+    if isinstance(code, FunctionRef):
+        return code.module == module
+    from aiflow_ext.translate.pickles import modules_named
+
+    return module in modules_named(code.data)
 
 
 def unpack(bundle: Bundle, folder: Path) -> Path:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aiflow_ext.engines.quoting import contexts, quoted
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode
 
@@ -49,6 +48,8 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
         if not matches:
             filled.append(part)
             continue
+        from aiflow_ext.engines.quoting import contexts, quoted
+
         places = contexts(part, [match.start() for match in matches]) if shell else [None] * len(matches)
         pieces, end = [], 0
         for match, place in zip(matches, places, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import logging
@@ -126,7 +125,9 @@ def _unmarked(extension: Any) -> list[str]:
             if inspect.isgeneratorfunction(method):
                 found.append(f"{name} is not marked with @aiflow_ext.hookimpl(wrapper=True)")
         elif own in (None, getattr(method, "__module__", None)):
-            near = difflib.get_close_matches(name, EXTENSION, 1, _MEANT)
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, EXTENSION, 1, _MEANT)
             found += [f"there is no hook {name}; did you mean {near[0]}? It is not marked either"] if near else []
     return found
 
@@ -219,7 +220,9 @@ def _missing(records: Sequence[PluginRecord], required: Sequence[str]) -> list[P
         named = [record for record in records if record.name == name]
         if not named:
             known = sorted({record.name for record in records})
-            near = difflib.get_close_matches(name, known, 3, 0.6)
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, 3, 0.6)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else (
                 f"pip install the distribution that provides it, or correct the name (installed: {', '.join(known)})"
                 if known else "pip install the distribution that provides it, or correct the name"

@@ -8,7 +8,6 @@ import inspect
 import os
 import sys
 import traceback
-from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
@@ -140,6 +139,8 @@ def _not_found(where: str, record: PluginRecord, module: str, error: ModuleNotFo
 
 
 def _no_attribute(where: str, record: PluginRecord, holder: Any, name: str) -> PluginAttributeError:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, [item for item in dir(holder) if not item.startswith("_")], 3)
     what = f"{holder.__name__!r}" if hasattr(holder, "__name__") else repr(holder)
     meant = f"it has {' and '.join(map(repr, near))}; " if near else ""
@@ -177,6 +178,8 @@ _ASK = "the exception above is the plugin's own; correct what it asks for, or in
 
 
 def _lacking(where: str, found: Any, missing: list[str]) -> PluginTypeError:
+    from difflib import get_close_matches
+
     from aiflow_ext.model.plugin import AbstractEngine, AbstractPlatform
 
     cls = found if isinstance(found, type) else type(found)

@@ -163,8 +163,6 @@ def marker(plugin: Any, name: str) -> dict[str, Any] | None:
 
 def unknown(plugin: Any) -> list[tuple[str, str]]:
     """(name, near hooks in words) of what is marked as a hook and is none."""
-    from difflib import get_close_matches
-
     from aiflow_ext.host.specs import EXTENSION
 
     hooks = [*NINE, *OPTIONAL, *EXTENSION]
@@ -175,6 +173,8 @@ def unknown(plugin: Any) -> list[tuple[str, str]]:
         names = list(object.__dir__(plugin))
     for name in names:
         if name not in hooks and marker(plugin, name) is not None:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, hooks, 2)
             found.append((name, f"; did you mean {' or '.join(near)}?" if near else ""))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from aiflow_ext.host.explain import OURS, Explanation, install_hint
 from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import create, describe, load, make
 from aiflow_ext.host.manager import Hooks, manager_of
@@ -120,9 +119,11 @@ def no_authoring(name: str, records: Iterable[PluginRecord]) -> PluginError | st
     refused = next((each for each in records if (each.kind, each.name) == ("authoring", name)), None)
     if refused is not None:
         return _raised_for(refused)(f"{describe(refused)} is {refused.status}: {refused.reason}")
+    from aiflow_ext.host.explain import OURS
+    from aiflow_ext.model.spelling import near
+
     if name in OURS:
         return f"pip install aiflow-ext-{name}"
-    from aiflow_ext.model.spelling import near
 
     listed = f"installed distributions add {', '.join(known)}" if known else "no installed distribution adds one"
     return near(name, known) or listed
@@ -137,6 +138,8 @@ def _raised_for(record: PluginRecord) -> type[PluginError]:
 
 def refusal(platform: str, engine: str, records: Iterable[PluginRecord], pins: dict[str, str]) -> PluginError:
     """The error for a job plugin that none of ``records`` (all there are) lets be resolved."""
+    from aiflow_ext.host.explain import Explanation, install_hint
+
     found = Explanation(platform, engine, tuple(records), pins)
     if not found.records:
         return PluginNotInstalledError(found.sentences[0], hint=install_hint(found))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 LONGEST = 1 << 20  # bytes of a record; ours have some hundred
 
 
-@dataclass(frozen=True)
-class ArtifactRecord:
+class ArtifactRecord(NamedTuple):
     """What an artifact is.
 
     Args:
@@ -36,7 +34,7 @@ class ArtifactRecord:
 
     def to_bytes(self) -> bytes:
         """The record as it is stored: JSON, without what is empty."""
-        kept = {key: value for key, value in vars(self).items() if key == "size" or value not in ("", 0)}
+        kept = {key: value for key, value in self._asdict().items() if key == "size" or value not in ("", 0)}
         return json.dumps(kept).encode()
 
     @classmethod

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+
+from aiflow_ext.model.own_imports import without_project
 
 
 def near(name: str, names: Iterable[str], shown: Callable[[str], str] = repr) -> str | None:
@@ -15,8 +16,11 @@ def near(name: str, names: Iterable[str], shown: Callable[[str], str] = repr) ->
 
 @lru_cache(128)  # what is wrong with one job is wrong with a thousand
 def _nearest(name: str, names: tuple[str, ...]) -> list[str]:
-    found = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    with without_project():
+        from difflib import get_close_matches
+
+    found = get_close_matches(name, names, n=3, cutoff=0.6)
     if found:
         return found
     lowered = {each.lower(): each for each in names}
-    return [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]
+    return [lowered[each] for each in get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]

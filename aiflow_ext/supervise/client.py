@@ -15,7 +15,6 @@ from aiflow_ext.supervise import journal, proc
 from aiflow_ext.supervise.events import BEAT, Events, portable, readable
 from aiflow_ext.supervise.launch import Connection, Gone, JournalError, SupervisorError, connect, launch, unreachable
 from aiflow_ext.supervise.records import ProcessRecord, ProcessSpec
-from aiflow_ext.supervise.sweep import Sweep, sweep
 
 ANSWER = 30.0
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # another try may succeed
@@ -226,6 +225,8 @@ class Supervisor:
 
     def _stop_alone(self, id: str, grace: float) -> ProcessRecord:
         """Stop without a supervisor, if there is none and none can be started."""
+        from aiflow_ext.supervise.sweep import Sweep, sweep
+
         record = self.record(id)
         if record is None:
             why = "nothing is on record, and no supervisor can be started to note the stop"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiflow_ext.supervise.journal import ENDED
 
 
-@dataclass(frozen=True)
 class ProcessSpec:
     """A process to start.
 
@@ -24,22 +22,31 @@ class ProcessSpec:
         base: the variables that many processes share; the same object is sent only once.
     """
 
-    id: str
-    argv: list[str]
-    env: dict[str, str] = field(repr=False)
-    cwd: str
-    stdout: str
-    stderr: str
-    mark: str
-    base: Mapping[str, str] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        id: str,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        stdout: str,
+        stderr: str,
+        mark: str,
+        base: Mapping[str, str] | None = None,
+    ) -> None:
+        self.id, self.argv, self.env, self.cwd = id, argv, env, cwd
+        self.stdout, self.stderr, self.mark = stdout, stderr, mark
+        self.base: Mapping[str, str] = {} if base is None else base
+
+    def __repr__(self) -> str:
+        return f"ProcessSpec({self.id!r}, {self.argv!r})"  # variables may hold secrets
 
     def own(self) -> dict[str, Any]:
         """All fields but ``base``."""
-        return {name: value for name, value in vars(self).items() if name != "base"}
+        return {"id": self.id, "argv": self.argv, "env": self.env, "cwd": self.cwd, "stdout": self.stdout,
+                "stderr": self.stderr, "mark": self.mark}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ProcessRecord:
+class ProcessRecord(NamedTuple):
     """The record of a process.
 
     Args:
@@ -86,4 +93,4 @@ class ProcessRecord:
         return cls(**{name: value for name, value in data.items() if name in _FIELDS})
 
 
-_FIELDS = frozenset(each.name for each in fields(ProcessRecord))
+_FIELDS = frozenset(ProcessRecord._fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -32,10 +31,10 @@ def check_blocks(
         unknown = [name for name in blocks if isinstance(name, str) and name not in installed]
         used = {platforms[job].lower(): platforms[job] for job in jobs if job in platforms}
         for name in unknown:
-            near = difflib.get_close_matches(name.lower(), used, 1, ALIKE)
-            if near and used[near[0]] not in blocks:
+            near = _alike(name, used)
+            if near is not None and near not in blocks:
                 message = f"the block {name!r} in 'platforms' of {title} is read for no job: there is no such platform"
-                problems.append(Problem(message, blocks[name], f"did you mean {used[near[0]]!r}?"))
+                problems.append(Problem(message, blocks[name], f"did you mean {near!r}?"))
     return problems
 
 
@@ -56,8 +55,16 @@ def check_limits(
     problems = []
     lower = {name.lower(): name for name in used if name not in limits}
     for name in limits:
-        near = difflib.get_close_matches(name.lower(), lower, 1, ALIKE) if name not in used else []
-        if near and name not in known():
+        near = _alike(name, lower) if name not in used else None
+        if near is not None and name not in known():
             message = f"'jobs.{name}' is read for no job: there is no such platform"
-            problems.append(Problem(message, where(("jobs", name)), f"did you mean {lower[near[0]]!r}?"))
+            problems.append(Problem(message, where(("jobs", name)), f"did you mean {near!r}?"))
     return problems
+
+
+def _alike(name: str, names: Mapping[str, str]) -> str | None:
+    """The one of these names, given by their lower case, that is a near miss of ``name``."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.lower(), names, 1, ALIKE)
+    return names[near[0]] if near else None

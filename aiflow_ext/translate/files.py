@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import hashlib
 import heapq
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -149,6 +147,8 @@ class ProjectFiles:
     def digest(self, name: str, path: Path) -> str:
         """The sha256 of a file's content; read once."""
         if name not in self._digests:
+            import hashlib
+
             content = hashlib.sha256()
             with open(path, "rb") as file:
                 while chunk := file.read(1 << 20):
@@ -163,6 +163,8 @@ class ProjectFiles:
 
     def copy_to(self, folder: Path) -> None:
         """Copy every file and link below ``folder``, with the files' times."""
+        import shutil
+
         folder.mkdir(parents=True, exist_ok=True)
         for name, path in self.files:
             target = folder / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 import sys
@@ -12,14 +11,12 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from aiflow_ext.model.by_module import other_name
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile, outputs_of
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.translate.modules import Modules
-from aiflow_ext.translate.pickles import Named, blame, dumps, is_open_file, named
-from aiflow_ext.translate.references import Reach, References, changed_globals
+from aiflow_ext.translate.references import Named, Reach, References, changed_globals
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _MAKE_IT_THERE = "make it inside the function, or pass what it is made from (a path, a name, a number)"
@@ -109,6 +106,8 @@ class _Freezer:
             self.refuse(node, what, words, "return a list, or read it in a function of the same job")
             return None
         if module is not None and _find(module, qualname) is not function:
+            from aiflow_ext.model.by_module import other_name
+
             qualname = other_name(function, module) or ""
         if module is None or name == "__main__" or not qualname:
             return self.pickle(node, function, what)
@@ -123,6 +122,9 @@ class _Freezer:
 
     def lacking(self, named: Set[Named], functions: Iterable[FunctionType]) -> tuple[str, str] | None:
         """What these functions need that the job will not have, and the cure; None where nothing is missing."""
+        with without_project():
+            from aiflow_ext.translate.pickles import is_open_file
+
         own = self.workflow.__name__
         reach = Reach(frozenset(each.module for each in named if each.module != own))
         for each in named:
@@ -171,7 +173,11 @@ class _Freezer:
 
     def pickle(self, node: AINode, value: Any, what: str) -> Pickled | None:
         with without_project():
+            import hashlib
+
             import cloudpickle
+
+            from aiflow_ext.translate.pickles import blame, dumps, named
 
         functions: list[FunctionType] = []
         try:

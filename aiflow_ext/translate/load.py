@@ -17,7 +17,6 @@ from aiflow_ext.model.errors import AiflowError, ProjectError
 from aiflow_ext.model.graph import AIGraph
 from aiflow_ext.model.own_imports import put_first, without_project
 from aiflow_ext.model.spelling import near
-from aiflow_ext.translate.cures import cure
 from aiflow_ext.translate.modules import file_of, is_installed
 from aiflow_ext.translate.references import note_globals
 from aiflow_ext.translate.shared import importing, prints_on_stderr
@@ -67,7 +66,7 @@ def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[N
         files = {name: file_of(sys.modules[name]) for name in set(sys.modules) - modules}
         for name, file in files.items():
             if name == workflow or (
-                file and not is_installed(file) and any(Path(file).resolve().is_relative_to(each) for each in own)
+                file and any(Path(file).resolve().is_relative_to(each) for each in own) and not is_installed(file)
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
@@ -164,6 +163,9 @@ def _users_mistakes(project: Project, what: str, otherwise: str | None = None) -
         else:
             place = _innermost(project, error) or otherwise or f"{project.workflow_py}:1"
             words = f"{type(error).__name__}: {error}"
+        with without_project():
+            from aiflow_ext.translate.cures import cure
+
         raise ProjectError(f"{what}: {words}", where=place, hint=cure(error, project)) from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+
+from aiflow_ext.model.own_imports import without_project
 
 _SENT_ALONG = ("aiflow_ext", "cloudpickle")
 
@@ -41,7 +41,7 @@ class Modules:
     def is_own(self, module: ModuleType) -> bool:
         """Whether a loaded module is one of the project's."""
         file = file_of(module)
-        return file is not None and not is_installed(file) and Path(file).resolve().is_relative_to(self.root)
+        return file is not None and Path(file).resolve().is_relative_to(self.root) and not is_installed(file)
 
     def _look(self, name: str) -> tuple[str, str] | None:
         for each in self._with_imports(name):
@@ -108,7 +108,10 @@ def is_installed(file: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _installed_folders() -> tuple[Path, ...]:
-    paths = sysconfig.get_paths()
+    with without_project():
+        import sysconfig
+
+        paths = sysconfig.get_paths()
     return tuple(Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
@@ -131,6 +134,9 @@ def _found_afresh(top: str, path: Path) -> bool:
         "spec = importlib.util.find_spec(sys.argv[1])\n"
         "print(*(spec.submodule_search_locations or [spec.origin]) if spec else (), sep='\\0', end='')"
     )
+    with without_project():
+        import subprocess
+
     # In the root folder: "-c" puts the current one on the path.
     done = subprocess.run([sys.executable, "-c", code, top], cwd="/", capture_output=True, text=True, check=False)
     return any(path.is_relative_to(Path(found).resolve()) for found in done.stdout.split("\0") if found)

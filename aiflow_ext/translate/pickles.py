@@ -8,11 +8,12 @@ import pickletools
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiflow_ext.model import pickling
 from aiflow_ext.model.by_module import module_of, reduction
 from aiflow_ext.model.graph import AINode, NodeOutput
+from aiflow_ext.translate.references import Named
 
 
 def dumps(value: Any, is_own: Callable[[ModuleType], bool], functions: list[FunctionType] | None = None) -> bytes:
@@ -77,13 +78,6 @@ def _variables(function: FunctionType, with_globals: bool) -> Iterator[tuple[str
     for name in code.co_names:
         if with_globals and name in function.__globals__:
             yield name, function.__globals__[name]
-
-
-class Named(NamedTuple):
-    """Something that a pickle names: ``name`` of a module; without a name the module itself."""
-
-    module: str
-    name: str | None = None
 
 
 def modules_named(data: bytes) -> set[str]:

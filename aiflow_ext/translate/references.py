@@ -40,6 +40,13 @@ def _differs(noted: tuple[Any, Any], now: Any) -> bool:
     return len(content) != len(after) or any(a is not b for a, b in zip(content, after, strict=True))
 
 
+class Named(NamedTuple):
+    """Something that a pickle names: ``name`` of a module; without a name the module itself."""
+
+    module: str
+    name: str | None = None
+
+
 class Reach(NamedTuple):
     """What code uses: modules by name, and the globals of its own module that it reads."""
 

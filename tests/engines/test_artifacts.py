@@ -9,7 +9,6 @@ import pickle
 import subprocess
 import sys
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +148,7 @@ def test_what_is_complete_is_read_only_so_that_no_reader_changes_it_for_the_next
 
 def test_a_form_of_a_later_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
     url = f"{tmp_path}/a"
-    Path(f"{url}.json").write_bytes(replace(save(url, "x"), form="arrow").to_bytes())
+    Path(f"{url}.json").write_bytes(save(url, "x")._replace(form="arrow").to_bytes())
     with pytest.raises(ArtifactError, match="has the form 'arrow', which this version does not know"):
         load(url, tmp_path)
 
@@ -177,7 +176,7 @@ def test_a_form_of_a_later_version_is_refused_in_a_sentence(tmp_path: Path) -> N
 @pytest.mark.parametrize("scheme", ["", "local://"])
 def test_a_record_that_is_no_record_is_a_sentence(tmp_path: Path, scheme: str, record: Any, words: str) -> None:
     url = f"{scheme}{tmp_path}/a"
-    fields = vars(save(url, "x"))
+    fields = save(url, "x")._asdict()
     text = record if isinstance(record, str) else json.dumps(fields | record)
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ArtifactError, match=words):
@@ -276,7 +275,7 @@ def test_a_tar_that_we_did_not_pack_is_a_sentence_and_leaves_nothing(tmp_path: P
     record = save(f"{tmp_path}/a", tmp_path / "model")
     (tmp_path / "packed").write_bytes(packed)
     stored = save(f"{tmp_path}/b", tmp_path / "packed")
-    Path(f"{tmp_path}/b.json").write_bytes(replace(stored, form="folder", name=record.name).to_bytes())
+    Path(f"{tmp_path}/b.json").write_bytes(stored._replace(form="folder", name=record.name).to_bytes())
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ArtifactError, match=words):
         load(f"{tmp_path}/b", tmp_path)

@@ -351,3 +351,27 @@ def test_a_project_that_cannot_be_written_is_reported_and_runs_with_its_state_el
     done = subprocess.run(argv, env={**cli_env, "AIFLOW_STATE": str(state)}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert not (project.root / ".aiflow").exists()
+
+
+def test_a_run_of_local_commands_imports_nothing_that_only_other_runs_need(project, cli_env):
+    project.jobs("with af.job('one'): af.cmd('true')", CMD + "one: {}\n")
+    code = (
+        "import sys\nfrom aiflow_ext.cli import main\ntry: main()\n"
+        "finally: print(*[name for name in sys.modules if name.startswith('aiflow_ext')], file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "run", project.root]
+    done = subprocess.run(command, env=cli_env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stderr.split())
+    assert "aiflow_ext.run.driving.driver" in imported
+    assert not imported & {
+        "aiflow_ext.engines.archive",  # the project's files
+        "aiflow_ext.host.explain",  # a plugin that cannot be used
+        "aiflow_ext.run.driving.deciding",  # extensions
+        "aiflow_ext.run.driving.notify",
+        "aiflow_ext.run.driving.platform_thread",  # a platform that may take its time
+        "aiflow_ext.run.planning.only",  # --only
+        "aiflow_ext.run.platforms.hosted_adapter",  # a plugin of nine methods
+        "aiflow_ext.supervise.sweep",  # a stop without a supervisor
+        "aiflow_ext.translate.pickles",  # functions without a name
+    }

@@ -19,14 +19,17 @@ platform's events: a job may be RUNNING before the call that submits it has retu
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
-from aiflow_ext.run.driving.platform_thread import PlatformThread
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
 from aiflow_ext.run.store.reconcile import Decision
 from aiflow_ext.run.store.records import AttemptRecord
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.driving.platform_thread import PlatformThread
 
 GRACE = 10.0  # seconds between SIGTERM, or the platform's equivalent, and the kill
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds; each pause is twice as long as the one before

@@ -9,7 +9,6 @@ from typing import Any
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.cleanup import Cleanup
-from aiflow_ext.run.driving.deciding import ask_should_retry
 from aiflow_ext.run.driving.retries import MOST_NOT_BEGUN, Retries, not_begun
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
@@ -94,6 +93,8 @@ class Ends:
         if attempt.job is not None and record.native_id is not None and not record.cleaned:
             self._cleanup.begin(attempt)
         if asks:
+            from aiflow_ext.run.driving.deciding import ask_should_retry
+
             scheduler.retrying.add(name)
             ask_should_retry(hooks, self._state.record.run_id, record, limit=self._state.listeners.limit,
                              inbox=self._state.inbox, done=partial(self._retry_decided, attempt))  # fmt: skip

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from aiflow_ext.host.extensions import Hook
-from aiflow_ext.run.driving.notify import Notifier
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord, Transition
 from aiflow_ext.run.store.store import Store
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.driving.notify import Notifier
 
 _log = logging.getLogger("aiflow_ext")
 _PARTING = 0.5  # seconds that a driver which lets go of its run waits for extensions at most
@@ -41,7 +44,11 @@ class Listeners:
     ) -> None:
         self._record, self._store, self.limit, self.listener = record, store, limit, listener
         self.waits: Callable[[AttemptRecord], None] | None = None
-        self._notifiers = [Notifier(hook, store, record.run_id, caught_up) for hook in hooks]
+        self._notifiers: list[Notifier] = []
+        if hooks:
+            from aiflow_ext.run.driving.notify import Notifier
+
+            self._notifiers = [Notifier(hook, store, record.run_id, caught_up) for hook in hooks]
 
     @property
     def pace(self) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Iterable, Sequence
 
 from aiflow_ext.model.config import BaseJobConfig, RetryDelay
@@ -64,4 +63,6 @@ def _seconds(delay: float | RetryDelay, used: int) -> float:
         grown = min(delay.first * delay.factor**used, delay.max)
     except OverflowError:
         grown = delay.max
+    import random
+
     return grown * random.uniform(0.8, 1.0)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiflow_ext.model.errors import UnreachableError, said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.admission import AdmissionQueue
 from aiflow_ext.run.driving.attempt import Attempt, Phase
-from aiflow_ext.run.driving.deciding import ask_before_submit
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
-from aiflow_ext.run.driving.platform_thread import PlatformThread
 from aiflow_ext.run.driving.prefetch import Prefetch
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.submission import Submission
@@ -21,6 +20,9 @@ from aiflow_ext.run.planning.plan import attempt_folder
 from aiflow_ext.run.platforms.platform_events import PlatformEvent
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.driving.platform_thread import PlatformThread
 
 
 class Starting:
@@ -66,6 +68,8 @@ class Starting:
             if adapter.answers_at_once:
                 platform = InlinePlatform(adapter, self._tell, self._state.inbox)
             else:
+                from aiflow_ext.run.driving.platform_thread import PlatformThread
+
                 platform = PlatformThread(adapter, self._post_event, self._post_error)
             platforms[adapter.key] = platform
         return platform
@@ -97,6 +101,8 @@ class Starting:
             return
         hooks = self._state.hooks("before_submit")
         if hooks:
+            from aiflow_ext.run.driving.deciding import ask_before_submit
+
             attempt.enter(Phase.DECIDING)
             ask_before_submit(hooks, attempt.job, limit=self._state.listeners.limit, inbox=self._state.inbox,
                               done=partial(self._decided, attempt))  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from aiflow_ext.host.extensions import Extensions, Hook
 from aiflow_ext.run.driving.attempt import Attempt
@@ -12,13 +13,15 @@ from aiflow_ext.run.driving.commit import Committer
 from aiflow_ext.run.driving.inbox import Inbox
 from aiflow_ext.run.driving.listeners import Listeners
 from aiflow_ext.run.driving.platform_inline import InlinePlatform
-from aiflow_ext.run.driving.platform_thread import PlatformThread
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import RunRecord, Transition
 from aiflow_ext.run.store.run_folder import RunFolder
 from aiflow_ext.run.store.store import Store
+
+if TYPE_CHECKING:
+    from aiflow_ext.run.driving.platform_thread import PlatformThread
 
 
 class DriverState:

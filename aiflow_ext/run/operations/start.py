@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,6 @@ from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.render import check_secrets
 from aiflow_ext.run.planning.demands import capacities_of
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
-from aiflow_ext.run.planning.only import restrict
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
@@ -106,6 +104,8 @@ def prepare(
     _refuse_second(store, firing)
     inputs: list[Input] = []
     if only:
+        from aiflow_ext.run.planning.only import restrict
+
         plan, inputs = restrict(plan, only, store, from_run)
     while os.path.lexists(home := state / "runs" / run_id):  # of many runs that are started in one second
         run_id = _new_run_id(plan.workflow)
@@ -127,6 +127,8 @@ def prepare(
         supervised.hang_up(str(home))
         lock.release()
         if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record
+            import shutil
+
             shutil.rmtree(home, ignore_errors=True)
         if isinstance(error, sqlite3.IntegrityError):
             _refuse_second(store, firing)
@@ -190,6 +192,8 @@ def limits_of(plan: Plan) -> dict[str, int]:
 
 def remove(record: RunRecord, artifacts: str) -> None:
     """Remove a run of which nothing was started: its folders and its records."""
+    import shutil
+
     supervised.hang_up(record.folder)
     if folder := local_path(artifacts):
         remove_artifacts_folder(Path(folder), record.run_id)

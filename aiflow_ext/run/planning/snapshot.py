@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from aiflow_ext.model.errors import CodeError, StateError
@@ -36,7 +34,7 @@ def keep_files(plan: Plan, home: Path) -> None:
             made.mkdir()
             for name in _OWN:
                 if os.path.isfile(os.path.join(plan.desc.root, name)):
-                    shutil.copyfile(os.path.join(plan.desc.root, name), made / name)
+                    (made / name).write_bytes(Path(plan.desc.root, name).read_bytes())
         made.rename(home / (WHOLE if whole else CONFIG))
         if whole:
             files_of(plan.desc).move_to(home / WHOLE)
@@ -49,7 +47,10 @@ def keep_files(plan: Plan, home: Path) -> None:
             hint="make room or give permission there, or name another folder for state: AIFLOW_STATE=/path",
         ) from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        if os.path.lexists(made):
+            import shutil
+
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
@@ -126,4 +127,8 @@ def _same(one: Path, other: Path) -> bool:
     a, b = one.stat(), other.stat()
     if a.st_size != b.st_size or mode_of(one) != mode_of(other):
         return False
-    return a.st_mtime_ns == b.st_mtime_ns or filecmp.cmp(one, other, shallow=False)
+    if a.st_mtime_ns == b.st_mtime_ns:
+        return True
+    import filecmp
+
+    return filecmp.cmp(one, other, shallow=False)

@@ -10,7 +10,6 @@ from aiflow_ext.model.job import AbstractJobHandler, BaseJob
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
-from aiflow_ext.run.platforms.hosted_adapter import HostedAdapter
 from aiflow_ext.run.platforms.platform_events import WatchEvents
 
 
@@ -82,7 +81,11 @@ class PluginAdapter(Protocol):
 
 def adapter_for(planned: PlannedJob, project: ProjectDesc) -> PluginAdapter:
     """The adapter for a planned job: direct if its plugin is durable, else an attempt host."""
-    return DirectAdapter(planned.resolved) if planned.resolved.durable else HostedAdapter(planned, project)
+    if planned.resolved.durable:
+        return DirectAdapter(planned.resolved)
+    from aiflow_ext.run.platforms.hosted_adapter import HostedAdapter
+
+    return HostedAdapter(planned, project)
 
 
 def is_here(planned: PlannedJob) -> bool:

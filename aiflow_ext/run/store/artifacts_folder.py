@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -49,4 +48,6 @@ def remove_artifacts_folder(base: Path, run_id: str) -> None:
         with open_regular(folder / MARK, follow=False) as mark:
             marked = mark.read(1000) == f"{run_id}\n".encode()
         if marked:
+            import shutil
+
             shutil.rmtree(folder, ignore_errors=True)

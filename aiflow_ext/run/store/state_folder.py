@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -15,6 +14,8 @@ def state_folder(root: str | os.PathLike[str]) -> Path:
     elsewhere = os.environ.get("AIFLOW_STATE")
     if not elsewhere:
         return Path(root) / IN_PROJECT
+    import hashlib
+
     mark = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
     name = os.fsencode(Path(root).name)[:_LONGEST].decode(errors="ignore")
     return Path(os.path.expanduser(elsewhere)).resolve() / f"{name}-{mark}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,6 +67,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         with os.scandir(work) as found:
             left = list(found)
         if left and supervised.succeeded(native_id):  # the author of a failed job may want to inspect its files
+            import shutil
+
             for entry in left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)
@@ -170,6 +171,8 @@ def interpreter(python: str | None) -> str:
         return sys.executable
     if os.sep in python:
         return os.path.expanduser(python)
+    import shutil
+
     found = shutil.which(python)
     if found is None:
         raise PlatformError(
