@@ -124,6 +124,21 @@ def test_the_end_of_a_single_job_is_noticed_soon(simulation: Simulation, seconds
     assert len(asked) <= 16 + 0.75 * seconds + 3
 
 
+def test_a_job_that_is_submitted_while_its_absence_is_told_is_not_lost(simulation: Simulation) -> None:
+    native_id = f"application_1_{next(_numbers):04}"
+    polls = Polls({native_id: simulation.job("doubted", native_id)}, lambda: simulation.now)
+
+    def submit(path: str) -> None:
+        if "LISTSTATUS" in path:  # after the ResourceManager has said that it does not know it
+            simulation.rm.start(native_id, run_tag("doubted"))
+            poll_hints.submitted(native_id)
+
+    simulation.rm.before = submit
+    assert list(polls.poll()) == []
+    simulation.now += 5
+    assert [event.state for event, _, _ in polls.poll()] == [JobState.RUNNING]
+
+
 def test_a_job_that_runs_for_hours_is_asked_for_every_five_seconds(simulation: Simulation) -> None:
     Client(simulation, "long", lambda _: None).submit(7200)
     simulation.run(3600)

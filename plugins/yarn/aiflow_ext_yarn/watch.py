@@ -92,20 +92,22 @@ class _Group:
             missing = [attempt for attempt in missing if not self._is_over(attempt)]
         for attempt in missing[:MOST_REPORTS]:
             self.requests += 1
-            yield from self._change(attempt, attempt.rm.report(attempt.native_id))
+            there = self._was_there(attempt.native_id) is True  # not later: it may be submitted during the request
+            yield from self._change(attempt, attempt.rm.report(attempt.native_id), there)
         self.complete_to = found.at
 
     def _change(
-        self, attempt: Application, report: dict[str, Any] | None
+        self, attempt: Application, report: dict[str, Any] | None, there: bool = False
     ) -> Iterator[tuple[AttemptEvent, Application, dict[str, Any] | None]]:
-        """The event that an attempt's report is, unless it was yielded before."""
+        """The event that an attempt's report is, unless it was yielded before; ``there``: whether the application
+        existed before the report was requested."""
         native_id = attempt.native_id
         if report is not None:
             self.seen.add(native_id)
             self.next_request.pop(native_id, None)
             self.backoff.pop(native_id, None)
         event = attempt.event(report)
-        if event is None and (native_id in self.seen or poll_hints.was_submitted(native_id)):
+        if event is None and there:
             # The driver looks it up, and submits it again.
             self.seen.discard(native_id)
             poll_hints.absent(native_id)
@@ -119,12 +121,16 @@ class _Group:
         self.reported[native_id] = (event.state, event.reason)
         yield event, attempt, report
 
+    def _was_there(self, native_id: str) -> bool | None:
+        """Whether the application existed, by what polls and this process's calls show; None: they do not."""
+        return True if native_id in self.seen else poll_hints.was_submitted(native_id)
+
     def _is_over(self, attempt: Application) -> bool:
         return self.reported.get(attempt.native_id, (JobState.INIT, None))[0].ended
 
     def _due(self, native_id: str, now: float) -> bool:
         """Whether to ask for an attempt that the poll does not show: at once where it was there before, else rarely."""
-        exists = True if native_id in self.seen else poll_hints.was_submitted(native_id)
+        exists = self._was_there(native_id)
         if exists is not None:
             return exists
         if now < self.next_request.get(native_id, now):
