@@ -1,7 +1,8 @@
 # Everything that the README names, on a fresh Linux machine with Python 3.10 to 3.14, make and pip.
 #
 #   make demo    run examples/digits and say where its report is
-#   make test    the tests that need no cluster, but for the longest, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs one at a time
+#   make test    the tests that need no cluster, without the longest, side by side; ARGS="-k name" chooses some, ARGS="-n0" runs
+#                one at a time
 #   make test-fast  those that need little time, to run after each edit
 #   make test-faults  tests that take long, and kills of drivers, supervisors and schedulers at many points. Which ones depends
 #                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
@@ -95,9 +96,9 @@ KIT = test_conformance.py
 kubernetes-kit: export AIFLOW_BED := $(or $(AIFLOW_BED),test)-kit
 yarn-kit: export YARN_BED = kit:28600
 kubernetes-kit yarn-kit: %-kit: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$*/$(KIT)
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/$*/$(KIT)
 kubernetes-rest yarn-rest: %-rest: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=20 tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:

@@ -28,7 +28,7 @@ class OnTheBed(ClusterConformance):
 
     platform = "kubernetes"
     patience = 90.0
-    kills = 20  # a seeded sample; --aiflow-kills=all: every line next to I/O, and fifty others
+    kills = 12  # a seeded sample; --aiflow-kills=all: every line next to I/O, and fifty others
     at_once = 6
     bed: Bed
     namespace: str

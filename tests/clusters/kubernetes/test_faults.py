@@ -64,7 +64,10 @@ def deaf_kubelet(bed: Bed, *how: str) -> Iterator[str]:
         bed.execute("iptables", "--wait", "--delete", *rule)
 
 
-@pytest.mark.parametrize("how", [["DROP"], ["REJECT", "--reject-with", "tcp-reset"]], ids=["dropped", "refused"])
+REJECT = pytest.param(["REJECT", "--reject-with", "tcp-reset"], marks=pytest.mark.thorough, id="refused")
+
+
+@pytest.mark.parametrize("how", [pytest.param(["DROP"], id="dropped"), REJECT])
 def test_a_node_that_gives_no_logs_holds_up_no_submission_and_the_run_ends(bed: Bed, run: Run, how: list[str]) -> None:
     run.begin(bed.kubeconfig, 24, at_once=6)
     run.up(6)

@@ -45,7 +45,7 @@ class OnTheBed(ClusterConformance):
     # A stop tells of a ResourceManager that is away within the kit's own patience.
     config: ClassVar[dict[str, Any]] = {"memory": "256Mi", "python": sys.executable, "patience": "10s"}
     patience = 90.0
-    kills = 30  # --aiflow-kills=all: some 150 each, at every line next to I/O and at fifty others
+    kills = 16  # --aiflow-kills=all: some 150 each, at every line next to I/O and at fifty others
     bed: ClassVar[Bed]
     tapped: ClassVar[Tapped]
 
