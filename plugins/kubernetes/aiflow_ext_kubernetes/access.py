@@ -25,6 +25,13 @@ RULES = (
     Rule("", "resourcequotas", ("list",)),
 )
 
+# What a Flink cluster needs besides; "services/proxy" is how its REST interface is reached.
+FLINK_RULES = (
+    Rule("", "services", ("create", "get")),
+    Rule("", "services/proxy", ("get", "create")),
+    Rule("", "configmaps", ("create", "get")),
+)
+
 # What is not needed to run jobs: the namespace's uid tells whether it is still the same cluster.
 OPTIONAL = (Rule("", "namespaces", ("get",)),)
 
@@ -39,7 +46,7 @@ def line_for(method: str, path: str) -> str:
     parts = path.strip("/").split("/")
     resource = "/".join([*parts[parts.index("namespaces") + 2 :][:1], *parts[parts.index("namespaces") + 4 :][:1]]) \
         if "namespaces" in parts else ""  # fmt: skip
-    rule = next((each for each in RULES if each.resource == resource), None)
+    rule = next((each for each in (*RULES, *FLINK_RULES) if each.resource == resource), None)
     if rule is None:
         return "aiflow-ext render --rbac PROJECT prints the Role that is needed"
     return f"the Role needs the line\n      {yaml_of(rule)}\n    aiflow-ext render --rbac PROJECT prints all of it"
@@ -47,17 +54,18 @@ def line_for(method: str, path: str) -> str:
 
 def roles(jobs: Iterable[Any]) -> str:
     """A Role and a RoleBinding for each namespace of these jobs, as YAML."""
-    namespaces: dict[str, None] = {}
+    namespaces: dict[str, dict[Rule, None]] = {}
     for job in jobs:
         config = getattr(job, "job_config", None)
         if isinstance(config, KubernetesJobConfig):
-            namespaces[config.namespace or ""] = None
-    return "---\n".join(_role(namespace) for namespace in namespaces)
+            needed = getattr(job, "rules", RULES)
+            namespaces.setdefault(config.namespace or "", {}).update(dict.fromkeys(needed))
+    return "---\n".join(_role(namespace, needed) for namespace, needed in namespaces.items())
 
 
-def _role(namespace: str) -> str:
+def _role(namespace: str, needed: Iterable[Rule]) -> str:
     place = f", namespace: {namespace}" if namespace else ""
-    rules = "\n".join(yaml_of(rule) for rule in (*RULES, *OPTIONAL))
+    rules = "\n".join(yaml_of(rule) for rule in (*needed, *OPTIONAL))
     said = f"namespace {namespace}" if namespace else "the context's namespace (kubectl apply -n NAMESPACE)"
     return f"""\
 # All that aiflow-ext needs, in {said}.

@@ -23,9 +23,9 @@ _CONTAINERS = [{"name": str, "state": _STATE, "lastState": _STATE, "resources": 
 _CONDITION = dict.fromkeys(("type", "status", "reason", "message", "lastTransitionTime"), str)
 METADATA = {"name": str, "uid": str, "resourceVersion": str, "creationTimestamp": str, "deletionTimestamp": str,
             "deletionGracePeriodSeconds": int, "annotations": {str: str}, "labels": {str: str}}  # fmt: skip
-THING = {  # a Job or a pod
+THING = {  # a Job, a pod or a Service
     "metadata": METADATA,
-    "spec": {"suspend": bool, "nodeName": str},
+    "spec": {"suspend": bool, "nodeName": str, "clusterIP": str},
     "status": {"conditions": [_CONDITION], "phase": str, "reason": str, "message": str, "startTime": str,
                "containerStatuses": _CONTAINERS, "initContainerStatuses": _CONTAINERS},
 }  # fmt: skip
@@ -51,7 +51,7 @@ def parsed(data: bytes, who: str) -> dict[str, Any]:
 
 
 def thing(value: Any) -> dict[str, Any]:
-    """What we use of a Job or a pod: the rest need not be kept in memory. Raises PlatformError where it is none."""
+    """What we use of a Job, a pod or a Service: the rest need not be kept in memory. Raises PlatformError where it is none."""
     found: dict[str, Any] = read(value, THING, "an object")
     name = found.get("metadata", {}).get("name")
     if not name:

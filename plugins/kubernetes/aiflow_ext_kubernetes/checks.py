@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import PlatformError, Problem
 from aiflow_ext_kubernetes import answers
-from aiflow_ext_kubernetes.access import RULES, yaml_of
+from aiflow_ext_kubernetes.access import RULES, Rule, yaml_of
 from aiflow_ext_kubernetes.fields import amount
 from aiflow_ext_kubernetes.refusals import AnotherClusterError, ApiError, QuotaError
 from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
@@ -23,10 +23,15 @@ _UNSURE = ("is forbidden: User", "denied the request", 'serviceaccount "default"
 _REVIEW = {"status": {"allowed": bool}}
 _QUOTA = {"metadata": answers.METADATA, "spec": {"scopes": [str], "scopeSelector": dict, "hard": {str: str}}}
 OLDEST = 29  # of 1.x: podFailurePolicy with podReplacementPolicy, on by default
+OLDEST_FOR_FLINK = 31  # successPolicy, on by default
 
 
 def problems_of(
-    target: Target, samples: Sequence[dict[str, Any]], secrets: Mapping[str, str], queues: Collection[str] = ()
+    target: Target,
+    samples: Sequence[dict[str, Any]],
+    secrets: Mapping[str, str],
+    queues: Collection[str] = (),
+    rules: Iterable[Rule] = RULES,
 ) -> list[Problem]:
     """What is wrong with a cluster and namespace for these jobs.
 
@@ -35,12 +40,13 @@ def problems_of(
         samples: a Job of each kind, for dry runs.
         secrets: names of Secrets that must exist, each with what it is needed for.
         queues: names of queues of Kueue that jobs are handed to.
+        rules: what must be permitted.
 
     Raises AnotherClusterError.
     """
     try:
         server, namespace = server_of(target), namespace_of(target)
-        found = [*_version(server.get("/version")), *_permissions(server, namespace)]
+        found = [*_version(server.get("/version"), samples), *_permissions(server, namespace, rules)]
         if not found:
             for sample in samples:
                 found += _dry_run(server, namespace, sample)
@@ -55,20 +61,26 @@ def problems_of(
         return list(error.problems)
 
 
-def _version(version: dict[str, Any]) -> Iterator[Problem]:
+def _version(version: dict[str, Any], samples: Sequence[dict[str, Any]]) -> Iterator[Problem]:
     version = answers.read(version, {"major": str, "minor": str, "gitVersion": str}, "a version")
     minor = re.match(r"\d{1,4}", version.get("minor", ""))
-    if minor is not None and (version.get("major", ""), int(minor[0])) < ("1", OLDEST):
+    if minor is None:
+        return
+    found = (version.get("major", ""), int(minor[0]))
+    if ("1", OLDEST) <= found < ("1", OLDEST_FOR_FLINK) and any("successPolicy" in each["spec"] for each in samples):
+        yield Problem(f"the cluster is Kubernetes {version.get('gitVersion')}; Flink's task managers end with their "
+                      f"job from 1.{OLDEST_FOR_FLINK} on (successPolicy of Jobs)",
+                      hint="choose a newer cluster: context: in workflow.yaml")  # fmt: skip
+    if found < ("1", OLDEST):
         yield Problem(f"the cluster is Kubernetes {version.get('gitVersion')}; Jobs that tell a disruption from a "
                       f"failure need 1.{OLDEST}", hint="choose a newer cluster: context: in workflow.yaml")  # fmt: skip
 
 
-def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
+def _permissions(server: Server, namespace: str, rules: Iterable[Rule]) -> Iterator[Problem]:
     """By SelfSubjectAccessReview, which every user may make: each verb that is used."""
-    if time.monotonic() - server.permitted.get(namespace, -math.inf) < JUST_NOW:  # the other job plugin has asked
-        return
-    complete = True
-    for rule in RULES:
+    for rule in rules:
+        if time.monotonic() - server.permitted.get((namespace, rule), -math.inf) < JUST_NOW:
+            continue  # another job plugin has asked
         resource, _, part = rule.resource.partition("/")
         missing = []
         for verb in rule.verbs:
@@ -81,13 +93,12 @@ def _permissions(server: Server, namespace: str) -> Iterator[Problem]:
             if not answers.read(answer, _REVIEW, "a review").get("status", {}).get("allowed"):
                 missing.append(verb)
         if missing:
-            complete = False
             yield Problem(
                 f"no permission to {', '.join(missing)} {rule.resource} in namespace {namespace}",
                 hint=f"the Role needs the line {yaml_of(rule)}\n    aiflow-ext render --rbac PROJECT prints all of it",
             )
-    if complete:
-        server.permitted[namespace] = time.monotonic()
+        else:
+            server.permitted[namespace, rule] = time.monotonic()
 
 
 def _dry_run(server: Server, namespace: str, sample: dict[str, Any]) -> Iterator[Problem]:
@@ -170,13 +181,14 @@ def _quota(server: Server, namespace: str, samples: Sequence[dict[str, Any]]) ->
 
 
 def _wanted(job: dict[str, Any]) -> dict[str, float]:
-    """What a pod uses of a quota, by the quota's names of resources."""
-    found: dict[str, float] = {"pods": 1, "count/pods": 1, "count/jobs.batch": 1}
+    """What a job's pods use of a quota, by the quota's names of resources."""
+    pods = int(job["spec"].get("parallelism", 1))
+    found: dict[str, float] = {"pods": pods, "count/pods": pods, "count/jobs.batch": 1}
     for container in job["spec"]["template"]["spec"]["containers"]:
         resources = container.get("resources") or {}
         limits = resources.get("limits") or {}
         for kind, values in (("requests", {**limits, **(resources.get("requests") or {})}), ("limits", limits)):
             for name, value in values.items():
                 for key in [f"{kind}.{name}", *([name] if kind == "requests" else [])]:
-                    found[key] = found.get(key, 0) + amount(value)
+                    found[key] = found.get(key, 0) + pods * amount(value)
     return found

@@ -17,7 +17,7 @@ from aiflow_ext_kubernetes import answers, manifest, status
 from aiflow_ext_kubernetes.logs.beside import begin_to_keep_failed
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
-from aiflow_ext_kubernetes.objects import delete_job, job_at, job_path, pod_path, pods_of, send_if_there
+from aiflow_ext_kubernetes.objects import all_pods_of, delete_job, job_at, job_path, pod_path, pods_of, send_if_there
 from aiflow_ext_kubernetes.pinned import of_run
 from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
@@ -87,7 +87,7 @@ class KubernetesHandler(AbstractJobHandler):
         ):
             return True
         server = server_of(self.target)
-        _note_stopping(self.folder)  # for a watch that does not see the Job once more before it is gone
+        note_stopping(self.folder)  # for a watch that does not see the Job once more before it is gone
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server, "PATCH", job_path(self.target, self.native_id), mark, content_type=MERGE_PATCH)
         # The pod before its Job: the garbage collector, which follows that, would give it the grace of its spec.
@@ -115,7 +115,7 @@ class KubernetesHandler(AbstractJobHandler):
     def _confirm(self, grace: float) -> None:
         """Wait until the pods are gone."""
         deadline = time.monotonic() + grace + PATIENCE
-        while pods := pods_of(self.target, self.native_id):
+        while pods := all_pods_of(self.target, self.native_id):
             left = deadline - time.monotonic()
             if left <= 0:
                 name, node = pods[-1]["metadata"]["name"], (pods[-1].get("spec") or {}).get("nodeName")
@@ -146,7 +146,8 @@ def is_stopping(folder: str | None) -> bool:
     return folder is not None and os.path.exists(os.path.join(folder, STOPPING))
 
 
-def _note_stopping(folder: str | None) -> None:
+def note_stopping(folder: str | None) -> None:
+    """Record, for watches of this machine, that the end of an attempt that follows is a stop."""
     if folder is not None:
         with contextlib.suppress(OSError):  # the Job's own annotation says it, too
             write_regular(os.path.join(folder, STOPPING), b"")

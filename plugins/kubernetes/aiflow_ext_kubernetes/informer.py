@@ -7,6 +7,7 @@ from typing import Any
 
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_kubernetes import status
+from aiflow_ext_kubernetes.objects import is_main
 from aiflow_ext_kubernetes.reflector import KINDS, Change, Reflector
 from aiflow_ext_kubernetes.target import Target
 
@@ -19,7 +20,7 @@ class Informer:
 
     Attributes:
         jobs: the Jobs that exist.
-        pods: the pods of each attempt, by name.
+        pods: the pods of each attempt, by name; of an Indexed Job, those of index 0.
     """
 
     def __init__(self, target: Target, run: str) -> None:
@@ -51,6 +52,8 @@ class Informer:
         if change.what == "listed":
             return self._take_list(change)
         name = _native_id(change.kind, change.content)
+        if change.kind == "pod" and not is_main(change.content):
+            return set()
         if change.kind == "job":
             if change.what == "deleted":
                 self._vanished[name] = self.jobs.pop(name, None) or change.content
@@ -75,7 +78,7 @@ class Informer:
             self.jobs = fresh
             return set(fresh) | set(missing)
         pods: dict[str, dict[str, Any]] = {}
-        for item in change.content:
+        for item in filter(is_main, change.content):
             pods.setdefault(_native_id("pod", item), {})[str(item["metadata"]["name"])] = item
         names = set(self.pods) | set(pods)
         self.pods = pods

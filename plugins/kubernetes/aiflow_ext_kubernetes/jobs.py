@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiflow_ext.plugin.engines import (
     one_command,
 )
 from aiflow_ext_kubernetes import archive, manifest, sizes
+from aiflow_ext_kubernetes.access import RULES, Rule
 from aiflow_ext_kubernetes.config import KubernetesJobConfig, env_problems
 from aiflow_ext_kubernetes.handler import KubernetesHandler  # loaded with the plugin, for its handlers' data
 from aiflow_ext_kubernetes.pinned import of_run
@@ -30,9 +32,15 @@ SAMPLES = 8  # kinds of jobs of one target that are dry-run before a run
 
 
 class KubernetesJob(af.AbstractJob):
-    """A job that is a pod of a cluster."""
+    """A job that is a pod of a cluster.
 
-    def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle, template: dict[str, Any] | None) -> None:
+    Attributes:
+        rules: what must be permitted for it.
+    """
+
+    rules = RULES
+
+    def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle | None, template: dict[str, Any] | None) -> None:
         super().__init__(af.JobContext(), job_config)
         self.bundle, self.template = bundle, template
 
@@ -43,6 +51,19 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     secret_sources = ("kubernetes",)
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJob:
+        config = self._checked(sub_graph, project_desc)
+        template = manifest.read_template(config, project_desc.root, sub_graph.name)
+        bundle = build_bundle(sub_graph, project_desc)
+        job = KubernetesJob(config, bundle, template)
+        if config.distroless and (words := _needs_shell(bundle)) is not None:
+            raise ConfigError(f"job {sub_graph.name!r}: distroless is for an image without /bin/sh, and {words}",
+                              hint=SHELL_LESS)  # fmt: skip
+        if bundle.needs_runner:
+            archive.where(bundle, af.JobContext("run"))  # raises now, where it is too large
+        return job
+
+    def _checked(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesJobConfig:
+        """The config of a job, with absolute paths. Raises ConfigError."""
         config = sub_graph.config
         assert isinstance(config, KubernetesJobConfig)
         config.kubeconfig = absolute(config.kubeconfig, project_desc.root)
@@ -53,14 +74,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         problems += sizes.problems_of(sub_graph.name, plain)
         if problems:
             raise ConfigError(problems=problems)
-        template = manifest.read_template(config, project_desc.root, sub_graph.name)
-        job = KubernetesJob(config, build_bundle(sub_graph, project_desc), template)
-        if config.distroless and (words := _needs_shell(job.bundle)) is not None:
-            raise ConfigError(f"job {sub_graph.name!r}: distroless is for an image without /bin/sh, and {words}",
-                              hint=SHELL_LESS)  # fmt: skip
-        if job.bundle.needs_runner:
-            archive.where(job.bundle, af.JobContext("run"))  # raises now, where it is too large
-        return job
+        return config
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         from aiflow_ext_kubernetes import sending
@@ -69,25 +83,29 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         job, target = _ours(job), _target(job)
         sent, seen = self._sending(job), seen_of(target, _native_id(job))
         if sent.archive is not None:
+            assert job.bundle is not None
             sending.send_project(target, str(_context(job).run_id), job.bundle, sent.archive)
         values = secrets.resolve(manifest.own_secrets(_config(job)))
         made, secret = self._job(job, sent), manifest.secret_of(job, sent, values)
         sizes.check(str(_context(job).job_name), made, secret, values)
         try:
-            sending.create(target, made, secret)
+            self._create_others(job, target, sending.create(target, made, secret))
         except sending.TakenError as error:
             seen.is_ours = error.kind != "Job"
             raise
         seen.is_ours = True
 
+    def _create_others(self, job: KubernetesJob, target: Target, made: dict[str, Any]) -> None:
+        """Create what an engine needs besides the Job, which owns it; the Job is still suspended. Idempotent."""
+
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
 
         sending.resume(_target(job), _native_id(job), _config(job).queue)
-        return _handler(job)
+        return self._handler(job)
 
     def stop_job(self, job: af.BaseJob) -> None:
-        _handler(job).stop(_config(job).grace)
+        self._handler(job).stop(_config(job).grace)
 
     def cleanup_job(self, job: af.BaseJob) -> None:
         from aiflow_ext_kubernetes import seen as seeing
@@ -134,15 +152,21 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
             "namespace": config.namespace or "${the context's namespace}",
             "job": self._job(job, sent),
             "secret": manifest.secret_of(job, sent, shown),
+            **self._others_shown(job),
             "start": manifest.resume_of(config.queue),
         }
         if sent.archive is not None:
+            assert job.bundle is not None
             content["project"] = {
                 "at": sent.archive,
                 "sha256": job.bundle.archive.sha256,
                 "bytes": job.bundle.archive.size,
             }
         return af.Request("kubernetes", content)
+
+    def _others_shown(self, job: KubernetesJob) -> dict[str, Any]:
+        """What :meth:`_create_others` creates."""
+        return {}
 
     @af.hookimpl
     def lookup(self, job: af.BaseJob) -> af.Lookup:
@@ -159,7 +183,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     @af.hookimpl
     def attach(self, job: af.BaseJob) -> af.AbstractJobHandler:
-        return _handler(job)
+        return self._handler(job)
 
     @af.hookimpl
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
@@ -175,7 +199,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         cleaned: set[Target] = set()
         for job in jobs:
             target, bundle = _target(job), _ours(job).bundle
-            if bundle.needs_runner and target not in cleaned:
+            if bundle is not None and bundle.needs_runner and target not in cleaned:
                 sending.remove_project(target, run_id, archive.where(bundle, af.JobContext(run_id)))
                 cleaned.add(target)
 
@@ -193,6 +217,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         samples: dict[Target, dict[str, dict[str, Any]]] = {}  # a Job of each kind, as it would be sent
         named: dict[Target, dict[str, str]] = {}  # the Secrets that jobs name
         queues: dict[Target, set[str]] = {}
+        rules: dict[Target, dict[Rule, None]] = {}
         for job in jobs:
             config, target = _config(job), _target(job, record=False)
             of_target, kind = samples.setdefault(target, {}), config.kind()
@@ -200,11 +225,15 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
                 of_target[kind] = self._sample(_ours(job))
             named.setdefault(target, {}).update(config.secrets())
             queues.setdefault(target, set()).update([] if config.queue is None else [config.queue])
-        return [problem for target, each in samples.items()
-                for problem in problems_of(target, list(each.values()), named[target], queues[target])]  # fmt: skip
+            rules.setdefault(target, {}).update(dict.fromkeys(_ours(job).rules))
+        return [
+            problem
+            for target, each in samples.items()
+            for problem in problems_of(target, list(each.values()), named[target], queues[target], rules[target])
+        ]
 
     def _sample(self, job: KubernetesJob) -> dict[str, Any]:
-        sample = KubernetesJob(_config(job), job.bundle, job.template)
+        sample = copy.copy(job)
         sample.job_context = af.JobContext("check", "check", 1, "aiflow-ext-check")
         return self._job(sample, self._sending(sample))
 
@@ -212,16 +241,26 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:
         context, config, bundle = _context(job), _config(job), job.bundle
-        base = context.artifacts_url or ""
-        checkpoints = checkpoint_url(base, context) if is_reached(base, config.shared_folders) else None
+        assert bundle is not None
+        checkpoints = self._checkpoints(job)
         if not bundle.needs_runner:
             return manifest.Sending(one_command(bundle.command()), None, None, checkpoints)
         argv = [config.python or "python3", f"{manifest.INPUT}/{manifest.START_FILE}"]
         payload = bundle.payload(context).decode()
         return manifest.Sending(argv, payload, archive.where(bundle, context), checkpoints)
 
+    def _checkpoints(self, job: KubernetesJob) -> str | None:
+        """The folder that all attempts of a job share; None where the pod does not reach it."""
+        base = _context(job).artifacts_url or ""
+        return checkpoint_url(base, _context(job)) if is_reached(base, _config(job).shared_folders) else None
+
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         return manifest.job_of(job, sent, job.template)
+
+    def _handler(self, job: af.BaseJob) -> KubernetesHandler:
+        config, context = _config(job), _context(job)
+        return KubernetesHandler(_native_id(job), config.kubeconfig, config.context, config.namespace,
+                                 context.work_folder, context.run_folder)  # fmt: skip
 
 
 def _needs_shell(bundle: Bundle) -> str | None:
@@ -229,12 +268,6 @@ def _needs_shell(bundle: Bundle) -> str | None:
     if bundle.needs_runner:
         return "the job needs a python that reads and writes its artifacts"
     return "a shell runs its command" if one_command(bundle.command())[:2] == ["/bin/sh", "-c"] else None
-
-
-def _handler(job: af.BaseJob) -> KubernetesHandler:
-    config, context = _config(job), _context(job)
-    return KubernetesHandler(_native_id(job), config.kubeconfig, config.context, config.namespace, context.work_folder,
-                             context.run_folder)  # fmt: skip
 
 
 def _ours(job: af.BaseJob) -> KubernetesJob:

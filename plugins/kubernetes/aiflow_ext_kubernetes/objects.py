@@ -9,6 +9,8 @@ from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
+INDEX = "batch.kubernetes.io/job-completion-index"  # label of an Indexed Job's pods
+
 
 def job_path(target: Target, native_id: str) -> str:
     """Where a Job is in the API."""
@@ -26,8 +28,18 @@ def job_at(target: Target, native_id: str) -> dict[str, Any] | None:
     return None if found is None else answers.thing(found)
 
 
+def is_main(pod: dict[str, Any]) -> bool:
+    """Whether a pod is the attempt's own: of an Indexed Job it is that of index 0, and the others are its helpers."""
+    return (pod["metadata"].get("labels") or {}).get(INDEX, "0") == "0"
+
+
 def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
-    """The pods of an attempt, oldest first."""
+    """The pods of an attempt, oldest first: of an Indexed Job, those of index 0."""
+    return [pod for pod in all_pods_of(target, native_id) if is_main(pod)]
+
+
+def all_pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
+    """The pods of an attempt, of all indexes, oldest first."""
     found = server_of(target).get(f"/api/v1/namespaces/{namespace_of(target)}/pods",
                                  labelSelector=f"batch.kubernetes.io/job-name={native_id}")  # fmt: skip
     return sorted(
@@ -46,7 +58,7 @@ def remove(target: Target, native_id: str) -> None:
     """Delete an attempt's Job, and pods that an earlier deletion of it has left behind."""
     if delete_job(target, native_id):
         return
-    for pod in pods_of(target, native_id):
+    for pod in all_pods_of(target, native_id):
         send_if_there(server_of(target), "DELETE", pod_path(target, pod["metadata"]["name"]))
 
 

@@ -20,6 +20,7 @@ class TakenError(PlatformError):
     kind = "Job"
 
 
+_OWNERS = {"ownerReferences": [{"uid": str}]}
 _sent = SentOnce[None]()
 
 
@@ -52,9 +53,9 @@ def remove_project(target: Target, run: str, at: str) -> None:
         send_if_there(server_of(target), "DELETE", f"/api/v1/namespaces/{namespace_of(target)}/secrets/{at}")
 
 
-def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -> None:
-    """Create an attempt's Job, suspended, and the Secret that it owns. Raises TakenError if another object has the
-    name."""
+def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -> dict[str, Any]:
+    """Create an attempt's Job, suspended, and the Secret that it owns; returns the Job. Raises TakenError if another
+    object has the name."""
     name = str(job["metadata"]["name"])
     made = _post(target, "jobs", job)
     is_new = made is not None
@@ -65,16 +66,37 @@ def create(target: Target, job: dict[str, Any], secret: dict[str, Any] | None) -
         if not manifest.is_same(made, job):
             raise _taken(target, "Job", name)
     if secret is None:
-        return
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made["metadata"]["name"],
-             "uid": made["metadata"].get("uid", "")}  # fmt: skip
+        return made
     try:
-        _send(target, "secrets", {**secret, "metadata": {**secret["metadata"], "ownerReferences": [owner]}})
+        _send(target, "secrets", owned(secret, made))
     except ApiError as error:
         if not _exists(error):
             raise
         if is_new and not error.again:  # ours comes after its Job, which was not there a moment ago
             raise _taken(target, "Secret", name) from None
+    return made
+
+
+def create_owned(target: Target, what: str, thing: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """Create an object that a Job owns, and that is called as the Job is; returns it as the server has it. One that is
+    there already, of an earlier try, is asked for. ``what`` is the resource: ``services``. Raises TakenError where it
+    is not this Job's."""
+    name, uid = str(thing["metadata"]["name"]), job["metadata"].get("uid")
+    made = _post(target, what, owned(thing, job))
+    if made is None:
+        found = server_of(target).get(f"/api/v1/namespaces/{namespace_of(target)}/{what}/{name}")
+        made = answers.thing(found)
+        owners = answers.read(found.get("metadata", {}), _OWNERS, "an object's metadata").get("ownerReferences", [])
+        if all(each.get("uid") != uid for each in owners):
+            raise _taken(target, str(thing["kind"]), name)
+    return made
+
+
+def owned(thing: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """An object that goes with a Job."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"],
+             "uid": job["metadata"].get("uid", "")}  # fmt: skip
+    return {**thing, "metadata": {**thing["metadata"], "ownerReferences": [owner]}}
 
 
 def resume(target: Target, native_id: str, queue: str | None = None) -> None:

@@ -46,7 +46,8 @@ class Server:
         url: its address.
         context: the kubeconfig's context, which stays the same also where another one becomes the current one.
         namespace: the context's.
-        permitted: namespaces in which every verb is permitted, and when that was checked (``time.monotonic``).
+        permitted: what is permitted in which namespace, a Rule of a Role, and when that was checked
+            (``time.monotonic``).
     """
 
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
@@ -57,7 +58,7 @@ class Server:
         self._renewing, self._identifying = SingleFlight[None](), SingleFlight[None]()
         self._is_renewal = False  # credentials that are new and refused are not renewed
         self._required: set[Target] = set()  # targets whose cluster this is known to be
-        self.permitted: dict[str, float] = {}
+        self.permitted: dict[tuple[str, Any], float] = {}
         self._connect()
 
     def _connect(self) -> None:

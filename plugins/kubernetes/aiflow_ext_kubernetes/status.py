@@ -32,6 +32,8 @@ _NODES_DOING = frozenset((
 # In the API server's message if admission or validation refuses a pod.
 _REFUSALS = ("is forbidden: ", "is invalid: ", "denied the request")
 _ENDED_BY_OTHERS = (137, 143)  # exit codes of SIGKILL and SIGTERM
+_HELPERS_FAILED = ("MaxFailedIndexesExceeded", "FailedIndexes")  # of an Indexed Job: of Flink's TaskManagers
+SAVED = "stopped with a savepoint: "  # how the message of a Flink job begins that has ended with one
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
 # Messages of the runtime for which the program is the cause, and not the node.
@@ -85,6 +87,11 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     restarts = max(0, len(pods) - 1)
     pod = next((each for each in pods if _terminated(each) is not None), pods[-1] if pods else None)
+    exhausted = _condition(job, "Failed") or {}
+    if exhausted.get("reason") in _HELPERS_FAILED and not is_stopped(job):  # which has ended the attempt's own pod
+        words = f"its TaskManagers have failed too often: {exhausted.get('message')}"
+        return Status(AttemptEvent(native_id, JobState.FAILED, restarts=restarts, reason=words, time=_ended_at(job),
+                                   **_place(pod)))  # fmt: skip
 
     def tell(state: JobState, **facts: Any) -> Status:
         return Status(AttemptEvent(native_id, state, restarts=restarts, **_place(pod), **facts))
@@ -161,8 +168,10 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
     if said == UNFINISHED and code != 1:  # the container was killed as a whole, its shell included
         said = ""
     if code == 0 and why not in (*_NOT_STARTED, "ContainerStatusUnknown"):
-        return AttemptEvent(native_id, JobState.FINISHED, exit_code=0, time=_time(terminated.get("finishedAt")),
-                            restarts=restarts, **_place(pod))  # fmt: skip
+        saved = said if said.startswith(SAVED) else None
+        state = JobState.STOPPED if saved and is_stopped(job) else JobState.FINISHED
+        return AttemptEvent(native_id, state, exit_code=0, time=_time(terminated.get("finishedAt")),
+                            reason=saved, restarts=restarts, **_place(pod))  # fmt: skip
     exit_code: int | None = code
     disruption = _disrupted(job, pod)
     never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
@@ -240,6 +249,11 @@ def _disruptor(pod: Object) -> str:
     if found is None:
         return "its pod was deleted"
     return f"disrupted ({found.get('reason')}): {str(found.get('message') or '').rstrip('. ')}"
+
+
+def is_running(pod: Object) -> bool:
+    """Whether the job's container runs."""
+    return _state_of(pod).get("running") is not None
 
 
 def has_run(pod: Object) -> bool:

@@ -8,6 +8,7 @@
 ``localhost/aiflow-digits:3.11``   the same with what examples/digits needs
 ``localhost/aiflow-driver:3.11``   the one for S3 with what a driver needs, but for aiflow-ext itself
 ``localhost/aiflow-python:3.13``   a later Debian's python3, nothing installed
+``localhost/aiflow-flink:2.3.0``   Flink in /opt/flink with PyFlink for python3, and this machine's Java
 =================================  ==================================================================================
 
 A name without its host part would be looked for at Docker's registry. Any user can run them; the default is root.
@@ -38,6 +39,7 @@ PYTHON_S3 = "localhost/aiflow-python:3.11-s3"
 DIGITS = "localhost/aiflow-digits:3.11"
 DRIVER = "localhost/aiflow-driver:3.11"
 PYTHON_LATER = "localhost/aiflow-python:3.13"
+FLINK = "localhost/aiflow-flink:2.3.0"
 
 NAMES = {
     "pause": PAUSE,
@@ -47,6 +49,7 @@ NAMES = {
     "digits": DIGITS,
     "driver": DRIVER,
     "python_later": PYTHON_LATER,
+    "flink": FLINK,
 }
 
 _SUITE, _PYTHON, _LATER_SUITE = "bookworm", "3.11", "trixie"
@@ -54,15 +57,21 @@ _PACKAGES = f"usr/local/lib/python{_PYTHON}/dist-packages"
 _FOLDER = Path(__file__).resolve().parent.parent / "images"
 _S3 = _FOLDER / "s3.txt"
 _DRIVER = _FOLDER / "driver.txt"
+_FLINK = _FOLDER / "flink.txt"
+_SQL_GATEWAY = "org.apache.flink:flink-sql-gateway:2.3.0"  # runs SQL scripts; the one jar that no wheel has
 _DIGITS = Path(__file__).resolve().parents[4] / "examples" / "digits" / "requirements.txt"
 _BLOBS = "io.containerd.content.v1.content/blobs"
 _SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_JAVA = "/opt/java"
+_FLINK_ENV = [f"{_PATH}:{_JAVA}/bin:/opt/flink/bin", "LANG=C.UTF-8", f"JAVA_HOME={_JAVA}", "FLINK_HOME=/opt/flink"]
+
+
 def store() -> Path:
     """A containerd root folder that holds all images, but for what stands beside it. To be copied."""
-    recipe = [path.read_bytes() for path in (Path(__file__), _FOLDER / "pause.c", _S3, _DIGITS, _DRIVER)]
+    recipe = [path.read_bytes() for path in (Path(__file__), _FOLDER / "pause.c", _S3, _DIGITS, _DRIVER, _FLINK)]
     return made(f"images-{fingerprint(*recipe)}", _make_store) / "containerd"
 
 
@@ -82,13 +91,15 @@ def _make_store(folder: Path) -> None:
     rootfs, later = _rootfs(_SUITE), _rootfs(_LATER_SUITE)
     layers = folder / "layers"
     pause, busybox, s3, digits, driver = (layers / name for name in ("pause", "busybox", "s3", "digits", "driver"))
+    flink = layers / "flink"
     pause.mkdir(parents=True)
     run(["gcc", "-static", "-Os", "-s", "-o", pause / "pause", _FOLDER / "pause.c"])
     _make_busybox(busybox)
     _pip_install(s3, rootfs, _S3)
     _pip_install(digits, rootfs, _DIGITS)
     _pip_install(driver, rootfs, _DRIVER)
-    tars = {path: _tar(path) for path in (pause, busybox, rootfs, later, s3, digits, driver)}
+    _make_flink(flink, rootfs)
+    tars = {path: _tar(path) for path in (pause, busybox, rootfs, later, s3, digits, driver, flink)}
     python: dict[str, Any] = {"Cmd": ["python3"], "Env": [_PATH, "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"]}
     archive = folder / "images.tar"
     _write_archive(
@@ -101,6 +112,7 @@ def _make_store(folder: Path) -> None:
             _Image(DIGITS, python, [tars[rootfs], tars[s3], tars[digits]]),
             _Image(DRIVER, python, [tars[rootfs], tars[s3], tars[driver]]),
             _Image(PYTHON_LATER, python, [tars[later]]),
+            _Image(FLINK, {"Cmd": ["bash"], "Env": _FLINK_ENV}, [tars[rootfs], tars[flink]]),
         ],
     )
     _import(archive, folder)
@@ -142,18 +154,45 @@ def _make_busybox(folder: Path) -> None:
             (folder / "bin" / applet).symlink_to("busybox")
 
 
-def _pip_install(layer: Path, rootfs: Path, requirements: Path) -> None:
+def _make_flink(layer: Path, rootfs: Path) -> None:
+    """Flink as its Python's wheels have it, a jar from Maven, and a Java that is there already, without its sources."""
+    _pip_install(layer, rootfs, _FLINK, "--no-deps")
+    home = layer / _PACKAGES / "pyflink"
+    for unneeded in ("plugins", "opt/flink-sql-client-2.3.0.jar", "log", "examples"):
+        path = home / unneeded
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    (home / "plugins").mkdir()
+    for script in (home / "bin").glob("*.sh"):
+        script.chmod(0o755)
+    (layer / "opt").mkdir()
+    (layer / "opt" / "flink").symlink_to(f"/{_PACKAGES}/pyflink")
+    maven = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+    _need("mvn", "maven")
+    run(["mvn", "-q", "-B", maven, f"-Dartifact={_SQL_GATEWAY}", f"-DoutputDirectory={home / 'opt'}"], cwd=layer)
+    java = Path(_need("java", "openjdk-17-jre-headless")).resolve().parents[1]
+    unneeded = shutil.ignore_patterns("jmods", "docs", "man", "legal", "include", "src.zip", "ct.sym", "demo")
+    shutil.copytree(java, layer / _JAVA.lstrip("/"), ignore=unneeded, ignore_dangling_symlinks=True)
+
+
+def _need(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if not found:
+        raise BedError(f"the image with Flink needs {program}, and there is none on the PATH: install {package}")
+    return found
+
+
+def _pip_install(layer: Path, rootfs: Path, requirements: Path, *more: str) -> None:
     """Packages for the image's python (not for the one that runs this), compiled, since a job's user may not write."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     if subprocess.run([*pip, "--version"], capture_output=True).returncode:
         raise BedError(f"{sys.executable} has no pip, which makes the images: run this with a python that has it")
     cpu = {"amd64": "x86_64", "arm64": "aarch64"}[machine.architecture()]
-    platforms = [f"--platform=manylinux_2_{minor}_{cpu}" for minor in (36, 34, 31, 28, 27, 17)]
+    platforms = [f"--platform=manylinux_2_{minor}_{cpu}" for minor in (36, 34, 31, 28, 27, 17, 5)]
     run(
         [
             *(*pip, "install", "--quiet", "--no-compile", "--root-user-action=ignore", "--only-binary=:all:"),
             *(f"--python-version={_PYTHON}", "--implementation=cp", *platforms, f"--platform=manylinux2014_{cpu}"),
-            *(f"--target={layer / _PACKAGES}", f"--requirement={requirements}"),
+            *(f"--target={layer / _PACKAGES}", f"--requirement={requirements}", *more),
         ]
     )
     inside = f'mount --bind "$1/usr/local" "$2/usr/local" && chroot "$2" python3 -m compileall -q "/{_PACKAGES}"'

@@ -1,0 +1,237 @@
+"""Job plugin ``kubernetes.flink``: a Flink application cluster of its own for each attempt."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
+from aiflow_ext.plugin.engines import is_reached
+from aiflow_ext_flink.config import MIB, FlinkKeys
+from aiflow_ext_flink.configuration import configuration, stop_mode
+from aiflow_ext_flink.engine import FlinkEngine
+from aiflow_ext_flink.ids import flink_id
+from aiflow_ext_flink.program import Program, is_url, program_of
+from aiflow_ext_kubernetes import flink_objects, flink_shell, manifest
+from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
+from aiflow_ext_kubernetes.config import KubernetesJobConfig
+from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
+from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin
+from aiflow_ext_kubernetes.target import Target
+
+MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
+SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
+PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
+SQL_MAIN = "org.apache.flink.table.runtime.application.SqlDriver"
+# Of the JVMs: what Flink's own config.yaml opens to it, for Java 17.
+_OPENS = " ".join((
+    *(f"--add-exports={each}=ALL-UNNAMED" for each in (
+        "java.rmi/sun.rmi.registry", "java.security.jgss/sun.security.krb5",
+        *(f"jdk.compiler/com.sun.tools.javac.{part}" for part in ("api", "file", "parser", "tree", "util")))),
+    *(f"--add-opens=java.base/{each}=ALL-UNNAMED" for each in (
+        "java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time",
+        "java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks")),
+))  # fmt: skip
+
+
+class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):
+    """The config of a Flink job on a cluster: the keys of Flink, and those of any job there.
+
+    ``image`` is one with Flink in ``FLINK_HOME`` (or ``/opt/flink``), such as Flink's own. All pods of a job are alike:
+    where ``memory`` is unset, each gets what the larger one of JobManager and TaskManager is configured with.
+    """
+
+
+class KubernetesFlinkJob(KubernetesJob):
+    """A job that is a Flink cluster of its own.
+
+    Args:
+        job_config: its config.
+        program: what it runs.
+        template: its pods' template.
+        sub_graph: its node.
+    """
+
+    rules = (*RULES, *FLINK_RULES)
+
+    def __init__(
+        self, job_config: af.BaseJobConfig, program: Program, template: dict[str, Any] | None, sub_graph: af.AISubGraph
+    ) -> None:
+        super().__init__(job_config, None, template)
+        self.program, self.sub_graph = program, sub_graph
+
+
+class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
+    """Flink jobs in application mode: one Indexed Job for JobManager and TaskManagers. The client needs no Flink."""
+
+    def engine(self) -> type[af.AbstractEngine]:
+        return FlinkEngine
+
+    def job_type(self) -> type[af.BaseJob]:
+        return KubernetesFlinkJob
+
+    def job_config_type(self) -> type[af.BaseJobConfig]:
+        return KubernetesFlinkJobConfig
+
+    def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesFlinkJob:
+        config = self._checked(sub_graph, project_desc)
+        program = program_of(sub_graph, project_desc)
+        if problems := [*_problems(sub_graph.name, config, program, project_desc.artifacts or "")]:
+            raise ConfigError(problems=problems)
+        if config.memory is None:
+            larger = max(_keys(config).jobmanager.memory, _keys(config).taskmanagers.memory)
+            config.memory = larger + SHELLS
+        template = manifest.read_template(config, project_desc.root, sub_graph.name)
+        job = KubernetesFlinkJob(config, program, template, sub_graph)
+        size = sum(map(len, _files(job).values()))
+        if size > MOST:
+            raise ConfigError(
+                f"job {sub_graph.name!r}: the program's files have {size:,} bytes, and a ConfigMap holds {MOST:,}",
+                where=program.where,
+                hint="have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL",
+            )
+        return job
+
+    # -- what is sent -----------------------------------------------------------------------------------------------
+
+    def _sending(self, job: KubernetesJob) -> manifest.Sending:
+        argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(_flink(job)))
+        return manifest.Sending(argv, None, None, self._checkpoints(job))
+
+    def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
+        return flink_objects.job_of(super()._job(job, sent), _keys(job.job_config).taskmanagers.count)
+
+    def _create_others(self, job: KubernetesJob, target: Target, made: dict[str, Any]) -> None:
+        from aiflow_ext_kubernetes import sending
+
+        ours = self._job(job, self._sending(job))
+        service = sending.create_owned(target, "services", flink_objects.service_of(ours), made)
+        address = str(service["spec"].get("clusterIP") or "")
+        sending.create_owned(target, "configmaps", self._config_map(_flink(job), ours, address), made)
+
+    def _others_shown(self, job: KubernetesJob) -> dict[str, Any]:
+        ours = self._job(job, self._sending(job))
+        config_map = self._config_map(_flink(job), ours, "${server:the Service's clusterIP}")
+        return {"service": flink_objects.service_of(ours), "config_map": config_map}
+
+    def _config_map(self, job: KubernetesFlinkJob, made: Mapping[str, Any], address: str) -> dict[str, Any]:
+        context, config = job.job_context, job.job_config
+        assert context is not None
+        assert config is not None
+        shared = self._checkpoints(job) or f"file://{manifest.WORK}/state"
+        found = configuration(
+            config, flink_id(context), archive=f"file://{flink_objects.ARCHIVE}",
+            savepoints=f"{_url(shared)}/savepoints", checkpoints=f"{_url(shared)}/checkpoints",
+            restore_from=_keys(config).restore_from,
+        )  # fmt: skip
+        if jars := [_url(each) for each in _keys(config).jars]:
+            found["pipeline.jars"] = ";".join(jars)
+        found.setdefault("env.java.opts.all", _OPENS)
+        return flink_objects.config_map_of(made, found, address, _files(job))
+
+    def _handler(self, job: af.BaseJob) -> KubernetesFlinkHandler:
+        context, config = job.job_context, job.job_config
+        assert context is not None
+        assert isinstance(config, KubernetesFlinkJobConfig)
+        saves = config.exec_mode is ExecutionMode.STREAM and stop_mode(config) != "cancel"
+        return KubernetesFlinkHandler(
+            str(context.native_id), flink_id(context) if saves else None, stop_mode(config) == "drain",
+            kubeconfig=config.kubeconfig, context=config.context, namespace=config.namespace,
+            folder=context.work_folder, run_folder=context.run_folder,
+        )  # fmt: skip
+
+
+def _problems(name: str, config: KubernetesJobConfig, program: Program, artifacts: str) -> Iterator[Problem]:
+    keys = _keys(config)
+    if config.distroless:
+        yield Problem(f"job {name!r}: distroless is for an image without /bin/sh, and Flink's scripts need one",
+                      hint="take distroless out")  # fmt: skip
+    if keys.session is not None:
+        yield Problem(
+            f"job {name!r}: session is given, and each Flink job on platform kubernetes has a cluster of its own",
+            hint="take session out; platform local submits to a session cluster",
+        )
+    needed = max(keys.jobmanager.memory, keys.taskmanagers.memory)
+    if config.memory is not None and config.memory < needed:
+        yield Problem(
+            f"job {name!r}: memory {config.memory // MIB}Mi is less than that of Flink's processes, {needed // MIB}Mi",
+            hint="take memory out, or lower that of jobmanager: or taskmanagers:",
+        )
+    if config.exec_mode is not ExecutionMode.STREAM or is_reached(artifacts, config.shared_folders):
+        return
+    missing = [] if keys.checkpoints else ["checkpoints"]
+    missing += [] if keys.savepoints or stop_mode(config) == "cancel" else ["savepoints"]
+    if missing:
+        yield Problem(
+            f"job {name!r}: there is no folder for its {' and '.join(missing)} that its pods reach",
+            hint=f"name one ({': ...; '.join(missing)}: ...), such as s3://..., or a path where a volume is mounted",
+        )
+
+
+def _arguments(job: KubernetesFlinkJob) -> list[str]:
+    """The arguments of Flink's ``standalone-job.sh``."""
+    program, config, context = job.program, job.job_config, job.job_context
+    assert config is not None
+    assert context is not None
+    urls = {**program.inputs(job.sub_graph, context), **program.output_urls(context)}
+    args = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).args
+    jars: list[str] = []
+    if program.kind == "jar":
+        main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
+        jars = ["--jars", _placed(str(program.file))]
+    elif program.kind == "python":
+        python = config.python or "python3"
+        main = ["--job-classname", PYTHON_MAIN]
+        files = [_placed(each) for each in program.py_files]
+        args = ["-pyclientexec", python, "-pyexec", python, *(["-pyfs", ",".join(files)] if files else []),
+                "-py", _placed(str(program.file)), *args]  # fmt: skip
+    else:
+        main = ["--job-classname", SQL_MAIN]
+        args = ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
+    return [*jars, *main, *(["--", *args] if args else [])]
+
+
+def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
+    """The program's files that travel, by name."""
+    program, config, context = job.program, job.job_config, job.job_context
+    if program.kind == "sql":
+        if program.sql is None:
+            return {}
+        assert config is not None
+        urls = {**program.inputs(job.sub_graph, context or af.JobContext()),
+                **program.output_urls(context or af.JobContext())}  # fmt: skip
+        sql = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).sql
+        return {"job.sql": str(sql).encode()}
+    return {_name(path): Path(path).read_bytes() for path in (str(program.file), *program.py_files) if not is_url(path)}
+
+
+def _placed(path: str) -> str:
+    """Where a file of the program is in the container."""
+    return path if is_url(path) else f"{flink_shell.CONFIG}/{_name(path)}"
+
+
+def _name(path: str) -> str:
+    """The file's name as a key of a ConfigMap."""
+    return re.sub(r"[^-._a-zA-Z0-9]", "_", os.path.basename(path))
+
+
+def _path(url: str) -> str:
+    return url.removeprefix("file://")
+
+
+def _url(path: str) -> str:
+    return path if is_url(path) else f"file://{path}"
+
+
+def _flink(job: af.BaseJob) -> KubernetesFlinkJob:
+    assert isinstance(job, KubernetesFlinkJob)
+    return job
+
+
+def _keys(config: Any) -> FlinkKeys:
+    assert isinstance(config, FlinkKeys)
+    return config

@@ -1,0 +1,106 @@
+"""The handler of a Flink job on a cluster: as that of any job, but a stop may take a savepoint first."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiflow_ext.plugin import PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import Backoff
+from aiflow_ext_flink.rest import FlinkRest, Refused, Unreachable
+from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes.flink_objects import REST
+from aiflow_ext_kubernetes.handler import KubernetesHandler, note_stopping
+from aiflow_ext_kubernetes.objects import job_at, job_path, pods_of, send_if_there
+from aiflow_ext_kubernetes.refusals import ApiError
+from aiflow_ext_kubernetes.server import MERGE_PATCH, namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
+
+SAVES_WITHIN = 600.0  # seconds in which a savepoint must be complete: Flink's own limit for a checkpoint
+ENDS_WITHIN = 60.0  # seconds in which the JobManager ends after the savepoint of a stop
+PAUSE = (0.2, 2.0)  # seconds between two questions: the first pause, and the longest
+
+
+class ProxiedRest(FlinkRest):
+    """Flink's REST API in a cluster, by way of the API server's proxy and its credentials.
+
+    Args:
+        target: where the cluster is.
+        service: the name of the JobManager's Service.
+    """
+
+    def __init__(self, target: Target, service: str) -> None:
+        path = f"/api/v1/namespaces/{namespace_of(target)}/services/{service}:{REST}/proxy"
+        super().__init__(f"{server_of(target).url}{path}")
+        self._target, self._path = target, path
+
+    def _ask(self, method: str, path: str, body: Any = None, fields: Any = None) -> Any:
+        try:
+            return server_of(self._target).send(method, self._path + path, body)
+        except ApiError as error:
+            if error.status >= 500:
+                raise Unreachable(f"Flink does not answer {method} {path}: {error.message}") from error
+            if error.status in (401, 403):
+                raise
+            raise Refused(f"Flink refuses {method} {path}: {error.message}", error.status) from error
+
+
+class KubernetesFlinkHandler(KubernetesHandler):
+    """The handler of a Flink cluster's Job.
+
+    Args:
+        flink_id: the id of the job at Flink; None: stopping it needs none, because it takes no savepoint.
+        drain: whether windows and timers fire before the savepoint.
+        others: those of KubernetesHandler.
+    """
+
+    def __init__(self, native_id: str, flink_id: str | None = None, drain: bool = False, **others: Any) -> None:
+        super().__init__(native_id, **others)
+        self.flink_id, self.drain = flink_id, drain
+
+    def stop(self, grace: float = 10.0) -> bool | None:
+        """Stop it with a savepoint, if that is how it is stopped and it runs; or delete it, as any other Job. Raises
+        PlatformError where the savepoint fails: then the job goes on."""
+        if self.flink_id is not None and self._runs():
+            self._save(self.flink_id)
+            deadline = time.monotonic() + ENDS_WITHIN
+            pause = Backoff(*PAUSE)
+            while self._runs() and time.monotonic() < deadline:
+                time.sleep(pause.next())
+        return super().stop(grace)
+
+    def _runs(self) -> bool:
+        """Whether the JobManager's container runs."""
+        pods = pods_of(self.target, self.native_id)
+        return bool(pods) and status.is_running(pods[-1])
+
+    def _save(self, job_id: str) -> None:
+        """Have the job take a savepoint and end. Raises PlatformError."""
+        rest, pause = ProxiedRest(self.target, self.native_id), Backoff(*PAUSE)
+        try:
+            if rest.job_status(job_id) not in ("RUNNING", "RESTARTING", "FAILING"):
+                return  # it has not begun, and there is nothing to save; or it has ended
+        except Refused as error:
+            if error.status == 404:  # its program has not submitted it yet
+                return
+            raise
+        mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
+        send_if_there(server_of(self.target), "PATCH", job_path(self.target, self.native_id), mark,
+                      content_type=MERGE_PATCH)  # fmt: skip
+        note_stopping(self.folder)
+        request, deadline = rest.stop(job_id, None, drain=self.drain), time.monotonic() + SAVES_WITHIN
+        while True:
+            try:
+                if rest.savepoint(job_id, request) is not None:
+                    return
+            except (UnreachableError, Refused):
+                if not self._runs():  # it has ended with its savepoint, or has failed: its pod tells which
+                    return
+                if job_at(self.target, self.native_id) is None:
+                    return
+            if time.monotonic() > deadline:
+                raise PlatformError(
+                    f"the savepoint is not complete after {SAVES_WITHIN:g} s; the job goes on",
+                    hint="see Flink's log of the job: aiflow-ext logs; on_stop: cancel stops it without a savepoint",
+                )
+            time.sleep(pause.next())

@@ -1,0 +1,74 @@
+r"""The script of a Flink cluster's containers: the pod of index 0 is the JobManager, the others are TaskManagers.
+
+The JobManager's exit code is 0 for a job that was cancelled, too, and only the termination message of its pod is left
+of the cluster without a client. So the script reads Flink's archive once the JobManager has ended: the root cause, or
+where the last savepoint is, becomes the message, and an application that was cancelled never has exit code 0.
+
+A TaskManager that ends is started again by the cluster: LEFT is an exit code that does not end the Job. A JobManager
+that is started again would run the job a second time from its beginning, so it ends at once, and the Job with it.
+"""
+
+from __future__ import annotations
+
+from aiflow_ext_kubernetes.status import SAVED
+
+CONFIG = "/aiflow/flink"  # where the ConfigMap is mounted: Flink's configuration, and the program
+LEFT = 250  # exit code of a TaskManager
+CANCELED = 125  # exit code of a JobManager whose job was cancelled through Flink
+
+# $1: the folder of Flink's archive; the rest: arguments of standalone-job.sh. AIFLOW_FLINK_FAILED and _DISRUPTED are
+# annotations of the pod: how often one of its index has failed before. The archive is JSON in strings of JSON: a
+# newline in a stack trace is \\n there, a quotation mark \" or \\\". SYNC_SAVEPOINT is the savepoint that ends a job.
+SCRIPT = (
+    r"""archive=$1
+shift
+home=${FLINK_HOME:-/opt/flink}
+export FLINK_HOME="$home" FLINK_CONF_DIR="${FLINK_CONF_DIR:-CONFIG}" FLINK_LOG_DIR="$PWD/log" FLINK_PID_DIR="$PWD"
+if [ ! -x "$home/bin/standalone-job.sh" ]; then
+  echo "no Flink in the image: $home/bin/standalone-job.sh is not there; take an image with Flink, or set FLINK_HOME" |
+    tee "$AIFLOW_REASON_FILE" >&2
+  exit 127
+fi
+mkdir -p "$FLINK_LOG_DIR"
+trap : TERM
+if [ "$JOB_COMPLETION_INDEX" != 0 ]; then
+  "$home/bin/taskmanager.sh" start-foreground -Dtaskmanager.host="$POD_IP"
+  exit LEFT
+fi
+if [ "${AIFLOW_FLINK_FAILED:-0}${AIFLOW_FLINK_DISRUPTED:-0}" != 00 ]; then
+  echo 'its JobManager has ended before, and is not started again' >"$AIFLOW_REASON_FILE"
+  exit 1
+fi
+"$home/bin/standalone-job.sh" start-foreground "$@"
+code=$?
+said=
+for summary in "$archive"/*/applications/*/application-summary; do
+  [ -f "$summary" ] || continue
+  if [ "$code" != 0 ]; then
+    said=$(sed 's/\\\\n/\
+/g' "$summary" | grep -e '^Caused by: ' -e 'stacktrace' | tail -n 1 |
+      sed 's/^Caused by: //; s/.*stacktrace\\":\\"//; s/\\\\t/ /g; s/\\*"/"/g' | cut -c -2000)
+  elif grep -q '\\"status\\":\\"CANCELED\\"' "$summary"; then
+    said='the job was cancelled through Flink'
+    code=CANCELED
+  else
+    for job in "${summary%/*}"/jobs/*; do
+      grep -q 'SYNC_SAVEPOINT' "$job" || continue
+      at=$(tr , '\n' <"$job" | sed -n '/\\"savepoint\\":{/,/external_path/p' |
+        sed -n 's/.*external_path\\":\\"\([^"\\]*\).*/\1/p' | head -n 1)
+      [ -z "$at" ] || said="SAVED$at"
+    done
+  fi
+done
+[ -z "$said" ] || printf '%s' "$said" >"$AIFLOW_REASON_FILE"
+exit "$code"
+""".replace("CONFIG", CONFIG)
+    .replace("LEFT", str(LEFT))
+    .replace("CANCELED\n", f"{CANCELED}\n")
+    .replace("SAVED", SAVED)
+)
+
+
+def command(archive: str, arguments: list[str]) -> list[str]:
+    """The argument vector of a container; ``arguments`` are those of Flink's ``standalone-job.sh``."""
+    return ["/bin/sh", "-c", SCRIPT, "aiflow-ext-flink", archive, *arguments]

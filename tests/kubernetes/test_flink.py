@@ -1,0 +1,259 @@
+"""Flink jobs on Kubernetes: what is sent for them, offline, and what their containers' script makes of how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_cluster import COMPLETED, STARTED, Cluster
+
+from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.run import prepare_run, render_project
+from aiflow_ext.run.operations.render import permissions
+from aiflow_ext_kubernetes import flink_shell, status
+
+SQL = "with af.job('a'):\n    af.flink(sql='SELECT {n}', n=7)"
+JAR = "with af.job('a'):\n    af.flink(jar='job.jar', entry_class='com.acme.Main', args=['--to', '{properties.to}'])"
+PYTHON = "with af.job('a'):\n    af.flink(python='job.py', args=['x'], py_files=['more.py'])"
+ROOT_CAUSE = (
+    "org.apache.flink.runtime.JobExecutionException: Job execution failed.\n\tat a.B(B.java:1)\n"
+    "Caused by: org.apache.flink.runtime.JobException: Recovery is suppressed\n\tat a.B(B.java:2)\n"
+    'Caused by: java.lang.IllegalStateException: no "such" table\n\tat a.B(B.java:3)\n'
+)
+
+
+def written(project: Any, body: str = SQL, **keys: Any) -> Any:
+    config = {"a": {"platform": "kubernetes", "engine": "flink", "image": "flink:2.3.0", **keys}}
+    project.jobs(body, json.dumps(config))
+    (project.root / "job.py").write_text("print(1)\n")
+    (project.root / "more.py").write_text("")
+    with zipfile.ZipFile(project.root / "job.jar", "w") as jar:
+        jar.writestr("com/acme/Main.class", bytes(range(256)))
+    return project
+
+
+def rendered(project: Any, body: str = SQL, **keys: Any) -> dict[str, Any]:
+    found: dict[str, Any] = render_project(written(project, body, **keys).root)[0]["content"]
+    return found
+
+
+def refused(project: Any, body: str = SQL, **keys: Any) -> str:
+    with pytest.raises(AiflowError) as caught:
+        rendered(project, body, **keys)
+    return str(caught.value)
+
+
+def arguments(content: dict[str, Any]) -> list[str]:
+    """What Flink's standalone-job.sh is started with."""
+    command: list[str] = content["job"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    return command[command.index("aiflow-ext-flink") + 2 :]
+
+
+def configured(content: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(content["config_map"]["data"]["config.yaml"])
+    return found
+
+
+def test_a_cluster_is_one_job_that_ends_with_its_jobmanager(project: Any) -> None:
+    content = rendered(project, taskmanagers={"count": 3, "slots": 2})
+    spec = content["job"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 4, 4)
+    assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+    assert "backoffLimit" not in spec
+    assert spec["suspend"] is True
+    service = content["service"]["spec"]
+    assert service["selector"] == {
+        "batch.kubernetes.io/job-name": content["job"]["metadata"]["name"],
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
+    assert service["publishNotReadyAddresses"] is True
+    config = configured(content)
+    assert (config["parallelism.default"], config["taskmanager.numberOfTaskSlots"]) == (6, 2)
+    assert config["jobmanager.rpc.address"] == "${server:the Service's clusterIP}"
+
+
+def test_pods_meet_the_restricted_standard_and_have_memory_for_the_larger_process(project: Any) -> None:
+    content = rendered(project, jobmanager={"memory": "1Gi"}, taskmanagers={"memory": "2Gi"})
+    pod = content["job"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["containers"][0]["resources"]["limits"]["memory"] == "2112Mi"
+
+
+def test_sql_travels_with_its_names_put_in(project: Any) -> None:
+    content = rendered(project)
+    assert content["config_map"]["data"]["job.sql"] == "SELECT 7"
+    assert arguments(content)[-2:] == ["--scriptUri", "file:///aiflow/flink/job.sql"]
+
+
+def test_a_jar_travels_with_its_class_and_arguments(project: Any) -> None:
+    content = rendered(project, JAR, properties={"to": "x y"})
+    assert arguments(content) == [
+        "--jars", "/aiflow/flink/job.jar", "--job-classname", "com.acme.Main", "--", "--to", "x y",
+    ]  # fmt: skip
+    assert set(content["config_map"]["binaryData"]) == {"job.jar"}
+
+
+def test_a_jar_of_the_image_stays_there(project: Any) -> None:
+    content = rendered(project, "with af.job('a'):\n    af.flink(jar='local:///opt/job.jar', entry_class='a.B')")
+    assert arguments(content)[:2] == ["--jars", "local:///opt/job.jar"]
+    assert "binaryData" not in content["config_map"]
+
+
+def test_a_script_travels_with_its_files(project: Any) -> None:
+    content = rendered(project, PYTHON, python="python3.11")
+    assert arguments(content)[3:] == [
+        "-pyclientexec", "python3.11", "-pyexec", "python3.11", "-pyfs", "/aiflow/flink/more.py",
+        "-py", "/aiflow/flink/job.py", "x",
+    ]  # fmt: skip
+    assert {"job.py", "more.py"} < set(content["config_map"]["data"])
+
+
+def test_a_program_too_large_to_travel_is_refused_with_what_to_do(project: Any) -> None:
+    written(project, JAR, properties={"to": "x"})
+    with zipfile.ZipFile(project.root / "job.jar", "w") as jar:
+        jar.writestr("com/acme/Main.class", b"")
+        jar.writestr("large", os.urandom(1_000_000))
+    with pytest.raises(AiflowError, match=r"(?s)workflow\.py:\d+: .*ConfigMap holds .*local:///opt/flink"):
+        render_project(project.root)
+
+
+def test_a_stream_job_needs_a_folder_for_its_state_that_pods_reach(project: Any) -> None:
+    said = refused(project, exec_mode="STREAM")
+    assert "no folder for its checkpoints and savepoints" in said
+    said = refused(project, exec_mode="STREAM", on_stop="cancel")
+    assert "no folder for its checkpoints that" in said
+    config = configured(rendered(project, exec_mode="STREAM", savepoints="s3://b/s", checkpoints="s3://b/c"))
+    assert config["execution.checkpointing.savepoint-dir"] == "s3://b/s"
+    assert config["execution.checkpointing.dir"] == "s3://b/c"
+
+
+def test_memory_that_flink_does_not_fit_into_and_a_session_are_refused(project: Any) -> None:
+    assert "is less than that of Flink's processes" in refused(project, memory="700Mi")
+    assert "session is given" in refused(project, session="flink:8081")
+
+
+def test_only_flink_jobs_need_rights_for_services_and_configmaps(project: Any) -> None:
+    written(project)
+    assert 'resources: ["services/proxy"], verbs: [get, create]' in permissions(project.root)["kubernetes"]
+    assert 'resources: ["configmaps"], verbs: [create, get]' in permissions(project.root)["kubernetes"]
+    project.jobs("with af.job('a'):\n    af.cmd('true')",
+                 json.dumps({"a": {"platform": "kubernetes", "engine": "cmd_line", "image": "x"}}))  # fmt: skip
+    assert "services" not in permissions(project.root)["kubernetes"]
+
+
+def test_everything_is_made_before_the_job_starts_and_is_owned_by_it(project: Any, cluster: Cluster) -> None:
+    kept: dict[str, Any] = {}
+    resume = cluster.resume
+
+    def resumed(path: str, patch: dict[str, Any]) -> Any:
+        kept.update(json.loads(json.dumps(cluster.objects)))
+        return resume(path, patch)
+
+    cluster.resume = resumed  # type: ignore[method-assign]
+    record = prepare_run(written(project).root).driver.run()
+    assert str(record.jobs["a"].state) == "FINISHED"
+    owned = {path.split("/")[-2]: thing["metadata"]["ownerReferences"] for path, thing in kept.items()
+             if "/jobs/" not in path}  # fmt: skip
+    (job,) = [thing for path, thing in kept.items() if "/jobs/" in path]
+    assert set(owned) == {"services", "configmaps"}
+    assert all(each[0]["uid"] == job["metadata"]["uid"] for each in owned.values())
+    assert not [path for path in cluster.objects if "/pods/" not in path]
+
+
+# -- how it ends ----------------------------------------------------------------------------------------------------
+
+
+class Ran:
+    """The script as a container runs it, with a JobManager that archives ``summary`` and ends with ``code``."""
+
+    def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", **env: str) -> None:
+        home, application = folder / "home" / "bin", folder / "archive" / "c" / "applications" / "a"
+        for each in (home, application / "jobs", folder / "work"):
+            each.mkdir(parents=True)
+        (home / "standalone-job.sh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\nexit {code}\n')
+        (home / "taskmanager.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        for script in home.iterdir():
+            script.chmod(0o755)
+        told = [{"path": "/applications/overview", "json": json.dumps({"status": status}, separators=(",", ":"))}]
+        if trace:
+            entries = {"exceptionHistory": {"entries": [{"stacktrace": trace, "timestamp": 1}]}}
+            told.append({"path": "/applications/a/exceptions", "json": json.dumps(entries, separators=(",", ":"))})
+        (application / "application-summary").write_text(json.dumps({"archive": told}, separators=(",", ":")))
+        if saved:
+            latest = {"savepoint": {"checkpoint_type": "SYNC_SAVEPOINT", "id": 3, "external_path": saved}}
+            content = {"archive": [{"path": "/jobs/j/checkpoints", "json": json.dumps({"latest": latest})}]}
+            (application / "jobs" / "j").write_text(json.dumps(content).replace(": ", ":"))
+        reason = folder / "reason"
+        done = subprocess.run(
+            flink_shell.command(str(folder / "archive"), ["--job-classname", "a.B", "--", "x y"]),
+            cwd=folder / "work", capture_output=True, text=True, timeout=60,
+            env={"PATH": os.environ["PATH"], "FLINK_HOME": str(folder / "home"), "AIFLOW_REASON_FILE": str(reason),
+                 "JOB_COMPLETION_INDEX": "0", "POD_IP": "10.0.0.1", **env},
+        )  # fmt: skip
+        self.code, self.stdout = done.returncode, done.stdout
+        self.reason = reason.read_text() if reason.exists() else ""
+
+
+def test_a_failure_is_told_by_its_root_cause(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 163, "FAILED", ROOT_CAUSE)
+    assert (ran.code, ran.reason) == (163, 'java.lang.IllegalStateException: no "such" table')
+    assert ran.stdout.splitlines() == ["start-foreground", "--job-classname", "a.B", "--", "x y"]
+
+
+def test_a_failure_without_causes_is_told_by_its_own_line(tmp_path: Path) -> None:
+    assert Ran(tmp_path, 163, "FAILED", "a.B: no class\n\tat c.D").reason == "a.B: no class"
+
+
+def test_success_says_nothing(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 0, "FINISHED")
+    assert (ran.code, ran.reason) == (0, "")
+
+
+def test_a_job_that_was_cancelled_through_flink_is_no_success(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 0, "CANCELED")
+    assert (ran.code, ran.reason) == (flink_shell.CANCELED, "the job was cancelled through Flink")
+
+
+def test_the_exit_code_of_the_program_is_kept(tmp_path: Path) -> None:
+    assert Ran(tmp_path, 7, "RUNNING").code == 7
+
+
+def test_a_job_that_was_stopped_with_a_savepoint_says_where_it_is(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 0, "FINISHED", saved="s3://b/savepoint-1")
+    assert (ran.code, ran.reason) == (0, f"{status.SAVED}s3://b/savepoint-1")
+
+
+def test_a_jobmanager_is_not_started_a_second_time(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 0, "FINISHED", AIFLOW_FLINK_FAILED="1", AIFLOW_FLINK_DISRUPTED="0")
+    assert ran.code == 1
+    assert "start-foreground" not in ran.stdout
+
+
+def test_a_taskmanager_that_ends_does_not_end_the_job(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, 0, "FINISHED", JOB_COMPLETION_INDEX="2", AIFLOW_FLINK_FAILED="4")
+    assert (ran.code, ran.stdout.split()) == (flink_shell.LEFT, ["start-foreground", "-Dtaskmanager.host=10.0.0.1"])
+
+
+def ended(code: int, message: str, stopped: bool) -> Any:
+    """The event of an attempt whose pod has ended so."""
+    annotations = {"aiflow-ext/stopped": "true"} if stopped else {}
+    job = {"metadata": {"name": "n", "annotations": annotations}, "spec": {}, "status": {}}
+    state = {"terminated": {**COMPLETED["terminated"], "exitCode": code, "message": message}}
+    pod = {"metadata": {"name": "n-0", "creationTimestamp": STARTED}, "spec": {},
+           "status": {"phase": "Succeeded", "containerStatuses": [{"name": "job", "state": state}]}}  # fmt: skip
+    return status.status_of("n", job, [pod]).event
+
+
+def test_a_savepoint_is_the_end_of_a_stop_and_its_path_the_reason() -> None:
+    message = f"{status.SAVED}s3://b/savepoint-1"
+    event = ended(0, message, stopped=True)
+    assert (str(event.state), event.reason) == ("STOPPED", message)
+    event = ended(0, message, stopped=False)
+    assert (str(event.state), event.reason) == ("FINISHED", message)
+    assert str(ended(0, "", stopped=True).state) == "FINISHED"
