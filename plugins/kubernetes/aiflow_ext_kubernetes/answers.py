@@ -51,7 +51,7 @@ def parsed(data: bytes, who: str) -> dict[str, Any]:
 
 
 def thing(value: Any) -> dict[str, Any]:
-    """What we use of a Job, a pod or a Service: the rest need not be kept in memory. Raises PlatformError where it is none."""
+    """What we use of an object: the rest need not be kept in memory. Raises PlatformError where it is none."""
     found: dict[str, Any] = read(value, THING, "an object")
     name = found.get("metadata", {}).get("name")
     if not name:

@@ -38,7 +38,7 @@ class KubernetesJob(af.AbstractJob):
         rules: what must be permitted for it.
     """
 
-    rules = RULES
+    rules: tuple[Rule, ...] = RULES
 
     def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle | None, template: dict[str, Any] | None) -> None:
         super().__init__(af.JobContext(), job_config)

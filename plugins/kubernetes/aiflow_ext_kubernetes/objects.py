@@ -30,7 +30,7 @@ def job_at(target: Target, native_id: str) -> dict[str, Any] | None:
 
 def is_main(pod: dict[str, Any]) -> bool:
     """Whether a pod is the attempt's own: of an Indexed Job it is that of index 0, and the others are its helpers."""
-    return (pod["metadata"].get("labels") or {}).get(INDEX, "0") == "0"
+    return bool((pod["metadata"].get("labels") or {}).get(INDEX, "0") == "0")
 
 
 def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
