@@ -138,6 +138,11 @@ def test_memory_that_flink_does_not_fit_into_and_a_session_are_refused(project: 
     assert "session is given" in refused(project, session="flink:8081")
 
 
+def test_an_output_that_nobody_would_record_as_an_artifact_is_refused(project: Any) -> None:
+    body = "with af.job('a'):\n    af.flink(sql='INSERT {out}', out=af.output('out'))"
+    assert "out is to be an artifact" in refused(project, body)
+
+
 def test_only_flink_jobs_need_rights_for_services_and_configmaps(project: Any) -> None:
     written(project)
     assert 'resources: ["services/proxy"], verbs: [get, create]' in permissions(project.root)["kubernetes"]

@@ -155,6 +155,12 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
             f"job {name!r}: session is given, and each Flink job on platform kubernetes has a cluster of its own",
             hint="take session out; platform local submits to a session cluster",
         )
+    if program.outputs:
+        yield Problem(
+            f"job {name!r}: {', '.join(sorted(program.outputs))} is to be an artifact, and a Flink job on platform "
+            "kubernetes passes on none", where=program.where,
+            hint="let it write to a path or URL of your own, given as text, and name that in the job that reads it",
+        )  # fmt: skip
     needed = max(keys.jobmanager.memory, keys.taskmanagers.memory)
     if config.memory is not None and config.memory < needed:
         yield Problem(
