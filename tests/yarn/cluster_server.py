@@ -42,6 +42,11 @@ class Cluster:
         standby: the NameNode's: it refuses everything.
         unsafe: so many of the next requests for a change of the file system find it in safe mode.
         read_only: a folder in which nothing may be written or removed.
+        flink: how Flink's programs end that are submitted from now on, ``FINISHED`` or an exception of Java; None: they
+            run until they are killed, or stopped with a savepoint.
+        flink_configurations: of the programs that were submitted, in order.
+        flink_jobs: the states of a running program's jobs.
+        savepoint: the answer to a stop with one: its path, or an exception of Java.
         before: called with the path of each request before it is answered; may wait.
         url: of both services.
     """
@@ -61,6 +66,10 @@ class Cluster:
         self.permissions: dict[str, str] = {}
         self.times: dict[str, float] = {}  # of a file's last change, where that matters
         self.waits = False
+        self.flink: str | None = "FINISHED"
+        self.flink_configurations: list[dict[str, Any]] = []
+        self.flink_jobs = ["RUNNING"]
+        self.savepoint = "hdfs://nn/savepoints/savepoint-1"
         self.drops, self.holds, self.diagnostics = 0, False, ""
         self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
         self._folders, self._last, self._incarnation = {"/"}, 0, 1
@@ -118,8 +127,11 @@ class Cluster:
     def put(self, path: str) -> None:
         """Make a file, with its folders."""
         with self._lock:
-            self.files[path] = b"x"
-            self._folders |= {path[:end] for end, each in enumerate(path) if each == "/" and end}
+            self._put(path, b"x")
+
+    def _put(self, path: str, content: bytes) -> None:
+        self.files[path] = content
+        self._folders |= {path[:end] for end, each in enumerate(path) if each == "/" and end}
 
     def listing(self, tag: str) -> bytes:
         """The answer with all applications of this tag."""
@@ -158,6 +170,8 @@ class Cluster:
             text = b"hello\n" if path.endswith("/stdout") else b""
             log = b"LogLength:%d\nLogContents:\n%sEnd of LogType" % (len(text), text)
             return (200, log, {}) if "/logs/" in path else (404, {}, {})
+        if path.startswith("/jobs/"):
+            return self._jobmanager(method, path)
         self.asked.append(f"{method} {target.removeprefix('/ws/v1/cluster')}")
         return self._resource_manager(method, path.removeprefix("/ws/v1/cluster"), query, body)
 
@@ -182,7 +196,7 @@ class Cluster:
                 self.drops -= 1
                 return 202, {}, {}
             variables = {each["key"]: each["value"] for each in sent["am-container-spec"]["environment"]["entry"]}
-            sleeps = b"sleep" in base64.b64decode(variables["AIFLOW_AM_SPEC"])
+            sleeps = b"sleep" in base64.b64decode(variables.get("AIFLOW_AM_SPEC", ""))
             container = native_id.replace("application", "container")
             self._apps[native_id] = {
                 "id": native_id, "state": "FINISHED", "finalStatus": "SUCCEEDED",
@@ -190,7 +204,9 @@ class Cluster:
                 "diagnostics": Outcome(EXIT, exit_code=0).diagnostics(),
                 "amContainerLogs": f"{self.url}/node/containerlogs/{container}_01_000001/ada",
             }  # fmt: skip
-            if self.diagnostics:
+            if "_FLINK_CLASSPATH" in variables:
+                self._flink_program(native_id)
+            elif self.diagnostics:
                 self._apps[native_id] |= {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": self.diagnostics}
             elif sleeps or self.holds or self.waits:
                 state = "ACCEPTED" if self.holds else "RUNNING"
@@ -219,6 +235,56 @@ class Cluster:
             return 200, {"scheduler": {"schedulerInfo": self.scheduler}}, {}
         return _missing("NotFoundException")
 
+    def _flink_program(self, native_id: str) -> None:
+        """What Flink's application master does: claim its start, and end, or run."""
+        (ready,) = [each for each in self.files if each.endswith(f"/{native_id}/ready")]
+        folder = ready.rpartition("/")[0]
+        self.files[f"{folder}/started"] = self.files.pop(ready)
+        app, config = self._apps[native_id], json.loads(self.files[f"{folder}/config.yaml"])
+        self.flink_configurations.append(config)
+        app |= {"diagnostics": "", "amRPCAddress": urlsplit(self.url).netloc}
+        if self.flink is None:
+            app |= {"state": "RUNNING", "finalStatus": "UNDEFINED", "finishedTime": 0, "progress": 100.0}
+        else:
+            kept = f"{urlsplit(config['execution.checkpointing.dir']).path}/{config['cluster.id']}"
+            if self.flink != "FINISHED" and "execution.checkpointing.interval" in config:
+                for name in ("chk-9/_metadata", "chk-10/_metadata", "chk-11/incomplete"):
+                    self._put(f"{kept}/{name}", b"x")
+            self._flink_ends(app, folder, config["cluster.id"], self.flink)
+
+    def _flink_ends(self, app: dict[str, Any], folder: str, name: str, how: str) -> None:
+        status = how if how == "FINISHED" else "FAILED"
+        told = {f"/applications/{name}": {"id": name, "status": status}}
+        if status == "FAILED":
+            told[f"/applications/{name}/exceptions"] = {"exceptionHistory": {"entries": [{"stacktrace": how}]}}
+        summary = {"archive": [{"path": path, "json": json.dumps(each)} for path, each in told.items()]}
+        self._put(f"{folder}/archive/{name}/applications/{name}/application-summary", json.dumps(summary).encode())
+        final = "SUCCEEDED" if status == "FINISHED" else "FAILED"
+        app |= {"state": "FINISHED", "finalStatus": final, "finishedTime": int(self.clock() * 1000)}
+
+    def _jobmanager(self, method: str, path: str) -> Reply:
+        """Flink's REST API, of the program that runs."""
+        if path == "/jobs/overview":
+            jobs = [{"jid": f"{number:032x}", "state": state} for number, state in enumerate(self.flink_jobs)]
+            return 200, {"jobs": jobs}, {}
+        if method == "POST" and path.endswith("/stop"):
+            return 202, {"request-id": "request"}, {}
+        if "/savepoints/" in path and "://" not in self.savepoint:
+            operation: dict[str, Any] = {"failure-cause": {"stack-trace": self.savepoint}}
+            return 200, {"status": {"id": "COMPLETED"}, "operation": operation}, {}
+        if "/savepoints/" in path:
+            for app in self._apps.values():
+                if app["state"] == "RUNNING":
+                    (started,) = [each for each in self.files if each.endswith(f"/{app['id']}/started")]
+                    folder = started.rpartition("/")[0]
+                    name = json.loads(self.files[f"{folder}/config.yaml"])["cluster.id"]
+                    self._flink_ends(app, folder, name, "FINISHED")
+                    told = json.dumps({"latest": {"savepoint": {"external_path": self.savepoint}}})
+                    job = {"archive": [{"path": f"/jobs/{name}/checkpoints", "json": told}]}
+                    self._put(f"{folder}/archive/{name}/applications/{name}/jobs/{name}", json.dumps(job).encode())
+            return 200, {"status": {"id": "COMPLETED"}, "operation": {"location": self.savepoint}}, {}
+        return _missing("NotFoundException")
+
     def _file_system(self, operation: str, path: str, query: dict[str, str], text: str, body: bytes) -> Reply:
         below = f"{path.rstrip('/')}/"
         if self.standby:
@@ -235,8 +301,8 @@ class Cluster:
             self.files[path] += body
             return 200, {}, {}
         if operation == "OPEN" and path in self.files:
-            begin = int(query["offset"])
-            return 200, self.files[path][begin : begin + int(query["length"])], {}
+            begin = int(query.get("offset", 0))
+            return 200, self.files[path][begin:][: int(query.get("length", len(self.files[path])))], {}
         if operation == "MKDIRS":
             for end in (number for number, each in enumerate(f"{path}/") if each == "/" and number):
                 self.permissions.setdefault(path[:end], query.get("permission", "755"))

@@ -249,6 +249,12 @@ class Application(Jsonable):
         except PlatformError:
             return True
 
+    def _log_state(self, report: Json) -> tuple[bool, bool]:
+        """Whether an application that has ended has logs for certain, and whether they are complete already."""
+        end = outcome.parse(str(report.get("diagnostics") or ""))
+        reported = end is not None and end.kind != outcome.NOT_STARTED
+        return reported, reported  # the master reports it after its sweep; after YARN's kill some may still write
+
     def download_logs(self, report: Json | None = None) -> bool:
         """Download the logs of an attempt that has ended into its folder on the client.
 
@@ -263,9 +269,7 @@ class Application(Jsonable):
             return True
         Path(self.work_folder).mkdir(parents=True, exist_ok=True)
         logs = Logs(self.cluster)
-        end = outcome.parse(str(report.get("diagnostics") or ""))
-        reported = end is not None and end.kind != outcome.NOT_STARTED
-        settled = reported  # the master reports it after its sweep; after YARN's kill some may still write
+        reported, settled = self._log_state(report)
         answered = False  # the node, that the container is gone
         for _ in poll(AGGREGATION_TIMEOUT if reported else NO_LOGS_TIMEOUT):
             with contextlib.suppress(Refused):  # the node does not answer: its logs are requested later

@@ -39,11 +39,11 @@ def allocate(job: YarnJob) -> str:
     return native_id
 
 
-def stage(job: YarnJob) -> None:
+def stage(job: YarnJob, needed: Iterable[request.Staged]) -> None:
     """Put a job's files into the staging folder; existing ones stay."""
     files, native_id = WebHdfs(job.cluster), str(job.context.native_id)
     retry(lambda: files.mkdirs_below(job.cluster.staging, job.folder(native_id)), STEP_TIMEOUT)
-    for staged in request.files(job, native_id):
+    for staged in needed:
         _status_of(job, files, staged)
 
 
@@ -100,11 +100,11 @@ def _send(job: YarnJob, files: WebHdfs, staged: request.Staged, path: str) -> No
         retry(lambda: files.delete(part), STEP_TIMEOUT)
 
 
-def submit(job: YarnJob, sent: af.Request) -> YarnHandler:
+def submit(job: YarnJob, sent: af.Request, needed: Iterable[request.Staged]) -> YarnHandler:
     """Start the application; an existing one is not changed."""
-    cluster, native_id = job.cluster, str(job.context.native_id)
+    cluster = job.cluster
     files, rm = WebHdfs(cluster), ResourceManager(cluster)
-    statuses = {staged.name: _status_of(job, files, staged) for staged in request.files(job, native_id)}
+    statuses = {staged.name: _status_of(job, files, staged) for staged in needed if staged.brought}
     hidden = {name: value for name, value in job.config.env.items() if secrets.is_secret(value)}
     values = {f"aiflow.env.{name}": value for name, value in secrets.resolve(hidden).items()}
     if cluster.kerberos:
@@ -144,15 +144,14 @@ def attach(job: YarnJob) -> YarnHandler:
     return YarnHandler(job.application())
 
 
-def cleanup(job: YarnJob) -> None:
-    """Keep an attempt's logs, and remove its files except the markers, which are removed with the run."""
+def cleanup(job: YarnJob, left: Iterable[str]) -> None:
+    """Keep an attempt's logs, and remove what it has left except the markers, which are removed with the run."""
     if job.context.native_id is None:
         return
     native_id, cluster = job.context.native_id, job.cluster
     kept = finish_download(job.application())
-    own = [staged.path for staged in request.files(job, native_id) if not staged.once and staged.path is not None]
     files = WebHdfs(cluster)
-    for path in own:
+    for path in left:
         retry(lambda path=path: files.delete(path), STEP_TIMEOUT)  # type: ignore[misc]
     if not kept:
         raise PlatformError(

@@ -22,23 +22,26 @@ class YarnJobPlugin(af.AbstractJobPlugin):
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnJob:
         config = sub_graph.config
         assert isinstance(config, YarnJobConfig)
-        bundle = build_bundle(sub_graph, project_desc, self.engine().engine())
-        job = YarnJob(config, bundle, cluster_of(config))
+        job = self._job(config, sub_graph, project_desc)
         problems = job_problems(job)
         if problems:
             raise ConfigError(problems=problems)
+        return job
+
+    def _job(self, config: YarnJobConfig, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnJob:
+        job = YarnJob(config, build_bundle(sub_graph, project_desc, self.engine().engine()), cluster_of(config))
         job.python()
         return job
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         from aiflow_ext_yarn import lifecycle
 
-        lifecycle.stage(_yarn(job))
+        lifecycle.stage(_yarn(job), self._files(_yarn(job)))
 
     def submit_job(self, job: af.BaseJob) -> YarnHandler:
         from aiflow_ext_yarn import lifecycle
 
-        return lifecycle.submit(_yarn(job), self._request(_yarn(job)))
+        return lifecycle.submit(_yarn(job), self._request(_yarn(job)), self._files(_yarn(job)))
 
     def stop_job(self, job: af.BaseJob) -> None:
         if _yarn(job).context.native_id is not None:
@@ -47,7 +50,7 @@ class YarnJobPlugin(af.AbstractJobPlugin):
     def cleanup_job(self, job: af.BaseJob) -> None:
         from aiflow_ext_yarn import lifecycle
 
-        lifecycle.cleanup(_yarn(job))
+        lifecycle.cleanup(_yarn(job), self._left(_yarn(job)) if _yarn(job).context.native_id is not None else ())
 
     def job_type(self) -> type[af.BaseJob]:
         return YarnJob
@@ -72,6 +75,14 @@ class YarnJobPlugin(af.AbstractJobPlugin):
 
     def _request(self, job: YarnJob) -> af.Request:
         return af.Request("yarn", request.content(job))
+
+    def _files(self, job: YarnJob) -> list[request.Staged]:
+        """The files of an attempt that has an id, those that are sent once a run first."""
+        return request.files(job, str(job.context.native_id))
+
+    def _left(self, job: YarnJob) -> list[str]:
+        """What an attempt leaves in its staging folder, besides its markers."""
+        return [staged.path for staged in self._files(job) if not staged.once and staged.path is not None]
 
     @af.hookimpl
     def lookup(self, job: af.BaseJob) -> af.Lookup:

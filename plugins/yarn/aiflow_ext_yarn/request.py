@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -26,6 +27,8 @@ from aiflow_ext_yarn.webhdfs import FileStatus
 Json = dict[str, Any]
 APPLICATION_ID = "${server:application_id}"
 DELEGATION, FILE_SYSTEM = "${server:delegation_token}", "${server:delegation_token:nodes}"
+# In a variable's value: of the file with this name in the container's folder.
+_STATUS = re.compile(r"\$\{server:(size|timestamp):([^}]+)\}")
 SIZE, TIMESTAMP, SPEC = "${server:size}", "${server:timestamp}", "${base64:spec}"
 INLINE = 48_000  # bytes: a spec up to this size is part of the submission; a larger one is a file
 GRACE = 60.0  # seconds that the application master grants a job by itself; a stop has its own grace period
@@ -43,6 +46,7 @@ class Staged:
         once: sent once a run; else it belongs to the attempt.
         source: its content: a local path, or the bytes.
         shown: how render describes its content.
+        brought: whether nodes bring it to the container's folder; else it is only sent, before the submission.
     """
 
     def __init__(
@@ -55,9 +59,10 @@ class Staged:
         once: bool = False,
         source: Path | bytes | None = None,
         shown: str = "",
+        brought: bool = True,
     ) -> None:
         self.name, self.path, self.uri, self.archive, self.once = name, path, uri, archive, once
-        self.source, self.shown = source, shown
+        self.source, self.shown, self.brought = source, shown, brought
 
 
 def run_tag(run: str | None) -> str:
@@ -77,6 +82,20 @@ def content(job: YarnJob) -> Json:
         environment.append({"key": "AIFLOW_AM_SPEC", "value": SPEC})
     else:
         command += f" --spec {SPEC_FILE}"
+    command += " --logs <LOG_DIR> 1><LOG_DIR>/am.stdout 2><LOG_DIR>/am.stderr"
+    return {**request_of(job, native_id, staged, environment, command), "spec": spec}
+
+
+def request_of(job: YarnJob, native_id: str, staged: Sequence[Staged], environment: list[Json], command: str) -> Json:
+    """What the requests of all engines have: the submission, with where it and the files go.
+
+    Args:
+        job: the job.
+        native_id: its application id, or the placeholder.
+        staged: its files.
+        environment: the container's variables, as ``{"key": ..., "value": ...}``.
+        command: the container's, for a shell.
+    """
     cluster, config = job.cluster, job.config
     if config.container is not None:
         environment += ({"key": name, "value": value} for name, value in config.container.environment().items())
@@ -88,6 +107,7 @@ def content(job: YarnJob) -> Json:
                 for name, amount in config.other_resources.items()
             ]
         }
+    brought = [_local_resource(job, each) for each in staged if each.brought]
     submission: Json = {
         "application-id": native_id,
         "application-name": (job.context.job_name or job.name or "job")[:200],
@@ -99,9 +119,9 @@ def content(job: YarnJob) -> Json:
         "application-tags": {"tag": ["aiflow", run_tag(job.context.run_id), *config.tags]},
         "resource": resource,
         "am-container-spec": {
-            "local-resources": {"entry": [_local_resource(job, each) for each in staged]},
+            "local-resources": {"entry": brought},
             "environment": {"entry": environment},
-            "commands": {"command": f"{command} --logs <LOG_DIR> 1><LOG_DIR>/am.stdout 2><LOG_DIR>/am.stderr"},
+            "commands": {"command": command},
             "credentials": _credentials(job),
         },
     }
@@ -113,17 +133,13 @@ def content(job: YarnJob) -> Json:
         submission["priority"] = config.priority
     if config.node_label is not None:
         submission["app-node-label-expression"] = submission["am-container-node-label-expression"] = config.node_label
-    shown = {str(each.path): each.shown for each in staged if each.path is not None}
-    if not inline:
-        shown[f"{job.folder(native_id)}/{SPEC_FILE}"] = "the spec"
     return {
         "resource_manager": list(cluster.resource_managers),
         "webhdfs": list(cluster.namenodes),
         "user": cluster.user,
         **({"rpc": list(cluster.rpc)} if config.other_resources else {}),
-        "files": shown,
+        "files": {str(each.path): each.shown for each in staged if each.path is not None},
         "submission": submission,
-        "spec": spec,
         **({"lifetime": config.lifetime} if config.lifetime is not None else {}),
     }
 
@@ -137,18 +153,28 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
         archive = job.bundle.archive
         found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
                             shown=f"the project archive; files: {len(archive.files)}"))  # fmt: skip
-    for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
-        for name, source in names.items():
-            if "://" in source:
-                found.append(Staged(name, uri=job.uri_of(source), archive=unpacked, once=True))
-            else:
-                path = job.local_file(source)
-                found.append(Staged(name, f"{run}/files/{job.stamp(path)}/{path.name}", archive=unpacked, once=True,
-                                    source=path, shown=f"the file {path}"))  # fmt: skip
+    found += given_files(job)
     spec = _spec(job, native_id)
     if len(_encoded(spec)) > INLINE:
         found.append(Staged(SPEC_FILE, f"{own}/{SPEC_FILE}", source=json.dumps(spec).encode(), shown="the spec"))
     return found
+
+
+def given_files(job: YarnJob) -> Iterator[Staged]:
+    """The files and archives that the job's config names."""
+    for names, unpacked in ((job.config.files, False), (job.config.archives, True)):
+        for name, source in names.items():
+            if "://" in source:
+                yield Staged(name, uri=job.uri_of(source), archive=unpacked, once=True)
+            else:
+                yield local_file(job, name, job.local_file(source), archive=unpacked)
+
+
+def local_file(job: YarnJob, name: str, path: Path, *, archive: bool = False) -> Staged:
+    """A file of this machine, sent once a run, by its name in the container's folder."""
+    run = job.cluster.run_folder(str(job.context.run_id))
+    return Staged(name, f"{run}/files/{job.stamp(path)}/{path.name}", archive=archive, once=True, source=path,
+                  shown=f"the file {path}")  # fmt: skip
 
 
 def master_digest() -> str:
@@ -172,13 +198,8 @@ def _local_resource(job: YarnJob, staged: Staged) -> Json:
 
 def _spec(job: YarnJob, native_id: str) -> Json:
     """The specification for the application master, version 1."""
-    cluster, context = job.cluster, job.context
-    kept, context.native_id = context.native_id, native_id
-    try:
-        mark = attempt_mark(context)
-        variables = job_environment(job, work_folder=WORK, checkpoint_dir=job.checkpoints)
-    finally:
-        context.native_id = kept
+    cluster = job.cluster
+    mark, variables = variables_of(job, native_id, WORK)
     env: Json = _fsspec(job)
     for name, value in job.config.env.items():
         env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
@@ -218,6 +239,16 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "grace": GRACE,
         "staging": staging,
     }
+
+
+def variables_of(job: YarnJob, native_id: str, work_folder: str) -> tuple[str, dict[str, str]]:
+    """The mark of an attempt, and its ``AIFLOW_*`` variables."""
+    context = job.context
+    kept, context.native_id = context.native_id, native_id
+    try:
+        return attempt_mark(context), job_environment(job, work_folder=work_folder, checkpoint_dir=job.checkpoints)
+    finally:
+        context.native_id = kept
 
 
 def _fsspec(job: YarnJob) -> Json:
@@ -277,6 +308,8 @@ def filled(request: Json, statuses: Mapping[str, FileStatus], secrets: Mapping[s
     for entry in container["environment"]["entry"]:
         if entry["value"] == SPEC:
             entry["value"] = _encoded(request["spec"])
+        else:
+            entry["value"] = _STATUS.sub(lambda found: str(getattr(statuses[found[2]], found[1])), entry["value"])
     for entry in container["credentials"]["secrets"]["entry"]:
         entry["value"] = base64.b64encode(secrets[entry["key"]].encode("utf-8", "surrogateescape")).decode()
     for entry in container["credentials"].get("tokens", {}).get("entry", []):

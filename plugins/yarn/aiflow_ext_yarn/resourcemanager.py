@@ -339,7 +339,7 @@ class ResourceManager:
 def _report(found: Fields) -> Json:
     """What is used of an application's report: text, milliseconds since the epoch, ``progress`` in percent, and as
     ``expiry`` when it will have exceeded its lifetime."""
-    told: Json = {key: found.text(key, "") for key in ("id", "finalStatus", "amContainerLogs")}
+    told: Json = {key: found.text(key, "") for key in ("id", "finalStatus", "amContainerLogs", "amRPCAddress")}
     told.update({key: found.number(key, 0, _LATEST) for key in ("startedTime", "launchTime", "finishedTime")})
     told["progress"] = found.number("progress", 100)
     told["state"], told["diagnostics"] = found.text("state"), _shortened(found.text("diagnostics", ""))

@@ -1,0 +1,66 @@
+"""Job plugin ``yarn.flink``."""
+
+from __future__ import annotations
+
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext_flink.engine import FlinkEngine
+from aiflow_ext_flink.program import program_of
+from aiflow_ext_yarn import flink_request
+from aiflow_ext_yarn.cluster import cluster_of
+from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.flink_checks import check
+from aiflow_ext_yarn.flink_config import YarnFlinkJobConfig
+from aiflow_ext_yarn.flink_job import YarnFlinkJob
+from aiflow_ext_yarn.flink_libraries import home, libraries
+from aiflow_ext_yarn.hadoop import hadoop_conf
+from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.plugin import YarnJobPlugin
+from aiflow_ext_yarn.request import Staged
+
+
+class YarnFlinkJobPlugin(YarnJobPlugin):
+    """Runs a Flink program on a cluster of its own, whose JobManager is the application master."""
+
+    def _job(self, config: YarnJobConfig, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnFlinkJob:
+        assert isinstance(config, YarnFlinkJobConfig)
+        conf = hadoop_conf()
+        job = YarnFlinkJob(
+            config,
+            Bundle(sub_graph, project_desc, self.engine().engine()),
+            cluster_of(config, conf),
+            program_of(sub_graph, project_desc),
+            libraries(home(config.flink_home, project_desc.root)),
+            conf.get("yarn.application.classpath"),
+        )
+        check(job)
+        return job
+
+    def generate_job_resource(self, job: af.BaseJob) -> None:
+        from aiflow_ext_yarn.flink_checkpoints import latest
+
+        _flink(job).checkpoint = latest(_flink(job))
+        super().generate_job_resource(job)
+
+    def _request(self, job: YarnJob) -> af.Request:
+        return af.Request("yarn", flink_request.content(_flink(job)))
+
+    def _files(self, job: YarnJob) -> list[Staged]:
+        return flink_request.files(_flink(job), str(job.context.native_id))
+
+    def _left(self, job: YarnJob) -> list[str]:
+        return [*super()._left(job), _flink(job).archive(str(job.context.native_id))]
+
+    def job_type(self) -> type[af.BaseJob]:
+        return YarnFlinkJob
+
+    def job_config_type(self) -> type[af.BaseJobConfig]:
+        return YarnFlinkJobConfig
+
+    def engine(self) -> type[af.AbstractEngine]:
+        return FlinkEngine
+
+
+def _flink(job: af.BaseJob) -> YarnFlinkJob:
+    assert isinstance(job, YarnFlinkJob)
+    return job

@@ -1,0 +1,206 @@
+"""A Flink job's attempt as its application on the cluster: its state, its end and its stop, as Flink tells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
+from aiflow_ext.plugin.engines import Backoff, parse_json, poll, retry
+from aiflow_ext_flink import verdict
+from aiflow_ext_flink.rest import FlinkRest, Unreachable
+from aiflow_ext_yarn import http
+from aiflow_ext_yarn.application import KILL_TIMEOUT, Application
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.resourcemanager import ENDED
+
+Json = dict[str, Any]
+ANSWER = 5.0  # seconds for an answer of the JobManager to the poll
+SAVEPOINT_TIMEOUT = 600.0  # seconds for a savepoint
+MOST_JOBS = 20  # of a program, whose archives are read
+CANCELLED = "its Flink job was cancelled, not by this run"
+_TAIL = "bytes of stderr"  # before them, in YARN's diagnostics of a container that has exited
+_EXCEPTION = re.compile(r"^[\w.$]+(?:Exception|Error): ", re.MULTILINE)
+_running: set[str] = set()  # attempts whose job was seen to run: Flink is not asked again. A cache
+
+
+class FlinkApplication(Application):
+    """An attempt of a Flink job.
+
+    Args:
+        cluster, native_id, run, work_folder: as of any application.
+        flink_id: of its cluster and its application at Flink.
+        on_stop: ``savepoint``, ``drain`` or ``cancel``.
+    """
+
+    ARCHIVE = "archive"  # the folder in its staging folder
+
+    def __init__(
+        self, cluster: Cluster, native_id: str, run: str, work_folder: str, flink_id: str, on_stop: str
+    ) -> None:
+        super().__init__(cluster, native_id, run, work_folder)
+        self.flink_id, self.on_stop = flink_id, on_stop
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def event(self, report: Json | None) -> AttemptEvent | None:
+        """Its state or end. While it runs, its ``instance`` is the address of Flink's own web page."""
+        event = super().event(report)
+        if event is not None and report is not None and not event.state.ended and report.get("amRPCAddress"):
+            event.instance = f"http://{report['amRPCAddress']}"
+        return event
+
+    def _event(self, report: Json | None) -> AttemptEvent | None:
+        """What YARN tells, with what only Flink knows: whether its job runs, and why it has failed."""
+        event = super()._event(report)
+        if event is None or event.state is JobState.QUEUED:
+            return event
+        if event.state is JobState.RUNNING:
+            return event if report is None or self._runs(report) else self._waiting(event)
+        found = self._verdict()
+        if found is None:
+            return self._without_archive(event, report)
+        event.state, event.reason = found.state, found.reason or event.reason
+        if found.state is JobState.FINISHED:
+            event.exit_code, event.reason = 0, self._savepoint_words()
+        elif found.state is JobState.STOPPED:  # only a stop of ours makes an attempt that
+            event.state, event.reason = JobState.FAILED, CANCELLED
+        event.disruption = False
+        return event
+
+    def _without_archive(self, event: AttemptEvent, report: Json | None) -> AttemptEvent:
+        """The event of an application that has ended before Flink could write how, or whose program has exited."""
+        if report is None or event.state is not JobState.FAILED:
+            return event
+        words = str(report.get("diagnostics") or "")
+        begin = _EXCEPTION.search(words)
+        if report["state"] == "FINISHED" and report["finalStatus"] == "KILLED":
+            event.reason = CANCELLED
+        elif begin is not None and _TAIL in words:  # what the JobManager has written last
+            event.reason = f"its JobManager has ended: {verdict.root_cause(words[begin.start() :])}"
+        return event
+
+    def _waiting(self, event: AttemptEvent) -> AttemptEvent:
+        words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"
+        return AttemptEvent(self.native_id, JobState.QUEUED, reason=words)
+
+    def _runs(self, report: Json) -> bool:
+        """Whether a job of its program runs, or has run; True where Flink does not answer though it did before."""
+        if self.native_id in _running:
+            return True
+        rest = self._rest(report)
+        if rest is None:
+            return False
+        try:
+            jobs = rest.jobs()
+        except PlatformError:  # it is about to begin, or has ended
+            return False
+        if not any(_has_begun(each) for each in jobs):
+            return False
+        _running.add(self.native_id)
+        return True
+
+    def began_at(self, launched: float | None) -> float | None:
+        """Not known: from a container's launch to a job that runs there are some seconds."""
+        return None
+
+    def _rest(self, report: Json, seconds: float = ANSWER) -> FlinkRest | None:
+        """Flink's REST API, which is at the address that its JobManager has registered with; None before that."""
+        address = str(report.get("amRPCAddress") or "")
+        return FlinkRest(address, seconds) if address else None
+
+    @property
+    def _archive(self) -> str:
+        return f"{self.folder}/{self.ARCHIVE}/{self.flink_id}/applications/{self.flink_id}"
+
+    def _verdict(self) -> verdict.Verdict | None:
+        """How Flink says that it has ended, from its archive; None where that does not say."""
+        try:
+            content = self.files.read(f"{self._archive}/application-summary")
+        except http.Unreachable:
+            return None
+        try:
+            return None if content is None else verdict.summarised(content)
+        except ValueError:
+            return None
+
+    def _savepoint_words(self) -> str | None:
+        """Where the savepoints are with which its jobs have ended; None where it has none, or a batch job."""
+        if self.on_stop == "cancel":
+            return None
+        try:
+            archived = [self.files.read(f"{self._archive}/jobs/{name}")
+                        for name in (self.files.names(f"{self._archive}/jobs") or [])[:MOST_JOBS]]  # fmt: skip
+            paths = [path for each in archived if each is not None for path in _savepoints(parse_json(each))]
+        except (PlatformError, ValueError):
+            return None
+        return f"stopped with the savepoint {' and '.join(paths)}" if paths else None
+
+    def _log_state(self, report: Json) -> tuple[bool, bool]:
+        # A JobManager reports the end first, and exits then.
+        return report["state"] == "FINISHED", False
+
+    # -- stop -------------------------------------------------------------------------------------------------------
+
+    def stop(self, grace: float) -> None:
+        """Take a savepoint and end, or cancel, as the config says; returns once its processes are gone.
+
+        Without ``grace`` it is cancelled always. Raises PlatformError where there is no savepoint; the job goes on.
+        """
+        if grace > 0 and self.on_stop != "cancel":
+            report = retry(lambda: self.rm.report(self.native_id), self.cluster.patience)
+            if report is not None and report["state"] == "RUNNING":
+                self._end_with_savepoint(report)
+        super().stop(0)
+
+    def _end_with_savepoint(self, report: Json) -> None:
+        """Have its jobs take a savepoint each and end; nothing where none runs. Waits until YARN has ended it, too."""
+        rest = self._rest(report, 20.0)
+        if rest is None:
+            return
+        try:
+            jobs = [str(each["jid"]) for each in rest.jobs() if each.get("state") in ("RUNNING", "RESTARTING")]
+            asked = {job: rest.stop(job, None, drain=self.on_stop == "drain") for job in jobs}
+            for job, number in asked.items():
+                self._wait_for_savepoint(rest, job, number)
+        except Unreachable:
+            ended = self._until_ended(report, KILL_TIMEOUT)
+            if ended is None or ended["state"] in ENDED:  # it was over before the savepoint could be asked for
+                return
+            raise
+        except PlatformError as error:
+            raise PlatformError(
+                f"{error.problems[0].message}; the job is not stopped",
+                hint="stop it again; with --grace 0 it is cancelled, without a savepoint",
+            ) from error
+        if asked:
+            self._until_ended(report, KILL_TIMEOUT)
+
+    def _wait_for_savepoint(self, rest: FlinkRest, job: str, number: str) -> None:
+        for _ in poll(SAVEPOINT_TIMEOUT, Backoff(0.1, 2.0, 1.5)):
+            if rest.savepoint(job, number) is not None:
+                return
+        raise PlatformError(f"its savepoint is not complete after {SAVEPOINT_TIMEOUT:g} s")
+
+
+def _has_begun(job: Json) -> bool:
+    """Whether a job of the overview has tasks that run, or has had some. Flink calls it running before."""
+    if verdict.state_of([str(job.get("state"))]) is JobState.QUEUED:
+        return False
+    tasks = job.get("tasks")
+    return not isinstance(tasks, dict) or any(
+        tasks.get(each) for each in ("initializing", "running", "finished", "canceling", "canceled", "failed")
+    )
+
+
+def _savepoints(archive: Any) -> Iterator[str]:
+    """The path of a job's last savepoint, from its archive: answers of the REST API, each with its path."""
+    for each in archive.get("archive", []) if isinstance(archive, dict) else []:
+        if not str(each.get("path")).endswith("/checkpoints"):
+            continue
+        told = parse_json(str(each.get("json")).encode())
+        for key in ("latest", "savepoint", "external_path"):
+            told = told.get(key) if isinstance(told, dict) else None
+        if isinstance(told, str):
+            yield told

@@ -1,0 +1,47 @@
+"""The checkpoints that earlier attempts of a STREAM job have left on the cluster's file system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from copy import copy
+from functools import partial
+from urllib.parse import urlsplit
+
+from aiflow_ext.plugin import ExecutionMode, JobContext
+from aiflow_ext.plugin.engines import retry
+from aiflow_ext_flink.ids import flink_id
+from aiflow_ext_yarn.flink_job import YarnFlinkJob
+from aiflow_ext_yarn.lifecycle import STEP_TIMEOUT
+from aiflow_ext_yarn.webhdfs import WebHdfs
+
+
+def latest(job: YarnFlinkJob) -> str | None:
+    """The latest complete checkpoint of the earlier attempts, from which this one is to go on.
+
+    None for a BATCH job, where there is none, and where checkpoints are on another file system than the cluster's own.
+    Raises Unreachable if that does not answer.
+    """
+    kept = job.config.checkpoints or job.kept("checkpoints")
+    folder = urlsplit(kept).path if kept.startswith(job.cluster.file_system) else job.path_of(kept)
+    if job.config.exec_mode is not ExecutionMode.STREAM or folder is None:
+        return None
+    files = WebHdfs(job.cluster)
+    for name in _earlier_ids(job.context):
+        names = retry(partial(files.names, f"{folder}/{name}"), STEP_TIMEOUT) or []
+        numbers = sorted(
+            int(match[1]) for each in names if (match := re.fullmatch(r"chk-(\d{1,18})", each)) is not None
+        )
+        for number in reversed(numbers):
+            path = f"{name}/chk-{number}"
+            if retry(partial(files.status, f"{folder}/{path}/_metadata"), STEP_TIMEOUT) is not None:  # it is complete
+                return f"{kept}/{path}"
+    return None
+
+
+def _earlier_ids(context: JobContext) -> Iterator[str]:
+    """The ids at Flink of the attempts before this one, the last one first."""
+    for number in range((context.attempt or 1) - 1, 0, -1):
+        earlier = copy(context)
+        earlier.attempt = number
+        yield flink_id(earlier)

@@ -1,0 +1,105 @@
+"""Offline checks of a Flink job on YARN, before anything is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiflow_ext.plugin import ConfigError, Problem
+from aiflow_ext.plugin.secrets import is_secret, plain
+from aiflow_ext_flink.program import is_url
+from aiflow_ext_yarn.flink_job import YarnFlinkJob
+from aiflow_ext_yarn.flink_request import files
+
+_ON_HDFS = ("hdfs", "webhdfs", "swebhdfs")
+_IN_SCRIPTS = "\"'$`\\;\n"  # characters that YARN's or Flink's scripts would not leave as they are
+
+
+def check(job: YarnFlinkJob) -> None:
+    """Raise ConfigError with everything that this machine can tell to be wrong; CodeError for the program."""
+    problems = [*_keys(job), *_environment(job), *_files(job)] or [*_names(job)]
+    if problems:
+        raise ConfigError(problems=problems)
+    job.words()
+
+
+def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
+    config = job.config
+    if config.session is not None:
+        yield Problem(
+            f"job {job.name!r}: session is not for platform yarn, where a job has a cluster of its own",
+            hint="take session away, or run the job with platform: local",
+        )
+    if config.container is not None:
+        yield Problem(
+            f"job {job.name!r}: container is for other engines: Flink itself asks for its task managers' containers",
+            hint="take container away; Java is on the nodes: java_home",
+        )
+    for keyword in job.program.outputs:
+        yield Problem(
+            f"job {job.name!r}: its program cannot pass on the output {keyword!r} to other jobs on platform yarn",
+            where=job.program.where,
+            hint="give it the URL of a folder, which the other job reads: hdfs:///data/out",
+        )
+    if config.memory is not None:
+        yield Problem(
+            f"job {job.name!r}: memory says nothing about Flink's processes",
+            hint="give jobmanager: {memory: 1Gi} and taskmanagers: {memory: 2Gi}",
+        )
+
+
+def _environment(job: YarnFlinkJob) -> Iterator[Problem]:
+    for name, value in job.config.env.items():
+        if is_secret(value):
+            yield Problem(
+                f"job {job.name!r}: env has a secret for {name}; Flink keeps its processes' variables in its "
+                "configuration, which its web page shows",
+                hint="read the secret in the program: from a file of the nodes, or a credential provider of Hadoop",
+            )
+        elif set(plain(value)) & set(_IN_SCRIPTS):
+            yield Problem(
+                f"job {job.name!r}: env has {plain(value)[:60]!r} for {name}; Flink's scripts do not keep quotes, "
+                "dollar signs, backslashes, semicolons and ends of lines",
+                hint="give it as an argument of the program, which can have any character",
+            )
+
+
+def _files(job: YarnFlinkJob) -> Iterator[Problem]:
+    program = job.program
+    local = [*job.config.jars, *program.py_files]
+    for each in local:
+        if is_url(each):
+            if urlsplit(each).scheme not in _ON_HDFS:
+                yield _elsewhere(job, each)
+        elif not Path(job.local_file(each)).is_file():
+            what = "is a folder" if Path(job.local_file(each)).is_dir() else "is not there"
+            yield Problem(
+                f"job {job.name!r}: {each} is to be sent, and {what}",
+                where=program.where,
+                hint="name a file; of a folder of Python files, a zip of it",
+            )
+    if program.file is not None and is_url(program.file) and urlsplit(program.file).scheme not in _ON_HDFS:
+        yield _elsewhere(job, program.file)
+
+
+def _names(job: YarnFlinkJob) -> Iterator[Problem]:
+    """Names that files cannot have on the nodes. Raises ConfigError where a jar of Flink's own is not there."""
+    placed = files(job, "application")
+    for name, count in Counter(each.name for each in placed).items():
+        if count > 1:
+            yield Problem(f"job {job.name!r}: {count} files would have the name {name!r} on the nodes",
+                          hint="rename one of them")  # fmt: skip
+    for each in placed:
+        if set(each.name + (each.uri or each.path or "")) & set(_IN_SCRIPTS):
+            yield Problem(f"job {job.name!r}: the file {each.name!r} cannot have that name or path on the nodes",
+                          hint="use letters, digits and _ . - +")  # fmt: skip
+
+
+def _elsewhere(job: YarnFlinkJob, url: str) -> Problem:
+    return Problem(
+        f"job {job.name!r}: {url} is on another file system than the cluster's own, from which nodes get files",
+        where=job.program.where,
+        hint="copy it to the cluster's HDFS and give hdfs:///path, or give a local file",
+    )

@@ -1,0 +1,168 @@
+"""A Flink job as an application on YARN: its program, files and configuration, made offline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext_flink.configuration import configuration, jobmanager_sizes, stop_mode
+from aiflow_ext_flink.ids import flink_id
+from aiflow_ext_flink.program import Program, is_url
+from aiflow_ext_yarn import request
+from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.flink_application import FlinkApplication
+from aiflow_ext_yarn.flink_config import YarnFlinkJobConfig
+from aiflow_ext_yarn.flink_libraries import Libraries
+from aiflow_ext_yarn.job import YarnJob
+from aiflow_ext_yarn.request import Staged
+
+Json = dict[str, Any]
+# What Flink and its libraries reach into: env.java.opts.all of Flink's own configuration, without the compiler's.
+OPENED = (
+    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
+    "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            "java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text",
+            "java.time", "java.util", "java.util.concurrent", "java.util.concurrent.atomic",
+            "java.util.concurrent.locks",
+        )
+    ),
+)  # fmt: skip
+QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for a JobManager, whose start is most of its work
+
+
+class YarnFlinkJob(YarnJob):
+    """A Flink program that runs as an application on YARN.
+
+    Args:
+        job_config, bundle, cluster: as of any job on YARN.
+        program: what it runs.
+        libraries: Flink's, on this machine.
+        hadoop_classpath: of the nodes, as HADOOP_CONF_DIR has it; empty where it does not say.
+    """
+
+    def __init__(
+        self,
+        job_config: YarnFlinkJobConfig,
+        bundle: Bundle,
+        cluster: Cluster,
+        program: Program,
+        libraries: Libraries,
+        hadoop_classpath: str,
+    ) -> None:
+        super().__init__(job_config, bundle, cluster)
+        self.program, self.libraries, self.hadoop_classpath = program, libraries, hadoop_classpath
+        self.checkpoint: str | None = None  # of an earlier attempt, from which this one goes on
+
+    @property
+    def config(self) -> YarnFlinkJobConfig:
+        assert isinstance(self.job_config, YarnFlinkJobConfig)
+        return self.job_config
+
+    def application(self) -> FlinkApplication:
+        context = self.context
+        return FlinkApplication(
+            self.cluster,
+            str(context.native_id),
+            str(context.run_id),
+            str(context.work_folder),
+            flink_id(context),
+            stop_mode(self.config),
+        )
+
+    def archive(self, native_id: str) -> str:
+        """Where Flink writes how the application has ended."""
+        return f"{self.folder(native_id)}/{FlinkApplication.ARCHIVE}"
+
+    # -- the program ------------------------------------------------------------------------------------------------
+
+    def options(self) -> list[str]:
+        """The jars of Flink's ``opt`` that it needs, without version."""
+        return {"python": ["flink-python"], "sql": ["flink-sql-gateway"]}.get(self.program.kind, [])
+
+    def program_files(self) -> list[Staged]:
+        """The program and what belongs to it. Jars of ``jars`` are on Flink's own class path."""
+        program = self.program
+        found = [self._file(f"lib/{_name(jar)}", jar) for jar in self.config.jars]
+        if program.file is not None and program.kind != "sql":
+            found.append(self._file(self._place(program.file), program.file))
+        return [*found, *(self._file(_name(each), each) for each in program.py_files)]
+
+    def _place(self, file: str) -> str:
+        return f"usrlib/{_name(file)}" if self.program.kind == "jar" else _name(file)
+
+    def _file(self, name: str, source: str) -> Staged:
+        if is_url(source):
+            return Staged(name, uri=self.uri_of(source), once=True)
+        return request.local_file(self, name, self.local_file(source))
+
+    def words(self) -> list[str]:
+        """The arguments of the class that Flink runs."""
+        program, python = self.program, self.config.python or "python3"
+        filled = program.filled(self._paths(), self.config.properties)
+        if program.kind == "jar":
+            return filled.args
+        if program.kind == "sql":
+            return ["--script", filled.sql or ""] if program.sql is not None else ["--scriptUri", str(program.file)]
+        files = ["-pyfs", ",".join(map(_name, program.py_files))] if program.py_files else []
+        return ["-pyclientexec", python, "-pyexec", python, *files, "-py", _name(str(program.file)), *filled.args]
+
+    def _paths(self) -> dict[str, str]:
+        """The inputs and outputs as the program sees them, by keyword."""
+        urls = self.program.inputs(self.bundle.sub_graph, self.context) | self.program.output_urls(self.context)
+        return {keyword: self.for_flink(url) for keyword, url in urls.items()}
+
+    def for_flink(self, url: str) -> str:
+        """A URL or path as Flink on the nodes reads it: on the cluster's own file system by its own address."""
+        if url.startswith("hdfs://") and not url.startswith("hdfs:///"):
+            return url
+        path = self.path_of(url) if "://" in url else None
+        return url if path is None else self.cluster.uri(path)
+
+    # -- its configuration ------------------------------------------------------------------------------------------
+
+    def configuration(self, native_id: str) -> Json:
+        """Flink's configuration, apart from what is YARN's."""
+        config, program = self.config, self.program
+        found = configuration(
+            config,
+            flink_id(self.context),
+            archive=self.cluster.uri(self.archive(native_id)),
+            savepoints=self.kept("savepoints"),
+            checkpoints=self.kept("checkpoints"),
+            restore_from=self.checkpoint or (config.restore_from and self.for_flink(config.restore_from)),
+        )
+        found["$internal.application.program-args"] = self.words()
+        main = {"python": "org.apache.flink.client.python.PythonDriver",
+                "sql": "org.apache.flink.table.runtime.application.SqlDriver"}.get(
+            program.kind, program.entry_class
+        )  # fmt: skip
+        if main is not None:
+            found["$internal.application.main"] = main
+        if program.kind == "jar":
+            found["pipeline.jars"] = [self._place(str(program.file))]
+            found["yarn.classpath.include-user-jar"] = "DISABLED"  # its classes are loaded by Flink, from usrlib
+        found.setdefault("env.java.opts.all", " ".join(OPENED))
+        return found
+
+    def kept(self, what: str) -> str:
+        """A folder that outlives the run: below the job's checkpoints, or, without those, below the user's staging."""
+        if self.checkpoints_by_rpc is not None:
+            return f"{self.checkpoints_by_rpc}/{what}"
+        return self.cluster.uri(f"{self.cluster.staging}/{what}/{self.context.job_name}")
+
+    def java_options(self) -> list[str]:
+        """Those of the JobManager's Java."""
+        heap, _, metaspace = jobmanager_sizes(self.config.jobmanager.memory)
+        said = {key: str(self.config.flink.get(f"env.java.opts.{key}", "")).split() for key in ("all", "jobmanager")}
+        return [f"-Xmx{heap}", f"-Xms{heap}", f"-XX:MaxMetaspaceSize={metaspace}", *(said["all"] or OPENED),
+                *(said["jobmanager"] or QUICK)]  # fmt: skip
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(urlsplit(path).path if is_url(path) else os.fspath(Path(path))).name

@@ -1,0 +1,207 @@
+"""Flink's programs as applications: the request, the libraries, sent once, the only start, the end and the stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_server import Cluster
+from interrupted import PATIENCE, driven, until
+
+from aiflow_ext.run import prepare_run
+from aiflow_ext_yarn.flink_libraries import digest, libraries
+
+ADDRESSES = {"resource_manager": "http://rm.invalid:8088", "webhdfs": "http://nn.invalid:9870", "user": "ada"}
+TRACE = (
+    "org.apache.flink.runtime.client.JobExecutionException: Job execution failed.\n\tat a.b(C.java:1)\n"
+    "Caused by: java.lang.IllegalStateException: row seven is bad\n\tat Main.main(Main.java:7)\n"
+)
+
+
+def _jar(path: Path, *classes: str, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as jar:
+        for each in classes:
+            jar.writestr(zipfile.ZipInfo(f"{each.replace('.', '/')}.class"), text)
+    return path
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder as Flink's own is."""
+    for name in ("flink-table-2.3.0", "flink-dist-2.3.0", "log4j-core-2.25.3"):
+        _jar(tmp_path / "flink" / "lib" / f"{name}.jar", name)
+    _jar(tmp_path / "flink" / "opt" / "flink-python-2.3.0.jar", "python")
+    return tmp_path / "flink"
+
+
+@pytest.fixture
+def workflow(project: Any, home: Path) -> Callable[..., Any]:
+    """A project with one Flink job of these keys."""
+
+    def make(program: str = "jar='job.jar', entry_class='com.acme.Main'", **config: Any) -> Any:
+        _jar(project.root / "job.jar", "com.acme.Main")
+        told = {"platform": "yarn", "engine": "flink", "flink_home": str(home), **ADDRESSES, **config}
+        return project.jobs(f"with af.job('job'):\n    af.flink({program})", json.dumps({"job": told}))
+
+    return make
+
+
+@pytest.fixture
+def rendered(workflow: Any, cli: Any) -> Callable[..., Any]:
+    """The request of that job; what is said where there is none."""
+
+    def call(*program: str, **config: Any) -> Any:
+        done = cli("render", workflow(*program, **config).root, "--json")
+        return json.loads(done.stdout)[0]["content"] if done.returncode == 0 else done.stderr
+
+    return call
+
+
+def test_the_request_starts_flinks_own_application_master(rendered: Any) -> None:
+    found = rendered(
+        "jar='job.jar', entry_class='com.acme.Main', args=['{n}', \"it's $HOME; \\\"x\\\"\"], n=3",
+        jobmanager={"memory": "768Mi"}, flink={"table.dml-sync": True}, env={"STAGE": "test"}, queue="batch",
+    )  # fmt: skip
+    submission = found["submission"]
+    assert (submission["queue"], submission["resource"]["memory"]) == ("batch", 768)
+    container = submission["am-container-spec"]
+    assert container["commands"]["command"] == "exec /bin/bash aiflow-start.sh 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"
+    variables = {each["key"]: each["value"] for each in container["environment"]["entry"]}
+    # Flink looks for its configuration in the first folder, and takes the last jar for itself.
+    assert variables["_FLINK_CLASSPATH"].split(":") == [
+        ".", "lib/flink-table-2.3.0.jar", "lib/log4j-core-2.25.3.jar", "lib/flink-dist-2.3.0.jar", ""]  # fmt: skip
+    brought = {each["key"]: each["value"] for each in container["local-resources"]["entry"]}
+    assert "ready" not in brought
+    assert brought["usrlib/job.jar"]["visibility"] == "PRIVATE"
+    for name in ("usrlib/job.jar", "config.yaml", "log4j.properties"):  # task managers get them, too
+        assert f"'resourceKey':'{name}'" in variables["_CLIENT_SHIP_FILES"]
+        assert f"'size':${{server:size:{name}}}" in variables["_CLIENT_SHIP_FILES"]
+    configuration = found["configuration"]
+    assert configuration["$internal.application.program-args"] == ["3", 'it\'s $HOME; "x"']
+    assert configuration["$internal.application.main"] == "com.acme.Main"
+    assert configuration["pipeline.jars"] == ["usrlib/job.jar"]
+    assert configuration["table.dml-sync"] is True
+    assert configuration["high-availability.cluster-id"] == "${server:application_id}"
+    assert configuration["containerized.taskmanager.env.STAGE"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("program", "config", "words"),
+    [
+        ("sql='SELECT 1'", {}, "needs flink-sql-gateway-2.3.0.jar"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"memory": "1Gi"}, "jobmanager: {memory: 1Gi}"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"env": {"T": {"secret": "env:T"}}}, "has a secret for T"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"env": {"T": "a\"b"}}, "do not keep quotes"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"session": "flink:8081"}, "session is not for platform yarn"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"jars": ["none.jar"]}, "none.jar is to be sent, and is not"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"jars": ["s3://b/c.jar"]}, "on another file system"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"flink_home": "/nowhere"}, "is not the lib folder of a Flink"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_sent(rendered: Any, program: str, config: Any, words: str) -> None:
+    assert words in rendered(program, **config)
+
+
+def test_a_script_needs_flinks_python_and_an_interpreter_of_the_nodes(project: Any, rendered: Any) -> None:
+    (project.root / "job.py").write_text("")
+    (project.root / "more.py").write_text("")
+    found = rendered("python='job.py', args=['-x'], py_files=['more.py']", python="/opt/env/bin/python3")
+    python = "/opt/env/bin/python3"
+    assert found["configuration"]["$internal.application.program-args"] == [
+        "-pyclientexec", python, "-pyexec", python, "-pyfs", "more.py", "-py", "job.py", "-x"]  # fmt: skip
+    brought = {each["key"] for each in found["submission"]["am-container-spec"]["local-resources"]["entry"]}
+    assert {"opt/flink-python-2.3.0.jar", "job.py", "more.py"} <= brought
+
+
+def test_a_librarys_name_on_the_cluster_is_of_its_content_alone(home: Path, tmp_path: Path) -> None:
+    here = libraries(home)
+    again = _jar(tmp_path / "other" / "flink-dist-2.3.0.jar", "flink-dist-2.3.0")
+    os.utime(again, (1, 1))
+    assert digest(again) == digest(home / here.dist)
+    changed = _jar(tmp_path / "changed" / "flink-dist-2.3.0.jar", "flink-dist-2.3.0", text="y")
+    assert changed.stat().st_size == again.stat().st_size
+    assert digest(changed) != digest(again)
+
+
+def test_a_second_start_of_an_application_ends_before_flink_begins(rendered: Any, tmp_path: Path) -> None:
+    """The script is run with a Java that records what it is called for, and moves a file as HDFS would."""
+    found = rendered(java_home=str(tmp_path / "java"))
+    folder, java = tmp_path / "node", tmp_path / "java" / "bin" / "java"
+    (folder / "attempt").mkdir(parents=True)
+    (folder / "attempt" / "ready").touch()
+    java.parent.mkdir(parents=True)
+    java.write_text('#!/bin/bash\ncase "$*" in *FsShell*) mv "${@: -2:1}" "${@: -1}";; *) echo "$*" >> flink;; esac\n')
+    java.chmod(0o755)
+    script = "\n".join(found["script"]) + "\n"
+    staging = script.partition("-mv '")[2].partition("/ready'")[0]
+    script = script.replace(staging, str(folder / "attempt"))
+    first, second = (subprocess.run(["/bin/bash", "-c", script], cwd=folder, capture_output=True) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 1), second.stderr
+    (begun,) = (folder / "flink").read_text().splitlines()
+    assert begun.endswith("org.apache.flink.yarn.entrypoint.YarnApplicationClusterEntryPoint")
+
+
+def test_flinks_libraries_are_sent_once_for_all_runs(workflow: Any, cluster: Cluster, run_json: Any) -> None:
+    made = workflow(resource_manager=cluster.url, webhdfs=cluster.url)
+    for _ in range(2):
+        assert run_json(made)["state"] == "FINISHED"
+    sent = [path for path in cluster.created if "/.aiflow/flink/2.3.0/" in path]
+    assert sorted(path.rpartition("/")[2] for path in sent) == [
+        "flink-dist-2.3.0.jar", "flink-table-2.3.0.jar", "log4j-core-2.25.3.jar"]  # fmt: skip
+    assert set(cluster.files) == set(sent)  # and nothing else is left
+    assert len(cluster.submitted) == 2
+
+
+def test_the_reason_of_a_failure_is_flinks_root_cause(workflow: Any, cluster: Cluster, run_json: Any) -> None:
+    cluster.flink = TRACE
+    record = run_json(workflow(resource_manager=cluster.url, webhdfs=cluster.url))
+    (attempt,) = record["jobs"]["job"]["attempts"]
+    assert record["exit"] == 1
+    assert (attempt["state"], attempt["reason"]) == ("FAILED", "IllegalStateException: row seven is bad")
+    assert attempt["disruption"] is False
+
+
+def test_a_job_runs_once_flinks_does_and_is_stopped_with_a_savepoint(workflow: Any, cluster: Cluster) -> None:
+    cluster.flink, cluster.flink_jobs = None, []
+    run = prepare_run(workflow(resource_manager=cluster.url, webhdfs=cluster.url, exec_mode="STREAM").root)
+    job, driver = run.record.jobs["job"], driven(run.driver.run)
+    until(lambda: bool(job.attempts) and "no job runs yet" in str(job.attempts[0].reason))
+    assert job.state.value == "QUEUED"
+    cluster.flink_jobs = ["RUNNING"]
+    until(lambda: job.state.value == "RUNNING")
+    cluster.savepoint = "java.io.IOException: no room"
+    run.driver.stop()
+    until(lambda: "no room" in str(job.attempts[0].reason))
+    assert job.state.value == "RUNNING"  # a savepoint that failed is no cancel
+    cluster.savepoint = "hdfs://nn/savepoints/savepoint-1"
+    run.driver.stop()
+    driver.join(PATIENCE)
+    run.close()
+    assert job.state.value == "STOPPED"
+    assert not any(path.endswith("/state") for path in cluster.asked)  # YARN was not asked to kill it
+    assert f"stopped with the savepoint {cluster.savepoint}" in str(job.attempts[0].reason)
+
+
+def test_a_retry_of_a_stream_goes_on_from_its_latest_checkpoint(workflow: Any, cluster: Cluster, run_json: Any) -> None:
+    cluster.flink = TRACE
+    addresses = {"resource_manager": cluster.url, "webhdfs": cluster.url}
+    savepoint = "hdfs://nn/savepoints/savepoint-1"
+    run_json(workflow(**addresses, exec_mode="STREAM", retries=1, retry_delay="1ms", restore_from=savepoint))
+    first, second = cluster.flink_configurations
+    assert first["execution.state-recovery.path"] == savepoint
+    kept = f"{first['execution.checkpointing.dir']}/{first['$internal.pipeline.job-id']}"
+    assert second["execution.state-recovery.path"] == f"{kept}/chk-10"
+    assert second["$internal.pipeline.job-id"] != first["$internal.pipeline.job-id"]
