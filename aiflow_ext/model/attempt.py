@@ -107,7 +107,8 @@ class AttemptEvent(Jsonable):
         time: seconds since the epoch, by the platform's clock; None: unknown.
         exit_code: of the job's own process, where it ended by itself.
         signal: number of the signal that ended it, where one did.
-        reason: in words, where there is more to say.
+        reason: in words, where there is more to say. After a stop, one that begins with ``stopped`` is kept: it says
+            how the job was stopped.
         disruption: the end was the platform's doing (preemption, a drained node), not the job's.
         out_of_memory: it failed because it needed more memory than it got.
         restarts: how often the platform itself has started the job again.

@@ -128,7 +128,8 @@ def end_of(
     if timed_out:
         state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
     elif attempt.stop_requested and state is not JobState.LOST:
-        state, facts["reason"] = JobState.STOPPED, "stopped"
+        how = facts.get("reason") or ""
+        state, facts["reason"] = JobState.STOPPED, how if how.startswith("stopped ") else "stopped"
     if timed_out or state is not JobState.FAILED:
         facts.pop("out_of_memory", None)
     return Decision(Became.ENDED, state, at, {**facts, "timed_out": timed_out})
