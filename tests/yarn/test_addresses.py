@@ -247,6 +247,12 @@ def test_whoever_logs_in_from_a_keytab_is_the_user_and_the_cluster_has_kerberos(
     assert (found.principal, found.keytab) == ("batch/gateway@EXAMPLE.COM", "/etc/batch.keytab")
 
 
+def test_files_and_applications_are_of_the_user_acted_for(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"}, yarn={"yarn.resourcemanager.hostname": "rm"})
+    found = cluster_of(YarnJobConfig(proxy_user="grace"))
+    assert (found.user, found.staging, found.real_user) == ("grace", "/user/grace/.aiflow", "ada")
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [({"principal": "ada"}, "belong together"), ({"keytab": "/k"}, "belong together"),

@@ -35,6 +35,7 @@ class Cluster(Jsonable):
             have it: likewise.
         simple_web: whether, under Kerberos, services other than WebHDFS are told the user by name
             (``hadoop.http.authentication.type`` is simple).
+        real_user: who authenticates, where ``user`` is another one for whom that user acts; else None.
         principal, keytab: who logs in, and from which file; None: the user's own tickets are used.
     """
 
@@ -58,18 +59,20 @@ class Cluster(Jsonable):
         simple_web: bool = False,
         principal: str | None = None,
         keytab: str | None = None,
+        real_user: str | None = None,
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
         self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
+        self.real_user = real_user
         self.simple_web, self.principal, self.keytab = simple_web, principal, keytab
         self.kerberos_hosts, self.insecure_nodes = list(kerberos_hosts), list(insecure_nodes)
 
     @property
     def key(self) -> tuple[str, ...]:
         """Identifies the cluster, and the user on it."""
-        who = [] if self.principal is None else [self.principal]
+        who = [each for each in (self.principal, self.real_user) if each is not None]
         return (*self.resource_managers, "|", *self.namenodes, "|", self.user, self.staging, *who)
 
     def run_folder(self, run: str) -> str:
@@ -95,7 +98,8 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
                 "job's platforms: {yarn: {...}}",
             )
         )
-    user = config.user or _short(config.principal) or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    real_user = config.user or _short(config.principal) or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    user = config.proxy_user or real_user
     staging = config.staging or f"/user/{user}/.aiflow"
     default_fs = ""
     if not config.webhdfs:
@@ -140,6 +144,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         conf.simple_web and config.authentication is None,
         config.principal,
         config.keytab,
+        None if config.proxy_user is None else real_user,
     )
 
 

@@ -38,7 +38,7 @@ def check(configs: Sequence[YarnJobConfig]) -> list[Problem]:
             found += error.problems
             continue
         found += _version(info)
-        for step in (_clock, _scheduler, _size, _labels, _queues, _staging):
+        for step in (_proxy_user, _clock, _scheduler, _size, _labels, _queues, _staging):
             try:
                 found += step(rm, its_configs)
             except PlatformError as error:
@@ -79,6 +79,20 @@ def _clock(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Proble
             f"the ResourceManager's clock is {abs(skew):.0f} s {way} this machine's: tokens expire before their use",
             hint="set the clocks right: both by NTP",
         )
+
+
+def _proxy_user(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:
+    """Check that applications would belong to the user for whom they are submitted."""
+    who, user = rm.cluster.real_user, rm.cluster.user
+    if who is None or (taken_for := rm.requester()) == user:
+        return
+    said = f"takes the requests for {taken_for!r}'s own" if taken_for else "does not tell whose it takes requests for"
+    yield Problem(
+        f"{who!r} cannot act for {user!r} (proxy_user): the ResourceManager {said}",
+        hint="its web services accept doAs from Hadoop 3.3 on: with Kerberos, if "
+        "yarn.resourcemanager.webapp.delegation-token-auth-filter.enabled is true (the default), else with "
+        "ProxyUserAuthenticationFilterInitializer in hadoop.http.filter.initializers",
+    )
 
 
 def _scheduler(rm: ResourceManager, configs: list[YarnJobConfig]) -> Iterator[Problem]:

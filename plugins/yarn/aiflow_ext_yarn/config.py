@@ -34,6 +34,8 @@ class YarnJobConfig(af.BaseJobConfig):
         file_system: the URI by which nodes read what is staged: ``hdfs://nameservice``. Default: fs.defaultFS of
             HADOOP_CONF_DIR, else ``webhdfs://`` at the address above.
         user: the user to act as under simple authentication. Default: HADOOP_USER_NAME, else the client's user.
+        proxy_user: the user for whom files are written and applications submitted, by ``user`` or the Kerberos
+            principal, who must be allowed to: ``hadoop.proxyuser.NAME.hosts`` and ``.groups``. Default: none.
         authentication: ``simple`` or ``kerberos``. Default: what HADOOP_CONF_DIR says, else simple.
         principal: who logs in to Kerberos, from ``keytab``: ``ada@EXAMPLE.COM``. Default: whoever has run kinit.
         keytab: absolute path of the principal's keytab on this machine. Each process of aiflow-ext logs in from it by
@@ -82,6 +84,7 @@ class YarnJobConfig(af.BaseJobConfig):
         rpc: str | Sequence[str] | None = None,
         file_system: str | None = None,
         user: str | None = None,
+        proxy_user: str | None = None,
         authentication: Literal["simple", "kerberos"] | None = None,
         principal: str | None = None,
         keytab: str | None = None,
@@ -115,6 +118,9 @@ class YarnJobConfig(af.BaseJobConfig):
             raise ValueError(
                 f"file_system must be a URI such as hdfs://nameservice or hdfs://host:8020, not {file_system!r}"
             )
+        self.proxy_user = proxy_user
+        if proxy_user is not None and not re.fullmatch(r"[^\s/@:]+", proxy_user):
+            raise ValueError(f"proxy_user must be a user's name, not {proxy_user!r}")
         self.principal, self.keytab = principal, _own_file("keytab", keytab)
         if (principal is None) != (keytab is None):
             raise ValueError("principal and keytab belong together: whoever logs in, and the file with the keys")

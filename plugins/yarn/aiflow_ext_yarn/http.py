@@ -136,7 +136,7 @@ class Http:
         Args:
             method: GET, PUT, POST or DELETE.
             url: absolute.
-            params: of the query; ``user.name`` is added.
+            params: of the query; ``user.name`` and ``doAs`` are added.
             body: bytes, or a binary file.
             headers: further headers.
             read: seconds for the whole answer, READ by default; a file that is read or sent may take longer, as RATE
@@ -164,6 +164,8 @@ class Http:
             if hasattr(body, "seek"):
                 body.seek(0)
             answer = self._once(method, target, body, sent, read, limit, sink, size)
+        if answer.status == 403 and self.cluster.real_user and "impersonate" in answer.remote()[1]:
+            raise self._no_proxy(answer)
         if answer.status == 401 or (answer.status == 403 and not answer.remote()[0]):
             raise self._refusal(answer)
         return answer
@@ -254,7 +256,9 @@ class Http:
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
         if not self.cluster.kerberos or (self.cluster.simple_web and "/webhdfs/" not in url):
-            given["user.name"] = self.cluster.user
+            given["user.name"] = self.cluster.real_user or self.cluster.user
+        if self.cluster.real_user is not None:  # WebHDFS documents its name in lower case
+            given["doas" if "/webhdfs/" in url else "doAs"] = self.cluster.user
         query = "&".join(f"{quote(name, safe='.')}={quote(str(value), safe='')}" for name, value in given.items())
         return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
 
@@ -273,6 +277,14 @@ class Http:
             pool.pool_classes_by_scheme = pool_classes()
             pool = _pools.setdefault(key, pool)  # another thread may have made one
         return pool
+
+    def _no_proxy(self, answer: Response) -> Refused:
+        who, user = self.cluster.real_user, self.cluster.user
+        return Refused(
+            f"{origin(answer.url)} does not let {who!r} act for {user!r} (proxy_user): {answer.remote()[1][:300]}",
+            hint=f"whoever runs the cluster allows it: hadoop.proxyuser.{who}.hosts and hadoop.proxyuser.{who}.groups "
+            "in its core-site.xml",
+        )
 
     def _refusal(self, answer: Response) -> Refused:
         words = _text(answer.body)

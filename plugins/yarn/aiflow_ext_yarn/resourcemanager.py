@@ -306,6 +306,14 @@ class ResourceManager:
         except (PlatformError, LookupError, TypeError, AttributeError):  # for administrators alone; or of another form
             return None
 
+    def requester(self) -> str | None:
+        """The user whom the ResourceManager takes this client for; None before Hadoop 3.3, which does not tell."""
+        found = self.call("GET", "/userinfo")
+        if found.status != 200:
+            return None
+        told = Fields(found.json(), origin(found.url), "an answer of /userinfo")
+        return told.text("requestedUser", "") or None
+
     def clock_skew(self) -> float | None:
         """Seconds that the ResourceManager's clock is ahead of this machine's, from the Date of its answer."""
         before = time.time()

@@ -169,6 +169,23 @@ class TestKerberos:
         app = secure.json(f"{secure.rm}/ws/v1/cluster/apps/{record['jobs']['job']['attempts'][0]['native_id']}")["app"]
         assert app["user"] == "brief"
 
+    def test_a_user_who_acts_for_another_one(self, workflow: Workflow, secure: Bed) -> None:
+        """Whoever is root here may: the services are. Files, application and the job's token are ada's."""
+        assert secure.tls is not None
+        assert secure.realm is not None
+        workflow.env["KRB5CCNAME"] = "FILE:/nonexistent/tickets"
+        config = {"ca": str(secure.tls.ca), "principal": "nm/localhost", "keytab": str(secure.realm.keytab)}
+        record = workflow.write({"job": "exit 3"}, {**config, "proxy_user": "ada"}).run()
+        attempt = record["jobs"]["job"]["attempts"][0]
+        assert attempt["exit_code"] == 3, record["said"]
+        app = secure.json(f"{secure.rm}/ws/v1/cluster/apps/{attempt['native_id']}")["app"]
+        assert app["user"] == "ada"
+        # ada may act for nobody.
+        config |= {"principal": "ada", "proxy_user": "brief"}
+        record = workflow.write({"job": "true"}, config).run()
+        assert record["exit"] == PLATFORM, record["said"]
+        assert "does not let 'ada' act for 'brief' (proxy_user)" in record["said"]
+
     def test_a_keytab_without_the_principals_keys(self, workflow: Workflow, secure: Bed) -> None:
         assert secure.tls is not None
         assert secure.realm is not None

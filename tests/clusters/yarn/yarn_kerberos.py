@@ -109,11 +109,11 @@ class Realm:
         return {"KRB5_CONFIG": str(self.conf), "KRB5CCNAME": f"FILE:{cached}"}
 
     def logins(self, user: str) -> int:
-        """How many tickets the KDC has issued to a user, as after kinit."""
+        """How often a user has requested a ticket for a web service: once with each new credential cache."""
         with contextlib.suppress(FileNotFoundError):
             lines = (self.folder / "requests.log").read_text(errors="replace").splitlines()
-            wanted = f"{user}@{REALM} for krbtgt/"
-            return sum("AS_REQ" in line and " ISSUE: " in line and wanted in line for line in lines)
+            wanted = f"{user}@{REALM} for HTTP/"
+            return sum("TGS_REQ" in line and " ISSUE: " in line and wanted in line for line in lines)
         return 0
 
     def env(self) -> dict[str, str]:

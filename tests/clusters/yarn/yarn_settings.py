@@ -307,6 +307,12 @@ def fair(folder: Path) -> dict[str, dict[str, object]]:
     }
 
 
+def proxied() -> dict[str, dict[str, object]]:
+    """Web services that accept requests for another user (doAs) without Kerberos, by file."""
+    initializer = "org.apache.hadoop.security.authentication.server.ProxyUserAuthenticationFilterInitializer"
+    return {"core": {"hadoop.http.filter.initializers": initializer}}
+
+
 def mapred(ports: Ports) -> dict[str, object]:
     """mapred-site.xml, for the JobHistoryServer alone."""
     return {
