@@ -51,7 +51,14 @@ def refused(project: Any, body: str = SQL, **keys: Any) -> str:
 def arguments(content: dict[str, Any]) -> list[str]:
     """What Flink's standalone-job.sh is started with."""
     command: list[str] = content["job"]["spec"]["template"]["spec"]["containers"][0]["command"]
-    return command[command.index("aiflow-ext-flink") + 2 :]
+    return command[command.index("aiflow-ext-flink") + 4 :]
+
+
+def restored(content: dict[str, Any]) -> list[str]:
+    """The patterns of what may be restored, and what is restored else."""
+    command: list[str] = content["job"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    at = command.index("aiflow-ext-flink") + 2
+    return command[at : at + 2]
 
 
 def configured(content: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +140,28 @@ def test_a_stream_job_needs_a_folder_for_its_state_that_pods_reach(project: Any)
     assert config["execution.checkpointing.dir"] == "s3://b/c"
 
 
+def test_a_stream_job_begins_with_the_savepoint_that_is_named_or_the_latest(project: Any) -> None:
+    keys: dict[str, Any] = {"exec_mode": "STREAM", "savepoints": "/v/s", "checkpoints": "file:///v/c",
+                            "volumes": [{"mount": "/v", "claim": "c"}]}  # fmt: skip
+    assert restored(rendered(project, **keys)) == ["", ""]
+    assert restored(rendered(project, restore_from="s3://b/s-1", **keys)) == ["", "s3://b/s-1"]
+    found = restored(rendered(project, restore_from="latest", **keys))
+    assert found == ["/v/c/*/chk-*/_metadata\n/v/s/savepoint-*-*/_metadata", ""]
+
+
+def test_a_retry_that_could_not_restore_is_refused_before_the_run(project: Any) -> None:
+    said = refused(project, exec_mode="STREAM", checkpoints="s3://b/c", savepoints="s3://b/s", retries=1)
+    assert "retries of a STREAM job begins with its latest checkpoint" in said
+
+
+def test_further_jars_travel_and_are_given_to_flink(project: Any) -> None:
+    written(project)
+    content = rendered(project, jars=["job.jar", "s3://b/other.jar"])
+    assert arguments(content)[:4] == ["--jars", "/aiflow/flink/job.jar", "s3://b/other.jar", "--job-classname"]
+    assert "job.jar" in content["config_map"]["binaryData"]
+    assert "is not there" in refused(project, jars=["missing.jar"])
+
+
 def test_memory_that_flink_does_not_fit_into_and_a_session_are_refused(project: Any) -> None:
     assert "is less than that of Flink's processes" in refused(project, memory="700Mi")
     assert "session is given" in refused(project, session="flink:8081")
@@ -177,7 +206,8 @@ def test_everything_is_made_before_the_job_starts_and_is_owned_by_it(project: An
 class Ran:
     """The script as a container runs it, with a JobManager that archives ``summary`` and ends with ``code``."""
 
-    def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", **env: str) -> None:
+    def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", earlier: str = "",
+                 **env: str) -> None:  # fmt: skip
         home, application = folder / "home" / "bin", folder / "archive" / "c" / "applications" / "a"
         for each in (home, application / "jobs", folder / "work"):
             each.mkdir(parents=True)
@@ -196,7 +226,8 @@ class Ran:
             (application / "jobs" / "j").write_text(json.dumps(content).replace(": ", ":"))
         reason = folder / "reason"
         done = subprocess.run(
-            flink_shell.command(str(folder / "archive"), ["--job-classname", "a.B", "--", "x y"]),
+            flink_shell.command(str(folder / "archive"), ["--job-classname", "a.B", "--", "x y"],
+                                [earlier] if earlier else [], "s3://given"),
             cwd=folder / "work", capture_output=True, text=True, timeout=60,
             env={"PATH": os.environ["PATH"], "FLINK_HOME": str(folder / "home"), "AIFLOW_REASON_FILE": str(reason),
                  "JOB_COMPLETION_INDEX": "0", "POD_IP": "10.0.0.1", **env},
@@ -207,12 +238,12 @@ class Ran:
 
 def test_a_failure_is_told_by_its_root_cause(tmp_path: Path) -> None:
     ran = Ran(tmp_path, 163, "FAILED", ROOT_CAUSE)
-    assert (ran.code, ran.reason) == (163, 'java.lang.IllegalStateException: no "such" table')
-    assert ran.stdout.splitlines() == ["start-foreground", "--job-classname", "a.B", "--", "x y"]
+    assert (ran.code, ran.reason) == (163, 'IllegalStateException: no "such" table')
+    assert ran.stdout.splitlines()[3:] == ["--job-classname", "a.B", "--", "x y"]
 
 
 def test_a_failure_without_causes_is_told_by_its_own_line(tmp_path: Path) -> None:
-    assert Ran(tmp_path, 163, "FAILED", "a.B: no class\n\tat c.D").reason == "a.B: no class"
+    assert Ran(tmp_path, 163, "FAILED", "a.B: no class\n\tat c.D").reason == "B: no class"
 
 
 def test_success_says_nothing(tmp_path: Path) -> None:
@@ -232,6 +263,22 @@ def test_the_exit_code_of_the_program_is_kept(tmp_path: Path) -> None:
 def test_a_job_that_was_stopped_with_a_savepoint_says_where_it_is(tmp_path: Path) -> None:
     ran = Ran(tmp_path, 0, "FINISHED", saved="s3://b/savepoint-1")
     assert (ran.code, ran.reason) == (0, f"{status.SAVED}s3://b/savepoint-1")
+
+
+def test_a_second_job_of_a_stream_program_is_told_with_what_to_do(tmp_path: Path) -> None:
+    trace = "a.B: x\nCaused by: org.apache.flink.runtime.client.DuplicateJobSubmissionException: Job 1 was submitted"
+    assert "may submit one" in Ran(tmp_path, 163, "FAILED", f"{trace}\n\tat a.B").reason
+
+
+def test_the_newest_state_of_earlier_attempts_is_restored_or_else_the_one_that_was_named(tmp_path: Path) -> None:
+    for number, name in enumerate(("chk-9", "chk-10", "chk-8")):
+        (tmp_path / "state" / name).mkdir(parents=True)
+        (tmp_path / "state" / name / "_metadata").touch()
+        os.utime(tmp_path / "state" / name / "_metadata", (number, number))
+    ran = Ran(tmp_path, 0, "FINISHED", earlier=f"{tmp_path}/state/chk-*/_metadata")
+    assert ran.stdout.splitlines()[:3] == ["start-foreground", "-s", f"{tmp_path}/state/chk-8"]
+    ran = Ran(tmp_path / "none", 0, "FINISHED", earlier=f"{tmp_path}/nowhere/*/_metadata")
+    assert ran.stdout.splitlines()[:3] == ["start-foreground", "-s", "s3://given"]
 
 
 def test_a_jobmanager_is_not_started_a_second_time(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
-from aiflow_ext.plugin.engines import is_reached
+from aiflow_ext.plugin.engines import is_reached, is_remote
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
@@ -23,6 +23,7 @@ from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
 from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin
 from aiflow_ext_kubernetes.target import Target
 
+LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
 PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
@@ -43,6 +44,7 @@ class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):
 
     ``image`` is one with Flink in ``FLINK_HOME`` (or ``/opt/flink``), such as Flink's own. All pods of a job are alike:
     where ``memory`` is unset, each gets what the larger one of JobManager and TaskManager is configured with.
+    ``restore_from: latest`` is the newest savepoint or checkpoint in the folders ``savepoints`` and ``checkpoints``.
     """
 
 
@@ -79,11 +81,12 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesFlinkJob:
         config = self._checked(sub_graph, project_desc)
-        program = program_of(sub_graph, project_desc)
+        program, keys = program_of(sub_graph, project_desc), _keys(config)
+        keys.jars = [each if is_url(each) else os.path.join(project_desc.root, each) for each in keys.jars]
         if problems := [*_problems(sub_graph.name, config, program, project_desc.artifacts or "")]:
             raise ConfigError(problems=problems)
         if config.memory is None:
-            larger = max(_keys(config).jobmanager.memory, _keys(config).taskmanagers.memory)
+            larger = max(keys.jobmanager.memory, keys.taskmanagers.memory)
             config.memory = larger + SHELLS
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
         job = KubernetesFlinkJob(config, program, template, sub_graph)
@@ -99,7 +102,10 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
     # -- what is sent -----------------------------------------------------------------------------------------------
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:
-        argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(_flink(job)))
+        flink, restore_from = _flink(job), _keys(job.job_config).restore_from
+        earlier = [*_earlier(flink, *self._folders(flink))]
+        argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(flink), earlier,
+                                   None if restore_from == LATEST else restore_from)  # fmt: skip
         return manifest.Sending(argv, None, None, self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
@@ -122,16 +128,20 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         context, config = job.job_context, job.job_config
         assert context is not None
         assert config is not None
-        shared = self._checkpoints(job) or f"file://{manifest.WORK}/state"
+        savepoints, checkpoints = self._folders(job)
         found = configuration(
-            config, flink_id(context), archive=f"file://{flink_objects.ARCHIVE}",
-            savepoints=f"{_url(shared)}/savepoints", checkpoints=f"{_url(shared)}/checkpoints",
-            restore_from=_keys(config).restore_from,
+            config, flink_id(context), archive=f"file://{flink_objects.ARCHIVE}", savepoints=savepoints,
+            checkpoints=checkpoints, restore_from=None,
         )  # fmt: skip
-        if jars := [_url(each) for each in _keys(config).jars]:
-            found["pipeline.jars"] = ";".join(jars)
+        found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
+        found["execution.state-recovery.ignore-unclaimed-state"] = _keys(config).allow_non_restored_state
         found.setdefault("env.java.opts.all", _OPENS)
         return flink_objects.config_map_of(made, found, address, _files(job))
+
+    def _folders(self, job: KubernetesFlinkJob) -> tuple[str, str]:
+        """The URLs of the folders for savepoints and for checkpoints."""
+        shared, keys = self._checkpoints(job) or f"{manifest.WORK}/state", _keys(job.job_config)
+        return _url(keys.savepoints or f"{shared}/savepoints"), _url(keys.checkpoints or f"{shared}/checkpoints")
 
     def _handler(self, job: af.BaseJob) -> KubernetesFlinkHandler:
         context, config = job.job_context, job.job_config
@@ -155,6 +165,13 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
             f"job {name!r}: session is given, and each Flink job on platform kubernetes has a cluster of its own",
             hint="take session out; platform local submits to a session cluster",
         )
+    for each in program.py_files:
+        if os.path.isdir(each):
+            yield Problem(f"job {name!r}: py_files: {each} is a folder, and only files travel to the pods",
+                          where=program.where, hint="make it a zip file, or have it in the image")  # fmt: skip
+    for each in keys.jars:
+        if not is_url(each) and not os.path.isfile(each):
+            yield Problem(f"job {name!r}: jars: {each} is not there", hint="name a file of the project, or a URL")
     if program.outputs:
         yield Problem(
             f"job {name!r}: {', '.join(sorted(program.outputs))} is to be an artifact, and a Flink job on platform "
@@ -167,7 +184,16 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
             f"job {name!r}: memory {config.memory // MIB}Mi is less than that of Flink's processes, {needed // MIB}Mi",
             hint="take memory out, or lower that of jobmanager: or taskmanagers:",
         )
-    if config.exec_mode is not ExecutionMode.STREAM or is_reached(artifacts, config.shared_folders):
+    state, stream = keys.checkpoints or artifacts, config.exec_mode is ExecutionMode.STREAM
+    if stream and (config.retries or keys.restore_from == LATEST) and is_remote(state):
+        what = "restore_from: latest" if keys.restore_from == LATEST else "retries"
+        yield Problem(
+            f"job {name!r}: {what} of a STREAM job begins with its latest checkpoint, which is looked for in the pod, "
+            f"and the pod's shell cannot look into {state}", where=program.where,
+            hint=f"name a folder where a volume is mounted under checkpoints:; or take {what} out, and name a "
+                 "checkpoint or savepoint under restore_from:",
+        )  # fmt: skip
+    if not stream or is_reached(artifacts, config.shared_folders):
         return
     missing = [] if keys.checkpoints else ["checkpoints"]
     missing += [] if keys.savepoints or stop_mode(config) == "cancel" else ["savepoints"]
@@ -178,6 +204,24 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
         )
 
 
+def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iterator[str]:
+    """Patterns of the state of a STREAM job's earlier attempts, and of earlier runs where the latest is asked for."""
+    context, config = job.job_context, job.job_config
+    assert context is not None
+    assert config is not None
+    if config.exec_mode is not ExecutionMode.STREAM:
+        return
+    latest = _keys(config).restore_from == LATEST
+    ids = ["*"] if latest else [
+        flink_id(af.JobContext(context.run_id, context.job_name, number)) for number in range(1, context.attempt or 1)
+    ]  # fmt: skip
+    for each in ids:
+        if not is_remote(checkpoints):
+            yield f"{_path(checkpoints)}/{each}/chk-*/_metadata"
+        if not is_remote(savepoints):
+            yield f"{_path(savepoints)}/savepoint-{each[:6]}-*/_metadata"
+
+
 def _arguments(job: KubernetesFlinkJob) -> list[str]:
     """The arguments of Flink's ``standalone-job.sh``."""
     program, config, context = job.program, job.job_config, job.job_context
@@ -185,10 +229,10 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
     assert context is not None
     urls = {**program.inputs(job.sub_graph, context), **program.output_urls(context)}
     args = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).args
-    jars: list[str] = []
+    jars = [_placed(each) for each in _keys(config).jars]
     if program.kind == "jar":
         main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
-        jars = ["--jars", _placed(str(program.file))]
+        jars.insert(0, _placed(str(program.file)))
     elif program.kind == "python":
         python = config.python or "python3"
         main = ["--job-classname", PYTHON_MAIN]
@@ -198,21 +242,21 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
     else:
         main = ["--job-classname", SQL_MAIN]
         args = ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
-    return [*jars, *main, *(["--", *args] if args else [])]
+    return [*(["--jars", *jars] if jars else []), *main, *(["--", *args] if args else [])]
 
 
 def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
     """The program's files that travel, by name."""
     program, config, context = job.program, job.job_config, job.job_context
-    if program.kind == "sql":
-        if program.sql is None:
-            return {}
-        assert config is not None
+    assert config is not None
+    paths = [*_keys(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
+    found = {_name(path): Path(path).read_bytes() for path in paths if not is_url(path)}
+    if program.sql is not None:
         urls = {**program.inputs(job.sub_graph, context or af.JobContext()),
                 **program.output_urls(context or af.JobContext())}  # fmt: skip
         sql = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).sql
-        return {"job.sql": str(sql).encode()}
-    return {_name(path): Path(path).read_bytes() for path in (str(program.file), *program.py_files) if not is_url(path)}
+        found["job.sql"] = str(sql).encode()
+    return found
 
 
 def _placed(path: str) -> str:

@@ -59,9 +59,9 @@ class KubernetesFlinkHandler(KubernetesHandler):
         self.flink_id, self.drain = flink_id, drain
 
     def stop(self, grace: float = 10.0) -> bool | None:
-        """Stop it with a savepoint, if that is how it is stopped and it runs; or delete it, as any other Job. Raises
-        PlatformError where the savepoint fails: then the job goes on."""
-        if self.flink_id is not None and self._runs():
+        """Stop it with a savepoint, if that is how it is stopped and it runs, unless ``grace`` is 0; or delete it, as
+        any other Job. Raises PlatformError where the savepoint fails: then the job runs on."""
+        if self.flink_id is not None and grace > 0 and self._runs():
             self._save(self.flink_id)
             deadline = time.monotonic() + ENDS_WITHIN
             pause = Backoff(*PAUSE)
@@ -100,7 +100,7 @@ class KubernetesFlinkHandler(KubernetesHandler):
                     return
             if time.monotonic() > deadline:
                 raise PlatformError(
-                    f"the savepoint is not complete after {SAVES_WITHIN:g} s; the job goes on",
-                    hint="see Flink's log of the job: aiflow-ext logs; on_stop: cancel stops it without a savepoint",
+                    f"the savepoint takes longer than {SAVES_WITHIN:g} s; the job runs on",
+                    hint="stop it again, or without a savepoint: aiflow-ext stop --grace 0",
                 )
             time.sleep(pause.next())

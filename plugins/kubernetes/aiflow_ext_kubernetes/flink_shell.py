@@ -10,18 +10,24 @@ that is started again would run the job a second time from its beginning, so it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aiflow_ext_kubernetes.status import SAVED
 
 CONFIG = "/aiflow/flink"  # where the ConfigMap is mounted: Flink's configuration, and the program
 LEFT = 250  # exit code of a TaskManager
 CANCELED = 125  # exit code of a JobManager whose job was cancelled through Flink
 
-# $1: the folder of Flink's archive; the rest: arguments of standalone-job.sh. AIFLOW_FLINK_FAILED and _DISRUPTED are
-# annotations of the pod: how often one of its index has failed before. The archive is JSON in strings of JSON: a
-# newline in a stack trace is \\n there, a quotation mark \" or \\\". SYNC_SAVEPOINT is the savepoint that ends a job.
+# $1: the folder of Flink's archive; $2: patterns, one a line, of the state of earlier attempts, whose newest one is
+# restored, or else $3, a path, if it is not empty; the rest: arguments of standalone-job.sh. AIFLOW_FLINK_FAILED and
+# _DISRUPTED are annotations of the pod: how often one of its index has failed before. The archive is JSON in strings
+# of JSON: a newline in a stack trace is \\n there, a quotation mark \" or \\\". SYNC_SAVEPOINT is the savepoint that
+# ends a job.
 SCRIPT = (
     r"""archive=$1
-shift
+earlier=$2
+restored=$3
+shift 3
 home=${FLINK_HOME:-/opt/flink}
 export FLINK_HOME="$home" FLINK_CONF_DIR="${FLINK_CONF_DIR:-CONFIG}" FLINK_LOG_DIR="$PWD/log" FLINK_PID_DIR="$PWD"
 if [ ! -x "$home/bin/standalone-job.sh" ]; then
@@ -39,6 +45,17 @@ if [ "${AIFLOW_FLINK_FAILED:-0}${AIFLOW_FLINK_DISRUPTED:-0}" != 00 ]; then
   echo 'its JobManager has ended before, and is not started again' >"$AIFLOW_REASON_FILE"
   exit 1
 fi
+if [ -n "$earlier" ]; then
+  IFS='
+'
+  newest=$(ls -dt $earlier 2>/dev/null | head -n 1)
+  unset IFS
+  restored=${newest:-$restored}
+fi
+if [ -n "$restored" ]; then
+  echo "aiflow-ext: restoring from ${restored%/_metadata}" >&2
+  set -- -s "${restored%/_metadata}" "$@"
+fi
 "$home/bin/standalone-job.sh" start-foreground "$@"
 code=$?
 said=
@@ -47,7 +64,14 @@ for summary in "$archive"/*/applications/*/application-summary; do
   if [ "$code" != 0 ]; then
     said=$(sed 's/\\\\n/\
 /g' "$summary" | grep -e '^Caused by: ' -e 'stacktrace' | tail -n 1 |
-      sed 's/^Caused by: //; s/.*stacktrace\\":\\"//; s/\\\\t/ /g; s/\\*"/"/g' | cut -c -2000)
+      sed 's/^Caused by: //; s/.*stacktrace\\":\\"//; s/\\\\t/ /g; s/\\*"/"/g
+        s/^[a-z_][A-Za-z0-9_$.]*\.\([A-Z]\)/\1/' | cut -c -2000)
+    case $said in
+    *DuplicateJobSubmission*)
+      said='the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put '
+      said="${said}INSERTs of SQL into one STATEMENT SET, or take exec_mode: STREAM away"
+      ;;
+    esac
   elif grep -q '\\"status\\":\\"CANCELED\\"' "$summary"; then
     said='the job was cancelled through Flink'
     code=CANCELED
@@ -69,6 +93,13 @@ exit "$code"
 )
 
 
-def command(archive: str, arguments: list[str]) -> list[str]:
-    """The argument vector of a container; ``arguments`` are those of Flink's ``standalone-job.sh``."""
-    return ["/bin/sh", "-c", SCRIPT, "aiflow-ext-flink", archive, *arguments]
+def command(archive: str, arguments: list[str], earlier: Iterable[str] = (), restored: str | None = None) -> list[str]:
+    """The argument vector of a container.
+
+    Args:
+        archive: the folder that Flink archives its jobs in.
+        arguments: those of Flink's ``standalone-job.sh``.
+        earlier: patterns of the files ``_metadata`` of checkpoints and savepoints; the newest one is restored.
+        restored: the savepoint or checkpoint that is restored where there is none of these.
+    """
+    return ["/bin/sh", "-c", SCRIPT, "aiflow-ext-flink", archive, "\n".join(earlier), restored or "", *arguments]

@@ -33,7 +33,7 @@ _NODES_DOING = frozenset((
 _REFUSALS = ("is forbidden: ", "is invalid: ", "denied the request")
 _ENDED_BY_OTHERS = (137, 143)  # exit codes of SIGKILL and SIGTERM
 _HELPERS_FAILED = ("MaxFailedIndexesExceeded", "FailedIndexes")  # of an Indexed Job: of Flink's TaskManagers
-SAVED = "stopped with a savepoint: "  # how the message of a Flink job begins that has ended with one
+SAVED = "stopped with the savepoint "  # how the message of a Flink job begins that has ended with one
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
 # Messages of the runtime for which the program is the cause, and not the node.

@@ -21,6 +21,8 @@ from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 
 PATIENCE = 600.0  # seconds that a cluster may take to start and to end beside others
+# Flink's own patience, for a machine that is busy with other tests.
+PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
 SMALL = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 NUMBERS = """
 CREATE TABLE numbers (n BIGINT) WITH ('connector'='datagen','fields.n.kind'='sequence','fields.n.start'='1',
@@ -55,7 +57,7 @@ class Place:
             "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5,
             "volumes": [{"mount": str(self.folder), "claim": "shared"}],
             "flink": {"env.java.opts.jobmanager": SMALL, "env.java.opts.taskmanager": SMALL, "table.dml-sync": True,
-                      "execution.checkpointing.interval": "1 s"},
+                      "execution.checkpointing.interval": "1 s", **PATIENT},
             **keys,
         }  # fmt: skip
         body = "".join(
@@ -113,7 +115,7 @@ def test_a_job_computes_or_fails_with_the_root_cause_and_leaves_nothing(place: P
     assert place.rows("sums") == ["10,55"]
     assert str(last(record, "fails").state) == "FAILED"
     assert last(record, "fails").exit_code == 163
-    assert "java.lang.ArithmeticException: / by zero" in str(last(record, "fails").reason)
+    assert last(record, "fails").reason == "ArithmeticException: / by zero"
     assert "StandaloneApplicationClusterEntryPoint" in Path(last(record, "fails").folder, "stdout").read_text()
     assert until(lambda: not place.left(), PATIENCE), place.left()
 
