@@ -172,7 +172,7 @@ def _left_out(bundle: Bundle) -> Iterator[Problem]:
         for folder in bundle.project.python_paths:
             stem = os.path.normpath(os.path.join(folder, *function.module.split(".")))
             for name in (f"{stem}.py", f"{stem}/__init__.py"):
-                if (root / name).is_file() and not _is_sent(root / name, root, sent):
+                if os.path.isfile(root / name) and not _is_sent(root / name, root, sent):
                     yield Problem(
                         f"function {function.qualname} of node {node.name!r} in job {node.job!r} is in {name}, which "
                         "does not travel",

@@ -12,7 +12,7 @@ _NUMBER = r"(\d{1,18}(?:\.\d{1,18})?|\.\d{1,18})"
 # Not compiled here: most commands read none.
 _MEMORY = rf"{_NUMBER}\s*({'|'.join(_SUFFIXES)})"
 _CPU = rf"{_NUMBER}(m?)"
-_MOST_CPU, MOST_MEMORY = 1_000_000, 1024**5
+_MOST_CPU, MOST_GPU, MOST_MEMORY = 1_000_000, 1_000_000, 1024**5
 
 
 class Resources(NamedTuple):

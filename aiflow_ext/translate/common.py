@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from aiflow_ext.model.config import Grow, PeriodicConfig, RetryDelay
-from aiflow_ext.model.resources import parse_cpu, parse_memory
+from aiflow_ext.model.resources import MOST_GPU, parse_cpu, parse_memory
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
@@ -81,6 +81,8 @@ def _gpu(part: Located) -> int:
     number = int(fit(part.value, int))
     if number < 0:
         raise Misfit(f"must be 0 or more, not {number}", "it is how many devices the job gets")
+    if number > MOST_GPU:
+        raise Misfit("is more devices than exist")
     return number
 
 

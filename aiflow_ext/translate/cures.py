@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -62,4 +63,4 @@ def _modules(project: Project) -> list[str]:
     """The modules in the project's own folders."""
     folders = [Path(project.desc.root, folder) for folder in project.desc.python_paths]
     files = [file for folder in folders for file in folder.glob("*") if file.stem.isidentifier()]
-    return [file.stem for file in files if file.suffix == ".py" or (file / "__init__.py").is_file()]
+    return [file.stem for file in files if file.suffix == ".py" or os.path.isfile(file / "__init__.py")]

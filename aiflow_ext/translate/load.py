@@ -86,7 +86,7 @@ def _shadowed(paths: list[str], workflow: str) -> list[str]:
     own = {workflow}
     for path in paths:
         for found in Path(path).glob("*"):
-            if found.suffix == ".py" or (found / "__init__.py").is_file():
+            if found.suffix == ".py" or os.path.isfile(found / "__init__.py"):
                 own.add(found.stem)
     own -= {*sys.stdlib_module_names, "aiflow_ext", "__main__"}
     folders = [Path(path).resolve() for path in paths]

@@ -158,9 +158,9 @@ def _python_paths(root: Path, paths: tuple[str, ...], source: Located, problems:
         if not path.is_relative_to(root):
             hint = "only the project's own folder travels to a job: move the code into it, or install it as a package"
             problems.append(Problem(f"{title} is outside the project", where, hint))
-        elif not path.is_dir():
+        elif not os.path.isdir(path):
             hint = "create the folder, or take the path away"
-            problems.append(Problem(f"{title} is {'a file' if path.exists() else 'not there'}", where, hint))
+            problems.append(Problem(f"{title} is {'a file' if os.path.exists(path) else 'not there'}", where, hint))
         else:
             kept.append(str(path.relative_to(root)))
     return tuple(kept)
@@ -178,7 +178,7 @@ def _resources(root: Path, given: Mapping[str, str], source: Located, problems: 
     made = {}
     for name, each in given.items():
         path = Path(os.path.abspath(root / os.path.expanduser(each)))
-        if not path.exists():
+        if not os.path.exists(path):
             title = f"{PROJECT_YAML}: resource {name!r}"
             problems.append(
                 Problem(f"{title} is not there: {each}", source.where(("resources", name)), "check the path")

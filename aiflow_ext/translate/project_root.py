@@ -21,9 +21,11 @@ def project_root(folder: str | os.PathLike[str]) -> Path:
     Raises ProjectError where there is no project.
     """
     path = Path(folder)
-    if path.name in (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY) and path.is_file():
+    if path.name in (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY) and os.path.isfile(path):
         path = path.parent
     where = shown_path(path)
+    if _is_closed(path):
+        raise ProjectError("you may not enter this folder", where=where, hint="its owner can give you permission")
     if not path.exists():
         raise ProjectError("there is no such folder", where=where, hint=_neighbours(path))
     if not path.is_dir():
@@ -48,12 +50,21 @@ def project_root(folder: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _is_closed(path: Path) -> bool:
+    """Whether a folder, or one that leads to it, may not be entered."""
+    try:
+        os.stat(path / WORKFLOW_PY)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
+
+
 def _neighbours(path: Path) -> str | None:
     """Which project may have been meant by a name that is not there."""
     from aiflow_ext.model.spelling import near
 
     try:
-        names = [each.name for each in path.parent.iterdir() if (each / WORKFLOW_PY).is_file()]
+        names = [each.name for each in path.parent.iterdir() if os.path.isfile(each / WORKFLOW_PY)]
     except OSError:
         return "check the path"
     return near(path.name, names, shown=_quoted) or "check the path"
@@ -66,7 +77,7 @@ def _quoted(name: str) -> str:
 
 def _inside(path: Path) -> str | None:
     try:
-        found = sorted(each.name for each in path.iterdir() if (each / WORKFLOW_PY).is_file())
+        found = sorted(each.name for each in path.iterdir() if os.path.isfile(each / WORKFLOW_PY))
     except OSError:
         return None
     return f"name one of the projects in it: {', '.join(map(path_pasted, found[:5]))}" if found else None

@@ -14,8 +14,8 @@ def workflow_name(root: str | os.PathLike[str], python_paths: Iterable[str]) -> 
     """``workflow``, where ``import workflow`` leads to the file; else a name that leads to nothing else."""
     for folder in python_paths:
         home = Path(os.path.normpath(Path(root, folder)))
-        if (home / WORKFLOW / "__init__.py").is_file():
+        if os.path.isfile(home / WORKFLOW / "__init__.py"):
             return WORKFLOW_ELSEWHERE
-        if (home / f"{WORKFLOW}.py").is_file():
+        if os.path.isfile(home / f"{WORKFLOW}.py"):
             return WORKFLOW if home == Path(os.path.normpath(root)) else WORKFLOW_ELSEWHERE
     return WORKFLOW_ELSEWHERE

@@ -292,14 +292,15 @@ def test_no_module_is_imported_from_the_folder_that_one_is_in(project, cli, cli_
 USER, GROUP, MASK, OWNER, OTHERS, OWNING_GROUP = 2, 8, 16, 1, 32, 4  # tags of acl(5)
 
 
-def set_acl(path: Path, tag: int, number: int, mask: int = 7) -> None:
-    """Let one more user or group do everything with a folder that has mode 0770, as setfacl(1) does."""
+def set_acl(path: Path, tag: int, number: int, mask: int = 7, kind: str = "access") -> None:
+    """Let one more user or group do everything with a folder that has mode 0770, or with what is made in it (kind
+    ``default``), as setfacl(1) does."""
     nobody = 0xFFFFFFFF
     entries = [(OWNER, 7, nobody), (USER, 7, number), (OWNING_GROUP, 7, nobody), (GROUP, 7, number),
                (MASK, mask, nobody), (OTHERS, 0, nobody)]  # fmt: skip
     wanted = [each for each in entries if each[0] not in (USER, GROUP) or each[0] == tag]
     data = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in wanted)
-    os.setxattr(path, "system.posix_acl_access", data)
+    os.setxattr(path, f"system.posix_acl_{kind}", data)
 
 
 @pytest.mark.parametrize(
@@ -321,6 +322,42 @@ def test_whom_an_access_control_list_lets_write_is_somebody_else(project, cli, c
     if refused:
         assert f"{project.root}: {REFUSED}, and this {refused}" in done.stderr
         assert "setfacl" in done.stderr
+
+
+@pytest.mark.parametrize(("trust", "refused"), [("", True), ("nobody", False)])
+def test_whom_a_default_access_control_list_lets_write_in_shared_state_is_somebody_else(
+    project, cli, cli_env, trust, refused
+):
+    project.jobs(JOB, "")
+    state = project.root / ".aiflow"
+    state.mkdir()
+    state.chmod(0o2775)
+    set_acl(state, USER, THEM, kind="default")
+    done = cli("run", project.root, env={**cli_env, "AIFLOW_TRUST": trust})
+    assert done.returncode == (6 if refused else 0), done
+    assert not refused or f"{state}: {REFUSED}, and this can be written by nobody" in done.stderr
+
+
+def test_the_list_of_projects_is_private_whatever_a_default_access_control_list_says(project, cli, cli_env):
+    project.jobs(JOB, "")
+    home = Path(cli_env["XDG_STATE_HOME"])
+    home.mkdir()
+    set_acl(home, USER, THEM, kind="default")
+    assert cli("run", project.root).returncode == 0
+    assert (home / "aiflow-ext").stat().st_mode & 0o077 == 0
+
+
+@as_root
+def test_root_leaves_nothing_in_a_project_of_another_user_that_it_refuses(project, cli, cli_env):
+    project.jobs(JOB, "")
+    before = tree(project.root)
+    give(project.root)
+    for env in (cli_env, {**cli_env, "AIFLOW_STATE": str(project.root / "made" / "state")}):
+        done = cli("run", project.root, env=env)
+        assert done.returncode == 6, done
+        assert f"{project.root}: {REFUSED}, and this belongs to {their_user()}" in done.stderr
+        assert tree(project.root) == before
+        assert not {".aiflow", "made"} & {path.name for path in project.root.iterdir()}
 
 
 def test_a_link_of_another_user_leads_to_no_state(project, cli, cli_env, tmp_path):

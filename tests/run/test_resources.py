@@ -184,6 +184,7 @@ def test_a_stream_job_does_not_keep_one_from_starting_that_can_never_fit_beside_
         ("gpu: 3", "job 'a' asks for 3 gpu; this machine has 2 gpu"),
         ("gpu: 0.5", "'gpu' must be a whole number"),
         ("gpu: -1", "'gpu' must be 0 or more"),
+        (f"gpu: {10**400}", "'gpu' is more devices than exist"),
     ],
 )
 @pytest.mark.parametrize("command", ["render", "run"])

@@ -137,3 +137,22 @@ def test_state_that_was_not_prepared_is_private_in_a_shared_project(users):
             done = users.run("bob", *command, *where, env=TRUST, cwd=root)
             assert "Traceback" not in done.stderr
             assert "Permission denied" in done.stderr, (command, where, done)
+
+
+def test_a_folder_that_may_not_be_entered_is_named_wherever_it_is(users):
+    root, closed = users.home / "open" / "project", users.home / "open" / "closed"
+    for folder in (root / "lost", closed):
+        folder.mkdir(parents=True)
+        folder.chmod(0o700)
+    os.chown(root, USERS["alice"], USERS["alice"])
+    root.chmod(0o755)
+    root.parent.chmod(0o755)
+    (root / "workflow.py").write_text(WORKFLOW)
+    for command, project, words in [
+        (["run"], root, f"{root}/lost: cannot be read: Permission denied"),
+        (["runs", "--project"], closed / "inside", "closed/inside: you may not enter this folder"),
+        (["run"], root.parent / "projekt", "did you mean 'project'?"),
+    ]:
+        done = users.run("alice", *command, project)
+        assert done.returncode == 3, done.stderr
+        assert words in done.stderr

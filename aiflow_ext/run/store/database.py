@@ -53,6 +53,7 @@ class Database:
             raise StateError("there are no runs here", where=str(folder), hint="aiflow-ext run PROJECT makes one")
         with self._errors_in_words("opened"):
             if create and not folder.is_dir():
+                refuse_foreign(folder, missing=True)  # before anything is made
                 folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _make(folder)
             refuse_foreign(folder)
@@ -60,6 +61,7 @@ class Database:
             if create:
                 ignored = folder / ".gitignore"
                 if not ignored.exists():
+                    ignored.touch(0o644)
                     ignored.write_text("*\n")
             refuse_network_folder(folder)
             self._refuse_other_file()

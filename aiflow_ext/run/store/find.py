@@ -72,7 +72,8 @@ def remember_state(folder: Path) -> None:
     try:
         if line in _lines(path):
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # whatever an access control list gives to others
         with open(open_to_append(path), "ab") as file:
             if _is_own(file.fileno()):
                 file.write(line + b"\n")

@@ -18,8 +18,10 @@ _USER, _GROUP, _MASK = 2, 8, 16  # tags in an access control list
 _MOST_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7))
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path, *, missing: bool = False) -> None:
     """Raise StateError unless ``folder`` is this user's alone.
+
+    ``missing``: whether it may be missing; then only what is there of its path is checked.
 
     It and every folder and link on its path must belong to the effective user or root, and no other user may be able to
     write to them. A sticky folder such as /tmp may be on the path: there users cannot rename files of others. A group
@@ -30,9 +32,9 @@ def refuse_foreign(folder: Path) -> None:
     if trusted.everybody:
         return
     named = os.path.abspath(os.path.expanduser(os.environ.get("AIFLOW_STATE") or "/"))
-    leading = _leading_to(os.path.abspath(folder))
+    leading = _leading_to(os.path.abspath(folder), missing)
     if os.path.realpath(named) == os.path.dirname(os.path.abspath(folder)):
-        leading = _leading_to(named) + leading  # the folder's path has none of the links in this one
+        leading = _leading_to(named, missing) + leading  # the folder's path has none of the links in this one
     for path, status in leading:
         link, last = stat.S_ISLNK(status.st_mode), path == os.path.abspath(folder)
         if not trusted.user(status.st_uid):
@@ -45,7 +47,9 @@ def refuse_foreign(folder: Path) -> None:
             group = _group_name(status.st_gid)
             raise _refused(folder, path, f"can be written by the group {group}", f"@{group}")
         if status.st_mode & stat.S_IWGRP:  # else an access control list lets nobody else write
-            for user, number in _writers(path):
+            # In a shared folder new files have the group's permissions, and those of its default list.
+            kinds = ("access", "default") if last and status.st_mode & stat.S_ISGID else ("access",)
+            for user, number in [each for kind in kinds for each in _writers(path, kind)]:
                 if user and not trusted.user(number):
                     raise _refused(folder, path, f"can be written by {user_name(number)}", str(number), acl=True)
                 if not user and not trusted.group(number):
@@ -53,13 +57,17 @@ def refuse_foreign(folder: Path) -> None:
                     raise _refused(folder, path, f"can be written by the group {group}", f"@{group}", acl=True)
 
 
-def _writers(path: str) -> list[tuple[bool, int]]:
+def _writers(path: str, kind: str) -> list[tuple[bool, int]]:
     """Whom a POSIX access control list lets write beside owner and group: (whether a user, else a group; its number).
+
+    Args:
+        path: the folder.
+        kind: ``access``, or ``default`` for what is made in the folder.
 
     The form is that of linux/posix_acl_xattr.h: a version, then tag, permissions and number of each entry.
     """
     try:
-        data = os.getxattr(path, "system.posix_acl_access")
+        data = os.getxattr(path, f"system.posix_acl_{kind}")
     except OSError:  # there is none, or no such thing on this file system
         return []
     entries = [struct.unpack_from("<HHI", data, at) for at in range(4, len(data) - 7, 8)]
@@ -75,8 +83,11 @@ def refuse_links(folder: Path, *names: str) -> None:
             raise StateError("state is no link to something else", where=str(folder / name), hint="remove the link")
 
 
-def _leading_to(path: str) -> list[tuple[str, os.stat_result]]:
-    """``path`` and everything on its path, from the root on; a link comes before the path of its target."""
+def _leading_to(path: str, missing: bool = False) -> list[tuple[str, os.stat_result]]:
+    """``path`` and everything on its path, from the root on; a link comes before the path of its target.
+
+    ``missing``: whether to end at the first part that does not exist; else FileNotFoundError is raised.
+    """
     found: list[tuple[str, os.stat_result]] = []
     done, left, links = "/", [part for part in path.split("/") if part], 0
     found.append(("/", os.stat("/")))
@@ -86,7 +97,12 @@ def _leading_to(path: str) -> list[tuple[str, os.stat_result]]:
             done = os.path.dirname(done) if part == ".." else done
             continue
         here = os.path.join(done, part)
-        status = os.lstat(here)
+        try:
+            status = os.lstat(here)
+        except FileNotFoundError:
+            if missing:
+                return found
+            raise
         found.append((here, status))
         if not stat.S_ISLNK(status.st_mode):
             done = here

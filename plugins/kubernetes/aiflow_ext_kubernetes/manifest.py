@@ -287,8 +287,9 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
     if resources := config.resources():
         container["resources"] = resources
     spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
-    if config.timeout is not None:  # a Job's own deadline would delete the pod, and its log
-        spec["activeDeadlineSeconds"] = math.ceil(config.timeout) + DEADLINE_SLACK
+    # A Job's own deadline would delete the pod, and its log.
+    if config.timeout is not None and (deadline := math.ceil(config.timeout) + DEADLINE_SLACK) < 2**31:
+        spec["activeDeadlineSeconds"] = deadline  # the API takes none that is longer; the driver counts, too
     if config.service_account is not None:
         spec["serviceAccountName"] = config.service_account
     if config.pull_secrets:

@@ -76,8 +76,8 @@ def _output(argv: Sequence[str], seconds: float = 30.0, most: int = 1 << 16) -> 
 
 
 def _number(value: str) -> int:
-    if not value.isdecimal():
-        raise ValueError("must be a whole number")
+    if not value.isascii() or not value.isdecimal() or len(value) > 9:
+        raise ValueError("must be a whole number, and not more than exist")
     return int(value)
 
 
