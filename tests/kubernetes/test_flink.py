@@ -16,6 +16,7 @@ from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.run import prepare_run, render_project
 from aiflow_ext.run.operations.render import permissions
 from aiflow_ext_kubernetes import flink_shell, status
+from aiflow_ext_kubernetes.objects import INDEX
 
 SQL = "with af.job('a'):\n    af.flink(sql='SELECT {n}', n=7)"
 JAR = "with af.job('a'):\n    af.flink(jar='job.jar', entry_class='com.acme.Main', args=['--to', '{properties.to}'])"
@@ -198,6 +199,27 @@ def test_everything_is_made_before_the_job_starts_and_is_owned_by_it(project: An
     assert set(owned) == {"services", "configmaps"}
     assert all(each[0]["uid"] == job["metadata"]["uid"] for each in owned.values())
     assert not [path for path in cluster.objects if "/pods/" not in path]
+
+
+def test_the_log_of_a_taskmanager_that_has_failed_is_kept(project: Any, cluster: Cluster, cli: Any) -> None:
+    resume = cluster.resume
+
+    def resumed(path: str, patch: dict[str, Any]) -> Any:
+        found = resume(path, patch)
+        name = found["metadata"]["name"]
+        labels = {**found["metadata"]["labels"], "batch.kubernetes.io/job-name": name, INDEX: "1"}
+        owner = [{"kind": "Job", "name": name, "uid": path}]
+        pod = {"metadata": {"name": f"{name}-1", "labels": labels, "creationTimestamp": STARTED,
+                            "ownerReferences": owner},
+               "spec": {}, "status": {"phase": "Failed"}}  # fmt: skip
+        cluster.put(f"/api/v1/namespaces/default/pods/{name}-1", pod)
+        return found
+
+    cluster.resume = resumed  # type: ignore[method-assign]
+    record = prepare_run(written(project).root).driver.run()
+    assert str(record.jobs["a"].state) == "FINISHED"
+    shown = cli("logs", record.run_id, "a", "--container", "taskmanager-1", "--project", project.root)
+    assert "complained" in shown.stdout
 
 
 # -- how it ends ----------------------------------------------------------------------------------------------------

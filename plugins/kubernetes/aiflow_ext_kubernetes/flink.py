@@ -99,6 +99,17 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
             )
         return job
 
+    def cleanup_job(self, job: af.BaseJob) -> None:
+        from aiflow_ext_kubernetes.jobs import target_of_job
+        from aiflow_ext_kubernetes.logs.beside import keep_helpers
+        from aiflow_ext_kubernetes.objects import all_pods_of
+
+        context = job.job_context
+        assert context is not None
+        target = target_of_job(job)
+        keep_helpers(target, context.work_folder, all_pods_of(target, str(context.native_id)), "taskmanager")
+        super().cleanup_job(job)
+
     # -- what is sent -----------------------------------------------------------------------------------------------
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:

@@ -80,7 +80,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import sending
         from aiflow_ext_kubernetes.seen import seen_of
 
-        job, target = _ours(job), _target(job)
+        job, target = _ours(job), target_of_job(job)
         sent, seen = self._sending(job), seen_of(target, _native_id(job))
         if sent.archive is not None:
             assert job.bundle is not None
@@ -101,7 +101,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def submit_job(self, job: af.BaseJob) -> af.AbstractJobHandler:
         from aiflow_ext_kubernetes import sending
 
-        sending.resume(_target(job), _native_id(job), _config(job).queue)
+        sending.resume(target_of_job(job), _native_id(job), _config(job).queue)
         return self._handler(job)
 
     def stop_job(self, job: af.BaseJob) -> None:
@@ -115,7 +115,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes.logs.reader import forget
         from aiflow_ext_kubernetes.objects import job_at, pods_of, remove
 
-        target, native_id, folder = _target(job), _native_id(job), _context(job).work_folder
+        target, native_id, folder = target_of_job(job), _native_id(job), _context(job).work_folder
         seen = seeing.seen_of(target, native_id)
         if seen.is_ours is None:  # another process made it, or found that the name was taken
             there = job_at(target, native_id)
@@ -173,7 +173,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         from aiflow_ext_kubernetes import status
         from aiflow_ext_kubernetes.objects import job_at, pods_of
 
-        target, native_id = _target(job), _native_id(job)
+        target, native_id = target_of_job(job), _native_id(job)
         there = job_at(target, native_id)
         if there is not None and manifest.is_ours(there):
             return af.Lookup.NEVER_STARTED if status.is_new(there) else af.Lookup.FOUND
@@ -198,7 +198,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
 
         cleaned: set[Target] = set()
         for job in jobs:
-            target, bundle = _target(job), _ours(job).bundle
+            target, bundle = target_of_job(job), _ours(job).bundle
             if bundle is not None and bundle.needs_runner and target not in cleaned:
                 sending.remove_project(target, run_id, archive.where(bundle, af.JobContext(run_id)))
                 cleaned.add(target)
@@ -207,7 +207,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def remove_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_kubernetes.kept import remove_all
 
-        for target in {_target(job) for job in jobs if _config(job).keep is not None}:
+        for target in {target_of_job(job) for job in jobs if _config(job).keep is not None}:
             remove_all(target, run_id)
 
     @af.hookimpl
@@ -219,7 +219,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
         queues: dict[Target, set[str]] = {}
         rules: dict[Target, dict[Rule, None]] = {}
         for job in jobs:
-            config, target = _config(job), _target(job, record=False)
+            config, target = _config(job), target_of_job(job, record=False)
             of_target, kind = samples.setdefault(target, {}), config.kind()
             if kind not in of_target and len(of_target) < SAMPLES:
                 of_target[kind] = self._sample(_ours(job))
@@ -289,5 +289,6 @@ def _native_id(job: af.BaseJob) -> str:
     return str(_context(job).native_id)
 
 
-def _target(job: af.BaseJob, *, record: bool = True) -> Target:
+def target_of_job(job: af.BaseJob, *, record: bool = True) -> Target:
+    """Where an attempt is: the cluster and namespace in which its run began."""
     return of_run(target_of(_config(job)), _context(job).run_folder, record=record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiflow_ext_kubernetes import answers
@@ -28,7 +29,7 @@ def job_at(target: Target, native_id: str) -> dict[str, Any] | None:
     return None if found is None else answers.thing(found)
 
 
-def is_main(pod: dict[str, Any]) -> bool:
+def is_main(pod: Mapping[str, Any]) -> bool:
     """Whether a pod is the attempt's own: of an Indexed Job it is that of index 0, and the others are its helpers."""
     return bool((pod["metadata"].get("labels") or {}).get(INDEX, "0") == "0")
 

@@ -54,7 +54,7 @@ class Place:
         """A run of a job for each script."""
         shared = {
             "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
-            "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5,
+            "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5, "cpu": 0.4,
             "volumes": [{"mount": str(self.folder), "claim": "shared"}],
             "flink": {"env.java.opts.jobmanager": SMALL, "env.java.opts.taskmanager": SMALL, "table.dml-sync": True,
                       "execution.checkpointing.interval": "1 s", **PATIENT},

@@ -11,17 +11,20 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext.plugin.engines import container_log, log_limit
 from aiflow_ext_kubernetes.logs.merge import STAMPED
+from aiflow_ext_kubernetes.objects import INDEX, is_main
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.response_stream import Stream
 from aiflow_ext_kubernetes.server import RATE, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
+from aiflow_ext_kubernetes.template import CONTAINER
 
 _log = logging.getLogger("aiflow_ext")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -42,14 +45,27 @@ def keep_failed(target: Target, folder: str | None, pod: str | None, containers:
         if _NAME.fullmatch(name) is None:
             continue
         path = Path(folder, container_log(name))
-        try:
-            if not path.exists():
-                _copy(target, path, pod, name, previous)
-        except FileNotFoundError:  # the run's folder was removed: the log is not needed
-            return
-        except (PlatformError, OSError) as error:
-            level = logging.WARNING if isinstance(error, (ApiError, OSError)) else logging.DEBUG
-            _log.log(level, "the log of container %s of pod %s cannot be kept: %s", name, pod, error)
+        if not path.exists():
+            _keep(target, path, pod, name, previous)
+
+
+def keep_helpers(target: Target, folder: str | None, pods: Iterable[Mapping[str, Any]], called: str) -> None:
+    """Copy the log of the last pod of each index that has failed, as :func:`keep_failed` does.
+
+    Args:
+        target: where the pods are.
+        folder: the attempt's folder on this machine; if it does not exist, nothing is kept.
+        pods: the attempt's, oldest first.
+        called: what a helper is called; its log is that of a container of this name with its index.
+    """
+    if folder is None:
+        return
+    failed = {str(pod["metadata"]["labels"][INDEX]): str(pod["metadata"]["name"]) for pod in pods
+              if not is_main(pod) and (pod.get("status") or {}).get("phase") == "Failed"}  # fmt: skip
+    for index, pod in failed.items():
+        path = Path(folder, container_log(f"{called}-{index}"))
+        if index.isdecimal() and not path.exists():
+            _keep(target, path, pod, CONTAINER, False)
 
 
 def begin_to_keep_failed(
@@ -61,6 +77,16 @@ def begin_to_keep_failed(
     )
     thread.start()
     return thread
+
+
+def _keep(target: Target, path: Path, pod: str, name: str, previous: bool) -> None:
+    try:
+        _copy(target, path, pod, name, previous)
+    except FileNotFoundError:  # the run's folder was removed: the log is not needed
+        pass
+    except (PlatformError, OSError) as error:
+        level = logging.WARNING if isinstance(error, (ApiError, OSError)) else logging.DEBUG
+        _log.log(level, "the log of container %s of pod %s cannot be kept: %s", name, pod, error)
 
 
 def _copy(target: Target, path: Path, pod: str, name: str, previous: bool) -> None:
