@@ -26,7 +26,7 @@ PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbea
 SMALL = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 NUMBERS = """
 CREATE TABLE numbers (n BIGINT) WITH ('connector'='datagen','fields.n.kind'='sequence','fields.n.start'='1',
-  'fields.n.end'='{last}','rows-per-second'='100'%s);
+  'fields.n.end'='{last}','rows-per-second'='50'%s);
 CREATE TABLE found (n BIGINT%s) WITH ('connector'='filesystem','path'='{to}','format'='csv');
 """
 SUM = NUMBERS % (",'number-of-rows'='10'", ",s BIGINT") + "INSERT INTO found SELECT COUNT(*), SUM(n) FROM numbers;"
@@ -61,7 +61,7 @@ class Place:
             **keys,
         }  # fmt: skip
         body = "".join(
-            f"    with af.job({name!r}):\n        af.flink(sql={text!r}, last=10**6, to={self.at(name)!r})\n"
+            f"    with af.job({name!r}):\n        af.flink(sql={text!r}, last=50000, to={self.at(name)!r})\n"
             for name, text in sql.items()
         )
         (self.project / "workflow.py").write_text(f"import aiflow_ext as af\n\n@af.workflow\ndef tested():\n{body}")
