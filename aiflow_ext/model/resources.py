@@ -34,6 +34,18 @@ class Resources(NamedTuple):
 RESOURCES = Resources._fields
 
 
+class Capacity(NamedTuple):
+    """What the jobs of a platform share of the client's machine.
+
+    Attributes:
+        resources: how much of each.
+        gpus: the names of its GPUs.
+    """
+
+    resources: Resources
+    gpus: tuple[str, ...] = ()
+
+
 def parse_cpu(value: Any) -> float:
     """Cores, from a number (``0.5``) or a text (``"2"``, ``"500m"``). Raises ValueError for anything else."""
     match = None

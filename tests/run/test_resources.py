@@ -287,12 +287,12 @@ def test_a_resumed_run_gives_nobody_the_gpu_of_a_job_that_still_runs(project, cl
 
 
 @pytest.mark.parametrize(("allowed", "names"), [("", "GPU-x,GPU-y"), ("gpu=1", "GPU-x")])
-def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows(
+def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows_when_it_is_asked_once(
     project, run_json, cli_env, tmp_path, machine, allowed, names
 ):
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
-    tool.write_text("#!/bin/sh\necho GPU-x\nprintf '\\377\\n'\necho GPU-y\n")
+    tool.write_text("#!/bin/sh\necho asked >> $0.log\necho GPU-x\nprintf '\\377\\n'\necho GPU-y\n")
     tool.chmod(0o755)
     cli_env.pop("CUDA_VISIBLE_DEVICES", None)
     cli_env["PATH"] = f"{tool.parent}:{cli_env['PATH']}"
@@ -300,6 +300,7 @@ def test_the_gpus_of_the_machine_are_those_that_nvidia_smi_shows(
     project.jobs(f'with af.job("all"): af.cmd({SAYS!r})', LOCAL + f"all: {{gpu: {names.count('G')}}}\n")
     assert finished(run_json(project))
     assert gpus_of(project, "all") == [names]
+    assert tool.with_name("nvidia-smi.log").read_text() == "asked\n"
 
 
 def test_a_nvidia_smi_that_prints_without_an_end_is_ended(monkeypatch, tmp_path):

@@ -38,6 +38,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds; each pause is twice as long 
 class Phase(Enum):
     """The phase of an attempt in a driver."""
 
+    __hash__ = object.__hash__  # that of Enum hashes the name, in Python; each phase is one object
+
     CREATED = auto()  # it has a record
     DECIDING = auto()  # extensions decide whether it may be submitted
     WAITING = auto()  # for a slot: it is submitted when another attempt has ended

@@ -9,6 +9,7 @@ from functools import partial
 
 from aiflow_ext.host.extensions import Extensions
 from aiflow_ext.model.collector import long_lived
+from aiflow_ext.model.resources import Capacity
 from aiflow_ext.run.driving.attempt import GRACE
 from aiflow_ext.run.driving.cleanup import Cleanup
 from aiflow_ext.run.driving.ends import Ends
@@ -23,7 +24,6 @@ from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.driving.submission import Submission
 from aiflow_ext.run.planning.attempt_job import attempt_job
-from aiflow_ext.run.planning.demands import Capacity
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.once_a_run import check_platforms, clean_up_platforms
@@ -177,7 +177,7 @@ class Driver:
     def _is_over(self) -> bool:
         if self._state.leaving:
             return True
-        if self._scheduler.has_jobs or self._state.live or self._ends.sweeping:
+        if self._state.live or self._scheduler.has_jobs or self._ends.sweeping:
             return False
         if self._cleanup.open:
             self._cleanup.await_last()
@@ -186,7 +186,7 @@ class Driver:
     def _start_ready(self) -> None:
         """Start what may start now, give platforms what they may start next, and have more made ready."""
         scheduler, admission = self._scheduler, self._admission
-        while (job := scheduler.take_due()) is not None:
+        while scheduler.due and (job := scheduler.take_due()) is not None:
             self._starting.start(job)
         while (job := admission.take_with_slot(asking=not scheduler.due)) is not None:
             self._starting.start(job)
@@ -200,11 +200,15 @@ class Driver:
         a driver takes as long to notice an end and to answer with the next start as a short job takes to run."""
         if not self._ends.jobs_are_short or self._never_queues or self._admission.queued >= MOST_QUEUED:
             return False
+        if not self._prefetch.has(name):
+            return False
         if self._admission.asks(name):  # its platform counts jobs, not what they ask for
             return False
         platform = self._state.platforms.get(self._state.adapters[name].key)
-        if not self._prefetch.has(name) or not isinstance(platform, InlinePlatform) or not platform.holds:
+        if not isinstance(platform, InlinePlatform) or not platform.holds:
             return False
+        if len(self._state.platforms) == 1:
+            return True
         return all(each.platform is platform for each in self._state.live.values())  # the only ones whose ends it sees
 
     def _prefetch_next(self) -> None:

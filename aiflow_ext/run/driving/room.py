@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiflow_ext.model.resources import Resources
+from aiflow_ext.model.resources import Capacity, Resources
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.driving.attempt import Attempt
-from aiflow_ext.run.planning.demands import Capacity, demand_of
+from aiflow_ext.run.planning.demands import asks, demand_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.records import JobRecord
 
@@ -35,7 +35,7 @@ class Room:
         self._asking: dict[str, str] = {}  # by job, its platform
         self._streams: set[str] = set()
         for name, job in plan.jobs.items() if capacities else ():
-            if any(demand_of(job)) and job.resolved.platform in capacities:
+            if asks(job) and job.resolved.platform in capacities:
                 self._asking[name] = job.resolved.platform
                 if job.config.exec_mode is ExecutionMode.STREAM:
                     self._streams.add(name)

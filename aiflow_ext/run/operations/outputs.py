@@ -65,7 +65,8 @@ def _files(
         if job.state is not JobState.FINISHED or job.last is None:
             continue
         for node in planned.sub_graph.nodes:
-            outputs: Sequence[str | None] = outputs_of(node) or [None]
+            named = outputs_of(node)
+            outputs: Sequence[str | None] = [None] if named is None else named  # None: a node of one value
             for output in outputs:
                 url = artifact_url(run_url, name, job.last.number, str(node.name), output)
                 try:

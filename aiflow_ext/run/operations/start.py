@@ -168,7 +168,7 @@ def driven(
         store,
         limits={"": total} if total else limits_of(plan),
         pools=dict.fromkeys(plan.jobs, "") if total else None,
-        capacities=capacities_of(plan.jobs.values()),
+        capacities=capacities_of(plan.jobs.values()) if plan.capacities is None else plan.capacities,
         fail_fast=bool(options.get("fail_fast")),
         listener=listener,
         extensions=plan.host.extensions(plan.extensions.require),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import Problem
-from aiflow_ext.model.resources import MOST_MEMORY, RESOURCES, Resources, cpu_text, memory_text
+from aiflow_ext.model.resources import MOST_MEMORY, RESOURCES, Capacity, Resources, cpu_text, memory_text
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.store.records import AttemptRecord
 from aiflow_ext.translate.job_config import takes
+
+
+def asks(job: PlannedJob) -> bool:
+    """Whether a job asks for processors, memory or GPUs."""
+    config = job.config
+    return bool(config.cpu or config.memory or config.gpu)
 
 
 def demand_of(job: PlannedJob, before: Sequence[AttemptRecord] = ()) -> Resources:
@@ -35,22 +40,10 @@ def memory_of(config: BaseJobConfig, before: Sequence[AttemptRecord]) -> int | N
     return max(size, config.memory)
 
 
-class Capacity(NamedTuple):
-    """What the jobs of a platform share of the client's machine.
-
-    Attributes:
-        resources: how much of each.
-        gpus: the names of its GPUs.
-    """
-
-    resources: Resources
-    gpus: tuple[str, ...] = ()
-
-
 def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Capacity]:
     """By platform, what these jobs share of the client's machine; only platforms whose jobs ask for something, and that
     have such a limit."""
-    asking = [job for job in jobs if any(demand_of(job))]
+    asking = [job for job in jobs if asks(job)]
     with_gpus = {job.resolved.platform for job in asking if job.config.gpu}
     found = {}
     for name, platform in {job.resolved.platform: job.resolved.plugin.platform() for job in asking}.items():
@@ -61,15 +54,16 @@ def capacities_of(jobs: Iterable[PlannedJob]) -> dict[str, Capacity]:
     return found
 
 
-def check_demands(jobs: Iterable[PlannedJob]) -> list[Problem]:
-    """Problems of jobs that ask for what their platform does not give, or for more than the machine has."""
+def check_demands(jobs: Iterable[PlannedJob], capacities: Mapping[str, Capacity]) -> list[Problem]:
+    """Problems of jobs that ask for what their platform does not give, or for more than the machine has.
+
+    Args:
+        jobs: the jobs.
+        capacities: theirs, of :func:`capacities_of`.
+    """
     jobs = list(jobs)
-    asking = [job for job in jobs if any(demand_of(job))]
-    capacities = capacities_of(asking)
-    problems: list[Problem] = []
-    for job in jobs:
-        problems += _growth_problems(job)
-    for job in asking:
+    problems = [problem for job in jobs if job.config.grow is not None for problem in _growth_problems(job)]
+    for job in filter(asks, jobs):
         platform = job.resolved.platform
         given = job.resolved.plugin.platform().resources
         capacity = capacities[platform].resources if platform in capacities else Resources()

@@ -12,7 +12,7 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.collector import paused
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError
 from aiflow_ext.model.graph import AIGraph
-from aiflow_ext.run.planning.demands import check_demands
+from aiflow_ext.run.planning.demands import capacities_of, check_demands
 from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
@@ -156,12 +156,13 @@ def _planned(
             structurer.check_common(layers[name], problems)
     modes = {name: structurer.exec_mode(layers[name]) for name in left_out}
     problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
-    problems += check_demands(jobs.values())
+    capacities = capacities_of(jobs.values())
+    problems += check_demands(jobs.values(), capacities)
     _raise_all(problems, missing)
     secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
-                limits=project.jobs)  # fmt: skip
+                limits=project.jobs, capacities=capacities)  # fmt: skip
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan

@@ -16,6 +16,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.names import artifact_key, artifact_url, safe_name
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.resources import Capacity
 from aiflow_ext.run.planning.generate import fill_in, generate_job
 from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.layers import Layer
@@ -105,6 +106,7 @@ class Plan:
         jobs: the jobs that are to be sent, by name.
         left_out: the others, by name; empty in the plan of a run.
         limits: by platform, how many of its jobs run at once, as project.yaml says.
+        capacities: by platform, what its jobs share of this machine, as it was read while planning; None: it was not.
     """
 
     def __init__(
@@ -117,10 +119,11 @@ class Plan:
         extensions: ExtensionSettings | None = None,
         left_out: Mapping[str, LeftOut] | None = None,
         limits: Mapping[str, int] | None = None,
+        capacities: Mapping[str, Capacity] | None = None,
     ) -> None:
         self.desc, self.host, self.workflow = desc, host, workflow
         self.extensions = extensions or ExtensionSettings()
-        self.limits = dict(limits or {})
+        self.limits, self.capacities = dict(limits or {}), capacities
         self.jobs: dict[str, PlannedJob] = {}
         self.left_out = dict(left_out or {})
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
@@ -169,7 +172,8 @@ class Plan:
                 jobs[name] = PlannedJob(
                     name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer, job._opened
                 )
-        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits)
+        return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits,
+                    capacities=self.capacities)  # fmt: skip
 
     def context(
         self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None

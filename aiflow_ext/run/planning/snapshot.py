@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from aiflow_ext.model.errors import CodeError, StateError
-from aiflow_ext.model.graph import AISubGraph, OutputFile
+from aiflow_ext.model.graph import AISubGraph, outputs_of
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.translate.check import listed
@@ -103,10 +103,7 @@ def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
 
 def _needs_files(graph: AISubGraph) -> bool:
     """Whether a job may need the project's files: every job but a command that reads and writes no artifact."""
-    return bool(graph.inputs) or any(
-        node.kind != "cmd_line" or any(isinstance(value, OutputFile) for value in node.properties["names"].values())
-        for node in graph.nodes
-    )
+    return bool(graph.inputs) or any(node.kind != "cmd_line" or outputs_of(node) for node in graph.nodes)
 
 
 def _names(desc: ProjectDesc) -> list[str]:

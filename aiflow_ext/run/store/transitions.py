@@ -46,7 +46,9 @@ def put_transitions(db: sqlite3.Connection, transitions: Iterable[Transition]) -
     for transition in transitions:
         values: list[object] = list(transition)
         values[_STATE], values[_PREVIOUS] = transition.state.value, transition.previous.value
-        values[_NATIVE_ID], values[_REASON] = to_column(transition.native_id), to_column(transition.reason)
+        for place, text in ((_NATIVE_ID, transition.native_id), (_REASON, transition.reason)):
+            if text is not None and not text.isascii():  # most are, as in put_attempts
+                values[place] = to_column(text)
         rows.append(values)
     db.executemany(_PUT, rows)
 
