@@ -262,3 +262,39 @@ def test_files_and_applications_are_of_the_user_acted_for(hadoop) -> None:
 def test_a_login_that_cannot_be(keys: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         YarnJobConfig(**keys)
+
+
+KNOX = {
+    "resource_manager": "https://knox:8443/gateway/default/resourcemanager",
+    "webhdfs": "https://knox:8443/gateway/default/webhdfs",
+    "gateway": {"user": "ada", "password": {"secret": "env:KNOX"}},
+}
+
+
+def test_behind_a_gateway_nodes_use_what_the_cluster_says(hadoop) -> None:
+    hadoop.write(core={"fs.defaultFS": "hdfs://nn:8020"}, yarn={"yarn.resourcemanager.hostname": "rm"})
+    found = cluster_of(YarnJobConfig(**KNOX))
+    assert found.resource_managers == ["https://knox:8443/gateway/default/resourcemanager"]
+    assert found.namenodes == ["https://knox:8443/gateway/default/webhdfs/v1"]
+    assert (found.schedulers, found.node_namenodes) == (["rm:8030"], ["http://nn:9870/webhdfs/v1"])
+    assert (found.file_system, found.history) == ("hdfs://nn:8020", None)
+
+
+def test_a_gateway_without_the_nodes_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "HADOOP_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError) as told:
+        cluster_of(YarnJobConfig(**KNOX))
+    assert "give scheduler:" in str(told.value)
+    assert "give node_webhdfs:" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [({"gateway": {"user": "ada", "password": "plain"}}, "plain text"), ({"gateway": {"user": "ada"}}, "must be"),
+     ({"gateway": {"token": "plain"}}, "plain text"), ({"webhdfs": "http://knox:8443"}, "https alone"),
+     ({"webhdfs": None}, "needs resource_manager and webhdfs"), ({"proxy_user": "grace"}, "proxy_user")],
+)  # fmt: skip
+def test_a_gateway_that_cannot_be(keys: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        YarnJobConfig(**{**KNOX, **keys})

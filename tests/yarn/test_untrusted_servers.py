@@ -18,7 +18,7 @@ from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.graph import AINode, AISubGraph
 from aiflow_ext.model.job import JobContext
 from aiflow_ext.model.project import ProjectDesc
-from aiflow_ext_yarn import http
+from aiflow_ext_yarn import gateway, http
 from aiflow_ext_yarn import kerberos as kerberos_tokens
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
@@ -451,3 +451,41 @@ def test_a_resource_manager_that_has_too_many_requests_is_left_alone(serve: Serv
     events = watch({"application_1_0001": job})
     assert [next(events) for _ in range(5)] == [None] * 5
     assert len(asked) == 1
+
+
+# -- gateways ---------------------------------------------------------------------------------------------------------
+
+BASIC = {"user": "ada", "password": {"secret": "env:GATEWAY"}}
+
+
+def test_a_gateways_secret_goes_to_the_gateway_alone(
+    serve: Serve, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY", "secret words")
+    monkeypatch.setattr(gateway, "_headers", {})
+    node = serve(Answer(201), certificate, "127.0.0.2")
+    server = serve(leads_to(node.url), certificate)
+    there = cluster(namenode=f"{server.url}/gateway/x", gateway=BASIC, ca=str(certificate))
+    WebHdfs(there).put("/f", b"x", 1)
+    assert server.asked[0].path.startswith("/gateway/x/webhdfs/v1/f?op=CREATE")
+    assert "user.name" not in server.asked[0].path
+    assert server.asked[0].headers["authorization"] == "Basic YWRhOnNlY3JldCB3b3Jkcw=="
+    assert "authorization" not in node.asked[0].headers
+
+
+def test_a_refused_secret_is_read_again(serve: Serve, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "_headers", {})
+    info = b'{"clusterInfo": {"haState": "ACTIVE"}}'
+    server = serve(
+        lambda asked: Answer(200, info) if asked.headers["authorization"] == "Bearer new" else Answer(401, b""),
+        certificate,
+    )
+    base = f"{server.url}/gateway/x/resourcemanager"
+    rm = ResourceManager(cluster(base, gateway={"token": {"secret": "env:GATEWAY"}}, ca=str(certificate)))
+    monkeypatch.setenv("GATEWAY", "old")
+    with pytest.raises(Refused, match="401") as told:
+        rm.active()
+    assert "gateway:" in str(told.value)
+    monkeypatch.setenv("GATEWAY", "new")
+    assert rm.active()[0] == base
+    assert server.asked[1].path == "/gateway/x/resourcemanager/v1/cluster/info"

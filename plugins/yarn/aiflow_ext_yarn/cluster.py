@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin import ConfigError, Jsonable, Problem
@@ -36,6 +37,9 @@ class Cluster(Jsonable):
         simple_web: whether, under Kerberos, services other than WebHDFS are told the user by name
             (``hadoop.http.authentication.type`` is simple).
         real_user: who authenticates, where ``user`` is another one for whom that user acts; else None.
+        gateway: how to authenticate at the gateway where the web services are; secrets are references. None: there is
+            no gateway.
+        node_namenodes: ``namenodes`` as nodes reach them; empty: the same.
         principal, keytab: who logs in, and from which file; None: the user's own tickets are used.
     """
 
@@ -60,12 +64,15 @@ class Cluster(Jsonable):
         principal: str | None = None,
         keytab: str | None = None,
         real_user: str | None = None,
+        gateway: dict[str, Any] | None = None,
+        node_namenodes: Sequence[str] = (),
     ) -> None:
         self.resource_managers, self.schedulers = list(resource_managers), list(schedulers)
         self.namenodes, self.history, self.file_system = list(namenodes), history, file_system
         self.user, self.kerberos, self.ca, self.verify = user, kerberos, ca, verify
         self.staging, self.patience, self.renewer, self.rpc = staging, patience, renewer, list(rpc)
-        self.real_user = real_user
+        self.real_user, self.gateway = real_user, gateway
+        self.node_namenodes = list(node_namenodes) or self.namenodes
         self.simple_web, self.principal, self.keytab = simple_web, principal, keytab
         self.kerberos_hosts, self.insecure_nodes = list(kerberos_hosts), list(insecure_nodes)
 
@@ -98,11 +105,18 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
                 "job's platforms: {yarn: {...}}",
             )
         )
-    real_user = config.user or _short(config.principal) or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    gateway = config.gateway or {}
+    real_user = (
+        config.user
+        or gateway.get("user")
+        or _short(config.principal)
+        or os.environ.get("HADOOP_USER_NAME")
+        or getpass.getuser()
+    )
     user = config.proxy_user or real_user
     staging = config.staging or f"/user/{user}/.aiflow"
     default_fs = ""
-    if not config.webhdfs:
+    if gateway or not config.webhdfs:
         default_fs, staging = conf.located(staging)
     namenodes = config.webhdfs or conf.namenodes(default_fs)
     if not namenodes:
@@ -115,20 +129,30 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
                 hint="give webhdfs: http://namenode:9870 in the job's platforms: {yarn: {...}}",
             )
         )
+    own_addresses = bool(config.resource_manager) and not gateway
+    schedulers = config.scheduler or ([] if own_addresses else conf.schedulers())
+    for_nodes = config.node_webhdfs or (conf.namenodes(default_fs) if gateway else namenodes)
+    for key, example, found in (("scheduler", "rm:8030", schedulers), ("node_webhdfs", "http://nn:9870", for_nodes)):
+        if gateway and not found:
+            problems.append(
+                Problem(
+                    f"platform yarn: nodes do not use the gateway, and {key} does not say what they use: {said}",
+                    hint=f"give {key}: {example} in the job's platforms: {{yarn: {{...}}}}",
+                )
+            )
     if problems:
         raise ConfigError(problems=problems)
-    own_addresses = bool(config.resource_manager)
-    schedulers = config.scheduler or ([] if own_addresses else conf.schedulers())
     if not schedulers:
         schedulers = [f"{urlsplit(url).hostname}:8030" for url in managers]
-    namenode = urlsplit(namenodes[0])
+    namenode = urlsplit(for_nodes[0])
     file_system = config.file_system or default_fs
     if not file_system:
         file_system = f"{'swebhdfs' if namenode.scheme == 'https' else 'webhdfs'}://{namenode.netloc}"
+    rm_host = schedulers[0].rpartition(":")[0] if gateway else urlsplit(managers[0]).hostname
     return Cluster(
         managers,
         schedulers,
-        [url if "/webhdfs/" in url else f"{url}/webhdfs/v1" for url in namenodes],
+        [_webhdfs(url) for url in namenodes],
         _history(config.history, None if own_addresses else conf.history()),
         file_system.rstrip("/"),
         user,
@@ -137,7 +161,7 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         config.tls_verify,
         staging,
         config.patience,
-        _renewer(conf.get("yarn.resourcemanager.principal"), urlsplit(managers[0]).hostname or ""),
+        _renewer(conf.get("yarn.resourcemanager.principal"), rm_host or ""),
         config.rpc or ([] if own_addresses else conf.rpc()) or [f"{urlsplit(url).hostname}:8032" for url in managers],
         config.kerberos_hosts,
         config.insecure_nodes,
@@ -145,7 +169,16 @@ def cluster_of(config: YarnJobConfig, conf: HadoopConf | None = None) -> Cluster
         config.principal,
         config.keytab,
         None if config.proxy_user is None else real_user,
+        config.gateway,
+        [_webhdfs(url) for url in for_nodes],
     )
+
+
+def _webhdfs(url: str) -> str:
+    """The root of the file system at an address, which may be complete already."""
+    if "/webhdfs/" in url:
+        return url
+    return f"{url}/v1" if url.endswith("/webhdfs") else f"{url}/webhdfs/v1"
 
 
 def _short(principal: str | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import aiflow_ext.plugin as af
+from aiflow_ext.plugin.secrets import is_secret
 from aiflow_ext_yarn.access import MODIFY, VIEW, AccessList, list_text
 from aiflow_ext_yarn.images import ContainerImage
 from aiflow_ext_yarn.layout import RESERVED
@@ -40,6 +41,10 @@ class YarnJobConfig(af.BaseJobConfig):
         principal: who logs in to Kerberos, from ``keytab``: ``ada@EXAMPLE.COM``. Default: whoever has run kinit.
         keytab: absolute path of the principal's keytab on this machine. Each process of aiflow-ext logs in from it by
             itself, and again before its ticket expires.
+        gateway: how to authenticate at a gateway (Apache Knox) at which ``resource_manager`` and ``webhdfs`` are:
+            ``{user: ada, password: {secret: "env:PASSWORD"}}``, or ``{token: {secret: ...}}``. Default: there is none.
+        node_webhdfs: web address of WebHDFS or HttpFS as nodes reach it, or several. Default: ``webhdfs``; behind a
+            gateway what HADOOP_CONF_DIR says.
         ca: absolute path of a PEM file with the certificate authorities to trust; application masters get a copy of it.
             Default: the system's.
         tls_verify: whether servers' certificates are verified; true by default.
@@ -88,6 +93,8 @@ class YarnJobConfig(af.BaseJobConfig):
         authentication: Literal["simple", "kerberos"] | None = None,
         principal: str | None = None,
         keytab: str | None = None,
+        gateway: Mapping[str, Any] | None = None,
+        node_webhdfs: str | Sequence[str] | None = None,
         ca: str | None = None,
         tls_verify: bool = True,
         kerberos_hosts: Sequence[str] = (),
@@ -128,6 +135,16 @@ class YarnJobConfig(af.BaseJobConfig):
             raise ValueError(f"principal must be NAME[/HOST][@REALM], such as ada@EXAMPLE.COM, not {principal!r}")
         if principal is not None and authentication == "simple":
             raise ValueError("principal and keytab are for Kerberos: take authentication: simple away")
+        self.gateway = None if gateway is None else _gateway(gateway)
+        self.node_webhdfs = _list(node_webhdfs, "node_webhdfs", _web)
+        if self.gateway is not None:
+            for address in (*self.resource_manager, *self.webhdfs):
+                if not address.startswith("https:"):
+                    raise ValueError(f"gateway has secrets, which are sent by https alone, not to {address}")
+            if not self.resource_manager or not self.webhdfs:
+                raise ValueError("gateway needs resource_manager and webhdfs: their addresses at the gateway")
+            if proxy_user is not None:
+                raise ValueError("a gateway says itself for whom it acts: take proxy_user away, or gateway")
         self.ca, self.tls_verify = _own_file("ca", ca), tls_verify
         self.kerberos_hosts = _hosts(kerberos_hosts, "kerberos_hosts")
         self.insecure_nodes = _hosts(insecure_nodes, "insecure_nodes")
@@ -212,6 +229,16 @@ def _hosts(given: Sequence[str], key: str) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9.*:_-]+", each):
             raise ValueError(f"{key} must be names of hosts, or patterns such as *.example.com, not {each!r}")
     return list(given)
+
+
+def _gateway(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What authenticates at a gateway: a token, or a user's name and password; secrets are references."""
+    hidden = [key for key in ("token", "password") if key in given]
+    if set(given) not in ({"token"}, {"user", "password"}) or not isinstance(given.get("user", ""), str):
+        raise ValueError("gateway must be {user: NAME, password: {secret: SOURCE}} or {token: {secret: SOURCE}}")
+    if not all(is_secret(given[key]) for key in hidden):
+        raise ValueError(f'gateway cannot have a {hidden[0]} in plain text: {{secret: "env:NAME"}}, or "file:PATH"')
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
 def _own_file(key: str, path: str | None) -> str | None:

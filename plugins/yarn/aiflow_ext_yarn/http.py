@@ -23,7 +23,7 @@ from aiflow_ext.plugin.engines import (
     pool_classes,
     within,
 )
-from aiflow_ext_yarn import kerberos
+from aiflow_ext_yarn import gateway, kerberos
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.trust import gets_tokens
 
@@ -152,7 +152,7 @@ class Http:
         """
         read = READ if read is None else read
         target = url if plain else self._with(url, params or {})
-        sent = {"Accept": "application/json", **(headers or {})}
+        sent = {"Accept": "application/json", **(headers or {}), **gateway.authorization(self.cluster, target)}
         answer = self._once(method, target, body, sent, read, limit, sink, size)
         challenge = answer.headers.get("www-authenticate", "").lower()
         if answer.status == 401 and self.cluster.kerberos and "negotiate" in challenge:
@@ -255,7 +255,9 @@ class Http:
 
     def _with(self, url: str, params: Mapping[str, Any]) -> str:
         given = {name: value for name, value in params.items() if value is not None}
-        if not self.cluster.kerberos or (self.cluster.simple_web and "/webhdfs/" not in url):
+        if gateway.is_behind(self.cluster, url):
+            pass  # it says itself who asks
+        elif not self.cluster.kerberos or (self.cluster.simple_web and "/webhdfs/" not in url):
             given["user.name"] = self.cluster.real_user or self.cluster.user
         if self.cluster.real_user is not None:  # WebHDFS documents its name in lower case
             given["doas" if "/webhdfs/" in url else "doAs"] = self.cluster.user
@@ -290,7 +292,10 @@ class Http:
         words = _text(answer.body)
         if answer.status == 401:
             negotiate = "negotiate" in answer.headers.get("www-authenticate", "").lower()
-            if self.cluster.kerberos:
+            if gateway.is_behind(self.cluster, answer.url):
+                gateway.forget(self.cluster)
+                hint = "is what gateway: names still valid, and does it name the right secret?"
+            elif self.cluster.kerberos:
                 hint = kerberos.cure(self.cluster)
             elif negotiate:
                 extra = "pip install 'aiflow-ext-yarn[kerberos]'"

@@ -78,7 +78,7 @@ class YarnJob(af.AbstractJob):
         if parts.scheme != "hdfs":
             return url
         who = "" if self.cluster.kerberos else f"{self.cluster.user}@"
-        return f"webhdfs://{who}{urlsplit(self.cluster.namenodes[0]).netloc}{parts.path}"
+        return f"webhdfs://{who}{urlsplit(self.cluster.node_namenodes[0]).netloc}{parts.path}"
 
     def artifacts_path(self) -> str | None:
         """The folder of its artifacts on the cluster's file system; None if it passes none, or they are elsewhere."""
@@ -88,7 +88,7 @@ class YarnJob(af.AbstractJob):
     def path_of(self, url: str) -> str | None:
         """The path of a URL on the cluster's file system; None if it is on another one."""
         parts = urlsplit(self.reachable(url))
-        hosts = [urlsplit(each).netloc for each in self.cluster.namenodes]
+        hosts = [urlsplit(each).netloc for each in self.cluster.node_namenodes]
         if parts.scheme != "webhdfs" or parts.netloc.rpartition("@")[2] not in hosts:
             return None
         return parts.path.rstrip("/")

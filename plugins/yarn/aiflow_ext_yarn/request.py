@@ -209,7 +209,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
     if job.bundle.needs_runner:
         env["AIFLOW_PROJECT_FOLDER"] = {"path": f"{BUNDLE}/project"}
     folder = quote(job.folder(native_id), safe="/${}:")
-    staging: Json = {"urls": [f"{url}{folder}" for url in cluster.namenodes], "user": cluster.user}
+    staging: Json = {"urls": [f"{url}{folder}" for url in cluster.node_namenodes], "user": cluster.user}
     if cluster.kerberos:
         staging |= {"user": None, "delegation": {"secret": "aiflow.delegation"}}
     if not cluster.verify:
@@ -258,10 +258,10 @@ def _fsspec(job: YarnJob) -> Json:
         return {}
     found: Json = {}
     if _on_pair(job, job.reachable(job.context.artifacts_url or job.bundle.project.artifacts)):
-        found[ARTIFACT_HOSTS] = ",".join(urlsplit(each).netloc for each in cluster.namenodes)
+        found[ARTIFACT_HOSTS] = ",".join(urlsplit(each).netloc for each in cluster.node_namenodes)
     if cluster.kerberos:
         found["FSSPEC_WEBHDFS_TOKEN"] = {"secret": "aiflow.delegation"}
-    if cluster.namenodes[0].startswith("https:"):
+    if cluster.node_namenodes[0].startswith("https:"):
         found["FSSPEC_WEBHDFS_USE_HTTPS"] = "true"
         if cluster.insecure_nodes:
             found[INSECURE_NODES] = ",".join(cluster.insecure_nodes)
@@ -274,7 +274,7 @@ def _fsspec(job: YarnJob) -> Json:
 
 def _on_pair(job: YarnJob, url: str | None) -> bool:
     """Whether a URL is at one of several NameNodes of the cluster."""
-    hosts = [urlsplit(each).netloc for each in job.cluster.namenodes]
+    hosts = [urlsplit(each).netloc for each in job.cluster.node_namenodes]
     return len(hosts) > 1 and urlsplit(url or "").netloc.rpartition("@")[2] in hosts
 
 

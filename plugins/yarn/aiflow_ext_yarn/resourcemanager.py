@@ -18,6 +18,7 @@ from urllib.parse import quote
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.gateway import api_of
 from aiflow_ext_yarn.http import Busy, Http, Refused, Response, Unreachable, origin
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.trust import same_place
@@ -36,7 +37,6 @@ _LEFT_OUT = "resourceRequests,timeouts,appNodeLabelExpression,amNodeLabelExpress
 _LEFT_OUT_BEFORE = "resourceRequests"
 _before: set[tuple[str, ...]] = set()  # clusters that have refused
 _preferred: dict[tuple[str, ...], str] = {}
-_CLUSTER = "/ws/v1/cluster"
 # As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
 _ID = re.compile(r"application_\d{1,19}_(\d{4}|[1-9]\d{4,9})", re.ASCII)
 _LATEST = 1e14  # ms since the epoch: the year 5138
@@ -85,7 +85,7 @@ class ResourceManager:
         raise _combined(failures)
 
     def _info(self, base: str) -> Json:
-        answer = self.http.request("GET", f"{base}{_CLUSTER}/info")
+        answer = self.http.request("GET", f"{api_of(base)}/info")
         if (busy := answer.busy()) is not None:
             raise busy
         if 300 <= answer.status < 400:
@@ -96,7 +96,7 @@ class ResourceManager:
         found = answer.json()
         info = found.get("clusterInfo") if isinstance(found, dict) else None
         if not isinstance(info, dict):
-            raise PlatformError(f"{base} is no ResourceManager: its {_CLUSTER}/info is no clusterInfo",
+            raise PlatformError(f"{base} is no ResourceManager: its /ws/v1/cluster/info is no clusterInfo",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return info
 
@@ -146,7 +146,7 @@ class ResourceManager:
     ) -> Response:
         data = None if body is None else json.dumps(body).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
-        answer = self.http.request(method, f"{base}{_CLUSTER}{path}", params, body=data, headers=headers)
+        answer = self.http.request(method, f"{api_of(base)}{path}", params, body=data, headers=headers)
         if (busy := answer.busy()) is not None:
             raise busy
         return answer
