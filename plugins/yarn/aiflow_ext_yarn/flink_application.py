@@ -54,10 +54,12 @@ class FlinkApplication(Application):
     def _event(self, report: Json | None) -> AttemptEvent | None:
         """What YARN tells, with what only Flink knows: whether its job runs, and why it has failed."""
         event = super()._event(report)
-        if event is None or event.state is JobState.QUEUED:
+        if event is None:
+            return None
+        if report is not None and report["state"] == "RUNNING":
+            return event if event.state is JobState.RUNNING and self._runs(report) else self._waiting()
+        if event.state is JobState.QUEUED:
             return event
-        if event.state is JobState.RUNNING:
-            return event if report is None or self._runs(report) else self._waiting(event)
         found = self._verdict()
         if found is None:
             return self._without_archive(event, report)
@@ -81,7 +83,7 @@ class FlinkApplication(Application):
             event.reason = f"its JobManager has ended: {verdict.root_cause(words[begin.start() :])}"
         return event
 
-    def _waiting(self, event: AttemptEvent) -> AttemptEvent:
+    def _waiting(self) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"
         return AttemptEvent(self.native_id, JobState.QUEUED, reason=words)
 
@@ -155,12 +157,16 @@ class FlinkApplication(Application):
         super().stop(0)
 
     def _end_with_savepoint(self, report: Json) -> None:
-        """Have its jobs take a savepoint each and end; nothing where none runs. Waits until YARN has ended it, too."""
+        """Have its jobs take a savepoint each and end, and wait until YARN has ended it, too.
+
+        Nothing where no task runs: then all that there is to save is in the latest checkpoint.
+        """
         rest = self._rest(report, 20.0)
         if rest is None:
             return
         try:
-            jobs = [str(each["jid"]) for each in rest.jobs() if each.get("state") in ("RUNNING", "RESTARTING")]
+            jobs = [str(each["jid"]) for each in rest.jobs() if each.get("state") == "RESTARTING"
+                    or (each.get("state") == "RUNNING" and _has_begun(each))]  # fmt: skip
             asked = {job: rest.stop(job, None, drain=self.on_stop == "drain") for job in jobs}
             for job, number in asked.items():
                 self._wait_for_savepoint(rest, job, number)

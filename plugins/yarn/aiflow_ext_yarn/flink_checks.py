@@ -32,6 +32,12 @@ def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
             f"job {job.name!r}: session is not for platform yarn, where a job has a cluster of its own",
             hint="take session away, or run the job with platform: local",
         )
+    if config.restore_from is not None and "/" not in config.restore_from:
+        yield Problem(
+            f"job {job.name!r}: restore_from must be the path or URL of a savepoint or checkpoint, not "
+            f"{config.restore_from!r}",
+            hint="the reason of an attempt that was stopped with a savepoint has its path: aiflow-ext status RUN",
+        )
     if config.container is not None:
         yield Problem(
             f"job {job.name!r}: container is for other engines: Flink itself asks for its task managers' containers",

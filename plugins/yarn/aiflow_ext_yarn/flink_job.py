@@ -151,10 +151,13 @@ class YarnFlinkJob(YarnJob):
         return found
 
     def kept(self, what: str) -> str:
-        """A folder that outlives the run: below the job's checkpoints, or, without those, below the user's staging."""
+        """The default folder for ``savepoints`` or ``checkpoints``: beside the artifacts, where they are at a URL; else
+        below the user's staging folder, where savepoints outlive the run and checkpoints do not."""
         if self.checkpoints_by_rpc is not None:
             return f"{self.checkpoints_by_rpc}/{what}"
-        return self.cluster.uri(f"{self.cluster.staging}/{what}/{self.context.job_name}")
+        cluster = self.cluster
+        top = cluster.staging if what == "savepoints" else cluster.run_folder(str(self.context.run_id))
+        return cluster.uri(f"{top}/{what}/{self.context.job_name}")
 
     def java_options(self) -> list[str]:
         """Those of the JobManager's Java."""

@@ -20,7 +20,18 @@ from yarn_runs import Workflow
 HERE = Path(__file__).parent
 # Configurations of the bed, by the fixture that needs one: tests that share one run together, as each change restarts
 # YARN's daemons.
-CONFIGURED = ("nodes", "two", "operators", "without_images", "fair", "proxied", "pairs", "encrypted", "secure")
+CONFIGURED = (
+    "nodes",
+    "two",
+    "flink_bed",
+    "operators",
+    "without_images",
+    "fair",
+    "proxied",
+    "pairs",
+    "encrypted",
+    "secure",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
