@@ -44,7 +44,7 @@ COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
 
 test: $(VENV)/dev $(VENV)/examples
 	@$(COMPILED)
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -o faulthandler_timeout=100 $(ARGS)
 
 # Some of each package, half a minute in all: most of the others run whole workflows.
 FAST = model translate kubernetes yarn engines/test_archive.py run/test_plan.py run/test_stored.py supervise/test_ends.py \
@@ -74,10 +74,9 @@ $(LOOPS): loop-%: $(VENV)/dev
 	@$(BIN)/pytest -m '' -rP tests/testing/test_local_conformance.py tests/testing/test_hosted_kills.py \
 	    -k '$* and killed' --aiflow-kills=$(KILLS) $(SEED:%=--aiflow-seed=%)
 
-# The kit on plugins with a mistake each, without a seed on all of them; and on the examples.
+# The kit on plugins with a mistake each, without a seed on all of them; on python on this machine, and on the examples.
 kit-catches: $(VENV)/dev
-	@$(BIN)/pytest -m thorough tests/testing/test_kit_catches.py tests/testing/test_example_conformance.py \
-	    tests/testing/test_seed_conformance.py $(SEED:%=--aiflow-seed=%)
+	@$(BIN)/pytest -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
 
 test-clusters: test-cluster-kubernetes test-cluster-yarn
 

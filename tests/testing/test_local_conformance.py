@@ -1,6 +1,6 @@
 """The platform local under the kit: both levels, with nothing that is not offered.
 
-Its kill loop takes as long as all of its other tests: ``make test-faults`` runs it.
+``make test`` runs the kit on commands, without its kill loop; ``make test-faults`` runs that, and the kit on python.
 """
 
 import pytest
@@ -18,6 +18,7 @@ class LocalConformance(JobPluginConformance):
         self.killed_anywhere()
 
 
+@pytest.mark.thorough
 class TestLocalPython(LocalConformance):
     engine = "python"
 
