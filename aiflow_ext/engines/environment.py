@@ -8,6 +8,8 @@
 ``AIFLOW_CHECKPOINT_DIR``: folder or URL that all attempts of the job in this run share.
 ``AIFLOW_REASON_FILE``: set by a platform that keeps one: the runner, or the job itself, writes there in one line why
 the job failed, and the platform shows it with the attempt's end.
+``AIFLOW_PROGRESS_FILE``: set by a platform that shows progress: the runner writes there how many of the job's steps are
+done.
 ``AIFLOW_ARTIFACT_HOSTS``: ``host:port``s of the artifacts' file system, if it has several addresses.
 ``AIFLOW_ARTIFACT_INSECURE_NODES``: hosts to which that file system may lead without TLS although it has it.
 ``AIFLOW_ARTIFACT_PATIENCE``: read where it is set: for how many seconds an artifact is read or written again while its

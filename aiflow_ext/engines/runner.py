@@ -33,8 +33,9 @@ def main(payload_file: str) -> NoReturn:
     """Run the payload and end this process with the job's exit code."""
     global _runner
     _runner = os.getpid()
-    if reason_file := os.environ.get("AIFLOW_REASON_FILE"):
-        moved.hold(reason_file)
+    for variable in ("AIFLOW_REASON_FILE", "AIFLOW_PROGRESS_FILE"):
+        if file := os.environ.get(variable):
+            moved.hold(file)
     _note(UNFINISHED)
     os._exit = _exit_guarded
     try:
@@ -48,6 +49,7 @@ def main(payload_file: str) -> NoReturn:
         job = _Job(payload)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))
+            _write("AIFLOW_PROGRESS_FILE", str(number))
     except AwayError as error:
         _fail(f"{AWAY}{error}", AWAY_CODE)
     except (ArtifactError, DataError) as error:
@@ -245,10 +247,14 @@ def _exit_guarded(status: int) -> NoReturn:
 
 def _note(words: str) -> None:
     """One line for the attempt's record, where the platform keeps one."""
-    path = os.environ.get("AIFLOW_REASON_FILE")
+    _write("AIFLOW_REASON_FILE", " ".join(words.split()))
+
+
+def _write(variable: str, line: str) -> None:
+    """One line into the file that a variable names, if there is one."""
+    path = os.environ.get(variable)
     if path and os.getpid() == _runner:
         try:
-            line = " ".join(words.split())
             # Not removed first: in a pod it is mounted. An earlier attempt may have put a FIFO or a link there.
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
             with open(os.open(moved.now(Path(path)), flags, 0o666), "wb") as file:

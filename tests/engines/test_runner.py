@@ -367,6 +367,21 @@ def test_modules_and_packages_that_are_links_inside_the_project_are_modules_of_i
 # -- how jobs end ---------------------------------------------------------------------------------------------------
 
 
+def test_a_platform_can_show_how_many_steps_are_done(jobs: Jobs) -> None:
+    progress = jobs.folder / "progress"
+    jobs.env["AIFLOW_PROGRESS_FILE"] = str(progress)
+    body = "with af.job('j'):\n    one = af.python(told)\n    two = af.python(told, one)\n    af.python(told, two)"
+    steps = f"""
+        import pathlib
+
+        def told(_=None):
+            progress = pathlib.Path({str(progress)!r})
+            print(progress.read_text() if progress.exists() else "none", flush=True)
+    """
+    ended = jobs.write(body, steps).fine("j")
+    assert (ended.out, progress.read_text()) == ("none\n1\n2\n", "3")
+
+
 def test_a_users_error_is_printed_as_by_their_own_script(jobs: Jobs) -> None:
     steps = """
         def inner(): raise ValueError("no data\\nin  line 2")

@@ -185,6 +185,30 @@ def test_a_python_job_and_its_archive(rendered, project) -> None:
     assert found["submission"]["am-container-spec"]["commands"]["command"].startswith("exec env/bin/python3 -S -E ")
 
 
+def test_progress_is_counted_in_steps(rendered) -> None:
+    two = rendered("af.python(hello)\n    af.python(hello)", "python", "def hello():\n    pass\n")["spec"]
+    assert (two["steps"], two["progress_file"]) == (2, "progress")
+    one = rendered("af.python(hello)", "python", "def hello():\n    pass\n")["spec"]
+    assert not {"steps", "progress_file"} & set(one)
+
+
+@pytest.mark.parametrize(
+    ("config", "pages"),
+    [
+        ({}, {"node": True}),
+        ({"history": "http://jhs:19888"}, {"node": True, "log_server": "http://jhs:19888/jobhistory/logs"}),
+        (
+            {"history": "http://ahs:8188/ws/v1/applicationhistory", "authentication": "kerberos"},
+            {"log_server": "http://ahs:8188/applicationhistory/logs"},
+        ),
+        ({"resource_manager": "https://rm.invalid:8090"}, None),
+    ],
+)
+def test_pages_that_show_the_logs(rendered, config: dict[str, Any], pages: dict[str, Any] | None) -> None:
+    """The ResourceManager's proxy can show a NodeManager's page only where that is plain HTTP without Kerberos."""
+    assert rendered("af.cmd('true')", **config)["spec"].get("log_pages") == pages
+
+
 def test_artifacts_on_hdfs_are_reached_by_webhdfs(rendered) -> None:
     """``hdfs://`` in fsspec needs a Java and a Hadoop on the node; ``webhdfs://`` needs neither."""
     found = rendered("af.python(hello)", "python", "def hello():\n    pass\n")

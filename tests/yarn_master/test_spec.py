@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image
+from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image, log_pages
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,44 @@ def test_a_job_in_an_image_does_not_start_on_the_node_itself(tmp_path: Path, mon
     check_image(None)
     with pytest.raises(SpecError, match="ignores that container: asks for runc"):
         check_image("runc")
+
+
+@pytest.mark.parametrize(
+    ("said", "steps", "progress"),
+    [(None, 1, 0.5), (None, 4, 0.125), ("0", 4, 0.125), ("3\n", 4, 0.875), ("4", 4, 0.975), ("-1", 4, 0.125),
+     ("all", 4, 0.125), ("9" * 12, 4, 0.125)],
+)  # fmt: skip
+def test_progress_is_neither_0_nor_1_while_a_job_runs(
+    tmp_path: Path, said: str | None, steps: int, progress: float
+) -> None:
+    """0 is for one that has not begun."""
+    if said is not None:
+        (tmp_path / "progress").write_text(said)
+    spec = {"argv": ["true"], "mark": "m", "progress_file": "progress", "steps": steps}
+    child = Child(spec, Values(str(tmp_path), {}), str(tmp_path))
+    assert child.progress() == progress
+    assert child.env["AIFLOW_PROGRESS_FILE"] == str(tmp_path / "progress")
+
+
+NODE = {"NM_HOST": "n1", "NM_PORT": "8041", "NM_HTTP_PORT": "8042", "CONTAINER_ID": "container_1", "USER": "ada"}
+LIVE, SERVER = "n1:8042/node/containerlogs/container_1/ada", "http://jhs:19888/jobhistory/logs"
+KEPT = f"{SERVER}/n1:8041/container_1/container_1/ada"
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "pages"),
+    [
+        ({"node": True, "log_server": SERVER}, NODE, (LIVE, KEPT)),
+        ({"node": True}, NODE, (LIVE, LIVE)),
+        ({"log_server": SERVER}, NODE, ("", KEPT)),
+        ({}, NODE, ("", "")),
+        ({"node": True}, {"NM_HOST": "n1"}, ("", "")),
+    ],
+)
+def test_where_a_containers_logs_are_shown(
+    given: dict[str, object], environ: dict[str, str], pages: tuple[str, str]
+) -> None:
+    assert log_pages(given, environ) == pages
 
 
 def test_a_url_is_moved_to_the_active_name_node(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from urllib.parse import quote, urlsplit
 from aiflow_ext.plugin.engines import ARTIFACT_HOSTS, INSECURE_NODES, UNFINISHED, attempt_mark, job_environment
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_yarn import master
+from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.job import YarnJob
-from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, REASON, SPEC_FILE, WORK
+from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, PROGRESS, REASON, SPEC_FILE, WORK
 from aiflow_ext_yarn.webhdfs import FileStatus
 
 Json = dict[str, Any]
@@ -224,6 +225,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         own[PAYLOAD] = {"text": job.payload().decode()}
     if "ca" in staging:
         own[CA] = {"text": Path(str(cluster.ca)).read_text(encoding="utf-8")}
+    steps, pages = len(job.bundle.steps), _log_pages(cluster)
     return {
         **({"files": own} if own else {}),
         "version": master.SPEC_VERSION,
@@ -236,6 +238,8 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         **({"at_active": ["AIFLOW_CHECKPOINT_DIR"]} if _on_pair(job, job.checkpoints) else {}),
         **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
         **({"container": job.config.container.runtime} if job.config.container is not None else {}),
+        **({"steps": steps, "progress_file": PROGRESS} if job.bundle.needs_runner and steps > 1 else {}),
+        **({"log_pages": pages} if pages else {}),
         "grace": GRACE,
         "staging": staging,
     }
@@ -249,6 +253,20 @@ def variables_of(job: YarnJob, native_id: str, work_folder: str) -> tuple[str, d
         return attempt_mark(context), job_environment(job, work_folder=work_folder, checkpoint_dir=job.checkpoints)
     finally:
         context.native_id = kept
+
+
+def _log_pages(cluster: Cluster) -> Json:
+    """Which web pages show a container's logs.
+
+    The ResourceManager's proxy has neither a Kerberos ticket for a NodeManager's page nor an authority to trust for it.
+    """
+    found: Json = {}
+    if not cluster.kerberos and not cluster.resource_managers[0].startswith("https:"):
+        found["node"] = True
+    for service, page in (("/ws/v1/history", "/jobhistory"), ("/ws/v1/applicationhistory", "/applicationhistory")):
+        if cluster.history is not None and cluster.history.endswith(service):
+            found["log_server"] = f"{cluster.history.removesuffix(service)}{page}/logs"
+    return found
 
 
 def _fsspec(job: YarnJob) -> Json:

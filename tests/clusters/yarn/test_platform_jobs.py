@@ -13,6 +13,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from yarn_bed import Bed
@@ -54,6 +55,48 @@ def test_files_and_archives(workflow: Workflow, bed: Bed) -> None:
     record = workflow.run()
     _finished(record)
     assert workflow.log(record, "job") == "plainthereplainzipped"
+
+
+def test_the_tracking_url_shows_the_logs(workflow: Workflow, bed: Bed) -> None:
+    """While the job runs, by the ResourceManager's proxy at its node; afterwards at the history server."""
+    process = workflow.write({"job": workflow.until("go")}).begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    app = workflow.newest()
+
+    def shown() -> tuple[str, str]:
+        """Where the tracking URL leads, and what is there."""
+        url = bed.json(f"{bed.rm}/ws/v1/cluster/apps/{app['id']}")["app"]["trackingUrl"]
+        with bed.open(urllib.request.Request(url), timeout=60) as answer:
+            return answer.url, answer.read().decode()
+
+    where, page = shown()
+    assert urlsplit(where).path == f"/proxy/{app['id']}/"
+    assert "stdout" in page
+    workflow.put("go")
+    _finished(workflow.finish(process))
+    where, page = shown()
+    assert urlsplit(where).path.startswith("/jobhistory/logs/")
+    assert app["amContainerLogs"].split("/")[-2] in page
+
+
+def test_the_progress_of_a_job_with_steps(workflow: Workflow, bed: Bed) -> None:
+    (workflow.project / "steps.py").write_text(
+        f"import pathlib\nimport time\n\nMARKS = pathlib.Path({str(workflow.marks)!r})\n\n\n"
+        "def wait(name, _=None):\n    (MARKS / f'{name}.start.1').touch()\n"
+        "    while not (MARKS / name).exists():\n        time.sleep(0.05)\n"
+    )
+    (workflow.project / "workflow.py").write_text(
+        "import aiflow_ext as af\nimport steps\n\n@af.workflow\ndef tested():\n    with af.job('job'):\n"
+        "        first = af.python(steps.wait, 'one')\n        af.python(steps.wait, 'two', first)\n"
+    )
+    told = {"platform": "yarn", "engine": "python", "memory": "256Mi", "python": sys.executable}
+    (workflow.project / "workflow.yaml").write_text(json.dumps({"job": told}))
+    process = workflow.begin()
+    for name, progress in (("one", 25.0), ("two", 75.0)):
+        workflow.wait(lambda name=name: workflow.each("start").get(name) == 1)
+        workflow.wait(lambda progress=progress: workflow.newest()["progress"] == progress)
+        workflow.put(name)
+    _finished(workflow.finish(process))
 
 
 def test_an_interpreter_from_an_archive(workflow: Workflow) -> None:

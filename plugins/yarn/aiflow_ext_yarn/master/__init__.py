@@ -21,7 +21,6 @@ UNUSABLE = 64  # exit code: nothing could be begun
 STAGING_FAILED = (
     "the staging folder cannot be used: "  # so begins the reason of an attempt that could not begin for that
 )
-STARTED_PROGRESS = 0.5  # reported to YARN once the start marker is made; 0 before
 STARTED, ENDED = "started", "ended"
 
 

@@ -8,14 +8,14 @@ import sys
 import time
 import traceback
 
-from aiflow_ext_yarn.master import STAGING_FAILED, STARTED_PROGRESS, UNUSABLE, protocol
+from aiflow_ext_yarn.master import STAGING_FAILED, UNUSABLE, protocol
 from aiflow_ext_yarn.master import outcome as ends
 from aiflow_ext_yarn.master.credentials import AMRM, Credentials
 from aiflow_ext_yarn.master.keeper import Keeper
 from aiflow_ext_yarn.master.outcome import Outcome
 from aiflow_ext_yarn.master.protocol import Lost, ResourceManager
 from aiflow_ext_yarn.master.rpc import RemoteError, Unreachable
-from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image, read
+from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image, log_pages, read
 from aiflow_ext_yarn.master.staging import Refused, Staging, StagingError
 from aiflow_ext_yarn.master.wire import WireError
 
@@ -37,6 +37,7 @@ class Master:
     def __init__(self, spec: dict[str, Any], credentials: Credentials, logs: str) -> None:
         self.spec, self.secrets, self.logs = spec, credentials.secrets, logs
         self.rm = ResourceManager(spec["scheduler"], credentials.token(AMRM), os.environ.get("NM_HOST", ""))
+        self.rm.tracking_url, self.kept_logs = log_pages(spec.get("log_pages", {}), os.environ)
         self.interval = float(spec.get("heartbeat", 1.0))
         self.next_beat = 0.0
         self.keeper: Keeper | None = None
@@ -85,7 +86,7 @@ class Master:
             return refusal
         if self.stopped:
             return Outcome(ends.NOT_STARTED, stopped=True, reason="it was stopped first")
-        self.rm.progress, self.next_beat = STARTED_PROGRESS, 0.0
+        self.rm.progress, self.next_beat = child.progress(), 0.0
         self.keeper = Keeper(child, float(self.spec.get("grace", 10.0)))
         if self.stopped:
             self.keeper.stop()
@@ -118,6 +119,7 @@ class Master:
                 elif event["what"] in ("swept", "gone"):
                     return self._outcome(ended, child, event.get("left", []))
             if time.monotonic() >= self.next_beat:
+                self.rm.progress = child.progress()
                 self._heartbeat()
 
     def _outcome(self, ended: dict[str, Any] | None, child: Child, left: list[str]) -> Outcome:
@@ -169,6 +171,7 @@ class Master:
             status = protocol.SUCCEEDED
         deadline = time.monotonic() + float(self.spec.get("patience", 3600.0))
         delay = 0.01
+        self.rm.tracking_url = self.kept_logs
         time.sleep(max(0.0, self.finish_after - time.monotonic()))
         try:
             while time.monotonic() < deadline:

@@ -43,13 +43,14 @@ class ResourceManager:
         self._client = Client(addresses, NAME, token)
         self._host = host
         self._response = 0
+        self.tracking_url = ""  # where people find the attempt's logs; empty: YARN's own page of the application
         self.progress = 0.0  # of the job, from 0 to 1; 0 until it starts, which clients are told by
 
     def register(self) -> None:
         """Register the attempt; idempotent."""
         self._response = 0
         try:
-            self._call("registerApplicationMaster", blob(1, self._host) + integer(2, -1) + blob(3, ""))
+            self._call("registerApplicationMaster", blob(1, self._host) + integer(2, -1) + blob(3, self.tracking_url))
         except RemoteError as error:
             # The answer to an earlier call was lost: it is registered.
             if error.name != ALREADY:
@@ -76,7 +77,7 @@ class ResourceManager:
 
     def finish(self, status: int, diagnostics: str) -> bool:
         """Report how the attempt ended; returns whether that is recorded. To be repeated until it is."""
-        request = blob(1, diagnostics) + blob(2, "") + integer(3, status)
+        request = blob(1, diagnostics) + blob(2, self.tracking_url) + integer(3, status)
         try:
             return bool(self._call("finishApplicationMaster", request).integer(1))
         except RemoteError as error:

@@ -62,6 +62,25 @@ def check_image(runtime: str | None) -> None:
         )
 
 
+def log_pages(given: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, str]:
+    """Where people find this container's logs while it runs, and once it has ended; empty where that is not known.
+
+    Args:
+        given: ``node``: whether the NodeManager's page can be shown through the ResourceManager's proxy.
+            ``log_server``: the web page below which the history server has aggregated logs.
+        environ: what the NodeManager tells of itself and of the container.
+    """
+    try:
+        host, container, user = (environ[name] for name in ("NM_HOST", "CONTAINER_ID", "USER"))
+        # Without a scheme, it is the one of yarn.http.policy.
+        node = "{}:{}/node/containerlogs/{}/{}".format(host, environ["NM_HTTP_PORT"], container, user)
+        kept = "{}/{}:{}/{}/{}/{}".format(given.get("log_server"), host, environ["NM_PORT"], container, container, user)
+    except KeyError:
+        return "", ""
+    live = node if given.get("node") else ""
+    return live, kept if given.get("log_server") else live
+
+
 class Values:
     """Resolves references of the specification to the container's folder and the submission's secrets."""
 
@@ -105,12 +124,16 @@ class Child:
         self.reason_file = values.path(spec["reason_file"]) if spec.get("reason_file") else None
         # The content of the reason file until the child has finished: exit code 0 is then too early an end, no success.
         self.unfinished = spec.get("unfinished")
+        self.steps = max(1, int(spec.get("steps", 1)))
+        self.progress_file = values.path(spec["progress_file"]) if spec.get("progress_file") else None
         env = {"PATH": PATH, **os.environ}
         env.pop(SPEC_VARIABLE, None)
         env.update((name, values.text(value)) for name, value in spec.get("env", {}).items())
         env["AIFLOW_MARK"] = self.mark
         if self.reason_file:
             env["AIFLOW_REASON_FILE"] = self.reason_file
+        if self.progress_file:
+            env["AIFLOW_PROGRESS_FILE"] = self.progress_file
         self.env = env
 
     def move(self, names: Sequence[str], host: str) -> None:
@@ -134,16 +157,27 @@ class Child:
             return code, reason
         return (1, reason) if code == 0 else (code, None)
 
+    def progress(self) -> float:
+        """How much of it is done, from 0 to 1, both excluded: it has begun, and has not ended."""
+        said = _line(self.progress_file) or ""
+        done = int(said) if re.match(r"[0-9]{1,9}$", said) else 0
+        return float(min(done + 0.5, self.steps - 0.1) / self.steps)
+
     def _reason(self) -> str | None:
-        if self.reason_file is None:
-            return None
-        try:
-            # A FIFO or a device must not keep the master from reporting the end.
-            descriptor = os.open(self.reason_file, os.O_RDONLY | os.O_NONBLOCK)
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    return None
-                line = file.readline(8000).decode("utf-8", "replace").strip()
-        except OSError:
-            return None
-        return line or None
+        return _line(self.reason_file)
+
+
+def _line(path: str | None) -> str | None:
+    """The first line of a file that the child may have written; None where there is none."""
+    if path is None:
+        return None
+    try:
+        # A FIFO or a device must not keep the master from reporting the end.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            line = file.readline(8000).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+    return line or None
