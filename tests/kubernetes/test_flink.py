@@ -275,7 +275,7 @@ def test_success_says_nothing(tmp_path: Path) -> None:
 
 def test_a_job_that_was_cancelled_through_flink_is_no_success(tmp_path: Path) -> None:
     ran = Ran(tmp_path, 0, "CANCELED")
-    assert (ran.code, ran.reason) == (flink_shell.CANCELED, "the job was cancelled through Flink")
+    assert (ran.code, ran.reason) == (flink_shell.CANCELED, "it was cancelled at Flink, and not by aiflow-ext")
 
 
 def test_the_exit_code_of_the_program_is_kept(tmp_path: Path) -> None:

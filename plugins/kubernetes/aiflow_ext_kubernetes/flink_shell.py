@@ -73,7 +73,7 @@ for summary in "$archive"/*/applications/*/application-summary; do
       ;;
     esac
   elif grep -q '\\"status\\":\\"CANCELED\\"' "$summary"; then
-    said='the job was cancelled through Flink'
+    said='it was cancelled at Flink, and not by aiflow-ext'
     code=CANCELED
   else
     for job in "${summary%/*}"/jobs/*; do
