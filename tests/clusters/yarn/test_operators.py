@@ -61,6 +61,17 @@ def test_more_memory_than_asked_for(workflow: Workflow) -> None:
     assert workflow.log(record, "job") == "before"
 
 
+def test_without_aggregation_logs_that_are_gone_are_not_waited_for(workflow: Workflow, operators: Bed) -> None:
+    """The node does not have them any more, and nobody will: it is asked a few times, not for a minute."""
+    record = workflow.write({"job": f"rm -r {operators.folder}/data/nm-logs/application_*/container_*"}).run()
+    attempt = record["jobs"]["job"]["attempts"][0]
+    assert attempt["state"] == "FINISHED", record["said"]
+    assert "cannot be had" in record["said"]
+    container = attempt["native_id"].replace("application_", "_")
+    asked = [line for line in operators.log("nm").splitlines() if container in line and "/logs/stdout" in line]
+    assert 1 <= len(asked) <= 8, asked
+
+
 def test_preemption(workflow: Workflow, operators: Bed, tmp_path: Path) -> None:
     """One of two jobs, which have all of the node, gives way to a job of the queue that is entitled to it."""
     jobs = {name: f"{HEEDS}{workflow.until('go')}" for name in ("one", "two")}
