@@ -32,14 +32,15 @@ class Bundle:
 
     Attributes:
         sub_graph, project: what it was built from.
-        engine: ``python`` or ``cmd_line``.
-        needs_runner: whether a python must run it; a command that reads and writes no artifact needs only ``/bin/sh``.
+        engine: ``python``, ``cmd_line`` or one of a plugin's own.
+        needs_runner: whether it needs its project and a payload; a command that reads and writes no artifact needs only
+            ``/bin/sh``.
     """
 
     def __init__(self, sub_graph: AISubGraph, project: ProjectDesc, engine: str) -> None:
         self.sub_graph, self.project, self.engine = sub_graph, project, engine
         self.steps = _in_order(sub_graph)
-        self.needs_runner = engine == "python" or bool(sub_graph.inputs) or any(
+        self.needs_runner = engine != "cmd_line" or bool(sub_graph.inputs) or any(
             isinstance(value, (InputRef, OutputFile))
             for node in self.steps
             for value in node.properties.get("names", {}).values()
@@ -99,7 +100,7 @@ class Bundle:
 
 
 def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None) -> Bundle:
-    """The bundle of a python or cmd_line job. Offline and repeatable; it writes nothing.
+    """The bundle of a job. Offline and repeatable; it writes nothing.
 
     Args:
         sub_graph: the job's nodes and config.
@@ -217,7 +218,7 @@ def unpack(bundle: Bundle, folder: Path) -> Path:
 
 
 def _maker(engine: str) -> str:
-    return "function: af.python(...)" if engine == "python" else "command: af.cmd(...)"
+    return {"python": "function: af.python(...)", "cmd_line": "command: af.cmd(...)"}.get(engine, f"af.{engine}(...)")
 
 
 def _constants(node: AINode) -> dict[str, str]:

@@ -9,6 +9,7 @@ The native id of such an attempt is the path of its own folder, ``job.job_contex
     lookup, watch, stop         what the hooks of these names need
     succeeded                   whether it has ended well
     checkpoints                 the folder that all attempts of a job in a run share
+    Status                      what a process says of the job that it runs elsewhere: ``Status(...).write(native_id)``
     write_regular               write a file into its folder, whatever a job may have put in that place
     REASON_FILE                 the file in the attempt's folder that AIFLOW_REASON_FILE is to name
 """
@@ -16,6 +17,7 @@ The native id of such an attempt is the path of its own folder, ``job.job_contex
 from aiflow_ext.regular_file import write_regular as write_regular
 from aiflow_ext.run.platforms.supervised import REASON_FILE as REASON_FILE
 from aiflow_ext.run.platforms.supervised import ProcessHandler as ProcessHandler
+from aiflow_ext.run.platforms.supervised import Status as Status
 from aiflow_ext.run.platforms.supervised import checkpoints as checkpoints
 from aiflow_ext.run.platforms.supervised import lookup as lookup
 from aiflow_ext.run.platforms.supervised import prepare_folder as prepare_folder

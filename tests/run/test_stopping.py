@@ -165,3 +165,16 @@ def test_a_stop_that_comes_while_a_driver_begins_is_heard_by_it(project, cli_env
     beginning.communicate("go\n", timeout=60)
     assert beginning.returncode == 7
     assert not os.path.exists(f"/proc/{beginning.pid}")
+
+
+def test_a_job_that_says_how_it_was_stopped_is_quoted(project, cli, cli_env):
+    saves = "echo 'stopped with the savepoint /sp/1' > $AIFLOW_REASON_FILE; exit 0"
+    waits = ": > $AIFLOW_CHECKPOINT_DIR/up; while :; do sleep 0.05; done"
+    project.jobs(f"""with af.job("a"): af.cmd('trap "{saves}" TERM; {waits}'.replace("!", chr(39)))""".replace(
+        "'stopped with the savepoint /sp/1'", "!stopped with the savepoint /sp/1!"), CMD + "a: {}\n")  # fmt: skip
+    run = start(project, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until(lambda: list(project.root.glob(".aiflow/runs/*/checkpoints/a/up")), "a does not start")
+    assert cli("stop", project.run_folder.name, "--project", project.root).returncode == 0
+    run.wait()
+    (attempt,) = record_of(project).jobs["a"].attempts
+    assert (attempt.state, attempt.exit_code, attempt.reason) == ("STOPPED", 0, "stopped with the savepoint /sp/1")

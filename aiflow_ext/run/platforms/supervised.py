@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import signal
 import stat
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from aiflow_ext import shared_folder
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.current import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
-from aiflow_ext.regular_file import read_regular
+from aiflow_ext.regular_file import read_regular, write_regular
 from aiflow_ext.run.store.records import LONGEST_REASON, shortened
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
+STATUS_FILE = "status.json"
+_STATUS_LIMIT = 64 << 10
 _supervisors: dict[str, Supervisor] = {}
 
 
@@ -63,12 +67,15 @@ def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     """The event of an attempt from its process's record; None if there is none yet."""
     cursor = str(record.seq)
     if record.state == "running":
+        if (said := status_of(native_id)) is not None:
+            return said.event(native_id, record.started_at, cursor)
         return AttemptEvent(native_id, JobState.RUNNING, time=record.started_at, cursor=cursor)
     if record.state == "ended":
         reason = _reason(native_id, record)
+        failed = JobState.STOPPED if record.exit_code == 0 and reason != UNFINISHED else JobState.FAILED
         return AttemptEvent(
             native_id,
-            JobState.FINISHED if reason is None else JobState.FAILED,
+            JobState.FINISHED if reason is None else failed,
             time=record.ended_at,
             exit_code=record.exit_code,
             signal=record.signal,
@@ -90,6 +97,50 @@ def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     return None
 
 
+class Status(NamedTuple):
+    """What the process of an attempt says of the job that it runs elsewhere, in the file ``STATUS_FILE``.
+
+    Attributes:
+        state: QUEUED or RUNNING.
+        reason: in words, where there is more to say.
+        instance: what the job runs in: the address of a web page.
+        restarts: how often it was started again.
+        at: when it began to run, in seconds since the epoch; None before.
+    """
+
+    state: JobState = JobState.QUEUED
+    reason: str | None = None
+    instance: str | None = None
+    restarts: int = 0
+    at: float | None = None
+
+    def write(self, native_id: str) -> None:
+        """Write it for the watch. An earlier one is replaced as a whole."""
+        made = f"{native_id}/.{STATUS_FILE}"
+        write_regular(made, json.dumps({**self._asdict(), "state": str(self.state)}).encode())
+        os.replace(made, f"{native_id}/{STATUS_FILE}")
+
+    def event(self, native_id: str, time: float | None, cursor: str) -> AttemptEvent:
+        """It as an event."""
+        return AttemptEvent(native_id, self.state, time=self.at or time, reason=self.reason, instance=self.instance,
+                            restarts=self.restarts, cursor=cursor)  # fmt: skip
+
+
+def status_of(native_id: str) -> Status | None:
+    """What the process of an attempt says of its job; None where it says nothing: the process is the job."""
+    path = f"{native_id}/{STATUS_FILE}"
+    if not os.access(path, os.F_OK):
+        return None
+    try:
+        found = json.loads(read_regular(path, _STATUS_LIMIT))
+        reason, instance = (None if found[key] is None else str(found[key]) for key in ("reason", "instance"))
+        state = JobState.RUNNING if found["state"] == "RUNNING" else JobState.QUEUED
+        at = None if found["at"] is None else float(found["at"])
+        return Status(state, reason, instance, int(found["restarts"]), at)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # the job has written it: the process runs, and that is all that is known
+
+
 class AttemptEvents:
     """The events of a run's attempts, oldest first, then as they happen; None at least once a second in between.
 
@@ -100,6 +151,7 @@ class AttemptEvents:
     def __init__(self, native_ids: Collection[str], since: str | None = None) -> None:
         self._jobs = ""
         self._records: Events | None = None
+        self._elsewhere: dict[str, tuple[ProcessRecord, Status]] = {}  # attempts whose jobs run elsewhere
         if (first := next(iter(native_ids), None)) is not None:
             jobs = self._jobs = first.rsplit(os.sep, 2)[0]
             self._records = supervisor_of(first).events(int(since or 0), lambda id: f"{jobs}/{id}" in native_ids)
@@ -112,10 +164,23 @@ class AttemptEvents:
             raise StopIteration
         for record in self._records:
             if record is None:
-                return None
-            if (event := event_of(f"{self._jobs}/{record.id}", record)) is not None:
+                return self._changed() if self._elsewhere else None
+            native_id = f"{self._jobs}/{record.id}"
+            self._elsewhere.pop(native_id, None)
+            if record.state == "running" and (said := status_of(native_id)) is not None:
+                self._elsewhere[native_id] = record, said
+            if (event := event_of(native_id, record)) is not None:
                 return event
         raise StopIteration
+
+    def _changed(self) -> AttemptEvent | None:
+        """An event of an attempt whose process says something else than before."""
+        for native_id, (record, said) in self._elsewhere.items():
+            now = status_of(native_id)
+            if now is not None and now != said:
+                self._elsewhere[native_id] = record, now
+                return now.event(native_id, record.started_at, str(record.seq))
+        return None
 
     def fileno(self) -> int:
         """A descriptor to poll; -1 if there are no attempts."""
@@ -200,7 +265,7 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
     if os.access(path, os.F_OK):  # a plain command has none, and an open that fails costs ten times as much
         words = reason_words(native_id)
     if record.exit_code == 0:
-        return words if words == UNFINISHED else None
+        return words if words == UNFINISHED or words.startswith("stopped ") else None
     if words == UNFINISHED:
         words = ""
     if not words:

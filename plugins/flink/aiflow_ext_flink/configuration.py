@@ -16,9 +16,10 @@ def configuration(
     Args:
         config: the job's, with FlinkKeys.
         flink_id: the id of the attempt (``ids.flink_id``).
-        archive: folder for the summaries of jobs and application, which outlive the cluster.
-        savepoints: folder for savepoints, where the config names none.
-        checkpoints: folder for checkpoints, likewise.
+        archive: URL of the folder for the summaries of jobs and application, which outlive the cluster. Its folder
+            ``CLUSTER/applications`` is better made before: Flink makes it for two archives at once, and one may fail.
+        savepoints: URL of the folder for savepoints, where the config names none.
+        checkpoints: URL of the folder for checkpoints, likewise.
         restore_from: the savepoint or checkpoint that this attempt begins with; None for none.
     """
     assert isinstance(config, FlinkKeys)
@@ -56,6 +57,29 @@ _STREAM = {
     "execution.checkpointing.interval": "10 s",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
 }
+
+
+def java_options(heap: int, direct: int, metaspace: int) -> list[str]:
+    """The options of one of Flink's JVMs, with these bytes."""
+    return [f"-Xmx{heap}", f"-Xms{min(heap, 64 * MIB)}", f"-XX:MaxDirectMemorySize={direct}",
+            f"-XX:MaxMetaspaceSize={metaspace}", *OPENED]  # fmt: skip
+
+
+def _opened() -> list[str]:
+    base = [f"java.base/{each}=ALL-UNNAMED" for each in _PACKAGES]
+    javac = [
+        f"jdk.compiler/com.sun.tools.javac.{each}=ALL-UNNAMED" for each in ("api", "file", "parser", "tree", "util")
+    ]
+    exports = ["java.rmi/sun.rmi.registry=ALL-UNNAMED", "java.security.jgss/sun.security.krb5=ALL-UNNAMED", *javac]
+    return [*(f"--add-exports={each}" for each in exports), *(f"--add-opens={each}" for each in base)]
+
+
+_PACKAGES = (
+    "java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time",
+    "java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks",
+)  # fmt: skip
+# The packages of Java that Flink uses: env.java.opts.all of the config.yaml that Flink comes with.
+OPENED = _opened()
 
 
 def stop_mode(config: BaseJobConfig) -> str:

@@ -72,11 +72,14 @@ def root_cause(trace: str) -> str:
 
 def _python_line(text: str) -> str:
     """The line with the exception at the end of the last traceback."""
-    after = text.rpartition("Traceback (most recent call last)")[2]
-    for line in after.split("\n")[1:]:
-        if line and not line[0].isspace() and re.match(r"[A-Za-z_][\w.]*(?:: |$)", line):
-            return line.strip()[:2000]
-    return ""
+    lines = text.rpartition("Traceback (most recent call last)")[2].split("\n")[1:]
+    line = next((each for each in lines if each and not each[0].isspace()), "")
+    return line.strip()[:2000] if re.match(r"[A-Za-z_][\w.]*(?:: |$)", line) else ""
+
+
+def python_error(log: str) -> str | None:
+    """The last Python exception of a log, in one line; None where there is no traceback."""
+    return (_python_line(log) or None) if "Traceback (most recent call last)" in log else None
 
 
 def state_of(statuses: Iterable[str]) -> JobState:

@@ -43,7 +43,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         supervised.prepare_folder(native_id)
         if job.bundle.needs_runner:
             unpack(job.bundle, _bundles(job))
-            supervised.write_regular(f"{native_id}/payload.json", job.bundle.payload(_context(job)))
+            supervised.write_regular(f"{native_id}/payload.json", self._payload(job))
 
     def submit_job(self, job: af.BaseJob) -> supervised.ProcessHandler:
         job, native_id = _local(job), _native_id(job)
@@ -101,7 +101,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         spec = self._process(job, {**secrets.shown(config.env), **self._variables(job)}, {})
         content: dict[str, Any] = {"argv": spec.argv, "cwd": spec.cwd, "env": spec.env, "env_from": INHERITED}
         if job.bundle.needs_runner:
-            content["payload"] = job.bundle.payload(context).decode()
+            content["payload"] = self._payload(job).decode()
         return af.Request("exec", content)
 
     @af.hookimpl
@@ -123,6 +123,10 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         python = interpreter(_config(job).python)
         bundle = job.bundle.archive.home(_bundles(job))
         return [python, str(bundle / "runtime" / "run_job.py"), f"{_native_id(job)}/payload.json"]
+
+    def _payload(self, job: LocalJob) -> bytes:
+        """What the process is given in its file ``payload.json``."""
+        return job.bundle.payload(_context(job))
 
     def _variables(self, job: LocalJob) -> dict[str, str]:
         native_id = _native_id(job)

@@ -1,0 +1,264 @@
+"""Job plugin ``local.flink``: a Flink cluster for each job, as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import ConfigError, PlatformError, Problem, secrets, supervised
+from aiflow_ext.plugin.engines import Bundle, build_bundle
+from aiflow_ext_flink.config import FlinkKeys
+from aiflow_ext_flink.configuration import configuration, stop_mode
+from aiflow_ext_flink.engine import FlinkEngine
+from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
+from aiflow_ext_flink.ids import flink_id
+from aiflow_ext_flink.program import Program, is_url, program_of
+from aiflow_ext_local import flink_run
+from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
+
+LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
+_PYTHONS = ((3, 9), (3, 12))  # which PyFlink has wheels for
+
+
+class LocalFlinkJobConfig(FlinkKeys, LocalJobConfig):
+    """The keys of a flink job on this machine.
+
+    ``restore_from: latest`` is the newest savepoint or checkpoint in the folders ``savepoints`` and ``checkpoints``;
+    the job begins without one where there is none yet.
+    """
+
+
+class LocalFlinkJob(LocalJob):
+    """A Flink program that runs in a cluster of its own, as processes of this machine."""
+
+    def __init__(self, job_config: af.BaseJobConfig, bundle: Bundle, program: Program) -> None:
+        super().__init__(job_config, bundle)
+        self.program = program
+
+
+class FlinkHandler(supervised.ProcessHandler):
+    """The handler of a flink job.
+
+    Args:
+        native_id: the attempt's.
+        saves: whether stopping it takes a savepoint.
+    """
+
+    def __init__(self, native_id: str, saves: bool) -> None:
+        super().__init__(native_id)
+        self.saves = saves
+
+    def stop(self, grace: float = 10.0) -> bool | None:
+        """Stop the job, by a savepoint where that was asked for: however long it takes, unless ``grace`` is 0.
+
+        Raises PlatformError where the savepoint fails; the job then runs on.
+        """
+        if self.saves and grace > 0 and supervised.lookup(self.native_id) is af.Lookup.FOUND:
+            self._save()
+        return super().stop(grace)
+
+    def _save(self) -> None:
+        asked = flink_run.ask_to_stop(Path(self.native_id))
+        while True:
+            state = self.wait(0.2)
+            if state is None or state.ended:
+                return
+            if words := flink_run.refused_to_stop(Path(self.native_id), asked):
+                raise PlatformError(
+                    f"{words}; the job runs on",
+                    hint="stop it again, or without a savepoint: aiflow-ext stop --grace 0",
+                )
+
+
+class LocalFlinkJobPlugin(LocalJobPlugin):
+    """Runs a job's Flink program: a JobManager and TaskManagers that live as long as the job."""
+
+    def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> LocalFlinkJob:
+        program = program_of(sub_graph, project_desc)
+        config = sub_graph.config
+        assert isinstance(config, FlinkKeys)
+        if config.session is not None:
+            raise ConfigError(
+                f"job {sub_graph.name!r} names a session cluster, and local.flink starts one for each job",
+                where=program.where,
+                hint="take the key session away",
+            )
+        problems = [
+            Problem(
+                f"{path} of node {program.node.name!r} in job {sub_graph.name!r} is not on this machine",
+                program.where,
+                "local.flink takes files: give a path",
+            )
+            for path in [program.file or "", *program.py_files, *config.jars]
+            if is_url(path)
+        ]
+        problems += [
+            Problem(f"there is no {each}, which job {sub_graph.name!r} names under jars", program.where)
+            for each in config.jars
+            if not is_url(each) and not Path(project_desc.root, each).is_file()
+        ]
+        if problems:
+            raise af.CodeError(problems=problems)
+        return LocalFlinkJob(config, build_bundle(sub_graph, project_desc, "flink"), program)
+
+    def generate_job_resource(self, job: af.BaseJob) -> None:
+        super().generate_job_resource(job)
+        supervised.Status().write(_native_id(job))
+
+    def submit_job(self, job: af.BaseJob) -> FlinkHandler:
+        super().submit_job(job)
+        return self.attach(job)
+
+    def engine(self) -> type[af.AbstractEngine]:
+        return FlinkEngine
+
+    def job_type(self) -> type[af.BaseJob]:
+        return LocalFlinkJob
+
+    def job_config_type(self) -> type[af.BaseJobConfig]:
+        return LocalFlinkJobConfig
+
+    # -- the optional hooks -------------------------------------------------------------------------------------------
+
+    @af.hookimpl
+    def attach(self, job: af.BaseJob) -> FlinkHandler:
+        assert job.job_config is not None
+        return FlinkHandler(_native_id(job), stop_mode(job.job_config) != "cancel")
+
+    @af.hookimpl
+    def check_platform(self, jobs: Sequence[af.BaseJob]) -> Iterator[Problem]:
+        """Whether Flink, Java and, for scripts, PyFlink are on this machine."""
+        told: set[str] = set()
+        for job in jobs:
+            assert isinstance(job, LocalFlinkJob)
+            for problem in _lacking(job):
+                if str(problem) not in told:
+                    told.add(str(problem))
+                    yield problem
+
+    # -- the process ------------------------------------------------------------------------------------------------
+
+    def _argv(self, job: LocalJob) -> list[str]:
+        # Without the job's variables for Python: they are for its script, and this is ours.
+        return [sys.executable, "-I", flink_run.__file__, f"{_native_id(job)}/payload.json"]
+
+    def _payload(self, job: LocalJob) -> bytes:
+        assert isinstance(job, LocalFlinkJob)
+        context, config, program = job.job_context, job.job_config, job.program
+        assert context is not None
+        assert isinstance(config, LocalFlinkJobConfig)
+        environment, native_id, id = _environment(config), _native_id(job), flink_id(context)
+        shared = supervised.checkpoints(native_id)
+        project = job.bundle.archive.home(Path(str(context.run_folder), "bundle")) / "project"
+
+        def placed(path: str) -> str:
+            given = Path(job.bundle.project.root, path)
+            return str(project / given.relative_to(job.bundle.project.root)
+                       if given.is_relative_to(job.bundle.project.root) else given)  # fmt: skip
+
+        savepoints, checkpoints = (
+            str(Path(job.bundle.project.root, os.path.expanduser(said))) if said else f"{shared}/{name}"
+            for said, name in ((config.savepoints, "savepoints"), (config.checkpoints, "checkpoints"))
+        )
+        python = interpreter(config.python)
+        spec = {
+            "path": [entry for entry in sys.path if entry],
+            "id": id,
+            "kind": program.kind,
+            "file": placed(program.file) if program.file else None,
+            "entry_class": program.entry_class,
+            "args": program.args,
+            "sql": program.sql,
+            "py_files": [placed(each) for each in program.py_files],
+            "python_paths": [os.path.normpath(project / each) for each in job.bundle.project.python_paths],
+            "jars": [placed(each) for each in config.jars],
+            "names": dict(program.names),
+            "inputs": program.inputs(job.bundle.sub_graph, context),
+            "outputs": program.output_urls(context),
+            "properties": dict(config.properties),
+            "stream": config.exec_mode is af.ExecutionMode.STREAM,
+            "on_stop": stop_mode(config),
+            "restore_from": config.restore_from,
+            "restores_latest": config.exec_mode is af.ExecutionMode.STREAM
+            and ((context.attempt or 1) > 1 or config.restore_from == LATEST),
+            "savepoints": savepoints,
+            "checkpoints": checkpoints,
+            "taskmanagers": config.taskmanagers.count,
+            "jobmanager_memory": config.jobmanager.memory,
+            "taskmanager_memory": config.taskmanagers.memory,
+            "python": python,
+            **_where_flink_is(environment, python),
+            "configuration": {
+                **configuration(
+                    config, id, archive=Path(native_id, flink_run.ARCHIVE).as_uri(), savepoints=savepoints,
+                    checkpoints=checkpoints, restore_from=None,
+                ),
+                "execution.checkpointing.savepoint-dir": Path(savepoints).as_uri(),
+                "execution.checkpointing.dir": Path(checkpoints).as_uri(),
+            },
+            "allow_non_restored_state": config.allow_non_restored_state,
+        }  # fmt: skip
+        return af.dumps(spec).encode()
+
+
+def _where_flink_is(environment: Mapping[str, str], python: str) -> dict[str, Any]:
+    """Where Flink and Java are; in ``render`` they need not be there."""
+    try:
+        return {"flink": str(flink_home(environment, python)), "java": java(environment)}
+    except PlatformError as error:
+        return {"flink": None, "java": None, "lacks": f"{error.message}: {error.problems[0].hint}"}
+
+
+def _environment(config: af.BaseJobConfig) -> dict[str, str]:
+    """The job's variables as far as they are known before it is sent: no secrets."""
+    said = {name: secrets.plain(value) for name, value in config.env.items() if not secrets.is_secret(value)}
+    return {**os.environ, **said}
+
+
+def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
+    config = job.job_config
+    assert config is not None
+    environment, python = _environment(config), interpreter(config.python)
+    home: Path | None = None
+    try:
+        home = flink_home(environment, python)
+        java(environment)
+    except PlatformError as error:
+        yield from error.problems
+    if home is None:
+        return
+    kind = job.program.kind
+    needs = {"python": "flink-python", "sql": "flink-sql-gateway"}.get(kind)
+    if needs and jar_of(home, needs) is None:
+        said = f"{home}/opt has no {needs}-{VERSION}.jar, which a flink job with {kind}= needs"
+        yield Problem(said, hint=f"a downloaded Flink has it; Maven: org.apache.flink:{needs}:{VERSION}")
+    if kind == "python":
+        yield from _without_pyflink(python, environment)
+
+
+def _without_pyflink(python: str, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """What is wrong with the interpreter of a PyFlink script."""
+    asks = "import sys, importlib.util as u; print(*sys.version_info[:2], u.find_spec('pyflink.version') is not None)"
+    hint = "name one under python: whose version is 3.9 to 3.12 and that has PyFlink: pip install apache-flink==2.3.0"
+    try:
+        done = subprocess.run([python, "-c", asks], env=dict(environment), capture_output=True, text=True, timeout=60,
+                              check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+        major, minor, has = done.stdout.split()
+    except (OSError, ValueError, subprocess.SubprocessError):
+        said = "cannot be started" if not os.path.exists(python) else "has no PyFlink"
+        yield Problem(f"the python {python} {said}", hint=hint)
+        return
+    if not _PYTHONS[0] <= (int(major), int(minor)) <= _PYTHONS[1]:
+        yield Problem(f"the python {python} is {major}.{minor}, which PyFlink does not support", hint=hint)
+    elif has != "True":
+        yield Problem(f"the python {python} has no PyFlink", hint=hint)
+
+
+def _native_id(job: af.BaseJob) -> str:
+    assert job.job_context is not None
+    return str(job.job_context.native_id or job.job_context.work_folder)

@@ -1,0 +1,56 @@
+"""Installs Flink and PyFlink once for the tests: from the package index, by name and version, into the cache folder.
+
+``python flink_install.py`` prints the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+VERSION = "2.3.0"
+# What PyFlink needs to submit a job, without what only its connectors and data frames need.
+PACKAGES = (
+    f"apache-flink-libraries=={VERSION}", f"apache-flink=={VERSION}", "py4j==0.10.9.7", "cloudpickle>=2.2",
+    "python-dateutil>=2.8,<3", "six", "pytz", "ruamel.yaml", "typing_extensions",
+)  # fmt: skip
+
+
+def flink(folder: Path | None = None) -> Path:
+    """The folder with Flink (``pyflink``) and what PyFlink imports, installed unless it is there already."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = folder or cache / "aiflow-ext-clusters" / f"flink-{VERSION}"
+    if not home.is_dir():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".making-", dir=home.parent))
+        try:
+            pip = [interpreter(), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+            subprocess.run([*pip, "--no-deps", "--target", made, *PACKAGES], check=True)
+            made.chmod(0o755)
+            try:
+                made.rename(home)
+            except OSError:
+                if not home.is_dir():  # else another process was quicker
+                    raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return home
+
+
+def interpreter() -> str:
+    """A Python that PyFlink has wheels for, with pip."""
+    found = [sys.executable] if sys.version_info[:2] in ((3, 11), (3, 12)) else []
+    for version in ("3.11", "3.12"):
+        found += [str(each) for each in sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+        found += filter(None, [shutil.which(f"python{version}")])
+    if not found:
+        sys.exit("no Python 3.11 or 3.12 is here, and PyFlink has no wheels for another one: install one of them")
+    return found[0]
+
+
+if __name__ == "__main__":
+    print(flink())

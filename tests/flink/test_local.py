@@ -1,0 +1,88 @@
+"""``local.flink`` without Flink: what is missing on this machine, and what a run would be sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+SQL = 'with af.job("count"): af.flink(sql="SELECT 1")'
+ENV = "{{FLINK_HOME: {}, JAVA_HOME: {}, PATH: /nowhere, PYTHONPATH: ''}}"
+CONFIG = f"count: {{{{platform: local, engine: flink, env: {ENV}{{}}}}}}\n"
+
+
+@pytest.fixture
+def flink_home(tmp_path) -> Path:
+    """A folder that looks like Flink's."""
+    for name in ("lib/flink-dist-2.3.0.jar", "opt/flink-python-2.3.0.jar"):
+        path = tmp_path / "flink" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "flink"
+
+
+def test_without_flink_and_java_the_run_does_not_begin_and_the_places_are_named(project, cli, tmp_path):
+    project.jobs(SQL, CONFIG.format(tmp_path / "none", tmp_path / "jdk", ""))
+    done = cli("run", project.root)
+    assert done.returncode == 6
+    assert f"Flink is not on this machine: looked at FLINK_HOME ({tmp_path}/none)" in done.stderr
+    assert "pip install apache-flink-libraries==2.3.0" in done.stderr
+    assert not (project.root / ".aiflow" / "runs").exists() or not any((project.root / ".aiflow" / "runs").iterdir())
+
+
+def test_without_java_or_a_jar_of_flink_s_own_it_says_which(project, cli, tmp_path, flink_home):
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", ""))
+    done = cli("run", project.root)
+    assert done.returncode == 6
+    assert f"Java is not on this machine: looked at JAVA_HOME ({tmp_path}/jdk)" in done.stderr
+    assert "openjdk-17-jre-headless" in done.stderr
+    assert f"{flink_home}/opt has no flink-sql-gateway-2.3.0.jar" in done.stderr
+
+
+def test_a_script_needs_an_interpreter_with_pyflink(project, cli, tmp_path, flink_home):
+    (project.root / "job.py").write_text("")
+    said = tmp_path / "python3"
+    said.write_text("#!/bin/sh\necho 3 13 True\n")
+    said.chmod(0o755)
+    project.jobs('with af.job("count"): af.flink(python="job.py")',
+                 CONFIG.format(flink_home, tmp_path / "jdk", f", python: {said}"))  # fmt: skip
+    done = cli("run", project.root)
+    assert f"the python {said} is 3.13, which PyFlink does not support" in done.stderr
+    said.write_text("#!/bin/sh\necho 3 12 False\n")
+    assert f"the python {said} has no PyFlink" in cli("run", project.root).stderr
+
+
+def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(project, cli, flink_home, tmp_path):
+    more = ", exec_mode: STREAM, parallelism: 2, flink: {state.backend.type: rocksdb}"
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", more))
+    done = cli("render", project.root, "--json")
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads(done.stdout)
+    content = job["content"]
+    assert os.path.basename(content["argv"][2]) == "flink_run.py"
+    spec = json.loads(content["payload"])
+    assert (spec["kind"], spec["sql"], spec["on_stop"], spec["stream"]) == ("sql", "SELECT 1", "savepoint", True)
+    assert spec["configuration"]["state.backend.type"] == "rocksdb"
+    assert spec["configuration"]["parallelism.default"] == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (", taskmanager: {count: 2}", "taskmanagers"),
+        (", taskmanagers: {count: 0}", "count and slots must be at least 1"),
+        (", taskmanagers: {memory: 100Mi}", "must be at least 896Mi"),
+        (", flink: {rest.port: 1}", "'rest.port' is the platform's to give"),
+        (", on_stop: kill", "on_stop"),
+        (", session: 'flink:8081'", "local.flink starts one for each job"),
+        (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),
+    ],
+)
+def test_wrong_keys_are_named_with_their_place_before_the_run(project, cli, flink_home, tmp_path, keys, words):
+    project.jobs(SQL, CONFIG.format(flink_home, tmp_path / "jdk", keys))
+    done = cli("render", project.root)
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "workflow." in done.stderr

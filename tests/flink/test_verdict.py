@@ -1,0 +1,90 @@
+"""What Flink says, as states and reasons: from answers and summaries as Flink 2.3.0 writes them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aiflow_ext.model.states import JobState
+from aiflow_ext_flink.verdict import archived, python_error, restarts_of, root_cause, state_of, summarised
+
+FAILED = """\
+org.apache.flink.runtime.JobException: Recovery is suppressed by NoRestartBackoffTimeStrategy
+\tat org.apache.flink.runtime.executiongraph.failover.ExecutionFailureHandler.handle(ExecutionFailureHandler.java:219)
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+Caused by: java.lang.ArithmeticException: / by zero
+\tat com.acme.Main.lambda$main$0(Main.java:12)
+\t... 3 more
+"""
+MAIN = """\
+org.apache.flink.client.program.ProgramInvocationException: The main method caused an error: no table 'sales'
+\tat org.apache.flink.client.program.PackagedProgram.callMainMethod(PackagedProgram.java:372)
+Caused by: java.util.concurrent.CompletionException: java.io.FileNotFoundException: /data/x (No such file)
+\t... 12 more
+Caused by: java.io.FileNotFoundException: /data/x (No such file)
+\tat java.base/java.io.FileInputStream.open0(Native Method)
+"""
+PYTHON = """\
+Traceback (most recent call last):
+  File "/p/job.py", line 3, in <module>
+    raise ValueError("no such table: sales")
+ValueError: no such table: sales
+org.apache.flink.client.program.ProgramAbortException: java.lang.RuntimeException: Python process exits with code: 1
+\tat org.apache.flink.client.python.PythonDriver.main(PythonDriver.java:134)
+"""
+
+
+@pytest.mark.parametrize(
+    ("trace", "line"),
+    [
+        (FAILED, "ArithmeticException: / by zero"),
+        (MAIN, "FileNotFoundException: /data/x (No such file)"),
+        (PYTHON, "ValueError: no such table: sales"),
+        ("java.lang.IllegalStateException: no slots", "IllegalStateException: no slots"),
+        ("", ""),
+    ],
+)
+def test_the_reason_is_the_line_that_matters(trace, line):
+    assert root_cause(trace) == line
+
+
+def test_the_last_exception_of_a_python_log_is_found():
+    assert python_error(f"INFO x\n{PYTHON}\nINFO y") == "ValueError: no such table: sales"
+    assert python_error("INFO x") is None
+
+
+def test_the_attempt_runs_once_one_of_its_jobs_does():
+    assert state_of([]) is JobState.QUEUED
+    assert state_of(["CREATED", "INITIALIZING"]) is JobState.QUEUED
+    assert state_of(["RESTARTING"]) is JobState.RUNNING
+    assert state_of(["FINISHED", "CREATED"]) is JobState.RUNNING, "between two jobs of a batch program"
+
+
+def test_restarts_are_counted_with_the_last_cause():
+    history = {"entries": [{"exceptionName": "x", "stacktrace": FAILED}, {"stacktrace": MAIN}], "truncated": False}
+    assert restarts_of({"exceptionHistory": history}) == (2, "ArithmeticException: / by zero")
+    assert restarts_of({}) == (0, "")
+
+
+def test_the_end_of_an_application_is_read_from_its_archive(tmp_path):
+    folder = tmp_path / "c" / "applications" / "a"
+    folder.mkdir(parents=True)
+    assert archived(tmp_path, "c", "a") is None
+    answers = [{"path": "/applications/a", "json": json.dumps({"id": "a", "status": "FAILED"})},
+               {"path": "/applications/a/exceptions", "json": json.dumps(
+                   {"exceptionHistory": {"entries": [{"exceptionName": "x", "stacktrace": FAILED}]}})}]  # fmt: skip
+    (folder / "application-summary").write_text(json.dumps({"archive": answers}))
+    assert archived(tmp_path, "c", "a") == (JobState.FAILED, "ArithmeticException: / by zero")
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"status": "RUNNING"}', b'{"status": 3}', b"[]"])
+def test_a_summary_of_no_end_gives_no_verdict(content):
+    assert summarised(content) is None
+
+
+def test_a_summary_that_is_damaged_gives_no_verdict(tmp_path):
+    folder = tmp_path / "c" / "applications" / "a"
+    folder.mkdir(parents=True)
+    (folder / "application-summary").write_text("{")
+    assert archived(tmp_path, "c", "a") is None
