@@ -28,8 +28,10 @@ MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
 PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
 SQL_MAIN = "org.apache.flink.table.runtime.application.SqlDriver"
-# Of the JVMs: what Flink's own config.yaml opens to it, for Java 17.
-_OPENS = " ".join((
+# Of the JVMs: what Flink's own config.yaml opens to it, for Java 17; and the time in which RPC must have started. That
+# is 10 s by default, which is too short on a busy node, and Flink's key for it (pekko.startup-timeout) has no effect.
+_JVM = " ".join((
+    "-Dpekko.remote.classic.startup-timeout=120s",
     *(f"--add-exports={each}=ALL-UNNAMED" for each in (
         "java.rmi/sun.rmi.registry", "java.security.jgss/sun.security.krb5",
         *(f"jdk.compiler/com.sun.tools.javac.{part}" for part in ("api", "file", "parser", "tree", "util")))),
@@ -146,7 +148,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         )  # fmt: skip
         found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
         found["execution.state-recovery.ignore-unclaimed-state"] = _keys(config).allow_non_restored_state
-        found.setdefault("env.java.opts.all", _OPENS)
+        found.setdefault("env.java.opts.all", _JVM)
         return flink_objects.config_map_of(made, found, address, _files(job))
 
     def _folders(self, job: KubernetesFlinkJob) -> tuple[str, str]:
