@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -134,6 +136,33 @@ def test_a_jar_names_its_class_or_the_author_does(tmp_path):
     assert program(tmp_path, jar="bare.jar", entry_class="com.acme.Main").entry_class == "com.acme.Main"
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "folder", "damaged", "large manifest"])
+def test_a_file_that_is_none_is_named_and_not_waited_for(tmp_path, kind):
+    path = tmp_path / "job.jar"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "damaged":
+        made = make_jar(path, "com.acme.Main").read_bytes()
+        path.write_bytes(made.replace(b"PK\x03\x04", b"PK\x03\x05"))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as jar:
+            jar.writestr("META-INF/MANIFEST.MF", b"Main-Class: " + b"a" * (64 << 20))
+    words = "has no class" if kind == "large manifest" else "cannot be read"
+    tracemalloc.start()
+    try:
+        assert words in problems(tmp_path, jar="job.jar")
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    if kind in ("fifo", "endless", "folder"):
+        path.rename(tmp_path / "job.sql")
+        assert "job.sql of node 'flink' cannot be read" in problems(tmp_path, sql="job.sql")
+
+
 def test_files_that_are_not_there_are_named_and_urls_are_the_cluster_s(tmp_path):
     assert f"is not there: jobs/job.py\n    it is looked for in {tmp_path}" in problems(tmp_path, python="jobs/job.py")
     (tmp_path / "job.py").write_text("")
@@ -189,6 +218,7 @@ def test_keys_are_checked():
         ("given by the key savepoints", {"flink": {"execution.checkpointing.savepoint-dir": "/x"}}),
         ("an internal key", {"flink": {"$internal.application.id": "x"}}),
         ("parallelism must be at least 1", {"parallelism": 0}),
+        ("parallelism must be at most 32768", {"parallelism": 10**400}),
         ("session must be host:port", {"session": "http://flink"}),
     ):
         with pytest.raises(ValueError, match=words):

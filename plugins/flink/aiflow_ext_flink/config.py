@@ -11,6 +11,7 @@ from aiflow_ext.plugin import Jsonable, parse_memory
 Scalar = str | int | float | bool
 OnStop = Literal["savepoint", "drain", "cancel"]
 MIB = 1024**2
+MOST_PARALLEL = 32768  # Flink's own limit: KeyGroupRangeAssignment.UPPER_BOUND_MAX_PARALLELISM
 # What a JVM of Flink needs at least with its own default sizes of metaspace, framework and overhead.
 LEAST = {"jobmanager": 640 * MIB, "taskmanagers": 896 * MIB}
 
@@ -60,6 +61,8 @@ class TaskManagers(Jsonable):
     def __init__(self, count: int = 1, slots: int = 1, memory: str = "1Gi") -> None:
         if count < 1 or slots < 1:
             raise ValueError(f"count and slots must be at least 1, not {min(count, slots)}")
+        if count * slots > MOST_PARALLEL:
+            raise ValueError(f"count times slots must be at most {MOST_PARALLEL}: Flink runs no more tasks at once")
         self.count, self.slots, self.memory = count, slots, _size("taskmanagers", memory)
 
 
@@ -111,6 +114,8 @@ class FlinkKeys(Jsonable):
     def _flink_problems(self) -> Iterator[str]:
         if self.parallelism is not None and self.parallelism < 1:
             yield f"parallelism must be at least 1, not {self.parallelism}"
+        if self.parallelism is not None and self.parallelism > MOST_PARALLEL:
+            yield f"parallelism must be at most {MOST_PARALLEL}"
         for key in self.flink:
             if key in _OWNED:
                 instead = _OWNED[key]

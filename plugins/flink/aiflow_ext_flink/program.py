@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import json
 import os
 import re
+import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AINode, AISubGraph, CodeError, JobContext, Problem, ProjectDesc
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
-from aiflow_ext.plugin.engines import edges
+from aiflow_ext.plugin.engines import edges, read_whole
 from aiflow_ext_flink.authoring import PROGRAMS
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_MANIFEST, _LARGEST_MANIFEST = "META-INF/MANIFEST.MF", 1 << 20  # bytes of it that are read
+_LONGEST = 1000  # characters of a class's name
 _PROPERTY = re.compile(r"\{properties\.([^{}\s]+)\}")
 
 
@@ -232,7 +237,7 @@ def _missing(what: str, said: str, path: str, node: AINode, root: Path) -> Itera
 
 def _text(file: str, node: AINode) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return read_whole(file).decode()
     except (OSError, UnicodeDecodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CodeError(f"{file} of node {node.name!r} cannot be read: {words}", where=node.where) from error
@@ -258,9 +263,12 @@ def _class_problems(jar: str, entry_class: str | None, node: AINode) -> Iterator
     title = f"the jar {os.path.basename(jar)} of node {node.name!r} in job {node.job!r}"
     try:
         status = os.stat(jar)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         classes, manifest = _jar(jar, status.st_size, status.st_mtime_ns)
-    except (OSError, zipfile.BadZipFile) as error:
-        yield Problem(f"{title} cannot be read: {error}", node.where, "build it again")
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or error
+        yield Problem(f"{title} cannot be read: {words}", node.where, "build it again")
         return
     wanted = entry_class or manifest
     if wanted is None:
@@ -279,11 +287,16 @@ def _class_problems(jar: str, entry_class: str | None, node: AINode) -> Iterator
 @functools.lru_cache(64)
 def _jar(path: str, size: int, mtime_ns: int) -> tuple[list[str], str | None]:
     """The classes of a jar by their full names, and the one that its manifest names as the program."""
+    manifest = b""
     with zipfile.ZipFile(path) as jar:
         names = jar.namelist()
-        manifest = jar.read("META-INF/MANIFEST.MF") if "META-INF/MANIFEST.MF" in names else b""
+        if _MANIFEST in names:
+            with jar.open(_MANIFEST) as packed:
+                manifest = packed.read(_LARGEST_MANIFEST)  # it may unpack to any size
     # Lines are folded at 72 bytes; a continuation begins with a space.
     text = manifest.decode("utf-8", "replace").replace("\r\n", "\n").replace("\n ", "")
     said = dict(line.split(": ", 1) for line in text.split("\n") if ": " in line)
     named = said.get("program-class") or said.get("Main-Class")
-    return [name[:-6].replace("/", ".") for name in names if name.endswith(".class")], named.strip() if named else None
+    return [name[:-6].replace("/", ".") for name in names if name.endswith(".class")], named.strip()[
+        :_LONGEST
+    ] if named else None

@@ -6,6 +6,7 @@ https://nightlies.apache.org/flink/flink-docs-release-2.3/docs/ops/rest_api/. ur
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -60,19 +61,19 @@ class FlinkRest:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job: ``state``, ``timestamps``, ``vertices``."""
-        return self._object("GET", f"/jobs/{quote(job_id)}")
+        return self._object("GET", f"/jobs/{_quoted(job_id)}")
 
     def job_status(self, job_id: str) -> str:
         """The state of one job: ``RUNNING``."""
-        return str(self._object("GET", f"/jobs/{quote(job_id)}/status").get("status", ""))
+        return str(self._object("GET", f"/jobs/{_quoted(job_id)}/status").get("status", ""))
 
     def exceptions(self, job_id: str) -> dict[str, Any]:
         """What failed: ``exceptionHistory: {entries: [{exceptionName, stacktrace, timestamp, taskName}]}``."""
-        return self._object("GET", f"/jobs/{quote(job_id)}/exceptions?maxExceptions=5")
+        return self._object("GET", f"/jobs/{_quoted(job_id)}/exceptions?maxExceptions=5")
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Its checkpoints: ``counts``, ``latest: {completed: {external_path}, savepoint, failed, restored}``."""
-        return self._object("GET", f"/jobs/{quote(job_id)}/checkpoints")
+        return self._object("GET", f"/jobs/{_quoted(job_id)}/checkpoints")
 
     def config(self) -> dict[str, Any]:
         """The cluster's ``flink-version`` and the like."""
@@ -80,12 +81,12 @@ class FlinkRest:
 
     def application(self, application_id: str) -> dict[str, Any]:
         """One application of an application cluster, with the ``jobs`` that its program has submitted."""
-        return self._object("GET", f"/applications/{quote(application_id)}")
+        return self._object("GET", f"/applications/{_quoted(application_id)}")
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job. One that has ended, or is not there, is left alone."""
         try:
-            self._ask("PATCH", f"/jobs/{quote(job_id)}?mode=cancel")
+            self._ask("PATCH", f"/jobs/{_quoted(job_id)}?mode=cancel")
         except Refused as error:
             if error.status not in (404, 409):
                 raise
@@ -99,19 +100,19 @@ class FlinkRest:
             drain: whether windows and timers fire before.
         """
         body = {"drain": drain, **({} if folder is None else {"targetDirectory": folder})}
-        return str(self._object("POST", f"/jobs/{quote(job_id)}/stop", body).get("request-id", ""))
+        return str(self._object("POST", f"/jobs/{_quoted(job_id)}/stop", body).get("request-id", ""))
 
     def savepoint(self, job_id: str, request: str) -> str | None:
         """The path of the savepoint that was asked for; None while it is made. Raises PlatformError if it failed."""
-        found = self._object("GET", f"/jobs/{quote(job_id)}/savepoints/{quote(request)}")
-        if (found.get("status") or {}).get("id") != "COMPLETED":
+        found = self._object("GET", f"/jobs/{_quoted(job_id)}/savepoints/{_quoted(request)}")
+        if _within_object(found, "status").get("id") != "COMPLETED":
             return None
-        operation = found.get("operation") or {}
+        operation = _within_object(found, "operation")
         if location := operation.get("location"):
             return str(location)
         from aiflow_ext_flink.verdict import root_cause
 
-        words = root_cause(str((operation.get("failure-cause") or {}).get("stack-trace", "")))
+        words = root_cause(str(_within_object(operation, "failure-cause").get("stack-trace", "")))
         raise PlatformError(f"the savepoint failed: {words or 'Flink does not say why'}")
 
     def upload(self, name: str, content: bytes) -> str:
@@ -123,12 +124,12 @@ class FlinkRest:
     def run(self, jar_id: str, request: dict[str, Any]) -> str:
         """Run a jar that was uploaded: ``entryClass``, ``programArgsList``, ``parallelism``, ``jobId``,
         ``savepointPath``, ``flinkConfiguration``. Returns the job's id."""
-        return str(self._object("POST", f"/jars/{quote(jar_id)}/run", request).get("jobid", ""))
+        return str(self._object("POST", f"/jars/{_quoted(jar_id)}/run", request).get("jobid", ""))
 
     def remove_jar(self, jar_id: str) -> None:
         """Remove a jar that was uploaded."""
         try:
-            self._ask("DELETE", f"/jars/{quote(jar_id)}")
+            self._ask("DELETE", f"/jars/{_quoted(jar_id)}")
         except Refused as error:
             if error.status not in (400, 404):
                 raise
@@ -144,7 +145,9 @@ class FlinkRest:
     ) -> Any:
         import urllib3
 
-        options: dict[str, Any] = {"preload_content": False, "redirect": False, "retries": False}
+        options: dict[str, Any] = {
+            "preload_content": False, "decode_content": False, "redirect": False, "retries": False,
+        }  # fmt: skip
         if body is not None:
             options.update(body=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
         elif fields is not None:
@@ -156,7 +159,7 @@ class FlinkRest:
                     content = answer.read(LARGEST_ANSWER + 1)
                 finally:
                     answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError, TooSlow) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, TooSlow) as error:
             raise Unreachable(f"{self.url} does not answer: {_short(error)}", hint=_AWAY) from error
         return self._read(answer.status, content, f"{method} {path}")
 
@@ -185,6 +188,17 @@ def _pool() -> urllib3.PoolManager:
     return pool
 
 
+def _within_object(found: dict[str, Any], key: str) -> dict[str, Any]:
+    """An object in an object; an empty one where there is something else."""
+    inner = found.get(key)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _quoted(part: str) -> str:
+    """An id as one part of a path, whatever a server gave as one."""
+    return quote(part, safe="", errors="replace")
+
+
 def _first_line(text: str) -> str:
     """The line of an error that matters: of a stack trace, the root cause."""
     if "\n" not in text:
@@ -195,4 +209,7 @@ def _first_line(text: str) -> str:
 
 
 def _short(error: BaseException) -> str:
-    return re.sub(r"<[^>]*>|HTTPConnectionPool\([^)]*\): ?", "", str(error)).strip(" :")[:300] or type(error).__name__
+    return (
+        re.sub(r"<[^>]*>|HTTPConnectionPool\([^)]*\): ?", "", str(error)[:2000]).strip(" :")[:300]
+        or type(error).__name__
+    )

@@ -25,7 +25,8 @@ STATES: Mapping[str, JobState] = {
     "CANCELED": JobState.STOPPED,
 }
 _SIZE = 8 << 20  # bytes of a summary that is read
-_CAUSED = re.compile(r"^\s*Caused by: (.*)$", re.MULTILINE)
+_CAUSED = re.compile(r"^[ \t]*Caused by: (.*)$", re.MULTILINE)  # \s* would take line ends, from each line on
+_LINE = 20_000  # characters of a line that are looked at
 # Exceptions that only wrap another one, or say that a job has failed.
 _WRAPPERS = (
     "org.apache.flink.runtime.JobException: Recovery is suppressed",
@@ -64,7 +65,7 @@ def root_cause(trace: str) -> str:
     first = text.partition("\n")[0].strip()
     # The innermost first: a wrapper is only taken where nothing else is said.
     said = [each for each in (*reversed(causes), first) if each and not each.startswith(_WRAPPERS)]
-    chosen = said[0] if said else (causes[-1] if causes else first)
+    chosen = (said[0] if said else (causes[-1] if causes else first))[:_LINE]
     while (match := re.match(r"^[\w.$]+(?:Exception|Error): (?=[\w.$]+(?:Exception|Error): )", chosen)) is not None:
         chosen = chosen[match.end() :]
     return _PACKAGES.sub("", chosen)[:2000]
