@@ -122,6 +122,21 @@ def test_a_script_travels_with_its_files(project: Any) -> None:
     assert {"job.py", "more.py"} < set(content["config_map"]["data"])
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "large"])
+def test_a_file_of_the_program_that_is_none_is_named_and_not_waited_for(project: Any, kind: str) -> None:
+    script = written(project, PYTHON).root / "job.py"
+    script.unlink()
+    if kind == "fifo":
+        os.mkfifo(script)
+    elif kind == "endless":
+        script.symlink_to("/dev/zero")
+    else:
+        script.touch()
+        os.truncate(script, 1 << 40)
+    with pytest.raises(AiflowError, match=r"job\.py cannot be read: it is "):
+        render_project(project.root)
+
+
 def test_a_program_too_large_to_travel_is_refused_with_what_to_do(project: Any) -> None:
     written(project, JAR, properties={"to": "x"})
     with zipfile.ZipFile(project.root / "job.jar", "w") as jar:

@@ -280,7 +280,8 @@ class Cluster:
                     name = json.loads(self.files[f"{folder}/config.yaml"])["cluster.id"]
                     self._flink_ends(app, folder, name, "FINISHED")
                     told = json.dumps({"latest": {"savepoint": {"external_path": self.savepoint}}})
-                    job = {"archive": [{"path": f"/jobs/{name}/checkpoints", "json": told}]}
+                    odd = [None, {"path": 5}, "x"]  # passed over
+                    job = {"archive": [*odd, {"path": f"/jobs/{name}/checkpoints", "json": told}]}
                     self._put(f"{folder}/archive/{name}/applications/{name}/jobs/{name}", json.dumps(job).encode())
             return 200, {"status": {"id": "COMPLETED"}, "operation": {"location": self.savepoint}}, {}
         return _missing("NotFoundException")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
-from aiflow_ext.plugin.engines import is_reached, is_remote
+from aiflow_ext.plugin.engines import is_reached, is_remote, read_whole
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
@@ -25,6 +25,7 @@ from aiflow_ext_kubernetes.target import Target
 
 LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
+ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL"
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
 PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
 SQL_MAIN = "org.apache.flink.table.runtime.application.SqlDriver"
@@ -97,7 +98,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
             raise ConfigError(
                 f"job {sub_graph.name!r}: the program's files have {size:,} bytes, and a ConfigMap holds {MOST:,}",
                 where=program.where,
-                hint="have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL",
+                hint=ELSEWHERE,
             )
         return job
 
@@ -263,13 +264,21 @@ def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
     program, config, context = job.program, job.job_config, job.job_context
     assert config is not None
     paths = [*_keys(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
-    found = {_name(path): Path(path).read_bytes() for path in paths if not is_url(path)}
+    found = {_name(path): _content(path, program) for path in paths if not is_url(path)}
     if program.sql is not None:
         urls = {**program.inputs(job.sub_graph, context or af.JobContext()),
                 **program.output_urls(context or af.JobContext())}  # fmt: skip
         sql = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).sql
         found["job.sql"] = str(sql).encode()
     return found
+
+
+def _content(path: str, program: Program) -> bytes:
+    try:
+        return read_whole(path)
+    except OSError as error:
+        hint = ELSEWHERE if error.errno == errno.EFBIG else None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", where=program.where, hint=hint) from error
 
 
 def _placed(path: str) -> str:

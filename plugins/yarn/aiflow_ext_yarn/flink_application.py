@@ -165,7 +165,7 @@ class FlinkApplication(Application):
         if rest is None:
             return
         try:
-            jobs = [str(each["jid"]) for each in rest.jobs() if each.get("state") == "RESTARTING"
+            jobs = [str(each.get("jid")) for each in rest.jobs() if each.get("state") == "RESTARTING"
                     or (each.get("state") == "RUNNING" and _has_begun(each))]  # fmt: skip
             asked = {job: rest.stop(job, None, drain=self.on_stop == "drain") for job in jobs}
             for job, number in asked.items():
@@ -202,8 +202,9 @@ def _has_begun(job: Json) -> bool:
 
 def _savepoints(archive: Any) -> Iterator[str]:
     """The path of a job's last savepoint, from its archive: answers of the REST API, each with its path."""
-    for each in archive.get("archive", []) if isinstance(archive, dict) else []:
-        if not str(each.get("path")).endswith("/checkpoints"):
+    kept = archive.get("archive") if isinstance(archive, dict) else None
+    for each in kept if isinstance(kept, list) else []:
+        if not isinstance(each, dict) or not str(each.get("path")).endswith("/checkpoints"):
             continue
         told = parse_json(str(each.get("json")).encode())
         for key in ("latest", "savepoint", "external_path"):
