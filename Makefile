@@ -7,7 +7,7 @@
 #   make test-faults  tests that take long, and kills of drivers, supervisors and schedulers at many points. Which ones depends
 #                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
-#                test-cluster-kubernetes and test-cluster-yarn: one of them; CLUSTER_TESTS=cluster: the long ones too
+#                test-cluster-kubernetes, -yarn, -flink: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make audit   ask an advisory service after known vulnerabilities of what is installed; needs the network
@@ -27,7 +27,7 @@ ARGS =
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -78,7 +78,7 @@ $(LOOPS): loop-%: $(VENV)/dev
 kit-catches: $(VENV)/dev
 	@$(BIN)/pytest -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
 
-test-clusters: test-cluster-kubernetes test-cluster-yarn
+test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink
 
 # Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
 CLUSTER_TESTS = cluster and not thorough
@@ -89,6 +89,10 @@ ifeq ($(strip $(ARGS)),)
 else
 	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
 endif
+
+# Flink on this machine: its JVMs are all that it needs.
+test-cluster-flink: $(VENV)/dev
+	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/flink $(ARGS)
 
 KIT = test_conformance.py
 .PHONY: kubernetes-kit yarn-kit kubernetes-rest yarn-rest

@@ -69,6 +69,13 @@ def test_jobs_and_their_states_are_read(server, rest):
     assert rest.job_status(ID) == "FAILING"
 
 
+def test_restarts_are_read_from_the_job_s_metrics(server, rest):
+    path = f"GET /jobs/{ID}/metrics?get=numRestarts"
+    for content, count in (([{"id": "numRestarts", "value": "12"}], 12), ([], 0), ([{"id": "x", "value": "NaN"}], 0)):
+        server.answers[path] = 200, content
+        assert rest.restarts(ID) == count
+
+
 def test_a_stop_with_a_savepoint_is_asked_for_and_followed(server, rest):
     server.answers[f"POST /jobs/{ID}/stop"] = 202, {"request-id": "r"}
     assert rest.stop(ID, "/sp", drain=True) == "r"

@@ -71,6 +71,12 @@ class FlinkRest:
         """What failed: ``exceptionHistory: {entries: [{exceptionName, stacktrace, timestamp, taskName}]}``."""
         return self._object("GET", f"/jobs/{_quoted(job_id)}/exceptions?maxExceptions=5")
 
+    def restarts(self, job_id: str) -> int:
+        """How often a job has been restarted; 0 where Flink does not say."""
+        found = self._ask("GET", f"/jobs/{quote(job_id)}/metrics?get=numRestarts")
+        values = [each.get("value") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        return next((int(value) for value in values if isinstance(value, str) and value.isdecimal()), 0)
+
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Its checkpoints: ``counts``, ``latest: {completed: {external_path}, savepoint, failed, restored}``."""
         return self._object("GET", f"/jobs/{_quoted(job_id)}/checkpoints")

@@ -21,7 +21,6 @@ from aiflow_ext_flink.program import Program, is_url, program_of
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
 
-LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
 _PYTHONS = ((3, 9), (3, 12))  # which PyFlink has wheels for
 
 
@@ -184,8 +183,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             "stream": config.exec_mode is af.ExecutionMode.STREAM,
             "on_stop": stop_mode(config),
             "restore_from": config.restore_from,
-            "restores_latest": config.exec_mode is af.ExecutionMode.STREAM
-            and ((context.attempt or 1) > 1 or config.restore_from == LATEST),
+            "former": _former(context) if config.exec_mode is af.ExecutionMode.STREAM else [],
             "savepoints": savepoints,
             "checkpoints": checkpoints,
             "taskmanagers": config.taskmanagers.count,
@@ -212,6 +210,12 @@ def _where_flink_is(environment: Mapping[str, str], python: str) -> dict[str, An
         return {"flink": str(flink_home(environment, python)), "java": java(environment)}
     except PlatformError as error:
         return {"flink": None, "java": None, "lacks": f"{error.message}: {error.problems[0].hint}"}
+
+
+def _former(context: af.JobContext) -> list[str]:
+    """The ids at Flink of the job's attempts before this one."""
+    numbers = range(1, context.attempt or 1)
+    return [flink_id(af.JobContext(context.run_id, context.job_name, number)) for number in numbers]
 
 
 def _environment(config: af.BaseJobConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -145,6 +146,9 @@ class _Attempt:
     def _configuration(self, conf: Path) -> None:
         spec, work = self.spec, str(self.work)
         found = {
+            # The processes of a machine with much else to do start slowly, and are not lost for that.
+            "pekko.startup-timeout": "180 s",
+            "pekko.ask.timeout": "60 s",
             "io.tmp.dirs": work,
             "user.artifacts.base-dir": f"{work}/flink-artifacts",
             "taskmanager.cpu.cores": 1.0,
@@ -175,12 +179,13 @@ class _Attempt:
 
     def _restored(self) -> str | None:
         """The savepoint or checkpoint that this attempt begins with."""
-        if self.spec["restores_latest"]:
-            found = [*Path(self.spec["savepoints"]).glob("*/_metadata"),
-                     *Path(self.spec["checkpoints"]).glob("*/chk-*/_metadata")]  # fmt: skip
-            if found:
-                return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
         said: str | None = self.spec["restore_from"]
+        checkpoints = Path(self.spec["checkpoints"])
+        found = [each for id in self.spec["former"] for each in checkpoints.glob(f"{id}/chk-*/_metadata")]
+        if said == "latest":
+            found += [*Path(self.spec["savepoints"]).glob("*/_metadata"), *checkpoints.glob("*/chk-*/_metadata")]
+        if found:
+            return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
         if said == "latest":
             return None
         if said is not None and "://" not in said and not Path(said).exists():
@@ -258,7 +263,9 @@ class _Attempt:
                                    instance=self.rest.url, at=self.status.at)  # fmt: skip
         restarting = [str(each["jid"]) for each in jobs if each.get("state") in ("RESTARTING", "FAILING")]
         if restarting or self.status.restarts:
-            count, why = restarts_of(self.rest.exceptions(restarting[0] if restarting else str(jobs[0]["jid"])))
+            job = restarting[0] if restarting else str(jobs[0]["jid"])
+            count, why = restarts_of(self.rest.exceptions(job))  # of the last few
+            count = max(count, self.rest.restarts(job))
             words = f"restarted {count} times; the last time because of {why}" if restarting and why else None
             status = status._replace(restarts=max(count, self.status.restarts), reason=words)
         if self.status.state is JobState.RUNNING:
@@ -352,15 +359,23 @@ def _arguments(words: list[str]) -> list[str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now; all are held until the last is known."""
-    held = [socket.socket() for _ in range(count)]
+    """Ports that nothing listens on. Not of those that the kernel gives to connections: a JVM takes seconds until
+    it listens."""
     try:
-        for each in held:
-            each.bind((ADDRESS, 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        end = 32768
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(min(15000, end - 5000), end)
+        with socket.socket() as tried:
+            try:
+                tried.bind((ADDRESS, port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
 
 
 def _tail(path: Path, size: int = 256 << 10) -> str:

@@ -1,4 +1,5 @@
-"""Installs Flink and PyFlink once for the tests: from the package index, by name and version, into the cache folder.
+"""Installs Flink and PyFlink once for the tests, by name and version, into the cache folder: by pip, and through
+Maven the one jar that no wheel has.
 
 ``python flink_install.py`` prints the folder.
 """
@@ -20,6 +21,9 @@ PACKAGES = (
 )  # fmt: skip
 
 
+_GATEWAY = f"org.apache.flink:flink-sql-gateway:{VERSION}"  # runs SQL scripts
+
+
 def flink(folder: Path | None = None) -> Path:
     """The folder with Flink (``pyflink``) and what PyFlink imports, installed unless it is there already."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -30,6 +34,9 @@ def flink(folder: Path | None = None) -> Path:
         try:
             pip = [interpreter(), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
             subprocess.run([*pip, "--no-deps", "--target", made, *PACKAGES], check=True)
+            copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+            subprocess.run(["mvn", "--batch-mode", "--quiet", copy, f"-Dartifact={_GATEWAY}",
+                            f"-DoutputDirectory={made / 'pyflink' / 'opt'}"], check=True, cwd=made)  # fmt: skip
             made.chmod(0o755)
             try:
                 made.rename(home)

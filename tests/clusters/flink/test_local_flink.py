@@ -1,0 +1,187 @@
+"""``local.flink`` on real Flink: jars, PyFlink and SQL, failures and their cause, savepoints, killed processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import processes_marked
+
+sys.path.append(str(Path(__file__).parent))
+
+import flink_install
+
+HERE = Path(__file__).parent
+PATIENCE = 900  # seconds for what takes ten, on a machine that does much else
+SMALL = "taskmanagers: {memory: 960Mi}"
+
+
+@pytest.fixture(scope="session")
+def installed(no_cluster) -> Path:
+    """The folder with Flink and PyFlink."""
+    if shutil.which("javac") is None or shutil.which("mvn") is None:
+        no_cluster("Flink needs Java and these tests a JDK and Maven: install openjdk-17-jdk-headless and maven")
+    return flink_install.flink()
+
+
+@pytest.fixture(scope="session")
+def jar(installed, tmp_path_factory) -> Path:
+    """The jar of Job.java."""
+    folder = tmp_path_factory.mktemp("jar")
+    libraries = os.pathsep.join(map(str, (installed / "pyflink" / "lib").glob("*.jar")))
+    subprocess.run(["javac", "--release", "11", "-cp", libraries, "-d", folder, HERE / "Job.java"], check=True)
+    with zipfile.ZipFile(folder / "job.jar", "w") as made:
+        for each in folder.glob("*.class"):
+            made.write(each, each.name)
+    return folder / "job.jar"
+
+
+@pytest.fixture
+def config(installed) -> Callable[[str], str]:
+    """A workflow.yaml for flink jobs on this machine, with further lines."""
+    env = f"{{FLINK_HOME: {installed / 'pyflink'}, PYTHONPATH: {installed}}}"
+    first = f'"*": {{platform: local, engine: flink, env: {env}, python: {flink_install.interpreter()}, {SMALL}}}\n'
+    return lambda more: first + more
+
+
+@pytest.fixture
+def until(cli, project) -> Callable[..., dict]:
+    """Waits until a job of a run, by its JSON, is as it must be; returns that."""
+
+    def wait(run: str, job: str, fits: Callable[[dict], bool]) -> dict:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            (found,) = (each for each in record(cli, project, run)["jobs"] if each["name"] == job)
+            if fits(found):
+                return found
+            assert found["state"] not in ("FAILED", "LOST"), found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+
+    return wait
+
+
+def record(cli, project, run: str) -> dict:
+    done = cli("status", run, "--project", project.root, "--json")
+    found: dict = json.loads(done.stdout)
+    return found
+
+
+def begin(cli, project) -> str:
+    """Start the project's run; returns its id."""
+    before = set((project.root / ".aiflow" / "runs").glob("*"))
+    assert cli("run", project.root, "--detach").returncode == 0
+    (made,) = set((project.root / ".aiflow" / "runs").glob("*")) - before
+    return made.name
+
+
+def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(project, config, run_json):
+    (project.root / "count.sql").write_text(
+        "CREATE TABLE words (word STRING) WITH ('connector'='filesystem', 'path'='{words}', 'format'='csv');\n"
+        "CREATE TABLE counts (word STRING, n BIGINT) WITH ('connector'='filesystem', 'path'='{counts}', "
+        "'format'='csv');\n"
+        "INSERT INTO counts SELECT word, COUNT(*) FROM words GROUP BY word HAVING COUNT(*) >= {properties.least};\n"
+    )
+    (project.root / "rows.py").write_text(
+        "import sys\nfrom pyflink.table import EnvironmentSettings, TableEnvironment\nimport steps\n"
+        "t = TableEnvironment.create(EnvironmentSettings.in_batch_mode())\n"
+        "t.execute_sql(f\"CREATE TABLE o (id BIGINT) WITH ('connector'='filesystem','path'='{sys.argv[1]}',"
+        "'format'='csv')\")\n"
+        'for row in steps.ROWS: t.execute_sql(f"INSERT INTO o VALUES ({row})").wait()\n'
+    )
+    project.jobs(
+        'with af.job("prepare"): data = af.cmd("printf \'a\\nb\\na\\nc\\nb\\na\\n\' > {out}", out=af.output("w.csv"))\n'
+        'with af.job("count"): counts = af.flink(sql="count.sql", words=data, counts=af.output("counts"))\n'
+        'with af.job("rows"): rows = af.flink(python="rows.py", args=["{out}"], out=af.output("rows"))\n'
+        'with af.job("check"): af.cmd("cat {counts}/* {rows}/* | sort", counts=counts, rows=rows)',
+        config("prepare: {engine: cmd_line}\ncheck: {engine: cmd_line}\ncount: {properties: {least: 2}}\n"),
+        steps="ROWS = (7, 8)\n",
+    )
+    found = run_json(project)
+    assert {name: job["state"] for name, job in found["jobs"].items()} == dict.fromkeys(found["jobs"], "FINISHED")
+    assert project.log("check").split() == [b"7", b"8", b"a,3", b"b,2"]
+    assert found["jobs"]["count"]["attempts"][0]["instance"].startswith("http://127.0.0.1:")
+    assert processes_marked(str(project.root)) == []
+
+
+def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
+    shutil.copy(jar, project.root / "job.jar")
+    (project.root / "raises.py").write_text('raise ValueError("no such table: sales")\n')
+    twice = (
+        "CREATE TABLE a (x INT) WITH ('connector'='datagen'); CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
+    )
+    project.write(twice_sql=f"{twice} INSERT INTO b SELECT x FROM a; INSERT INTO b SELECT x + 1 FROM a;")
+    project.jobs(
+        'with af.job("divides"): af.flink(jar="job.jar", entry_class="Job", args=["divides", 0])\n'
+        'with af.job("exits"): af.flink(jar="job.jar", entry_class="Job", args=["exits", 7])\n'
+        'with af.job("raises"): af.flink(python="raises.py")\n'
+        'with af.job("twice"): af.flink(sql="twice.sql")',
+        config("twice: {exec_mode: STREAM}\n"),
+    )
+    found = run_json(project, "--jobs", "2")["jobs"]
+    assert {name: job["state"] for name, job in found.items()} == dict.fromkeys(found, "FAILED")
+    reasons = {name: job["reason"] for name, job in found.items()}
+    assert reasons["divides"] == "ArithmeticException: / by zero"
+    assert "exit code 7" in reasons["exits"]
+    assert reasons["raises"] == "ValueError: no such table: sales"
+    assert "submits a second Flink job" in reasons["twice"]
+    assert b"taskmanager-1" in project.log("divides", "stderr")
+    assert processes_marked(str(project.root)) == []
+
+
+def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(project, config, cli, until, tmp_path):
+    project.write(numbers_sql=(
+        "CREATE TABLE n (id BIGINT) WITH ('connector'='datagen', 'rows-per-second'='100', "
+        "'fields.id.kind'='sequence', 'fields.id.start'='1', 'fields.id.end'='100000');\n"
+        f"CREATE TABLE o (id BIGINT) WITH ('connector'='filesystem', 'path'='{tmp_path}/out', 'format'='csv');\n"
+        "INSERT INTO o SELECT id FROM n;\n"
+    ))  # fmt: skip
+    project.jobs(
+        'with af.job("numbers"): af.flink(sql="numbers.sql")\n'
+        'with af.job("after"): af.cmd("true")\n'
+        'af.run_after("after", "numbers")',
+        config("numbers: {exec_mode: STREAM, savepoints: sp, restore_from: latest}\nafter: {engine: cmd_line}\n"),
+    )
+    written = 0
+    for _ in range(2):
+        run = begin(cli, project)
+        until(run, "numbers", lambda job: job["state"] == "RUNNING")
+        until(run, "after", lambda job: job["state"] == "FINISHED")  # begins as soon as the stream runs
+        until(run, "numbers", lambda job: any(tmp_path.glob("out/.part-*")) or any(tmp_path.glob("out/part-*")))
+        assert cli("stop", run, "numbers", "--project", project.root).returncode == 0
+        stopped = until(run, "numbers", lambda job: job["state"] == "STOPPED")
+        assert stopped["reason"].startswith(f"stopped with the savepoint file:{project.root}/sp/savepoint-")
+        rows = [int(row) for file in tmp_path.glob("out/part-*") for row in file.read_text().split()]
+        assert Counter(rows) == Counter(range(1, len(rows) + 1))
+        assert len(rows) > written
+        written = len(rows)
+    assert b"restoring from" in (project.root / f".aiflow/runs/{run}/jobs/numbers/1/stderr").read_bytes()
+    assert processes_marked(str(project.root)) == []
+
+
+def test_a_cluster_whose_processes_are_killed_fails_and_leaves_nothing(project, config, cli, until):
+    unbounded = "CREATE TABLE a (x INT) WITH ('connector'='datagen', 'rows-per-second'='1');"
+    project.write(endless_sql=f"{unbounded} CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
+                              "INSERT INTO b SELECT x FROM a;")  # fmt: skip
+    project.jobs('with af.job("endless"): af.flink(sql="endless.sql")', config("endless: {exec_mode: STREAM}\n"))
+    run = begin(cli, project)
+    until(run, "endless", lambda job: job["state"] == "RUNNING")
+    killed = [pid for pid in processes_marked(run) if b"ClusterEntryPoint" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(killed[0], signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    while (found := record(cli, project, run))["ended_at"] is None:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    assert (found["jobs"][0]["state"], found["jobs"][0]["reason"]) == ("FAILED", "its JobManager was killed (SIGKILL)")
+    assert processes_marked(run) == []
