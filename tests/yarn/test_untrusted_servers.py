@@ -423,6 +423,21 @@ def test_a_resource_manager_that_has_too_many_requests_says_for_how_long(
     assert caught.value.after == wanted
 
 
+def test_webhdfs_that_asks_for_a_name_although_the_cluster_has_kerberos_is_told_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_named", set())
+    words = b"Failed to obtain user group information: Security enabled but user not authenticated by filter"
+    refusal = Answer(403, b'{"RemoteException": {"exception": "SecurityException", "message": "%s"}}' % words)
+    server = serve(lambda asked: Answer(200, b'{"boolean": true}') if "user.name=ada" in asked.path else refusal)
+    with pytest.raises(Refused, match="not authenticated"):
+        WebHdfs(cluster(namenode=server.url, kerberos=True)).delete("/f")
+    files = WebHdfs(cluster(namenode=server.url, kerberos=True, simple_web=True))
+    files.delete("/f")
+    files.delete("/g")
+    assert ["user.name=ada" in each.path for each in server.asked] == [False, False, True, True]
+
+
 def test_under_kerberos_with_simple_web_pages_all_but_webhdfs_is_told_the_user(serve: Serve) -> None:
     asked: list[str] = []
 

@@ -39,6 +39,10 @@ _pools: dict[tuple[int, str | None, bool], urllib3.PoolManager] = {}
 _cookies: dict[tuple[int, str, str | None], str] = {}  # by process, service and principal
 
 
+# Services whose WebHDFS is told the user by name under Kerberos, as from Hadoop 3.3 on where
+# hadoop.http.authentication.type is simple; before, it asks for a ticket.
+_named: set[str] = set()
+_NOT_NAMED = "user not authenticated by filter"
 _AWAY = "is the service up, and the address right? A firewall between here and there shows like that too"
 
 
@@ -154,6 +158,10 @@ class Http:
         target = url if plain else self._with(url, params or {})
         sent = {"Accept": "application/json", **(headers or {}), **gateway.authorization(self.cluster, target)}
         answer = self._once(method, target, body, sent, read, limit, sink, size)
+        if self.cluster.simple_web and not plain and _NOT_NAMED in answer.remote()[1]:
+            _named.add(origin(target))
+            target = self._with(url, params or {})
+            answer = self._once(method, target, body, sent, read, limit, sink, size)
         challenge = answer.headers.get("www-authenticate", "").lower()
         if answer.status == 401 and self.cluster.kerberos and "negotiate" in challenge:
             if not gets_tokens(self.cluster, target):
@@ -257,7 +265,9 @@ class Http:
         given = {name: value for name, value in params.items() if value is not None}
         if gateway.is_behind(self.cluster, url):
             pass  # it says itself who asks
-        elif not self.cluster.kerberos or (self.cluster.simple_web and "/webhdfs/" not in url):
+        elif not self.cluster.kerberos or (
+            self.cluster.simple_web and ("/webhdfs/" not in url or origin(url) in _named)
+        ):
             given["user.name"] = self.cluster.real_user or self.cluster.user
         if self.cluster.real_user is not None:  # WebHDFS documents its name in lower case
             given["doas" if "/webhdfs/" in url else "doAs"] = self.cluster.user

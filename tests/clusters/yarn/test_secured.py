@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,6 +195,26 @@ class TestKerberos:
         assert record["exit"] == PLATFORM, record["said"]
         assert f"nobody cannot log in from the keytab {secure.realm.keytab}" in record["said"]
         assert "klist -kt" in record["said"]
+
+    def test_other_web_services_that_ask_for_a_name_alone(self, workflow: Workflow, secure: Bed) -> None:
+        """``hadoop.http.authentication.type`` is simple: whether WebHDFS wants a name or a ticket, its answer tells."""
+        assert secure.tls is not None
+        kind = {
+            "hadoop.http.authentication.type": "simple",
+            "hadoop.http.authentication.simple.anonymous.allowed": "true",
+        }
+        try:
+            secure.kill("nn", signal.SIGTERM)
+            secure.just(sites={**settings.widgets(), "core": kind})
+            workflow.write({"well": "true", "badly": "exit 3"}, {"ca": str(secure.tls.ca)})
+            record = workflow.run()
+            assert record["jobs"]["well"]["state"] == "FINISHED", record["said"]
+            assert record["jobs"]["badly"]["attempts"][0]["exit_code"] == 3
+            app = f"/ws/v1/cluster/apps/{record['jobs']['well']['attempts'][0]['native_id']}"
+            assert secure.json(f"{secure.rm}{app}?user.name=ada")["app"]["user"] == "ada"
+        finally:
+            secure.kill("nn", signal.SIGTERM)
+            secure.just(sites=settings.widgets())
 
     def test_simple_authentication_is_not_enough(self, workflow: Workflow, secure: Bed) -> None:
         assert secure.tls is not None
