@@ -10,6 +10,8 @@ from pathlib import Path
 from kubernetes_bed.errors import BedError
 from kubernetes_bed.machine import CGROUPS, cgroup_version
 
+SHARES = 8  # a whole cluster gets as much processor time as so many processes that want all they can get
+
 
 def make(name: str) -> None:
     """Make the group, with every controller that there is.
@@ -28,6 +30,9 @@ def make(name: str) -> None:
             ) from None
     for hierarchy in hierarchies():
         (hierarchy / name).mkdir(exist_ok=True)
+        for file, usual in (("cpu.shares", 1024), ("cpu.weight", 100)):  # of cgroup v1 and v2
+            if (hierarchy / name / file).exists():
+                (hierarchy / name / file).write_text(str(SHARES * usual))
 
 
 def remove(name: str, seconds: float = 10.0) -> None:
