@@ -279,7 +279,7 @@ def test_told_to_stop_a_driver_that_is_held_up_says_so_and_lets_go_when_asked_ag
 
 @pytest.mark.parametrize("words", ["status latest", "status latest --watch", "stop latest", "resume latest"])
 def test_what_is_asked_of_a_run_that_nobody_drives_can_be_interrupted(project, hung, words):
-    left = hung("after submit_job", "recv")  # of the job nothing more is on record than that it may have been started
+    left = hung("submit_job", "recv")  # of the job nothing more is on record than that it may have been started
     left.send_signal(signal.SIGTERM)
     assert ended(left)[0] == 130
     command = hung("lookup", "swallow", *words.split(), "--project", str(project.root))
