@@ -24,7 +24,6 @@ import flink_install
 
 HERE = Path(__file__).parent
 PATIENCE = 900  # seconds for what takes ten, on a machine that does much else
-SMALL = "taskmanagers: {memory: 960Mi}"
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +50,7 @@ def jar(installed, tmp_path_factory) -> Path:
 def config(installed) -> Callable[[str], str]:
     """A workflow.yaml for flink jobs on this machine, with further lines."""
     env = f"{{FLINK_HOME: {installed / 'pyflink'}, PYTHONPATH: {installed}}}"
-    first = f'"*": {{platform: local, engine: flink, env: {env}, python: {flink_install.interpreter()}, {SMALL}}}\n'
+    first = f'"*": {{platform: local, env: {env}, python: {flink_install.interpreter()}}}\n'
     return lambda more: first + more
 
 
@@ -105,7 +104,7 @@ def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(proje
         'with af.job("count"): counts = af.flink(sql="count.sql", words=data, counts=af.output("counts"))\n'
         'with af.job("rows"): rows = af.flink(python="rows.py", args=["{out}"], out=af.output("rows"))\n'
         'with af.job("check"): af.cmd("cat {counts}/* {rows}/* | sort", counts=counts, rows=rows)',
-        config("prepare: {engine: cmd_line}\ncheck: {engine: cmd_line}\ncount: {properties: {least: 2}}\n"),
+        config("count: {properties: {least: 2}}\n"),
         steps="ROWS = (7, 8)\n",
     )
     found = run_json(project)
@@ -151,7 +150,7 @@ def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(pr
         'with af.job("numbers"): af.flink(sql="numbers.sql")\n'
         'with af.job("after"): af.cmd("true")\n'
         'af.run_after("after", "numbers")',
-        config("numbers: {exec_mode: STREAM, savepoints: sp, restore_from: latest}\nafter: {engine: cmd_line}\n"),
+        config("numbers: {exec_mode: STREAM, savepoints: sp, restore_from: latest}\n"),
     )
     written = 0
     for _ in range(2):
