@@ -142,40 +142,15 @@ def test_a_resourcemanager_that_forgets(workflow: Workflow, operators: Bed, tmp_
     assert (workflow.each("start"), other.each("start")) == ({"begun": 1}, {"waits": 1})
 
 
-def test_a_queue_that_does_not_take_the_user(workflow: Workflow) -> None:
+def test_a_queue_that_does_not_take_the_user(workflow: Workflow, operators: Bed) -> None:
+    files = operators.webhdfs
+    operators.json(f"{files}/user/eve?op=MKDIRS&permission=755&user.name=root", "PUT")
+    operators.json(f"{files}/user?op=SETPERMISSION&permission=755&user.name=root", "PUT")
+    operators.json(f"{files}/user/eve?op=SETOWNER&owner=eve&user.name=root", "PUT")
     workflow.env["HADOOP_USER_NAME"] = "eve"
     record = workflow.write({"job": "true"}).run()
     assert record["exit"] == PLATFORM, record["said"]
     assert "user 'eve' may not submit to the queue 'default'" in record["said"]
-
-
-def test_who_may_see_and_kill_an_application(workflow: Workflow, operators: Bed) -> None:
-    """Eve is on the first list, Bob on the second one, and Mallory on neither."""
-    lists = {"view_acls": {"users": ["eve"]}, "modify_acls": "bob"}
-    process = workflow.write({"job": f"echo told; {workflow.until('go')}"}, lists).begin()
-    workflow.wait(lambda: workflow.count("start") == 1)
-    app = workflow.newest()
-    address = f"{operators.rm}/ws/v1/cluster/apps/{app['id']}"
-
-    def logs(user: str) -> str | None:
-        return operators.json(f"{address}?user.name={user}")["app"].get("amContainerLogs")
-
-    def kill(user: str) -> int:
-        try:
-            operators.json(f"{address}/state?user.name={user}", "PUT", {"state": "KILLED"})
-        except urllib.error.HTTPError as error:
-            return error.code
-        return HTTPStatus.ACCEPTED
-
-    assert logs("eve")
-    assert [logs(user) for user in ("bob", "mallory")] == [None, None]
-    read = f"{logs('eve')}/stdout?user.name=".replace("/node/containerlogs/", "/ws/v1/node/containerlogs/")
-    read = read.replace("/root/stdout", "/stdout")
-    assert operators.answers(read + "eve")
-    assert not operators.answers(read + "mallory")
-    assert [kill(user) for user in ("eve", "mallory", "bob")] == [403, 403, 202]
-    (attempt,) = workflow.finish(process)["jobs"]["job"]["attempts"]
-    assert attempt["reason"].startswith("killed by user bob")
 
 
 def test_an_image_on_a_node_that_ignores_which_one_is_asked_for(workflow: Workflow) -> None:
@@ -185,6 +160,43 @@ def test_an_image_on_a_node_that_ignores_which_one_is_asked_for(workflow: Workfl
     assert (attempt["state"], attempt["disruption"]) == ("FAILED", False), record["said"]
     assert attempt["reason"].startswith("never started: this node runs no containers in images: ")
     assert workflow.count("start") == 0
+
+
+@pytest.fixture(scope="module")
+def administered(session_bed: Bed) -> Bed:
+    """The bed with queues that root alone administers."""
+    session_bed.just(sites=settings.administered())
+    return session_bed
+
+
+def test_who_may_see_and_kill_an_application(administered: Bed, tmp_path: Path) -> None:
+    """Eve is on the first list, Bob on the second one, and Mallory on neither."""
+    workflow = Workflow(tmp_path, administered)
+    lists = {"view_acls": {"users": ["eve"]}, "modify_acls": "bob"}
+    process = workflow.write({"job": f"echo told; {workflow.until('go')}"}, lists).begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    app = workflow.newest()
+    address = f"{administered.rm}/ws/v1/cluster/apps/{app['id']}"
+
+    def logs(user: str) -> str | None:
+        return administered.json(f"{address}?user.name={user}")["app"].get("amContainerLogs")
+
+    def kill(user: str) -> int:
+        try:
+            administered.json(f"{address}/state?user.name={user}", "PUT", {"state": "KILLED"})
+        except urllib.error.HTTPError as error:
+            return error.code
+        return HTTPStatus.ACCEPTED
+
+    assert logs("eve")
+    assert [logs(user) for user in ("bob", "mallory")] == [None, None]
+    read = f"{logs('eve')}/stdout?user.name=".replace("/node/containerlogs/", "/ws/v1/node/containerlogs/")
+    read = read.replace("/root/stdout", "/stdout")
+    assert administered.answers(read + "eve")
+    assert not administered.answers(read + "mallory")
+    assert [kill(user) for user in ("eve", "mallory", "bob")] == [403, 403, 202]
+    (attempt,) = workflow.finish(process)["jobs"]["job"]["attempts"]
+    assert attempt["reason"].startswith("killed by user bob")
 
 
 @pytest.fixture(scope="module")
