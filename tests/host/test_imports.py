@@ -122,9 +122,8 @@ def test_an_extension_that_ends_the_process_is_left_out_by_name(site) -> None:
 
 
 def test_os_is_as_it_was_afterwards_and_children_end_as_they_like(moon, here, source) -> None:
-    more = (
-        "import os\nchild = os.fork()\nif not child: os._exit(7)\nassert os.waitstatus_to_exitcode(os.wait()[1]) == 7"
-    )
+    waits = "_, status = os.waitpid(child, 0)\nassert os.waitstatus_to_exitcode(status) == 7"
+    more = f"import os\nchild = os.fork()\nif not child: os._exit(7)\n{waits}"
     before = os._exit, os.execv, os.execve
     here.add("moon-dist", {"job_plugins": {"moon.rover": "moon_plugin:Plugin"}}, {"moon_plugin.py": source(more=more)})
     af.PluginHost().resolve("moon", "rover")
