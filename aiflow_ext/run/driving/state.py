@@ -126,7 +126,7 @@ class DriverState:
 
     def reachable(self, attempt: Attempt) -> None:
         """Record and report that an attempt's platform answers again."""
-        if attempt.record.unreachable and self.ledger.waits(attempt.record, None):
+        if self.ledger.reachable(attempt.record):
             attempt.reset_back_off()
             self.listeners.tell_waiting(attempt.record)
 

@@ -65,9 +65,14 @@ def hang_up(run: str) -> None:
 
 def event_of(native_id: str, record: ProcessRecord) -> AttemptEvent | None:
     """The event of an attempt from its process's record; None if there is none yet."""
+    return _event_of(native_id, record, status_of(native_id) if record.state == "running" else None)
+
+
+def _event_of(native_id: str, record: ProcessRecord, said: Status | None) -> AttemptEvent | None:
+    """The same, for a process that runs with what it says of its job."""
     cursor = str(record.seq)
     if record.state == "running":
-        if (said := status_of(native_id)) is not None:
+        if said is not None:
             return said.event(native_id, record.started_at, cursor)
         return AttemptEvent(native_id, JobState.RUNNING, time=record.started_at, cursor=cursor)
     if record.state == "ended":
@@ -167,9 +172,10 @@ class AttemptEvents:
                 return self._changed() if self._elsewhere else None
             native_id = f"{self._jobs}/{record.id}"
             self._elsewhere.pop(native_id, None)
-            if record.state == "running" and (said := status_of(native_id)) is not None:
+            said = status_of(native_id) if record.state == "running" else None
+            if said is not None:
                 self._elsewhere[native_id] = record, said
-            if (event := event_of(native_id, record)) is not None:
+            if (event := _event_of(native_id, record, said)) is not None:
                 return event
         raise StopIteration
 

@@ -80,6 +80,7 @@ _PACKAGES = (
 )  # fmt: skip
 # The packages of Java that Flink uses: env.java.opts.all of the config.yaml that Flink comes with.
 OPENED = _opened()
+QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for a JVM whose start is most of its work
 
 
 def stop_mode(config: BaseJobConfig) -> str:

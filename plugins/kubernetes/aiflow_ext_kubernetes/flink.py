@@ -12,7 +12,7 @@ import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
 from aiflow_ext.plugin.engines import is_reached, is_remote, read_whole
 from aiflow_ext_flink.config import MIB, FlinkKeys
-from aiflow_ext_flink.configuration import configuration, stop_mode
+from aiflow_ext_flink.configuration import OPENED, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import flink_id
 from aiflow_ext_flink.program import Program, is_url, program_of
@@ -29,17 +29,9 @@ ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a vo
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
 PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
 SQL_MAIN = "org.apache.flink.table.runtime.application.SqlDriver"
-# Of the JVMs: what Flink's own config.yaml opens to it, for Java 17; and the time in which RPC must have started. That
+# Of the JVMs: what Java opens to Flink; and the time in which RPC must have started. That
 # is 10 s by default, which is too short on a busy node, and Flink's key for it (pekko.startup-timeout) has no effect.
-_JVM = " ".join((
-    "-Dpekko.remote.classic.startup-timeout=120s",
-    *(f"--add-exports={each}=ALL-UNNAMED" for each in (
-        "java.rmi/sun.rmi.registry", "java.security.jgss/sun.security.krb5",
-        *(f"jdk.compiler/com.sun.tools.javac.{part}" for part in ("api", "file", "parser", "tree", "util")))),
-    *(f"--add-opens=java.base/{each}=ALL-UNNAMED" for each in (
-        "java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text", "java.time",
-        "java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks")),
-))  # fmt: skip
+_JVM = " ".join(("-Dpekko.remote.classic.startup-timeout=120s", *OPENED))
 
 
 class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):

@@ -28,7 +28,7 @@ import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_name, supervised
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import artifacts, read_whole
-from aiflow_ext_flink.configuration import java_options, jobmanager_sizes, taskmanager_sizes
+from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import Program
 from aiflow_ext_flink.rest import FlinkRest
@@ -214,7 +214,7 @@ class _Attempt:
             if (jar := jar_of(home, stem)) is not None:
                 libraries.append(str(jar))
         log = f"-Dlog4j.configurationFile={(self.folder / 'conf' / 'log4j-console.properties').as_uri()}"
-        argv = [spec["java"], "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *options, log,
+        argv = [spec["java"], *QUICK, *options, log,
                 f"-Daiflow.process={name}", "-cp", os.pathsep.join(libraries), main, *words]  # fmt: skip
         paths = [*spec["python_paths"], *filter(None, [os.environ.get("PYTHONPATH")])]
         env = {**os.environ, "FLINK_CONF_DIR": str(self.folder / "conf"), "FLINK_HOME": str(home),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin.engines import Bundle
-from aiflow_ext_flink.configuration import configuration, jobmanager_sizes, stop_mode
+from aiflow_ext_flink.configuration import OPENED, QUICK, configuration, jobmanager_sizes, stop_mode
 from aiflow_ext_flink.ids import flink_id
 from aiflow_ext_flink.program import Program, is_url
 from aiflow_ext_yarn import request
@@ -20,20 +20,8 @@ from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.request import Staged
 
 Json = dict[str, Any]
-# What Flink and its libraries reach into: env.java.opts.all of Flink's own configuration, without the compiler's.
-OPENED = (
-    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
-    "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
-    *(
-        f"--add-opens=java.base/{package}=ALL-UNNAMED"
-        for package in (
-            "java.lang", "java.net", "java.io", "java.nio", "sun.nio.ch", "java.lang.reflect", "java.text",
-            "java.time", "java.util", "java.util.concurrent", "java.util.concurrent.atomic",
-            "java.util.concurrent.locks",
-        )
-    ),
-)  # fmt: skip
-QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for a JobManager, whose start is most of its work
+# Without the compiler's packages, which a Java that is no JDK does not have.
+_OPENED = tuple(each for each in OPENED if "jdk.compiler" not in each)
 
 
 class YarnFlinkJob(YarnJob):
@@ -147,7 +135,7 @@ class YarnFlinkJob(YarnJob):
         if program.kind == "jar":
             found["pipeline.jars"] = [self._place(str(program.file))]
             found["yarn.classpath.include-user-jar"] = "DISABLED"  # its classes are loaded by Flink, from usrlib
-        found.setdefault("env.java.opts.all", " ".join(OPENED))
+        found.setdefault("env.java.opts.all", " ".join(_OPENED))
         return found
 
     def kept(self, what: str) -> str:
@@ -163,7 +151,7 @@ class YarnFlinkJob(YarnJob):
         """Those of the JobManager's Java."""
         heap, _, metaspace = jobmanager_sizes(self.config.jobmanager.memory)
         said = {key: str(self.config.flink.get(f"env.java.opts.{key}", "")).split() for key in ("all", "jobmanager")}
-        return [f"-Xmx{heap}", f"-Xms{heap}", f"-XX:MaxMetaspaceSize={metaspace}", *(said["all"] or OPENED),
+        return [f"-Xmx{heap}", f"-Xms{heap}", f"-XX:MaxMetaspaceSize={metaspace}", *(said["all"] or _OPENED),
                 *(said["jobmanager"] or QUICK)]  # fmt: skip
 
 

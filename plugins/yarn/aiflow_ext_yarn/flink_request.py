@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from aiflow_ext.plugin.secrets import plain
+from aiflow_ext_flink.configuration import QUICK
 from aiflow_ext_yarn import master, request
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.request import APPLICATION_ID, Staged
@@ -31,7 +32,6 @@ appender.console.target = SYSTEM_ERR
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n%throwable
 """
-_MIB = 1024**2
 
 
 def content(job: YarnFlinkJob) -> Json:
@@ -113,7 +113,7 @@ def script(job: YarnFlinkJob, native_id: str) -> str:
     if job.config.java_home is not None:
         variables["JAVA_HOME"] = job.config.java_home
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    quick = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+    quick = " ".join(QUICK)
     claim = " ".join(shlex.quote(f"{folder}/{name}") for name in (READY, master.STARTED))
     system = "".join(f" -D {shlex.quote(f'{key}={value}')}" for key, value in _hadoop_client(job).items())
     return "\n".join(
