@@ -28,19 +28,7 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
     command = node.properties["command"]
     parts = [command] if isinstance(command, str) else [str(part) for part in command]
     problems: list[Problem] = []
-    wanted = _wanted(tuple(names))
-
-    def text_at(match: re.Match[str]) -> str | None:
-        if match.group(1) is None:
-            return names[match.group()[1:-1]]
-        found: Any = properties
-        for key in match.group(1).split("."):
-            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
-            if found is _MISSING:
-                problems.append(_no_property(node, match.group(1), properties))
-                return None
-        return text_of(found)
-
+    wanted = placeholders(tuple(names))
     shell = isinstance(command, str)
     filled = []
     for part in parts:
@@ -53,7 +41,7 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
         places = contexts(part, [match.start() for match in matches]) if shell else [None] * len(matches)
         pieces, end = [], 0
         for match, place in zip(matches, places, strict=True):
-            text = text_at(match)
+            text = text_at(match, node, names, properties, problems)
             pieces += [part[end : match.start()], (text or "") if place is None else quoted(text or "", place)]
             end = match.end()
         filled.append("".join(pieces) + part[end:])
@@ -64,9 +52,38 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
 
 
 @functools.lru_cache(64)
-def _wanted(names: tuple[str, ...]) -> re.Pattern[str]:
-    """The placeholders of a command: its properties, and these names."""
+def placeholders(names: tuple[str, ...]) -> re.Pattern[str]:
+    """The placeholders of a text: ``{properties.NAME}``, and each of these names in braces."""
     return re.compile("|".join([_PROPERTY.pattern, *(rf"\{{({re.escape(name)})\}}" for name in names)]))
+
+
+def text_at(
+    match: re.Match[str],
+    node: AINode,
+    names: Mapping[str, str],
+    properties: Mapping[str, Any],
+    problems: list[Problem],
+    what: str = "command",
+) -> str | None:
+    """What a placeholder stands for.
+
+    Args:
+        match: of :func:`placeholders`.
+        node: whose text it is in.
+        names: by keyword, the text that is put in.
+        properties: the job's.
+        problems: takes a property that the job lacks; the result is None then.
+        what: what the node has, for that problem.
+    """
+    if match.group(1) is None:
+        return names[match.group()[1:-1]]
+    found: Any = properties
+    for key in match.group(1).split("."):
+        found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+        if found is _MISSING:
+            problems.append(_no_property(node, match.group(1), properties, what))
+            return None
+    return text_of(found)
 
 
 def _not_executable(node: AINode, argv: Sequence[str]) -> Iterator[Problem]:
@@ -93,10 +110,10 @@ def _not_executable(node: AINode, argv: Sequence[str]) -> Iterator[Problem]:
         )
 
 
-def _no_property(node: AINode, name: str, properties: Mapping[str, Any]) -> Problem:
+def _no_property(node: AINode, name: str, properties: Mapping[str, Any], what: str) -> Problem:
     has = ", ".join(map(repr, properties)) or "none"
     return Problem(
-        f"the command of node {node.name!r} uses {{properties.{name}}}, which job {node.job!r} lacks",
+        f"the {what} of node {node.name!r} uses {{properties.{name}}}, which job {node.job!r} lacks",
         node.where,
         f"add it under properties in workflow.yaml; the job's properties are {has}",
     )

@@ -4,6 +4,8 @@ CmdLineEngine, PythonEngine    the two engines, for a job plugin's ``engine()``
 build_bundle, Bundle           a job's code, checked offline: its archive, payload or command
 ProjectArchive, unpack         the project as an archive or a folder, content-addressed
 plan_command, one_command      a command with its placeholders replaced; several commands as one
+placeholders, text_at, text_of
+                               the same for texts of another engine: where they are, and what is put in
 job_environment                the ``AIFLOW_*`` variables of an attempt
 attempt_mark                   the value of AIFLOW_MARK, which all processes of an attempt carry
 checkpoint_url                 a folder that all attempts of a job share, beside the run's artifacts
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.bundle import build_bundle as build_bundle
     from aiflow_ext.engines.bundle import unpack as unpack
     from aiflow_ext.engines.command import one_command as one_command
+    from aiflow_ext.engines.command import placeholders as placeholders
     from aiflow_ext.engines.command import plan_command as plan_command
+    from aiflow_ext.engines.command import text_at as text_at
+    from aiflow_ext.engines.command import text_of as text_of
     from aiflow_ext.engines.environment import attempt_mark as attempt_mark
     from aiflow_ext.engines.environment import checkpoint_url as checkpoint_url
     from aiflow_ext.engines.environment import job_environment as job_environment
@@ -84,7 +89,7 @@ _HOMES = {
     "aiflow_ext.engines": ("CmdLineEngine", "PythonEngine", "artifacts", "edges"),
     "aiflow_ext.engines.archive": ("ProjectArchive",),
     "aiflow_ext.engines.bundle": ("Bundle", "build_bundle", "unpack"),
-    "aiflow_ext.engines.command": ("one_command", "plan_command"),
+    "aiflow_ext.engines.command": ("one_command", "placeholders", "plan_command", "text_at", "text_of"),
     "aiflow_ext.engines.environment": ("attempt_mark", "checkpoint_url", "job_environment"),
     "aiflow_ext.engines.exit_script": ("exit_script",),
     "aiflow_ext.engines.http_deadline": ("Deadline", "TooSlow", "pool_classes", "within"),

@@ -14,3 +14,9 @@ def flink_id(context: JobContext) -> str:
     """
     attempt = f"{context.run_id}\0{context.job_name}\0{context.attempt or 1}"
     return hashlib.sha256(attempt.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def earlier_ids(context: JobContext) -> list[str]:
+    """The ids at Flink of the job's attempts in this run before this one, the first attempt's first."""
+    numbers = range(1, context.attempt or 1)
+    return [flink_id(JobContext(context.run_id, context.job_name, number)) for number in numbers]

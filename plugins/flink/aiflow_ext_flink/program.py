@@ -5,25 +5,23 @@ from __future__ import annotations
 import difflib
 import errno
 import functools
-import json
 import os
 import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AINode, AISubGraph, CodeError, JobContext, Problem, ProjectDesc
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
-from aiflow_ext.plugin.engines import edges, read_whole
+from aiflow_ext.plugin.engines import edges, placeholders, read_whole, text_at, text_of
 from aiflow_ext_flink.authoring import PROGRAMS
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _MANIFEST, _LARGEST_MANIFEST = "META-INF/MANIFEST.MF", 1 << 20  # bytes of it that are read
 _LONGEST = 1000  # characters of a class's name
-_PROPERTY = re.compile(r"\{properties\.([^{}\s]+)\}")
 
 
 class Filled(NamedTuple):
@@ -100,50 +98,40 @@ class Program(NamedTuple):
         plain = {name: text_of(value) for name, value in self.names.items()
                  if not isinstance(value, (InputRef, OutputFile))}  # fmt: skip
         problems: list[Problem] = []
-        fill = functools.partial(self._filled, values={**plain, **paths}, properties=properties, problems=problems)
+        values = {**plain, **paths}
+        wanted = placeholders(tuple(values))
+
+        def fill(text: str, written: Callable[[str], str]) -> str:
+            return wanted.sub(
+                lambda match: written(text_at(match, self.node, values, properties, problems, "program") or ""), text
+            )
+
         args = [fill(word, str) for word in self.args]
         sql = None if self.sql is None else fill(self.sql, lambda text: text.replace("'", "''"))
         if problems:
             raise CodeError(problems=problems)
         return Filled(args, sql)
 
-    def _filled(
-        self,
-        text: str,
-        written: Callable[[str], str],
-        values: Mapping[str, str],
-        properties: Mapping[str, Any],
-        problems: list[Problem],
-    ) -> str:
-        wanted = "|".join([_PROPERTY.pattern, *(rf"\{{{re.escape(name)}\}}" for name in values)])
 
-        def put_in(match: re.Match[str]) -> str:
-            if match.group(1) is None:
-                return written(values[match.group()[1:-1]])
-            found: Any = properties
-            for key in match.group(1).split("."):
-                if not isinstance(found, Mapping) or key not in found:
-                    problems.append(self._no_property(match.group(1), properties))
-                    return ""
-                found = found[key]
-            return written(text_of(found))
-
-        return re.sub(wanted, put_in, text)
-
-    def _no_property(self, name: str, properties: Mapping[str, Any]) -> Problem:
-        return Problem(
-            f"the program of node {self.node.name!r} uses {{properties.{name}}}, which job {self.node.job!r} lacks",
-            self.where,
-            "add it under properties in workflow.yaml; the job's properties are "
-            + (", ".join(map(repr, properties)) or "none"),
-        )
+# By kind of program, the class that Flink runs, and the jar of its folder ``opt`` that has it; a jar has its own class.
+MAINS = {
+    "python": "org.apache.flink.client.python.PythonDriver",
+    "sql": "org.apache.flink.table.runtime.application.SqlDriver",
+}
+DRIVERS = {"python": "flink-python", "sql": "flink-sql-gateway"}
 
 
-def text_of(value: Any) -> str:
-    """A plain value as a program sees it: true and false in lower case, lists and maps as JSON."""
-    if isinstance(value, (dict, list, tuple)) or value is None:
-        return json.dumps(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def python_words(python: str, script: str, py_files: Sequence[str], args: Sequence[str]) -> list[str]:
+    """The arguments of Flink's class for a script.
+
+    Args:
+        python: the interpreter.
+        script: where it is.
+        py_files: where its further files are.
+        args: the script's arguments.
+    """
+    files = ["-pyfs", ",".join(py_files)] if py_files else []
+    return ["-pyclientexec", python, "-pyexec", python, *files, "-py", script, *args]
 
 
 def is_url(path: str) -> bool:

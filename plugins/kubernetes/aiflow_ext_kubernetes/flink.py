@@ -14,8 +14,8 @@ from aiflow_ext.plugin.engines import is_reached, is_remote, read_whole
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import OPENED, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
-from aiflow_ext_flink.ids import flink_id
-from aiflow_ext_flink.program import Program, is_url, program_of
+from aiflow_ext_flink.ids import earlier_ids, flink_id
+from aiflow_ext_flink.program import MAINS, Program, is_url, program_of, python_words
 from aiflow_ext_kubernetes import flink_objects, flink_shell, manifest
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
@@ -27,8 +27,6 @@ LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL"
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
-PYTHON_MAIN = "org.apache.flink.client.python.PythonDriver"
-SQL_MAIN = "org.apache.flink.table.runtime.application.SqlDriver"
 # Of the JVMs: what Java opens to Flink; and the time in which RPC must have started. That
 # is 10 s by default, which is too short on a busy node, and Flink's key for it (pekko.startup-timeout) has no effect.
 _JVM = " ".join(("-Dpekko.remote.classic.startup-timeout=120s", *OPENED))
@@ -218,10 +216,7 @@ def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iter
     if config.exec_mode is not ExecutionMode.STREAM:
         return
     latest = _keys(config).restore_from == LATEST
-    ids = ["*"] if latest else [
-        flink_id(af.JobContext(context.run_id, context.job_name, number)) for number in range(1, context.attempt or 1)
-    ]  # fmt: skip
-    for each in ids:
+    for each in ["*"] if latest else earlier_ids(context):
         if not is_remote(checkpoints):
             yield f"{_path(checkpoints)}/{each}/chk-*/_metadata"
         if not is_remote(savepoints):
@@ -241,12 +236,10 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
         jars.insert(0, _placed(str(program.file)))
     elif program.kind == "python":
         python = config.python or "python3"
-        main = ["--job-classname", PYTHON_MAIN]
-        files = [_placed(each) for each in program.py_files]
-        args = ["-pyclientexec", python, "-pyexec", python, *(["-pyfs", ",".join(files)] if files else []),
-                "-py", _placed(str(program.file)), *args]  # fmt: skip
+        main = ["--job-classname", MAINS["python"]]
+        args = python_words(python, _placed(str(program.file)), [_placed(each) for each in program.py_files], args)
     else:
-        main = ["--job-classname", SQL_MAIN]
+        main = ["--job-classname", MAINS["sql"]]
         args = ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
     return [*(["--jars", *jars] if jars else []), *main, *(["--", *args] if args else [])]
 

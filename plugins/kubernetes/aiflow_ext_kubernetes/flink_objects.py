@@ -141,9 +141,6 @@ def _placed(address: str) -> dict[str, str]:
         "rest.address": address,
         "rest.port": str(REST),
         "rest.bind-address": "0.0.0.0",  # noqa: S104
-        "jobmanager.archive.fs.dir": f"file://{ARCHIVE}",
-        # Its default, 10 s, is waited for where a TaskManager is up before the JobManager.
-        "cluster.registration.error-delay": "300 ms",
     }
 
 

@@ -16,8 +16,8 @@ from aiflow_ext_flink.config import FlinkKeys
 from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
-from aiflow_ext_flink.ids import flink_id
-from aiflow_ext_flink.program import Program, is_url, program_of
+from aiflow_ext_flink.ids import earlier_ids, flink_id
+from aiflow_ext_flink.program import DRIVERS, Program, is_url, program_of
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
 
@@ -133,8 +133,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Iterator[Problem]:
         """Whether Flink, Java and, for scripts, PyFlink are on this machine."""
         told: set[str] = set()
-        for job in jobs:
-            assert isinstance(job, LocalFlinkJob)
+        for job in {_needs(job): job for job in map(_flink, jobs)}.values():
             for problem in _lacking(job):
                 if str(problem) not in told:
                     told.add(str(problem))
@@ -183,7 +182,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             "stream": config.exec_mode is af.ExecutionMode.STREAM,
             "on_stop": stop_mode(config),
             "restore_from": config.restore_from,
-            "former": _former(context) if config.exec_mode is af.ExecutionMode.STREAM else [],
+            "former": earlier_ids(context) if config.exec_mode is af.ExecutionMode.STREAM else [],
             "savepoints": savepoints,
             "checkpoints": checkpoints,
             "taskmanagers": config.taskmanagers.count,
@@ -212,16 +211,22 @@ def _where_flink_is(environment: Mapping[str, str], python: str) -> dict[str, An
         return {"flink": None, "java": None, "lacks": f"{error.message}: {error.problems[0].hint}"}
 
 
-def _former(context: af.JobContext) -> list[str]:
-    """The ids at Flink of the job's attempts before this one."""
-    numbers = range(1, context.attempt or 1)
-    return [flink_id(af.JobContext(context.run_id, context.job_name, number)) for number in numbers]
-
-
 def _environment(config: af.BaseJobConfig) -> dict[str, str]:
     """The job's variables as far as they are known before it is sent: no secrets."""
     said = {name: secrets.plain(value) for name, value in config.env.items() if not secrets.is_secret(value)}
     return {**os.environ, **said}
+
+
+def _flink(job: af.BaseJob) -> LocalFlinkJob:
+    assert isinstance(job, LocalFlinkJob)
+    return job
+
+
+def _needs(job: LocalFlinkJob) -> tuple[Any, ...]:
+    """Equal for jobs that need the same of this machine: an interpreter is asked once, not for each job."""
+    config = job.job_config
+    assert config is not None
+    return job.program.kind, config.python, tuple(sorted(_environment(config).items()))
 
 
 def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
@@ -237,7 +242,7 @@ def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
     if home is None:
         return
     kind = job.program.kind
-    needs = {"python": "flink-python", "sql": "flink-sql-gateway"}.get(kind)
+    needs = DRIVERS.get(kind)
     if needs and jar_of(home, needs) is None:
         said = f"{home}/opt has no {needs}-{VERSION}.jar, which a flink job with {kind}= needs"
         yield Problem(said, hint=f"a downloaded Flink has it; Maven: org.apache.flink:{needs}:{VERSION}")

@@ -30,7 +30,7 @@ from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import artifacts, read_whole
 from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
-from aiflow_ext_flink.program import Program
+from aiflow_ext_flink.program import DRIVERS, MAINS, Program, python_words
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import Verdict, archived, python_error, restarts_of, root_cause, state_of
 
@@ -42,8 +42,6 @@ STOP, REFUSED, ARCHIVE = "stop", "stop-refused", "archive"
 ADDRESS = "127.0.0.1"
 _MAIN = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 _WORKER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-_PYTHON = "org.apache.flink.client.python.PythonDriver"
-_SQL = "org.apache.flink.table.runtime.application.SqlDriver"
 _LOG = """\
 rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = Console
@@ -200,19 +198,16 @@ class _Attempt:
         if spec["kind"] == "sql":
             script = self.work / "job.sql"
             script.write_text(sql or "", encoding="utf-8")
-            return ["--job-classname", _SQL, *_arguments(["--scriptUri", script.as_uri()])]
-        python = ["-pyclientexec", spec["python"], "-pyexec", spec["python"]]
-        if spec["py_files"]:
-            python += ["-pyfs", ",".join(spec["py_files"])]
-        return ["--job-classname", _PYTHON, *_arguments([*python, "-py", spec["file"], *args])]
+            return ["--job-classname", MAINS["sql"], *_arguments(["--scriptUri", script.as_uri()])]
+        words = python_words(spec["python"], spec["file"], spec["py_files"], args)
+        return ["--job-classname", MAINS["python"], *_arguments(words)]
 
     def _java(self, name: str, options: list[str], main: str, words: list[str]) -> None:
         spec, home = self.spec, Path(self.spec["flink"])
         libraries = sorted(str(each) for each in (home / "lib").glob("*.jar"))
-        if name == "jobmanager" and spec["kind"] != "jar":
-            stem = "flink-python" if spec["kind"] == "python" else "flink-sql-gateway"
-            if (jar := jar_of(home, stem)) is not None:
-                libraries.append(str(jar))
+        driver = DRIVERS.get(spec["kind"]) if name == "jobmanager" else None
+        if driver is not None and (jar := jar_of(home, driver)) is not None:
+            libraries.append(str(jar))
         log = f"-Dlog4j.configurationFile={(self.folder / 'conf' / 'log4j-console.properties').as_uri()}"
         argv = [spec["java"], *QUICK, *options, log,
                 f"-Daiflow.process={name}", "-cp", os.pathsep.join(libraries), main, *words]  # fmt: skip

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from copy import copy
 from functools import partial
 from urllib.parse import urlsplit
 
-from aiflow_ext.plugin import ExecutionMode, JobContext
+from aiflow_ext.plugin import ExecutionMode
 from aiflow_ext.plugin.engines import retry
-from aiflow_ext_flink.ids import flink_id
+from aiflow_ext_flink.ids import earlier_ids
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.lifecycle import STEP_TIMEOUT
 from aiflow_ext_yarn.webhdfs import WebHdfs
@@ -27,7 +25,7 @@ def latest(job: YarnFlinkJob) -> str | None:
     if job.config.exec_mode is not ExecutionMode.STREAM or folder is None:
         return None
     files = WebHdfs(job.cluster)
-    for name in _earlier_ids(job.context):
+    for name in reversed(earlier_ids(job.context)):
         names = retry(partial(files.names, f"{folder}/{name}"), STEP_TIMEOUT) or []
         numbers = sorted(
             int(match[1]) for each in names if (match := re.fullmatch(r"chk-(\d{1,18})", each)) is not None
@@ -37,11 +35,3 @@ def latest(job: YarnFlinkJob) -> str | None:
             if retry(partial(files.status, f"{folder}/{path}/_metadata"), STEP_TIMEOUT) is not None:  # it is complete
                 return f"{kept}/{path}"
     return None
-
-
-def _earlier_ids(context: JobContext) -> Iterator[str]:
-    """The ids at Flink of the attempts before this one, the last one first."""
-    for number in range((context.attempt or 1) - 1, 0, -1):
-        earlier = copy(context)
-        earlier.attempt = number
-        yield flink_id(earlier)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiflow_ext.plugin.engines import Bundle
 from aiflow_ext_flink.configuration import OPENED, QUICK, configuration, jobmanager_sizes, stop_mode
 from aiflow_ext_flink.ids import flink_id
-from aiflow_ext_flink.program import Program, is_url
+from aiflow_ext_flink.program import DRIVERS, MAINS, Program, is_url, python_words
 from aiflow_ext_yarn import request
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.flink_application import FlinkApplication
@@ -71,7 +71,7 @@ class YarnFlinkJob(YarnJob):
 
     def options(self) -> list[str]:
         """The jars of Flink's ``opt`` that it needs, without version."""
-        return {"python": ["flink-python"], "sql": ["flink-sql-gateway"]}.get(self.program.kind, [])
+        return [DRIVERS[self.program.kind]] if self.program.kind in DRIVERS else []
 
     def program_files(self) -> list[Staged]:
         """The program and what belongs to it. Jars of ``jars`` are on Flink's own class path."""
@@ -97,8 +97,7 @@ class YarnFlinkJob(YarnJob):
             return filled.args
         if program.kind == "sql":
             return ["--script", filled.sql or ""] if program.sql is not None else ["--scriptUri", str(program.file)]
-        files = ["-pyfs", ",".join(map(_name, program.py_files))] if program.py_files else []
-        return ["-pyclientexec", python, "-pyexec", python, *files, "-py", _name(str(program.file)), *filled.args]
+        return python_words(python, _name(str(program.file)), [_name(each) for each in program.py_files], filled.args)
 
     def _paths(self) -> dict[str, str]:
         """The inputs and outputs as the program sees them, by keyword."""
@@ -126,10 +125,7 @@ class YarnFlinkJob(YarnJob):
             restore_from=self.checkpoint or (config.restore_from and self.for_flink(config.restore_from)),
         )
         found["$internal.application.program-args"] = self.words()
-        main = {"python": "org.apache.flink.client.python.PythonDriver",
-                "sql": "org.apache.flink.table.runtime.application.SqlDriver"}.get(
-            program.kind, program.entry_class
-        )  # fmt: skip
+        main = MAINS.get(program.kind, program.entry_class)
         if main is not None:
             found["$internal.application.main"] = main
         if program.kind == "jar":
