@@ -198,3 +198,16 @@ def test_nothing_of_a_run_is_left(ran, processes):
 def test_the_plugins_own_files_of_the_attempt_are_gone(ran):
     assert not list(ran.folder.glob("jobs/*/1/attempt.json"))
     assert not list(ran.folder.glob("jobs/*/1/cleaned"))
+
+
+def test_a_cleanup_whose_process_is_killed_is_told_and_gc_calls_it_again(
+    environment, act_config, write_project, tmp_path
+):
+    kill = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
+    once = "file = open(os.environ['AIFLOW_PROJECT_FOLDER'] + '/cleanups', 'a')\nfile.write('x'); file.close()\n"
+    once += f"if os.path.getsize(file.name) == 1:\n    {kill}"
+    root = write_project(tmp_path, {"job": act_config(submit_job=kill, cleanup_job=once)})
+    ran = environment.run(root)
+    assert "the process that was to clean up was ended by SIGKILL" in ran.err
+    assert environment.call("-m", "aiflow_ext", "gc", "--keep", "0", cwd=root).returncode == 0
+    assert (root / "cleanups").read_text() == "xx"

@@ -92,7 +92,7 @@ def rude(environment, act_config, write_project, tmp_path_factory):
             submit_job=f"{CHILD}self.child.wait()", stop_job=f"{READY}raise OSError('no such job')"
         ),
         "stop_does_nothing": act_config(
-            submit_job=f"{READY}import time\ntry:\n    time.sleep(1000)\nfinally:\n    print('left in order')"
+            submit_job=f"import time\ntry:\n    {READY}    time.sleep(1000)\nfinally:\n    print('left in order')"
         ),
         "ignores": act_config(submit_job=STUBBORN),
         "preparing": act_config(generate_job_resource=f"{READY}import time; time.sleep(1000)"),

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.attempt import Lookup, Request
-from aiflow_ext.model.errors import UnreachableError
+from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
@@ -24,6 +24,7 @@ from aiflow_ext.regular_file import open_to_append, write_regular
 from aiflow_ext.run.planning.plan import PlannedJob
 from aiflow_ext.run.platforms import attempt_spec, silence, supervised
 from aiflow_ext.run.platforms.direct_adapter import DirectAdapter
+from aiflow_ext.run.platforms.outcome import process_end
 from aiflow_ext.run.platforms.platform_events import WatchEvents
 from aiflow_ext.run.platforms.silence import stop_is_silent, words_of
 from aiflow_ext.supervise import ProcessSpec
@@ -132,15 +133,28 @@ class HostedAdapter:
             file.unlink(missing_ok=True)
 
     def _clean_anew(self, job: BaseJob) -> None:
-        process = self.process(job)
+        process, native_id = self.process(job), str(_context(job).native_id)
         with _log(process.stdout) as stdout, _log(process.stderr) as stderr:
-            done = subprocess.run(
-                [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
-                cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
-                timeout=attempt_spec.CLEANUP_LIMIT + 10,
-            )  # fmt: skip
-        if done.returncode == attempt_spec.UNCLEAN:
-            raise UnreachableError(words_of(str(_context(job).native_id)) or "no answer")
+            # Until its setsid the child is in the terminal's foreground group, and a Ctrl-C would end it, too.
+            held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                child = subprocess.Popen(
+                    [*process.argv, "cleanup"], env={**process.env, "AIFLOW_MARK": f"{process.mark}:cleanup"},
+                    cwd=process.cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
+                )  # fmt: skip
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        with child:
+            try:
+                child.wait(attempt_spec.CLEANUP_LIMIT + 10)
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode == attempt_spec.UNCLEAN:
+            raise UnreachableError(words_of(native_id) or "no answer")
+        outcome = process_end("the process that was to clean up", child.returncode)
+        if outcome is not None and not Path(native_id, attempt_spec.CLEANED).exists():
+            raise PlatformError(str(outcome.words))
 
     def watch(self, jobs: Mapping[str, BaseJob], since: str | None) -> WatchEvents:
         silent: set[str] = set()

@@ -110,7 +110,7 @@ def _told(handler: Any, stopping: threading.Event, stop_again: Callable[[], None
 def _meaning(said: Any) -> Outcome | None:
     """The outcome of a handler's answer: an end, or None while the job goes on."""
     if isinstance(said, int) and not isinstance(said, Enum):  # as Popen.wait() tells it
-        return _process_end("the job", said) or Outcome(0)
+        return process_end("the job", said) or Outcome(0)
     word = said.value if isinstance(said, Enum) and isinstance(said.value, str) else getattr(said, "name", said)
     state = JobState.__members__.get(word.upper()) if isinstance(word, str) else None
     if state is None:
@@ -158,7 +158,7 @@ def _kept(
         )
         if stopping.is_set():
             stop_again()
-        failed = failed or _process_end(f"process {process.pid}", process.wait())
+        failed = failed or process_end(f"process {process.pid}", process.wait())
     return failed or (Outcome(0, KEPT) if processes else None)
 
 
@@ -175,7 +175,7 @@ def running(*owners: Any) -> list[subprocess.Popen[Any]]:
     return list(found.values())
 
 
-def _process_end(what: str, code: int) -> Outcome | None:
+def process_end(what: str, code: int) -> Outcome | None:
     """A message about a process's ``returncode``; None for success."""
     if code == 0:
         return None
