@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import processes_marked
+from tests.helpers import flink_example
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -112,6 +113,13 @@ def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(proje
     assert project.log("check").split() == [b"7", b"8", b"a,3", b"b,2"]
     assert found["jobs"]["count"]["attempts"][0]["instance"].startswith("http://127.0.0.1:")
     assert processes_marked(str(project.root)) == []
+
+
+def test_the_example_runs_as_it_is(installed, tmp_path, cli, cli_env):
+    project = flink_example.copied(tmp_path, {})
+    done = cli("run", project, "--json", env={**cli_env, "FLINK_HOME": f"{installed}/pyflink"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [Path(file["path"]).read_text() for file in json.loads(done.stdout)["files"]][-1] == flink_example.REPORT
 
 
 def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
