@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -138,15 +139,52 @@ def test_on_a_read_only_disk_a_run_can_be_looked_at_and_what_must_write_says_so(
     finishes(waiting)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder read-only needs root; CI runs this as root")
+def test_on_a_read_only_disk_a_run_that_has_ended_can_be_looked_at(bench, tmp_path):
+    root = tmp_path / "a ? 100%23 #x"  # what has a meaning in a URI
+    bench.workflow({"only": "echo said; exit 3"})
+    bench.project.root.rename(root)
+    assert bench.call("run", str(root))[0] == 1
+    with contextlib.closing(sqlite3.connect(root / ".aiflow" / "state.db")) as db:
+        db.execute("pragma user_version")  # the last one that closes it writes everything back
+    assert not list(root.glob(".aiflow/state.db-*"))
+
+    def look(words):
+        script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+        argv = [sys.executable, "-m", "aiflow_ext", *words.split(), "--project", str(root)]
+        apart = ["unshare", "-m", "sh", "-c", script, "sh", str(root), *argv]
+        return subprocess.run(apart, env=bench.env, capture_output=True, text=True, timeout=60)
+
+    for words, code, shown in (("status latest", 1, "exit code 3"), ("logs latest", 0, "said"), ("runs", 0, "FAILED"),
+                               ("graph latest", 0, "only"), ("status latest --watch", 1, "exit code 3")):  # fmt: skip
+        done = look(words)
+        assert (done.returncode, done.stderr) == (code, ""), done.stdout
+        assert shown in done.stdout
+    done = look("resume latest")
+    assert done.returncode == 6
+    assert "Read-only file system" in done.stderr
+    (root / ".aiflow" / "state.db-wal").write_bytes(b"x" * 5000)
+    done = look("status latest")
+    assert done.returncode == 6
+    assert "state.db-wal, which cannot be read on a read-only file system" in done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root; CI runs this as root")
-def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(bench, tmp_path):
+@pytest.mark.parametrize(
+    ("limit", "fill"),
+    [
+        ("size=1m", "head -c 10000000 /dev/zero > $AIFLOW_CHECKPOINT_DIR/x; true"),
+        ("nr_inodes=200", "seq -f $AIFLOW_CHECKPOINT_DIR/x%g 200 | xargs -n 1 touch; true"),
+    ],
+    ids=["bytes", "inodes"],
+)
+def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(bench, tmp_path, limit, fill):
     state = tmp_path / "small"
     state.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(state)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", limit, "tmpfs", str(state)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"this machine lets root mount no tmpfs: {mounted.stderr.decode()}")
     try:
-        fill = "head -c 10000000 /dev/zero > $AIFLOW_CHECKPOINT_DIR/x; true"
         bench.workflow(
             {"slow": bench.gate("slow", 5), "fills": fill, "next": "true", "last": "true"},
             ("next", "fills", "ended"), ("last", "slow", "ended"),
@@ -161,7 +199,7 @@ def test_a_full_disk_leaves_jobs_running_and_the_run_goes_on_once_there_is_room(
         assert "aiflow-ext resume" in said
         bench.release("slow")
         (folder,) = state.iterdir()
-        for filler in folder.glob("runs/*/checkpoints/*/x"):
+        for filler in folder.glob("runs/*/checkpoints/*/x*"):
             filler.unlink()
         code, said = bench.resume()
         assert code == 1, said

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 
 from aiflow_ext.model.attempt import Lookup
-from aiflow_ext.model.errors import AiflowError, UnreachableError, named, text_of
+from aiflow_ext.model.errors import AiflowError, StateError, UnreachableError, named, text_of
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.admission import AdmissionQueue
@@ -86,6 +86,11 @@ class Submission:
         except Exception as error:
             _log.debug("submission failed", exc_info=True)
             words = f"{step}: {named(error)}" if not isinstance(error, AiflowError) else text_of(error)
+            if supervised.no_room(error):  # no job can be started any more, and none of them is to blame
+                full = StateError(f"job {record.job} cannot be started: {words}", where=record.folder,
+                                  hint="make room on this machine's disk")  # fmt: skip
+                state.post(lambda: state.committer.break_off(full))
+                return
             unreachable = isinstance(error, UnreachableError)
             if step == "submit_job":  # it may have been started all the same
                 attempt.no_answer = words if unreachable else None

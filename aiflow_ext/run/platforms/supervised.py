@@ -6,6 +6,7 @@ The native id of such an attempt is the path of its folder, ``<run folder>/jobs/
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -24,11 +25,13 @@ from aiflow_ext.regular_file import read_regular, write_regular
 from aiflow_ext.run.store.records import LONGEST_REASON, shortened
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
+from aiflow_ext.supervise.launch import SupervisorError
 from aiflow_ext.supervise.records import ProcessRecord
 
 REASON_FILE = "reason"
 STATUS_FILE = "status.json"
 _STATUS_LIMIT = 64 << 10
+_NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EROFS
 _supervisors: dict[str, Supervisor] = {}
 
 
@@ -91,7 +94,7 @@ def _event_of(native_id: str, record: ProcessRecord, said: Status | None) -> Att
     if record.state == "not_started":
         return AttemptEvent(
             native_id, JobState.FAILED, time=record.ended_at, reason=f"could not be started: {record.error}",
-            cursor=cursor,
+            disruption=_of_no_room(record.error or ""), cursor=cursor,
         )  # fmt: skip
     if record.state == "cancelled":
         return AttemptEvent(native_id, JobState.STOPPED, time=record.ended_at, reason="stopped before it started",
@@ -278,6 +281,23 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
         words = f"ended by {signal_name(record.signal)}" if record.signal else f"exit code {record.exit_code}"
     killed = record.out_of_memory and not record.stop_requested and not words.startswith(OUT_OF_MEMORY)
     return f"{OUT_OF_MEMORY}{words}" if killed else words
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether something failed because this machine's disk is full, has no inode left or is read-only: no job's
+    fault."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return True
+        if isinstance(error, SupervisorError) and _of_no_room(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _of_no_room(words: str) -> bool:
+    """The same, of words of the supervisor."""
+    return any(os.strerror(number) in words for number in _NO_ROOM)
 
 
 def reason_words(native_id: str) -> str:

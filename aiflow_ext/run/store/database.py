@@ -72,13 +72,38 @@ class Database:
                         share_file(made, folder)
                     finally:
                         os.close(made)
-            self._connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            self._use_wal()
+            self._unchanged: tuple[int, ...] | None = None  # of the file, where SQLite takes for granted that it stays
+            if create or not self._is_at_rest():
+                self._connection = self._connect(os.fspath(self.path))
+                self._use_wal()
+            else:
+                self._unchanged = _identity(self.path)
+                self._connection = self._connect(f"file:{_quoted(self.path)}?immutable=1")
             self._connection.execute("pragma synchronous=normal")
             migrate(self._connection, self.path)
             self._refuse_programs()
+
+    def _connect(self, where: str) -> sqlite3.Connection:
+        return sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None, check_same_thread=False,
+                               uri=where.startswith("file:"))  # fmt: skip
+
+    def _is_at_rest(self) -> bool:
+        """Whether the file system is read-only and nobody has the database open: SQLite can then make no files beside
+        it, and needs none. Raises StateError if the latest changes are in a file that needs them."""
+        if not os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
+            return False
+        log, index = (Path(f"{self.path}-{end}") for end in ("wal", "shm"))
+        if log.exists() and index.exists():
+            return False  # SQLite reads both without writing
+        if log.exists() and log.stat().st_size:
+            raise StateError(
+                f"the latest changes of the store of runs are in {log.name}, which cannot be read on a read-only file "
+                f"system without {index.name}",
+                where=str(self.path),
+                hint="copy the project to where it can be written, its .aiflow included, and look there; or mount it "
+                "writable",
+            )
+        return True
 
     def _refuse_other_file(self) -> None:
         """Raise StateError if another kind of file is in the database's place, or an unexpected empty file."""
@@ -113,6 +138,9 @@ class Database:
         try:
             with self._errors_in_words("read"):
                 yield self._connection
+                if self._unchanged is not None and self._unchanged != _identity(self.path):
+                    raise StateError("the store of runs was changed from elsewhere while it was read",
+                                     where=str(self.path), hint="try again")  # fmt: skip
         except _NOT_OURS as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
@@ -194,6 +222,19 @@ def has_database(folder: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written or replaced."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _quoted(path: Path) -> str:
+    """An absolute path as a part of a URI."""
+    from urllib.parse import quote
+
+    return quote(os.fsencode(os.path.abspath(path)))
 
 
 def _make(folder: Path) -> None:
