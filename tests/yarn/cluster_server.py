@@ -14,12 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from aiflow_ext_yarn.master.outcome import EXIT, Outcome
 
 Reply = tuple[int, Any, dict[str, str]]
+# A ResourceManager's ids begin with when it was started, in ms. No two of a process share one: it remembers attempts.
+_starts = count(1_700_000_000_000)
 
 
 class Cluster:
@@ -72,7 +75,8 @@ class Cluster:
         self.savepoint = "hdfs://nn/savepoints/savepoint-1"
         self.drops, self.holds, self.diagnostics = 0, False, ""
         self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
-        self._folders, self._last, self._incarnation = {"/"}, 0, 1
+        self._folders, self._incarnation = {"/"}, 1
+        self._started, self._numbers = next(_starts), count(1)
         self._apps: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         cluster = self
@@ -117,6 +121,10 @@ class Cluster:
             self.files[f"{folder}/started"] = b""
             self.times[f"{folder}/started"] = time.time()
             self._apps[native_id]["progress"] = 50.0
+
+    def new_id(self) -> str:
+        """The id of an application that may be submitted."""
+        return f"application_{self._started}_{next(self._numbers):04}"
 
     def start(self, native_id: str, tag: str) -> None:
         """Start an application with this tag, which runs until it is finished."""
@@ -185,9 +193,8 @@ class Cluster:
             }
             return 200, {"clusterInfo": info}, {}
         if path == "/apps/new-application":
-            self._last += 1
             largest = {"memory": 8192, "vCores": 8}
-            return 200, {"application-id": f"application_1_{self._last:04}", "maximum-resource-capability": largest}, {}
+            return 200, {"application-id": self.new_id(), "maximum-resource-capability": largest}, {}
         if path == "/apps" and method == "POST":
             sent = json.loads(body)
             native_id = sent["application-id"]

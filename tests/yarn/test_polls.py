@@ -21,7 +21,6 @@ from aiflow_ext_yarn.request import run_tag
 from aiflow_ext_yarn.watch import Polls
 
 EPOCH = 1_800_000_000.0
-_numbers = count(1)
 
 
 class Simulation:
@@ -75,7 +74,7 @@ class Client:
 
     def submit(self, seconds: float) -> None:
         """Start a job that takes so long."""
-        sim, native_id = self.simulation, f"application_1_{next(_numbers):04}"
+        sim, native_id = self.simulation, self.simulation.rm.new_id()
         sim.rm.start(native_id, run_tag(self.name))
         self.jobs[native_id] = sim.job(self.name, native_id)
         self.ends[native_id] = sim.now + seconds
@@ -125,7 +124,7 @@ def test_the_end_of_a_single_job_is_noticed_soon(simulation: Simulation, seconds
 
 
 def test_a_job_that_is_submitted_while_its_absence_is_told_is_not_lost(simulation: Simulation) -> None:
-    native_id = f"application_1_{next(_numbers):04}"
+    native_id = simulation.rm.new_id()
     polls = Polls({native_id: simulation.job("doubted", native_id)}, lambda: simulation.now)
 
     def submit(path: str) -> None:

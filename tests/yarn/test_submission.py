@@ -12,6 +12,7 @@ from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.driving import ends, retries
+from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.cluster_checks import check
 from aiflow_ext_yarn.config import YarnJobConfig
 
@@ -88,6 +89,24 @@ def test_an_application_that_was_forgotten_after_it_started_is_lost(one_job: Any
     driver.join(PATIENCE)
     run.close()
     assert (job.state.value, len(job.attempts), len(cluster.submitted)) == ("LOST", 1, 1)
+
+
+def test_nothing_is_remembered_of_an_application_that_has_ended_before_its_submission_is_answered(
+    one_job: Any, cluster: Cluster
+) -> None:
+    run = prepare_run(one_job.root)
+    job = run.record.jobs["job"]
+
+    def before(path: str) -> None:
+        for native_id in cluster.submitted:
+            if path.startswith(f"/ws/v1/cluster/apps/{native_id}"):
+                until(lambda native_id=native_id: job.state.ended and poll_hints.was_submitted(native_id) is None)
+
+    cluster.before = before
+    run.driver.run()
+    run.close()
+    (attempt,) = job.attempts
+    assert (job.state.value, poll_hints.was_submitted(str(attempt.native_id))) == ("FINISHED", None)
 
 
 def test_attempts_that_the_platform_ends_before_they_begin_cost_no_retry_and_are_bounded(

@@ -149,6 +149,7 @@ def cleanup(job: YarnJob, left: Iterable[str]) -> None:
     if job.context.native_id is None:
         return
     native_id, cluster = job.context.native_id, job.cluster
+    poll_hints.forget(native_id)  # again: its watch may have done so before it was submitted to the end
     kept = finish_download(job.application())
     files = WebHdfs(cluster)
     for path in left:

@@ -33,7 +33,7 @@ def was_submitted(native_id: str) -> bool | None:
 
 
 def forget(native_id: str) -> None:
-    """The attempt is not watched any more."""
+    """The attempt is not watched any more, or is over."""
     _submitted.pop(native_id, None)
 
 
