@@ -1,15 +1,13 @@
 """Platform ``kubernetes``: each attempt of a job is a ``batch/v1`` Job of one pod.
 
-The client library. The official client (``kubernetes.config``) reads credentials: certificates, tokens, in-cluster
-tokens that rotate. Every cluster's vendor tests against it, and it follows each release. What it would wait for without
-a limit, exec plugins and OIDC providers, is called here. Its object layer is not used: turning JSON into models and
-back costs several times what a request costs, drops the last line of a log that has no newline, and hides the
-resourceVersion of a watch. Requests are plain JSON over urllib3 (which the client needs anyway), so that what is
-rendered is what is sent, byte for byte. lightkube is lighter, but supports neither exec plugins of
-``client.authentication.k8s.io/v1`` nor their certificates; kr8s needs an event loop in every thread.
+No client library: requests are plain JSON over urllib3, so that what is rendered is what is sent, byte for byte, and
+kubeconfigs are read here, by kubectl's rules. The official client takes 18 MB and 400 modules, waits for exec plugins
+and OIDC providers without a limit, and goes on without credentials where they fail. Its object layer costs several
+times what a request costs, drops the last line of a log that has no newline, and hides the resourceVersion of a watch.
+lightkube supports neither exec plugins of ``client.authentication.k8s.io/v1`` nor their certificates; kr8s needs an
+event loop in every thread.
 
-Listing, resolving, ``generate`` and ``render`` import nothing of this; only ``server`` and ``kubeconfig`` import a
-client.
+Listing, resolving, ``generate`` and ``render`` do not import urllib3; what talks to a server does.
 
     platform, python, cmd_line    what the entry points name
     config, fields                the config's keys; which names and quantities Kubernetes accepts
@@ -19,6 +17,7 @@ client.
     target, server                a cluster and namespace; one connection for each cluster
     pinned                        the cluster that a run began in, recorded in its folder
     kubefiles, kubeconfig         kubeconfig files, merged; the credentials of a context
+    service_account               the credentials of a pod that the client itself runs in
     login, oidc                   a user's login program; an OIDC provider's token
     proxies                       the proxy that the environment names
     objects, seen, handler        the Job and the pods of an attempt on the server; a cache of what was seen of them

@@ -28,7 +28,7 @@ SHARE = "mount the same folder at the same path in the pod (volumes: in workflow
 SHELL_LESS = "make it one command that is a list, and that reads and writes no artifact; or take distroless out"
 SAMPLES = 8  # kinds of jobs of one target that are dry-run before a run
 
-# A client is imported by what talks to a server, in ``server``: listing, generate and render do not.
+# urllib3 is imported by what talks to a server, in ``server``: listing, generate and render do not.
 
 
 class KubernetesJob(af.AbstractJob):

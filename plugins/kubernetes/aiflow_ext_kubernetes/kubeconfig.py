@@ -9,21 +9,19 @@ import re
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import read_whole
-from aiflow_ext_kubernetes import oidc
+from aiflow_ext_kubernetes import oidc, service_account
 from aiflow_ext_kubernetes.fields import label_name_problem
-from aiflow_ext_kubernetes.kubefiles import Context, paths_of, read_context
-from aiflow_ext_kubernetes.login import gcp_token, run_login
+from aiflow_ext_kubernetes.kubefiles import paths_of, read_context
+from aiflow_ext_kubernetes.login import gcp_token, moment, run_login
 from aiflow_ext_kubernetes.proxies import proxy_of
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # Keys of a user that are credentials: one of them means that no request goes out without.
 _CREDENTIALS = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate",
                 "client-certificate-data")  # fmt: skip
@@ -35,8 +33,11 @@ class Credentials(NamedTuple):
     """How a cluster is reached.
 
     Args:
-        configuration: the official client's, with ``made_context``, the TLS context.
+        url: the server's, without a slash at its end.
         namespace: the context's.
+        authorization: the header of that name; None: there is none. Raises OSError and ValueError.
+        tls: None: the server speaks plain HTTP.
+        server_name: that its certificate must have; None: the URL's.
         certificate_expires: when the client certificate expires, in seconds since the epoch; None: unknown.
         renew_at: when a login program has to be run again, likewise; None: it does not say.
         headers: sent with each request, besides the credentials.
@@ -44,8 +45,11 @@ class Credentials(NamedTuple):
         context: the context's name; None in a pod.
     """
 
-    configuration: Any
+    url: str
     namespace: str
+    authorization: Callable[[], str | None] = lambda: None
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
     certificate_expires: float | None = None
     renew_at: float | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -55,7 +59,7 @@ class Credentials(NamedTuple):
 
 @contextmanager
 def _private_folder() -> Iterator[str]:
-    """A folder for the key files that the client writes: in memory if there is a tmpfs, and removed at once."""
+    """A folder for the keys that OpenSSL reads from files alone: in memory if there is a tmpfs, and removed at once."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="aiflow-", dir=memory) as folder:
         yield folder
@@ -72,13 +76,10 @@ def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials
     Raises PlatformError where the kubeconfig cannot be used; UnreachableError where its login program fails, or there
     are none of the credentials that it names.
     """
-    from kubernetes import client
-
-    configuration = client.Configuration()
     named = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     paths = paths_of(named)
-    if kubeconfig is None and context is None and not any(map(os.path.exists, paths)) and ACCOUNT.is_dir():
-        return _of_account(configuration)
+    if kubeconfig is None and context is None and not any(map(os.path.exists, paths)) and service_account.is_there():
+        return _of_account()
     where = os.pathsep.join(paths)
     if not any(map(os.path.exists, paths)):
         raise PlatformError(
@@ -96,49 +97,37 @@ def read_credentials(kubeconfig: str | None, context: str | None) -> Credentials
         elif _provider(user) == "gcp":
             user, renew_at = _with_gcp_token(user)
         _check_files(chosen.cluster, user)
-        with _private_folder() as folder:
-            expires = _load(configuration, chosen, user, folder)
         namespace = chosen.namespace or "default"
-        _check(configuration, namespace)
-        _check_given(configuration, chosen.user)
-        proxy = chosen.cluster.get("proxy-url") or proxy_of(configuration.host, os.environ)
+        url = _url(chosen.cluster.get("server"), namespace)
+        tls, expires, has_certificate = None, None, False
+        if url.startswith("https://"):
+            with _private_folder() as folder:
+                tls, expires, has_certificate = _tls(chosen.cluster, user, folder)
+        authorization = _authorization(user)
+        if authorization is None and not has_certificate:
+            _check_anonymous(chosen.user, url)
+        proxy = chosen.cluster.get("proxy-url") or proxy_of(url, os.environ)
     except PlatformError:
         raise
     except Exception as error:
         raise PlatformError(
             f"the kubeconfig cannot be used: {error}", where=where, hint="kubectl config view shows what is in it"
         ) from error
-    return Credentials(configuration, namespace, expires, renew_at, headers, proxy, chosen.name)
+    server_name = chosen.cluster.get("tls-server-name") or None
+    return Credentials(url, namespace, lambda: authorization, tls, server_name, expires, renew_at, headers, proxy,
+                       chosen.name)  # fmt: skip
 
 
-def _of_account(configuration: Any) -> Credentials:
-    from kubernetes.config import incluster_config
-
-    account: Any = incluster_config  # parts of it have no types
-    account.load_incluster_config(client_configuration=configuration)
-    configuration.made_context = _tls(configuration)
-    configuration.host = configuration.host.rstrip("/")
-    namespace = (ACCOUNT / "namespace").read_text().strip() or "default"
-    return Credentials(configuration, namespace, proxy=proxy_of(configuration.host, os.environ))
-
-
-def _load(configuration: Any, chosen: Context, user: Mapping[str, Any], folder: str) -> float | None:
-    """Fill in the client's configuration; returns when the client certificate expires."""
-    from kubernetes.config import kube_config
-
-    read: Any = kube_config
-    content = {
-        "clusters": [{"name": "cluster", "cluster": dict(chosen.cluster)}],
-        "users": [{"name": "user", "user": dict(user)}],
-        "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
-        "current-context": "context",
-    }
+def _of_account() -> Credentials:
     try:
-        read.load_kube_config_from_dict(content, "context", configuration, False, folder)
-        configuration.made_context = _tls(configuration)
-        return _expiry(configuration.cert_file)
-    finally:
-        getattr(read, "_cleanup_temp_files", lambda: None)()  # the client caches files by their content
+        found = service_account.read()
+        tls = _context(service_account.AUTHORITY)
+    except (OSError, ValueError) as error:
+        raise PlatformError(
+            f"the pod's service account cannot be used: {error}",
+            hint="see automountServiceAccountToken of the pod, or name a kubeconfig: kubeconfig: in workflow.yaml",
+        ) from error
+    return Credentials(found.url, found.namespace, found.authorization, tls, proxy=proxy_of(found.url, os.environ))
 
 
 def _with_token(user: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,12 +153,7 @@ def _with_token(user: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dict[str, Any], float | None]:
-    """The user with what its login program gives in the program's place, and when that expires.
-
-    The official client logs an error of the program, goes on without credentials, and waits for ever.
-    """
-    from kubernetes.config import dateutil
-
+    """The user with what its login program gives in the program's place, and when that expires."""
     program = user["exec"]
     command = program.get("command") if isinstance(program, Mapping) else program
     try:
@@ -178,8 +162,7 @@ def _logged_in(user: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[dic
         if not token and not (certificate and key):
             raise ValueError("it gives neither a token nor a certificate with its key")
         expires = given.get("expirationTimestamp")
-        parse: Any = dateutil.parse_rfc3339
-        renew_at = parse(expires).timestamp() if expires else None
+        renew_at = moment(expires) if expires else None
     except Exception as error:
         hint = program.get("installHint") if isinstance(error, OSError) and isinstance(program, Mapping) else None
         raise UnreachableError(f"the login program {command!r} of the kubeconfig fails: {error}",
@@ -198,7 +181,7 @@ def _check_files(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> None:
     """Raise OSError where a certificate or key is a FIFO, a device or larger than any: OpenSSL would read for ever."""
     for path in (cluster.get("certificate-authority"), user.get("client-certificate"), user.get("client-key")):
         if path:
-            with suppress(FileNotFoundError):  # the official client names it
+            with suppress(FileNotFoundError):  # named where it is used
                 read_whole(str(path))
 
 
@@ -238,12 +221,21 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _check_given(configuration: Any, user: Mapping[str, Any]) -> None:
-    """Check that there are credentials where the user has any. Raises UnreachableError."""
+def _authorization(user: Mapping[str, Any]) -> str | None:
+    """The header ``Authorization`` of a user; None: it has none."""
+    if user.get("token"):
+        return f"Bearer {user['token']}"
+    if "username" in user and "password" in user:
+        return f"Basic {_base64(str(user['username']) + ':' + str(user['password']))}"
+    return None
+
+
+def _check_anonymous(user: Mapping[str, Any], url: str) -> None:
+    """Check that a user without credentials asks for none. Raises UnreachableError."""
     asked = [key for key in _CREDENTIALS if user.get(key)]
-    if configuration.host.startswith("http://"):  # where no certificate is ever used
+    if url.startswith("http://"):  # where no certificate is ever used
         asked = [key for key in asked if not key.startswith("client-certificate")]
-    if asked and not (configuration.api_key or configuration.cert_file or configuration.username):
+    if asked:
         raise UnreachableError(f"the kubeconfig's {asked[0]} gives no credentials; nothing is sent without", hint=LOGIN)
 
 
@@ -263,24 +255,52 @@ def _impersonation(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((header, str(value).encode().decode("latin-1")) for header, value in found)
 
 
-def _check(configuration: Any, namespace: Any) -> None:
-    """Check that address and namespace are valid. Raises ValueError."""
-    host = configuration.host
-    if not isinstance(host, str) or not re.fullmatch(r"https?://[^\s/@\x00-\x20\x7f]+(/[^\s\x00-\x20\x7f]*)?", host):
-        raise ValueError(f"server: {str(host)[:100]!r} is no https:// or http:// address")
-    configuration.host = host.rstrip("/")
+def _url(server: Any, namespace: Any) -> str:
+    """The server's address, which is checked, as the namespace is. Raises ValueError."""
+    if not isinstance(server, str) or not re.fullmatch(
+        r"https?://[^\s/@\x00-\x20\x7f]+(/[^\s\x00-\x20\x7f]*)?", server
+    ):
+        raise ValueError(f"server: {str(server)[:100]!r} is no https:// or http:// address")
     for problem in label_name_problem("namespace:", namespace):
         raise ValueError(problem)
+    return server.rstrip("/")
 
 
-def _tls(configuration: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    if not configuration.verify_ssl:
+def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: str) -> tuple[ssl.SSLContext, float | None, bool]:
+    """The TLS context, when its client certificate expires, and whether there is one.
+
+    Args:
+        cluster: of the context.
+        user: likewise, with what a login has given.
+        folder: where keys and certificates are written that are in the kubeconfig itself.
+    """
+    authority = _file(cluster, "certificate-authority", folder)
+    certificate, key = (_file(user, kind, folder) for kind in ("client-certificate", "client-key"))
+    context = _context(authority)
+    if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context, _expiry(certificate), certificate is not None
+
+
+def _file(thing: Mapping[str, Any], key: str, folder: str) -> str | None:
+    """The path of a file that a cluster or a user names, or has as data, which counts before; None: neither."""
+    if data := thing.get(f"{key}-data"):
+        path = os.path.join(folder, key)
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(data))
+        return path
+    named = thing.get(key)
+    if named and not os.path.isfile(named):
+        raise FileNotFoundError(f"{key}: there is no file {named}")
+    return named or None
+
+
+def _context(authority: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority)
     if hasattr(ssl, "VERIFY_X509_STRICT"):  # clusters' own authorities often lack an extension that it asks for
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
     return context
 
 

@@ -1,19 +1,18 @@
-"""Runs the login program (``exec``) of a kubeconfig's user, with a deadline; client-go's exec plugins are the contract.
-
-The official client waits for the program without a limit.
-"""
+"""Runs the login program (``exec``) of a kubeconfig's user, with a deadline, as client-go does."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from aiflow_ext.plugin.engines import read_whole
@@ -22,6 +21,7 @@ LIMIT = 60.0  # seconds that a login program may take
 ASKING_LIMIT = 300.0  # seconds if it may ask somebody at a terminal
 MOST = 1 << 20  # bytes of its output that are read
 _CONFIG = "client.authentication.k8s.io/exec"  # the cluster's extension that is for the program
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _SHOWN = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url",
           "disable-compression")  # fmt: skip
 
@@ -66,12 +66,9 @@ def gcp_token(config: Any) -> tuple[str, float | None]:
     Raises ValueError and OSError. kubectl has no such provider since 1.26; google-auth is not asked, because its calls
     have no deadline.
     """
-    from kubernetes.config import dateutil
-
     config = config if isinstance(config, Mapping) else {}
-    parse: Any = dateutil.parse_rfc3339
     token, expires = config.get("access-token"), config.get("expiry")
-    renew_at = parse(expires).timestamp() if expires else None
+    renew_at = moment(expires) if expires else None
     if not token or (renew_at is not None and renew_at <= time.time()):
         argv = str(config.get("cmd-path") or "").split()
         if not argv:
@@ -80,12 +77,23 @@ def gcp_token(config: Any) -> tuple[str, float | None]:
             argv = [str(config["cmd-path"]), *str(config["cmd-args"]).split()]
         try:
             found = json.loads(_output(argv, os.environ, False))["credential"]
-            token, renew_at = found["access_token"], parse(found["token_expiry"]).timestamp()
+            token, renew_at = found["access_token"], moment(found["token_expiry"])
         except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"{argv[0]}: {error}") from error
     if not isinstance(token, str):
         raise ValueError("its access-token is no text")
     return token, renew_at
+
+
+def moment(given: Any) -> float:
+    """A time of RFC 3339, or the one that YAML has made of it, in seconds since the epoch. Raises ValueError."""
+    if isinstance(given, datetime):
+        return (given if given.tzinfo else given.replace(tzinfo=timezone.utc)).timestamp()
+    parts = _TIME.fullmatch(str(given)[:100].strip())
+    if parts is None:
+        raise ValueError(f"{str(given)[:100]!r} is no time, such as 2026-01-31T12:00:00Z")
+    day, clock, zone = parts.groups()
+    return datetime.fromisoformat(f"{day}T{clock}{zone if zone.upper() != 'Z' else '+00:00'}").timestamp()
 
 
 def _text(thing: Any, key: str) -> str:

@@ -1,8 +1,4 @@
-"""Renews the ID token of a kubeconfig's user (``auth-provider: oidc``) as kubectl does: OpenID Connect Core, 12.
-
-The official client waits for the provider without a limit, and does not verify its certificate where the kubeconfig
-names no authority.
-"""
+"""Renews the ID token of a kubeconfig's user (``auth-provider: oidc``) as kubectl does: OpenID Connect Core, 12."""
 
 from __future__ import annotations
 

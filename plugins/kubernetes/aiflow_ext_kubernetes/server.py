@@ -1,15 +1,17 @@
 """One connection to each cluster: requests as plain JSON, errors as sentences.
 
-Credentials come from the official client's configuration; see the package. A connection is made on first use.
+A connection is made on first use.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -65,23 +67,22 @@ class Server:
         import urllib3
 
         found = read_credentials(self._kubeconfig, self.context)
-        configuration = found.configuration
         options: dict[str, Any] = {"maxsize": CONNECTIONS, "timeout": urllib3.Timeout(connect=CONNECT, read=READ),
                                    "socket_options": _socket_options()}  # fmt: skip
-        if configuration.host.startswith("https"):
-            options["ssl_context"] = configuration.made_context
-            if configuration.tls_server_name:
-                options["server_hostname"] = options["assert_hostname"] = configuration.tls_server_name
-            if not configuration.verify_ssl:
+        if found.tls is not None:
+            options["ssl_context"] = found.tls
+            if found.server_name:
+                options["server_hostname"] = options["assert_hostname"] = found.server_name
+            if found.tls.verify_mode == ssl.CERT_NONE:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         try:
             pool: Any
             pool = urllib3.ProxyManager(found.proxy, **options) if found.proxy else urllib3.PoolManager(**options)
         except (ValueError, urllib3.exceptions.HTTPError) as error:
-            raise PlatformError(f"the proxy for {configuration.host} cannot be used: {error}",
+            raise PlatformError(f"the proxy for {found.url} cannot be used: {error}",
                                 hint="the kubeconfig's proxy-url names it, or HTTPS_PROXY") from error  # fmt: skip
         pool.pool_classes_by_scheme = pool_classes()
-        self._credentials, self._pool, self.url, self.namespace = found, pool, configuration.host, found.namespace
+        self._credentials, self._pool, self.url, self.namespace = found, pool, found.url, found.namespace
         self.context = found.context
 
     def _renew(self, used: Credentials) -> None:
@@ -202,8 +203,9 @@ class Server:
     def _expired(self) -> str:
         """Which credential has expired, and when; empty where that is not known."""
         given = [("the client certificate", self._credentials.certificate_expires)]
-        for setting in self._credentials.configuration.auth_settings().values():
-            given.append(("the token", expiry(str(setting["value"]).removeprefix("Bearer "))))
+        with contextlib.suppress(OSError, ValueError):
+            token = self._credentials.authorization() or ""
+            given.append(("the token", expiry(token.removeprefix("Bearer "))))
         ran_out = [(what, moment) for what, moment in given if moment is not None and moment < time.time()]
         return "".join(f"; {what} expired at {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(moment))}"
                        for what, moment in ran_out)  # fmt: skip
@@ -267,14 +269,12 @@ class Server:
         if used.renew_at is not None and used.renew_at <= time.time() and not self._is_renewal:
             self._renew(used)
         with self._lock:
-            configuration = self._credentials.configuration
-            try:
-                settings = configuration.auth_settings()
-            except Exception as error:  # a login of the official client's
-                raise UnreachableError(f"the credentials for {self.url} cannot be had: {error}", hint=LOGIN) from error
-            headers = [(str(each["key"]), str(each["value"])) for each in settings.values()
-                       if each["in"] == "header" and each["value"]]  # fmt: skip
-            return self._pool, [*headers, *self._credentials.headers]
+            credentials, pool = self._credentials, self._pool
+        try:
+            value = credentials.authorization()
+        except (OSError, ValueError) as error:
+            raise UnreachableError(f"the credentials for {self.url} cannot be had: {error}", hint=LOGIN) from error
+        return pool, [*([] if value is None else [("Authorization", value)]), *credentials.headers]
 
     def _body(self, response: Any) -> bytes:
         """The whole body. Raises TooLargeError."""
