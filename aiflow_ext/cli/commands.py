@@ -183,7 +183,7 @@ def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
 @_JSON
 def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) -> int:
     """Print what RUN's JOBs have printed; of several jobs, or of all, each line with its job's name."""
-    from aiflow_ext.cli.look import show_logs
+    from aiflow_ext.cli.logs import show_logs
 
     return show_logs(run, job, project, **options)
 

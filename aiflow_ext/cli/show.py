@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.states import JobState
     from aiflow_ext.run.store.records import JobRecord, RunRecord
 
+UNDRIVEN = "it has no driver; to continue it: aiflow-ext resume "  # and the run's id
 _OF_PLUGINS = {"available": "green", "loaded": "green", "broken": "red", "incompatible": "red", "conflicted": "red",
                "disabled": "yellow"}  # fmt: skip
 _OF_JOBS = {"FINISHED": "green", "RUNNING": "cyan", "QUEUED": "blue"}  # other states: by their kind
