@@ -140,13 +140,13 @@ def _blank(cls: Any) -> Any:
     return cls.__new__(cls)
 
 
-_PLAIN = frozenset((str, int, bool))  # most of what there is
+_PLAIN = frozenset((str, int, bool, type(None)))  # most of what there is
 
 
 def encode(value: Any) -> Any:
     """``value`` as plain JSON types. Raises TypeError for what is not data."""
     kind = type(value)
-    if value is None or kind in _PLAIN:
+    if kind in _PLAIN:
         return value
     if kind is dict and TAG not in value and all(type(key) is str for key in value):
         return {key: item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
@@ -154,12 +154,16 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, float) and not isfinite(value):  # JSON has no word for them
         return {TAG: "float", "value": repr(float(value))}
-    if value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum)):
+    if isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum):
         return value
     if isinstance(value, Enum):
         return {TAG: _registered_name(value), "value": encode(value.value)}
     if isinstance(value, Jsonable):
-        return {TAG: _registered_name(value), **{name: encode(item) for name, item in value.to_json().items()}}
+        items = value.to_json().items()
+        return {
+            TAG: _registered_name(value),
+            **{name: item if type(item) in _PLAIN else encode(item) for name, item in items},
+        }
     if isinstance(value, (bytes, bytearray)):
         return {TAG: "bytes", "base64": b64encode(value).decode()}
     if isinstance(value, tuple):

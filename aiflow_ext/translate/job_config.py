@@ -75,10 +75,11 @@ class Structurer:
             if structured is not None:
                 self._made[said] = structured
             return structured
-        made = copy.copy(first)
+        made = cast(BaseJobConfig, object.__new__(config_type))  # as copy.copy, which takes ten times as long
+        vars(made).update(vars(first))
         if layer.value.get("job_name") is None:
             made.job_name = layer.job
-        made.properties, made.env = copy.deepcopy(first.properties), copy.deepcopy(first.env)
+        made.properties, made.env = _copy_of(first.properties), _copy_of(first.env)
         return made
 
     def _common_of(self, layer: Layer) -> Common:
@@ -87,6 +88,10 @@ class Structurer:
         if found is None:
             found = self._common[said] = common_values(layer)
         return found
+
+
+def _copy_of(value: Mapping[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(dict(value)) if value else {}  # most are empty
 
 
 @cache

@@ -29,7 +29,7 @@ def put_attempts(db: sqlite3.Connection, run_id: str, attempts: Iterable[Attempt
     rows = []
     for attempt in attempts:
         values = list(_values_of(attempt))
-        values[_STATE] = attempt.state.value
+        values[_STATE] = str(attempt.state)
         for place in _TEXTS:
             if (text := values[place]) is not None and not text.isascii():  # most are, and this is done at every flush
                 values[place] = to_column(text)

@@ -235,7 +235,7 @@ class Store:
         with self.database.writing() as db:
             put_attempts(db, run_id, attempts)
             db.executemany("update jobs set state = ?, reason = ? where run = ? and name = ?",
-                           [(job.state.value, to_column(job.reason), run_id, job.name) for job in jobs])  # fmt: skip
+                           [(str(job.state), to_column(job.reason), run_id, job.name) for job in jobs])  # fmt: skip
             put_transitions(db, transitions)
             if start_intents:
                 db.executemany("insert or replace into start_intents values (?, ?, ?, ?)",

@@ -45,7 +45,7 @@ def put_transitions(db: sqlite3.Connection, transitions: Iterable[Transition]) -
     rows = []
     for transition in transitions:
         values: list[object] = list(transition)
-        values[_STATE], values[_PREVIOUS] = transition.state.value, transition.previous.value
+        values[_STATE], values[_PREVIOUS] = str(transition.state), str(transition.previous)
         for place, text in ((_NATIVE_ID, transition.native_id), (_REASON, transition.reason)):
             if text is not None and not text.isascii():  # most are, as in put_attempts
                 values[place] = to_column(text)
