@@ -10,13 +10,13 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
-from aiflow_ext.plugin.engines import is_reached, is_remote, read_whole
+from aiflow_ext.plugin.engines import Bundle, build_bundle, is_reached, is_remote, read_whole
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import OPENED, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import earlier_ids, flink_id
-from aiflow_ext_flink.program import MAINS, Program, is_url, program_of, python_words
-from aiflow_ext_kubernetes import flink_objects, flink_shell, manifest
+from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, program_of, python_words
+from aiflow_ext_kubernetes import archive, flink_artifacts, flink_objects, flink_shell, manifest
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
@@ -24,6 +24,7 @@ from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin
 from aiflow_ext_kubernetes.target import Target
 
 LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
+SQL_FILE = f"{manifest.WORK}/job.sql"  # of a job with artifacts, whose paths its runner puts in
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL"
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
@@ -38,7 +39,16 @@ class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):
     ``image`` is one with Flink in ``FLINK_HOME`` (or ``/opt/flink``), such as Flink's own. All pods of a job are alike:
     where ``memory`` is unset, each gets what the larger one of JobManager and TaskManager is configured with.
     ``restore_from: latest`` is the newest savepoint or checkpoint in the folders ``savepoints`` and ``checkpoints``.
+
+    Args:
+        exchange: for a job that reads or writes artifacts, a folder in a volume that all of its pods mount: inputs are
+            brought there, and outputs written, before they are kept. Not needed where the artifacts themselves are in
+            such a folder.
     """
+
+    def __init__(self, exchange: str | None = None, **others: Any) -> None:
+        super().__init__(**others)
+        self.exchange = exchange
 
 
 class KubernetesFlinkJob(KubernetesJob):
@@ -49,14 +59,20 @@ class KubernetesFlinkJob(KubernetesJob):
         program: what it runs.
         template: its pods' template.
         sub_graph: its node.
+        bundle: what its runner runs from; None where it has no artifacts, and no runner.
     """
 
     rules = (*RULES, *FLINK_RULES)
 
     def __init__(
-        self, job_config: af.BaseJobConfig, program: Program, template: dict[str, Any] | None, sub_graph: af.AISubGraph
+        self,
+        job_config: af.BaseJobConfig,
+        program: Program,
+        template: dict[str, Any] | None,
+        sub_graph: af.AISubGraph,
+        bundle: Bundle | None,
     ) -> None:
-        super().__init__(job_config, None, template)
+        super().__init__(job_config, bundle, template)
         self.program, self.sub_graph = program, sub_graph
 
 
@@ -76,13 +92,21 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         config = self._checked(sub_graph, project_desc)
         program, keys = program_of(sub_graph, project_desc), _keys(config)
         keys.jars = [each if is_url(each) else os.path.join(project_desc.root, each) for each in keys.jars]
-        if problems := [*_problems(sub_graph.name, config, program, project_desc.artifacts or "")]:
+        assert isinstance(config, KubernetesFlinkJobConfig)
+        name, artifacts = sub_graph.name, project_desc.artifacts or ""
+        problems = [*_problems(name, config, program, artifacts)]
+        problems += flink_artifacts.problems_of(name, config, config.exchange, program, artifacts)
+        if problems:
             raise ConfigError(problems=problems)
         if config.memory is None:
             larger = max(keys.jobmanager.memory, keys.taskmanagers.memory)
             config.memory = larger + SHELLS
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
-        job = KubernetesFlinkJob(config, program, template, sub_graph)
+        bundle = None
+        if flink_artifacts.names_of(program):
+            bundle = build_bundle(sub_graph, project_desc, "flink")
+            archive.where(bundle, af.JobContext("run"))  # raises now, where it is too large
+        job = KubernetesFlinkJob(config, program, template, sub_graph, bundle)
         size = sum(map(len, _files(job).values()))
         if size > MOST:
             raise ConfigError(
@@ -106,11 +130,19 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
     # -- what is sent -----------------------------------------------------------------------------------------------
 
     def _sending(self, job: KubernetesJob) -> manifest.Sending:
-        flink, restore_from = _flink(job), _keys(job.job_config).restore_from
+        flink, config, context, bundle = _flink(job), job.job_config, job.job_context, job.bundle
+        assert isinstance(config, KubernetesFlinkJobConfig)
+        assert context is not None
+        restored = None if config.restore_from == LATEST else config.restore_from
         earlier = [*_earlier(flink, *self._folders(flink))]
-        argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(flink), earlier,
-                                   None if restore_from == LATEST else restore_from)  # fmt: skip
-        return manifest.Sending(argv, None, None, self._checkpoints(job))
+        if bundle is None:
+            argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(flink), earlier, restored)
+            return manifest.Sending(argv, None, None, self._checkpoints(job))
+        work, sql = flink_artifacts.work_folder(config.exchange, context), _filled(flink).sql
+        argv = flink_shell.command(flink_objects.ARCHIVE, [], earlier, restored, work, config.python or "python3")
+        inner = flink_shell.runners_command(flink_objects.ARCHIVE, _arguments(flink), SQL_FILE, sql)
+        payload = flink_artifacts.payload(bundle, context, flink.program, inner)
+        return manifest.Sending(argv, payload, archive.where(bundle, context), self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         return flink_objects.job_of(super()._job(job, sent), _keys(job.job_config).taskmanagers.count)
@@ -176,12 +208,6 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
     for each in keys.jars:
         if not is_url(each) and not os.path.isfile(each):
             yield Problem(f"job {name!r}: jars: {each} is not there", hint="name a file of the project, or a URL")
-    if program.outputs:
-        yield Problem(
-            f"job {name!r}: {', '.join(sorted(program.outputs))} is to be an artifact, and a Flink job on platform "
-            "kubernetes passes on none", where=program.where,
-            hint="let it write to a path or URL of your own, given as text, and name that in the job that reads it",
-        )  # fmt: skip
     needed = max(keys.jobmanager.memory, keys.taskmanagers.memory)
     if config.memory is not None and config.memory < needed:
         yield Problem(
@@ -225,11 +251,9 @@ def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iter
 
 def _arguments(job: KubernetesFlinkJob) -> list[str]:
     """The arguments of Flink's ``standalone-job.sh``."""
-    program, config, context = job.program, job.job_config, job.job_context
+    program, config = job.program, job.job_config
     assert config is not None
-    assert context is not None
-    urls = {**program.inputs(job.sub_graph, context), **program.output_urls(context)}
-    args = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).args
+    args = _filled(job).args
     jars = [_placed(each) for each in _keys(config).jars]
     if program.kind == "jar":
         main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
@@ -240,21 +264,26 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
         args = python_words(python, _placed(str(program.file)), [_placed(each) for each in program.py_files], args)
     else:
         main = ["--job-classname", MAINS["sql"]]
-        args = ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
+        file = f"{flink_shell.CONFIG}/job.sql" if job.bundle is None else SQL_FILE
+        args = ["--scriptUri", f"file://{file}" if program.sql is not None else str(program.file)]
     return [*(["--jars", *jars] if jars else []), *main, *(["--", *args] if args else [])]
+
+
+def _filled(job: KubernetesFlinkJob) -> Filled:
+    """The program's words with plain values put in. Those of artifacts remain: the runner puts them in."""
+    assert job.job_config is not None
+    kept = {name: f"{{{name}}}" for name in flink_artifacts.names_of(job.program)}
+    return job.program.filled(kept, job.job_config.properties)
 
 
 def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
     """The program's files that travel, by name."""
-    program, config, context = job.program, job.job_config, job.job_context
+    program, config = job.program, job.job_config
     assert config is not None
     paths = [*_keys(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
     found = {_name(path): _content(path, program) for path in paths if not is_url(path)}
-    if program.sql is not None:
-        urls = {**program.inputs(job.sub_graph, context or af.JobContext()),
-                **program.output_urls(context or af.JobContext())}  # fmt: skip
-        sql = program.filled({name: _path(url) for name, url in urls.items()}, config.properties).sql
-        found["job.sql"] = str(sql).encode()
+    if program.sql is not None and job.bundle is None:
+        found["job.sql"] = str(_filled(job).sql).encode()
     return found
 
 
