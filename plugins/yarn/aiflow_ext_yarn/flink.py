@@ -38,8 +38,9 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         from aiflow_ext_yarn.flink_checkpoints import latest
+        from aiflow_ext_yarn.flink_inputs import located
 
-        _flink(job).checkpoint = latest(_flink(job))
+        _flink(job).checkpoint, _flink(job).located = latest(_flink(job)), located(_flink(job))
         super().generate_job_resource(job)
 
     def _request(self, job: YarnJob) -> af.Request:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiflow_ext.plugin import ConfigError, Problem
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_flink.program import is_url
+from aiflow_ext_yarn import flink_inputs
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.flink_request import files
 
@@ -49,6 +50,7 @@ def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
             where=job.program.where,
             hint="give it the URL of a folder, which the other job reads: hdfs:///data/out",
         )
+    yield from flink_inputs.problems_of(job)
     if config.memory is not None:
         yield Problem(
             f"job {job.name!r}: memory says nothing about Flink's processes",

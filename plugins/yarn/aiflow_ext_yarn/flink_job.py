@@ -46,6 +46,7 @@ class YarnFlinkJob(YarnJob):
         super().__init__(job_config, bundle, cluster)
         self.program, self.libraries, self.hadoop_classpath = program, libraries, hadoop_classpath
         self.checkpoint: str | None = None  # of an earlier attempt, from which this one goes on
+        self.located: dict[str, str] = {}  # where the file of each input is, by keyword, once that is known
 
     @property
     def config(self) -> YarnFlinkJobConfig:
@@ -101,8 +102,10 @@ class YarnFlinkJob(YarnJob):
 
     def _paths(self) -> dict[str, str]:
         """The inputs and outputs as the program sees them, by keyword."""
-        urls = self.program.inputs(self.bundle.sub_graph, self.context) | self.program.output_urls(self.context)
-        return {keyword: self.for_flink(url) for keyword, url in urls.items()}
+        urls = self.program.inputs(self.bundle.sub_graph, self.context) | self.located
+        return {
+            keyword: self.for_flink(url) for keyword, url in (urls | self.program.output_urls(self.context)).items()
+        }
 
     def for_flink(self, url: str) -> str:
         """A URL or path as Flink on the nodes reads it: on the cluster's own file system by its own address."""
