@@ -162,6 +162,14 @@ def test_no_output_is_kept_of_a_job_that_has_not_finished_well(
     assert left(root) == []
 
 
+def test_an_image_without_a_python_is_told(written: Any, cluster: Cluster, tmp_path: Path) -> None:
+    root = written(python="no-such-python")
+    Pods(cluster, tmp_path / "pods", SORTS)
+    attempt = prepare_run(root).driver.run().jobs["a"].last
+    assert attempt is not None
+    assert (attempt.exit_code, str(attempt.reason).partition(",")[0]) == (127, "no-such-python is not in the image")
+
+
 def test_artifacts_at_a_url_need_a_folder_that_all_pods_share(written: Any) -> None:
     assert "exchange: /mnt/exchange" in refused(written(artifacts="s3://bucket/x"))
     assert "no volume that its pods share" in refused(written(artifacts="s3://bucket/x", exchange="/mnt/x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,17 @@ ROWS = """CREATE TABLE rows_in (n BIGINT) WITH ('connector'='datagen', 'fields.n
   'fields.n.end'='{end}', 'number-of-rows'='{end}', 'rows-per-second'='{rate}');
 CREATE TABLE rows_out (n BIGINT) WITH ('connector'='filesystem', 'path'='{out}', 'format'='csv');
 INSERT INTO rows_out SELECT {column} FROM rows_in;
+"""
+READS = """import aiflow_ext as af
+SQL = '''CREATE TABLE rows_in (n BIGINT) WITH ('connector'='filesystem', 'path'='{made}', 'format'='csv');
+CREATE TABLE rows_out (n BIGINT) WITH ('connector'='filesystem', 'path'='hdfs:///rows/rows', 'format'='csv');
+INSERT INTO rows_out SELECT n FROM rows_in;'''
+@af.workflow
+def tested():
+    with af.job("made"):
+        made = af.cmd("echo 7 > {out}; echo 8 >> {out}", out=af.output("numbers.csv"))
+    with af.job("rows"):
+        af.flink(sql=SQL, made=made)
 """
 # Flink's own patience, for a machine that is busy with other tests.
 PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
@@ -121,6 +133,16 @@ def test_a_result_and_a_cause(flink: Flink) -> None:
     assert well["native_id"] != badly["native_id"]
     assert len(flink.jars()) == len({path.rpartition("/")[2] for path in flink.jars()}) > 10
     assert flink.newest_run() not in flink.names("/user/root/.aiflow")
+
+
+def test_a_program_reads_the_file_that_another_job_has_made(flink: Flink) -> None:
+    (flink.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
+    (flink.project / "workflow.py").write_text(READS)
+    made = {"platform": "yarn", "engine": "cmd_line", "memory": "256Mi", "python": sys.executable}
+    (flink.project / "workflow.yaml").write_text(json.dumps({"made": made, "rows": flink.config}))
+    record = flink.run(timeout=PATIENCE)
+    assert record["exit"] == 0, record["said"]
+    assert flink.rows("rows") == [7, 8]
 
 
 def test_a_stream_is_stopped_with_a_savepoint_and_goes_on_from_it(flink: Flink) -> None:
