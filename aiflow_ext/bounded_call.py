@@ -10,10 +10,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class CallTooLong(TimeoutError):
+    """A call has not returned in time; it goes on."""
+
+
 def result_within(seconds: float, call: Callable[[], T]) -> T:
     """The result of a call that has no deadline of its own; signals are answered meanwhile.
 
-    Raises what the call raises, and TimeoutError after so many seconds: the call goes on in a thread that the process
+    Raises what the call raises, and CallTooLong after so many seconds: the call goes on in a thread that the process
     does not wait for.
     """
     told: list[T] = []
@@ -34,4 +38,4 @@ def result_within(seconds: float, call: Callable[[], T]) -> T:
         return told[0]
     if failed:
         raise failed[0]
-    raise TimeoutError(f"it has not answered for {seconds:.0f} s")
+    raise CallTooLong(f"it has not answered for {seconds:.0f} s")

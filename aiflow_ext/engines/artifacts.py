@@ -259,7 +259,7 @@ def fetch(url: str, folder: Path) -> Fetched:
         if local is None:
             local = Path(tempfile.mkdtemp(prefix="input-", dir=folder), record.file)
             copy = str(local)
-            persist(source, lambda address: _copy(address, copy, record.size))
+            persist(source, lambda address: _copy(address, copy, record.size), record.size)
         with open_regular(local) as file:
             whole = _Hashing(file)
             left = record.size + 1  # one byte more shows that it is longer
@@ -313,7 +313,9 @@ def _store(url: str, name: str, source: IO[bytes]) -> tuple[str, int, str]:
                 sink.write(chunk)
         return name, size, digest.hexdigest()
 
-    return _persist(f"{url}/{name}", put) if source.seekable() else put(f"{url}/{name}")
+    if not source.seekable():
+        return put(f"{url}/{name}")
+    return _persist(f"{url}/{name}", put, source.seek(0, os.SEEK_END))
 
 
 def _write(url: str, data: bytes) -> None:
@@ -324,9 +326,10 @@ def _write(url: str, data: bytes) -> None:
     _persist(url, put)
 
 
-def _persist(url: str, operation: Callable[[str], T]) -> T:
-    """Repeats an operation on a remote file while its service is away; on this machine it is done once."""
-    return operation(url) if _path(url) is not None else persist(url, operation)
+def _persist(url: str, operation: Callable[[str], T], size: int = 0) -> T:
+    """Repeats an operation on a remote file of ``size`` bytes while its service is away; on this machine it is done
+    once."""
+    return operation(url) if _path(url) is not None else persist(url, operation, size)
 
 
 @contextmanager

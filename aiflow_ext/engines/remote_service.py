@@ -11,8 +11,11 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from aiflow_ext.bounded_call import CallTooLong, result_within
 
 T = TypeVar("T")
 # ``host:port``, separated by commas: servers of the artifacts' file system, of which one at a time is active.
@@ -21,6 +24,9 @@ ARTIFACT_HOSTS = "AIFLOW_ARTIFACT_HOSTS"
 INSECURE_NODES = "AIFLOW_ARTIFACT_INSECURE_NODES"
 PATIENCE = "AIFLOW_ARTIFACT_PATIENCE"  # the variable with the seconds for which an operation is repeated; 300
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two packets of an answer
+# Seconds for a whole operation, and bytes of a file for which it gets one more: a server that sends a byte a second is as
+# good as one that sends none.
+LONGEST, SLOWEST = 300.0, 16 << 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0  # seconds
 _STATUSES = (429, 502, 503, 504)
 _WORDS = (
@@ -36,21 +42,27 @@ class AwayError(Exception):
     """A remote file system has not answered for minutes; the message is for the job's log and its reason."""
 
 
-def persist(url: str, operation: Callable[[str], T]) -> T:
+def persist(url: str, operation: Callable[[str], T], size: int = 0) -> T:
     """The result of ``operation``, which is called again while the service does not answer.
 
     Args:
         url: of a remote file.
         operation: called with the URL at one of the service's addresses; may be repeated after it failed half-way.
+        size: bytes that it transfers; it has a second more for every ``SLOWEST`` of them.
 
-    Raises AwayError after the patience, and whatever else ``operation`` raises.
+    Raises AwayError after the patience, or where a call takes too long (it is not repeated: the first one may still
+    read and write), and whatever else ``operation`` raises.
     """
     global _preferred
+    limit = LONGEST + size / SLOWEST
     began, pause, patience = time.monotonic(), _FIRST_PAUSE, float(os.environ.get(PATIENCE, "300"))
     while True:
         for address in _at_each_address(url):
             try:
-                result = operation(address)
+                result = result_within(limit, partial(operation, address))
+            except CallTooLong as error:
+                words = f"{url} is too slow: {size} bytes have not been transferred in {limit:.0f} s"
+                raise AwayError(words if size else f"{url} has not answered for {limit:.0f} s") from error
             except Exception as error:
                 if not is_away(error):
                     raise

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from cluster_server import Cluster
+from hostile_server import Answer, Asked, HostileServer
 
 from aiflow_ext.engines.artifacts import load, save
 from aiflow_ext.engines.remote_service import AwayError
+from aiflow_ext.model.artifact_record import ArtifactRecord
 from aiflow_ext.model.current import AWAY, AWAY_CODE
 from aiflow_ext.model.states import JobState
 from aiflow_ext_yarn.master.outcome import EXIT, Outcome
@@ -57,6 +59,29 @@ def test_a_file_system_that_stays_away_is_not_the_jobs_failure(
     ended = Outcome(EXIT, exit_code=AWAY_CODE, reason=f"{AWAY}{caught.value}")
     event = event_of("application_1_0001", {"state": "FINISHED", "diagnostics": ended.diagnostics()})
     assert (event.state, event.disruption) == (JobState.FAILED, True)
+
+
+@pytest.mark.parametrize("of", ["its record", "its value"])
+def test_a_file_system_that_sends_a_byte_a_second_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    monkeypatch.setattr("aiflow_ext.engines.remote_service.LONGEST", 1.0)
+    record = ArtifactRecord("path", "value.bin", 8, "0" * 64).to_bytes()
+
+    def answer(asked: Asked) -> Answer:
+        is_record = ".json" in asked.path
+        if "op=GETFILESTATUS" in asked.path:
+            length = len(record) if is_record else 8
+            status = {"length": length, "type": "FILE", "pathSuffix": "", "blockSize": 1 << 20}
+            return Answer(body=json.dumps({"FileStatus": status}).encode())
+        if is_record and of == "its value":
+            return Answer(body=record)
+        return Answer(body=b" " * 10_000, slow=True)
+
+    with HostileServer(answer) as server:
+        url = f"{server.url.replace('http://', 'webhdfs://ada@')}/artifacts/x"
+        with pytest.raises(AwayError, match="has not answered for 1 s|8 bytes have not been transferred in 1 s"):
+            load(url, tmp_path)
 
 
 @pytest.fixture
