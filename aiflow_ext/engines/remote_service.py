@@ -24,8 +24,8 @@ ARTIFACT_HOSTS = "AIFLOW_ARTIFACT_HOSTS"
 INSECURE_NODES = "AIFLOW_ARTIFACT_INSECURE_NODES"
 PATIENCE = "AIFLOW_ARTIFACT_PATIENCE"  # the variable with the seconds for which an operation is repeated; 300
 TIMEOUT = (10.0, 120.0)  # seconds to connect, and between two packets of an answer
-# Seconds for a whole operation, and bytes of a file for which it gets one more: a server that sends a byte a second is as
-# good as one that sends none.
+# Seconds for a whole operation, and bytes of a file for which it gets one more: a server that sends a byte a second is
+# as good as one that sends none.
 LONGEST, SLOWEST = 300.0, 16 << 10
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0  # seconds
 _STATUSES = (429, 502, 503, 504)

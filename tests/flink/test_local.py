@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,9 @@ def test_a_script_needs_an_interpreter_with_pyflink(project, cli, tmp_path, flin
     assert f"the python {said} is 3.13, which PyFlink does not support" in done.stderr
     said.write_text("#!/bin/sh\necho 3 12 False\n")
     assert f"the python {said} has no PyFlink" in cli("run", project.root).stderr
+    said.write_text("#!/bin/sh\nexec /bin/cat /dev/zero\n")
+    done = cli("run", project.root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+    assert f"the python {said} has no PyFlink" in done.stderr, "and what it prints is not kept"
 
 
 def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(project, cli, flink_home, tmp_path):

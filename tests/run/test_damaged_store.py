@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -48,6 +49,50 @@ def test_what_is_wrong_is_named_and_other_projects_are_shown(ended, cli, project
     for command in (["gc", "--keep", "9"], ["status", listed.stdout.split("\n")[1].split("\t")[0]]):
         done = cli(*command, cwd=ended)
         assert done.returncode == 0, done
+
+
+ODD_EVENTS = """
+    import json
+    import os
+
+    import aiflow_ext.plugin as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Cluster(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "cluster"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        def platform(self):
+            return Cluster
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            for event in super().watch(jobs, since):
+                if event is not None:
+                    event.__dict__.update(json.load(open(os.environ["SEEN"])))
+                yield event
+"""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"time": -1e17}, {"time": float("nan")}, {"time": 1e300}, {"time": "noon"}, {"restarts": 10**30},
+        {"restarts": "x"}, {"exit_code": 10**30, "signal": "x"}, {"reason": [1], "instance": {}, "node": 5},
+        {"disruption": [], "out_of_memory": "x"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_platform_says_damages_no_store(project, cli, stranger, odd):
+    stranger("cluster", ODD_EVENTS, {"cluster.cmd_line": "Plugin"}).write_text(json.dumps(odd))
+    project.jobs('with af.job("fine"): af.cmd("true")', "'*': {platform: cluster}")
+    done = cli("run", project.root)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    listed = cli("status", "latest", "--project", project.root)
+    assert listed.returncode == 0, listed.stderr
+    assert "fine\tFINISHED" in listed.stdout
 
 
 @pytest.fixture(scope="module")

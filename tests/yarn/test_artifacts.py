@@ -80,7 +80,7 @@ def test_a_file_system_that_sends_a_byte_a_second_is_away(
 
     with HostileServer(answer) as server:
         url = f"{server.url.replace('http://', 'webhdfs://ada@')}/artifacts/x"
-        with pytest.raises(AwayError, match="has not answered for 1 s|8 bytes have not been transferred in 1 s"):
+        with pytest.raises(AwayError, match=r"has not answered for 1 s|8 bytes have not been transferred in 1 s"):
             load(url, tmp_path)
 
 

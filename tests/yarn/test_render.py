@@ -185,6 +185,15 @@ def test_a_python_job_and_its_archive(rendered, project) -> None:
     assert found["submission"]["am-container-spec"]["commands"]["command"].startswith("exec env/bin/python3 -S -E ")
 
 
+def test_a_home_that_there_is_not_is_a_path_like_any_other(project, cli) -> None:
+    config = {"platform": "yarn", "engine": "cmd_line", "resource_manager": "http://rm", "webhdfs": "http://nn",
+              "user": "ada", "files": {"x": "~nosuchuser/x"}}  # fmt: skip
+    project.jobs("with af.job('c'): af.cmd('true')", json.dumps({"*": config}))
+    done = cli("run", project.root)
+    assert "~nosuchuser/x" in done.stderr
+    assert "RuntimeError" not in done.stderr
+
+
 def test_progress_is_counted_in_steps(rendered) -> None:
     two = rendered("af.python(hello)\n    af.python(hello)", "python", "def hello():\n    pass\n")["spec"]
     assert (two["steps"], two["progress_file"]) == (2, "progress")

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.run.store.row_types import LATEST
 
+_MOST = 1 << 31  # of exit codes, signals and restarts; SQLite takes no number of more than 64 bits
 _PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that returns one of these, or an end, has found the attempt
 
 
@@ -136,14 +138,31 @@ def end_of(
 
 
 def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
-    facts = {"reason": event.reason, "restarts": max(attempt.restarts, event.restarts), "instance": event.instance,
-             "node": event.node}  # fmt: skip
+    facts = {"reason": _text(event.reason), "restarts": max(attempt.restarts, _number(event.restarts) or 0),
+             "instance": _text(event.instance), "node": _text(event.node)}  # fmt: skip
+    at = _moment(event.time)
     if event.state.ended:
         return end_of(
-            attempt, event.state, at=event.time, timeout=timeout, exit_code=event.exit_code, signal=event.signal,
-            disruption=event.disruption or None, out_of_memory=event.out_of_memory or None, **facts,
+            attempt, event.state, at=at, timeout=timeout, exit_code=_number(event.exit_code),
+            signal=_number(event.signal), disruption=bool(event.disruption) or None,
+            out_of_memory=bool(event.out_of_memory) or None, **facts,
         )  # fmt: skip
-    return Decision(Became.GOES_ON, event.state, event.time, facts)
+    return Decision(Became.GOES_ON, event.state, at, facts)
+
+
+# What is no such value counts as not known: a platform's mistake, or a job's word for it, must not damage the store.
+
+
+def _moment(given: Any) -> float | None:
+    return given if isinstance(given, (int, float)) and 0 <= given <= LATEST else None
+
+
+def _number(given: Any) -> int | None:
+    return int(given) if isinstance(given, int) and abs(given) < _MOST else None
+
+
+def _text(given: Any) -> str | None:
+    return None if given is None else str(given)
 
 
 def _recorded(attempt: AttemptRecord) -> Decision:

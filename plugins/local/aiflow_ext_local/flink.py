@@ -20,6 +20,7 @@ from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import DRIVERS, Program, is_url, program_of
 from aiflow_ext_local import flink_run
 from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
+from aiflow_ext_local.machine import output_of
 
 _PYTHONS = ((3, 9), (3, 12))  # which PyFlink has wheels for
 
@@ -255,14 +256,12 @@ def _without_pyflink(python: str, environment: Mapping[str, str]) -> Iterator[Pr
     asks = "import sys, importlib.util as u; print(*sys.version_info[:2], u.find_spec('pyflink.version') is not None)"
     hint = "name one under python: whose version is 3.9 to 3.12 and that has PyFlink: pip install apache-flink==2.3.0"
     try:
-        done = subprocess.run([python, "-c", asks], env=dict(environment), capture_output=True, text=True, timeout=60,
-                              check=False, stdin=subprocess.DEVNULL)  # fmt: skip
-        major, minor, has = done.stdout.split()
+        major, minor, has = output_of([python, "-c", asks], seconds=60.0, env=environment).split()
     except (OSError, ValueError, subprocess.SubprocessError):
         said = "cannot be started" if not os.path.exists(python) else "has no PyFlink"
         yield Problem(f"the python {python} {said}", hint=hint)
         return
-    if not _PYTHONS[0] <= (int(major), int(minor)) <= _PYTHONS[1]:
+    if not (major.isdecimal() and minor.isdecimal() and _PYTHONS[0] <= (int(major), int(minor)) <= _PYTHONS[1]):
         yield Problem(f"the python {python} is {major}.{minor}, which PyFlink does not support", hint=hint)
     elif has != "True":
         yield Problem(f"the python {python} has no PyFlink", hint=hint)

@@ -8,7 +8,7 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import ConfigError, Resources, parse_cpu, parse_memory
@@ -43,18 +43,25 @@ def _gpus() -> list[str]:
     # In a container it shows those of the container alone. Names, because CUDA may number them otherwise.
     asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return [line.strip() for line in _output(asked).splitlines() if line.startswith("GPU-")]
+        return [line.strip() for line in output_of(asked).splitlines() if line.startswith("GPU-")]
     with contextlib.suppress(OSError):
         return [str(number) for number in range(len(os.listdir(_DRIVER)))]
     return []
 
 
-def _output(argv: Sequence[str], seconds: float = 30.0, most: int = 1 << 16) -> str:
-    """What a program prints. Raises OSError or SubprocessError where it fails, prints more or takes longer."""
+def output_of(
+    argv: Sequence[str], seconds: float = 30.0, most: int = 1 << 16, env: Mapping[str, str] | None = None
+) -> str:
+    """What a program prints. Raises OSError or SubprocessError where it fails, prints more or takes longer.
+
+    ``env``: its environment; None: this process's.
+    """
     deadline = time.monotonic() + seconds
     found = b""
     with (
-        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+        subprocess.Popen(
+            argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process,
         selectors.DefaultSelector() as selector,
     ):
         assert process.stdout is not None

@@ -73,7 +73,7 @@ def home(given: str | None, root: str) -> Path:
         root: the project's folder.
     """
     if given is not None:
-        return Path(root, Path(given).expanduser())
+        return Path(root, os.path.expanduser(given))
     if said := os.environ.get("FLINK_HOME"):
         return Path(said)
     found = importlib.util.find_spec("pyflink")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -125,7 +126,7 @@ class YarnJob(af.AbstractJob):
 
     def local_file(self, source: str) -> Path:
         """A file of ``files`` or ``archives`` on this machine."""
-        return Path(self.bundle.project.root, Path(source).expanduser())
+        return Path(self.bundle.project.root, os.path.expanduser(source))
 
     def stamp(self, path: Path) -> str:
         """A digest of a local file's path, size and time of change, for a name."""
