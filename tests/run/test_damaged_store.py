@@ -95,6 +95,43 @@ def test_what_a_platform_says_damages_no_store(project, cli, stranger, odd):
     assert "fine\tFINISHED" in listed.stdout
 
 
+ODD_ITEM = """
+    import aiflow_ext.plugin as af
+    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
+
+    class Cluster(af.AbstractPlatform):
+        @staticmethod
+        def platform():
+            return "cluster"
+
+    class Plugin(LocalCmdLineJobPlugin):
+        said = False
+
+        def platform(self):
+            return Cluster
+
+        @af.hookimpl
+        def watch(self, jobs, since):
+            if not Plugin.said:
+                Plugin.said = True
+                yield ODD
+            yield from super().watch(jobs, since)
+"""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["'x'", "5", "af.AttemptEvent(next(iter(jobs)), None)", "af.AttemptEvent(next(iter(jobs)), 'UP')",
+     "af.AttemptEvent([], af.JobState.RUNNING)"],
+)  # fmt: skip
+def test_what_is_no_event_breaks_a_watch_off_and_not_the_run(project, cli, stranger, odd):
+    stranger("cluster", ODD_ITEM.replace("ODD", odd), {"cluster.cmd_line": "Plugin"})
+    project.jobs('with af.job("fine"): af.cmd("true")', "'*': {platform: cluster}")
+    done = cli("run", project.root)
+    assert done.returncode == 0, done
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """A project whose store is to be damaged, and one that was run after it, in the list of a user of their own."""

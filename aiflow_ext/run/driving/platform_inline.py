@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiflow_ext.model.errors import PlatformError, said_by
 from aiflow_ext.model.watch import PollableWatch, StartingWatch
 from aiflow_ext.run.planning.job_views import LiveJobs
-from aiflow_ext.run.platforms.platform_events import PlatformEvent, Unreachable
+from aiflow_ext.run.platforms.platform_events import PlatformEvent, Unreachable, checked
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler, BaseJob
@@ -90,7 +90,7 @@ class InlinePlatform:
                 events.setblocking(False)
                 self._descriptor = events.fileno()
                 self._inbox.add_reader(self._descriptor, self._look)
-            for event in self._events or ():
+            for event in map(checked, self._events or ()):
                 if event is None:
                     return
                 self._since = event.cursor or self._since

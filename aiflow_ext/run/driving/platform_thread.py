@@ -15,7 +15,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.call_pool import CallPool
 from aiflow_ext.run.planning.job_views import LiveJobs
 from aiflow_ext.run.platforms.outcome import call, own
-from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
+from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable, checked
 
 if TYPE_CHECKING:
     from aiflow_ext.model.job import AbstractJobHandler, BaseJob
@@ -76,7 +76,7 @@ class PlatformThread:
                 if events is None:
                     self._poll()
                     return
-                for event in events:
+                for event in map(checked, events):
                     if self._ending.is_set():
                         return
                     if silent:

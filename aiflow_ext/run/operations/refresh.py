@@ -17,7 +17,7 @@ from aiflow_ext.run.driving.start_intents import open_start_intents, settle_star
 from aiflow_ext.run.planning.attempt_job import job_again
 from aiflow_ext.run.planning.job_views import LiveJobs
 from aiflow_ext.run.planning.plan_codec import StoredPlan
-from aiflow_ext.run.platforms.platform_events import PlatformEvent
+from aiflow_ext.run.platforms.platform_events import PlatformEvent, checked
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.reconcile import Answer, Became, proves_presence, reconcile
@@ -151,7 +151,7 @@ def _job_of(polled: PolledAttempt) -> BaseJob:
 
 def _until_ended(events: Iterable[PlatformEvent | None], jobs: LiveJobs) -> Iterator[AttemptEvent]:
     """The events of these jobs from a new watch, until all have ended or the watch has no more events now."""
-    for event in events:
+    for event in map(checked, events):
         if event is None:
             return
         if not isinstance(event, AttemptEvent):
