@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from hostile_server import NO_HTTP, Answer, HostileServer
+from hostile_server import NO_HTTP, Answer, Asked, HostileServer
 
 from aiflow_ext.model.errors import AiflowError, PlatformError
 from aiflow_ext_flink.rest import FlinkRest
@@ -41,6 +42,19 @@ def test_an_answer_of_another_shape_is_an_error_in_words(body: bytes, status: in
     with HostileServer(lambda asked: Answer(status, body)) as server:
         assert len(ask(FlinkRest(server.url))) == 14
         assert not any("/../" in asked.path for asked in server.asked), "an id is one part of a path"
+
+
+def test_a_job_without_an_id_and_a_number_without_an_end_count_for_nothing() -> None:
+    jobs = {"jobs": [{"state": "RESTARTING"}, {"jid": 5, "state": "RUNNING"}, {"jid": "x", "state": "RUNNING"}]}
+    counts = [{"id": "numRestarts", "value": "9" * 5000}]
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(body=json.dumps(counts if "metrics" in asked.path else jobs).encode())
+
+    with HostileServer(answer) as server:
+        rest = FlinkRest(server.url)
+        assert rest.jobs() == [{"jid": "x", "state": "RUNNING"}]
+        assert rest.restarts("x") == 0
 
 
 @pytest.mark.parametrize("answer", [each for each, _ in NO_HTTP])

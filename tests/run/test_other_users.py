@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import json
 import os
 import pwd
 import shutil
@@ -86,6 +87,34 @@ def test_nothing_is_run_on_state_of_another_user(planted, project, cli, command)
     done = cli(command, project.root)
     assert done.returncode == 6, done
     assert REFUSED in done.stderr
+
+
+@as_root
+def test_a_process_that_the_state_of_another_user_names_is_not_ended(project, cli, cli_env):
+    project.jobs(JOB, "")
+    assert cli("run", project.root).returncode == 0
+    with project.database() as db:
+        db.execute("update runs set state = 'RUNNING', ended_at = null")
+        db.execute("update jobs set state = 'RUNNING'")
+        db.execute("update attempts set state = 'RUNNING', ended_at = null, cleaned = 0, exit_code = null")
+    with subprocess.Popen(["sleep", "1000"], env={**os.environ, "AIFLOW_MARK": "theirs"}) as ours:
+        started = int(Path(f"/proc/{ours.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        process = {"pid": ours.pid, "start_time": started, "started_at": 1}
+        lines = [{"id": "a/1", "state": "starting", "mark": "theirs", "boot_id": boot, "seq": 1},
+                 {"id": "a/1", "state": "running", **process, "seq": 2}]  # fmt: skip
+        journal = project.run_folder / "processes.jsonl"
+        journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        give(project.root / ".aiflow")
+        try:
+            done = cli("stop", "latest", "--grace", "0", "--project", project.root)
+            assert (done.returncode, ours.poll()) == (6, None), done
+            assert REFUSED in done.stderr
+            believed = {**cli_env, "AIFLOW_TRUST": "*"}  # it is the owner alone that stands between
+            cli("stop", "latest", "--grace", "0", "--project", project.root, env=believed)
+            assert ours.wait(30) == -9
+        finally:
+            ours.kill()
 
 
 @as_root

@@ -57,7 +57,8 @@ class FlinkRest:
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs: ``jid``, ``name``, ``state``, ``start-time`` and ``end-time`` (ms), ``tasks`` by state."""
         found = self._object("GET", "/jobs/overview").get("jobs")
-        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        jobs = found if isinstance(found, list) else []
+        return [each for each in jobs if isinstance(each, dict) and isinstance(each.get("jid"), str)]
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job: ``state``, ``timestamps``, ``vertices``."""
@@ -75,7 +76,7 @@ class FlinkRest:
         """How often a job has been restarted; 0 where Flink does not say."""
         found = self._ask("GET", f"/jobs/{quote(job_id)}/metrics?get=numRestarts")
         values = [each.get("value") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-        return next((int(value) for value in values if isinstance(value, str) and value.isdecimal()), 0)
+        return next((int(value) for value in values if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value)), 0)
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Its checkpoints: ``counts``, ``latest: {completed: {external_path}, savepoint, failed, restored}``."""
