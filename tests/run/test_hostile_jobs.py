@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -119,3 +122,17 @@ def test_a_driver_s_log_that_is_no_file_is_told_and_waited_for_by_nobody(project
     done = cli("resume", "latest", "--failed", "--detach", "--project", project.root)
     assert done.returncode == 6, done.stdout + done.stderr
     assert "driver.log: the driver's log cannot be written: " in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a folder needs root; CI runs this as root")
+def test_what_a_job_has_mounted_in_its_folder_is_not_removed(project, cli_env, tmp_path):
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "thesis.txt").write_text("years of work")
+    project.jobs(f"with af.job('a'): af.cmd('mkdir data && mount --bind {ours} data')", "")
+    command = f"{sys.executable} -m aiflow_ext"
+    script = f"{command} run {project.root}; {command} gc --keep 0 --project {project.root}"
+    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run(apart, env=cli_env, capture_output=True, text=True, timeout=60)
+    assert (ours / "thesis.txt").read_text() == "years of work"
+    assert "stays: a file system is mounted in its folder; umount" in done.stderr

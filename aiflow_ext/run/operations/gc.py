@@ -16,6 +16,7 @@ from aiflow_ext.run.operations.cleaning import clean_up, remove_artifacts, remov
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.remote_artifacts import folders_of, remove_remote_artifacts
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
+from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.run.store.find import left_out_if_damaged, stores
 from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
@@ -91,7 +92,7 @@ def _unrecorded(store: Store, older_than: float | None, dry_run: bool) -> list[d
         if folder.name in known:
             continue
         empty = _is_empty_folder(folder)  # its driver was killed before it had made even its lock
-        if not empty and (not _is_run_folder(folder, store) or holder(folder) is not None):
+        if not empty and (not _is_run_folder(folder, store) or holder(folder) is not None or mounted_in(folder)):
             continue
         made = folder.stat().st_mtime
         if made >= limit:
@@ -136,6 +137,9 @@ def _remove_alone(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
     owner = os.stat(run["folder"]).st_uid
     if os.geteuid() not in (0, owner):  # of a shared state folder: only its owner can remove what its jobs have made
         _log.warning("run %s stays: it is of %s, who removes it, or root", run["run"], user_name(owner))
+        return False
+    if (mounted := mounted_in(run["folder"])) is not None:
+        _log.warning("run %s stays: a file system is mounted in its folder; umount %s", run["run"], mounted)
         return False
     try:
         lock = DriverLock(Path(run["folder"]))

@@ -25,17 +25,32 @@ def file_system_of(folder: Path) -> str:
     """The type of the file system that holds ``folder``; empty if it is not known."""
     found, depth = "", -1
     target = os.path.realpath(os.fsencode(folder))
+    for point, kind in _mounts():
+        inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
+        if inside and len(point) >= depth:
+            found, depth = kind, len(point)
+    return found
+
+
+def mounted_in(folder: Path | str) -> str | None:
+    """The path of a file system that is mounted below ``folder``, a part of another one (``mount --bind``) included;
+    None where there is none. What is removed with the folder would be removed there, too."""
+    above = os.path.realpath(os.fsencode(folder)) + b"/"
+    return next((os.fsdecode(point) for point, _ in _mounts() if point.startswith(above)), None)
+
+
+def _mounts() -> list[tuple[bytes, str]]:
+    """Where each file system is mounted, and its type; none where that is not known."""
     try:
         with open("/proc/self/mountinfo", "rb") as mounts:
-            for line in mounts:
-                before, _, after = line.partition(b" - ")
-                point = re.sub(_OCTAL, lambda escape: bytes([int(escape[1], 8)]), before.split(b" ")[4])
-                inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
-                if inside and len(point) >= depth:
-                    found, depth = os.fsdecode(after.split(b" ")[0]), len(point)
+            parts = [line.partition(b" - ") for line in mounts]
     except OSError:
-        return ""
-    return found
+        return []
+    return [
+        (re.sub(_OCTAL, lambda escape: bytes([int(escape[1], 8)]), before.split(b" ")[4]),
+         os.fsdecode(after.split(b" ")[0]))
+        for before, _, after in parts
+    ]  # fmt: skip
 
 
 def refuse_network_folder(folder: Path) -> None:

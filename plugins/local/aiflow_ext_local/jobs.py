@@ -66,7 +66,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
             return
         with os.scandir(work) as found:
             left = list(found)
-        if left and supervised.succeeded(native_id):  # the author of a failed job may want to inspect its files
+        # The author of a failed job may want to inspect its files; what is mounted there is not the attempt's.
+        if left and supervised.succeeded(native_id) and supervised.mounted_in(work) is None:
             import shutil
 
             for entry in left:
