@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from aiflow_ext.regular_file import open_regular
+from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.shared_folder import make_folder, share_file
 
 MARK = ".aiflow-run"  # in the folder: the run's id
@@ -40,14 +41,15 @@ def make_artifacts_folder(base: Path, run_id: str, *, create: bool, state: Path)
 
 
 def remove_artifacts_folder(base: Path, run_id: str) -> None:
-    """Remove a run's folder below ``base``, if it is one: no link, and marked with this run's id."""
+    """Remove a run's folder below ``base``, if it is one: no link, marked with this run's id, and nothing is mounted in
+    it."""
     folder = base / run_id
     if os.path.basename(run_id) != run_id or folder.is_symlink():
         return
     with contextlib.suppress(OSError):
         with open_regular(folder / MARK, follow=False) as mark:
             marked = mark.read(1000) == f"{run_id}\n".encode()
-        if marked:
+        if marked and mounted_in(folder) is None:
             import shutil
 
             shutil.rmtree(folder, ignore_errors=True)
