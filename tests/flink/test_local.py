@@ -80,7 +80,7 @@ def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(projec
         (", taskmanagers: {memory: 100Mi}", "must be at least 896Mi"),
         (", flink: {rest.port: 1}", "'rest.port' is the platform's to give"),
         (", on_stop: kill", "on_stop"),
-        (", session: 'flink:8081'", "local.flink starts one for each job"),
+        (", jobmanager: 'flink'", "jobmanager must be host:port"),
         (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),
     ],
 )

@@ -219,7 +219,8 @@ def test_keys_are_checked():
         ("an internal key", {"flink": {"$internal.application.id": "x"}}),
         ("parallelism must be at least 1", {"parallelism": 0}),
         ("parallelism must be at most 32768", {"parallelism": 10**400}),
-        ("session must be host:port", {"session": "http://flink"}),
+        ("jobmanager must be host:port", {"jobmanager": "http://flink"}),
+        ("session cluster has its own ones", {"jobmanager": "flink:8081", "taskmanagers": TaskManagers()}),
     ):
         with pytest.raises(ValueError, match=words):
             Config(**keys)

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from aiflow_ext.model.states import JobState
-from aiflow_ext_flink.verdict import archived, python_error, restarts_of, root_cause, state_of, summarised
+from aiflow_ext_flink.verdict import (
+    archived,
+    python_error,
+    restarts_of,
+    root_cause,
+    state_of,
+    submits_twice,
+    summarised,
+)
 
 FAILED = """\
 org.apache.flink.runtime.JobException: Recovery is suppressed by NoRestartBackoffTimeStrategy
@@ -88,3 +96,15 @@ def test_a_summary_that_is_damaged_gives_no_verdict(tmp_path):
     folder.mkdir(parents=True)
     (folder / "application-summary").write_text("{")
     assert archived(tmp_path, "c", "a") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_so"),
+    [
+        ("DuplicateJobSubmissionException: Job has already been submitted.", True),
+        ("FlinkRuntimeException: Cannot have more than 1 jobs in a single environment.", True),
+        ("ArithmeticException: / by zero", False),
+    ],
+)
+def test_a_program_that_submits_two_jobs_is_known_by_what_flink_says(words, is_so):
+    assert submits_twice(words) is is_so

@@ -73,7 +73,8 @@ class FlinkKeys(Jsonable):
     Args:
         parallelism: how many tasks of each operator run at once; by default as many as the TaskManagers have slots.
         flink: any keys of Flink's own configuration.
-        jobmanager: the JobManager's memory.
+        jobmanager: the memory of the job's own JobManager; or ``host:port``, the REST address of a session cluster to
+            submit the job to.
         taskmanagers: how many TaskManagers, their slots and memory.
         savepoints: folder for savepoints, a path or URL that all of the cluster's processes reach; by default one of
             the job's, beside its checkpoints.
@@ -83,15 +84,16 @@ class FlinkKeys(Jsonable):
         on_stop: what stopping the job does: ``savepoint`` (the default of STREAM jobs: take one, then end), ``drain``
             (the same, after all windows and timers have fired), or ``cancel`` (the default of BATCH jobs).
         jars: further jars for the job: connectors, functions. Paths in the project, or URLs that the cluster reads.
-        session: ``host:port`` of the REST address of a session cluster to submit to; by default the job gets a cluster
-            of its own.
+
+    Attributes:
+        session: the address of the session cluster; None where the job gets a cluster of its own.
     """
 
     def __init__(
         self,
         parallelism: int | None = None,
         flink: Mapping[str, Scalar] | None = None,
-        jobmanager: JobManager | None = None,
+        jobmanager: JobManager | str | None = None,
         taskmanagers: TaskManagers | None = None,
         savepoints: str | None = None,
         checkpoints: str | None = None,
@@ -99,15 +101,18 @@ class FlinkKeys(Jsonable):
         allow_non_restored_state: bool = False,
         on_stop: OnStop | None = None,
         jars: Sequence[str] = (),
-        session: str | None = None,
         **others: Any,
     ) -> None:
         super().__init__(**others)
         self.parallelism, self.flink = parallelism, dict(flink or {})
-        self.jobmanager, self.taskmanagers = jobmanager or JobManager(), taskmanagers or TaskManagers()
+        self.session = jobmanager if isinstance(jobmanager, str) else None
+        self.jobmanager = jobmanager if isinstance(jobmanager, JobManager) else JobManager()
+        self.taskmanagers = taskmanagers or TaskManagers()
         self.savepoints, self.checkpoints, self.restore_from = savepoints, checkpoints, restore_from
         self.allow_non_restored_state, self.on_stop = allow_non_restored_state, on_stop
-        self.jars, self.session = list(jars), session
+        self.jars = list(jars)
+        if self.session is not None and taskmanagers is not None:
+            raise ValueError("taskmanagers is for a cluster of the job's own: a session cluster has its own ones")
         if problems := [*self._flink_problems()]:
             raise ValueError("; ".join(problems))
 
@@ -124,8 +129,16 @@ class FlinkKeys(Jsonable):
                 yield f"flink: {key!r} is an internal key of Flink's"
             elif any(char.isspace() for char in key) or not key:
                 yield f"flink: {key!r} is no key"
-        if self.session is not None and not re.fullmatch(r"([^\s/:]+|\[[0-9a-fA-F:]+\]):\d{1,5}", self.session):
-            yield f"session must be host:port of a JobManager's REST address, such as flink:8081, not {self.session!r}"
+        if self.session is not None and not _is_address(self.session):
+            yield (
+                "jobmanager must be host:port of a session cluster's REST address, such as flink:8081, or "
+                f"{{memory: ...}}, not {self.session!r}"
+            )
+
+
+def _is_address(text: str) -> bool:
+    match = re.fullmatch(r"(?:[^\s/:@?#]+|\[[0-9a-fA-F:]+\]):(\d{1,5})", text)
+    return match is not None and 0 < int(match[1]) < 65536
 
 
 def _size(of: str, memory: str) -> int:

@@ -34,7 +34,7 @@ def configuration(
         "taskmanager.numberOfTaskSlots": workers.slots,
         "jobmanager.memory.process.size": f"{config.jobmanager.memory // MIB} mb",
         "taskmanager.memory.process.size": f"{workers.memory // MIB} mb",
-        **(_STREAM if stream else {}),
+        **(STREAM if stream else {}),
         **config.flink,
         "execution.checkpointing.dir": config.checkpoints or checkpoints,
         "execution.checkpointing.savepoint-dir": config.savepoints or savepoints,
@@ -53,7 +53,7 @@ def configuration(
 
 
 # Unless the config says otherwise: a job that does not end can be continued after a failure.
-_STREAM = {
+STREAM = {
     "execution.checkpointing.interval": "10 s",
     "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
 }

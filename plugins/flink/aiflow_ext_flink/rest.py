@@ -31,11 +31,12 @@ class Refused(PlatformError):
 
     Attributes:
         status: of the HTTP answer.
+        said: Flink's own words.
     """
 
-    def __init__(self, words: str, status: int) -> None:
+    def __init__(self, words: str, status: int, said: str = "") -> None:
         super().__init__(words)
-        self.status = status
+        self.status, self.said = status, said
 
 
 class FlinkRest:
@@ -133,6 +134,11 @@ class FlinkRest:
         ``savepointPath``, ``flinkConfiguration``. Returns the job's id."""
         return str(self._object("POST", f"/jars/{_quoted(jar_id)}/run", request).get("jobid", ""))
 
+    def jars(self) -> list[dict[str, Any]]:
+        """The jars that were uploaded: ``id``, and the ``name`` that each was given."""
+        found = self._object("GET", "/jars").get("files")
+        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
     def remove_jar(self, jar_id: str) -> None:
         """Remove a jar that was uploaded."""
         try:
@@ -159,6 +165,8 @@ class FlinkRest:
             options.update(body=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
         elif fields is not None:
             options["fields"] = fields
+        if self.seconds > READ:
+            options["timeout"] = urllib3.Timeout(connect=CONNECT, read=self.seconds)
         try:
             with within(Deadline(self.seconds)):
                 answer = _pool().request(method, self.url + path, **options)
@@ -183,7 +191,8 @@ class FlinkRest:
         words = " ".join(_first_line(str(each)) for each in errors[:3]) if isinstance(errors, list) else ""
         if status in (502, 503, 504) or "Service temporarily unavailable" in words:
             raise Unreachable(f"{self.url} is not ready: {words or status}", hint=_AWAY)
-        raise Refused(f"Flink refuses {asked} (status {status}): {words[:1000] or 'it does not say why'}", status)
+        told = f"Flink refuses {asked} (status {status}): {words[:1000] or 'it does not say why'}"
+        raise Refused(told, status, words[:1000].removeprefix("Internal server error. "))
 
 
 @functools.lru_cache(maxsize=1)
@@ -208,6 +217,7 @@ def _quoted(part: str) -> str:
 
 def _first_line(text: str) -> str:
     """The line of an error that matters: of a stack trace, the root cause."""
+    text = text.removeprefix("<Exception on server side:\n")
     if "\n" not in text:
         return text.strip()
     from aiflow_ext_flink.verdict import root_cause

@@ -83,6 +83,12 @@ def python_error(log: str) -> str | None:
     return (_python_line(log) or None) if "Traceback (most recent call last)" in log else None
 
 
+def submits_twice(words: str) -> bool:
+    """Whether what Flink says of a failure is that the program submits two jobs, and may submit one."""
+    said = ("DuplicateJobSubmission", "has already been submitted", "Cannot have more than 1 jobs")
+    return any(each in words for each in said)
+
+
 def state_of(statuses: Iterable[str]) -> JobState:
     """The state of an attempt from those of its jobs, while its program runs: RUNNING once one of them runs."""
     states = [STATES.get(status, JobState.QUEUED) for status in statuses]

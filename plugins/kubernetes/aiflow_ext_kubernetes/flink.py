@@ -198,8 +198,9 @@ def _problems(name: str, config: KubernetesJobConfig, program: Program, artifact
                       hint="take distroless out")  # fmt: skip
     if keys.session is not None:
         yield Problem(
-            f"job {name!r}: session is given, and each Flink job on platform kubernetes has a cluster of its own",
-            hint="take session out; platform local submits to a session cluster",
+            f"job {name!r}: jobmanager names a session cluster, and each Flink job on platform kubernetes has its own "
+            "cluster",
+            hint="platform: local submits to a session cluster, wherever that is; or take the address away",
         )
     for each in program.py_files:
         if os.path.isdir(each):

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ConfigError, PlatformError, Problem, secrets, supervised
+from aiflow_ext.plugin import PlatformError, Problem, secrets, supervised
 from aiflow_ext.plugin.engines import Bundle, build_bundle
+from aiflow_ext_flink import session
 from aiflow_ext_flink.config import FlinkKeys
 from aiflow_ext_flink.configuration import configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.home import VERSION, flink_home, jar_of, java
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import DRIVERS, Program, is_url, program_of
+from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_local import flink_run
+from aiflow_ext_local.flink_attempt import ask_to_stop, refused_to_stop
 from aiflow_ext_local.jobs import LocalJob, LocalJobConfig, LocalJobPlugin, interpreter
 from aiflow_ext_local.machine import output_of
 
@@ -47,11 +50,13 @@ class FlinkHandler(supervised.ProcessHandler):
     Args:
         native_id: the attempt's.
         saves: whether stopping it takes a savepoint.
+        session: ``host:port`` of the session cluster that it runs in; None for a cluster of its own.
+        flink_id: the attempt's id at Flink.
     """
 
-    def __init__(self, native_id: str, saves: bool) -> None:
+    def __init__(self, native_id: str, saves: bool, session: str | None = None, flink_id: str = "") -> None:
         super().__init__(native_id)
-        self.saves = saves
+        self.saves, self.session, self.flink_id = saves, session, flink_id
 
     def stop(self, grace: float = 10.0) -> bool | None:
         """Stop the job, by a savepoint where that was asked for: however long it takes, unless ``grace`` is 0.
@@ -60,15 +65,18 @@ class FlinkHandler(supervised.ProcessHandler):
         """
         if self.saves and grace > 0 and supervised.lookup(self.native_id) is af.Lookup.FOUND:
             self._save()
-        return super().stop(grace)
+        found = super().stop(grace)
+        if self.session is not None:  # its process may have been killed before it could cancel the job
+            session.end_job(FlinkRest(self.session), self.flink_id)
+        return found
 
     def _save(self) -> None:
-        asked = flink_run.ask_to_stop(Path(self.native_id))
+        asked = ask_to_stop(Path(self.native_id))
         while True:
             state = self.wait(0.2)
             if state is None or state.ended:
                 return
-            if words := flink_run.refused_to_stop(Path(self.native_id), asked):
+            if words := refused_to_stop(Path(self.native_id), asked):
                 raise PlatformError(
                     f"{words}; the job runs on",
                     hint="stop it again, or without a savepoint: aiflow-ext stop --grace 0",
@@ -82,13 +90,8 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
         program = program_of(sub_graph, project_desc)
         config = sub_graph.config
         assert isinstance(config, FlinkKeys)
-        if config.session is not None:
-            raise ConfigError(
-                f"job {sub_graph.name!r} names a session cluster, and local.flink starts one for each job",
-                where=program.where,
-                hint="take the key session away",
-            )
-        problems = [
+        problems = [] if config.session is None else [*session.problems(sub_graph.name, sub_graph.config, program)]
+        problems += [
             Problem(
                 f"{path} of node {program.node.name!r} in job {sub_graph.name!r} is not on this machine",
                 program.where,
@@ -114,6 +117,18 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
         super().submit_job(job)
         return self.attach(job)
 
+    def stop_job(self, job: af.BaseJob) -> None:
+        super().stop_job(job)
+        if (address := _keys(job).session) is not None:
+            session.end_job(FlinkRest(address), _id(job))
+
+    def cleanup_job(self, job: af.BaseJob) -> None:
+        if (address := _keys(job).session) is not None:  # what is left where its process was killed
+            rest = FlinkRest(address)
+            session.end_job(rest, _id(job))
+            session.remove_jars(rest, _id(job))
+        super().cleanup_job(job)
+
     def engine(self) -> type[af.AbstractEngine]:
         return FlinkEngine
 
@@ -128,11 +143,11 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
     @af.hookimpl
     def attach(self, job: af.BaseJob) -> FlinkHandler:
         assert job.job_config is not None
-        return FlinkHandler(_native_id(job), stop_mode(job.job_config) != "cancel")
+        return FlinkHandler(_native_id(job), stop_mode(job.job_config) != "cancel", _keys(job).session, _id(job))
 
     @af.hookimpl
     def check_platform(self, jobs: Sequence[af.BaseJob]) -> Iterator[Problem]:
-        """Whether Flink, Java and, for scripts, PyFlink are on this machine."""
+        """Whether Flink, Java and, for scripts, PyFlink are on this machine, and whether session clusters answer."""
         told: set[str] = set()
         for job in {_needs(job): job for job in map(_flink, jobs)}.values():
             for problem in _lacking(job):
@@ -165,6 +180,7 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             for said, name in ((config.savepoints, "savepoints"), (config.checkpoints, "checkpoints"))
         )
         python = interpreter(config.python)
+        stream = config.exec_mode is af.ExecutionMode.STREAM
         spec = {
             "path": [entry for entry in sys.path if entry],
             "id": id,
@@ -180,34 +196,51 @@ class LocalFlinkJobPlugin(LocalJobPlugin):
             "inputs": program.inputs(job.bundle.sub_graph, context),
             "outputs": program.output_urls(context),
             "properties": dict(config.properties),
-            "stream": config.exec_mode is af.ExecutionMode.STREAM,
+            "stream": stream,
             "on_stop": stop_mode(config),
             "restore_from": config.restore_from,
-            "former": earlier_ids(context) if config.exec_mode is af.ExecutionMode.STREAM else [],
+            "former": earlier_ids(context) if stream or config.session else [],
             "savepoints": savepoints,
             "checkpoints": checkpoints,
             "taskmanagers": config.taskmanagers.count,
             "jobmanager_memory": config.jobmanager.memory,
             "taskmanager_memory": config.taskmanagers.memory,
             "python": python,
-            **_where_flink_is(environment, python),
-            "configuration": {
+            "session": config.session,
+            "savepoint_url": None,
+            "allow_non_restored_state": config.allow_non_restored_state,
+        }  # fmt: skip
+        if config.session is None:
+            spec.update(_where_flink_is(environment, python, starts=True))
+            spec["configuration"] = {
                 **configuration(
                     config, id, archive=Path(native_id, flink_run.ARCHIVE).as_uri(), savepoints=savepoints,
                     checkpoints=checkpoints, restore_from=None,
                 ),
                 "execution.checkpointing.savepoint-dir": Path(savepoints).as_uri(),
                 "execution.checkpointing.dir": Path(checkpoints).as_uri(),
-            },
-            "allow_non_restored_state": config.allow_non_restored_state,
-        }  # fmt: skip
+            }  # fmt: skip
+        else:
+            here = session.is_here(config.session)
+            spec["savepoint_url"] = _url(config.savepoints, savepoints if here or config.savepoints else None)
+            spec["configuration"] = session.configuration(
+                config, checkpoints=_url(config.checkpoints, checkpoints if here or config.checkpoints else None)
+            )
+            spec["parallelism"] = config.parallelism
+            if program.kind == "sql":
+                spec.update(_where_flink_is(environment, python, starts=False))
         return af.dumps(spec).encode()
 
 
-def _where_flink_is(environment: Mapping[str, str], python: str) -> dict[str, Any]:
-    """Where Flink and Java are; in ``render`` they need not be there."""
+def _url(said: str | None, path: str | None) -> str | None:
+    """The URL of a folder: the one that the config says, or that of a path; None where the cluster has one."""
+    return said if said is not None and is_url(said) else None if path is None else Path(path).as_uri()
+
+
+def _where_flink_is(environment: Mapping[str, str], python: str, *, starts: bool) -> dict[str, Any]:
+    """Where Flink is, and Java if the job starts a cluster; in ``render`` they need not be there."""
     try:
-        return {"flink": str(flink_home(environment, python)), "java": java(environment)}
+        return {"flink": str(flink_home(environment, python)), "java": java(environment) if starts else None}
     except PlatformError as error:
         return {"flink": None, "java": None, "lacks": f"{error.message}: {error.problems[0].hint}"}
 
@@ -226,23 +259,29 @@ def _flink(job: af.BaseJob) -> LocalFlinkJob:
 def _needs(job: LocalFlinkJob) -> tuple[Any, ...]:
     """Equal for jobs that need the same of this machine: an interpreter is asked once, not for each job."""
     config = job.job_config
-    assert config is not None
-    return job.program.kind, config.python, tuple(sorted(_environment(config).items()))
+    assert isinstance(config, LocalFlinkJobConfig)
+    return job.program.kind, config.session, config.python, tuple(sorted(_environment(config).items()))
 
 
 def _lacking(job: LocalFlinkJob) -> Iterator[Problem]:
     config = job.job_config
-    assert config is not None
+    assert isinstance(config, LocalFlinkJobConfig)
+    kind = job.program.kind
+    if config.session is not None:
+        problem = session.problem_of(config.session)
+        yield from [] if problem is None else [problem]
+        if kind == "jar":  # it needs nothing of this machine
+            return
     environment, python = _environment(config), interpreter(config.python)
     home: Path | None = None
     try:
         home = flink_home(environment, python)
-        java(environment)
+        if config.session is None:
+            java(environment)
     except PlatformError as error:
         yield from error.problems
     if home is None:
         return
-    kind = job.program.kind
     needs = DRIVERS.get(kind)
     if needs and jar_of(home, needs) is None:
         said = f"{home}/opt has no {needs}-{VERSION}.jar, which a flink job with {kind}= needs"
@@ -265,6 +304,16 @@ def _without_pyflink(python: str, environment: Mapping[str, str]) -> Iterator[Pr
         yield Problem(f"the python {python} is {major}.{minor}, which PyFlink does not support", hint=hint)
     elif has != "True":
         yield Problem(f"the python {python} has no PyFlink", hint=hint)
+
+
+def _keys(job: af.BaseJob) -> FlinkKeys:
+    assert isinstance(job.job_config, FlinkKeys)
+    return job.job_config
+
+
+def _id(job: af.BaseJob) -> str:
+    assert job.job_context is not None
+    return flink_id(job.job_context)
 
 
 def _native_id(job: af.BaseJob) -> str:

@@ -1,8 +1,8 @@
-"""The process of one ``local.flink`` attempt: brings a cluster up, follows its job, saves its outputs, ends all of it.
+"""The process of one ``local.flink`` attempt: brings a cluster up, follows its job, saves its outputs, ends all of it;
+or submits the job to a session cluster (``flink_session``).
 
 It is started as a script, by the client's own Python, and is given what to do in a file. The cluster's processes are in
-its session, so that they end with the attempt. What it is asked and answers is in files of the attempt's folder:
-``stop`` (by the handler) and ``stop-refused``.
+its session, so that they end with the attempt.
 """
 
 from __future__ import annotations
@@ -22,23 +22,21 @@ if __name__ == "__main__":  # as a script, with the client's own import path
     with open(sys.argv[1], encoding="utf-8") as _file:
         sys.path[:] = dict.fromkeys([*json.load(_file)["path"], *sys.path])
 
-from typing import Any, NoReturn
+from typing import Any
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_name, supervised
-from aiflow_ext.plugin.authoring import InputRef, OutputFile
-from aiflow_ext.plugin.engines import artifacts, read_whole
+from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
+from aiflow_ext.plugin.engines import artifacts
 from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
-from aiflow_ext_flink.program import DRIVERS, MAINS, Program, python_words
-from aiflow_ext_flink.rest import FlinkRest
-from aiflow_ext_flink.verdict import Verdict, archived, python_error, restarts_of, root_cause, state_of
+from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
+from aiflow_ext_flink.verdict import Verdict, archived, python_error, root_cause, submits_twice
+from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, note
+from aiflow_ext_local.flink_session import Session
 
 _FAILED = 1443 & 0xFF  # a JobManager's exit code: the application has failed
-POLL = 0.3  # seconds between two looks at the cluster
 UP_WITHIN = 180.0  # seconds until the JobManager answers
-SAVED_WITHIN = 600.0  # seconds for a savepoint
-STOP, REFUSED, ARCHIVE = "stop", "stop-refused", "archive"
+ARCHIVE = "archive"
 ADDRESS = "127.0.0.1"
 _MAIN = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
 _WORKER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -55,49 +53,17 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} ${sys:aiflow.proce
 """
 
 
-# -- what the handler asks ---------------------------------------------------------------------------------------------
+class Cluster(Attempt):
+    """An attempt with a cluster of its own, whose processes are in the session of its process."""
 
-
-def ask_to_stop(attempt: Path) -> str:
-    """Ask the attempt to take a savepoint and end. Returns what :func:`refused_to_stop` is given."""
-    asked = f"{time.time_ns()}"
-    supervised.write_regular(attempt / STOP, asked.encode())
-    return asked
-
-
-def refused_to_stop(attempt: Path, asked: str) -> str | None:
-    """Why the attempt could not be stopped so, once it has said so; None before."""
-    try:
-        first, _, words = read_whole(attempt / REFUSED, 1 << 16).decode("utf-8", "replace").partition("\n")
-    except OSError:
-        return None
-    return words.strip() if first == asked else None
-
-
-class _Failed(Exception):
-    """The attempt has failed; the message is its reason."""
-
-    def __init__(self, words: str, code: int = 1) -> None:
-        super().__init__(words)
-        self.code = code
-
-
-class _Attempt:
-    def __init__(self, payload: str) -> None:
-        self.folder = Path(payload).parent
-        self.work = self.folder / "work"
-        self.spec: dict[str, Any] = af.loads(Path(payload).read_text(encoding="utf-8"))
+    def __init__(self, payload: str, spec: dict[str, Any]) -> None:
         self.rest_port, self.rpc_port = _free_ports(2)
-        self.rest = FlinkRest(f"{ADDRESS}:{self.rest_port}", seconds=15.0)
+        super().__init__(payload, spec, f"{ADDRESS}:{self.rest_port}")
         self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self.written: dict[str, Path] = {}
-        self.status = supervised.Status()
-        self.asked: str | None = None  # the stop that is being carried out, or was refused
-        self.saved: str | None = None
 
     def run(self) -> None:
         if self.spec.get("lacks"):
-            raise _Failed(self.spec["lacks"])
+            raise Failed(self.spec["lacks"])
         self._start()
         try:
             ended = self._follow()
@@ -109,10 +75,7 @@ class _Attempt:
 
     def _start(self) -> None:
         spec = self.spec
-        paths = self._paths()
-        program = Program(spec["kind"], spec["file"], None, spec["entry_class"], spec["args"], spec["sql"],
-                          spec["py_files"], af.AINode("flink", {"names": spec["names"]}, "flink"))  # fmt: skip
-        filled = program.filled(paths, spec["properties"])
+        filled = self._filled()
         conf = self.folder / "conf"
         conf.mkdir(exist_ok=True)
         (conf / "log4j-console.properties").write_text(_LOG)
@@ -126,20 +89,6 @@ class _Attempt:
             given = [word for key, value in own.items() for word in ("-D", f"{key}={value}")]
             self._java(f"taskmanager-{number}", java_options(heap, direct, metaspace), _WORKER,
                        ["--configDir", str(conf), *given])  # fmt: skip
-
-    def _paths(self) -> dict[str, str]:
-        """By keyword: where each input is, and the folder for each output."""
-        found: dict[str, str] = {}
-        for keyword, value in self.spec["names"].items():
-            if isinstance(value, InputRef):
-                fetched = artifacts.fetch(self.spec["inputs"][keyword], self.work)
-                is_folder = fetched.record.form == "folder"
-                found[keyword] = str(artifacts.value_of(fetched, self.work) if is_folder else fetched.path)
-            elif isinstance(value, OutputFile):
-                self.written[keyword] = self.work / "outputs" / safe_name(keyword) / value.path
-                self.written[keyword].parent.mkdir(parents=True, exist_ok=True)
-                found[keyword] = str(self.written[keyword])
-        return found
 
     def _configuration(self, conf: Path) -> None:
         spec, work = self.spec, str(self.work)
@@ -175,21 +124,6 @@ class _Attempt:
         for folder in (archive, Path(spec["savepoints"]), Path(spec["checkpoints"])):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def _restored(self) -> str | None:
-        """The savepoint or checkpoint that this attempt begins with."""
-        said: str | None = self.spec["restore_from"]
-        checkpoints = Path(self.spec["checkpoints"])
-        found = [each for id in self.spec["former"] for each in checkpoints.glob(f"{id}/chk-*/_metadata")]
-        if said == "latest":
-            found += [*Path(self.spec["savepoints"]).glob("*/_metadata"), *checkpoints.glob("*/chk-*/_metadata")]
-        if found:
-            return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
-        if said == "latest":
-            return None
-        if said is not None and "://" not in said and not Path(said).exists():
-            raise _Failed(f"restore_from names {said}, which is not there")
-        return said
-
     def _program(self, args: list[str], sql: str | None) -> list[str]:
         spec = self.spec
         if spec["kind"] == "jar":
@@ -218,7 +152,7 @@ class _Attempt:
         try:
             process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL)
         except OSError as error:
-            raise _Failed(f"{spec['java']} cannot be started: {error.strerror}") from error
+            raise Failed(f"{spec['java']} cannot be started: {error.strerror}") from error
         self.processes.append((name, process))
 
     def _end_all(self) -> None:
@@ -235,74 +169,27 @@ class _Attempt:
         jobmanager = self.processes[0][1]
         deadline, answered = time.monotonic() + UP_WITHIN, False
         while True:
-            try:
-                return jobmanager.wait(POLL)
-            except subprocess.TimeoutExpired:
-                pass
+            if self._wait(POLL):
+                return jobmanager.returncode
             for name, process in self.processes[1:]:
                 if process.poll() is not None and jobmanager.poll() is None:
-                    raise _Failed(f"{name} has ended with exit code {process.returncode}; its log says why")
+                    raise Failed(f"{name} has ended with exit code {process.returncode}; its log says why")
             try:
-                self._look()
+                self._seen(self.rest.jobs())
                 answered = True
             except UnreachableError as error:
                 if not answered and time.monotonic() > deadline:
-                    raise _Failed(f"the JobManager is not up after {UP_WITHIN:g} s: {error.message}") from error
+                    raise Failed(f"the JobManager is not up after {UP_WITHIN:g} s: {error.message}") from error
             except PlatformError as error:  # a job that is not there any more, as the cluster ends
                 print(f"aiflow-ext: {error.message}", file=sys.stderr, flush=True)
             self._stop_if_asked()
 
-    def _look(self) -> None:
-        jobs = self.rest.jobs()
-        status = supervised.Status(state_of(str(each.get("state")) for each in jobs) if jobs else JobState.QUEUED,
-                                   instance=self.rest.url, at=self.status.at)  # fmt: skip
-        restarting = [str(each["jid"]) for each in jobs if each.get("state") in ("RESTARTING", "FAILING")]
-        if restarting or self.status.restarts:
-            job = restarting[0] if restarting else str(jobs[0]["jid"])
-            count, why = restarts_of(self.rest.exceptions(job))  # of the last few
-            count = max(count, self.rest.restarts(job))
-            words = f"restarted {count} times; the last time because of {why}" if restarting and why else None
-            status = status._replace(restarts=max(count, self.status.restarts), reason=words)
-        if self.status.state is JobState.RUNNING:
-            status = status._replace(state=JobState.RUNNING)
-        elif status.state is JobState.RUNNING:
-            status = status._replace(at=time.time())
-        if status != self.status:
-            self.status = status
-            status.write(str(self.folder))
-
-    def _stop_if_asked(self) -> None:
+    def _wait(self, seconds: float) -> bool:
         try:
-            asked = read_whole(self.folder / STOP, 100).decode()
-        except OSError:
-            return
-        if asked == self.asked:
-            return
-        self.asked = asked
-        if self.status.state is not JobState.RUNNING:
-            self._ends_stopped("stopped before it ran")
-        try:
-            self.saved = self._savepoint()
-        except PlatformError as error:
-            words = f"the job was not stopped: {error.message}"
-            supervised.write_regular(self.folder / REFUSED, f"{asked}\n{words}".encode())
-
-    def _savepoint(self) -> str:
-        id, drain = self.spec["id"], self.spec["on_stop"] == "drain"
-        request = self.rest.stop(id, None, drain=drain)
-        deadline = time.monotonic() + SAVED_WITHIN
-        while time.monotonic() < deadline:
-            try:
-                if (found := self.rest.savepoint(id, request)) is not None:
-                    return found
-            except UnreachableError:
-                pass
-            try:
-                self.processes[0][1].wait(POLL)
-            except subprocess.TimeoutExpired:
-                continue
-            raise PlatformError("the cluster has ended while the savepoint was made")
-        raise PlatformError(f"the savepoint takes longer than {SAVED_WITHIN:g} s")
+            self.processes[0][1].wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     # -- its end -------------------------------------------------------------------------------------------------------
 
@@ -311,14 +198,11 @@ class _Attempt:
         if found.state is JobState.FINISHED:
             if self.saved is not None:
                 self._ends_stopped(f"stopped with the savepoint {self.saved}")
-            for keyword, path in self.written.items():
-                if not path.exists():
-                    raise _Failed(f"the program was to write its output {keyword!r} to {path} and did not")
-                artifacts.save(self.spec["outputs"][keyword], path)
+            self._save_outputs()
             return
         if found.state is JobState.STOPPED:
-            raise _Failed("it was cancelled at Flink, and not by aiflow-ext")
-        raise _Failed(self._explained(found.reason or f"its JobManager has ended with exit code {code}"), code or 1)
+            raise Failed("it was cancelled at Flink, and not by aiflow-ext")
+        raise Failed(self._explained(found.reason or f"its JobManager has ended with exit code {code}"), code or 1)
 
     def _without_archive(self, code: int) -> Verdict:
         """The verdict of a cluster that has archived nothing, from its JobManager's exit code and log."""
@@ -333,7 +217,7 @@ class _Attempt:
         return Verdict(JobState.FAILED, words)
 
     def _explained(self, reason: str) -> str:
-        if "DuplicateJobSubmission" in reason or "has already been submitted" in reason:
+        if submits_twice(reason):
             return (
                 "the program of a STREAM job submits a second Flink job, and may submit one: make two jobs of it, put "
                 "INSERTs of SQL into one STATEMENT SET, or take exec_mode: STREAM away"
@@ -341,11 +225,6 @@ class _Attempt:
         # Its own words are among what the script's process has printed.
         said = python_error(_tail(self.folder / "stdout")) if "Python process exits with code" in reason else None
         return said or reason
-
-    def _ends_stopped(self, words: str) -> NoReturn:
-        self._end_all()
-        _note(words)
-        sys.exit(0)
 
 
 def _arguments(words: list[str]) -> list[str]:
@@ -382,17 +261,12 @@ def _tail(path: Path, size: int = 256 << 10) -> str:
         return ""
 
 
-def _note(words: str) -> None:
-    """One line for the attempt's record."""
-    if path := os.environ.get("AIFLOW_REASON_FILE"):
-        supervised.write_regular(path, " ".join(words.split())[:2000].encode("utf-8", "backslashreplace"))
-
-
 def main(payload: str) -> None:
     """Run the attempt and end this process with its exit code."""
     try:
-        _Attempt(payload).run()
-    except _Failed as error:
+        spec: dict[str, Any] = af.loads(Path(payload).read_text(encoding="utf-8"))
+        (Session if spec["session"] else Cluster)(payload, spec).run()
+    except Failed as error:
         words, code = str(error), error.code
     except (artifacts.ArtifactError, af.AiflowError) as error:
         words, code = getattr(error, "message", str(error)), 1
@@ -400,7 +274,7 @@ def main(payload: str) -> None:
         words, code = f"{type(error).__name__}: {error}", 1
     else:
         return
-    _note(words)
+    note(words)
     print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
     sys.exit(code if 0 < code < 256 else 1)
 

@@ -30,8 +30,8 @@ def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
     config = job.config
     if config.session is not None:
         yield Problem(
-            f"job {job.name!r}: session is not for platform yarn, where a job has a cluster of its own",
-            hint="take session away, or run the job with platform: local",
+            f"job {job.name!r}: jobmanager names a session cluster, and each job on platform yarn has its own cluster",
+            hint="platform: local submits to a session cluster, wherever that is; or take the address away",
         )
     if config.restore_from is not None and "/" not in config.restore_from:
         yield Problem(

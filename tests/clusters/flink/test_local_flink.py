@@ -2,88 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-import zipfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import processes_marked
 from tests.helpers import flink_example
 
-sys.path.append(str(Path(__file__).parent))
-
-import flink_install
-
-HERE = Path(__file__).parent
 PATIENCE = 900  # seconds for what takes ten, on a machine that does much else
-
-
-@pytest.fixture(scope="session")
-def installed(no_cluster) -> Path:
-    """The folder with Flink and PyFlink."""
-    if shutil.which("javac") is None or shutil.which("mvn") is None:
-        no_cluster("Flink needs Java and these tests a JDK and Maven: install openjdk-17-jdk-headless and maven")
-    return flink_install.flink()
-
-
-@pytest.fixture(scope="session")
-def jar(installed, tmp_path_factory) -> Path:
-    """The jar of Job.java."""
-    folder = tmp_path_factory.mktemp("jar")
-    libraries = os.pathsep.join(map(str, (installed / "pyflink" / "lib").glob("*.jar")))
-    subprocess.run(["javac", "--release", "11", "-cp", libraries, "-d", folder, HERE / "Job.java"], check=True)
-    with zipfile.ZipFile(folder / "job.jar", "w") as made:
-        for each in folder.glob("*.class"):
-            made.write(each, each.name)
-    return folder / "job.jar"
-
-
-@pytest.fixture
-def config(installed) -> Callable[[str], str]:
-    """A workflow.yaml for flink jobs on this machine, with further lines."""
-    env = f"{{FLINK_HOME: {installed / 'pyflink'}, PYTHONPATH: {installed}}}"
-    first = f'"*": {{platform: local, env: {env}, python: {flink_install.interpreter()}}}\n'
-    return lambda more: first + more
-
-
-@pytest.fixture
-def until(cli, project) -> Callable[..., dict]:
-    """Waits until a job of a run, by its JSON, is as it must be; returns that."""
-
-    def wait(run: str, job: str, fits: Callable[[dict], bool]) -> dict:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            (found,) = (each for each in record(cli, project, run)["jobs"] if each["name"] == job)
-            if fits(found):
-                return found
-            assert found["state"] not in ("FAILED", "LOST"), found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.5)
-
-    return wait
-
-
-def record(cli, project, run: str) -> dict:
-    done = cli("status", run, "--project", project.root, "--json")
-    found: dict = json.loads(done.stdout)
-    return found
-
-
-def begin(cli, project) -> str:
-    """Start the project's run; returns its id."""
-    before = set((project.root / ".aiflow" / "runs").glob("*"))
-    assert cli("run", project.root, "--detach").returncode == 0
-    (made,) = set((project.root / ".aiflow" / "runs").glob("*")) - before
-    return made.name
 
 
 def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(project, config, run_json):
@@ -147,7 +76,9 @@ def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
     assert processes_marked(str(project.root)) == []
 
 
-def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(project, config, cli, until, tmp_path):
+def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(
+    project, config, cli, begin, until, tmp_path
+):
     project.write(numbers_sql=(
         "CREATE TABLE n (id BIGINT) WITH ('connector'='datagen', 'rows-per-second'='100', "
         "'fields.id.kind'='sequence', 'fields.id.start'='1', 'fields.id.end'='100000');\n"
@@ -162,7 +93,7 @@ def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(pr
     )
     written = 0
     for _ in range(2):
-        run = begin(cli, project)
+        run = begin(project)
         until(run, "numbers", lambda job: job["state"] == "RUNNING")
         until(run, "after", lambda job: job["state"] == "FINISHED")  # begins as soon as the stream runs
         until(run, "numbers", lambda job: any(tmp_path.glob("out/.part-*")) or any(tmp_path.glob("out/part-*")))
@@ -177,17 +108,17 @@ def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(pr
     assert processes_marked(str(project.root)) == []
 
 
-def test_a_cluster_whose_processes_are_killed_fails_and_leaves_nothing(project, config, cli, until):
+def test_a_cluster_whose_processes_are_killed_fails_and_leaves_nothing(project, config, begin, record, until):
     unbounded = "CREATE TABLE a (x INT) WITH ('connector'='datagen', 'rows-per-second'='1');"
     project.write(endless_sql=f"{unbounded} CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
                               "INSERT INTO b SELECT x FROM a;")  # fmt: skip
     project.jobs('with af.job("endless"): af.flink(sql="endless.sql")', config("endless: {exec_mode: STREAM}\n"))
-    run = begin(cli, project)
+    run = begin(project)
     until(run, "endless", lambda job: job["state"] == "RUNNING")
     killed = [pid for pid in processes_marked(run) if b"ClusterEntryPoint" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(killed[0], signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE
-    while (found := record(cli, project, run))["ended_at"] is None:
+    while (found := record(project, run))["ended_at"] is None:
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
     assert (found["jobs"][0]["state"], found["jobs"][0]["reason"]) == ("FAILED", "its JobManager was killed (SIGKILL)")

@@ -1,0 +1,192 @@
+"""What an attempt of ``local.flink`` does wherever its job runs: puts names in, follows the job, stops it if asked.
+
+What its process is asked and answers is in files of the attempt's folder: ``stop`` (by the handler) and
+``stop-refused``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import aiflow_ext.plugin as af
+from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_name, supervised
+from aiflow_ext.plugin.authoring import InputRef, OutputFile
+from aiflow_ext.plugin.engines import artifacts, read_whole
+from aiflow_ext_flink.program import Filled, Program
+from aiflow_ext_flink.rest import FlinkRest
+from aiflow_ext_flink.verdict import restarts_of, state_of
+
+POLL = 0.3  # seconds between two looks at the job
+SAVED_WITHIN = 600.0  # seconds for a savepoint
+STOP, REFUSED = "stop", "stop-refused"
+
+
+def ask_to_stop(attempt: Path) -> str:
+    """Ask the attempt to take a savepoint and end. Returns what :func:`refused_to_stop` is given."""
+    asked = f"{time.time_ns()}"
+    supervised.write_regular(attempt / STOP, asked.encode())
+    return asked
+
+
+def refused_to_stop(attempt: Path, asked: str) -> str | None:
+    """Why the attempt could not be stopped so, once it has said so; None before."""
+    try:
+        first, _, words = read_whole(attempt / REFUSED, 1 << 16).decode("utf-8", "replace").partition("\n")
+    except OSError:
+        return None
+    return words.strip() if first == asked else None
+
+
+class Failed(Exception):
+    """The attempt has failed; the message is its reason."""
+
+    def __init__(self, words: str, code: int = 1) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class Attempt:
+    """An attempt's process.
+
+    Args:
+        payload: the file that says what to do.
+        spec: its content.
+        address: ``host:port`` of the REST API of the cluster that the job runs in.
+    """
+
+    def __init__(self, payload: str, spec: dict[str, Any], address: str) -> None:
+        self.folder = Path(payload).parent
+        self.work = self.folder / "work"
+        self.spec = spec
+        self.rest = FlinkRest(address, seconds=15.0)
+        self.written: dict[str, Path] = {}
+        self.status = supervised.Status()
+        self.asked: str | None = None  # the stop that is being carried out, or was refused
+        self.saved: str | None = None
+
+    def run(self) -> None:
+        """Run the job to its end. Raises Failed; returns where it has finished."""
+        raise NotImplementedError
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; True at once where the job cannot be waited for any more."""
+        raise NotImplementedError
+
+    def _end_all(self) -> None:
+        """End what the attempt has started."""
+        raise NotImplementedError
+
+    # -- the program ---------------------------------------------------------------------------------------------------
+
+    def _filled(self) -> Filled:
+        """The program's words, with the places of its inputs and outputs."""
+        spec = self.spec
+        program = Program(spec["kind"], spec["file"], None, spec["entry_class"], spec["args"], spec["sql"],
+                          spec["py_files"], af.AINode("flink", {"names": spec["names"]}, "flink"))  # fmt: skip
+        return program.filled(self._paths(), spec["properties"])
+
+    def _paths(self) -> dict[str, str]:
+        """By keyword: where each input is, and the folder for each output."""
+        found: dict[str, str] = {}
+        for keyword, value in self.spec["names"].items():
+            if isinstance(value, InputRef):
+                fetched = artifacts.fetch(self.spec["inputs"][keyword], self.work)
+                is_folder = fetched.record.form == "folder"
+                found[keyword] = str(artifacts.value_of(fetched, self.work) if is_folder else fetched.path)
+            elif isinstance(value, OutputFile):
+                self.written[keyword] = self.work / "outputs" / safe_name(keyword) / value.path
+                self.written[keyword].parent.mkdir(parents=True, exist_ok=True)
+                found[keyword] = str(self.written[keyword])
+        return found
+
+    def _save_outputs(self) -> None:
+        for keyword, path in self.written.items():
+            if not path.exists():
+                raise Failed(f"the program was to write its output {keyword!r} to {path} and did not")
+            artifacts.save(self.spec["outputs"][keyword], path)
+
+    def _restored(self) -> str | None:
+        """The savepoint or checkpoint that this attempt begins with."""
+        said: str | None = self.spec["restore_from"]
+        checkpoints = Path(self.spec["checkpoints"])
+        found = [each for id in self.spec["former"] for each in checkpoints.glob(f"{id}/chk-*/_metadata")]
+        if said == "latest":
+            found += [*Path(self.spec["savepoints"]).glob("*/_metadata"), *checkpoints.glob("*/chk-*/_metadata")]
+        if found:
+            return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
+        if said == "latest":
+            return None
+        if said is not None and "://" not in said and not Path(said).exists():
+            raise Failed(f"restore_from names {said}, which is not there")
+        return said
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def _seen(self, jobs: list[dict[str, Any]], waits: str | None = None) -> None:
+        """Note what Flink says of the attempt's jobs.
+
+        Args:
+            jobs: each with ``jid`` and ``state``.
+            waits: what they wait for, so that they do not run yet; None where they wait for nothing.
+        """
+        state = state_of(str(each.get("state")) for each in jobs) if jobs and waits is None else JobState.QUEUED
+        status = supervised.Status(state, reason=waits, instance=self.rest.url, at=self.status.at)
+        restarting = [str(each["jid"]) for each in jobs if each.get("state") in ("RESTARTING", "FAILING")]
+        if restarting or self.status.restarts:
+            job = restarting[0] if restarting else str(jobs[0]["jid"])
+            count, why = restarts_of(self.rest.exceptions(job))  # of the last few
+            count = max(count, self.rest.restarts(job))
+            words = f"restarted {count} times; the last time because of {why}" if restarting and why else None
+            status = status._replace(restarts=max(count, self.status.restarts), reason=words)
+        if self.status.state is JobState.RUNNING:
+            status = status._replace(state=JobState.RUNNING)
+        elif status.state is JobState.RUNNING:
+            status = status._replace(at=time.time())
+        if status != self.status:
+            self.status = status
+            status.write(str(self.folder))
+
+    def _stop_if_asked(self) -> None:
+        try:
+            asked = read_whole(self.folder / STOP, 100).decode()
+        except OSError:
+            return
+        if asked == self.asked:
+            return
+        self.asked = asked
+        if self.status.state is not JobState.RUNNING:
+            self._ends_stopped("stopped before it ran")
+        try:
+            self.saved = self._savepoint()
+        except PlatformError as error:
+            words = f"the job was not stopped: {error.message}"
+            supervised.write_regular(self.folder / REFUSED, f"{asked}\n{words}".encode())
+
+    def _savepoint(self) -> str:
+        id, drain = self.spec["id"], self.spec["on_stop"] == "drain"
+        request = self.rest.stop(id, self.spec["savepoint_url"], drain=drain)
+        deadline = time.monotonic() + SAVED_WITHIN
+        while time.monotonic() < deadline:
+            try:
+                if (found := self.rest.savepoint(id, request)) is not None:
+                    return found
+            except UnreachableError:
+                pass
+            if self._wait(POLL):
+                raise PlatformError("the cluster has ended while the savepoint was made")
+        raise PlatformError(f"the savepoint takes longer than {SAVED_WITHIN:g} s")
+
+    def _ends_stopped(self, words: str) -> NoReturn:
+        self._end_all()
+        note(words)
+        sys.exit(0)
+
+
+def note(words: str) -> None:
+    """One line for the attempt's record."""
+    if path := os.environ.get("AIFLOW_REASON_FILE"):
+        supervised.write_regular(path, " ".join(words.split())[:2000].encode("utf-8", "backslashreplace"))
