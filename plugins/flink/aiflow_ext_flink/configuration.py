@@ -62,7 +62,7 @@ STREAM = {
 def java_options(heap: int, direct: int, metaspace: int) -> list[str]:
     """The options of one of Flink's JVMs, with these bytes."""
     return [f"-Xmx{heap}", f"-Xms{min(heap, 64 * MIB)}", f"-XX:MaxDirectMemorySize={direct}",
-            f"-XX:MaxMetaspaceSize={metaspace}", *OPENED]  # fmt: skip
+            f"-XX:MaxMetaspaceSize={metaspace}", *JVM]  # fmt: skip
 
 
 def _opened() -> list[str]:
@@ -80,6 +80,9 @@ _PACKAGES = (
 )  # fmt: skip
 # The packages of Java that Flink uses: env.java.opts.all of the config.yaml that Flink comes with.
 OPENED = _opened()
+# What each of its JVMs gets: that, and the time in which RPC must have started. That is 10 s by default, too short on a
+# busy machine, and Flink's key for it (pekko.startup-timeout) has no effect.
+JVM = ("-Dpekko.remote.classic.startup-timeout=120s", *OPENED)
 QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for a JVM whose start is most of its work
 
 

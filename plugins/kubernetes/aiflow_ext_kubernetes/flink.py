@@ -12,7 +12,7 @@ import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
 from aiflow_ext.plugin.engines import Bundle, build_bundle, is_reached, is_remote, read_whole
 from aiflow_ext_flink.config import MIB, FlinkKeys
-from aiflow_ext_flink.configuration import OPENED, configuration, stop_mode
+from aiflow_ext_flink.configuration import JVM, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, program_of, python_words
@@ -28,9 +28,6 @@ SQL_FILE = f"{manifest.WORK}/job.sql"  # of a job with artifacts, whose paths it
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL"
 SHELLS = 64 * MIB  # memory of the container besides Flink's own processes
-# Of the JVMs: what Java opens to Flink; and the time in which RPC must have started. That
-# is 10 s by default, which is too short on a busy node, and Flink's key for it (pekko.startup-timeout) has no effect.
-_JVM = " ".join(("-Dpekko.remote.classic.startup-timeout=120s", *OPENED))
 
 
 class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):
@@ -171,7 +168,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         )  # fmt: skip
         found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
         found["execution.state-recovery.ignore-unclaimed-state"] = _keys(config).allow_non_restored_state
-        found.setdefault("env.java.opts.all", _JVM)
+        found.setdefault("env.java.opts.all", " ".join(JVM))
         return flink_objects.config_map_of(made, found, address, _files(job))
 
     def _folders(self, job: KubernetesFlinkJob) -> tuple[str, str]:

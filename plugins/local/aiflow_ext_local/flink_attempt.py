@@ -7,6 +7,7 @@ What its process is asked and answers is in files of the attempt's folder: ``sto
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError, safe_name, supervised
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import artifacts, read_whole
-from aiflow_ext_flink.program import Filled, Program
+from aiflow_ext_flink.program import Filled, Program, is_url
 from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of, state_of
 
@@ -63,6 +64,7 @@ class Attempt:
         self.work = self.folder / "work"
         self.spec = spec
         self.rest = FlinkRest(address, seconds=15.0)
+        self.sees_files = True  # that the cluster has the same as this machine
         self.written: dict[str, Path] = {}
         self.status = supervised.Status()
         self.asked: str | None = None  # the stop that is being carried out, or was refused
@@ -120,7 +122,9 @@ class Attempt:
             return str(max(found, key=lambda each: each.stat().st_mtime_ns).parent)
         if said == "latest":
             return None
-        if said is not None and "://" not in said and not Path(said).exists():
+        if said is None or not self.sees_files or (is_url(said) and not said.startswith("file:")):
+            return said
+        if not Path(re.sub("^file:(//)?(?=/)", "", said)).exists():
             raise Failed(f"restore_from names {said}, which is not there")
         return said
 

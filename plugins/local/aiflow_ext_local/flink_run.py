@@ -94,7 +94,6 @@ class Cluster(Attempt):
         spec, work = self.spec, str(self.work)
         found = {
             # The processes of a machine with much else to do start slowly, and are not lost for that.
-            "pekko.startup-timeout": "180 s",
             "pekko.ask.timeout": "60 s",
             "io.tmp.dirs": work,
             "user.artifacts.base-dir": f"{work}/flink-artifacts",

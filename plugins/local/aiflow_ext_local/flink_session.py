@@ -32,6 +32,7 @@ class Session(Attempt):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         super().__init__(payload, spec, spec["session"])
         self.id: str = spec["id"]
+        self.sees_files = session.is_here(spec["session"])
         self.terminated = False
 
     def run(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin.engines import Bundle
-from aiflow_ext_flink.configuration import OPENED, QUICK, configuration, jobmanager_sizes, stop_mode
+from aiflow_ext_flink.configuration import JVM, QUICK, configuration, jobmanager_sizes, stop_mode
 from aiflow_ext_flink.ids import flink_id
 from aiflow_ext_flink.program import DRIVERS, MAINS, Program, is_url, python_words
 from aiflow_ext_yarn import request
@@ -21,7 +21,7 @@ from aiflow_ext_yarn.request import Staged
 
 Json = dict[str, Any]
 # Without the compiler's packages, which a Java that is no JDK does not have.
-_OPENED = tuple(each for each in OPENED if "jdk.compiler" not in each)
+_OPENED = tuple(each for each in JVM if "jdk.compiler" not in each)
 
 
 class YarnFlinkJob(YarnJob):
