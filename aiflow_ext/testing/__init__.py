@@ -6,13 +6,14 @@
         platform = "slurm"
         engine = "cmd_line"
 
-Others may use: JobPluginConformance, ClusterConformance, Work, Marks, UrlMarks, and the module caches; nothing in
-aiflow_ext imports this package. What each module is for:
+Others may use: JobPluginConformance, ClusterConformance, FlinkConformance, Work, Marks, UrlMarks, the module caches;
+nothing in aiflow_ext imports this package. What each module is for:
 
     conformance    JobPluginConformance: what an author sets and overrides
     base, given, stopping, streams, cleaning  the tests of the level base
     durable, logs, events, memory, outages  those of the level durable
     cluster        ClusterConformance: the same with the level cluster
+    flink          FlinkConformance: what a platform's flink plugin must show besides
     killing        the tests that kill the client, and the counting of executions
     works          the jobs that the tests run, for the engines python and cmd_line; job_steps is sent along with them
     marks          marks by which a job proves that it was executed
@@ -33,6 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aiflow_ext.testing.cluster import ClusterConformance as ClusterConformance
     from aiflow_ext.testing.conformance import JobPluginConformance as JobPluginConformance
+    from aiflow_ext.testing.flink import FlinkConformance as FlinkConformance
     from aiflow_ext.testing.marks import Marks as Marks
     from aiflow_ext.testing.marks import UrlMarks as UrlMarks
     from aiflow_ext.testing.works import Work as Work
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "aiflow_ext.testing.cluster": ("ClusterConformance",),
     "aiflow_ext.testing.conformance": ("JobPluginConformance",),
+    "aiflow_ext.testing.flink": ("FlinkConformance",),
     "aiflow_ext.testing.marks": ("Marks", "UrlMarks"),
     "aiflow_ext.testing.works": ("Work",),
 }

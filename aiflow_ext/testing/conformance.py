@@ -1,4 +1,4 @@
-"""JobPluginConformance: the test class that a plugin's author subclasses."""
+"""JobPluginConformance: the test class that a plugin's author subclasses; Conformance: its part without tests."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from aiflow_ext.testing.memory import Memory
 from aiflow_ext.testing.outages import Outages
 from aiflow_ext.testing.report import LEVELS, PROPERTY
 from aiflow_ext.testing.streams import Streams
+from aiflow_ext.testing.support import Support
 from aiflow_ext.testing.trial import Trial
 from aiflow_ext.testing.works import DEFAULTS, Works
 from aiflow_ext.testing.zygote import Nursery, Zygote
@@ -30,10 +31,8 @@ _ASKED_FOR = ("attach", "lookup", "render", "watch")
 _DEFAULTED = sorted(OPTIONAL.keys() - {*_ASKED_FOR})
 
 
-class JobPluginConformance(
-    KillLoop, Outages, Memory, DurableLevel, Cleaning, Streams, Given, BaseLevel
-):  # pytest runs those of the last one first
-    """Subclass it with a name that begins with ``Test``, and say which job plugin it is for.
+class Conformance(Support):
+    """What every class of the kit's tests has: its plugin, and for each test a project and clients.
 
     Attributes:
         platform, engine: the names that the plugin is advertised under.
@@ -110,6 +109,13 @@ class JobPluginConformance(
             self.trial.close()
 
 
+class JobPluginConformance(
+    KillLoop, Outages, Memory, DurableLevel, Cleaning, Streams, Given, BaseLevel, Conformance
+):  # pytest runs those of the last one first
+    """Subclass it with a name that begins with ``Test``, and say which job plugin it is for, by the attributes of
+    ``Conformance``."""
+
+
 _WITHOUT_PLUGIN = ("test_it_is_found_and_is_what_it_says", "test_listing_imports_no_plugin")
 
 
@@ -129,7 +135,7 @@ class _Session:
         self.folder, self.nursery = folder, Nursery(folder)
         self.zygotes: dict[Any, Zygote] = {}
 
-    def zygote(self, case: JobPluginConformance) -> Zygote:
+    def zygote(self, case: Conformance) -> Zygote:
         """The zygote of a test class's plugin."""
         key = (case.platform, case.engine, tuple(sorted(case.env.items())))
         if key not in self.zygotes:
@@ -150,7 +156,7 @@ class _Session:
 _SESSION: pytest.StashKey[_Session] = pytest.StashKey()
 
 
-def _zygote_of(case: JobPluginConformance, request: pytest.FixtureRequest) -> Zygote:
+def _zygote_of(case: Conformance, request: pytest.FixtureRequest) -> Zygote:
     config = request.config
     if _SESSION not in config.stash:
         factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")

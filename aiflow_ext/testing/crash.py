@@ -188,7 +188,7 @@ def _doubling(submit: Any) -> Any:
         self.prepare(again)
         handler = submit(self, again)
         if handler is not None:
-            handler.wait(60.0)
+            handler.wait(600.0)  # it ends by itself
         return submit(self, job)
 
     return doubled

@@ -1,0 +1,218 @@
+"""FlinkConformance: what a platform's flink plugin must show besides, with jobs whose rows are counted.
+
+Its programs are SQL, so that it needs no jar and no PyFlink. A sequence of numbers is written to a folder: what
+was lost is not in it, and what was executed twice is in it twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from aiflow_ext.testing.complaint import complain
+from aiflow_ext.testing.conformance import Conformance
+from aiflow_ext.testing.killing import KillLoop
+from aiflow_ext.testing.levels import level
+from aiflow_ext.testing.marks import Marks
+from aiflow_ext.testing.trial import by_name
+from aiflow_ext.testing.works import Work, Works
+
+SAVED = "stopped with the savepoint "  # how the reason of an attempt begins that was stopped so
+MANY = 100_000  # numbers of a sequence that does not come to its end; a checkpoint holds all that are left
+PER_SECOND = 50
+ANCHOR = "flink-jobs"
+
+_SQL = """\
+CREATE TABLE numbers (n BIGINT) WITH ('connector'='datagen', 'fields.n.kind'='sequence', 'fields.n.start'='1',
+  'fields.n.end'='{last}', {speed});
+CREATE TABLE written (n BIGINT) WITH ('connector'='filesystem', 'path'='{to}', 'format'='csv');
+INSERT INTO written SELECT {column} FROM numbers;
+"""
+
+flink = level("flink", "lookup", "attach", "watch")
+
+
+class Rows(Marks):
+    """Marks that are rows: each execution of a program writes one.
+
+    Args:
+        read: the rows that are there.
+    """
+
+    def __init__(self, read: Callable[[], list[int]]) -> None:
+        self._read, self._before = read, 0
+
+    def count(self, kind: str) -> int:
+        return len(self._read()) - self._before
+
+    def clear(self) -> None:
+        self._before = len(self._read())
+
+
+class FlinkWorks(Works):
+    """The programs of the tests.
+
+    Args:
+        marks: the marks.
+        config: keys of each job's config.
+        out: the folder that a program writes to, by a name for it.
+    """
+
+    def __init__(self, marks: Marks, config: Mapping[str, Any], out: Callable[[str], str]) -> None:
+        super().__init__(marks)
+        self.config, self.out = config, out
+
+    def writes(self, name: str, last: int, column: str = "n") -> Work:
+        """Writes ``column`` of the numbers from 1 to ``last`` and ends."""
+        return self._program(name, last, f"'number-of-rows'='{last}'", column)
+
+    def prints_and_exits(self, text: str, code: int, kind: str = "") -> Work:
+        return self.writes("marks", 1)
+
+    def streams(self) -> Work:
+        """Writes numbers until it is stopped."""
+        return self._program("stream", MANY, f"'rows-per-second'='{PER_SECOND}'", "n").under(exec_mode="STREAM")
+
+    def _program(self, name: str, last: int, speed: str, column: str) -> Work:
+        text = _SQL.format(last=last, speed=speed, to=self.out(name), column=column)
+        return Work(f"af.flink(sql={text!r})", config=self.config)
+
+
+class FlinkConformance(KillLoop, Conformance):
+    """The kit for a platform's flink plugin. Subclass it with a name that begins with ``Test``.
+
+    Attributes:
+        rounds: how often a STREAM job is stopped with a savepoint and started again.
+        follower: keys of the config of a command that runs after a STREAM job.
+    """
+
+    engine = "flink"
+    patience = 300.0
+    kills = 2
+    rounds: ClassVar[int] = 3
+    follower: ClassVar[Mapping[str, Any]] = {"platform": "local", "engine": "cmd_line"}
+
+    def out(self, name: str) -> str:
+        """The path or URL of a folder that the cluster writes to, another one for each test and name."""
+        return str(self.root / "rows" / name)
+
+    def rows(self, name: str) -> list[int]:
+        """The numbers in the files of that folder that are complete; none where it is not there."""
+        return [int(line) for file in Path(self.out(name)).glob("part-*") for line in file.read_text().split()]
+
+    def marks(self, folder: Path) -> Marks:
+        return Rows(lambda: self.rows("marks"))
+
+    def works(self, marks: Marks) -> FlinkWorks:
+        checkpoints = {"execution.checkpointing.interval": "1 s", **self.config.get("flink", {})}
+        config = {"platform": self.platform, "engine": self.engine, **self.config, "flink": checkpoints}
+        return FlinkWorks(marks, config, self.out)
+
+    @pytest.fixture(autouse=True)
+    def _flink(self, _conformance: None) -> None:
+        if hasattr(self, "trial"):
+            self.trial.config = {}  # a job that is none of Flink's has other keys
+
+    @property
+    def programs(self) -> FlinkWorks:
+        """The programs of the tests."""
+        assert isinstance(self.jobs, FlinkWorks)
+        return self.jobs
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    @flink
+    def test_a_program_that_ends_well_is_finished(self) -> None:
+        """FINISHED, and its rows are there, each once."""
+        record = self.trial.write({"job": self.programs.writes("few", 100)}).run()
+        self.must_be(record, "FINISHED", "the program wrote its rows and ended", "see the reason", ANCHOR)
+        self.must_be_counted("few", 100)
+
+    @flink
+    def test_a_failure_has_its_cause(self) -> None:
+        """FAILED, and the reason names the exception of the program."""
+        record = self.trial.write({"job": self.programs.writes("none", 10, "1 / (n - 3)")}).run()
+        self.must_be(record, "FAILED", "the program divides by zero", "tell FAILED", ANCHOR)
+        reason = str(self.attempt_of(record)["reason"])
+        if "ArithmeticException" not in reason:
+            complain(f"{self.name}: the program fails of an ArithmeticException, and the reason is {reason!r}",
+                     "give the root cause, which Flink's REST API or its archive tells", ANCHOR)  # fmt: skip
+
+    @flink
+    def test_a_job_that_is_cancelled_is_stopped_without_a_savepoint(self) -> None:
+        """A STREAM job with ``on_stop: cancel`` is STOPPED, and nothing more is written."""
+        self.trial.write({"job": self.programs.streams().under(on_stop="cancel")})
+        reason = self._stopped_after(0)
+        if reason.startswith(SAVED):
+            complain(f"{self.name}: on_stop is cancel, and the job was {reason}", "cancel it", ANCHOR)
+
+    # -- savepoints --------------------------------------------------------------------------------------------------
+
+    @flink
+    def test_a_stream_goes_on_from_its_savepoint_with_each_row_once(self) -> None:
+        """A STREAM job is stopped with a savepoint and started again from it, ``rounds`` times. The job after it
+        starts while it runs."""
+        path: str | None = None
+        counted = 0
+        for number in range(self.rounds):
+            works = {"job": self.programs.streams().under(**({} if path is None else {"restore_from": path}))}
+            if number == 0:
+                works["after"] = Work("af.cmd('true')", config=self.follower)
+            self.trial.write(works)
+            if number == 0:
+                self.trial.order("after", "job")
+            reason = self._stopped_after(counted, "after" if number == 0 else None)
+            if not reason.startswith(SAVED):
+                complain(f"{self.name}: a STREAM job was stopped, and its reason is {reason!r}",
+                         f"take a savepoint, and let the reason be: {SAVED}PATH", ANCHOR)  # fmt: skip
+            path, counted = reason.removeprefix(SAVED), len(self.rows("stream"))
+            self.must_be_counted("stream", counted)
+        self.notes.append(f"savepoints: {self.rounds} stops, {counted} rows, none lost, none doubled")
+
+    def _stopped_after(self, counted: int, follower: str | None = None) -> str:
+        """Run the written STREAM job until more rows than ``counted`` are there, and ``follower`` has ended; stop it;
+        returns its reason."""
+        client, look = self.trial.client(), self.trial.client()
+        self.trial.runs.append(client("prepare_run")["run"])
+        client("drive_aside")
+        deadline = time.monotonic() + self.patience
+        while True:
+            jobs = {job["name"]: job for job in look("stands", run=self.trial.runs[-1])["jobs"]}
+            states = {name: job["state"] for name, job in jobs.items()}
+            if states["job"] == "RUNNING" and len(self.rows("stream")) > counted \
+                    and states.get(str(follower), "FINISHED") == "FINISHED":  # fmt: skip
+                break
+            if time.monotonic() > deadline or states["job"] in ("FINISHED", "FAILED", "STOPPED", "LOST"):
+                complain(f"{self.name}: a STREAM job was to write rows, and a job to follow it; they are {states}: "
+                         f"{jobs['job']['reason']}", "tell RUNNING once Flink runs the job", ANCHOR)  # fmt: skip
+            time.sleep(0.5)
+        client("stop_one", job="job", grace=30.0)
+        record = by_name(client("driven"))
+        self.must_be(record, "STOPPED", "it was stopped", "tell STOPPED", ANCHOR)
+        return str(self.attempt_of(record)["reason"])
+
+    def must_be_counted(self, name: str, last: int) -> None:
+        """Fail unless the numbers from 1 to ``last`` are there, each once."""
+        found = Counter(self.rows(name))
+        lost = sorted(set(range(1, last + 1)) - found.keys())
+        doubled = sorted(number for number, count in found.items() if count > 1)
+        if lost or doubled or len(found) != last:
+            complain(f"{self.name}: of {last} rows {len(lost)} are lost {lost[:5]}, {len(doubled)} doubled "
+                     f"{doubled[:5]}", "restore from what restore_from names; start no job twice", ANCHOR)  # fmt: skip
+
+    # -- the client dies ---------------------------------------------------------------------------------------------
+
+    @flink
+    def test_the_counting_of_executions_notices(self) -> None:
+        """The kit's proof of itself: it detects a program that is submitted twice, and one that is not."""
+        self.counting_notices()
+
+    @flink
+    def test_killed_anywhere_it_runs_exactly_once(self) -> None:
+        """SIGKILL at a line of the client, then resume: the program's row is there once, and it is FINISHED."""
+        self.killed_anywhere()
