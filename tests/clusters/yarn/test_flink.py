@@ -7,13 +7,16 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import Any, ClassVar
 
 import pytest
 import yarn_flink
 import yarn_hadoop
 from yarn_bed import Bed
 from yarn_runs import Workflow
+
+from aiflow_ext.testing import FlinkConformance
 
 ROWS = """CREATE TABLE rows_in (n BIGINT) WITH ('connector'='datagen', 'fields.n.kind'='sequence', 'fields.n.start'='1',
   'fields.n.end'='{end}', 'number-of-rows'='{end}', 'rows-per-second'='{rate}');
@@ -171,3 +174,23 @@ def _stopped(flink: Flink, process: Any) -> dict[str, Any]:
     (attempt,) = record["jobs"]["rows"]["attempts"]
     assert attempt["state"] == "STOPPED", (said.stdout, said.stderr, record["said"])
     return dict(attempt)
+
+
+class TestYarnFlink(FlinkConformance):
+    platform = "yarn"
+    patience = PATIENCE
+    project: ClassVar[Flink]
+    folder: ClassVar[str]  # another one for each session: what a bed that stays up holds is counted, too
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _place(cls, flink_bed: Bed, home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        cls.project = Flink(tmp_path_factory.mktemp("kit"), flink_bed, home)
+        cls.config, cls.folder = cls.project.config, f"kit-{token_hex(4)}"
+        cls.env = {"HADOOP_CONF_DIR": str(flink_bed.conf), "HADOOP_USER_NAME": "root"}
+
+    def out(self, name: str) -> str:
+        return f"hdfs:///rows/{self.folder}/{self.root.name}/{name}"
+
+    def rows(self, name: str) -> list[int]:
+        return self.project.rows(f"{self.folder}/{self.root.name}/{name}")
