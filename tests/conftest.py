@@ -19,8 +19,7 @@ sys.path.append(str(Path(__file__).parent / "helpers"))
 
 from commands import CommandServer
 from dist_info import install
-
-PATIENCE = 300.0  # seconds in which a command has ended, also on a busy machine
+from patience import PATIENCE
 
 
 def pytest_configure(config: pytest.Config) -> None:

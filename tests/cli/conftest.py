@@ -11,6 +11,7 @@ import sys
 import termios
 
 import pytest
+from patience import PATIENCE
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def raw_terminal(cli_env, tmp_path):
                 break
             seen += part
         os.close(master)
-        return command.wait(60), seen
+        return command.wait(PATIENCE), seen
 
     call.env = env
     return call

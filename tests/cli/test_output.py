@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.run.operations import detach
 from aiflow_ext.run.store.store import Store
@@ -59,7 +60,7 @@ def test_a_run_goes_on_while_nobody_reads_its_lines(project, cli_env):
     assert ended(project) == "FINISHED"
     with os.fdopen(read) as pipe:
         lines = pipe.read().splitlines()
-    assert run.wait(30) == 0
+    assert run.wait(PATIENCE) == 0
     assert {line.split()[1] for line in lines if " FINISHED" in line and line.split()[1] in names} == set(names)
     assert lines[0].endswith("60 jobs")
     assert lines[-1].startswith("run ")
@@ -70,7 +71,7 @@ def test_a_run_goes_on_after_the_reader_of_its_lines_has_left(project, cli_env):
     os.read(read, 1)
     os.close(read)
     assert ended(project) == "FAILED"
-    assert run.wait(30) == 1
+    assert run.wait(PATIENCE) == 1
     assert run.stderr.read() == b""
     run.stderr.close()
 
@@ -117,7 +118,7 @@ def test_a_terminal_gets_a_live_table(project, cli_env):
         if not part:
             break
         seen += part
-    assert run.wait(30) == 0
+    assert run.wait(PATIENCE) == 0
     assert b"\x1b[" in seen
     assert b"FINISHED" in seen
 

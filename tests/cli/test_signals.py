@@ -19,8 +19,8 @@ import pytest
 from dist_info import install
 from hostile_server import Answer, HostileServer
 from open_files import open_files
+from patience import PATIENCE
 
-LIMIT = 60.0  # seconds in which a command that does not hang has ended on the slowest machine
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 PLUGIN = """
     import ctypes, os, signal, socket, threading, time
@@ -149,7 +149,7 @@ PLUGIN = """
 def listener() -> Iterator[socket.socket]:
     """Accepts what a test takes, and answers nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(LIMIT)
+        listening.settimeout(PATIENCE)
         yield listening
 
 
@@ -184,7 +184,7 @@ def hung(project, cli_env, command_server, listener, tmp_path):
 
 def ended(command):
     """The exit code and the output of a command that was sent a signal."""
-    out, err = command.communicate(LIMIT)
+    out, err = command.communicate(PATIENCE)
     assert "Traceback" not in out + err
     return command.returncode, out, err
 
@@ -408,7 +408,7 @@ def test_an_artifacts_url_that_never_answers_holds_up_no_signal(
 
 def wait_until_open(pid: int, path: Path) -> None:
     """Return once a process has a file open."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + PATIENCE
     while path.resolve() not in open_files(pid):
         assert time.monotonic() < deadline
         select.select([], [], [], 0.01)

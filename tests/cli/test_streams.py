@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
@@ -86,7 +87,7 @@ def test_a_reader_that_leaves_ends_no_command_otherwise(project, shell, cli_env,
     command.stdout.read(1)
     command.stdout.close()
     assert command.stderr.read() == b""
-    assert command.wait(30) == (0 if words.startswith("logs") else 1)
+    assert command.wait(PATIENCE) == (0 if words.startswith("logs") else 1)
     command.stderr.close()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import aiflow_ext as af
 from aiflow_ext.engines.bundle import build_bundle
@@ -103,7 +104,7 @@ class Jobs:
         env |= {"AIFLOW_REASON_FILE": str(work / "reason"), "PATH": os.environ["PATH"], **self.env}
         done = subprocess.run(
             [self.python, "-B", str(home / "runtime" / "run_job.py"), str(work / "payload.json")],
-            env=env, cwd=work, capture_output=True, text=True, timeout=60, check=False,
+            env=env, cwd=work, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         reason = (work / "reason").read_text() if (work / "reason").exists() else ""
         if reason == UNFINISHED:  # as every platform reads it

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.plugin.engines import SentOnce
 
@@ -40,7 +41,7 @@ def test_a_thing_that_several_threads_send_at_once_is_sent_by_one_of_them() -> N
     sent, calls, begin = SentOnce[int](), list[int](), threading.Barrier(8)
 
     def send(number: int) -> int:
-        begin.wait(60)
+        begin.wait(PATIENCE)
         return sent.send("here", "run", "project", lambda: calls.append(number) or number)  # type: ignore[func-returns-value]
 
     with ThreadPoolExecutor(8) as threads:

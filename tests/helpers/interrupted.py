@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from patience import PATIENCE
+
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.store.state_folder import state_folder
@@ -26,7 +28,6 @@ af.run_after('two', 'one')
 af.run_after('four', 'three', when='ended')
 """
 ENDS = {"one": "FINISHED", "two": "FINISHED", "three": "STOPPED", "four": "FINISHED"}
-PATIENCE = 120.0  # seconds
 
 
 def run_interrupted(project: Any, shared: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE
+
 GROUP = "mlteam", 61010
 USERS = {"alice": 61001, "bob": 61002}
 
@@ -76,7 +78,7 @@ class OtherUsers:
         """``aiflow-ext WORDS`` as that user. ``env``: more of its environment."""
         argv = [sys.executable, "-m", "aiflow_ext", *(os.fspath(each) for each in words)]
         return subprocess.run(self._command(user, argv, umask), env=self._env(user, env), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=120, **{"cwd": "/", **options})  # fmt: skip
+                              capture_output=True, text=True, timeout=PATIENCE, **{"cwd": "/", **options})  # fmt: skip
 
     def _command(self, user: str, argv: Sequence[str], umask: str) -> list[str]:
         return ["unshare", "--mount", "sh", "-c", _ENTER, "enter", str(self._stage()), str(USERS[user]), umask, *argv]

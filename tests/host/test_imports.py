@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from patience import PATIENCE
 
 import aiflow_ext as af
 from aiflow_ext.model import errors
@@ -222,7 +223,7 @@ def test_why_ends_an_import_that_takes_too_long_with_all_it_started(moon, tmp_pa
     done = moon(more, "why", "moon", "rover", "--limit", "2")
     assert done.returncode == 5
     assert f"{NAMED} is still not imported after 2 s" in done.stdout
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while any(os.path.exists(f"/proc/{pid}") for pid in pids.read_text().split()) and time.monotonic() < deadline:
         time.sleep(0.01)  # init reaps the second
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids.read_text().split())

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 NOISE = """
 import atexit, ctypes, logging, os, subprocess, sys
@@ -74,7 +75,7 @@ def noisy(site, source, tmp_path):
     def call(*args: str | Path, **options):
         argv = [site.python, "-m", "aiflow_ext", *map(str, args)]
         return subprocess.run(
-            argv, env=site.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60,
+            argv, env=site.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=PATIENCE,
             **{"stdout": subprocess.PIPE, **options},
         )  # fmt: skip
 
@@ -115,7 +116,7 @@ def test_an_error_is_json_alone_too(noisy, site):
 def test_a_call_from_python_leaves_the_callers_stdout_alone(noisy, site):
     root, _ = noisy
     script = f"import aiflow_ext as af\nprint(af.run_project({str(root)!r}).state)\nprint('mine')\n"
-    done = subprocess.run([site.python, "-c", script], env=site.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([site.python, "-c", script], env=site.env, capture_output=True, text=True, timeout=PATIENCE)
     assert "FINISHED\nmine\n" in done.stdout, done.stderr
     assert "NOISE print import\n" in done.stdout
 
@@ -123,7 +124,7 @@ def test_a_call_from_python_leaves_the_callers_stdout_alone(noisy, site):
 def test_with_stdout_and_stderr_closed_nothing_else_is_written_to(noisy, site):
     root, _ = noisy
     argv = f"exec {site.python} -m aiflow_ext run {root} >&- 2>&-"
-    assert subprocess.run(["sh", "-c", argv], env=site.env, stdin=subprocess.DEVNULL, timeout=60).returncode == 0
+    assert subprocess.run(["sh", "-c", argv], env=site.env, stdin=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0
     files = [path for path in root.rglob("*") if path.is_file() and "jobs" not in path.parts]
     assert files
     assert not [path for path in files if b"NOISE" in path.read_bytes() and path.name != "workflow.py"]

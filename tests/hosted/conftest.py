@@ -15,6 +15,7 @@ import pytest
 import yaml
 from commands import CommandServer
 from dist_info import wheel
+from patience import PATIENCE
 
 import aiflow_ext
 from aiflow_ext.run.store.store import Store
@@ -91,13 +92,13 @@ class Environment:
         if words[:2] == ["-m", "aiflow_ext"] and self.server.can_start(given):
             command = self.server.start(words[2:], given, cwd, session=True)
             try:
-                out, err = command.communicate(timeout=120)
+                out, err = command.communicate(timeout=PATIENCE)
             finally:
                 command.kill()
             return subprocess.CompletedProcess(command.args, command.wait(), out, err)
         process = self.popen(*words, env=env or {}, cwd=cwd)
         try:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

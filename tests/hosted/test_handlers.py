@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from patience import PATIENCE
 
 HANDLER = (
     "from aiflow_ext.model.errors import UnreachableError\n"
@@ -119,8 +120,8 @@ def test_the_handlers_logs_are_followed_while_the_job_runs(environment, act_conf
     follow = environment.popen("-m", "aiflow_ext", "logs", run, "one", "--follow", "--project", root)
     assert follow.stdout.readline() == "first line\n"
     (root / "gate").touch()
-    assert follow.communicate(timeout=60) == ("", "")
-    process.communicate(timeout=60)
+    assert follow.communicate(timeout=PATIENCE) == ("", "")
+    process.communicate(timeout=PATIENCE)
     assert (process.returncode, follow.returncode) == (0, 0)
 
 
@@ -152,7 +153,7 @@ def test_the_handlers_stop_follows_stop_job_with_the_grace_that_was_given(
     for _ in jobs:
         os.read(ready, 1)
     done = environment.call("-m", "aiflow_ext", "stop", run, "--grace", "27", "--project", root)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     os.close(ready)
     ran = environment.ran(root, process.returncode, out, err)
     assert done.returncode == 0, done.stderr
@@ -176,7 +177,7 @@ def test_a_signal_to_the_command_needs_no_answer_of_the_handler(environment, act
     os.read(ready, 1)
     os.close(ready)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     stop = environment.call("-m", "aiflow_ext", "stop", "latest", "--grace", "0", "--project", root)
     assert stop.returncode == 0

@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from patience import PATIENCE
 
 DOWN = "from aiflow_ext.model.errors import UnreachableError\n"
 # Raises the first two times that it is called in an attempt.
@@ -146,7 +147,7 @@ def test_it_is_shown_as_unreachable_with_and_without_a_driver(environment, silen
 def test_a_silent_platform_goes_on_once_it_answers(environment, silent, step):
     root, process = silent(**{step: f"{DOWN}{GO}{UNTIL}"})
     (root / "go").touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out + err
     assert "platform act answers again" in out or "FINISHED" in out
 
@@ -155,7 +156,7 @@ def test_a_silent_platform_goes_on_once_it_answers(environment, silent, step):
 def test_a_silent_start_can_be_stopped(environment, silent, step):
     root, process = silent(**{step: f"{DOWN}{GO}{UNTIL}", "stop_job": "print('stopped')"})
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     ran = environment.ran(root, process.returncode, out, err)
     assert (ran.exit, ran.jobs["one"]["state"]) == (7, "STOPPED")
     assert ran.file("one", "stdout") == ("" if step == "generate_job_resource" else "stopped\n")
@@ -165,7 +166,7 @@ def test_a_stop_that_is_answered_ends_what_can_tell_no_state(environment, silent
     root, process = silent(submit_job=STATE, stop_job="print('stopped')")
     stop = ["-m", "aiflow_ext", "stop", "latest", "--project", root, "--grace", "0.5"]
     assert environment.call(*stop).returncode == 0
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     ran = environment.ran(root, process.returncode, out, err)
     assert (ran.exit, ran.jobs["one"]["state"]) == (7, "STOPPED")
     assert ran.file("one", "stdout") == "stopped\n"

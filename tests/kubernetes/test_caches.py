@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_cluster import COMPLETED, STARTED, Cluster
 from interrupted import ENDS, driven, run_interrupted
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.model.job import BaseJob, JobContext
@@ -65,7 +66,7 @@ def test_a_stop_is_told_from_a_loss_though_nothing_is_remembered_of_it(
     with cluster.changed:
         assert cluster.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in cluster.events), 30)
     run.driver.stop()
-    driver.join(60)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     assert run.record.jobs["a"].state is JobState.STOPPED
     assert cluster.objects == {}
@@ -138,11 +139,11 @@ def test_an_attempt_for_which_nothing_was_made_is_not_lost_while_it_waits_for_it
     driver = threading.Thread(target=second.driver.run)
     driver.start()
     for _ in range(3):
-        assert looked.acquire(timeout=60)
+        assert looked.acquire(timeout=PATIENCE)
     ((path, pod),) = [(path, each) for path, each in cluster.objects.items() if "/pods/" in path]
     pod["status"]["containerStatuses"][0]["state"] = COMPLETED
     cluster.put(path, {**pod, "status": {**pod["status"], "phase": "Succeeded"}})
-    driver.join(60)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     second.close()
     assert {name: [each.state for each in job.attempts] for name, job in second.record.jobs.items()} == {

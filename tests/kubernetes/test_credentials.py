@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 from hostile_server import Answer, Asked, HostileServer
 from interrupted import until
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import PlatformError, UnreachableError
 from aiflow_ext_kubernetes import login as login_program
@@ -140,7 +141,7 @@ def test_a_login_that_hangs_does_not_hold_up_another_cluster(
     assert objects.pods_of(mine._replace(kubeconfig=str(other)), "j") == []
     release()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert ["it ended with 3" in str(error) for error in found] == [True] * 3
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_cluster import COMPLETED, STARTED, Cluster
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import AiflowError
 from aiflow_ext.run import prepare_run, render_project
@@ -260,7 +261,7 @@ class Ran:
         done = subprocess.run(
             flink_shell.command(str(folder / "archive"), ["--job-classname", "a.B", "--", "x y"],
                                 [earlier] if earlier else [], "s3://given"),
-            cwd=folder / "work", capture_output=True, text=True, timeout=60,
+            cwd=folder / "work", capture_output=True, text=True, timeout=PATIENCE,
             env={"PATH": os.environ["PATH"], "FLINK_HOME": str(folder / "home"), "AIFLOW_REASON_FILE": str(reason),
                  "JOB_COMPLETION_INDEX": "0", "POD_IP": "10.0.0.1", **env},
         )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_cluster import Cluster, serving
 from interrupted import driven
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.model.states import JobState
@@ -156,7 +157,7 @@ def left(project: Any, cluster: Cluster, state: str, monkeypatch: pytest.MonkeyP
     with cluster.changed:
         assert cluster.changed.wait_for(lambda: any("/pods/" in path for _, path, _ in cluster.events), 60)
     run.driver.leave()
-    driver.join(60)
+    driver.join(PATIENCE)
     run.close()
     return str(run.record.run_id)
 

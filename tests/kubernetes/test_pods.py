@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fake_cluster import COMPLETED, Cluster
 from interrupted import driven, until
+from patience import PATIENCE
 
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext_kubernetes import handler
@@ -40,7 +41,7 @@ def test_the_pod_and_its_node_are_in_status_while_it_runs_and_after_its_end(
     lines = cli("status", run.record.run_id, "--project", project.root).stdout.splitlines()
     assert [line.split("\t")[-2:] for line in lines[1:]] == [["node", "runs in"], ["node", pod]]
     run.driver.stop(1.0)
-    driver.join(60)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     (attempt,) = run.record.jobs["a"].attempts
     assert (str(attempt.state), attempt.instance, attempt.node) == ("STOPPED", pod, "node")
@@ -68,7 +69,7 @@ def test_a_time_out_whose_node_is_gone_is_told_with_node_and_pod_and_tried_again
     until(told)
     until(lambda: stops() > 1)
     first.driver.leave()
-    driver.join(60)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     first.close()
     assert told()
@@ -80,7 +81,7 @@ def test_a_time_out_whose_node_is_gone_is_told_with_node_and_pod_and_tried_again
     cluster.node_is_gone = False
     for path in [each for each in cluster.objects if "/jobs/" in each]:
         cluster.remove(path)
-    driver.join(60)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     second.close()
     last = second.record.jobs["a"].last

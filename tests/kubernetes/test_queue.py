@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_cluster import ENDED, STARTED, Cluster, Handler
 from interrupted import driven, until
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import PlatformError
 from aiflow_ext.run import prepare_run
@@ -63,7 +64,7 @@ def test_a_job_of_a_queue_waits_suspended_until_it_is_admitted(project: Any, kue
     (path,) = queued(kueue)
     assert kueue.objects[path]["metadata"]["labels"][LABEL] == "team-a"
     admit(kueue, path)
-    driver.join(120)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     run.close()
     assert str(run.record.jobs["a"].state) == "FINISHED"
@@ -87,7 +88,7 @@ def test_a_job_that_its_queue_evicts_is_withdrawn_and_queued_again(project: Any,
     second = next(number for number, each in enumerate(asked) if each == f"PATCH {queued(kueue)[0]}")
     assert asked.index(f"DELETE {path}") < second  # Kueue cannot admit the first one beside it
     run.driver.stop(1.0)
-    driver.join(120)
+    driver.join(PATIENCE)
     assert not driver.is_alive()
     run.close()
 

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.model.errors import UnreachableError
 from aiflow_ext.plugin.engines import STREAMS
@@ -402,7 +403,7 @@ def test_the_log_of_a_job_that_is_stopped_is_read_to_eof(kubelet: Kubelet, tmp_p
     assert not is_kept(str(tmp_path))
     kubelet.running.put(f"{at(5)} saved")
     kubelet.running.put("")
-    keeping.join(30)
+    keeping.join(PATIENCE)
     follower.close()
     assert [(tmp_path / stream).read_bytes() for stream in STREAMS] == [b"hello\nsaved\n", b""]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext_kubernetes.shell import tag_of, wrapped
@@ -43,7 +44,7 @@ def shell(request: pytest.FixtureRequest) -> Image:
 
 def ran(shell: Image, *argv: str) -> tuple[int, bytes, bytes]:
     """Exit code, stdout and stderr of a job, as they come out of a container's log."""
-    done = subprocess.run(shell.command(*argv), capture_output=True, start_new_session=True, timeout=60)
+    done = subprocess.run(shell.command(*argv), capture_output=True, start_new_session=True, timeout=PATIENCE)
     tag = tag_of(ID).encode()
     assert done.stdout.startswith(tag + b"+\n")
     assert done.stdout.endswith(tag + b".\n")
@@ -114,7 +115,7 @@ def test_a_job_that_ends_at_once_has_its_exit_code(shell: Image) -> None:
     command = shell.command("/bin/sh", "-c", "exit 3")
     for _ in range(8):
         started = [subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) for _ in range(24)]
-        assert [process.wait(timeout=60) for process in started] == [3] * 24
+        assert [process.wait(timeout=PATIENCE) for process in started] == [3] * 24
 
 
 def test_sigterm_reaches_the_job_and_its_answer_counts(shell: Image) -> None:
@@ -125,7 +126,7 @@ def test_sigterm_reaches_the_job_and_its_answer_counts(shell: Image) -> None:
     assert process.stdout.readline() == f"{tag_of(ID)}+\n".encode()
     assert process.stdout.readline() == b"ready\n"
     process.terminate()
-    out, log = process.communicate(timeout=30)
+    out, log = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (5, f"told\n{tag_of(ID)}.\n".encode())
     assert b"words\n" in split(log, tag_of(ID))[1]
 

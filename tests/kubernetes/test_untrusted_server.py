@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 from hostile_server import NO_HTTP, Answer, Asked, HostileServer
+from patience import PATIENCE
 
 from aiflow_ext.engines.archive import ProjectArchive
 from aiflow_ext.model.errors import PlatformError, UnreachableError
@@ -39,7 +40,7 @@ def told_by_reflector(target: Target) -> list[Change]:
             ended.set()
 
     Reflector(target, "r", "job", tell)
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     return told
 
 

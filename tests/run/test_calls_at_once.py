@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dist_info import install
+from patience import PATIENCE
 
 PLUGIN = """
     import contextlib
@@ -26,10 +27,10 @@ PLUGIN = """
             file.write(words + "\\n")
 
     def until(*lines):
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not os.path.exists(SEEN) or not {*lines} <= {*open(SEEN).read().splitlines()}:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not within 100 s: {lines}")
+                raise TimeoutError(f"not within 200 s: {lines}")
             time.sleep(0.01)
 
     @contextlib.contextmanager
@@ -154,7 +155,7 @@ def test_a_run_ends_without_a_cleanup_that_does_not_return_and_says_so(project, 
         "a: {platform: fleet, engine: cmd_line}\nb: {platform: fleet, engine: cmd_line}\n",
     )
     argv = [sys.executable, "-c", f"import sys; sys.argv[1:] = ['run', {str(project.root)!r}]; {IMPATIENT}"]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     (words,) = [line for line in done.stderr.splitlines() if "/a/" in line and "ends without a cleanup" in line]
     assert why in words

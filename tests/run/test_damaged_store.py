@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 from spoilt_store import WORKFLOW, run_once, spoil
 
 from aiflow_ext.run import run_project
@@ -248,12 +249,12 @@ def test_one_store_that_may_not_be_read_is_named_and_hides_no_other_project(two,
     try:
         for command in ("runs", "status latest", "gc --keep 9"):
             argv = [sys.executable, "-c", AS_NOBODY_SPECIAL, *command.split()]
-            done = subprocess.run(argv, env=of_two(two), cwd="/", capture_output=True, text=True, timeout=60)
+            done = subprocess.run(argv, env=of_two(two), cwd="/", capture_output=True, text=True, timeout=PATIENCE)
             assert done.returncode == 0, done
             assert f"left out: {bad}/.aiflow" in done.stderr
             assert "cannot be opened" in done.stderr
             assert command != "runs" or str(good) in done.stdout
-        done = subprocess.run(argv, env=of_two(two), cwd=bad, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, env=of_two(two), cwd=bad, capture_output=True, text=True, timeout=PATIENCE)
         assert "Traceback" not in done.stderr
     finally:
         path.chmod(mode)

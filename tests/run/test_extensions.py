@@ -10,12 +10,13 @@ import time
 
 import pytest
 from dist_info import install
+from patience import PATIENCE
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 
 
 def until(holds) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -348,7 +349,7 @@ def test_signals_work_while_an_extension_hangs(project, cli_env, extended, tmp_p
         try:
             until((tmp_path / "seen").exists)
             driver.terminate()
-            code = driver.wait(20)
+            code = driver.wait(PATIENCE)
         finally:
             driver.kill()
     assert code in {"leave": (130, 1), "stop": (7, 1)}[way]  # 1: the job had failed, and with it the run
@@ -385,7 +386,7 @@ def test_a_job_whose_extension_gives_no_answer_can_be_stopped(project, cli, exte
         try:
             until((tmp_path / "seen").exists)
             assert cli("stop", "latest", "a", "--project", project.root, env=env).returncode in (0, 7)
-            assert driver.wait(20) == 7
+            assert driver.wait(PATIENCE) == 7
         finally:
             driver.kill()
 
@@ -545,6 +546,6 @@ def test_signals_work_while_a_wrapper_hangs(project, extended, tmp_path, way, ti
                 driver.terminate()
                 if driver.stderr is not None and way == "stop":
                     assert driver.stderr.readline()  # each is answered before the next
-            assert driver.wait(30) == 130
+            assert driver.wait(PATIENCE) == 130
         finally:
             driver.kill()

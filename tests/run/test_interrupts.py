@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.run.store.store import Store
 
@@ -25,7 +26,7 @@ def start(project, cli_env, *args, **options):
     return subprocess.Popen(argv, env=cli_env, text=True, start_new_session=True, **options)
 
 
-def until(condition, what, seconds=30.0):
+def until(condition, what, seconds=PATIENCE):
     """Wait until ``condition()`` is true; fails with ``what`` when it does not come."""
     end = time.monotonic() + seconds
     while not condition():
@@ -58,7 +59,7 @@ def test_after_a_stop_everything_is_gone_and_recorded(sleeping, cli_env, nothing
     run.send_signal(signal.SIGINT)
     until(lambda: record_of(sleeping).jobs["slow"].attempts[0].stop_requested, "nothing says that it is to stop")
     run.send_signal(signal.SIGINT)  # twice: at once, for this job ignores SIGTERM
-    out, err = run.communicate(timeout=30)
+    out, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 7, out + err
     states = {name: job.state for name, job in record_of(sleeping).jobs.items()}
     assert states == {"slow": "STOPPED", "next": "SKIPPED"}
@@ -72,11 +73,11 @@ def test_what_waited_for_its_turn_at_a_stop_has_no_attempt_and_runs_when_taken_u
     until(lambda: job_is_up(project) and any(project.root.glob(".aiflow/runs/*/jobs/b/1/work")), "b is not made ready")
     run.send_signal(signal.SIGINT)
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=30)
+    run.communicate(timeout=PATIENCE)
     record = record_of(project)
     assert (record.jobs["b"].state, record.jobs["b"].attempts) == ("SKIPPED", [])
     argv = [sys.executable, "-m", "aiflow_ext", "resume", record.run_id, "--from", "b"]
-    subprocess.run(argv, env=cli_env, cwd=project.root, check=False, capture_output=True, timeout=30)
+    subprocess.run(argv, env=cli_env, cwd=project.root, check=False, capture_output=True, timeout=PATIENCE)
     again = record_of(project).jobs["b"]
     assert [(attempt.number, attempt.state) for attempt in again.attempts] == [(1, "FINISHED")]
 
@@ -87,7 +88,7 @@ def test_without_a_terminal_a_signal_leaves_the_jobs_running_and_says_so(sleepin
                 preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # fmt: skip
     until(lambda: job_is_up(sleeping), "the job does not start")
     run.send_signal(number)
-    _, err = run.communicate(timeout=30)
+    _, err = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130
     assert "left running: slow" in err
     from aiflow_ext.supervise import Supervisor
@@ -106,8 +107,8 @@ def test_a_driver_under_nohup_drives_on_when_the_terminal_is_closed(sleeping, cl
     until(lambda: job_is_up(sleeping), "the job does not start")
     run.send_signal(signal.SIGHUP)
     stop = [sys.executable, "-m", "aiflow_ext", "stop", "latest", "slow", "--grace", "0", "--project"]
-    subprocess.run([*stop, str(sleeping.root)], env=cli_env, check=True, capture_output=True, timeout=60)
-    run.communicate(timeout=30)
+    subprocess.run([*stop, str(sleeping.root)], env=cli_env, check=True, capture_output=True, timeout=PATIENCE)
+    run.communicate(timeout=PATIENCE)
     assert run.returncode == 7
     nothing_left()
 
@@ -119,7 +120,7 @@ def test_a_driver_that_is_interrupted_while_it_is_still_being_loaded_says_so_wit
         "        if name == 'aiflow_ext.cli.commands': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Finder())\nmain(['runs'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (130, "aiflow-ext: interrupted\n")
 
 
@@ -134,11 +135,11 @@ def test_on_a_terminal_ctrl_c_asks_and_ctrl_c_again_stops(sleeping, cli_env, not
     read_until(master, b"stopping")
     run.send_signal(signal.SIGINT)
     read_until(master, None)
-    assert run.wait(30) == 7
+    assert run.wait(PATIENCE) == 7
     nothing_left()
 
 
-def read_until(master, words, seconds=30.0):
+def read_until(master, words, seconds=PATIENCE):
     seen, end = b"", time.monotonic() + seconds
     while words is None or words not in seen:
         assert time.monotonic() < end, seen
@@ -168,7 +169,7 @@ def test_a_full_disk_in_mid_run_is_reported_and_leaves_nothing_running(project, 
         )
         env = {**cli_env, "AIFLOW_STATE": str(state)}
         argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=PATIENCE)
         assert "Traceback" not in done.stderr
         assert done.returncode == 6, done.stdout + done.stderr
         assert "full" in done.stderr or "No space left" in done.stderr

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 CMD = '"*": {platform: local, engine: cmd_line}\n'
 PY = '"*": {platform: local, engine: python}\n'
@@ -176,7 +177,7 @@ def test_much_output_is_all_in_the_log_and_costs_the_driver_no_memory(project, c
         "print(next(line.split()[1] for line in status if line.startswith('VmHWM')), file=sys.stderr)\n"
         "sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=cli_env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=cli_env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     log = project.run_folder / "jobs" / "big" / "1" / "stdout"
     assert log.stat().st_size == 400_000_000
@@ -345,10 +346,12 @@ def test_a_project_that_cannot_be_written_is_reported_and_runs_with_its_state_el
         "sys.exit(run_guarded(program, sys.argv[1:]))"
     )
     argv = [sys.executable, "-c", code, "run", str(project.root), "--json"]
-    done = subprocess.run(argv, env=cli_env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=cli_env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 6, done.stderr
     assert "AIFLOW_STATE" in done.stderr
-    done = subprocess.run(argv, env={**cli_env, "AIFLOW_STATE": str(state)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        argv, env={**cli_env, "AIFLOW_STATE": str(state)}, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert not (project.root / ".aiflow").exists()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from open_files import open_files
+from patience import PATIENCE
 
 from aiflow_ext.run.store.store import Store
 from tests.conftest import Project
@@ -103,7 +104,7 @@ def test_a_run_is_stopped_from_another_process_while_it_is_driven(gated, cli, cl
     wait_for(gated, "slow")
     done = cli("stop", "latest", "--project", gated.root, "--grace", "1")
     assert done.returncode == 0, done.stderr
-    assert run.wait(30) == 7
+    assert run.wait(PATIENCE) == 7
     assert status(cli, gated)[1] == {"slow": "STOPPED", "next": "SKIPPED"}
     nothing_left()
 
@@ -130,7 +131,7 @@ def test_a_run_is_looked_at_and_stopped_whatever_its_projects_files_say_now(gate
     assert cli("runs", "--project", gated.root).returncode == 0
     done = cli("stop", "latest", "--project", gated.root, "--grace", "1")
     assert done.returncode == 0, done.stderr
-    assert run.wait(30) == 7
+    assert run.wait(PATIENCE) == 7
     assert status(cli, gated)[1]["slow"] == "STOPPED"
     nothing_left()
 
@@ -139,7 +140,7 @@ def test_one_job_is_stopped_and_the_others_go_on(gated, cli, cli_env):
     run = start(gated, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     wait_for(gated, "slow")
     assert cli("stop", "latest", "slow", "--project", gated.root, "--grace", "1").returncode == 0
-    assert run.wait(30) == 7
+    assert run.wait(PATIENCE) == 7
     assert status(cli, gated)[1] == {"slow": "STOPPED", "next": "FINISHED"}
 
 
@@ -151,8 +152,8 @@ def test_logs_follow_to_the_last_byte_from_any_process(gated, cli, cli_env):
     assert follower.stdout.readline() == b"begun\n"
     open_gate(gated)
     assert follower.stdout.read() == b"done\n"
-    assert follower.wait(30) == 0
-    assert run.wait(30) == 0
+    assert follower.wait(PATIENCE) == 0
+    assert run.wait(PATIENCE) == 0
     both = cli("logs", "latest", "--project", gated.root).stdout
     assert both == "slow | begun\nslow | done\nnext | after\n"
     assert cli("logs", "latest", "slow", "--tail", "1", "--project", gated.root).stdout == "done\n"
@@ -168,8 +169,8 @@ def test_logs_as_json_are_followed_to_the_end_a_line_for_what_has_come(gated, cl
     open_gate(gated)
     rest = [json.loads(line) for line in follower.stdout]
     assert [(each["job"], each["text"]) for each in rest] == [("slow", "done\n"), ("next", "after\n")]
-    assert follower.wait(30) == 0
-    assert run.wait(30) == 0
+    assert follower.wait(PATIENCE) == 0
+    assert run.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("shape", [[], ["--json"]])
@@ -187,8 +188,8 @@ def test_one_attempt_alone_is_followed_where_it_is_named(project, cli, cli_env, 
     lines = [follower.stdout.readline(), follower.stdout.readline()]
     gate.write_text("go\n")
     lines += follower.stdout.readlines()
-    assert follower.wait(30) == 0
-    assert run.wait(30) == 0
+    assert follower.wait(PATIENCE) == 0
+    assert run.wait(PATIENCE) == 0
     assert b"second" not in b"".join(lines)
     assert len(lines) == 2
 
@@ -205,7 +206,7 @@ def test_the_error_of_a_second_driver_names_the_first_and_whether_it_is_stopped(
     assert f"kill -CONT {run.pid}" in done.stderr
     run.send_signal(signal.SIGCONT)
     cli("stop", "latest", "--project", gated.root, "--grace", "1")
-    run.wait(30)
+    run.wait(PATIENCE)
 
 
 def test_a_detached_run_has_a_driver_of_its_own(project, cli):
@@ -273,7 +274,7 @@ def test_gc_removes_ended_runs_and_their_artifacts_and_no_live_one(gated, cli, c
     wait_for(gated, "slow")
     assert json.loads(cli("gc", "--keep", "0", "--project", gated.root, "--json").stdout) == []
     cli("stop", "latest", "--project", gated.root, "--grace", "1")
-    run.wait(30)
+    run.wait(PATIENCE)
     assert len(json.loads(cli("gc", "--keep", "0", "--project", gated.root, "--json").stdout)) == 1
     assert not list(gated.root.glob(".aiflow/runs/*"))
     assert json.loads(cli("runs", "--project", gated.root, "--json").stdout) == []
@@ -304,7 +305,7 @@ def test_what_is_edited_while_a_run_goes_on_does_not_reach_its_later_jobs(projec
     gate = gate_of(project, "first")
     project.write(steps_py='def said():\n    print("edited")\n')
     gate.write_text("go\n")
-    assert run.wait(60) == 0
+    assert run.wait(PATIENCE) == 0
     assert project.log("second") == b"as it was\n"
 
 
@@ -315,8 +316,8 @@ def test_status_watches_without_a_terminal_until_the_run_has_ended(gated, cli, c
     watching = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *words], stdout=subprocess.PIPE, env=cli_env)
     until(lambda: gated.root / ".aiflow" / "state.db" in open_files(watching.pid), "the run is not looked at")
     open_gate(gated, 3)
-    said, _ = watching.communicate(timeout=60)
-    assert run.wait(30) == 1
+    said, _ = watching.communicate(timeout=PATIENCE)
+    assert run.wait(PATIENCE) == 1
     assert watching.returncode == 1
     assert json.loads(said)["state"] == "FAILED"
 
@@ -334,7 +335,7 @@ def test_a_stop_of_a_job_returns_once_all_that_it_has_started_is_gone(project, c
     mark = f"{project.run_folder}/jobs/forks/1"
     assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and mark in _environment(pid)]
     assert cli("stop", "latest", "--grace", "1", "--project", project.root).returncode == 0
-    run.wait(30)
+    run.wait(PATIENCE)
 
 
 def _environment(pid: Path) -> str:

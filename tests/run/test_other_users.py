@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 THEM = 65534
 JOB = 'with af.job("a"): af.cmd("echo mine")'
@@ -310,7 +311,7 @@ def test_no_module_is_imported_from_the_folder_that_one_is_in(project, cli, cli_
         options += [project.root]
     done = subprocess.run(
         [Path(sys.executable).with_name("aiflow-ext"), words, *options],
-        env=cli_env, cwd=theirs, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        env=cli_env, cwd=theirs, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0 or words == "doctor", done.stderr
     if "--detach" in options:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.model import errors
 from aiflow_ext.model.config import PeriodicConfig
@@ -180,7 +181,7 @@ def test_a_scheduler_killed_at_any_moment_fires_nothing_twice_and_leaves_no_firi
         fires.communicate()
     fires = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     before = set(firings(project.root))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     try:
         while not all(firings(project.root)[run][1] for run in before) or set(firings(project.root)) == before:
             assert time.monotonic() < deadline, f"seed {seed}: {firings(project.root)}"
@@ -211,7 +212,7 @@ def test_a_firing_whose_scheduler_died_before_its_driver_began_is_taken_up_again
     assert list(firings(project.root).values()) == [("tested/tick@then", False)]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     Schedule(str(project.root)).run(until=datetime.now(timezone.utc))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while list(firings(project.root).values()) != [("tested/tick@then", True)]:
         assert time.monotonic() < deadline
         select.select([], [], [], 0.05)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from other_users import GROUP, USERS, OtherUsers, other_users
+from patience import PATIENCE
 
 WORKFLOW = """
 import aiflow_ext as af
@@ -63,7 +64,7 @@ def pass_gate(root: Path, code: int) -> None:
 
 
 def wait_for(users: OtherUsers, root: Path, env: dict[str, str], job: str, state: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         done = users.run("bob", "status", "latest", "--project", root, "--json", env=env)
         assert done.returncode in (0, 8), done.stderr

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.run.store.store import Store
 from tests.run.test_interrupts import start, until
@@ -61,7 +62,7 @@ def test_a_job_that_is_stopped_between_two_attempts_gets_no_other_and_the_run_go
     run = start(between, cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     reaches(between, "a", "FAILED")
     assert cli("stop", "latest", "a", "--project", between.root).returncode == 0
-    assert run.wait(30) == 1
+    assert run.wait(PATIENCE) == 1
     assert ends(between) == {"a": ("FAILED", 1), "b": ("SKIPPED", 0), "c": ("FINISHED", 1)}
 
 
@@ -126,7 +127,7 @@ def test_a_stop_of_a_run_whose_driver_is_stopped_says_so(project, cli_env):
     run.send_signal(signal.SIGSTOP)
     argv = [sys.executable, "-m", "aiflow_ext"]
     told = subprocess.run([*argv, "status", "latest", "--project", str(project.root)], env=cli_env,
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+                          capture_output=True, text=True, timeout=PATIENCE)  # fmt: skip
     assert f"driven by pid {run.pid}, which is stopped (SIGSTOP)" in told.stdout
     stopper = subprocess.Popen([*argv, "stop", "latest", "--project", str(project.root)], env=cli_env,
                                stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)  # fmt: skip
@@ -134,8 +135,8 @@ def test_a_stop_of_a_run_whose_driver_is_stopped_says_so(project, cli_env):
     assert f"pid {run.pid} drives the run and is stopped (SIGSTOP)" in line
     assert f"kill -CONT {run.pid}" in line
     run.send_signal(signal.SIGCONT)
-    assert stopper.wait(60) == 0
-    assert run.wait(30) == 7
+    assert stopper.wait(PATIENCE) == 0
+    assert run.wait(PATIENCE) == 7
 
 
 def test_a_stop_that_comes_while_a_driver_begins_is_heard_by_it(project, cli_env):
@@ -158,11 +159,11 @@ def test_a_stop_that_comes_while_a_driver_begins_is_heard_by_it(project, cli_env
     assert beginning.stdout.readline() == "locked\n"
     stopped = subprocess.run(
         [sys.executable, "-m", "aiflow_ext", "stop", "latest", "--no-wait", "--json", "--project", str(project.root)],
-        env=cli_env, capture_output=True, text=True, timeout=60,
+        env=cli_env, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert stopped.returncode == 0, stopped.stderr
     assert json.loads(stopped.stdout)["jobs"][0]["state"] == "RUNNING"
-    beginning.communicate("go\n", timeout=60)
+    beginning.communicate("go\n", timeout=PATIENCE)
     assert beginning.returncode == 7
     assert not os.path.exists(f"/proc/{beginning.pid}")
 

@@ -12,6 +12,7 @@ import textwrap
 
 import pytest
 from interrupted import until
+from patience import PATIENCE
 
 PLUGIN = """
     import os
@@ -274,14 +275,14 @@ def mute(project, cli_env, stranger):
 @pytest.mark.parametrize("kind", ["State", "Text", "Wait", "SilentButWaits"])
 def test_without_a_watch_a_handler_is_asked_by_what_it_has(mute, kind):
     with mute(kind, "true") as run:
-        out, _ = run.communicate(timeout=60)
+        out, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, out
 
 
 @pytest.mark.parametrize("kind", ["nothing", "plain"])
 def test_a_job_whose_end_nobody_can_tell_is_stopped_and_failed(mute, nothing_left, kind):
     with mute(kind, "sleep 600") as run:
-        out, _ = run.communicate(timeout=60)
+        out, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1, out
     assert "job FAILED" in out
     assert "its handler has neither state() nor wait(): its end cannot be found out" in out
@@ -293,7 +294,7 @@ def test_a_handler_that_cannot_tell_is_told_of_and_asked_on(mute, tmp_path):
         line = next(line for line in run.stdout if "does not answer" in line)
         assert "its handler's state() returns None, which is: cannot tell; and its plugin has no watch" in line
         (tmp_path / "seen").touch()
-        out, _ = run.communicate(timeout=60)
+        out, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, out
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from aiflow_ext.testing.killing import ENOUGH, chosen, lines_of, verdict
 from aiflow_ext.testing.likeness import difference
@@ -111,7 +112,7 @@ def test_marks_below_a_url_are_left_and_counted(tmp_path: Path) -> None:
     waiting = subprocess.Popen([sys.executable, "-c", code], env=env, cwd=tmp_path)
     marks.wait("end", 60.0)
     marks.put("go")
-    assert waiting.wait(60) == 0
+    assert waiting.wait(PATIENCE) == 0
     marks.clear()
     assert marks.count("start") == marks.count("end") == 0
 
