@@ -82,7 +82,7 @@ def test_a_job_after_a_stream_job_starts_when_that_runs(project, run_json):
         with af.job("use"): af.cmd('touch "$AIFLOW_CHECKPOINT_DIR/done"')
         af.run_after("use", "serve")
         """,
-        CMD + "serve: {exec_mode: stream, timeout: 60}\nuse: {}\n",
+        CMD + "serve: {exec_mode: stream, timeout: 300}\nuse: {}\n",
     )
     assert states(run_json(project, "--jobs", "2")) == {"serve": "FINISHED", "use": "FINISHED"}
 
@@ -96,7 +96,7 @@ def test_stream_jobs_take_no_other_jobs_turn_away(project, run_json):
         with af.job("use"): af.cmd('touch "$AIFLOW_CHECKPOINT_DIR/done"')
         af.run_after("use", ["one", "two"])
         """,
-        CMD + "one: {exec_mode: stream, timeout: 60}\ntwo: {exec_mode: stream, timeout: 60}\nuse: {}\n",
+        CMD + "one: {exec_mode: stream, timeout: 300}\ntwo: {exec_mode: stream, timeout: 60}\nuse: {}\n",
     )
     assert set(states(run_json(project, "--jobs", "1")).values()) == {"FINISHED"}
 
@@ -147,7 +147,7 @@ def test_each_platform_has_as_many_jobs_at_once_as_the_project_says(project, run
     names = ("here", "there", "next-here", "next-there")
     body = "\n".join(f'with af.job("{name}"): af.cmd({meets if name in names[:2] else "true"!r})' for name in names)
     config = "".join(f"{name}: {{platform: {'far' if 'there' in name else 'local'}}}\n" for name in names)
-    project.jobs(body, '"*": {engine: cmd_line, timeout: 60}\n' + config)
+    project.jobs(body, '"*": {engine: cmd_line, timeout: 300}\n' + config)
     project.write(project_yaml="jobs: {local: 1, far: 1}\n")
     record = run_json(project)
     assert set(states(record).values()) == {"FINISHED"}
@@ -163,7 +163,7 @@ def test_a_platform_says_itself_how_many_of_its_jobs_run_at_once(project, run_js
     meets = MEETS.format(tmp_path / "met", number)
     body = f'for n in range({number}):\n    with af.job(f"j{{n}}"): af.cmd({meets!r})'
     config = "".join(f"j{n}: {{}}\n" for n in range(number))
-    project.jobs(body, '"*": {platform: far, engine: cmd_line, timeout: 60}\n' + config)
+    project.jobs(body, '"*": {platform: far, engine: cmd_line, timeout: 300}\n' + config)
     assert set(states(run_json(project)).values()) == {"FINISHED"}
 
 

@@ -15,7 +15,7 @@ from aiflow_ext_local.machine import gpus
 from tests.run.test_interrupts import start
 from tests.run.test_observe import gate_of
 
-LOCAL = '"*": {platform: local, engine: cmd_line, timeout: 60}\n'
+LOCAL = '"*": {platform: local, engine: cmd_line, timeout: 300}\n'
 MEETS = "touch {0}/$AIFLOW_JOB; while test $(ls {0} | wc -l) -lt {1}; do sleep 0.05; done"
 FAR = """
 from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
