@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -12,7 +13,7 @@ from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.http import Response
 from aiflow_ext_yarn.logs import FrameReader, container_of, frame_of
 from aiflow_ext_yarn.master.outcome import Outcome
-from aiflow_ext_yarn.states import event_of, sentence, wait_reason
+from aiflow_ext_yarn.states import event_of, sentence, silence_of, wait_reason
 
 ID = "application_1_0001"
 EXITED = "Application application_1_0001 failed 1 times due to AM Container for appattempt_1_0001_000001 exited with  "
@@ -254,3 +255,18 @@ def test_a_token_for_hdfs() -> None:
 def test_what_is_no_token(text: str) -> None:
     with pytest.raises(PlatformError):
         tokens.decoded(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (None, "its files were not on the node before"),
+        (b"x InvalidToken: appattempt_1_0047_000001 not found in AMRMTokenSecretManager.\nNot started\n",
+         "it began on its node after"),
+        (b"x [Errno 111] Connection refused\nNot started\n",
+         r"did not reach the scheduler's port \(x \[Errno 111\] Connection refused\)"),
+        (b"Not started\n", r"did not reach the scheduler's port \(it does not say why\)"),
+    ],
+)  # fmt: skip
+def test_why_a_master_was_never_heard_of(said: bytes | None, words: str) -> None:
+    assert re.search(words, silence_of(said))

@@ -12,9 +12,10 @@ from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_resume, prepare_run
 from aiflow_ext.run.driving import ends, retries
-from aiflow_ext_yarn import poll_hints
+from aiflow_ext_yarn import application, poll_hints
 from aiflow_ext_yarn.cluster_checks import check
 from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.master.outcome import EXIT, Outcome
 
 LAUNCH = (
     "Application application_1_0001 failed 1 times due to Error launching appattempt_1_0001_000001. Got exception: "
@@ -145,6 +146,26 @@ def test_logs_that_cannot_come_are_not_waited_for(
     cluster.logs, cluster.settings["yarn.log-aggregation-enable"] = False, aggregates
     assert run_json(one_job)["state"] == "FINISHED"
     assert cluster.logs_asked < 20  # each of two logs twice, and not for half a minute
+
+
+def test_logs_are_waited_for_where_the_node_is_lost_after_the_job_has_ended(
+    one_job: Any, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its application master has recorded the end, and YARN has not heard of it: the node comes back with the logs."""
+    monkeypatch.setattr(application, "NO_LOGS_TIMEOUT", 0.0)  # of a job that may never have begun
+    text = (one_job.root / "workflow.yaml").read_text()
+    (one_job.root / "workflow.yaml").write_text(text.replace('"user"', f'"history": "{cluster.url}", "user"'))
+    cluster.logs, cluster.diagnostics = False, "Container released on a *lost* node"
+
+    def before(path: str) -> None:
+        cluster.logs = cluster.logs_asked >= 8
+        for native_id in cluster.submitted:
+            folder = next(each for each in cluster.permissions if each.endswith(native_id))
+            cluster.files[f"{folder}/ended"] = Outcome(EXIT, exit_code=0).to_json().encode()
+
+    cluster.before = before
+    assert prepare_run(one_job.root).driver.run().jobs["job"].state.value == "FINISHED"
+    assert one_job.log("job") == b"hello\n"
 
 
 FAIR = {"type": "fairScheduler", "rootQueue": {"queueName": "root", "childQueues": {"queue": [

@@ -15,7 +15,7 @@ from aiflow_ext_yarn.http import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
 from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
-from aiflow_ext_yarn.states import EXPIRY, MARKER_DELAY, event_of, state_of, unheard, was_stopped
+from aiflow_ext_yarn.states import MARKER_DELAY, event_of, silence_of, state_of, unheard, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 
 Json = dict[str, Any]
@@ -128,12 +128,7 @@ class Application(Jsonable):
                 return None
         except PlatformError:
             return None
-        if said is None:
-            return f"its files were not on the node before {EXPIRY} was over; send less, or have that raised"
-        lines = said.decode("utf-8", "replace").splitlines()
-        told = [line for line in lines if line.strip() and "Not started" not in line]  # with which each of them ends
-        last = told[-1][:300] if told else "it does not say why"
-        return f"it ran, and did not reach the scheduler's port ({last}): is scheduler: right, and open to nodes?"
+        return silence_of(said)
 
     def began_at(self, launched: float | None) -> float | None:
         """When the job started, in seconds since the epoch, from when its container was launched; None: not known.
@@ -252,8 +247,10 @@ class Application(Jsonable):
     def _log_state(self, report: Json) -> tuple[bool, bool]:
         """Whether an application that has ended has logs for certain, and whether they are complete already."""
         end = outcome.parse(str(report.get("diagnostics") or ""))
-        reported = end is not None and end.kind != outcome.NOT_STARTED
-        return reported, reported  # the master reports it after its sweep; after YARN's kill some may still write
+        if end is not None and end.kind != outcome.NOT_STARTED:
+            return True, True  # the master reports it after its sweep; after YARN's kill some may still write
+        # YARN ended it after its master had recorded the end: its node may be away, and comes back.
+        return master.ENDED in (self._markers() or ()), False
 
     def download_logs(self, report: Json | None = None) -> bool:
         """Download the logs of an attempt that has ended into its folder on the client.

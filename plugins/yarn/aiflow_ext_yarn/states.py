@@ -23,6 +23,7 @@ _KILLED = 137
 # ContainersMonitorImpl, and its CGroupElasticMemoryController.
 _OVER_LIMIT = re.compile(r"beyond (?:the '\w+' |physical |virtual )memory limits?|under OOM|OOM killer", re.IGNORECASE)
 MARKER_DELAY = 5.0  # seconds from an attempt's launch in which its start marker is usually made
+_GIVEN_UP = "not found in AMRMTokenSecretManager"  # how the scheduler's port refuses the master of an ended attempt
 EXPIRY = "yarn.am.liveness-monitor.expiry-interval-ms"  # how long YARN waits for a word of an application master
 NO_REASON = "YARN does not say why"
 _LOST_CONTAINER = 154  # ContainerExecutor.ExitCode.LOST: it was being launched as the NodeManager died
@@ -60,6 +61,18 @@ def state_of(report: Json) -> JobState:
         )
     # RUNNING means that the application master has registered; the job starts once the start marker is made.
     return JobState.RUNNING if state == "RUNNING" and report.get("progress") != 0 else JobState.QUEUED
+
+
+def silence_of(said: bytes | None) -> str:
+    """Why an application master never registered, from what it has written on its node; None: it did not begin."""
+    if said is None:
+        return f"its files were not on the node before {EXPIRY} was over; send less, or have that raised"
+    lines = said.decode("utf-8", "replace").splitlines()
+    told = [line for line in lines if line.strip() and "Not started" not in line]  # with which each of them ends
+    last = told[-1][:300] if told else "it does not say why"
+    if _GIVEN_UP in last:
+        return f"it began on its node after {EXPIRY} was over: the node is busy, or was sent much; have that raised"
+    return f"it ran, and did not reach the scheduler's port ({last}): is scheduler: right, and open to nodes?"
 
 
 def unheard(report: Json) -> bool:
