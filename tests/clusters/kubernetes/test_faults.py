@@ -24,7 +24,7 @@ from kubernetes_bed.waiting import until
         ("apiserver", 5, 50),
         ("etcd", 10, 50),
         ("kubelet", 10, 50),
-        ("containerd", 5, 20),
+        ("containerd", 5, 60),
         ("kcm", 5, 20),
         ("scheduler", 5, 20),
     ],
@@ -51,6 +51,25 @@ def test_the_network_is_cut_for_a_while(bed: Bed, run: Run) -> None:
     time.sleep(15)  # the fault itself
     bed.join()
     run.ran_once(run.finish())
+
+
+@pytest.mark.thorough
+def test_a_node_is_unreachable_while_sixty_jobs_run(bed: Bed, run: Run) -> None:
+    """For as long as it takes Kubernetes to find out; the jobs on it go on, and end, as nobody sees it."""
+    run.begin(bed.kubeconfig, 60, at_once=30)
+    run.up(20)
+    bed.pause("kubelet")
+    run.release()
+    assert until(lambda: _ready(bed) == "Unknown", 300)
+    bed.resume("kubelet")
+    # A container that was just being made may never start, where what makes it does not go on.
+    run.ran_once(run.finish(), disrupted=True)
+
+
+def _ready(bed: Bed) -> str:
+    """What the node's condition Ready is: True, False, or Unknown."""
+    conditions = bed.api.get(f"/api/v1/nodes/{bed.layout.node}")["status"]["conditions"]
+    return next(str(each["status"]) for each in conditions if each["type"] == "Ready")
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def test_a_node_that_is_lost(workflow: Workflow, two: Bed) -> None:
     report = bare.wait(timeout=60)  # the NodeManager is given 15 s
     assert report["state"] == "FAILED"
     assert "lost" in report["diagnostics"]
-    bare.until(lambda: processes(bare.id) == [], timeout=10)
+    bare.until(lambda: processes(bare.id) == [])
     assert get(two, f"{bare.staging}/ended") is None  # YARN's own word stands
     two.start("nm")
     workflow.wait(lambda: workflow.count("start") == 2)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Workflow:
         """Jobs by name: a shell script each, between a start mark and an end mark. ``config`` is every job's."""
         lines = ["import aiflow_ext as af", "", "", "@af.workflow", "def tested():"]
         for name, script in jobs.items():
-            began, ended = (f"mktemp {self.marks}/{name}.{kind}.XXXXXXXX > /dev/null" for kind in ("start", "end"))
+            began, ended = (f"mktemp {self.marks}/{name}.{kind}.$AIFLOW_ATTEMPT.XXXXXXXX > /dev/null"
+                            for kind in ("start", "end"))  # fmt: skip
             marked = f"{began}; ({script}); c=$?; {ended}; exit $c"
             lines += [f"    with af.job({name!r}):", f"        af.cmd({marked!r})"]
         (self.project / "workflow.py").write_text("\n".join(lines) + "\n")
@@ -107,6 +109,11 @@ class Workflow:
         return subprocess.run([sys.executable, "-m", "aiflow_ext", *args], env=self.env, text=True, timeout=600,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
 
+    def attempts(self, job: str) -> list[dict[str, Any]]:
+        """The attempts of a job of the run that was begun last, as its driver has recorded them so far."""
+        done = self.call("status", "latest", "--project", str(self.project), "--json")
+        return list(self.record(done.stdout, done.stderr, done.returncode)["jobs"].get(job, {}).get("attempts", ()))
+
     def newest_run(self) -> str:
         """The id of the run that was begun last."""
         run: str = json.loads(self.call("runs", "--project", str(self.project), "--json").stdout)[0]["run"]
@@ -129,6 +136,11 @@ class Workflow:
             name = path.name.split(".")[0]
             found[name] = found.get(name, 0) + 1
         return found
+
+    def executions(self, kind: str) -> Counter[tuple[str, int]]:
+        """The marks of a kind by job and attempt."""
+        found = [path.name.split(".") for path in self.marks.glob(f"*.{kind}.*")]
+        return Counter((job, int(attempt)) for job, _, attempt, *_ in found)
 
     def wait(self, what: Callable[[], bool], timeout: float = 300) -> None:
         """Wait until something is so."""
