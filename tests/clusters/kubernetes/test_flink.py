@@ -19,6 +19,7 @@ from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext_kubernetes import status
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
+from tests.helpers import flink_example
 
 PATIENCE = 600.0  # seconds that a cluster may take to start and to end beside others
 # Flink's own patience, for a machine that is busy with other tests.
@@ -52,14 +53,7 @@ class Place:
 
     def prepare(self, sql: dict[str, str], **keys: Any) -> Any:
         """A run of a job for each script."""
-        shared = {
-            "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
-            "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5, "cpu": 0.4,
-            "volumes": [{"mount": str(self.folder), "claim": "shared"}],
-            "flink": {"env.java.opts.jobmanager": SMALL, "env.java.opts.taskmanager": SMALL, "table.dml-sync": True,
-                      "execution.checkpointing.interval": "1 s", **PATIENT},
-            **keys,
-        }  # fmt: skip
+        shared = {**self.keys(), **keys}
         body = "".join(
             f"    with af.job({name!r}):\n        af.flink(sql={text!r}, last=50000, to={self.at(name)!r})\n"
             for name, text in sql.items()
@@ -67,6 +61,16 @@ class Place:
         (self.project / "workflow.py").write_text(f"import aiflow_ext as af\n\n@af.workflow\ndef tested():\n{body}")
         (self.project / "workflow.yaml").write_text(json.dumps({"*": shared}))
         return prepare_run(self.project, jobs=len(sql))
+
+    def keys(self) -> dict[str, Any]:
+        """The keys of a Flink job here."""
+        return {
+            "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
+            "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5, "cpu": 0.4,
+            "volumes": [{"mount": str(self.folder), "claim": "shared"}],
+            "flink": {"env.java.opts.jobmanager": SMALL, "env.java.opts.taskmanager": SMALL, "table.dml-sync": True,
+                      "execution.checkpointing.interval": "1 s", **PATIENT},
+        }  # fmt: skip
 
     def at(self, name: str) -> str:
         return str(self.folder / name)
@@ -117,6 +121,19 @@ def test_a_job_computes_or_fails_with_the_root_cause_and_leaves_nothing(place: P
     assert last(record, "fails").exit_code == 163
     assert last(record, "fails").reason == "ArithmeticException: / by zero"
     assert "StandaloneApplicationClusterEntryPoint" in Path(last(record, "fails").folder, "stdout").read_text()
+    assert until(lambda: not place.left(), PATIENCE), place.left()
+
+
+def test_the_example_has_the_same_result_here(place: Place, tmp_path: Path) -> None:
+    keys = place.keys()
+    shared = {name: value for name, value in keys.items() if name not in ("engine", "flink")}
+    project = flink_example.copied(tmp_path, shared, flink=keys["flink"])
+    (project / "project.yaml").write_text(f"artifacts: {place.at('artifacts')}\n")
+    record = prepare_run(project).driver.run()
+    assert record.state == "FINISHED", {name: last(record, name).reason for name in record.jobs}
+    (report,) = Path(place.at("artifacts")).glob("*/check/1/*/report.csv")
+    assert report.read_text() == flink_example.REPORT
+    assert not list(Path(place.at("artifacts")).glob("*/.flink"))
     assert until(lambda: not place.left(), PATIENCE), place.left()
 
 
