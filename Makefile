@@ -37,14 +37,14 @@ demo: $(VENV)/examples
 	@$(BIN)/aiflow-ext run examples/digits
 	@echo "report: $$(ls -t examples/digits/.aiflow/artifacts/*/evaluate/*/report/report.html | head -n 1)"
 
-# Tests mostly wait for processes: two at a time for each core.
+# Tests mostly wait for processes: two at a time for each core. Each worker collects all tests: not those of clusters, too.
 WORKERS = $(shell echo $$(($$(nproc) * 2)))
 # Thousands of interpreters are started, some of them told to write no bytecode.
 COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
 
 test: $(VENV)/dev $(VENV)/examples
 	@$(COMPILED)
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -o faulthandler_timeout=100 $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore=tests/clusters -o faulthandler_timeout=100 $(ARGS)
 
 # Some of each package, half a minute in all: most of the others run whole workflows.
 FAST = model translate kubernetes yarn engines/test_archive.py run/test_plan.py run/test_stored.py supervise/test_ends.py \

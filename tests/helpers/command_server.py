@@ -7,6 +7,7 @@ command's pid, and then its wait status.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -17,6 +18,7 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 from typing import Any
 
 ROOMS = ("model", "translate", "host", "run", "cli", "supervise.client", "plugin", "engines.bundle")
@@ -33,6 +35,10 @@ LAZY = (
 )
 MOST = 1 << 20  # bytes of a request
 
+BELL = "aiflow-bell"  # the thread that each run has to its very end, blocked in a read
+
+_exit_codes: list[int] = []  # of this process's command, once it has ended
+
 
 def load() -> None:
     """Import what commands import: all of it but plugins, which each command finds for itself."""
@@ -47,6 +53,7 @@ def load() -> None:
 
 def main() -> None:
     """Fork a process for each request; it returns there, and the interpreter then runs the command to its end."""
+    atexit.register(leave)  # before all others, so that it is called after them
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -92,7 +99,28 @@ def command(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["env"])
     sys.path[0:1] = [os.getcwd(), *filter(None, request["env"].get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = request["args"]
-    runpy.run_module("aiflow_ext", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("aiflow_ext", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _exit_codes.append(ended.code)
+        raise
+
+
+def leave() -> None:
+    """Called by a command's interpreter when it has joined its threads and called what it was told to call at its end.
+
+    End without taking the modules apart: that copies each page that is shared with the server, and takes four times as
+    long as a short command. Where a user could notice it, because a thread is left or output cannot be flushed, the
+    interpreter goes on to its own end.
+    """
+    others = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name, BELL}
+    if _exit_codes and not others:
+        with contextlib.suppress(Exception):
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            os._exit(_exit_codes[0])
 
 
 if __name__ == "__main__":
