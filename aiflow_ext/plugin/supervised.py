@@ -8,6 +8,7 @@ The native id of such an attempt is the path of its own folder, ``job.job_contex
     ProcessHandler              its handler
     lookup, watch, stop         what the hooks of these names need
     succeeded                   whether it has ended well
+    mounted_in                  what is mounted below a folder: it must not be removed with it
     checkpoints                 the folder that all attempts of a job in a run share
     Status                      what a process says of the job that it runs elsewhere: ``Status(...).write(native_id)``
     write_regular               write a file into its folder, whatever a job may have put in that place
@@ -20,6 +21,7 @@ from aiflow_ext.run.platforms.supervised import ProcessHandler as ProcessHandler
 from aiflow_ext.run.platforms.supervised import Status as Status
 from aiflow_ext.run.platforms.supervised import checkpoints as checkpoints
 from aiflow_ext.run.platforms.supervised import lookup as lookup
+from aiflow_ext.run.platforms.supervised import mounted_in as mounted_in
 from aiflow_ext.run.platforms.supervised import prepare_folder as prepare_folder
 from aiflow_ext.run.platforms.supervised import process_id as process_id
 from aiflow_ext.run.platforms.supervised import stop as stop
