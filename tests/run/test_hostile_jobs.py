@@ -131,11 +131,17 @@ def test_what_a_job_has_mounted_in_its_folder_is_not_removed(project, cli_env, t
     ours.mkdir()
     (ours / "thesis.txt").write_text("years of work")
     there = where if where == "." else project.root / where
-    project.jobs(f"with af.job('a'): af.cmd('cd {there} && mkdir data && mount --bind {ours} data')", "")
+    project.jobs(
+        f"with af.job('a'): af.cmd('cd {there} && mkdir data && mount --bind {ours} data')\n"
+        "with af.job('b'): af.cmd('mkdir made')",
+        "",
+    )
     command = f"{sys.executable} -m aiflow_ext"
-    script = f"{command} run {project.root}; {command} gc --keep 0 --project {project.root}"
+    left = f"ls {project.root}/.aiflow/runs/*/jobs/b/1/work"
+    script = f"{command} run {project.root}; {left}; {command} gc --keep 0 --project {project.root}"
     apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
     done = subprocess.run(apart, env=cli_env, capture_output=True, text=True, timeout=60)
     assert "a FINISHED" in done.stdout
+    assert "\nmade\n" not in done.stdout, "what a job has made itself is removed"
     assert (ours / "thesis.txt").read_text() == "years of work"
     assert where != "." or "stays: a file system is mounted in its folder; umount" in done.stderr

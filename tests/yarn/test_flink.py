@@ -105,7 +105,7 @@ def test_the_request_starts_flinks_own_application_master(rendered: Any) -> None
         ("jar='job.jar', entry_class='com.acme.Main'", {"memory": "1Gi"}, "jobmanager: {memory: 1Gi}"),
         ("jar='job.jar', entry_class='com.acme.Main'", {"env": {"T": {"secret": "env:T"}}}, "has a secret for T"),
         ("jar='job.jar', entry_class='com.acme.Main'", {"env": {"T": "a\"b"}}, "do not keep quotes"),
-        ("jar='job.jar', entry_class='com.acme.Main'", {"session": "flink:8081"}, "session is not for platform yarn"),
+        ("jar='job.jar', entry_class='com.acme.Main'", {"jobmanager": "flink:8081"}, "names a session cluster"),
         ("jar='job.jar', entry_class='com.acme.Main'", {"restore_from": "latest"}, "must be the path or URL"),
         ("jar='job.jar', entry_class='com.acme.Main'", {"jars": ["none.jar"]}, "none.jar is to be sent, and is not"),
         ("jar='job.jar', entry_class='com.acme.Main'", {"jars": ["s3://b/c.jar"]}, "on another file system"),

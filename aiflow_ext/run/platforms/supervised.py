@@ -22,7 +22,6 @@ from aiflow_ext.model.current import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular, write_regular
-from aiflow_ext.run.store.filesystem import mounted_in as mounted_in
 from aiflow_ext.run.store.records import LONGEST_REASON, shortened
 from aiflow_ext.supervise.client import Supervisor
 from aiflow_ext.supervise.events import Events
