@@ -9,8 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from dist_info import install
+from interrupted import until
+from patience import PATIENCE
 
 import aiflow_ext as af
+from aiflow_ext.supervise.proc import mark_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "plugins.md"
 
@@ -40,7 +43,8 @@ def test_the_lines_of_the_docs_end_what_carries_an_attempts_mark(tmp_path):
     env = {**os.environ, "AIFLOW_MARK": f"run:{tmp_path}"}
     with subprocess.Popen(["sleep", "1000"], env=env, start_new_session=True) as process:
         try:
+            until(lambda: mark_of(process.pid) is not None)  # its exec may not have got so far
             exec(shown("from aiflow_ext.plugin.engines import"), {"job": SimpleNamespace(job_context=context)})
-            assert process.wait(10) < 0
+            assert process.wait(PATIENCE) < 0
         finally:
             process.kill()
