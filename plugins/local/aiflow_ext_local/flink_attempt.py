@@ -72,6 +72,12 @@ class Attempt:
 
     def run(self) -> None:
         """Run the job to its end. Raises Failed; returns where it has finished."""
+        if self.spec.get("lacks"):
+            raise Failed(self.spec["lacks"])
+        self._run()
+
+    def _run(self) -> None:
+        """The same, where nothing is missing on this machine."""
         raise NotImplementedError
 
     def _wait(self, seconds: float) -> bool:
@@ -150,6 +156,10 @@ class Attempt:
             status = status._replace(state=JobState.RUNNING)
         elif status.state is JobState.RUNNING:
             status = status._replace(at=time.time())
+        self._tell(status)
+
+    def _tell(self, status: supervised.Status) -> None:
+        """Write the status for the client's watch, if it is another one."""
         if status != self.status:
             self.status = status
             status.write(str(self.folder))
@@ -184,10 +194,31 @@ class Attempt:
                 raise PlatformError("the cluster has ended while the savepoint was made")
         raise PlatformError(f"the savepoint takes longer than {SAVED_WITHIN:g} s")
 
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def _has_finished(self, state: JobState | None) -> bool:
+        """Whether Flink's last word of the job is that it has finished: then its outputs are saved.
+
+        Raises Failed where it was cancelled; does not return where it was stopped with a savepoint.
+        """
+        if state is JobState.STOPPED:
+            raise Failed("it was cancelled at Flink, and not by aiflow-ext")
+        if state is not JobState.FINISHED:
+            return False
+        if self.saved is not None:
+            self._ends_stopped(f"stopped with the savepoint {self.saved}")
+        self._save_outputs()
+        return True
+
     def _ends_stopped(self, words: str) -> NoReturn:
         self._end_all()
         note(words)
         sys.exit(0)
+
+
+def say(words: str) -> None:
+    """One line for the attempt's log."""
+    print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
 
 
 def note(words: str) -> None:

@@ -31,7 +31,7 @@ from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
 from aiflow_ext_flink.verdict import Verdict, archived, python_error, root_cause, submits_twice
-from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, note
+from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, note, say
 from aiflow_ext_local.flink_session import Session
 
 _FAILED = 1443 & 0xFF  # a JobManager's exit code: the application has failed
@@ -61,9 +61,7 @@ class Cluster(Attempt):
         super().__init__(payload, spec, f"{ADDRESS}:{self.rest_port}")
         self.processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def run(self) -> None:
-        if self.spec.get("lacks"):
-            raise Failed(self.spec["lacks"])
+    def _run(self) -> None:
         self._start()
         try:
             ended = self._follow()
@@ -180,7 +178,7 @@ class Cluster(Attempt):
                 if not answered and time.monotonic() > deadline:
                     raise Failed(f"the JobManager is not up after {UP_WITHIN:g} s: {error.message}") from error
             except PlatformError as error:  # a job that is not there any more, as the cluster ends
-                print(f"aiflow-ext: {error.message}", file=sys.stderr, flush=True)
+                say(error.message)
             self._stop_if_asked()
 
     def _wait(self, seconds: float) -> bool:
@@ -194,13 +192,8 @@ class Cluster(Attempt):
 
     def _conclude(self, code: int) -> None:
         found = archived(self.folder / ARCHIVE, self.spec["id"], self.spec["id"]) or self._without_archive(code)
-        if found.state is JobState.FINISHED:
-            if self.saved is not None:
-                self._ends_stopped(f"stopped with the savepoint {self.saved}")
-            self._save_outputs()
+        if self._has_finished(found.state):
             return
-        if found.state is JobState.STOPPED:
-            raise Failed("it was cancelled at Flink, and not by aiflow-ext")
         raise Failed(self._explained(found.reason or f"its JobManager has ended with exit code {code}"), code or 1)
 
     def _without_archive(self, code: int) -> Verdict:
@@ -274,7 +267,7 @@ def main(payload: str) -> None:
     else:
         return
     note(words)
-    print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
+    say(words)
     sys.exit(code if 0 < code < 256 else 1)
 
 

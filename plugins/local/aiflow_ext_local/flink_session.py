@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
+from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import read_whole
 from aiflow_ext_flink import session
 from aiflow_ext_flink.home import VERSION, jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS
 from aiflow_ext_flink.rest import FlinkRest, Refused
 from aiflow_ext_flink.verdict import STATES, root_cause, submits_twice
-from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed
+from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, say
 
 LARGEST_JAR = 1 << 30  # bytes
 RUNS_WITHIN = 600.0  # seconds for an upload, and for the program's own main method
@@ -35,10 +35,8 @@ class Session(Attempt):
         self.sees_files = session.is_here(spec["session"])
         self.terminated = False
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Submit the job, follow it to its end, and leave nothing of it in the cluster."""
-        if self.spec.get("lacks"):
-            raise Failed(self.spec["lacks"])
         try:
             self._submit()
             job = self._follow()
@@ -64,7 +62,7 @@ class Session(Attempt):
         try:
             session.remove_jars(self.rest, self.id)
         except PlatformError as error:  # whoever cleans the attempt up tries it again
-            _say(error.message)
+            say(error.message)
 
     # -- the submission ------------------------------------------------------------------------------------------------
 
@@ -74,7 +72,7 @@ class Session(Attempt):
             self._answered(lambda former=former: session.end_job(self.rest, former))
         version = self._answered(self.rest.config).get("flink-version")
         if str(version).rpartition(".")[0] != VERSION.rpartition(".")[0]:
-            _say(f"the cluster runs Flink {version}; {VERSION} is the version that is tested")
+            say(f"the cluster runs Flink {version}; {VERSION} is the version that is tested")
         jar, entry_class, words = self._program()
         request = {"jobId": self.id, "programArgsList": words, "flinkConfiguration": spec["configuration"]}
         if entry_class is not None:
@@ -83,7 +81,7 @@ class Session(Attempt):
             request["parallelism"] = spec["parallelism"]
         if restored := self._found():
             request.update(savepointPath=restored, allowNonRestoredState=spec["allow_non_restored_state"])
-            _say(f"restoring from {restored}")
+            say(f"restoring from {restored}")
         content = read_whole(jar, LARGEST_JAR)
         slow = FlinkRest(spec["session"], seconds=RUNS_WITHIN)
         jar_id = self._answered(lambda: slow.upload(session.jar_name(self.id), content))
@@ -144,7 +142,7 @@ class Session(Attempt):
                 if error.status == 404:
                     raise Failed(f"the session cluster {self.spec['session']} does not know the job any more: "
                                  "it was started again, or has forgotten it") from error  # fmt: skip
-                _say(error.message)
+                say(error.message)
             self._stop_if_asked()
             self._pause()
 
@@ -158,21 +156,13 @@ class Session(Attempt):
                 self._pause()
 
     def _note_away(self, error: UnreachableError) -> None:
-        status = self.status._replace(reason=error.message, instance=self.rest.url)
-        if status != self.status:
-            self.status = status
-            status.write(str(self.folder))
+        self._tell(self.status._replace(reason=error.message, instance=self.rest.url))
 
     # -- its end -------------------------------------------------------------------------------------------------------
 
     def _conclude(self, state: str) -> None:
-        if STATES.get(state) is JobState.FINISHED:
-            if self.saved is not None:
-                self._ends_stopped(f"stopped with the savepoint {self.saved}")
-            self._save_outputs()
+        if self._has_finished(STATES.get(state)):
             return
-        if STATES.get(state) is JobState.STOPPED:
-            raise Failed("it was cancelled at Flink, and not by aiflow-ext")
         trace = self._trace()
         print(trace, file=sys.stderr, flush=True)
         raise Failed(session.explained(root_cause(trace) or "Flink does not say why", self.rest))
@@ -185,7 +175,3 @@ class Session(Attempt):
         first = entries[0] if isinstance(entries, list) and entries else None
         said = first.get("stacktrace") if isinstance(first, dict) else found.get("root-exception")
         return str(said or "")
-
-
-def _say(words: str) -> None:
-    print(f"aiflow-ext: {words}", file=sys.stderr, flush=True)
