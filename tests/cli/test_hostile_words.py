@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from own_watch import plugin_that_watches
 
 TITLE = "\x1b]0;owned\x07"
 FORGED = f"ends{TITLE}\x1b[2K\r\n12:00:00 good FINISHED\x1b[8m\u202egnp.exe\x9b1m"
@@ -23,27 +24,12 @@ ODD = {
     "no space": "x" * 1_000_000,
     "lines": "a\n12:00:00 good FINISHED\r\n\x0b\x0c\u2028\x85b\r\x1b[2A\x1b[2Kc",
 }
-CLUSTER = """
-    import os
-    import aiflow_ext.plugin as af
-    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
-
-    class Cluster(af.AbstractPlatform):
-        @staticmethod
-        def platform():
-            return "cluster"
-
-    class Plugin(LocalCmdLineJobPlugin):
-        def platform(self):
-            return Cluster
-
-        @af.hookimpl
-        def watch(self, jobs, since):
-            for event in super().watch(jobs, since):
-                if event is not None:
-                    event.reason = open(os.environ["SEEN"], encoding="utf-8", newline="").read()
-                yield event
-"""
+CLUSTER = plugin_that_watches("""
+    for event in super().watch(jobs, since):
+        if event is not None:
+            event.reason = open(os.environ["SEEN"], encoding="utf-8", newline="").read()
+        yield event
+""")
 
 
 def controls(seen: bytes) -> list[str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from own_watch import plugin_that_watches
 from patience import PATIENCE
 from spoilt_store import WORKFLOW, run_once, spoil
 
@@ -52,29 +53,12 @@ def test_what_is_wrong_is_named_and_other_projects_are_shown(ended, cli, project
         assert done.returncode == 0, done
 
 
-ODD_EVENTS = """
-    import json
-    import os
-
-    import aiflow_ext.plugin as af
-    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
-
-    class Cluster(af.AbstractPlatform):
-        @staticmethod
-        def platform():
-            return "cluster"
-
-    class Plugin(LocalCmdLineJobPlugin):
-        def platform(self):
-            return Cluster
-
-        @af.hookimpl
-        def watch(self, jobs, since):
-            for event in super().watch(jobs, since):
-                if event is not None:
-                    event.__dict__.update(json.load(open(os.environ["SEEN"])))
-                yield event
-"""
+ODD_EVENTS = plugin_that_watches("""
+    for event in super().watch(jobs, since):
+        if event is not None:
+            event.__dict__.update(json.load(open(os.environ["SEEN"])))
+        yield event
+""")
 
 
 @pytest.mark.parametrize(
@@ -97,26 +81,10 @@ def test_what_a_platform_says_damages_no_store(project, cli, stranger, odd):
 
 
 ODD_ITEM = """
-    import aiflow_ext.plugin as af
-    from aiflow_ext_local.cmd_line import LocalCmdLineJobPlugin
-
-    class Cluster(af.AbstractPlatform):
-        @staticmethod
-        def platform():
-            return "cluster"
-
-    class Plugin(LocalCmdLineJobPlugin):
-        said = False
-
-        def platform(self):
-            return Cluster
-
-        @af.hookimpl
-        def watch(self, jobs, since):
-            if not Plugin.said:
-                Plugin.said = True
-                yield ODD
-            yield from super().watch(jobs, since)
+    if not Plugin.said:
+        Plugin.said = True
+        yield ODD
+    yield from super().watch(jobs, since)
 """
 
 
@@ -126,7 +94,7 @@ ODD_ITEM = """
      "af.AttemptEvent([], af.JobState.RUNNING)"],
 )  # fmt: skip
 def test_what_is_no_event_breaks_a_watch_off_and_not_the_run(project, cli, stranger, odd):
-    stranger("cluster", ODD_ITEM.replace("ODD", odd), {"cluster.cmd_line": "Plugin"})
+    stranger("cluster", plugin_that_watches(ODD_ITEM.replace("ODD", odd)), {"cluster.cmd_line": "Plugin"})
     project.jobs('with af.job("fine"): af.cmd("true")', "'*': {platform: cluster}")
     done = cli("run", project.root)
     assert done.returncode == 0, done
