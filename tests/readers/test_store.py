@@ -132,7 +132,8 @@ def test_whatever_stands_in_the_lock_of_a_driver_it_is_told_that_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setattr("aiflow_ext.run.store.lock.time.sleep", lambda seconds: None)  # for who has just begun
-    monkeypatch.setattr("aiflow_ext.run.store.lock.PATIENCE", 0.0)
+    for patience in ("PATIENCE", "PATIENCE_DEAD"):
+        monkeypatch.setattr(f"aiflow_ext.run.store.lock.{patience}", 0.0)
     lock = DriverLock(tmp_path)
     try:
         (tmp_path / "driver.lock").write_bytes(content)

@@ -15,6 +15,8 @@ FILE = "driver.lock"
 LOOKING = "looking"  # written beside the pid of a process that only refreshes the records
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no link to another file, no wait for a FIFO
 PATIENCE = 30.0  # seconds to wait for a process that only refreshes the records
+# Seconds to wait for a dead driver: a child that it was just starting has the lock until it executes its program.
+PATIENCE_DEAD = 10.0
 
 
 class DriverLock:
@@ -37,10 +39,11 @@ class DriverLock:
             os.close(self._file)
             raise StateError("the lock of the run's driver is no regular file", where=str(run_folder / FILE),
                              hint="remove what is in its place")  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
+        began = time.monotonic()
         while not self._lock(run_folder):
             pid, looks = _signature(self._file)
-            if looks and not looking and time.monotonic() < deadline:
+            patience = PATIENCE_DEAD if not _lives(pid) else PATIENCE if looks and not looking else 0.0
+            if time.monotonic() - began < patience:
                 time.sleep(0.01)
                 continue
             os.close(self._file)
@@ -112,7 +115,7 @@ def _signature(file: int) -> tuple[int | None, bool]:
     for _ in range(100):
         words = os.pread(file, 32, 0).split()
         pid = int(words[0]) if words and words[0].isdigit() and len(words[0]) < 20 else None
-        if pid is not None and os.path.exists(f"/proc/{pid}"):
+        if _lives(pid):
             break
         if not journal.locked_file(file):
             break
@@ -122,8 +125,17 @@ def _signature(file: int) -> tuple[int | None, bool]:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped (SIGSTOP)."""
+    return _process_state(pid) in ("T", "t")
+
+
+def _lives(pid: int | None) -> bool:
+    """Whether there is such a process, and it is not a zombie, which has no locks."""
+    return pid is not None and _process_state(pid) not in (None, "Z", "X")
+
+
+def _process_state(pid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in "Tt"
+            return file.read().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return False
+        return None
