@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -704,7 +705,9 @@ def _other_pythons() -> list[Any]:
         home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
         known = sorted(map(str, home.glob(f"{version}.*/bin/python{version}")))
         path = known[-1] if known else shutil.which(f"python{version}")
-        if path and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+        # One of the PATH may be a script of pyenv that finds no such version.
+        works = path and subprocess.run([path, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
+        if path and works and version != f"{sys.version_info[0]}.{sys.version_info[1]}":
             found.append(pytest.param(path, marks=pytest.mark.thorough) if version == "3.12" else path)
     return found
 
