@@ -445,6 +445,48 @@ def test_paths_are_relative_to_the_file_that_names_them_and_the_first_file_decid
     assert fake.asked[0].headers["authorization"] == "Bearer TOKEN"
 
 
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
+)
+CONTENT = {"server": "http://127.0.0.1:1", "token": "t", "cluster": "c", "namespace": "n", "current": "x"}
+
+
+@pytest.mark.parametrize("place", CONTENT)
+def test_a_kubeconfig_whose_aliases_repeat_millions_of_values_is_refused_and_never_written_out(
+    tmp_path: Path, place: str
+) -> None:
+    server, token, cluster, namespace, current = (CONTENT | {place: "*a6"}).values()
+    text = f"""{BOMB}
+clusters: [{{name: c, cluster: {{server: {server}}}}}]
+users: [{{name: u, user: {{token: {token}}}}}]
+contexts: [{{name: x, context: {{cluster: {cluster}, user: u, namespace: {namespace}}}}}]
+current-context: {current}
+"""
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(PlatformError, match="more than 16 MiB, with its aliases written out") as raised:
+        objects.pods_of(Target(str(tmp_path / "config")), "j")
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &a [*a]", "with its aliases written out"),
+        ("[" * 100_000, "nest"),
+        ("- " * 100_000, "nest"),
+        ("a: 2026-99-99", "month must be in"),
+        ("a: " + "9" * 5000, "4300 digits|no current context"),
+        ("? [a]\n: b", "unhashable key"),
+        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    ],
+)
+def test_a_kubeconfig_of_hostile_yaml_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(PlatformError, match=words):
+        objects.pods_of(Target(str(tmp_path / "config")), "j")
+
+
 def test_a_relative_kubeconfig_is_relative_to_the_project(
     project: Any, cli: Callable[..., Any], serve: Serve, target_of: Callable[..., Target], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -170,4 +171,20 @@ def test_a_service_account_that_is_incomplete_is_named(
     if missing != "the variables":
         (account / missing).unlink()
     with pytest.raises(PlatformError, match="the pod's service account cannot be used"):
+        objects.pods_of(Target(), "j")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "endless"])
+@pytest.mark.parametrize("name", ["token", "ca.crt", "namespace"])
+def test_a_part_of_a_service_account_that_is_no_file_is_named_and_not_waited_for(
+    account: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    for variable, value in (("HOST", "127.0.0.1"), ("PORT", "9")):
+        monkeypatch.setenv(f"KUBERNETES_SERVICE_{variable}", value)
+    (account / name).unlink()
+    if kind == "fifo":
+        os.mkfifo(account / name)
+    else:
+        (account / name).symlink_to("/dev/zero")
+    with pytest.raises(PlatformError, match=r"it is a (FIFO|device), not a regular file"):
         objects.pods_of(Target(), "j")

@@ -218,6 +218,9 @@ def test_a_template_can_be_a_file(project: Any) -> None:
     (project.root / "pod.yaml").write_text("kind: Pod\nspec: {priorityClassName: low}\n")
     assert pod(rendered(project, pod_template="pod.yaml"))["priorityClassName"] == "low"
     assert "pod_template" in refused(project, pod_template="none.yaml")
+    for text in ("a: 2026-99-99", "- " * 100_000, "a: &a [*a]"):
+        project.write(pod_yaml=text)
+        assert "the pod template cannot be read" in refused(project, pod_template="pod.yaml")
 
 
 @pytest.mark.parametrize(

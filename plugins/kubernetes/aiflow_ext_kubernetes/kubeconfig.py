@@ -25,7 +25,6 @@ from aiflow_ext_kubernetes.proxies import proxy_of
 # Keys of a user that are credentials: one of them means that no request goes out without.
 _CREDENTIALS = ("exec", "auth-provider", "token", "tokenFile", "username", "client-certificate",
                 "client-certificate-data")  # fmt: skip
-LARGEST_TOKEN = 1 << 20  # bytes of a token's file that are read
 LOGIN = "log in again, as for kubectl; what runs goes on meanwhile"
 
 
@@ -139,7 +138,7 @@ def _with_token(user: Mapping[str, Any]) -> dict[str, Any]:
     path = found.pop("tokenFile", None)
     if path:
         try:
-            token = read_whole(path, LARGEST_TOKEN).decode().strip()
+            token = read_whole(path, service_account.LARGEST_TOKEN).decode().strip()
         except OSError:
             if not found.get("token"):
                 raise

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import PlatformError
-from aiflow_ext.plugin.engines import read_whole
+from aiflow_ext_kubernetes.yaml_files import read_yaml
 
 # Keys whose value is a path, relative to the file that has it: client-go's RESTConfig.ResolveLocalPaths.
 _PATHS = {"clusters": ("certificate-authority",), "users": ("client-certificate", "client-key", "tokenFile")}
@@ -42,8 +42,7 @@ def paths_of(named: str) -> list[str]:
 def read_context(paths: list[str], context: str | None) -> Context:
     """One context of these files; None: the current one. If several files define the same name, the first one counts.
 
-    Raises NoContextError if there is no such context, and ValueError, OSError or yaml.YAMLError if the files cannot
-    be read.
+    Raises NoContextError if there is no such context, and ValueError or OSError if the files cannot be read.
     """
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     current: Any = None
@@ -77,10 +76,7 @@ def _named(found: Mapping[str, Mapping[str, Any]], kind: str, context: Any, chos
 
 
 def _content(path: str) -> Mapping[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(read_whole(path).decode(), loader)  # noqa: S506 (a safe loader, in C)
+    content = read_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, Mapping):

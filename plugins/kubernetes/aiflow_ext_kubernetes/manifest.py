@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, memory_text, parse_memory, safe_name, secrets
-from aiflow_ext.plugin.engines import job_environment, read_whole
+from aiflow_ext.plugin.engines import job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import QUEUE, SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
 from aiflow_ext_kubernetes.fields import label_problem
 from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
+from aiflow_ext_kubernetes.yaml_files import read_yaml
 
 MANAGER = "aiflow-ext"
 RUN, JOB, ATTEMPT = "aiflow-ext/run", "aiflow-ext/job", "aiflow-ext/attempt"
@@ -184,12 +185,10 @@ def read_template(config: KubernetesJobConfig, root: str, job: str) -> dict[str,
         return None
     if isinstance(given, Mapping):
         return checked(given, f"job {job!r}: pod_template", config.image)
-    import yaml
-
     path = Path(root, given)
     try:
-        content = yaml.safe_load(read_whole(path).decode())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
         words = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(
             f"job {job!r}: the pod template cannot be read: {words}", where=str(path),

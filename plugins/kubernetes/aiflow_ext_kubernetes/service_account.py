@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from aiflow_ext.plugin.engines import read_whole
+
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 AUTHORITY = str(FOLDER / "ca.crt")
 TOKEN = FOLDER / "token"
+LARGEST_TOKEN = 1 << 20  # bytes of a token's file that are read
 KEPT = 60.0  # seconds after which the token is read again: the kubelet replaces it before it expires
 
 
@@ -40,7 +43,7 @@ class Token:
         with self._lock:
             now = time.monotonic()
             if not self._value or now - self._read_at >= KEPT:
-                token = TOKEN.read_text().strip()
+                token = read_whole(TOKEN, LARGEST_TOKEN).decode().strip()
                 if not token:
                     raise ValueError(f"{TOKEN} is empty")
                 self._value, self._read_at = f"Bearer {token}", now
@@ -53,11 +56,12 @@ def is_there() -> bool:
 
 
 def read() -> Account:
-    """The account. Raises OSError and ValueError where a part of it is missing."""
+    """The account. Raises OSError and ValueError where a part of it is missing, or is no file."""
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}") for name in ("HOST", "PORT"))
     if not host or not port:
         raise ValueError("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set")
     token = Token()
     token()
-    namespace = (FOLDER / "namespace").read_text().strip() or "default"
+    read_whole(AUTHORITY)  # OpenSSL would wait for a FIFO
+    namespace = read_whole(FOLDER / "namespace", LARGEST_TOKEN).decode().strip() or "default"
     return Account(f"https://{f'[{host}]' if ':' in host else host}:{port}", namespace, token)
