@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 MANY = int(os.environ.get("AIFLOW_FUZZ", "0"))
+ROUND = 1000  # examples after which hypothesis forgets them: of 100,000 it keeps 350 MB, whatever is tested
+MOST_MEMORY = 200  # MB that the process of a long run may take at any time, hypothesis and the fake servers included
 
 SCALARS = st.one_of(
     st.none(),
@@ -26,18 +32,53 @@ JSON = st.recursive(
 )
 
 
-def examples(few: int) -> settings:
+def examples(few: int) -> Callable[[Any], Any]:
     """Settings of a test of a reader: ``few`` examples, always the same.
 
-    With $AIFLOW_FUZZ so many, others each time.
+    With $AIFLOW_FUZZ so many, others each time, and the memory that the process takes for them has a limit.
     """
-    return settings(
-        max_examples=MANY or few,
+    at_once = settings(
+        max_examples=min(MANY, ROUND) or few,
         derandomize=not MANY,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+    return _repeated(at_once) if MANY else at_once
+
+
+def _repeated(at_once: settings) -> Callable[[Any], Any]:
+    """A decorator that has a test tried with rounds of examples, ``MANY`` in all."""
+
+    def decorate(test: Any) -> Any:
+        round_of = at_once(test)
+
+        @functools.wraps(round_of)
+        def all_rounds(**fixtures: Any) -> None:
+            _make_tables()
+            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+            for _ in range(-(-MANY // ROUND)):
+                round_of(**fixtures)
+                peak = _peak()
+                assert peak <= MOST_MEMORY
+            print(f"peak memory: {peak} MB")
+
+        return all_rounds
+
+    return decorate
+
+
+@settings(max_examples=1, database=None)
+@given(st.text())
+def _make_tables(text: str) -> None:
+    """Has hypothesis make its table of Unicode, which takes 200 MB while it is made, once in a checkout."""
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in MB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) >> 10
 
 
 def spoilt(good: Any) -> st.SearchStrategy[Any]:
