@@ -94,7 +94,7 @@ class FlinkConformance(KillLoop, Conformance):
     engine = "flink"
     patience = 300.0
     kills = 2
-    rounds: ClassVar[int] = 3
+    rounds: ClassVar[int] = 2
     follower: ClassVar[Mapping[str, Any]] = {"platform": "local", "engine": "cmd_line"}
 
     def out(self, name: str) -> str:
@@ -127,52 +127,51 @@ class FlinkConformance(KillLoop, Conformance):
     # -- ends --------------------------------------------------------------------------------------------------------
 
     @flink
-    def test_a_program_that_ends_well_is_finished(self) -> None:
-        """FINISHED, and its rows are there, each once."""
-        record = self.trial.write({"job": self.programs.writes("few", 100)}).run()
-        self.must_be(record, "FINISHED", "the program wrote its rows and ended", "see the reason", ANCHOR)
+    def test_a_program_that_ends_well_is_finished_and_a_failure_has_its_cause(self) -> None:
+        """FINISHED, and its rows are there, each once; FAILED, and the reason names the exception of the program."""
+        few, none = self.programs.writes("few", 100), self.programs.writes("none", 10, "1 / (n - 3)")
+        record = self.trial.write({"well": few, "badly": none}).run(jobs=2)
+        self.must_be(record, "FINISHED", "the program wrote its rows and ended", "see the reason", ANCHOR, job="well")
         self.must_be_counted("few", 100)
-
-    @flink
-    def test_a_failure_has_its_cause(self) -> None:
-        """FAILED, and the reason names the exception of the program."""
-        record = self.trial.write({"job": self.programs.writes("none", 10, "1 / (n - 3)")}).run()
-        self.must_be(record, "FAILED", "the program divides by zero", "tell FAILED", ANCHOR)
-        reason = str(self.attempt_of(record)["reason"])
+        self.must_be(record, "FAILED", "the program divides by zero", "tell FAILED", ANCHOR, job="badly")
+        reason = str(self.attempt_of(record, "badly")["reason"])
         if "ArithmeticException" not in reason:
             complain(f"{self.name}: the program fails of an ArithmeticException, and the reason is {reason!r}",
                      "give the root cause, which Flink's REST API or its archive tells", ANCHOR)  # fmt: skip
 
+    # -- stops -------------------------------------------------------------------------------------------------------
+
     @flink
-    def test_a_job_that_is_cancelled_is_stopped_without_a_savepoint(self) -> None:
-        """A STREAM job with ``on_stop: cancel`` is STOPPED, and nothing more is written."""
-        self.trial.write({"job": self.programs.streams().under(on_stop="cancel")})
-        reason = self._stopped_after(0)
+    def test_a_stream_goes_on_from_its_savepoint_with_each_row_once_until_it_is_cancelled(self) -> None:
+        """A STREAM job is stopped with a savepoint, ``rounds`` times, and started again from that. The job after it
+        starts while it runs. With ``on_stop: cancel`` it is STOPPED without a savepoint."""
+        path: str | None = None
+        for number in range(self.rounds):
+            path = self._saved(path, followed=number == 0)
+        counted = len(self.rows("stream"))
+        self.notes.append(f"savepoints: {self.rounds} stops, {counted} rows, none lost, none doubled")
+        self.trial.write({"job": self.programs.streams().under(restore_from=path, on_stop="cancel")})
+        reason = self._stopped_after(counted)
         if reason.startswith(SAVED):
             complain(f"{self.name}: on_stop is cancel, and the job was {reason}", "cancel it", ANCHOR)
+        self.must_be_counted("stream", len(self.rows("stream")))
 
-    # -- savepoints --------------------------------------------------------------------------------------------------
-
-    @flink
-    def test_a_stream_goes_on_from_its_savepoint_with_each_row_once(self) -> None:
-        """A STREAM job is stopped with a savepoint and started again from it, ``rounds`` times. The job after it
-        starts while it runs."""
-        path: str | None = None
-        counted = 0
-        for number in range(self.rounds):
-            works = {"job": self.programs.streams().under(**({} if path is None else {"restore_from": path}))}
-            if number == 0:
-                works["after"] = Work("af.cmd('true')", config=self.follower)
-            self.trial.write(works)
-            if number == 0:
-                self.trial.order("after", "job")
-            reason = self._stopped_after(counted, "after" if number == 0 else None)
-            if not reason.startswith(SAVED):
-                complain(f"{self.name}: a STREAM job was stopped, and its reason is {reason!r}",
-                         f"take a savepoint, and let the reason be: {SAVED}PATH", ANCHOR)  # fmt: skip
-            path, counted = reason.removeprefix(SAVED), len(self.rows("stream"))
-            self.must_be_counted("stream", counted)
-        self.notes.append(f"savepoints: {self.rounds} stops, {counted} rows, none lost, none doubled")
+    def _saved(self, path: str | None, followed: bool) -> str:
+        """Run the STREAM job, from the savepoint ``path`` on, until it has written more; stop it; where its savepoint
+        is."""
+        counted = len(self.rows("stream"))
+        works = {"job": self.programs.streams().under(**({} if path is None else {"restore_from": path}))}
+        if followed:
+            works["after"] = Work("af.cmd('true')", config=self.follower)
+        self.trial.write(works)
+        if followed:
+            self.trial.order("after", "job")
+        reason = self._stopped_after(counted, "after" if followed else None)
+        if not reason.startswith(SAVED):
+            complain(f"{self.name}: a STREAM job was stopped, and its reason is {reason!r}",
+                     f"take a savepoint, and let the reason be: {SAVED}PATH", ANCHOR)  # fmt: skip
+        self.must_be_counted("stream", len(self.rows("stream")))
+        return reason.removeprefix(SAVED)
 
     def _stopped_after(self, counted: int, follower: str | None = None) -> str:
         """Run the written STREAM job until more rows than ``counted`` are there, and ``follower`` has ended; stop it;

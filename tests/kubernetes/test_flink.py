@@ -241,10 +241,11 @@ class Ran:
 
     def __init__(self, folder: Path, code: int, status: str, trace: str = "", saved: str = "", earlier: str = "",
                  **env: str) -> None:  # fmt: skip
-        home, application = folder / "home" / "bin", folder / "archive" / "c" / "applications" / "a"
+        home, application, archive = folder / "home" / "bin", folder / "told", folder / "archive" / "c"
         for each in (home, application / "jobs", folder / "work"):
             each.mkdir(parents=True)
-        (home / "standalone-job.sh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\nexit {code}\n')
+        archives = f"cp -r '{application}' '{archive}/applications/a'"  # that is there: Flink may fail to make it
+        (home / "standalone-job.sh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\n{archives}\nexit {code}\n')
         (home / "taskmanager.sh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
         for script in home.iterdir():
             script.chmod(0o755)
@@ -259,7 +260,7 @@ class Ran:
             (application / "jobs" / "j").write_text(json.dumps(content).replace(": ", ":"))
         reason = folder / "reason"
         done = subprocess.run(
-            flink_shell.command(str(folder / "archive"), ["--job-classname", "a.B", "--", "x y"],
+            flink_shell.command(str(archive), ["--job-classname", "a.B", "--", "x y"],
                                 [earlier] if earlier else [], "s3://given"),
             cwd=folder / "work", capture_output=True, text=True, timeout=PATIENCE,
             env={"PATH": os.environ["PATH"], "FLINK_HOME": str(folder / "home"), "AIFLOW_REASON_FILE": str(reason),

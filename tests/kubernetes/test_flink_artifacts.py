@@ -47,8 +47,7 @@ class Pods:
             '#!/bin/sh\nset -e\nuntil [ "$1" = -- ]; do shift; done\nshift\nwords=$1 out=$2\n'
             'if [ "$1" = --scriptUri ]; then\n'
             '  words=$(cut -d"\'" -f2 "${2#file://}")\n  out=$(cut -d"\'" -f4 "${2#file://}")\nfi\n'
-            f"{program}\nmkdir -p archive/c/applications/a\n"
-            f"echo '{archived}' > archive/c/applications/a/application-summary\n"
+            f"{program}\ncd archive/*/applications && mkdir a && echo '{archived}' > a/application-summary\n"
         )
         script.chmod(0o755)
         cluster.resume = self._resumed  # type: ignore[method-assign]

@@ -132,12 +132,13 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         assert context is not None
         restored = None if config.restore_from == LATEST else config.restore_from
         earlier = [*_earlier(flink, *self._folders(flink))]
+        kept = f"{flink_objects.ARCHIVE}/{flink_id(context)}"
         if bundle is None:
-            argv = flink_shell.command(flink_objects.ARCHIVE, _arguments(flink), earlier, restored)
+            argv = flink_shell.command(kept, _arguments(flink), earlier, restored)
             return manifest.Sending(argv, None, None, self._checkpoints(job))
         work, sql = flink_artifacts.work_folder(config.exchange, context), _filled(flink).sql
-        argv = flink_shell.command(flink_objects.ARCHIVE, [], earlier, restored, work, config.python or "python3")
-        inner = flink_shell.runners_command(flink_objects.ARCHIVE, _arguments(flink), SQL_FILE, sql)
+        argv = flink_shell.command(kept, [], earlier, restored, work, config.python or "python3")
+        inner = flink_shell.runners_command(kept, _arguments(flink), SQL_FILE, sql)
         payload = flink_artifacts.payload(bundle, context, flink.program, inner)
         return manifest.Sending(argv, payload, archive.where(bundle, context), self._checkpoints(job))
 

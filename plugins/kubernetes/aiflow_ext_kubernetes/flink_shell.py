@@ -23,7 +23,8 @@ CANCELED = 125  # exit code of a JobManager whose job was cancelled through Flin
 _WAS_CANCELED = r'\\"status\\":\\"CANCELED\\"'  # in its archive
 _ENDED = "flink-exit-code"  # file in the runner's work folder
 
-# $1: the folder of Flink's archive; $2: patterns, one a line, of the state of earlier attempts, whose newest one is
+# $1: the cluster's folder in Flink's archive, made beforehand: Flink makes it for the job and for the application at
+# once, and one of the two may fail; $2: patterns, one a line, of the state of earlier attempts, whose newest one is
 # restored, or else $3, a path, if it is not empty; $4: the runner's work folder, in a folder of the job's alone, or
 # empty: there is no runner; $5: a python for it; the rest: arguments of standalone-job.sh, unless the runner has them.
 # AIFLOW_FLINK_FAILED and _DISRUPTED are annotations of the pod: how often one of its index has failed before. The
@@ -43,7 +44,7 @@ if [ ! -x "$home/bin/standalone-job.sh" ]; then
     tee "$AIFLOW_REASON_FILE" >&2
   exit 127
 fi
-mkdir -p "$FLINK_LOG_DIR"
+mkdir -p "$FLINK_LOG_DIR" "$archive/applications"
 trap : TERM
 if [ "$JOB_COMPLETION_INDEX" != 0 ]; then
   "$home/bin/taskmanager.sh" start-foreground -Dtaskmanager.host="$POD_IP"
@@ -85,7 +86,7 @@ else
   rmdir "${work%/*/*}" 2>/dev/null
 fi
 said=
-for summary in "$archive"/*/applications/*/application-summary; do
+for summary in "$archive"/applications/*/application-summary; do
   [ -f "$summary" ] || continue
   if [ "$flink" != 0 ]; then
     said=$(sed 's/\\\\n/\
@@ -121,8 +122,8 @@ exit "$code"
     .replace("ENDED", _ENDED)
 )
 
-# The runner's command. $1: the folder of Flink's archive; $2: where SQL is to be, and $3: the SQL, if any; the rest:
-# arguments of standalone-job.sh. A job that was cancelled is no success here either: its outputs are not kept.
+# The runner's command. $1: the cluster's folder in Flink's archive; $2: where SQL is to be, and $3: the SQL, if any;
+# the rest: arguments of standalone-job.sh. A job that was cancelled is no success: its outputs are not kept.
 _INNER = (
     r"""archive=$1
 [ -z "$3" ] || printf '%s' "$3" >"$2" || exit 1
@@ -131,7 +132,7 @@ shift 3
 "$FLINK_HOME/bin/standalone-job.sh" start-foreground "$@"
 code=$?
 echo "$code" >"$AIFLOW_WORK_FOLDER/ENDED"
-[ "$code" != 0 ] || ! grep -qs 'WAS_CANCELED' "$archive"/*/applications/*/application-summary || code=CANCELED
+[ "$code" != 0 ] || ! grep -qs 'WAS_CANCELED' "$archive"/applications/*/application-summary || code=CANCELED
 exit "$code"
 """.replace("WAS_CANCELED", _WAS_CANCELED)
     .replace("CANCELED\n", f"{CANCELED}\n")
@@ -150,7 +151,7 @@ def command(
     """The argument vector of a container.
 
     Args:
-        archive: the folder that Flink archives its jobs in.
+        archive: the folder that Flink archives its cluster in.
         arguments: those of Flink's ``standalone-job.sh``; none where there is a runner, which has them.
         earlier: patterns of the files ``_metadata`` of checkpoints and savepoints; the newest one is restored.
         restored: the savepoint or checkpoint that is restored where there is none of these.

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 import yarn_flink
@@ -18,11 +18,6 @@ from yarn_runs import Workflow
 
 from aiflow_ext.testing import FlinkConformance
 
-ROWS = """CREATE TABLE rows_in (n BIGINT) WITH ('connector'='datagen', 'fields.n.kind'='sequence', 'fields.n.start'='1',
-  'fields.n.end'='{end}', 'number-of-rows'='{end}', 'rows-per-second'='{rate}');
-CREATE TABLE rows_out (n BIGINT) WITH ('connector'='filesystem', 'path'='{out}', 'format'='csv');
-INSERT INTO rows_out SELECT {column} FROM rows_in;
-"""
 READS = """import aiflow_ext as af
 SQL = '''CREATE TABLE rows_in (n BIGINT) WITH ('connector'='filesystem', 'path'='{made}', 'format'='csv');
 CREATE TABLE rows_out (n BIGINT) WITH ('connector'='filesystem', 'path'='hdfs:///rows/rows', 'format'='csv');
@@ -37,7 +32,7 @@ def tested():
 # Flink's own patience, for a machine that is busy with other tests.
 PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
 PATIENCE = 1200.0  # seconds
-SAVEPOINTS = "/user/root/.aiflow/savepoints"
+STAGING = "/user/root/.aiflow"
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +68,6 @@ class Flink(Workflow):
             "flink": {"env.java.opts.taskmanager": quick, "execution.checkpointing.interval": "1 s", **PATIENT},
         }  # fmt: skip
 
-    def programs(self, jobs: dict[str, dict[str, Any]], **config: Any) -> Flink:
-        """Jobs by name: what is put into ``ROWS``; the rows go to ``/rows/NAME``."""
-        lines = ["import aiflow_ext as af", f"ROWS = {ROWS!r}", "@af.workflow", "def tested():"]
-        for name, words in jobs.items():
-            filled = {"end": "100", "rate": "100000", "column": "n", "out": f"hdfs:///rows/{name}", **words}
-            given = ", ".join(f"{key}={value!r}" for key, value in filled.items())
-            lines += [f"    with af.job({name!r}):", f"        af.flink(sql=ROWS, {given})"]
-        (self.project / "workflow.py").write_text("\n".join(lines) + "\n")
-        (self.project / "workflow.yaml").write_text(json.dumps({"*": {**self.config, **config}}))
-        return self
-
     def rows(self, job: str) -> list[int]:
         """What a job has written, in order."""
         found = [name for name in self.names(f"/rows/{job}") if not name.startswith((".", "_"))]
@@ -104,7 +88,7 @@ class Flink(Workflow):
 
     def jars(self) -> dict[str, int]:
         """Flink's own jars on HDFS: when each was written."""
-        top = f"/user/root/.aiflow/flink/{yarn_flink.VERSION}"
+        top = f"{STAGING}/flink/{yarn_flink.VERSION}"
         found = {}
         for digest in self.names(top):
             listed = self.bed.json(f"{self.bed.webhdfs}{top}/{digest}?op=LISTSTATUS&user.name=root")
@@ -119,23 +103,8 @@ def flink(flink_bed: Bed, home: Path, tmp_path: Path) -> Iterator[Flink]:
     made = Flink(tmp_path, flink_bed, home)
     yield made
     made.close()
-    for folder in ("/rows", SAVEPOINTS):
+    for folder in ("/rows", f"{STAGING}/savepoints"):
         made.bed.json(f"{made.bed.webhdfs}{folder}?op=DELETE&recursive=true&user.name=root", "DELETE")
-
-
-def test_a_result_and_a_cause(flink: Flink) -> None:
-    """One program writes its rows; the reason of the other one is the exception; both leave Flink's libraries alone."""
-    record = flink.programs({"well": {}, "badly": {"column": "n / (n - 7)"}}).run(timeout=PATIENCE)
-    attempts = {name: job["attempts"] for name, job in record["jobs"].items()}
-    ((well,), (badly,)) = attempts["well"], attempts["badly"]
-    assert (well["state"], well["exit_code"]) == ("FINISHED", 0), record["said"]
-    assert flink.rows("well") == list(range(1, 101))
-    assert badly["state"] == "FAILED", record["said"]
-    assert "ArithmeticException" in badly["reason"], badly["reason"]
-    assert "SqlDriver" in flink.log(record, "well", "stderr")
-    assert well["native_id"] != badly["native_id"]
-    assert len(flink.jars()) == len({path.rpartition("/")[2] for path in flink.jars()}) > 10
-    assert flink.newest_run() not in flink.names("/user/root/.aiflow")
 
 
 def test_a_program_reads_the_file_that_another_job_has_made(flink: Flink) -> None:
@@ -146,34 +115,9 @@ def test_a_program_reads_the_file_that_another_job_has_made(flink: Flink) -> Non
     record = flink.run(timeout=PATIENCE)
     assert record["exit"] == 0, record["said"]
     assert flink.rows("rows") == [7, 8]
-
-
-def test_a_stream_is_stopped_with_a_savepoint_and_goes_on_from_it(flink: Flink) -> None:
-    """Every row is there once; and the second run sends none of Flink's libraries again."""
-    stream = {"rows": {"end": "100000", "rate": "50"}}
-    begun = flink.programs(stream, exec_mode="STREAM").begin()
-    flink.wait(lambda: bool(flink.rows("rows")), PATIENCE)
-    sent = flink.jars()
-    words = "stopped with the savepoint "
-    reason = _stopped(flink, begun)["reason"]
-    assert reason.startswith(words), reason
-    first = flink.rows("rows")
-    again = flink.programs(stream, exec_mode="STREAM", restore_from=reason.removeprefix(words)).begin()
-    flink.wait(lambda: len(flink.rows("rows")) > len(first), PATIENCE)
-    _stopped(flink, again)
-    found = flink.rows("rows")
-    assert found == list(range(1, len(found) + 1))
-    assert flink.jars() == sent
-    assert flink.newest_run() not in flink.names("/user/root/.aiflow")
-
-
-def _stopped(flink: Flink, process: Any) -> dict[str, Any]:
-    """The last attempt of the only job, after ``aiflow-ext stop``."""
-    said = flink.call("stop", flink.newest_run(), "--project", str(flink.project))
-    record = flink.finish(process)
-    (attempt,) = record["jobs"]["rows"]["attempts"]
-    assert attempt["state"] == "STOPPED", (said.stdout, said.stderr, record["said"])
-    return dict(attempt)
+    assert "SqlDriver" in flink.log(record, "rows", "stderr")
+    assert len(flink.jars()) == len({path.rpartition("/")[2] for path in flink.jars()}) > 10
+    assert flink.newest_run() not in flink.names(STAGING)
 
 
 class TestYarnFlink(FlinkConformance):
@@ -188,6 +132,15 @@ class TestYarnFlink(FlinkConformance):
         cls.project = Flink(tmp_path_factory.mktemp("kit"), flink_bed, home)
         cls.config, cls.folder = cls.project.config, f"kit-{token_hex(4)}"
         cls.env = {"HADOOP_CONF_DIR": str(flink_bed.conf), "HADOOP_USER_NAME": "root"}
+
+    @pytest.fixture(autouse=True)
+    def _leaves_nothing(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        sent = self.project.jars()
+        yield
+        if sent:  # by an earlier test: Flink's libraries are sent once
+            assert self.project.jars() == sent
+        if "counting" not in request.function.__name__:  # that drops a job that was to start
+            assert not {*self.trial.runs} & {*self.project.names(STAGING)}
 
     def out(self, name: str) -> str:
         return f"hdfs:///rows/{self.folder}/{self.root.name}/{name}"
