@@ -49,6 +49,7 @@ class Cluster:
             run until they are killed, or stopped with a savepoint.
         flink_configurations: of the programs that were submitted, in order.
         flink_jobs: the states of a running program's jobs.
+        container: called with the id of each application of Flink's, in a thread; its container runs until it returns.
         savepoint: the answer to a stop with one: its path, or an exception of Java.
         before: called with the path of each request before it is answered; may wait.
         url: of both services.
@@ -72,6 +73,8 @@ class Cluster:
         self.flink: str | None = "FINISHED"
         self.flink_configurations: list[dict[str, Any]] = []
         self.flink_jobs = ["RUNNING"]
+        self.container: Callable[[str], None] | None = None
+        self._containers: set[str] = set()
         self.savepoint = "hdfs://nn/savepoints/savepoint-1"
         self.drops, self.holds, self.diagnostics = 0, False, ""
         self.standby, self.unsafe, self.read_only = False, 0, "/read-only/"
@@ -137,6 +140,11 @@ class Cluster:
         with self._lock:
             self._put(path, b"x")
 
+    def add(self, path: str, content: bytes) -> None:
+        """A file of this content, with its folders."""
+        with self._lock:
+            self._put(path, content)
+
     def _put(self, path: str, content: bytes) -> None:
         self.files[path] = content
         self._folders |= {path[:end] for end, each in enumerate(path) if each == "/" and end}
@@ -171,6 +179,8 @@ class Cluster:
             if name not in self.settings:
                 return _missing("NotFoundException")
             return 200, {"property": {"key": name, "value": self.settings[name]}}, {}
+        if "/containers/" in path and any(each in path for each in self._containers):
+            return 200, {"container": {"state": "RUNNING"}}, {}
         if path.startswith(("/ws/v1/node/", "/ws/v1/history/")):
             self.logs_asked += "/logs/" in path
             if not self.logs:
@@ -213,6 +223,9 @@ class Cluster:
             }  # fmt: skip
             if "_FLINK_CLASSPATH" in variables:
                 self._flink_program(native_id)
+                if self.container is not None:
+                    self._containers.add(container)
+                    threading.Thread(target=self._run_container, args=(native_id, container), daemon=True).start()
             elif self.diagnostics:
                 self._apps[native_id] |= {"state": "FAILED", "finalStatus": "FAILED", "diagnostics": self.diagnostics}
             elif sleeps or self.holds or self.waits:
@@ -241,6 +254,11 @@ class Cluster:
         if path == "/scheduler":
             return 200, {"scheduler": {"schedulerInfo": self.scheduler}}, {}
         return _missing("NotFoundException")
+
+    def _run_container(self, native_id: str, container: str) -> None:
+        assert self.container is not None
+        self.container(native_id)
+        self._containers.discard(container)
 
     def _flink_program(self, native_id: str) -> None:
         """What Flink's application master does: claim its start, and end, or run."""

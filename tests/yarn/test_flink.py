@@ -206,36 +206,3 @@ def test_a_retry_of_a_stream_goes_on_from_its_latest_checkpoint(workflow: Any, c
     kept = f"{first['execution.checkpointing.dir']}/{first['$internal.pipeline.job-id']}"
     assert second["execution.state-recovery.path"] == f"{kept}/chk-10"
     assert second["$internal.pipeline.job-id"] != first["$internal.pipeline.job-id"]
-
-
-def reading(project: Any, cluster: Cluster, home: Path, made: str, output: str) -> Any:
-    """A project whose Flink job reads what a command of this machine has made."""
-    _jar(project.root / "job.jar", "com.acme.Main")
-    (project.root / "project.yaml").write_text(
-        json.dumps({"artifacts": cluster.url.replace("http://", "webhdfs://ada@") + "/kept"})
-    )
-    told = {"platform": "yarn", "engine": "flink", "flink_home": str(home), **ADDRESSES,
-            "resource_manager": cluster.url, "webhdfs": cluster.url}  # fmt: skip
-    return project.jobs(
-        f"with af.job('made'): made = af.cmd({made!r}, out=af.output({output!r}))\n"
-        "with af.job('job'): af.flink(jar='job.jar', entry_class='com.acme.Main', args=['{made}'], made=made)",
-        json.dumps({"made": {"platform": "local"}, "job": told}),
-    )
-
-
-def test_a_program_gets_the_url_of_an_artifacts_file(project: Any, cluster: Cluster, home: Path, run_json: Any) -> None:
-    found = run_json(reading(project, cluster, home, "echo 1 > {out}", "rows.csv"))
-    assert found["exit"] == 0, found
-    ((given,),) = [each["$internal.application.program-args"] for each in cluster.flink_configurations]
-    path = given.partition("://")[2]
-    assert cluster.files["/" + path.partition("/")[2]] == b"1\n"
-
-
-def test_a_folder_which_is_kept_as_a_tar_is_refused_with_what_to_do(
-    project: Any, cluster: Cluster, home: Path, run_json: Any
-) -> None:
-    found = run_json(reading(project, cluster, home, "mkdir {out} && echo 1 > {out}/a", "rows"))
-    (attempt,) = found["jobs"]["job"]["attempts"]
-    assert attempt["state"] == "FAILED"
-    assert "its input 'made' is a folder" in attempt["reason"]
-    assert cluster.submitted == []

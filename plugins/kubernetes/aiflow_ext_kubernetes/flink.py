@@ -11,6 +11,7 @@ from typing import Any
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
 from aiflow_ext.plugin.engines import Bundle, build_bundle, is_reached, is_remote, read_whole
+from aiflow_ext_flink.artifacts import names_of, payload
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import JVM, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
@@ -100,7 +101,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
             config.memory = larger + SHELLS
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
         bundle = None
-        if flink_artifacts.names_of(program):
+        if names_of(program):
             bundle = build_bundle(sub_graph, project_desc, "flink")
             archive.where(bundle, af.JobContext("run"))  # raises now, where it is too large
         job = KubernetesFlinkJob(config, program, template, sub_graph, bundle)
@@ -139,8 +140,8 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         work, sql = flink_artifacts.work_folder(config.exchange, context), _filled(flink).sql
         argv = flink_shell.command(kept, [], earlier, restored, work, config.python or "python3")
         inner = flink_shell.runners_command(kept, _arguments(flink), SQL_FILE, sql)
-        payload = flink_artifacts.payload(bundle, context, flink.program, inner)
-        return manifest.Sending(argv, payload, archive.where(bundle, context), self._checkpoints(job))
+        given = payload(bundle.payload(context), flink.program, inner)
+        return manifest.Sending(argv, given, archive.where(bundle, context), self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         return flink_objects.job_of(super()._job(job, sent), _keys(job.job_config).taskmanagers.count)
@@ -271,7 +272,7 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
 def _filled(job: KubernetesFlinkJob) -> Filled:
     """The program's words with plain values put in. Those of artifacts remain: the runner puts them in."""
     assert job.job_config is not None
-    kept = {name: f"{{{name}}}" for name in flink_artifacts.names_of(job.program)}
+    kept = {name: f"{{{name}}}" for name in names_of(job.program)}
     return job.program.filled(kept, job.job_config.properties)
 
 

@@ -7,21 +7,16 @@ mounted, because TaskManagers, in other pods, read the inputs and write the outp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin import ExecutionMode, Problem, safe_name
-from aiflow_ext.plugin.authoring import InputRef, OutputFile
-from aiflow_ext.plugin.engines import Bundle, is_reached, is_remote
+from aiflow_ext.plugin import Problem, safe_name
+from aiflow_ext.plugin.engines import is_reached, is_remote
+from aiflow_ext_flink.artifacts import names_of, stream_problems
 from aiflow_ext_flink.program import Program
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
 
 LONGEST_SQL = 120_000  # bytes: Linux's limit of one argument is 128 KiB
-
-
-def names_of(program: Program) -> dict[str, InputRef | OutputFile]:
-    """The artifacts that a program reads and writes, by keyword."""
-    return {name: value for name, value in program.names.items() if isinstance(value, (InputRef, OutputFile))}
 
 
 def work_folder(exchange: str | None, context: af.JobContext) -> str:
@@ -35,21 +30,6 @@ def work_folder(exchange: str | None, context: af.JobContext) -> str:
     if exchange is not None:
         return f"{exchange.rstrip('/')}/{context.run_id}/{job}/{attempt}"
     return f"{_path(context.artifacts_url or '').rstrip('/')}/.flink/{job}/{attempt}"
-
-
-def payload(bundle: Bundle, context: af.JobContext, program: Program, command: Sequence[str]) -> str:
-    """What the runner is given: the job's node as a command. It puts the paths of artifacts in.
-
-    Args:
-        bundle: the job's.
-        context: of the attempt.
-        program: what it runs.
-        command: that runs Flink, with the placeholders of artifacts.
-    """
-    found = af.loads(bundle.payload(context).decode())
-    (step,) = found["steps"]
-    step["properties"] = {"command": list(command), "names": names_of(program)}
-    return af.dumps(found)
 
 
 def problems_of(
@@ -80,13 +60,7 @@ def problems_of(
     if "'" in (exchange or artifacts):
         yield Problem(f"job {name!r}: {exchange or artifacts} has a quote, which would end the path in SQL",
                       hint="take another folder")  # fmt: skip
-    if program.outputs and config.exec_mode is ExecutionMode.STREAM:
-        yield Problem(
-            f"job {name!r}: {', '.join(sorted(program.outputs))} is to be an artifact of a STREAM job, whose attempts "
-            "go on in the files of those before them",
-            where=program.where,
-            hint="let it write to a path or URL of your own, given as text, and name that in the job that reads it",
-        )
+    yield from stream_problems(name, config.exec_mode, program)
     if program.kind == "sql" and program.sql is not None and len(program.sql.encode()) > LONGEST_SQL:
         size = len(program.sql.encode())
         yield Problem(f"job {name!r}: SQL with artifacts has at most {LONGEST_SQL:,} bytes, and this {size:,}",

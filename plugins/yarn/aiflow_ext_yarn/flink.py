@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import aiflow_ext.plugin as af
-from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext.plugin.engines import Bundle, build_bundle
+from aiflow_ext_flink.artifacts import names_of
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.program import program_of
 from aiflow_ext_yarn import flink_request
 from aiflow_ext_yarn.cluster import cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
+from aiflow_ext_yarn.flink_artifacts import BESIDE
 from aiflow_ext_yarn.flink_checks import check
 from aiflow_ext_yarn.flink_config import YarnFlinkJobConfig
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
@@ -24,12 +26,14 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
 
     def _job(self, config: YarnJobConfig, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> YarnFlinkJob:
         assert isinstance(config, YarnFlinkJobConfig)
-        conf = hadoop_conf()
+        conf, program, engine = hadoop_conf(), program_of(sub_graph, project_desc), self.engine().engine()
+        artifacts = bool(names_of(program))
+        config.beside = BESIDE if artifacts else 0
         job = YarnFlinkJob(
             config,
-            Bundle(sub_graph, project_desc, self.engine().engine()),
+            build_bundle(sub_graph, project_desc, engine) if artifacts else Bundle(sub_graph, project_desc, engine),
             cluster_of(config, conf),
-            program_of(sub_graph, project_desc),
+            program,
             libraries(home(config.flink_home, project_desc.root)),
             conf.get("yarn.application.classpath"),
         )
@@ -38,9 +42,8 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
 
     def generate_job_resource(self, job: af.BaseJob) -> None:
         from aiflow_ext_yarn.flink_checkpoints import latest
-        from aiflow_ext_yarn.flink_inputs import located
 
-        _flink(job).checkpoint, _flink(job).located = latest(_flink(job)), located(_flink(job))
+        _flink(job).checkpoint = latest(_flink(job))
         super().generate_job_resource(job)
 
     def _request(self, job: YarnJob) -> af.Request:
@@ -50,7 +53,9 @@ class YarnFlinkJobPlugin(YarnJobPlugin):
         return flink_request.files(_flink(job), str(job.context.native_id))
 
     def _left(self, job: YarnJob) -> list[str]:
-        return [*super()._left(job), _flink(job).archive(str(job.context.native_id))]
+        flink, native_id = _flink(job), str(job.context.native_id)
+        exchanged = [flink.exchanged(keyword, native_id) for keyword in names_of(flink.program)]
+        return [*super()._left(job), flink.archive(native_id), *exchanged]
 
     def job_type(self) -> type[af.BaseJob]:
         return YarnFlinkJob

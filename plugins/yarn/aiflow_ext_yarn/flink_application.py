@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,15 +12,27 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
-from aiflow_ext_yarn import http
+from aiflow_ext_yarn import http, master
 from aiflow_ext_yarn.application import KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
+from aiflow_ext_yarn.logs import Logs, container_of
 from aiflow_ext_yarn.resourcemanager import ENDED
+from aiflow_ext_yarn.states import EXPIRY, event_of
 
 Json = dict[str, Any]
 ANSWER = 5.0  # seconds for an answer of the JobManager to the poll
 SAVEPOINT_TIMEOUT = 600.0  # seconds for a savepoint
 MOST_JOBS = 20  # of a program, whose archives are read
+SILENCE = (
+    3600.0  # seconds after Flink's end in which its node or the file system must tell what became of the artifacts
+)
+KEEPING = "its program has ended, and its artifacts are being kept"
+NOT_KEPT = (
+    f"its program has ended well, and its container ended before it had kept the artifacts; YARN gives it {EXPIRY}"
+)
+SILENT = (
+    "its program ended well, and neither its node nor the file system has told since whether the artifacts are kept"
+)
 CANCELLED = "its Flink job was cancelled, not by this run"
 _TAIL = "bytes of stderr"  # before them, in YARN's diagnostics of a container that has exited
 _EXCEPTION = re.compile(r"^[\w.$]+(?:Exception|Error): ", re.MULTILINE)
@@ -32,15 +46,23 @@ class FlinkApplication(Application):
         cluster, native_id, run, work_folder: as of any application.
         flink_id: of its cluster and its application at Flink.
         on_stop: ``savepoint``, ``drain`` or ``cancel``.
+        keeps: whether its container has artifacts to keep, and records its own end after Flink's.
     """
 
     ARCHIVE = "archive"  # the folder in its staging folder
 
     def __init__(
-        self, cluster: Cluster, native_id: str, run: str, work_folder: str, flink_id: str, on_stop: str
+        self,
+        cluster: Cluster,
+        native_id: str,
+        run: str,
+        work_folder: str,
+        flink_id: str,
+        on_stop: str,
+        keeps: bool = False,
     ) -> None:
         super().__init__(cluster, native_id, run, work_folder)
-        self.flink_id, self.on_stop = flink_id, on_stop
+        self.flink_id, self.on_stop, self.keeps = flink_id, on_stop, keeps
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -61,6 +83,8 @@ class FlinkApplication(Application):
         if event.state is JobState.QUEUED:
             return event
         found = self._verdict()
+        if self.keeps and report is not None and JobState.FINISHED is (event.state if found is None else found.state):
+            return self._kept(report)
         if found is None:
             return self._without_archive(event, report)
         event.state, event.reason = found.state, found.reason or event.reason
@@ -79,9 +103,24 @@ class FlinkApplication(Application):
         begin = _EXCEPTION.search(words)
         if report["state"] == "FINISHED" and report["finalStatus"] == "KILLED":
             event.reason = CANCELLED
-        elif begin is not None and _TAIL in words:  # what the JobManager has written last
+        elif begin is not None and _TAIL in words and event.exit_code is None:  # what the JobManager has written last
             event.reason = f"its JobManager has ended: {verdict.root_cause(words[begin.start() :])}"
         return event
+
+    def _kept(self, report: Json) -> AttemptEvent:
+        """The event of an application whose program has ended well: as its container has recorded it, once it has kept
+        the artifacts; until then it runs."""
+        container = container_of(report)
+        with contextlib.suppress(PlatformError):  # it, or the NameNode, does not answer, and is asked again
+            gone = container is None or Logs(self.cluster).gone(container)  # what is not recorded then will not be
+            ended = self.files.read(f"{self.folder}/{master.ENDED}")
+            if ended is not None:
+                return event_of(self.native_id, report, ended)
+            if gone:
+                return AttemptEvent(self.native_id, JobState.FAILED, reason=NOT_KEPT)
+        if time.time() - float(report.get("finishedTime") or time.time() * 1000) / 1000 > SILENCE:
+            return AttemptEvent(self.native_id, JobState.FAILED, reason=SILENT, disruption=True)
+        return AttemptEvent(self.native_id, JobState.RUNNING, reason=KEEPING)
 
     def _waiting(self) -> AttemptEvent:
         words = "its JobManager is up, and no job runs yet: it may wait for containers of its task managers"

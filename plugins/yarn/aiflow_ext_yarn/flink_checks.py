@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiflow_ext.plugin import ConfigError, Problem
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_flink.program import is_url
-from aiflow_ext_yarn import flink_inputs
+from aiflow_ext_yarn import flink_artifacts
 from aiflow_ext_yarn.flink_job import YarnFlinkJob
 from aiflow_ext_yarn.flink_request import files
 
@@ -23,7 +23,7 @@ def check(job: YarnFlinkJob) -> None:
     problems = [*_keys(job), *_environment(job), *_files(job)] or [*_names(job)]
     if problems:
         raise ConfigError(problems=problems)
-    job.words()
+    job.words("application")
 
 
 def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
@@ -44,13 +44,7 @@ def _keys(job: YarnFlinkJob) -> Iterator[Problem]:
             f"job {job.name!r}: container is for other engines: Flink itself asks for its task managers' containers",
             hint="take container away; Java is on the nodes: java_home",
         )
-    for keyword in job.program.outputs:
-        yield Problem(
-            f"job {job.name!r}: its program cannot pass on the output {keyword!r} to other jobs on platform yarn",
-            where=job.program.where,
-            hint="give it the URL of a folder, which the other job reads: hdfs:///data/out",
-        )
-    yield from flink_inputs.problems_of(job)
+    yield from flink_artifacts.problems_of(job)
     if config.memory is not None:
         yield Problem(
             f"job {job.name!r}: memory says nothing about Flink's processes",

@@ -20,8 +20,14 @@ class YarnFlinkJobConfig(FlinkKeys, YarnJobConfig):
             HADOOP_CONF_DIR, else where Hadoop is by default.
 
     The container of the application is the JobManager's: ``jobmanager: {memory: ...}`` is its size; ``memory`` is not
-    used. ``python`` is an interpreter on the nodes that has PyFlink.
+    used. ``python`` is an interpreter on the nodes: with PyFlink for a script, and with what the artifacts' URL needs
+    for a job that reads or writes some.
+
+    Attributes:
+        beside: MiB of that container for what runs beside the JobManager.
     """
+
+    beside = 0
 
     def __init__(
         self,
@@ -38,5 +44,5 @@ class YarnFlinkJobConfig(FlinkKeys, YarnJobConfig):
 
     @property
     def memory_mib(self) -> int:
-        """The JobManager's memory in MiB, rounded up."""
-        return -(-self.jobmanager.memory // 1024**2)
+        """The memory of the JobManager's container in MiB, rounded up."""
+        return -(-self.jobmanager.memory // 1024**2) + self.beside

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiflow_ext.plugin.engines import Bundle
+from aiflow_ext_flink.artifacts import names_of, payload
 from aiflow_ext_flink.configuration import JVM, QUICK, configuration, jobmanager_sizes, stop_mode
 from aiflow_ext_flink.ids import flink_id
 from aiflow_ext_flink.program import DRIVERS, MAINS, Program, is_url, python_words
@@ -20,6 +21,7 @@ from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.request import Staged
 
 Json = dict[str, Any]
+RUN = "aiflow-run.sh"  # the runner's command
 # Without the compiler's packages, which a Java that is no JDK does not have.
 _OPENED = tuple(each for each in JVM if "jdk.compiler" not in each)
 
@@ -46,7 +48,6 @@ class YarnFlinkJob(YarnJob):
         super().__init__(job_config, bundle, cluster)
         self.program, self.libraries, self.hadoop_classpath = program, libraries, hadoop_classpath
         self.checkpoint: str | None = None  # of an earlier attempt, from which this one goes on
-        self.located: dict[str, str] = {}  # where the file of each input is, by keyword, once that is known
 
     @property
     def config(self) -> YarnFlinkJobConfig:
@@ -62,11 +63,27 @@ class YarnFlinkJob(YarnJob):
             str(context.work_folder),
             flink_id(context),
             stop_mode(self.config),
+            self.has_artifacts,
         )
 
     def archive(self, native_id: str) -> str:
         """Where Flink writes how the application has ended."""
         return f"{self.folder(native_id)}/{FlinkApplication.ARCHIVE}"
+
+    # -- its artifacts ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_artifacts(self) -> bool:
+        """Whether it reads or writes artifacts, so that Flink is the command of a runner."""
+        return bool(names_of(self.program))
+
+    def exchanged(self, keyword: str, native_id: str) -> str:
+        """Where Flink's processes read and write an artifact: in the attempt's staging folder."""
+        return f"{self.folder(native_id)}/artifact-{keyword}"
+
+    def payload(self) -> bytes:
+        words = [f"{{{keyword}}}" for keyword in names_of(self.program)]
+        return payload(super().payload(), self.program, ["/bin/bash", RUN, *words]).encode()
 
     # -- the program ------------------------------------------------------------------------------------------------
 
@@ -90,22 +107,16 @@ class YarnFlinkJob(YarnJob):
             return Staged(name, uri=self.uri_of(source), once=True)
         return request.local_file(self, name, self.local_file(source))
 
-    def words(self) -> list[str]:
+    def words(self, native_id: str) -> list[str]:
         """The arguments of the class that Flink runs."""
         program, python = self.program, self.config.python or "python3"
-        filled = program.filled(self._paths(), self.config.properties)
+        paths = {keyword: self.cluster.uri(self.exchanged(keyword, native_id)) for keyword in names_of(program)}
+        filled = program.filled(paths, self.config.properties)
         if program.kind == "jar":
             return filled.args
         if program.kind == "sql":
             return ["--script", filled.sql or ""] if program.sql is not None else ["--scriptUri", str(program.file)]
         return python_words(python, _name(str(program.file)), [_name(each) for each in program.py_files], filled.args)
-
-    def _paths(self) -> dict[str, str]:
-        """The inputs and outputs as the program sees them, by keyword."""
-        urls = self.program.inputs(self.bundle.sub_graph, self.context) | self.located
-        return {
-            keyword: self.for_flink(url) for keyword, url in (urls | self.program.output_urls(self.context)).items()
-        }
 
     def for_flink(self, url: str) -> str:
         """A URL or path as Flink on the nodes reads it: on the cluster's own file system by its own address."""
@@ -127,7 +138,7 @@ class YarnFlinkJob(YarnJob):
             checkpoints=self.kept("checkpoints"),
             restore_from=self.checkpoint or (config.restore_from and self.for_flink(config.restore_from)),
         )
-        found["$internal.application.program-args"] = self.words()
+        found["$internal.application.program-args"] = self.words(native_id)
         main = MAINS.get(program.kind, program.entry_class)
         if main is not None:
             found["$internal.application.main"] = main

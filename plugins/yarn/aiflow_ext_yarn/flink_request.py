@@ -11,8 +11,9 @@ from typing import Any
 
 from aiflow_ext.plugin.secrets import plain
 from aiflow_ext_flink.configuration import QUICK
-from aiflow_ext_yarn import master, request
-from aiflow_ext_yarn.flink_job import YarnFlinkJob
+from aiflow_ext_yarn import flink_artifacts, master, request
+from aiflow_ext_yarn.flink_job import RUN, YarnFlinkJob
+from aiflow_ext_yarn.layout import BUNDLE, CA, PAYLOAD
 from aiflow_ext_yarn.request import APPLICATION_ID, Staged
 
 Json = dict[str, Any]
@@ -38,7 +39,8 @@ def content(job: YarnFlinkJob) -> Json:
     """The whole request of a job whose context is filled in."""
     native_id = job.context.native_id or APPLICATION_ID
     staged = files(job, native_id)
-    shipped = [each for each in staged if each.brought and each.name not in (START, job.libraries.dist)
+    ours = (START, RUN, BUNDLE, PAYLOAD, CA, job.libraries.dist)
+    shipped = [each for each in staged if each.brought and each.name not in ours
                and not each.name.startswith("opt/")]  # fmt: skip
     dist = next(each for each in staged if each.name == job.libraries.dist)
     environment = {
@@ -56,12 +58,14 @@ def content(job: YarnFlinkJob) -> Json:
         **request.request_of(job, native_id, staged, told, command),
         "configuration": configuration(job, native_id),
         "script": script(job, native_id).splitlines(),
+        **({"run": flink_artifacts.command(job, native_id).splitlines()} if job.has_artifacts else {}),
     }
 
 
 def files(job: YarnFlinkJob, native_id: str) -> list[Staged]:
     """The files of a job, those that are sent once a run first."""
     found = [*job.libraries.staged(job.cluster.staging, job.options()), *job.program_files(), *request.given_files(job)]
+    found += flink_artifacts.files(job, native_id) if job.has_artifacts else ()
     own = {
         CONFIG: json.dumps(configuration(job, native_id), indent=1),
         LOG4J: LOGGING,
@@ -113,21 +117,23 @@ def script(job: YarnFlinkJob, native_id: str) -> str:
     if job.config.java_home is not None:
         variables["JAVA_HOME"] = job.config.java_home
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    quick = " ".join(QUICK)
     claim = " ".join(shlex.quote(f"{folder}/{name}") for name in (READY, master.STARTED))
     system = "".join(f" -D {shlex.quote(f'{key}={value}')}" for key, value in _hadoop_client(job).items())
-    return "\n".join(
-        [
-            "export AIFLOW_WORK_FOLDER=$PWD",
-            *lines,
-            f'HADOOP="{":".join(_hadoop(job))}"',
-            'export CLASSPATH="$_FLINK_CLASSPATH:$HADOOP"',
-            'java="$JAVA_HOME/bin/java"',
-            f'"$java" -Xmx64m {quick} -cp "$HADOOP" org.apache.hadoop.fs.FsShell{system} -mv {claim} || exit 1',
-            f'exec "$java" {shlex.join(job.java_options())} -Dlog4j.configurationFile=file:{LOG4J} {ENTRY_POINT}',
-            "",
-        ]
-    )
+    shell = f'"$JAVA_HOME/bin/java" -Xmx64m {" ".join(QUICK)} -cp "$HADOOP" org.apache.hadoop.fs.FsShell{system}'
+    options = f"{shlex.join(job.java_options())} -Dlog4j.configurationFile=file:{LOG4J}"
+    flink = f'"$JAVA_HOME/bin/java" {options} {ENTRY_POINT}'
+    begun = [
+        "export AIFLOW_WORK_FOLDER=$PWD",
+        *lines,
+        f'export HADOOP="{":".join(_hadoop(job))}"',
+        'export CLASSPATH="$_FLINK_CLASSPATH:$HADOOP"',
+        f'hadoop() {{ {shell} "$@"; }}',
+        f"hadoop -mv {claim} || exit 1",
+    ]
+    if not job.has_artifacts:
+        return "\n".join([*begun, f"exec {flink}", ""])
+    shared = [f"jobmanager() {{ {flink}; }}", "export -f hadoop jobmanager"]
+    return "\n".join([*begun, *shared, *flink_artifacts.script(job, native_id), ""])
 
 
 def _hadoop(job: YarnFlinkJob) -> list[str]:

@@ -151,14 +151,19 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
     found = [Staged(MASTER, f"{run}/{MASTER.replace('.pyz', '')}-{master_digest()}.pyz", once=True,
                     shown=f"the application master, version {master.SPEC_VERSION}")]  # fmt: skip
     if job.bundle.needs_runner:
-        archive = job.bundle.archive
-        found.append(Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
-                            shown=f"the project archive; files: {len(archive.files)}"))  # fmt: skip
+        found.append(project_file(job))
     found += given_files(job)
     spec = _spec(job, native_id)
     if len(_encoded(spec)) > INLINE:
         found.append(Staged(SPEC_FILE, f"{own}/{SPEC_FILE}", source=json.dumps(spec).encode(), shown="the spec"))
     return found
+
+
+def project_file(job: YarnJob) -> Staged:
+    """The project archive."""
+    run, archive = job.cluster.run_folder(str(job.context.run_id)), job.bundle.archive
+    return Staged(BUNDLE, f"{run}/project-{archive.sha256[:16]}.tar.gz", archive=True, once=True,
+                  shown=f"the project archive; files: {len(archive.files)}")  # fmt: skip
 
 
 def given_files(job: YarnJob) -> Iterator[Staged]:
@@ -201,7 +206,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
     """The specification for the application master, version 1."""
     cluster = job.cluster
     mark, variables = variables_of(job, native_id, WORK)
-    env: Json = _fsspec(job)
+    env: Json = fsspec_variables(job)
     for name, value in job.config.env.items():
         env[name] = {"secret": f"aiflow.env.{name}"} if is_secret(value) else plain(value)
     if job.checkpoints_by_rpc is not None:
@@ -269,7 +274,7 @@ def _log_pages(cluster: Cluster) -> Json:
     return found
 
 
-def _fsspec(job: YarnJob) -> Json:
+def fsspec_variables(job: YarnJob) -> Json:
     """The configuration that fsspec's WebHDFS needs besides a URL, as variables that fsspec reads."""
     cluster = job.cluster
     if not job.reachable(job.context.artifacts_url or job.bundle.project.artifacts).startswith("webhdfs://"):

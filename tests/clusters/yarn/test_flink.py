@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -17,18 +16,8 @@ from yarn_bed import Bed
 from yarn_runs import Workflow
 
 from aiflow_ext.testing import FlinkConformance
+from tests.helpers import flink_example
 
-READS = """import aiflow_ext as af
-SQL = '''CREATE TABLE rows_in (n BIGINT) WITH ('connector'='filesystem', 'path'='{made}', 'format'='csv');
-CREATE TABLE rows_out (n BIGINT) WITH ('connector'='filesystem', 'path'='hdfs:///rows/rows', 'format'='csv');
-INSERT INTO rows_out SELECT n FROM rows_in;'''
-@af.workflow
-def tested():
-    with af.job("made"):
-        made = af.cmd("echo 7 > {out}; echo 8 >> {out}", out=af.output("numbers.csv"))
-    with af.job("rows"):
-        af.flink(sql=SQL, made=made)
-"""
 # Flink's own patience, for a machine that is busy with other tests.
 PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
 PATIENCE = 1200.0  # seconds
@@ -71,7 +60,7 @@ class Flink(Workflow):
     def rows(self, job: str) -> list[int]:
         """What a job has written, in order."""
         found = [name for name in self.names(f"/rows/{job}") if not name.startswith((".", "_"))]
-        texts = [self._read(f"/rows/{job}/{name}") for name in found]
+        texts = [self.read(f"/rows/{job}/{name}") for name in found]
         return sorted(int(line) for text in texts for line in text.split())
 
     def names(self, folder: str) -> list[str]:
@@ -82,7 +71,7 @@ class Flink(Workflow):
             return []
         return [each["pathSuffix"] for each in found["FileStatuses"]["FileStatus"]]
 
-    def _read(self, path: str) -> str:
+    def read(self, path: str) -> str:
         with urllib.request.urlopen(f"{self.bed.webhdfs}{path}?op=OPEN&user.name=root") as answer:
             return str(answer.read().decode())
 
@@ -107,15 +96,18 @@ def flink(flink_bed: Bed, home: Path, tmp_path: Path) -> Iterator[Flink]:
         made.bed.json(f"{made.bed.webhdfs}{folder}?op=DELETE&recursive=true&user.name=root", "DELETE")
 
 
-def test_a_program_reads_the_file_that_another_job_has_made(flink: Flink) -> None:
+def test_the_example_has_the_same_result_here(flink: Flink) -> None:
+    """Its artifacts go through the cluster's file system, and nothing but them and Flink's libraries is left there."""
+    shared = {"platform": "yarn", "python": sys.executable}
+    own = {key: value for key, value in flink.config.items() if key not in ("platform", "engine", "taskmanagers")}
+    flink.project = flink_example.copied(flink.project.parent, shared, **own)
     (flink.project / "project.yaml").write_text('artifacts: "hdfs:///artifacts"\n')
-    (flink.project / "workflow.py").write_text(READS)
-    made = {"platform": "yarn", "engine": "cmd_line", "memory": "256Mi", "python": sys.executable}
-    (flink.project / "workflow.yaml").write_text(json.dumps({"made": made, "rows": flink.config}))
     record = flink.run(timeout=PATIENCE)
     assert record["exit"] == 0, record["said"]
-    assert flink.rows("rows") == [7, 8]
-    assert "SqlDriver" in flink.log(record, "rows", "stderr")
+    attempt = f"/artifacts/{flink.newest_run()}/check/1"
+    (folder,) = [each for each in flink.names(attempt) if "report.csv" in flink.names(f"{attempt}/{each}")]
+    assert flink.read(f"{attempt}/{folder}/report.csv") == flink_example.REPORT
+    assert "SqlDriver" in flink.log(record, "totals", "stderr")
     assert len(flink.jars()) == len({path.rpartition("/")[2] for path in flink.jars()}) > 10
     assert flink.newest_run() not in flink.names(STAGING)
 
