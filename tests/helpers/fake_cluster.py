@@ -32,6 +32,7 @@ class Cluster:
         self.refuses = False  # the credentials
         self.refused_pods: str | None = None  # why no pod may be created
         self.node_is_gone = False  # pods that are deleted stay, and their Jobs: no node confirms that a pod has ended
+        self.before_list: Callable[[str], None] = lambda path: None  # called before a list is answered
         self.before_log: Callable[[str], str | None] = lambda pod: None  # why its node does not give a pod's log
         self.pod_status: dict[str, Any] | None = None  # what a new pod's status is instead
         self.container_logs: dict[str, str] = {}  # of containers that are not called job
@@ -114,6 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path.removeprefix("/api/v1/namespaces/") in self.cluster.uids:
             self._answer(200, {"metadata": {"uid": self.cluster.uids[url.path.rpartition("/")[2]]}})
         elif url.path.rsplit("/", 1)[1] in ("jobs", "pods", "events", "resourcequotas"):
+            self.cluster.before_list(self.path)
             with self.lock:
                 found = [
                     each for path, each in self.cluster.objects.items() if self._shows(path, url.path, each, query)
@@ -221,6 +223,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def _is_in(path: str, folder: str, thing: Any, query: dict[str, str]) -> bool:
     labels = thing["metadata"].get("labels") or {}
+    key, among, names = query.get("labelSelector", "").partition(" in ")
+    if among:
+        return path.rpartition("/")[0] == folder and labels.get(key) in names.strip("()").split(",")
     wanted = [each.split("=") for each in query.get("labelSelector", "").split(",") if each]
     return path.rpartition("/")[0] == folder and all(labels.get(key) == value for key, value in wanted)
 

@@ -64,11 +64,10 @@ class Kubelet:
         return Stream(_Response((text + self.breaks_off).encode(), self))
 
     def get(self, path: str, **query: Any) -> Any:
-        return {
-            "items": [{"metadata": {"name": "pod", "annotations": self.annotations}, "spec": {"nodeName": "n1"}}]
-            if self.is_there
-            else []
-        }
+        labels = dict([query["labelSelector"].split("=")])
+        pod = {"metadata": {"name": "pod", "annotations": self.annotations, "labels": labels},
+               "spec": {"nodeName": "n1"}}  # fmt: skip
+        return {"items": [pod] if self.is_there else []}
 
 
 class _Response:

@@ -262,7 +262,7 @@ def test_what_is_no_job_and_no_pod_is_reported(serve: Serve, target_of: Callable
         is_list = asked.path.partition("?")[0].endswith(("/jobs", "/pods"))
         if "watch=" in asked.path:
             return Answer(200, json.dumps({"type": "ADDED", "object": thing}).encode() + b"\n")
-        if is_list and "limit=250" in asked.path:
+        if is_list and "managed-by" in asked.path:
             return Answer(200, page("a"))
         return Answer(200, json.dumps({"items": [thing]} if is_list else thing).encode())
 

@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiflow_ext.plugin import AbstractJobHandler, JobState, PlatformError
@@ -17,7 +17,17 @@ from aiflow_ext_kubernetes import answers, manifest, status
 from aiflow_ext_kubernetes.logs.beside import begin_to_keep_failed
 from aiflow_ext_kubernetes.logs.keep import is_kept, keep_to_eof
 from aiflow_ext_kubernetes.logs.reader import reader_of
-from aiflow_ext_kubernetes.objects import all_pods_of, delete_job, job_at, job_path, pod_path, pods_of, send_if_there
+from aiflow_ext_kubernetes.objects import (
+    JOB,
+    delete_job,
+    is_main,
+    job_at,
+    job_path,
+    list_pods,
+    pod_path,
+    pods_of,
+    send_if_there,
+)
 from aiflow_ext_kubernetes.pinned import of_run
 from aiflow_ext_kubernetes.server import MERGE_PATCH, READ, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
@@ -25,6 +35,7 @@ from aiflow_ext_kubernetes.target import Target
 PATIENCE = 60.0  # seconds beyond the grace period in which a pod's node must have confirmed that it is gone
 EOF_WITHIN = 5.0  # seconds beyond the grace period in which a container has ended, and its log with it
 LOOK = 10.0  # seconds that one watch of a waiting handler lasts
+_EVENT = {"type": str, "object": dict}
 STOPPING = ".stopping"  # a file in an attempt's folder: the deletion that follows is aiflow-ext's own
 
 
@@ -56,20 +67,25 @@ class KubernetesHandler(AbstractJobHandler):
         return of_run(Target(self.kubeconfig, self.context, self.namespace), self.run_folder)
 
     def state(self) -> JobState | None:
+        return self._look()[0]
+
+    def _look(self) -> tuple[JobState | None, str]:
+        """Its state, and the version of its pods that this is of."""
         job = job_at(self.target, self.native_id)
-        pods = pods_of(self.target, self.native_id)
+        found = list_pods(self.target, self.native_id)
+        pods = list(filter(is_main, found.items))
         if job is None:
-            return status.without_job(self.native_id, None, pods, is_stopping(self.folder)).state
-        return status.status_of(self.native_id, job, pods).event.state
+            return status.without_job(self.native_id, None, pods, is_stopping(self.folder)).state, found.version
+        return status.status_of(self.native_id, job, pods).event.state, found.version
 
     def wait(self, timeout: float | None = None) -> JobState | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            state = self.state()
+            state, version = self._look()
             left = LOOK if deadline is None else deadline - time.monotonic()
             if state is None or state.ended or left <= 0:
                 return state
-            self._await_change(min(left, LOOK))
+            self._await_change(version, min(left, LOOK))
 
     def logs(self, stream: str = "stdout", offset: int = 0) -> bytes | None:
         check_stream(stream)
@@ -115,28 +131,33 @@ class KubernetesHandler(AbstractJobHandler):
     def _confirm(self, grace: float) -> None:
         """Wait until the pods are gone."""
         deadline = time.monotonic() + grace + PATIENCE
-        while pods := all_pods_of(self.target, self.native_id):
+        while (found := list_pods(self.target, self.native_id)).items:
             left = deadline - time.monotonic()
             if left <= 0:
-                name, node = pods[-1]["metadata"]["name"], (pods[-1].get("spec") or {}).get("nodeName")
+                pod = found.items[-1]
+                name, node = pod["metadata"]["name"], (pod.get("spec") or {}).get("nodeName")
                 raise PlatformError(
                     f"its Job was deleted, and node {node} has not confirmed that pod {name} is gone",
                     hint="see whether the node is up: kubectl get nodes; until it answers, the job may still run there",
                 )
-            self._await_change(min(left, LOOK))
+            self._await_change(found.version, min(left, LOOK), {pod["metadata"]["name"] for pod in found.items})
 
-    def _await_change(self, seconds: float) -> None:
-        """Return at a change of the attempt's pods, or in so many seconds."""
-        server, namespace = server_of(self.target), namespace_of(self.target)
-        path, mine = f"/api/v1/namespaces/{namespace}/pods", f"batch.kubernetes.io/job-name={self.native_id}"
-        found = server.get(path, labelSelector=mine, limit=1).get("metadata", {})
-        version = answers.read(found, answers.LIST, "a list's metadata").get("resourceVersion", "")
-        query = {"labelSelector": mine, "watch": "true", "resourceVersion": version}
-        stream = server.stream(
-            path, silence=seconds + 30, lasts=seconds + 30, timeoutSeconds=max(1, math.ceil(seconds)), **query
-        )
+    def _await_change(self, version: str, seconds: float, leaving: Collection[str] = ()) -> None:
+        """Return at a change of the attempt's pods since a list of them, or in so many seconds; of pods that are
+        ``leaving``, once the last one of them has gone."""
+        stream = server_of(self.target).stream(
+            f"/api/v1/namespaces/{namespace_of(self.target)}/pods", silence=seconds + 30, lasts=seconds + 30,
+            labelSelector=f"{JOB}={self.native_id}", watch="true", resourceVersion=version,
+            timeoutSeconds=max(1, math.ceil(seconds)),
+        )  # fmt: skip
+        left = set(leaving)
         try:
-            next(iter(stream.lines()), None)
+            for line in stream.lines():
+                event = answers.read(answers.parsed(line, "the API server"), _EVENT, "an event")
+                metadata = answers.read(event.get("object", {}).get("metadata", {}), answers.METADATA, "its metadata")
+                left -= {metadata.get("name")} if event.get("type") == "DELETED" else set()
+                if not left or event.get("type") == "ERROR":
+                    return
         finally:
             stream.close()
 

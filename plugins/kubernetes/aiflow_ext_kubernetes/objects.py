@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from aiflow_ext_kubernetes import answers
+from aiflow_ext_kubernetes.gathered import Gathered
+from aiflow_ext_kubernetes.paging import listed
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.server import Server, namespace_of, server_of
 from aiflow_ext_kubernetes.target import Target
 
+JOB = "batch.kubernetes.io/job-name"  # label of a Job's pods
 INDEX = "batch.kubernetes.io/job-completion-index"  # label of an Indexed Job's pods
+AT_ONCE = 50  # attempts whose pods one list asks for: their names are in its URL
+
+
+class Pods(NamedTuple):
+    """The pods of an attempt, of all indexes, oldest first.
+
+    Args:
+        version: the list's resourceVersion, which a watch goes on from.
+    """
+
+    items: list[dict[str, Any]]
+    version: str
 
 
 def job_path(target: Target, native_id: str) -> str:
@@ -41,11 +57,33 @@ def pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
 
 def all_pods_of(target: Target, native_id: str) -> list[dict[str, Any]]:
     """The pods of an attempt, of all indexes, oldest first."""
-    found = server_of(target).get(f"/api/v1/namespaces/{namespace_of(target)}/pods",
-                                 labelSelector=f"batch.kubernetes.io/job-name={native_id}")  # fmt: skip
-    return sorted(
-        map(answers.thing, answers.items(found)), key=lambda pod: str(pod["metadata"].get("creationTimestamp"))
-    )
+    return list_pods(target, native_id).items
+
+
+def list_pods(target: Target, native_id: str) -> Pods:
+    """Likewise, with the list's version.
+
+    The server goes through all pods of the namespace for a list: where hundreds of jobs are stopped at once, a list
+    asks for the pods of many of them.
+    """
+    return _lists(target).of(native_id)
+
+
+@functools.lru_cache(maxsize=64)
+def _lists(target: Target) -> Gathered[Pods]:
+    return Gathered(functools.partial(_list_pods, target), AT_ONCE)
+
+
+def _list_pods(target: Target, native_ids: Sequence[str]) -> dict[str, Pods]:
+    named = f"={native_ids[0]}" if len(native_ids) == 1 else f" in ({','.join(native_ids)})"
+    path = f"/api/v1/namespaces/{namespace_of(target)}/pods"
+    found, version = listed(server_of(target), path, answers.thing, labelSelector=f"{JOB}{named}")
+    pods: dict[str, list[dict[str, Any]]] = {native_id: [] for native_id in native_ids}
+    for pod in sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
+        its = (pod["metadata"].get("labels") or {}).get(JOB)
+        if its in pods:
+            pods[its].append(pod)
+    return {native_id: Pods(items, version) for native_id, items in pods.items()}
 
 
 def delete_job(target: Target, native_id: str, *, foreground: bool = False) -> bool:
