@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster_server import Cluster
+from cluster_server import TOOK, Cluster
 from interrupted import PATIENCE, driven, until
 
 from aiflow_ext.run import prepare_resume, prepare_run
@@ -48,6 +48,12 @@ def test_the_container_and_its_node_are_told(one_job: Any, cluster: Cluster, run
     (attempt,) = run_json(one_job)["jobs"]["job"]["attempts"]
     container = attempt["native_id"].replace("application", "container") + "_01_000001"
     assert (attempt["instance"], attempt["node"]) == (container, "127.0.0.1")
+
+
+def test_when_a_job_began_is_told_though_no_poll_has_seen_it_run(one_job: Any, cluster: Cluster, run_json: Any) -> None:
+    (attempt,) = run_json(one_job)["jobs"]["job"]["attempts"]
+    assert attempt["state"] == "FINISHED"
+    assert attempt["ended_at"] - attempt["started_at"] == pytest.approx(TOOK / 1000, abs=0.01)
 
 
 def test_an_application_that_was_forgotten_before_it_started_is_submitted_again(one_job: Any, cluster: Cluster) -> None:

@@ -81,6 +81,11 @@ def unheard(report: Json) -> bool:
     return report.get("state") == "FAILED" and "timed out" in words and "ApplicationMaster for attempt" in words
 
 
+def launched(report: Json) -> float | None:
+    """When an application's container was launched, in seconds since the epoch; None: not known."""
+    return _seconds(report.get("launchTime") or report.get("startedTime"))
+
+
 def event_of(
     native_id: str,
     report: Json,
@@ -100,7 +105,7 @@ def event_of(
     """
     state = state_of(report)
     if not state.ended:
-        since = _seconds(report.get("launchTime") or report.get("startedTime")) if state is JobState.RUNNING else None
+        since = launched(report) if state is JobState.RUNNING else None
         return AttemptEvent(
             native_id, state, time=since, reason=wait_reason(report) if state is JobState.QUEUED else None
         )

@@ -16,6 +16,7 @@ from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.pacing import Pacing
 from aiflow_ext_yarn.request import run_tag
+from aiflow_ext_yarn.states import launched
 
 LONGEST_REST = 600.0  # seconds for which a service that has too many requests is left alone
 OVERLAP = 5.0  # seconds: an end has its time before the ResourceManager has stored it and shows it
@@ -118,8 +119,16 @@ class _Group:
             return
         if event.state is JobState.RUNNING:
             event.time = attempt.began_at(event.time)
+        elif self._ran_unseen(event) and report is not None and (since := launched(report)) is not None:
+            yield AttemptEvent(native_id, JobState.RUNNING, time=attempt.began_at(since)), attempt, report
         self.reported[native_id] = (event.state, event.reason)
         yield event, attempt, report
+
+    def _ran_unseen(self, event: AttemptEvent) -> bool:
+        """Whether this is the end of an attempt that has run between two polls, or while its node was away."""
+        before = self.reported.get(event.native_id, (JobState.INIT, None))[0]
+        ended_itself = event.exit_code is not None or event.signal is not None
+        return event.state.ended and ended_itself and before is not JobState.RUNNING
 
     def _was_there(self, native_id: str) -> bool | None:
         """Whether the application existed, by what polls and this process's calls show; None: they do not."""
