@@ -21,9 +21,9 @@ from kubernetes_bed.waiting import until
 @pytest.mark.parametrize(
     ("component", "seconds", "jobs"),
     [
-        ("apiserver", 5, 50),
-        ("etcd", 10, 50),
-        ("kubelet", 10, 50),
+        ("apiserver", 5, 60),
+        ("etcd", 10, 60),
+        ("kubelet", 10, 60),
         ("containerd", 5, 60),
         ("kcm", 5, 20),
         ("scheduler", 5, 20),
@@ -41,6 +41,18 @@ def test_a_component_is_killed_and_comes_back(bed: Bed, run: Run, component: str
     bed.start(component)
     # A container that was just being made may never start, where what makes it dies.
     run.ran_once(run.finish(), disrupted=component in ("kubelet", "containerd"))
+
+
+def test_the_client_is_killed_while_sixty_jobs_run(bed: Bed, run: Run) -> None:
+    """Once while it submits, with more to come, and once while jobs end."""
+    run.begin(bed.kubeconfig, 60, at_once=30)
+    run.up(10)
+    run.resume()
+    run.up(20)
+    run.release()
+    assert until(lambda: sum(run.count("end").values()) >= 5, 300), run.told()
+    run.resume()
+    run.ran_once(run.finish())
 
 
 def test_the_network_is_cut_for_a_while(bed: Bed, run: Run) -> None:

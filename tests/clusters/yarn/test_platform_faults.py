@@ -68,7 +68,7 @@ def test_a_node_is_unreachable_while_sixty_jobs_run(workflow: Workflow, bed: Bed
     process = workflow.begin("--jobs", str(jobs // 2))
     workflow.wait(lambda: workflow.count("start") >= jobs // 4)
     bed.kill("nm", signal.SIGSTOP)
-    workflow.wait(lambda: bed.json(nodes)["nodes"] is not None)
+    workflow.wait(lambda: bool((bed.json(nodes)["nodes"] or {}).get("node")))
     lost = workflow.count("start")
     bed.start("nm")
     workflow.wait(lambda: workflow.count("start") >= lost + jobs // 4)
@@ -91,17 +91,20 @@ def test_the_namenode_goes_into_safe_mode(workflow: Workflow, bed: Bed) -> None:
     _all_true(workflow, workflow.finish(process))
 
 
-def test_the_driver_and_the_resourcemanager_are_killed(workflow: Workflow, bed: Bed) -> None:
-    _write(workflow)
-    process = workflow.begin("--jobs", "10")
-    workflow.wait(lambda: workflow.count("start") >= 6)
+@pytest.mark.parametrize("jobs", [JOBS, pytest.param(60, marks=pytest.mark.thorough)])
+def test_the_driver_and_the_resourcemanager_are_killed(workflow: Workflow, bed: Bed, jobs: int) -> None:
+    if jobs != JOBS:
+        bed.just(sites=PATIENT)
+    _write(workflow, jobs)
+    process = workflow.begin("--jobs", str(jobs // 2))
+    workflow.wait(lambda: workflow.count("start") >= jobs // 4)
     process.kill()
     process.communicate()
     bed.kill("rm")
     workflow.put("go")
     bed.up()  # a cluster that is away when a run is taken up is told, and the run left as it is
     done = workflow.call("resume", workflow.newest_run(), "--json")
-    _all_true(workflow, workflow.record(done.stdout, done.stderr, done.returncode))
+    _all_true(workflow, workflow.record(done.stdout, done.stderr, done.returncode), jobs)
 
 
 def test_an_application_killed_by_an_administrator(workflow: Workflow, bed: Bed) -> None:
