@@ -18,6 +18,8 @@ sys.path.append(str(Path(__file__).parent))
 
 import flink_install
 
+from tests.helpers import flink_jvm
+
 HERE = Path(__file__).parent
 PATIENCE = 900  # seconds for what takes ten, on a machine that does much else
 
@@ -45,8 +47,8 @@ def jar(installed, tmp_path_factory) -> Path:
 @pytest.fixture
 def config(installed) -> Callable[[str], str]:
     """A workflow.yaml for flink jobs on this machine, with further lines."""
-    env = f"{{FLINK_HOME: {installed / 'pyflink'}, PYTHONPATH: {installed}}}"
-    first = f'"*": {{platform: local, env: {env}, python: {flink_install.interpreter()}}}\n'
+    env = {"FLINK_HOME": str(installed / "pyflink"), "PYTHONPATH": str(installed), **flink_jvm.ENV}
+    first = f'"*": {{platform: local, env: {json.dumps(env)}, python: {flink_install.interpreter()}}}\n'
     return lambda more: first + more
 
 

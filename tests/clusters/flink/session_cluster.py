@@ -11,7 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext_flink.configuration import MIB, QUICK, java_options, jobmanager_sizes, taskmanager_sizes
+from aiflow_ext_flink.configuration import MIB, java_options, jobmanager_sizes, taskmanager_sizes
+from tests.helpers import flink_jvm
 
 ADDRESS = "127.0.0.1"
 _MAIN = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -52,7 +53,7 @@ class SessionCluster:
             "taskmanager.cpu.cores": 1.0, "taskmanager.numberOfTaskSlots": 1, "io.tmp.dirs": str(folder),
             "jobmanager.memory.process.size": "768 mb", "cluster.registration.error-delay": "300 ms",
             "slot.request.timeout": 600_000, "restart-strategy.type": "none",
-            **dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min"),
+            **flink_jvm.PATIENT,
         }))  # fmt: skip
         self._java("jobmanager", java_options(*jobmanager_sizes(768 * MIB)), _MAIN, [])
         for _ in range(workers):
@@ -74,6 +75,11 @@ class SessionCluster:
         """The state of each of its jobs, by id."""
         return {each["jid"]: each["state"] for each in self.get("/jobs/overview")["jobs"]}
 
+    def cancel(self, job: str) -> None:
+        """End one of its jobs."""
+        asked = urllib.request.Request(f"http://{self.address}/jobs/{job}?mode=cancel", method="PATCH")
+        urllib.request.urlopen(asked, timeout=30).close()
+
     def close(self) -> None:
         """End its processes."""
         for process in self.processes:
@@ -84,9 +90,9 @@ class SessionCluster:
     def _java(self, name: str, options: list[str], main: str, words: list[str]) -> None:
         conf, libraries = self.folder / "conf", os.pathsep.join(map(str, (self.home / "lib").glob("*.jar")))
         log = f"-Dlog4j.configurationFile={(conf / 'log4j-console.properties').as_uri()}"
-        env = {**os.environ, "FLINK_CONF_DIR": str(conf), "FLINK_LIB_DIR": str(self.home / "lib"),
+        env = {**os.environ, **flink_jvm.ENV, "FLINK_CONF_DIR": str(conf), "FLINK_LIB_DIR": str(self.home / "lib"),
                "FLINK_OPT_DIR": str(self.home / "opt"), "FLINK_PLUGINS_DIR": str(self.home / "plugins")}  # fmt: skip
-        argv = ["java", *QUICK, *options, log, "-cp", libraries, main, "--configDir", str(conf), *words]
+        argv = ["java", *options, log, "-cp", libraries, main, "--configDir", str(conf), *words]
         with open(self.folder / f"{name}.log", "ab") as out:
             self.processes.append(subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
 

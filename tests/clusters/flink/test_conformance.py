@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiflow_ext.testing import FlinkConformance
+from tests.helpers import flink_jvm
 
 
 class TestLocalFlink(FlinkConformance):
@@ -14,7 +15,7 @@ class TestLocalFlink(FlinkConformance):
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _place(cls, installed) -> None:
-        cls.config = {"env": {"FLINK_HOME": str(installed / "pyflink")}}
+        cls.config = {"env": {"FLINK_HOME": str(installed / "pyflink"), **flink_jvm.ENV}}
 
 
 @pytest.mark.thorough

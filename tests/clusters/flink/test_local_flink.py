@@ -7,11 +7,10 @@ import os
 import shutil
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 from tests.conftest import processes_marked
-from tests.helpers import flink_example
+from tests.helpers import flink_example, flink_jvm
 
 PATIENCE = 900  # seconds for what takes ten, on a machine that does much else
 
@@ -47,7 +46,7 @@ def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(proje
 
 def test_the_example_runs_as_it_is(installed, tmp_path, cli, cli_env):
     project = flink_example.copied(tmp_path, {})
-    done = cli("run", project, "--json", env={**cli_env, "FLINK_HOME": f"{installed}/pyflink"})
+    done = cli("run", project, "--json", env={**cli_env, **flink_jvm.ENV, "FLINK_HOME": f"{installed}/pyflink"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert [Path(file["path"]).read_text() for file in json.loads(done.stdout)["files"]][-1] == flink_example.REPORT
 
@@ -74,38 +73,6 @@ def test_what_failed_is_named_by_its_cause(project, config, run_json, jar):
     assert reasons["raises"] == "ValueError: no such table: sales"
     assert "submits a second Flink job" in reasons["twice"]
     assert b"taskmanager-1" in project.log("divides", "stderr")
-    assert processes_marked(str(project.root)) == []
-
-
-def test_a_stream_that_is_stopped_and_started_again_loses_and_doubles_nothing(
-    project, config, cli, begin, until, tmp_path
-):
-    project.write(numbers_sql=(
-        "CREATE TABLE n (id BIGINT) WITH ('connector'='datagen', 'rows-per-second'='100', "
-        "'fields.id.kind'='sequence', 'fields.id.start'='1', 'fields.id.end'='100000');\n"
-        f"CREATE TABLE o (id BIGINT) WITH ('connector'='filesystem', 'path'='{tmp_path}/out', 'format'='csv');\n"
-        "INSERT INTO o SELECT id FROM n;\n"
-    ))  # fmt: skip
-    project.jobs(
-        'with af.job("numbers"): af.flink(sql="numbers.sql")\n'
-        'with af.job("after"): af.cmd("true")\n'
-        'af.run_after("after", "numbers")',
-        config("numbers: {exec_mode: STREAM, savepoints: sp, restore_from: latest}\n"),
-    )
-    written = 0
-    for _ in range(2):
-        run = begin(project)
-        until(run, "numbers", lambda job: job["state"] == "RUNNING")
-        until(run, "after", lambda job: job["state"] == "FINISHED")  # begins as soon as the stream runs
-        until(run, "numbers", lambda job: any(tmp_path.glob("out/.part-*")) or any(tmp_path.glob("out/part-*")))
-        assert cli("stop", run, "numbers", "--project", project.root).returncode == 0
-        stopped = until(run, "numbers", lambda job: job["state"] == "STOPPED")
-        assert stopped["reason"].startswith(f"stopped with the savepoint file:{project.root}/sp/savepoint-")
-        rows = [int(row) for file in tmp_path.glob("out/part-*") for row in file.read_text().split()]
-        assert Counter(rows) == Counter(range(1, len(rows) + 1))
-        assert len(rows) > written
-        written = len(rows)
-    assert b"restoring from" in (project.root / f".aiflow/runs/{run}/jobs/numbers/1/stderr").read_bytes()
     assert processes_marked(str(project.root)) == []
 
 

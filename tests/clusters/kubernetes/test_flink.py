@@ -17,12 +17,9 @@ from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.testing import FlinkConformance
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
-from tests.helpers import flink_example
+from tests.helpers import flink_example, flink_jvm
 
 PATIENCE = 600.0  # seconds that a cluster may take to start and to end beside others
-# Flink's own patience, for a machine that is busy with other tests.
-PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
-SMALL = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class Place:
@@ -47,8 +44,8 @@ class Place:
             "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
             "kubeconfig": str(self.kubeconfig), "namespace": self.namespace, "grace": 5, "cpu": 0.4,
             "volumes": [{"mount": str(self.folder), "claim": "shared"}],
-            "flink": {"env.java.opts.jobmanager": SMALL, "env.java.opts.taskmanager": SMALL, "table.dml-sync": True,
-                      "execution.checkpointing.interval": "1 s", **PATIENT},
+            "env": flink_jvm.ENV,
+            "flink": {"table.dml-sync": True, "execution.checkpointing.interval": "1 s", **flink_jvm.PATIENT},
         }  # fmt: skip
 
     def at(self, name: str) -> str:
@@ -89,8 +86,8 @@ def last(record: RunRecord, job: str) -> AttemptRecord:
 
 def test_the_example_has_the_same_result_here(place: Place, tmp_path: Path) -> None:
     keys = place.keys()
-    shared = {name: value for name, value in keys.items() if name not in ("engine", "flink")}
-    project = flink_example.copied(tmp_path, shared, flink=keys["flink"])
+    shared = {name: value for name, value in keys.items() if name not in ("engine", "flink", "env")}
+    project = flink_example.copied(tmp_path, shared, flink=keys["flink"], env=keys["env"])
     (project / "project.yaml").write_text(f"artifacts: {place.at('artifacts')}\n")
     record = prepare_run(project).driver.run()
     assert record.state == "FINISHED", {name: last(record, name).reason for name in record.jobs}

@@ -16,10 +16,8 @@ from yarn_bed import Bed
 from yarn_runs import Workflow
 
 from aiflow_ext.testing import FlinkConformance
-from tests.helpers import flink_example
+from tests.helpers import flink_example, flink_jvm
 
-# Flink's own patience, for a machine that is busy with other tests.
-PATIENT = dict.fromkeys(("pekko.ask.timeout", "pekko.startup-timeout", "heartbeat.timeout"), "5 min")
 PATIENCE = 1200.0  # seconds
 STAGING = "/user/root/.aiflow"
 
@@ -50,11 +48,10 @@ class Flink(Workflow):
         super().__init__(folder, bed)
         java = Path(yarn_hadoop.java()).resolve().parents[1]
         hadoop = f"{bed.conf}:{yarn_hadoop.install()}/lib/*"
-        quick = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
         self.config = {
             "platform": "yarn", "engine": "flink", "flink_home": str(home), "java_home": str(java),
             "hadoop_classpath": hadoop, "jobmanager": {"memory": "768Mi"}, "taskmanagers": {"memory": "1Gi"},
-            "flink": {"env.java.opts.taskmanager": quick, "execution.checkpointing.interval": "1 s", **PATIENT},
+            "env": flink_jvm.ENV, "flink": {"execution.checkpointing.interval": "1 s", **flink_jvm.PATIENT},
         }  # fmt: skip
 
     def rows(self, job: str) -> list[int]:
