@@ -19,6 +19,7 @@ Deadline, within, pool_classes
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
 MalformedJson, TooLargeJson    what parse_json raises
 read_whole                     a small file, read without waiting where it is a FIFO or has no end
+find_program                   a program by its name, never one of the current folder
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
 container_log                  the file in the attempt's folder for the log of another container than the job's
 log_limit, LOG_TAIL, cut_note  how much of a log is kept: of its beginning, of its end, and the line in between
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.log_files import cut_note as cut_note
     from aiflow_ext.engines.log_files import log_limit as log_limit
     from aiflow_ext.engines.log_files import read_log_file as read_log_file
+    from aiflow_ext.engines.programs import find_program as find_program
     from aiflow_ext.engines.reach import artifact_problems as artifact_problems
     from aiflow_ext.engines.reach import is_reached as is_reached
     from aiflow_ext.engines.reach import is_remote as is_remote
@@ -97,6 +99,7 @@ _HOMES = {
     "aiflow_ext.engines.log_files": (
         "LOG_TAIL", "STREAMS", "check_stream", "container_log", "cut_note", "log_limit", "read_log_file",
     ),
+    "aiflow_ext.engines.programs": ("find_program",),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
     "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS", "INSECURE_NODES"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),

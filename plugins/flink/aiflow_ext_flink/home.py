@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aiflow_ext.plugin import PlatformError
+from aiflow_ext.plugin.engines import find_program
 
 VERSION = "2.3.0"  # of Flink: the one that is tested
 _INSTALL = (
@@ -41,7 +41,7 @@ def _places(environment: Mapping[str, str], python: str) -> Iterator[tuple[str, 
     # Not resolved: a virtual environment's interpreter is a link to one outside of it.
     for packages in sorted(Path(python).parent.parent.glob("lib/python3*/site-packages")):
         yield f"the packages of {python}", str(packages / "pyflink")
-    command = shutil.which("flink", path=environment.get("PATH"))
+    command = find_program("flink", environment.get("PATH"))
     yield "the command flink", str(Path(os.path.realpath(command)).parent.parent) if command else ""
 
 
@@ -52,7 +52,7 @@ def java(environment: Mapping[str, str]) -> str:
         environment: the job's variables: JAVA_HOME and PATH are read.
     """
     home = environment.get("JAVA_HOME")
-    found = shutil.which("java", path=os.path.join(home, "bin") if home else environment.get("PATH"))
+    found = find_program(os.path.join(home, "bin", "java") if home else "java", environment.get("PATH"))
     if found is None:
         looked = f"JAVA_HOME ({home})" if home else "JAVA_HOME, which is not set, and PATH"
         raise PlatformError(f"Java is not on this machine: looked at {looked}", hint=_INSTALL_JAVA)

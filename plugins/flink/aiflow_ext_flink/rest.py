@@ -16,6 +16,8 @@ from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import LARGEST_ANSWER, Deadline, MalformedJson, TooSlow, parse_json, pool_classes, within
 
 if TYPE_CHECKING:
+    import ssl
+
     import urllib3
 
 CONNECT, READ = 3.0, 20.0  # seconds to connect, and for a whole answer
@@ -45,11 +47,12 @@ class FlinkRest:
     Args:
         address: ``host:port``, or a URL, with a path where a proxy is before it.
         seconds: for a whole answer.
+        tls: for https, with the client's certificate where the server asks for one; None: the system's authorities.
     """
 
-    def __init__(self, address: str, seconds: float = READ) -> None:
+    def __init__(self, address: str, seconds: float = READ, tls: ssl.SSLContext | None = None) -> None:
         self.url = (address if "://" in address else f"http://{address}").rstrip("/")
-        self.seconds = seconds
+        self.seconds, self.tls = seconds, tls
 
     def overview(self) -> dict[str, Any]:
         """The cluster: ``taskmanagers``, ``slots-total``, ``slots-available``, ``flink-version``, ``jobs-running``."""
@@ -169,7 +172,7 @@ class FlinkRest:
             options["timeout"] = urllib3.Timeout(connect=CONNECT, read=self.seconds)
         try:
             with within(Deadline(self.seconds)):
-                answer = _pool().request(method, self.url + path, **options)
+                answer = _pool(self.tls).request(method, self.url + path, **options)
                 try:
                     content = answer.read(LARGEST_ANSWER + 1)
                 finally:
@@ -195,11 +198,12 @@ class FlinkRest:
         raise Refused(told, status, words[:1000].removeprefix("Internal server error. "))
 
 
-@functools.lru_cache(maxsize=1)
-def _pool() -> urllib3.PoolManager:
+@functools.lru_cache(maxsize=2)
+def _pool(tls: ssl.SSLContext | None) -> urllib3.PoolManager:
     import urllib3
 
-    pool = urllib3.PoolManager(num_pools=16, maxsize=8, timeout=urllib3.Timeout(connect=CONNECT, read=READ))
+    timeout = urllib3.Timeout(connect=CONNECT, read=READ)
+    pool = urllib3.PoolManager(num_pools=16, maxsize=8, timeout=timeout, ssl_context=tls)
     pool.pool_classes_by_scheme = pool_classes()
     return pool
 

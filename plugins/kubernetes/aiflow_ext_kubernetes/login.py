@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from aiflow_ext.plugin.engines import read_whole
+from aiflow_ext.plugin.engines import find_program, read_whole
 
 LIMIT = 60.0  # seconds that a login program may take
 ASKING_LIMIT = 300.0  # seconds if it may ask somebody at a terminal
@@ -131,8 +132,11 @@ def _shown(cluster: Mapping[str, Any]) -> dict[str, Any]:
 def _output(argv: list[str], env: Mapping[str, str], asks: bool) -> bytes:
     """The program's stdout."""
     limit = ASKING_LIMIT if asks else LIMIT
+    program = find_program(argv[0], env.get("PATH"))
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
     process = subprocess.Popen(
-        argv, env=env, stdin=None if asks else subprocess.DEVNULL, stdout=subprocess.PIPE,
+        [program, *argv[1:]], env=env, stdin=None if asks else subprocess.DEVNULL, stdout=subprocess.PIPE,
         # At a terminal it stays in the terminal's session: it can ask, and a Ctrl-C ends it, too.
         stderr=None if asks else subprocess.PIPE, start_new_session=not asks,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import restarts_of, state_of
 
 POLL = 0.3  # seconds between two looks at the job
+REST = 15.0  # seconds for an answer of its cluster
 SAVED_WITHIN = 600.0  # seconds for a savepoint
 STOP, REFUSED = "stop", "stop-refused"
 
@@ -63,7 +64,7 @@ class Attempt:
         self.folder = Path(payload).parent
         self.work = self.folder / "work"
         self.spec = spec
-        self.rest = FlinkRest(address, seconds=15.0)
+        self.rest = FlinkRest(address, REST)
         self.sees_files = True  # that the cluster has the same as this machine
         self.written: dict[str, Path] = {}
         self.status = supervised.Status()

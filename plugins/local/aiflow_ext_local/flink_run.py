@@ -30,8 +30,10 @@ from aiflow_ext.plugin.engines import artifacts
 from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
+from aiflow_ext_flink.rest import FlinkRest
 from aiflow_ext_flink.verdict import Verdict, archived, python_error, root_cause, submits_twice
-from aiflow_ext_local.flink_attempt import POLL, Attempt, Failed, note, say
+from aiflow_ext_local import flink_tls
+from aiflow_ext_local.flink_attempt import POLL, REST, Attempt, Failed, note, say
 from aiflow_ext_local.flink_session import Session
 
 _FAILED = 1443 & 0xFF  # a JobManager's exit code: the application has failed
@@ -75,7 +77,7 @@ class Cluster(Attempt):
         spec = self.spec
         filled = self._filled()
         conf = self.folder / "conf"
-        conf.mkdir(exist_ok=True)
+        conf.mkdir(mode=0o700, exist_ok=True)
         (conf / "log4j-console.properties").write_text(_LOG)
         self._configuration(conf)
         words = self._program(filled.args, filled.sql)
@@ -91,6 +93,7 @@ class Cluster(Attempt):
     def _configuration(self, conf: Path) -> None:
         spec, work = self.spec, str(self.work)
         found = {
+            **self._key(conf),
             # The processes of a machine with much else to do start slowly, and are not lost for that.
             "pekko.ask.timeout": "60 s",
             "io.tmp.dirs": work,
@@ -115,11 +118,20 @@ class Cluster(Attempt):
             found["execution.state-recovery.path"] = restored
             found["execution.state-recovery.ignore-unclaimed-state"] = spec["allow_non_restored_state"]
             print(f"aiflow-ext: restoring from {restored}", file=sys.stderr, flush=True)
+        if flink_tls.is_on(found):
+            self.rest = FlinkRest(f"https://{ADDRESS}:{self.rest_port}", REST, flink_tls.client_context(conf))
         (conf / "config.yaml").write_text(json.dumps(found, indent=1))  # JSON is YAML, too
         # Flink itself may fail to make the archive's, which two of its threads make at once.
         archive = self.folder / ARCHIVE / spec["id"] / "applications" / spec["id"]
         for folder in (archive, Path(spec["savepoints"]), Path(spec["checkpoints"])):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def _key(self, conf: Path) -> dict[str, Any]:
+        try:
+            return flink_tls.make_key(conf, ADDRESS)
+        except flink_tls.NotMade as error:
+            say(f"other users of this machine can reach the cluster's ports, because {error}")
+            return {}
 
     def _program(self, args: list[str], sql: str | None) -> list[str]:
         spec = self.spec

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import PlatformError, secrets, supervised
-from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, job_environment, unpack
+from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, find_program, job_environment, unpack
 from aiflow_ext.plugin.supervised import ProcessSpec
 from aiflow_ext_local.platform import LocalPlatform
 
@@ -176,9 +176,7 @@ def interpreter(python: str | None) -> str:
         return sys.executable
     if os.sep in python:
         return os.path.expanduser(python)
-    import shutil
-
-    found = shutil.which(python)
+    found = find_program(python)
     if found is None:
         raise PlatformError(
             f"there is no {python!r} on the PATH", hint="give the interpreter's full path under python:"

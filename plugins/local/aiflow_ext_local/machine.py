@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.plugin import ConfigError, Resources, parse_cpu, parse_memory
+from aiflow_ext.plugin.engines import find_program
 
 VARIABLE = "AIFLOW_MACHINE"
 _CGROUPS = "/sys/fs/cgroup"
@@ -41,9 +42,10 @@ def _gpus() -> list[str]:
         # CUDA itself takes the names before the first that is none.
         return list(itertools.takewhile(lambda name: name not in ("", "-1", "none", "NoDevFiles"), names))
     # In a container it shows those of the container alone. Names, because CUDA may number them otherwise.
-    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return [line.strip() for line in output_of(asked).splitlines() if line.startswith("GPU-")]
+    if (tool := find_program("nvidia-smi")) is not None:
+        asked = [tool, "--query-gpu=uuid", "--format=csv,noheader"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return [line.strip() for line in output_of(asked).splitlines() if line.startswith("GPU-")]
     with contextlib.suppress(OSError):
         return [str(number) for number in range(len(os.listdir(_DRIVER)))]
     return []

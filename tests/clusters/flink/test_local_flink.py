@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import signal
+import socket
+import ssl
+import stat
 import time
 from pathlib import Path
 
@@ -40,7 +43,7 @@ def test_a_file_is_aggregated_by_sql_and_by_a_script_that_submits_two_jobs(proje
     found = run_json(project)
     assert {name: job["state"] for name, job in found["jobs"].items()} == dict.fromkeys(found["jobs"], "FINISHED")
     assert project.log("check").split() == [b"7", b"8", b"a,3", b"b,2"]
-    assert found["jobs"]["count"]["attempts"][0]["instance"].startswith("http://127.0.0.1:")
+    assert found["jobs"]["count"]["attempts"][0]["instance"].startswith("https://127.0.0.1:")
     assert processes_marked(str(project.root)) == []
 
 
@@ -80,7 +83,8 @@ def test_a_cluster_whose_processes_are_killed_fails_and_leaves_nothing(project, 
     unbounded = "CREATE TABLE a (x INT) WITH ('connector'='datagen', 'rows-per-second'='1');"
     project.write(endless_sql=f"{unbounded} CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
                               "INSERT INTO b SELECT x FROM a;")  # fmt: skip
-    project.jobs('with af.job("endless"): af.flink(sql="endless.sql")', config("endless: {exec_mode: STREAM}\n"))
+    project.jobs('with af.job("endless"): af.flink(sql="endless.sql")', config(
+        "endless: {exec_mode: STREAM, flink: {security.ssl.rest.enabled: false}}\n"))  # fmt: skip
     run = begin(project)
     until(run, "endless", lambda job: job["state"] == "RUNNING")
     killed = [pid for pid in processes_marked(run) if b"ClusterEntryPoint" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -91,3 +95,47 @@ def test_a_cluster_whose_processes_are_killed_fails_and_leaves_nothing(project, 
         time.sleep(0.5)
     assert (found["jobs"][0]["state"], found["jobs"][0]["reason"]) == ("FAILED", "its JobManager was killed (SIGKILL)")
     assert processes_marked(run) == []
+
+
+def test_another_user_of_the_machine_gets_nowhere_at_the_ports_of_a_cluster(project, config, begin, cli, until):
+    unbounded = "CREATE TABLE a (x INT) WITH ('connector'='datagen', 'rows-per-second'='1');"
+    project.write(endless_sql=f"{unbounded} CREATE TABLE b (x INT) WITH ('connector'='blackhole');"
+                              "INSERT INTO b SELECT x FROM a;")  # fmt: skip
+    project.jobs('with af.job("endless"): af.flink(sql="endless.sql")', config("endless: {exec_mode: STREAM}\n"))
+    run = begin(project)
+    try:
+        until(run, "endless", lambda job: job["state"] == "RUNNING")
+        conf = project.root / f".aiflow/runs/{run}/jobs/endless/1/conf"
+        assert stat.S_IMODE(conf.stat().st_mode) == 0o700
+        ports = sorted(listened_at(processes_marked(run)))
+        assert len(ports) >= 5, ports  # REST, RPC and blobs; RPC and data of a TaskManager
+        assert [port for port in ports if not lets_in(port, conf)] == []
+        assert [port for port in ports if lets_in(port, None)] == []
+    finally:
+        assert cli("stop", run, "--grace", "0", "--project", project.root).returncode == 0
+
+
+def listened_at(pids):
+    """The TCP ports at which processes listen."""
+    sockets = {os.readlink(each) for pid in pids for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                yield int(fields[1].rpartition(":")[2], 16)
+
+
+def lets_in(port, conf):
+    """Whether a port takes a client with the key in a folder, by TLS; None: one without a key."""
+    context = ssl.create_default_context(cafile=conf and str(conf / "certificate.pem"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # whose handshake ends with the server's word about the client
+    if conf is None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    else:
+        context.load_cert_chain(conf / "certificate.pem", conf / "key.pem")
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            context.wrap_socket(plain, server_hostname="127.0.0.1").close()
+    except OSError:
+        return False
+    return True
