@@ -9,6 +9,7 @@ import pytest
 from aiflow_ext.model.current import UNFINISHED
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import manifest, status
+from aiflow_ext_kubernetes.config import QUEUE
 
 
 def job(**more: Any) -> dict[str, Any]:
@@ -228,3 +229,13 @@ def test_each_event_has_the_pod_and_its_node() -> None:
         assert (event.instance, event.node) == ("j-x", "n1")
     for pods in ([], [pod(None, phase="Pending")]):
         assert status.status_of("j", job(), pods).event.node is None
+
+
+@pytest.mark.parametrize("queue", ["team-a", "$(id)", "a;id", "a\nb", "x" * 64, "", 7, ["a"], None])
+def test_the_queue_that_a_server_names_is_in_a_command_to_copy_only_if_it_is_a_label(queue: Any) -> None:
+    waiting = job(spec={"suspend": True}, metadata={"labels": {QUEUE: queue}})
+    reason = str(status.status_of("j", waiting, []).event.reason)
+    expected = (
+        "localqueue team-a)" if queue == "team-a" else "its Job was suspended from outside; resume it with kubectl"
+    )
+    assert reason.endswith(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -169,6 +170,24 @@ def test_what_no_job_of_the_run_has_made_stays_at_a_url(project, cli, far):
     assert (done.returncode, done.stdout) == (0, f"removed {run}\n"), done.stderr
     assert f"far/{run} stays: no job of the run has made notes there" in done.stderr
     assert [each.name for each in (folder / run).rglob("*")] == ["notes", "mine.txt"]
+
+
+@pytest.mark.parametrize("where", ["", "a", "checkpoints", "checkpoints/a"])
+def test_no_link_that_another_user_has_put_at_a_url_is_followed(project, cli, far, tmp_path, where):
+    folder, run = far
+    precious = tmp_path / "precious"
+    for name in ("a", "b", "checkpoints/a"):
+        (precious / name).mkdir(parents=True)
+        (precious / name / "thesis.txt").write_text("years of work")
+    link = folder / run / where
+    shutil.rmtree(link, ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(precious)
+    done = cli("gc", "--project", project.root, "--keep", "0", "--artifacts")
+    assert (done.returncode, done.stdout) == (0, f"removed {run}\n"), done.stderr
+    assert f"{run} stays: no job of the run has made {where.partition('/')[0] or run} there" in done.stderr
+    assert len(list(precious.rglob("thesis.txt"))) == 3
+    assert link.is_symlink()
 
 
 def test_a_run_whose_artifacts_cannot_be_removed_now_stays_for_the_next_time(project, cli, cli_env, far, tmp_path):

@@ -23,10 +23,12 @@ def folders_of(jobs: Iterable[str]) -> list[str]:
 def remove_remote_artifacts(url: str, folders: Sequence[str]) -> list[str]:
     """Remove folders below the URL of a run's artifacts, and that folder itself if nothing else is in it.
 
-    Idempotent. Returns what else is there, and stays. Raises PlatformError if that cannot be removed from here, and
-    UnreachableError where the file system does not answer.
+    Idempotent. Returns what else is there, and stays; a link is something else, and never followed. Raises
+    PlatformError if that cannot be removed from here, and UnreachableError where the file system does not answer.
     """
     system, path = _within(url, lambda: _system(url))
+    if _within(url, lambda: _is_folder(system, path)) is False:
+        return [path.rpartition("/")[2]]
     for folder in folders:
         _within(url, lambda folder=folder: _remove(system, f"{path}/{folder}"))  # type: ignore[misc]
     _within(url, lambda: _remove_empty(system, f"{path}/{CHECKPOINTS}"))
@@ -42,15 +44,27 @@ def _system(url: str) -> tuple[Any, str]:
     return system, str(path).rstrip("/")
 
 
+def _is_folder(system: Any, path: str) -> bool | None:
+    """Whether a folder is there, and no link to one, as far as the file system tells; None if there is nothing."""
+    try:
+        found = system.info(path)
+    except FileNotFoundError:
+        return None
+    return not found.get("islink") and found.get("type") not in ("link", "other")
+
+
 def _remove(system: Any, folder: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if system.exists(folder):
+    way = folder.rpartition("/")[0]
+    if _is_folder(system, way) and _is_folder(system, folder):
+        with contextlib.suppress(FileNotFoundError):
             system.rm(folder, recursive=True)
 
 
 def _remove_empty(system: Any, folder: str) -> list[str]:
     """Remove a folder that is empty; returns the names of what is in it. An object store has no folders to remove."""
     system.invalidate_cache()
+    if _is_folder(system, folder) is False:
+        return []
     try:
         names = [str(each).rstrip("/").rpartition("/")[2] for each in system.ls(folder, detail=False)]
     except FileNotFoundError:

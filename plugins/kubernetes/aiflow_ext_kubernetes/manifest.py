@@ -139,9 +139,9 @@ def resume_of(queue: str | None) -> dict[str, Any]:
 
 
 def queue_of(thing: Mapping[str, Any]) -> str | None:
-    """The queue of a Job that was handed to Kueue."""
+    """The queue of a Job that was handed to Kueue; None also for what is no label: it is shown in a command."""
     found = (thing["metadata"].get("labels") or {}).get(QUEUE)
-    return found if isinstance(found, str) else None
+    return found if found and not any(label_problem("", found)) else None
 
 
 def is_ours(thing: Mapping[str, Any]) -> bool:
