@@ -40,6 +40,7 @@ class Bundle:
     def __init__(self, sub_graph: AISubGraph, project: ProjectDesc, engine: str) -> None:
         self.sub_graph, self.project, self.engine = sub_graph, project, engine
         self.steps = _in_order(sub_graph)
+        self._commands: list[list[str]] = []
         self.needs_runner = engine != "cmd_line" or bool(sub_graph.inputs) or any(
             isinstance(value, (InputRef, OutputFile))
             for node in self.steps
@@ -96,7 +97,22 @@ class Bundle:
 
     def command(self) -> list[list[str]]:
         """The argument vectors of a cmd_line job that needs no runner, one a node, to be run one after the other."""
-        return [plan_command(node, _constants(node), self.sub_graph.config.properties) for node in self.steps]
+        return [list(argv) for argv in self._commands]
+
+    def plan_commands(self) -> list[Problem]:
+        """Plan the command of each node of a cmd_line job, and return what is wrong with them.
+
+        Values that are known only when the job runs are taken to be short.
+        """
+        problems: list[Problem] = []
+        self._commands = []
+        for node in self.steps:
+            names = {**dict.fromkeys(node.properties.get("names", {}), "x"), **_constants(node)}
+            try:
+                self._commands.append(plan_command(node, names, self.sub_graph.config.properties))
+            except CodeError as error:
+                problems += error.problems
+        return problems
 
 
 def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None) -> Bundle:
@@ -136,15 +152,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
         raise CodeError(problems=problems)
     bundle = Bundle(sub_graph, project_desc, engine)
     if engine == "cmd_line":
-        for node in bundle.steps:
-            names = {
-                **_constants(node),
-                **{name: "x" for name in node.properties.get("names", {}) if name not in _constants(node)},
-            }
-            try:
-                plan_command(node, names, sub_graph.config.properties)
-            except CodeError as error:
-                problems += error.problems
+        problems = bundle.plan_commands()
     if problems:
         raise CodeError(problems=problems)
     if bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run

@@ -143,7 +143,7 @@ def outputs_of(node: AINode) -> list[str] | None:
     """The keywords of a node's outputs, for a node whose values are by name: a command, or one with the property
     ``names``. None for any other: it has one value."""
     names = node.properties.get("names")
-    if not isinstance(names, (dict, Mapping)):  # a dict first: that is quick, and nearly all are
+    if names is None or not isinstance(names, (dict, Mapping)):  # a dict first: that is quick, and nearly all are
         return [] if node.kind == "cmd_line" else None
     return [keyword for keyword, value in names.items() if isinstance(value, OutputFile)]
 

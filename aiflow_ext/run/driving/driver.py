@@ -114,10 +114,12 @@ class Driver:
         try:
             self._recovery.recover()
             self._scheduler.look_at(state.plan.jobs)
-            while not self._is_over:
-                self._start_ready()
-                if not self._is_over:
-                    self._do_next()
+            while True:
+                if not state.leaving:
+                    self._start_ready()
+                if self._is_over:
+                    break
+                self._do_next()
         finally:
             limit = time.monotonic() + (LEAVING_LIMIT if state.leaving or self._cleanup.gave_up else CLOSING_LIMIT)
             for platform in state.platforms.values():
