@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import select
+import threading
 import time
 from collections.abc import Callable
 
@@ -30,12 +31,17 @@ class Inbox:
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
         self._polling = False
+        # Held while the eventfd is written to or closed: its number may be that of another file afterwards. Reentrant,
+        # because a signal handler may put a task while its thread does so.
+        self._lock = threading.RLock()
 
     def put(self, task: Task) -> None:
         """Queue ``task``."""
         self._tasks.append(task)
         if self._polling:  # set before the tasks are looked at for the last time: no wake-up is lost
-            os.eventfd_write(self._wakeup, 1)
+            with self._lock:
+                if not self._epoll.closed:
+                    os.eventfd_write(self._wakeup, 1)
 
     def later(self, seconds: float, task: Task) -> None:
         """Run ``task`` in so many seconds, or soon after."""
@@ -87,6 +93,7 @@ class Inbox:
 
     def close(self) -> None:
         """Close the descriptors; tasks that are put later are not run. Idempotent."""
-        if not self._epoll.closed:
-            self._epoll.close()
-            os.close(self._wakeup)
+        with self._lock:
+            if not self._epoll.closed:
+                self._epoll.close()
+                os.close(self._wakeup)

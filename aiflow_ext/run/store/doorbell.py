@@ -28,19 +28,25 @@ class Doorbell:
         except OSError as error:
             raise unwritable(path, error) from error
         self._wake, self._closed = wake, False
+        self._lock = (
+            threading.Lock()
+        )  # held while the pipe is closed: its number may be that of another file afterwards
         threading.Thread(target=self._listen, daemon=True, name="aiflow-bell").start()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
             while os.read(self._pipe, 512) and not self._closed:
                 self._wake()
-        os.close(self._pipe)
+        with self._lock:
+            os.close(self._pipe)
+            self._pipe = -1
 
     def close(self) -> None:
         """Close the FIFO and end the thread."""
         self._closed = True
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._pipe, b"\n")  # nothing else ends a blocking read
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._pipe >= 0:
+                os.write(self._pipe, b"\n")  # nothing else ends a blocking read
 
 
 def ring(run_folder: Path) -> bool:
