@@ -130,6 +130,12 @@ def test_whether_such_an_attempt_is_tried_again_is_said_by_its_own_name(project,
     assert len(run_json(project)["jobs"]["job"]["attempts"]) == attempts
 
 
+def test_a_job_that_only_says_so_and_ends_well_has_finished(project, run_json):
+    job_of(project, "memory: 1Mi, retries: 1, grow: {memory: 2}", "echo out of memory: no more > $AIFLOW_REASON_FILE")
+    (attempt,) = run_json(project)["jobs"]["job"]["attempts"]
+    assert (attempt["state"], attempt["out_of_memory"]) == ("FINISHED", False)
+
+
 def test_another_driver_goes_on_with_the_memory_that_the_last_attempts_had(project, cli, cli_env):
     gate = "test $AIFLOW_ATTEMPT != 2 || { mkfifo gate; read x < gate; }; "
     job_of(project, "memory: 10Mi, retries: 2, grow: {memory: 2}", f"cd $AIFLOW_CHECKPOINT_DIR; {gate}{FAILS}")
