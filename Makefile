@@ -42,9 +42,13 @@ WORKERS = $(shell echo $$(($$(nproc) * 2)))
 # Thousands of interpreters are started, some of them told to write no bytecode.
 COMPILED = $(BIN)/python -m compileall -q aiflow_ext plugins
 
+# On CI, where much runs beside the tests, a test that fails is run once more, and named at the end: too many of them fail
+# CI too. What counts executions under kills has one chance (tests/conftest.py).
+AGAIN = $(if $(CI),--reruns 1 --rerun-show-tracebacks -rfER)
+
 test: $(VENV)/dev $(VENV)/examples
 	@$(COMPILED)
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal --ignore=tests/clusters -o faulthandler_timeout=100 $(ARGS)
+	@$(BIN)/pytest $(AGAIN) -n $(WORKERS) --dist worksteal --ignore=tests/clusters -o faulthandler_timeout=100 $(ARGS)
 
 # Some of each package, half a minute in all: most of the others run whole workflows.
 FAST = model translate kubernetes yarn engines/test_archive.py run/test_plan.py run/test_stored.py supervise/test_ends.py \
@@ -61,7 +65,7 @@ test-fast: $(VENV)/dev
 SEED ?= $(shell date +%Y%m%d)
 test-faults: $(VENV)/dev $(VENV)/examples
 	@echo "seed: $(or $(SEED),another one each time); make test-faults SEED=N repeats a day's"
-	@$(BIN)/pytest -n 2 --dist worksteal -m 'thorough and not cluster' tests --ignore=tests/testing
+	@$(BIN)/pytest $(AGAIN) -n 2 --dist worksteal -m 'thorough and not cluster' tests --ignore=tests/testing
 	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 SEED=$(SEED) $(LOOPS) kit-catches
 	@$(BIN)/python tests/faults/kills.py --kills 120 --workers 2 $(SEED:%=--seed %) $(ARGS)
 
@@ -76,7 +80,7 @@ $(LOOPS): loop-%: $(VENV)/dev
 
 # The kit on plugins with a mistake each, without a seed on all of them; on python on this machine, and on the examples.
 kit-catches: $(VENV)/dev
-	@$(BIN)/pytest -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
+	@$(BIN)/pytest $(AGAIN) -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
 
 test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink
 
@@ -87,21 +91,21 @@ test-cluster-kubernetes test-cluster-yarn: test-cluster-%: $(VENV)/clusters
 ifeq ($(strip $(ARGS)),)
 	@$(MAKE) --no-print-directory --output-sync=target --jobs 2 $*-kit $*-rest
 else
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" tests/clusters/$* $(ARGS)
 endif
 
 # Flink on this machine: its JVMs are all that it needs.
 test-cluster-flink: $(VENV)/dev
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/flink $(ARGS)
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/flink $(ARGS)
 
 KIT = test_conformance.py
 .PHONY: kubernetes-kit yarn-kit kubernetes-rest yarn-rest
 kubernetes-kit: export AIFLOW_BED := $(or $(AIFLOW_BED),test)-kit
 yarn-kit: export YARN_BED = kit:28600
 kubernetes-kit yarn-kit: %-kit: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/$*/$(KIT)
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/$*/$(KIT)
 kubernetes-rest yarn-rest: %-rest: $(VENV)/clusters
-	@$(BIN)/pytest -m "$(CLUSTER_TESTS)" --durations=20 tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=20 tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:
