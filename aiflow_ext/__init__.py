@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from aiflow_ext.model.project import ProjectDesc as ProjectDesc
     from aiflow_ext.model.states import ExecutionMode as ExecutionMode
     from aiflow_ext.model.states import JobState as JobState
+    from aiflow_ext.results import open_run as open_run
+    from aiflow_ext.results import runs as runs
     from aiflow_ext.run import render_project as render_project
     from aiflow_ext.run import run_project as run_project
 
@@ -76,6 +78,7 @@ _HOMES = {
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
+    "aiflow_ext.results": ("open_run", "runs"),
     "aiflow_ext.run": ("render_project", "run_project"),
 }  # fmt: skip
 

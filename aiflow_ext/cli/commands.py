@@ -190,6 +190,20 @@ def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) ->
 
 @program.command()
 @_RUN
+@click.argument("job", nargs=-1)
+@_FROM_PROJECT
+@click.option("--fetch", "folder", type=click.Path(file_okay=False), metavar="FOLDER",
+              help="Copy them to FOLDER/JOB/NAME/, checked; folders are unpacked, pickles are not opened.")  # fmt: skip
+@_JSON
+def artifacts(run: str, job: tuple[str, ...], project: str | None, folder: str | None, as_json: bool) -> int:
+    """List what RUN's JOBs have kept, the results of a run: files, folders and values."""
+    from aiflow_ext.cli.artifacts import show_artifacts
+
+    return show_artifacts(run, job, project, folder, as_json=as_json)
+
+
+@program.command()
+@_RUN
 @click.argument("job", required=False)
 @_FROM_PROJECT
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",

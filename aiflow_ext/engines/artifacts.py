@@ -216,7 +216,7 @@ def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> Non
     """
     if python != python_version():
         raise ArtifactError(
-            f"{what} was pickled by Python {python} and this job runs Python {python_version()}: give both the same "
+            f"{what} was pickled by Python {python} and this is Python {python_version()}: give both the same "
             "version, pass a file, str or bytes, and keep functions in modules of the project"
         )
     if b"cloudpickle" not in data:
@@ -225,12 +225,27 @@ def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> Non
         with without_project():
             import cloudpickle as installed
     except ImportError as error:
-        raise ArtifactError(f"{what} needs the package cloudpickle in the job's python") from error
+        raise ArtifactError(f"{what} needs the package cloudpickle in this python") from error
     if installed.__version__.partition(".")[0] != cloudpickle.partition(".")[0]:
         raise ArtifactError(
-            f"{what} was pickled by cloudpickle {cloudpickle} and this job has {installed.__version__}: install the "
+            f"{what} was pickled by cloudpickle {cloudpickle} and here is {installed.__version__}: install the "
             "same one in both places"
         )
+
+
+def record_of(url: str) -> ArtifactRecord | None:
+    """The record of the artifact at ``url``; None where there is no artifact. Raises ArtifactError and AwayError as
+    :func:`load`."""
+    try:
+        return ArtifactRecord.from_bytes(_read_record(f"{url}.json"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
+    except (ArtifactError, AwayError):
+        raise
+    except Exception as error:
+        raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
 
 
 def fetch(url: str, folder: Path) -> Fetched:
@@ -242,16 +257,9 @@ def fetch(url: str, folder: Path) -> Fetched:
 
     Raises ArtifactError and AwayError as :func:`load`.
     """
-    try:
-        record = ArtifactRecord.from_bytes(_read_record(f"{url}.json"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"the artifact {url} is not there, or was never completed") from error
-    except ValueError as error:
-        raise ArtifactError(f"the record of the artifact {url} is damaged: {error}") from error
-    except (ArtifactError, AwayError):
-        raise
-    except Exception as error:
-        raise ArtifactError(f"the artifact {url} cannot be read: {_told(error)}") from error
+    record = record_of(url)
+    if record is None:
+        raise ArtifactError(f"the artifact {url} is not there, or was never completed")
     source = f"{url}/{record.file}"
     kept = bytearray() if record.form in _IN_MEMORY else None
     try:

@@ -676,7 +676,7 @@ def test_a_damaged_payload_is_reported_in_a_sentence(jobs: Jobs) -> None:
 def test_a_pickle_of_another_cloudpickle_is_refused(jobs: Jobs) -> None:
     jobs.change_payload = lambda payload: payload["steps"][0]["properties"]["function"].update(cloudpickle="1.6.0")
     ended = jobs.write('with af.job("a"): af.python(lambda: 1)').run("a")
-    assert "was pickled by cloudpickle 1.6.0 and this job has" in ended.reason
+    assert "was pickled by cloudpickle 1.6.0 and here is" in ended.reason
 
 
 def test_a_value_that_cannot_be_stored_is_named_by_its_type(jobs: Jobs) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.graph import outputs_of
@@ -18,6 +18,31 @@ _FORMS = {"path": "file", "folder": "folder"}
 PATIENCE = 10.0  # seconds for a remote file system to answer
 
 
+class Place(NamedTuple):
+    """Where a finished job keeps an artifact, if it has made it: an output of a node, or the node's one value."""
+
+    job: str
+    node: str
+    output: str | None
+    url: str
+
+
+def places_of(plan: Plan, record: RunRecord) -> Iterator[Place]:
+    """The places of all artifacts of a run's finished jobs, in the workflow's order."""
+    run_url = artifacts_of(plan, record)
+    run_url = local_path(run_url) or run_url
+    for name, planned in plan.jobs.items():
+        job = record.jobs[name]
+        if job.state is not JobState.FINISHED or job.last is None:
+            continue
+        for node in planned.sub_graph.nodes:
+            named = outputs_of(node)
+            outputs: Sequence[str | None] = [None] if named is None else named  # None: a node of one value
+            for output in outputs:
+                url = artifact_url(run_url, name, job.last.number, str(node.name), output)
+                yield Place(name, str(node.name), output, url)
+
+
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
     """Each file or folder that a finished job keeps as an artifact: job, node, path, size, and its form, ``file`` or
     ``folder`` (the path is then a tar's).
@@ -25,9 +50,8 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
     For a remote artifacts URL the path is a URL, and what its file system does not answer within PATIENCE is missing.
     """
     run_url = artifacts_of(plan, record)
-    folder = local_path(run_url)
-    if folder is not None:
-        return list(_files(plan, record, folder, _record))
+    if local_path(run_url) is not None:
+        return list(_files(plan, record, _record))
     found: list[dict[str, Any]] = []
     # A daemon: a client of a file system may wait for ever, and the command ends all the same.
     asking = threading.Thread(target=_ask, args=(plan, record, run_url, found), daemon=True)
@@ -51,32 +75,22 @@ def _ask(plan: Plan, record: RunRecord, run_url: str, found: list[dict[str, Any]
         def read(url: str) -> ArtifactRecord:
             return ArtifactRecord.from_bytes(system.cat_file(f"{url}.json", 0, LONGEST + 1))
 
-        for each in _files(plan, record, run_url, read):
+        for each in _files(plan, record, read):
             found.append(each)  # one by one: what has come when patience ends is shown
     except Exception:  # no fsspec, no credentials, no answer: the run's URL is named, and that is all that is known
         return
 
 
-def _files(
-    plan: Plan, record: RunRecord, run_url: str, read: Callable[[str], ArtifactRecord]
-) -> Iterator[dict[str, Any]]:
-    for name, planned in plan.jobs.items():
-        job = record.jobs[name]
-        if job.state is not JobState.FINISHED or job.last is None:
+def _files(plan: Plan, record: RunRecord, read: Callable[[str], ArtifactRecord]) -> Iterator[dict[str, Any]]:
+    for place in places_of(plan, record):
+        try:
+            artifact = read(place.url)
+        except (OSError, ValueError):
             continue
-        for node in planned.sub_graph.nodes:
-            named = outputs_of(node)
-            outputs: Sequence[str | None] = [None] if named is None else named  # None: a node of one value
-            for output in outputs:
-                url = artifact_url(run_url, name, job.last.number, str(node.name), output)
-                try:
-                    artifact = read(url)
-                except (OSError, ValueError):
-                    continue
-                for each, kept in ((url, artifact), *_held(url, artifact, read)):
-                    if kept.form in _FORMS:
-                        path, form = f"{each}/{kept.file}", _FORMS[kept.form]
-                        yield {"job": name, "node": node.name, "path": path, "size": kept.size, "form": form}
+        for each, kept in ((place.url, artifact), *_held(place.url, artifact, read)):
+            if kept.form in _FORMS:
+                path, form = f"{each}/{kept.file}", _FORMS[kept.form]
+                yield {"job": place.job, "node": place.node, "path": path, "size": kept.size, "form": form}
 
 
 def _held(

@@ -1,0 +1,31 @@
+"""``aiflow-ext artifacts``: what a run has kept, listed or copied to a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from aiflow_ext.cli.output import print, stdout
+from aiflow_ext.cli.show import print_table
+from aiflow_ext.model import errors
+from aiflow_ext.model.names import path_shown
+from aiflow_ext.results import open_run
+
+
+def show_artifacts(run: str, jobs: Sequence[str], project: str | None, folder: str | None, *, as_json: bool) -> int:
+    """List the artifacts of some jobs of a run, or of all, or copy them to ``folder`` and list the copies."""
+    found = open_run(run, project)
+    chosen = [found.jobs[name] for name in jobs or found.jobs]
+    kept = [each for job in chosen for each in job.artifacts.values()]
+    paths = [each.path if folder is None else str(each.fetch(folder)) for each in kept]
+    if as_json:
+        rows = [{"job": each.job, "name": each.name, "kind": each.kind, "size": each.size, "sha256": each.sha256,
+                 "path": path} for each, path in zip(kept, paths, strict=True)]  # fmt: skip
+        print(json.dumps(rows, indent=1))
+    elif kept or not stdout().isatty():
+        table = [(each.job, each.name, each.kind, str(each.size), path_shown(path))
+                 for each, path in zip(kept, paths, strict=True)]  # fmt: skip
+        print_table(("job", "name", "kind", "bytes", "path"), table)
+    else:
+        print(f"run {found.run_id} has kept nothing, or it was removed since")
+    return errors.OK

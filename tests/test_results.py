@@ -1,0 +1,129 @@
+"""What runs have kept, read by af.open_run and by `aiflow-ext artifacts`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import aiflow_ext as af
+
+STEPS = """
+from pathlib import Path
+
+def data(): return [1, 2, 3]
+def fit(values): return {"mean": sum(values) / len(values)}
+def show(values, words): return None
+def folder():
+    Path("out").mkdir()
+    Path("out/inner.txt").write_text("in it")
+    return Path("out")
+def broken(): raise ValueError("no data today")
+"""
+BODY = """
+with af.job("data"): d = af.python(data)
+with af.job("fit"): m = af.python(fit, d)
+with af.job("report"): af.cmd("cat {m} > {out}", m=m, out=af.output("report.bin"))
+with af.job("folder"): af.python(folder)
+with af.job("two"):
+    af.cmd("echo a > {a}; echo b > {b}", a=af.output("a.txt"), b=af.output("b.txt"))
+with af.job("reader"): af.python(show, m, "x")
+with af.job("broken"): af.python(broken)
+"""
+CONFIG = '"*": {platform: local, engine: python}\nreport: {engine: cmd_line}\ntwo: {engine: cmd_line}\n'
+
+
+@pytest.fixture
+def ran(project, cli, cli_env, monkeypatch):
+    """The project after a run that has ended, with this process as its user's."""
+    project.jobs(BODY, CONFIG, STEPS)
+    done = cli("run", project.root)
+    assert done.returncode == 1, done.stderr  # one job is to fail
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, cli_env[name])
+    return project
+
+
+def test_values_files_and_folders_of_an_ended_run_are_read_by_their_jobs_from_any_folder(ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = af.open_run("latest")
+    assert run.state == af.JobState.FAILED
+    assert run.jobs["data"].result == [1, 2, 3]
+    assert run.jobs["fit"].result == {"mean": 2.0}
+    assert run.jobs["report"].result.name == "report.bin"
+    assert (run.jobs["folder"].result / "inner.txt").read_text() == "in it"
+    assert run.jobs["two"].artifacts["cmd.b"].load().read_text() == "b\n"
+    assert [each["run"] for each in af.runs(ran.root)] == [run.run_id]
+
+
+def test_a_job_without_one_result_says_why(ran):
+    jobs = af.open_run("latest", ran.root).jobs
+    for name, words in (
+        ("broken", "job 'broken' is FAILED, so that it has no result: ValueError: no data today"),
+        ("reader", "has kept no result, or it was removed since"),
+        ("two", "artifacts['cmd.a'], artifacts['cmd.b']"),
+    ):
+        with pytest.raises(af.AiflowError) as raised:
+            _ = jobs[name].result
+        assert words in str(raised.value)
+    with pytest.raises(af.AiflowError, match="did you mean 'report'"):
+        jobs["repotr"]
+
+
+def test_a_result_that_was_changed_since_is_refused(ran):
+    (file,) = ran.root.glob(".aiflow/artifacts/*/report/1/*/report.bin")
+    file.write_bytes(file.read_bytes() + b"more")
+    with pytest.raises(af.AiflowError, match="is not what its producer recorded"):
+        _ = af.open_run("latest", ran.root).jobs["report"].result
+
+
+def test_results_at_a_url_are_read_too(project, cli, cli_env, monkeypatch, tmp_path):
+    config = '"*": {platform: local, engine: cmd_line}\n'
+    project.jobs('with af.job("a"): af.cmd("echo hi > {out}", out=af.output("out.txt"))', config)
+    project.write(project_yaml=f"artifacts: local://{tmp_path}/far\n")
+    assert cli("run", project.root).returncode == 0
+    monkeypatch.setenv("XDG_STATE_HOME", cli_env["XDG_STATE_HOME"])
+    job = af.open_run("latest", project.root).jobs["a"]
+    assert job.result.read_text() == "hi\n"
+    (kept,) = job.artifacts.values()
+    assert kept.load(tmp_path / "mine").is_relative_to(tmp_path / "mine")
+
+
+PICKLES = """
+import os
+class Opened:
+    def __reduce__(self): return os.mkdir, (os.environ["OPENED"],)
+def make(): return Opened()
+def read(value): pass
+"""
+
+
+def test_the_command_lists_and_copies_results_and_opens_no_pickle(project, cli, cli_env, tmp_path):
+    project.jobs(
+        'with af.job("made"): m = af.python(make)\nwith af.job("read"): af.python(read, m)',
+        f'"*": {{platform: local, engine: python, env: {{OPENED: {tmp_path}/in-job}}}}\n', PICKLES,
+    )  # fmt: skip
+    assert cli("run", project.root).returncode == 0
+    cli_env["OPENED"] = str(tmp_path / "opened")
+    listed = cli("artifacts", "latest", "--project", project.root)
+    assert listed.stdout.splitlines()[0] == "job\tname\tkind\tbytes\tpath"
+    assert listed.stdout.splitlines()[1].startswith("made\tmake\tpickle\t")
+    home = tmp_path / "got"
+    fetched = cli("artifacts", "latest", "made", "--project", project.root, "--fetch", home, "--json")
+    (row,) = json.loads(fetched.stdout)
+    assert row["path"] == str(home / "made" / "make" / "value.pkl")
+    assert Path(row["path"]).stat().st_size == row["size"]
+    assert not os.path.exists(cli_env["OPENED"])
+
+
+def test_the_command_copies_folders_unpacked_and_replaces_an_earlier_copy(ran, cli, tmp_path):
+    home = tmp_path / "got"
+    for _ in range(2):
+        assert cli("artifacts", "latest", "folder", "--project", ran.root, "--fetch", home).returncode == 0
+        (home / "folder/folder/out/stale.txt").write_text("of an earlier copy")
+    assert cli("artifacts", "latest", "folder", "--project", ran.root, "--fetch", home).returncode == 0
+    assert [each.name for each in (home / "folder/folder/out").iterdir()] == ["inner.txt"]
+    missing = cli("artifacts", "latest", "nothing", "--project", ran.root)
+    assert (missing.returncode, "has no job 'nothing'" in missing.stderr) == (3, True), missing
