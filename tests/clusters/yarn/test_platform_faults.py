@@ -12,7 +12,7 @@ import pytest
 from yarn_bed import Bed
 from yarn_jobs import put
 from yarn_runs import Workflow
-from yarn_tap import Tap
+from yarn_tap import Tap, is_submission
 
 JOBS = 20
 
@@ -89,6 +89,34 @@ def test_the_namenode_goes_into_safe_mode(workflow: Workflow, bed: Bed) -> None:
     finally:
         bed.safe_mode(False)
     _all_true(workflow, workflow.finish(process))
+
+
+def test_a_timeout_counts_from_the_start_marker_which_safe_mode_delays(workflow: Workflow, bed: Bed) -> None:
+    """The file system takes no change from the submission on: the job waits, QUEUED, for longer than its timeout."""
+
+    def before(method: str, path: str) -> bool:
+        if is_submission(method, path):
+            bed.safe_mode(True)
+        return True
+
+    def waits() -> bool:
+        return any("has not made the start marker yet" in str(each["reason"]) for each in workflow.attempts("job"))
+
+    tap = Tap(bed.rm, before=before)
+    config = {"resource_manager": tap.url, "scheduler": bed.schedulers, "timeout": "10s"}
+    try:
+        process = workflow.write({"job": "exit 3"}, config).begin()
+        workflow.wait(waits)
+        app = f"{bed.rm}/ws/v1/cluster/apps/{workflow.attempts('job')[0]['native_id']}"
+        workflow.wait(lambda: bed.json(app)["app"]["elapsedTime"] > 20_000)
+        assert workflow.attempts("job")[0]["state"] == "QUEUED"
+        assert workflow.count("start") == 0
+        bed.safe_mode(False)
+        (attempt,) = workflow.finish(process)["jobs"]["job"]["attempts"]
+    finally:
+        bed.safe_mode(False)
+        tap.close()
+    assert (attempt["state"], attempt["exit_code"], attempt["timed_out"]) == ("FAILED", 3, False)
 
 
 @pytest.mark.parametrize("jobs", [JOBS, pytest.param(60, marks=pytest.mark.thorough)])
@@ -181,6 +209,17 @@ def test_masters_that_are_never_heard_of(workflow: Workflow, bed: Bed) -> None:
     assert (first["state"], first["disruption"]) == ("FAILED", True), record["said"]
     assert "it ran, and did not reach the scheduler's port" in first["reason"]
     assert f"127.0.0.2:{bed.ports.rm_scheduler}" in first["reason"]
+
+
+@pytest.mark.thorough
+def test_an_archive_that_may_outlast_yarns_patience_is_told_before_the_run(
+    workflow: Workflow, session_bed: Bed
+) -> None:
+    session_bed.just(sites={"yarn": {"yarn.am.liveness-monitor.expiry-interval-ms": 2000}})
+    put(session_bed, "/shared/large", bytes(30 << 20))  # three seconds, at 10 MiB a second
+    said = workflow.write({"job": "true"}, {"files": {"large": "hdfs:///shared/large"}}).run()["said"]
+    assert "job 'job': hdfs:///shared/large, the largest of its files and archives" in said
+    assert "needs 3 s, and YARN ends an application that has not begun after 2 s" in said
 
 
 @pytest.mark.thorough

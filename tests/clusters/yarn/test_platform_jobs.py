@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import urllib.request
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,25 @@ def test_nothing_is_left_in_the_staging_folder(workflow: Workflow, bed: Bed) -> 
     record = workflow.run()
     assert record["state"] == "FINISHED", record["said"]
     assert set(_staged(bed)) == before
+
+
+def test_only_its_own_folders_are_for_the_user_alone(workflow: Workflow, bed: Bed) -> None:
+    """All above them it has made, too, as on an empty file system; others go through there."""
+    top = f"/new-{uuid.uuid4().hex}"
+    process = workflow.write({"job": workflow.until("go")}, {"staging": f"{top}/users/ada"}).begin()
+    workflow.wait(lambda: workflow.count("start") == 1)
+    found = {path: _permission(bed, path) for path in (top, f"{top}/users", f"{top}/users/ada")}
+    (run,) = _staged(bed, f"{top}/users/ada")
+    inner = _permission(bed, f"{top}/users/ada/{run}")
+    workflow.put("go")
+    _finished(workflow.finish(process))
+    assert found == {top: "755", f"{top}/users": "755", f"{top}/users/ada": "700"}
+    assert inner == "700"
+
+
+def _permission(bed: Bed, path: str) -> str:
+    found: str = bed.json(f"{bed.webhdfs}{path}?op=GETFILESTATUS&user.name=root")["FileStatus"]["permission"]
+    return found
 
 
 def test_artifacts_on_hdfs_are_removed_with_their_run_where_asked(workflow: Workflow, bed: Bed) -> None:

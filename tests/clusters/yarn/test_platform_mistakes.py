@@ -117,6 +117,17 @@ def test_a_staging_folder_that_is_not_to_be_written_to(workflow: Workflow) -> No
              "staging: /path")  # fmt: skip
 
 
+def test_artifacts_that_cannot_be_written(workflow: Workflow, bed: Bed) -> None:
+    _webhdfs(bed, "PUT", "/roots", "MKDIRS&permission=755")
+    _webhdfs(bed, "PUT", "/everybodys", "MKDIRS&permission=777")
+    workflow.write_chain(user="eve", staging="/everybodys/eve")
+    (workflow.project / "project.yaml").write_text('artifacts: "hdfs:///roots/kept"\n')
+    record = workflow.run()
+    assert record["exit"] == PLATFORM, record["said"]
+    assert "artifacts cannot be kept: user 'eve' may not write /roots/kept/.check-" in record["said"]
+    assert workflow.bed.json(f"{bed.rm}/ws/v1/cluster/apps?user=eve")["apps"] in (None, {})
+
+
 def test_a_staging_folder_out_of_quota(workflow: Workflow, bed: Bed) -> None:
     _webhdfs(bed, "PUT", "/quota/full", "MKDIRS")
     bed.admin("org.apache.hadoop.hdfs.tools.DFSAdmin", "-setQuota", "1", "/quota")
