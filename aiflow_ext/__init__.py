@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from aiflow_ext.results import runs as runs
     from aiflow_ext.run import render_project as render_project
     from aiflow_ext.run import run_project as run_project
+    from aiflow_ext.run.operations.failed import RunFailedError as RunFailedError
 
 __version__ = "0.1.0"
 
@@ -80,6 +81,7 @@ _HOMES = {
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
     "aiflow_ext.results": ("open_run", "runs"),
     "aiflow_ext.run": ("render_project", "run_project"),
+    "aiflow_ext.run.operations.failed": ("RunFailedError",),
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake

@@ -228,7 +228,7 @@ def _official(namespace: str, things: list[tuple[dict[str, Any], dict[str, Any]]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": made.metadata.name, "uid": made.metadata.uid}
         secret["metadata"]["ownerReferences"] = [owner]
         core.create_namespaced_secret(namespace, secret)
-        batch.patch_namespaced_job(made.metadata.name, namespace, manifest.resume_of())
+        batch.patch_namespaced_job(made.metadata.name, namespace, manifest.resume_of(None))
     return time.process_time() - began
 
 

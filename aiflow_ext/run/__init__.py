@@ -6,7 +6,7 @@ Others may use: ``run_project`` and ``render_project`` here, ``make_plan.make_pl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def run_project(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
@@ -26,13 +26,14 @@ def run_project(
     from_run: str | None = None,
     firing: str | None = None,
     listener: Callable[[Transition], None] | None = None,
+    check: bool = False,
 ) -> RunRecord:
     """Run a project's workflow to its end, as ``aiflow-ext run`` does. Any thread may call it, several at once, too.
 
     Args:
         folder: the project's folder.
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
-        params: ``NAME=VALUE`` for each ``-p``.
+        params: ``NAME=VALUE`` for each ``-p``, or a mapping of names to values: {"alpha": 0.2}.
         workflow: which workflow, if workflow.py has several.
         jobs: how many jobs run at once, whatever their platform; by default each platform has its own number.
         fail_fast: start nothing new after the first FAILED or LOST job; False by default.
@@ -41,12 +42,18 @@ def run_project(
             that were made from different attempts of one job are refused (ConfigError).
         firing: an id that at most one run gets, for periodic starts from outside; None by default.
         listener: called with every Transition, in order, in this thread.
+        check: raise RunFailedError, which has the record and says why, unless the run has FINISHED; False by default.
 
     Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError if the run cannot
     start: nothing has been submitted then.
     """
-    return _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
+    record = _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
                             only=only, from_run=from_run, firing=firing, listener=listener))  # fmt: skip
+    if check:
+        from aiflow_ext.run.operations.failed import check_finished
+
+        check_finished(record)
+    return record
 
 
 def prepare_run(folder: str | os.PathLike[str], **options: Any) -> Run:
@@ -79,7 +86,7 @@ def render_project(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
@@ -88,7 +95,7 @@ def render_project(
     Args:
         folder: the project's folder.
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
-        params: ``NAME=VALUE`` for each ``-p``.
+        params: ``NAME=VALUE`` for each ``-p``, or a mapping of names to values: {"alpha": 0.2}.
         workflow: which workflow, if workflow.py has several.
         only: the keys of the jobs to render; all by default.
 

@@ -39,8 +39,10 @@ def refused(project, kind=ConfigError, **options):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"params": {"alpha": 1}}, "params is a list of texts, not {'alpha': 1}\n    write it as params=['alpha=0.2']"),
-        ({"params": [("alpha", 1)]}, "params is a list of texts, not [('alpha', 1)]"),
+        (
+            {"params": [("alpha", 1)]},
+            "params is a list of texts, not [('alpha', 1)]\n    write it as params=['alpha=0.2']",
+        ),
         ({"sets": "a.retries=1"}, "sets is a list of texts, not 'a.retries=1'"),
         ({"only": "ab"}, "only is a list of texts, not 'ab'"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiflow_ext.host.secrets import is_secret
@@ -26,7 +26,7 @@ def render(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def permissions(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     only: Sequence[str] = (),
 ) -> dict[str, str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def prepare(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
@@ -42,11 +44,25 @@ def check_lists(**given: Sequence[str]) -> None:
             raise ConfigError(f"{name} is a list of texts, not {value!r}", hint=f"write it as {name}={_LISTS[name]}")
 
 
+def param_texts(params: Mapping[str, Any]) -> list[str]:
+    """Parameters by name as the texts of ``-p``. Raises ConfigError for a value that YAML has no word for."""
+    found = []
+    for name, value in params.items():
+        if not isinstance(name, str) or not name.strip() or "=" in name:
+            raise ConfigError(f"the parameter {name!r} is no name of a property", hint="write it as {'alpha': 0.2}")
+        try:
+            found.append(f"{name}={json.dumps(value, allow_nan=False)}")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the parameter {name!r} is no text, number, truth value, list or mapping: {error}",
+                              hint="give its path or its text") from error  # fmt: skip
+    return found
+
+
 def make_plan(
     folder: str | os.PathLike[str],
     *,
     sets: Sequence[str] = (),
-    params: Sequence[str] = (),
+    params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
     only: Collection[str] | None = None,
     sent: Callable[[PlannedJob], object] = lambda job: True,
@@ -56,7 +72,7 @@ def make_plan(
     Args:
         folder: the project's folder.
         sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
-        params: ``NAME=VALUE``, as the command line's ``-p``.
+        params: ``NAME=VALUE``, as the command line's ``-p``, or values by name.
         workflow: which workflow, if workflow.py has several.
         only: the jobs that are to be sent, by name; None for all. Of the others only the common keys are checked, and
             their plugins are not resolved.
@@ -66,6 +82,7 @@ def make_plan(
     Raises ProjectError with every mistake in the project's files, graph and code; PluginError if a job's plugin is
     missing or broken.
     """
+    params = param_texts(params) if isinstance(params, Mapping) else params
     check_lists(sets=sets, params=params)
     problems: list[Problem] = []
     project = load_project(folder, problems)
