@@ -170,7 +170,7 @@ class RunResults:
         )
 
     def __repr__(self) -> str:
-        return f"<run {self.run_id}: {self.state}, {len(self.jobs)} jobs>"
+        return f"<run {self.run_id}: {self.state}, {len(self.jobs)} job{'s' * (len(self.jobs) != 1)}>"
 
 
 class _Jobs(dict[str, JobResults]):

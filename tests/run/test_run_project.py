@@ -58,4 +58,16 @@ def test_a_run_that_fails_raises_with_the_jobs_words_and_the_run_where_that_is_a
     assert f"job 'fit' of run {error.run_id} is FAILED: ValueError: no data today" in str(error)
     assert error.record.jobs["after"].state == "SKIPPED"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_records_are_shown_in_a_line(project) -> None:
+    project.jobs('with af.job("fit"): af.python(fail)', CONFIG, STEPS)
+    record = af.run_project(project.root)
+    assert repr(record) == f"<run {record.run_id}: FAILED, 1 job>"
+    assert repr(record.jobs["fit"]) == "<job fit: FAILED>"
+    assert repr(record.jobs["fit"].attempts) == "[<attempt 1 of fit: FAILED>]"
+
+
+def test_a_run_that_fails_is_a_record_where_no_exception_is_asked_for(project) -> None:
+    project.jobs('with af.job("fit"): af.python(fail)', CONFIG, STEPS)
     assert af.run_project(project.root).state == "FAILED"

@@ -63,6 +63,9 @@ class AttemptRecord(Jsonable):
         self.job, self.number, self.folder = job, number, folder
         vars(self).update(_DEFAULTS)
 
+    def __repr__(self) -> str:
+        return f"<attempt {self.number} of {self.job}: {self.state}>"
+
     @property
     def may_run(self) -> bool:
         """Whether it may have been started and has not ended, as far as is known."""
@@ -95,6 +98,9 @@ class JobRecord(Jsonable):
         self.attempts: list[AttemptRecord] = []
         self.state = JobState.INIT
         self.reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<job {self.name}: {self.state}>"
 
     @property
     def last(self) -> AttemptRecord | None:
@@ -161,6 +167,9 @@ class RunRecord(Jsonable):
         self.jobs: dict[str, JobRecord] = {}
         self.deliveries: list[Delivery] = []  # of transitions to extensions, when this was read
         self.inputs: list[Input] = []
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}: {self.state}, {len(self.jobs)} job{'s' * (len(self.jobs) != 1)}>"
 
     def live(self) -> list[AttemptRecord]:
         """The attempts that may be running."""
