@@ -140,26 +140,34 @@ class KubernetesHandler(AbstractJobHandler):
                     f"its Job was deleted, and node {node} has not confirmed that pod {name} is gone",
                     hint="see whether the node is up: kubectl get nodes; until it answers, the job may still run there",
                 )
-            self._await_change(found.version, min(left, LOOK), {pod["metadata"]["name"] for pod in found.items})
+            names = {pod["metadata"]["name"] for pod in found.items}
+            if self._await_change(found.version, min(left, LOOK), names):
+                return
 
-    def _await_change(self, version: str, seconds: float, leaving: Collection[str] = ()) -> None:
-        """Return at a change of the attempt's pods since a list of them, or in so many seconds; of pods that are
-        ``leaving``, once the last one of them has gone."""
+    def _await_change(self, version: str, seconds: float, there: Collection[str] = ()) -> bool:
+        """Return at a change of the attempt's pods since a list of them, or in so many seconds; if the names of those
+        that are ``there`` are given, only once all have gone, and whether they have."""
         stream = server_of(self.target).stream(
             f"/api/v1/namespaces/{namespace_of(self.target)}/pods", silence=seconds + 30, lasts=seconds + 30,
             labelSelector=f"{JOB}={self.native_id}", watch="true", resourceVersion=version,
             timeoutSeconds=max(1, math.ceil(seconds)),
         )  # fmt: skip
-        left = set(leaving)
+        left = set(there)
         try:
             for line in stream.lines():
                 event = answers.read(answers.parsed(line, "the API server"), _EVENT, "an event")
                 metadata = answers.read(event.get("object", {}).get("metadata", {}), answers.METADATA, "its metadata")
-                left -= {metadata.get("name")} if event.get("type") == "DELETED" else set()
-                if not left or event.get("type") == "ERROR":
-                    return
+                if event.get("type") == "ERROR":
+                    return False
+                if event.get("type") == "DELETED":
+                    left.discard(metadata.get("name"))
+                elif there:
+                    left.add(metadata.get("name"))
+                if not left:
+                    return bool(there)
         finally:
             stream.close()
+        return False
 
 
 def is_stopping(folder: str | None) -> bool:
