@@ -2,8 +2,8 @@
 
 ``session``: a jar to a session cluster of this machine. ``kubernetes``: an application on the tests' own Kubernetes,
 into a namespace that lets no pod in. Each is measured from the start of the command until the cluster has the job: the
-seconds, and the processor's of all processes that it started, those that outlive it included (a control group of
-version 1; needs root). Whether one of them was a JVM is told besides.
+seconds, and the processor's of all of its processes, the one of the attempt included (a control group of version 1;
+needs root). Whether one of them was a JVM is told besides.
 """
 
 # ruff: noqa: E402
@@ -70,7 +70,7 @@ def spent(argv: list[str], env: dict[str, str], done: Callable[[], bool], found:
                 time.sleep(0.01)
             cpu = int((group / "cpuacct.usage").read_text()) / 1e9
             found.append(Spent(time.monotonic() - began, cpu, java))
-        yield
+            yield
     finally:
         for pid in (group / "cgroup.procs").read_text().split():  # they go on, in no group of ours
             (COUNTED / "cgroup.procs").write_text(pid)
@@ -95,12 +95,12 @@ def told(what: str, ours: list[Spent], theirs: list[Spent]) -> None:
 
 
 def project(folder: Path, call: str, keys: dict[str, Any]) -> list[str]:
-    """The command that runs a project of one Flink job, and leaves its driver alone."""
+    """The command that runs a project of one Flink job."""
     (folder / "workflow.py").write_text(
         f"import aiflow_ext as af\n\n@af.workflow\ndef bench():\n    with af.job('job'):\n        {call}\n"
     )
     (folder / "workflow.yaml").write_text(json.dumps({"job": {"engine": "flink", **keys}}))
-    return [sys.executable, "-m", "aiflow_ext", "run", str(folder), "--detach"]
+    return [sys.executable, "-m", "aiflow_ext", "run", str(folder), "--json"]
 
 
 def stopped(folder: Path, env: dict[str, str]) -> None:
@@ -160,8 +160,7 @@ def kubernetes(rounds: int, name: str) -> None:
     try:
         for _ in range(rounds):
             with bed.namespace() as namespace, tempfile.TemporaryDirectory() as scratch:
-                bed.api.create(f"/api/v1/namespaces/{namespace}/resourcequotas",
-                               {"metadata": {"name": "closed"}, "spec": {"hard": {"pods": "0"}}})  # fmt: skip
+                _close(bed, namespace)
                 folder = Path(scratch)
                 env = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "KUBECONFIG": str(bed.kubeconfig)}
                 keys = {"platform": "kubernetes", "image": NAMES["flink"], "namespace": namespace}
@@ -182,6 +181,15 @@ def kubernetes(rounds: int, name: str) -> None:
         if mine:
             bed.down()
     told("kubernetes", ours, theirs)
+
+
+def _close(bed: Bed, namespace: str) -> None:
+    """Let no pod into a namespace: there are as many as may be, which no node takes."""
+    quota = {"metadata": {"name": "closed"}, "spec": {"hard": {"pods": "2"}}}
+    bed.api.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
+    spec = {"containers": [{"name": "first", "image": "localhost/busybox:1"}], "nodeSelector": {"no": "node"}}
+    for name in ("one", "two"):
+        bed.api.create(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec})
 
 
 def _begun(bed: Bed, jobs: str) -> bool:
