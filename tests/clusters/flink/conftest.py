@@ -67,9 +67,9 @@ def record(cli) -> Callable[..., dict]:
 def begin(cli) -> Callable[..., str]:
     """Starts a project's run, and returns its id."""
 
-    def start(project) -> str:
+    def start(project, *options: str) -> str:
         before = set((project.root / ".aiflow" / "runs").glob("*"))
-        assert cli("run", project.root, "--detach").returncode == 0
+        assert cli("run", project.root, "--detach", *options).returncode == 0
         (made,) = set((project.root / ".aiflow" / "runs").glob("*")) - before
         return made.name
 

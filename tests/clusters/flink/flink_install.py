@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 VERSION = "2.3.0"
@@ -24,19 +25,33 @@ PACKAGES = (
 _GATEWAY = f"org.apache.flink:flink-sql-gateway:{VERSION}"  # runs SQL scripts
 
 
-def flink(folder: Path | None = None) -> Path:
+def flink() -> Path:
     """The folder with Flink (``pyflink``) and what PyFlink imports, installed unless it is there already."""
+
+    def complete(made: Path) -> None:
+        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+        subprocess.run(["mvn", "--batch-mode", "--quiet", copy, f"-Dartifact={_GATEWAY}",
+                        f"-DoutputDirectory={made / 'pyflink' / 'opt'}"], check=True, cwd=made)  # fmt: skip
+
+    return _installed(f"flink-{VERSION}", ["--no-deps", *PACKAGES], complete)
+
+
+def whole_pyflink() -> Path:
+    """Such a folder with all that PyFlink depends on, so that it executes functions written in Python (0.8 GB)."""
+    return _installed(f"pyflink-{VERSION}", [f"apache-flink=={VERSION}"], lambda made: None)
+
+
+def _installed(name: str, packages: Sequence[str], complete: Callable[[Path], None]) -> Path:
+    """The folder of this name in the cache: what pip installs, completed."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = folder or cache / "aiflow-ext-clusters" / f"flink-{VERSION}"
+    home = cache / "aiflow-ext-clusters" / name
     if not home.is_dir():
         home.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=home.parent))
         try:
             pip = [interpreter(), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-            subprocess.run([*pip, "--no-deps", "--target", made, *PACKAGES], check=True)
-            copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-            subprocess.run(["mvn", "--batch-mode", "--quiet", copy, f"-Dartifact={_GATEWAY}",
-                            f"-DoutputDirectory={made / 'pyflink' / 'opt'}"], check=True, cwd=made)  # fmt: skip
+            subprocess.run([*pip, "--target", made, *packages], check=True)
+            complete(made)
             made.chmod(0o755)
             try:
                 made.rename(home)
