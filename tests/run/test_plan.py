@@ -111,7 +111,8 @@ def test_an_empty_job_of_a_named_engine_is_at_the_line_that_opens_it(project, en
 
 
 @pytest.mark.slow
-def test_what_1500_jobs_have_wrong_is_reported_once(project):
+def test_what_1500_jobs_have_wrong_is_reported_once(project, monkeypatch):
+    monkeypatch.chdir(project.root)  # paths in messages are short, wherever tests have their folders
     for config, words in (
         (
             "".join(f"train_{n}: {{}}\n" for n in range(1500)),
@@ -127,7 +128,7 @@ def test_what_1500_jobs_have_wrong_is_reported_once(project):
         ((where, message, _),) = refused(project, AiflowError)
         assert words in message
         assert ":" in where
-        assert len(message.replace(str(project.root), "")) < 300
+        assert len(message) < 300
 
 
 def test_a_key_must_fit_a_job_of_some_workflow_of_the_file(project):
