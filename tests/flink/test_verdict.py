@@ -41,6 +41,19 @@ ValueError: no such table: sales
 org.apache.flink.client.program.ProgramAbortException: java.lang.RuntimeException: Python process exits with code: 1
 \tat org.apache.flink.client.python.PythonDriver.main(PythonDriver.java:134)
 """
+PLANNER = """\
+Traceback (most recent call last):
+  File "/p/job.py", line 9, in <module>
+    table.execute()
+pyflink.util.exceptions.TableException: Cannot generate a valid execution plan for the given query:
+
+FlinkLogicalSink(table=[x])
+
+This exception indicates that the query uses an unsupported SQL feature.
+\tat org.apache.flink.table.planner.plan.optimize.program.FlinkVolcanoProgram.optimize(FlinkVolcanoProgram.scala:70)
+Caused by: org.apache.calcite.plan.RelOptPlanner$CannotPlanException: There are not enough rules
+\tat org.apache.calcite.plan.volcano.RelSubset$CheapestPlanReplacer.visit(RelSubset.java:709)
+"""
 
 
 @pytest.mark.parametrize(
@@ -49,6 +62,13 @@ org.apache.flink.client.program.ProgramAbortException: java.lang.RuntimeExceptio
         (FAILED, "ArithmeticException: / by zero"),
         (MAIN, "FileNotFoundException: /data/x (No such file)"),
         (PYTHON, "ValueError: no such table: sales"),
+        (
+            PLANNER,
+            (
+                "pyflink.util.exceptions.TableException: Cannot generate a valid execution plan for the given query: "
+                "RelOptPlanner$CannotPlanException: There are not enough rules"
+            ),
+        ),
         ("java.lang.IllegalStateException: no slots", "IllegalStateException: no slots"),
         ("", ""),
     ],

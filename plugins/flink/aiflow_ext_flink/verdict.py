@@ -54,14 +54,16 @@ class Verdict(NamedTuple):
 def root_cause(trace: str) -> str:
     """The line of a Java stack trace that matters: the last cause, without its package; '' where there is none.
 
-    Of a Python exception in it (PyFlink), the line that Python prints last.
+    Of a Python exception in it (PyFlink), the line that Python prints last; where that ends in a colon, with the last
+    cause in Java.
     """
     text = trace.strip()
     if not text:
         return ""
-    if "Traceback (most recent call last)" in text and (line := _python_line(text)):
-        return line
     causes = [match.strip() for match in _CAUSED.findall(text)]
+    if "Traceback (most recent call last)" in text and (line := _python_line(text)):
+        more = _PACKAGES.sub("", causes[-1])[:_LINE] if causes and line.endswith(":") else ""
+        return f"{line} {more}".strip()[:2000]
     first = text.partition("\n")[0].strip()
     # The innermost first: a wrapper is only taken where nothing else is said.
     said = [each for each in (*reversed(causes), first) if each and not each.startswith(_WRAPPERS)]
