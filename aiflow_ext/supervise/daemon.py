@@ -341,7 +341,10 @@ def main() -> None:
         print_error(error)
         os.write(ready, f"failed {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n".encode())
         return
-    os.write(ready, b"ready\n")
+    try:
+        os.write(ready, b"ready\n")
+    except BrokenPipeError:
+        return  # whoever started it is dead
     os.close(ready)
     daemon.run()
 
