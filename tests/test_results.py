@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import aiflow_ext as af
+from tests.conftest import Project
 
 STEPS = """
 from pathlib import Path
@@ -35,31 +36,28 @@ with af.job("broken"): af.python(broken)
 CONFIG = '"*": {platform: local, engine: python}\nreport: {engine: cmd_line}\ntwo: {engine: cmd_line}\n'
 
 
-@pytest.fixture
-def ran(project, cli, cli_env, monkeypatch):
-    """The project after a run that has ended, with this process as its user's."""
-    project.jobs(BODY, CONFIG, STEPS)
-    done = cli("run", project.root)
-    assert done.returncode == 1, done.stderr  # one job is to fail
-    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, cli_env[name])
-    return project
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The folder of a project whose run has ended. Tests do not change it."""
+    project = Project(tmp_path_factory.mktemp("ran")).jobs(BODY, CONFIG, STEPS)
+    af.run_project(project.root)  # one job is to fail
+    return project.root
 
 
 def test_values_files_and_folders_of_an_ended_run_are_read_by_their_jobs_from_any_folder(ran, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = af.open_run("latest")
+    run = af.open_run(af.runs(ran)[0]["run"])
     assert run.state == af.JobState.FAILED
     assert run.jobs["data"].result == [1, 2, 3]
     assert run.jobs["fit"].result == {"mean": 2.0}
     assert run.jobs["report"].result.name == "report.bin"
     assert (run.jobs["folder"].result / "inner.txt").read_text() == "in it"
     assert run.jobs["two"].artifacts["cmd.b"].load().read_text() == "b\n"
-    assert [each["run"] for each in af.runs(ran.root)] == [run.run_id]
+    assert [each["run"] for each in af.runs(ran)] == [run.run_id]
 
 
 def test_a_job_without_one_result_says_why(ran):
-    jobs = af.open_run("latest", ran.root).jobs
+    jobs = af.open_run("latest", ran).jobs
     for name, words in (
         ("broken", "job 'broken' is FAILED, so that it has no result: ValueError: no data today"),
         ("reader", "has kept no result, or it was removed since"),
@@ -72,14 +70,7 @@ def test_a_job_without_one_result_says_why(ran):
         jobs["repotr"]
 
 
-def test_a_result_that_was_changed_since_is_refused(ran):
-    (file,) = ran.root.glob(".aiflow/artifacts/*/report/1/*/report.bin")
-    file.write_bytes(file.read_bytes() + b"more")
-    with pytest.raises(af.AiflowError, match="is not what its producer recorded"):
-        _ = af.open_run("latest", ran.root).jobs["report"].result
-
-
-def test_results_at_a_url_are_read_too(project, cli, cli_env, monkeypatch, tmp_path):
+def test_results_at_a_url_are_read_too_and_refused_once_they_were_changed(project, cli, cli_env, monkeypatch, tmp_path):
     config = '"*": {platform: local, engine: cmd_line}\n'
     project.jobs('with af.job("a"): af.cmd("echo hi > {out}", out=af.output("out.txt"))', config)
     project.write(project_yaml=f"artifacts: local://{tmp_path}/far\n")
@@ -89,6 +80,10 @@ def test_results_at_a_url_are_read_too(project, cli, cli_env, monkeypatch, tmp_p
     assert job.result.read_text() == "hi\n"
     (kept,) = job.artifacts.values()
     assert kept.load(tmp_path / "mine").is_relative_to(tmp_path / "mine")
+    (file,) = tmp_path.glob("far/*/a/1/*/out.txt")
+    file.write_text("ho\n")
+    with pytest.raises(af.AiflowError, match="is not what its producer recorded"):
+        _ = job.result
 
 
 PICKLES = """
@@ -121,9 +116,9 @@ def test_the_command_lists_and_copies_results_and_opens_no_pickle(project, cli, 
 def test_the_command_copies_folders_unpacked_and_replaces_an_earlier_copy(ran, cli, tmp_path):
     home = tmp_path / "got"
     for _ in range(2):
-        assert cli("artifacts", "latest", "folder", "--project", ran.root, "--fetch", home).returncode == 0
+        assert cli("artifacts", "latest", "folder", "--project", ran, "--fetch", home).returncode == 0
         (home / "folder/folder/out/stale.txt").write_text("of an earlier copy")
-    assert cli("artifacts", "latest", "folder", "--project", ran.root, "--fetch", home).returncode == 0
+    assert cli("artifacts", "latest", "folder", "--project", ran, "--fetch", home).returncode == 0
     assert [each.name for each in (home / "folder/folder/out").iterdir()] == ["inner.txt"]
-    missing = cli("artifacts", "latest", "nothing", "--project", ran.root)
+    missing = cli("artifacts", "latest", "nothing", "--project", ran)
     assert (missing.returncode, "has no job 'nothing'" in missing.stderr) == (3, True), missing

@@ -23,12 +23,14 @@ def fail(): raise ValueError("no data today")
 CONFIG = '"*": {platform: local, engine: python}\n'
 
 
-@pytest.mark.parametrize("value", [1e-05, True, None, "1", "yes: no", {"a": [1e-05, "no", None]}], ids=str)
-def test_a_parameter_by_name_reaches_a_job_as_it_is(project, value: Any) -> None:
-    project.jobs('with af.job("show"): af.python(show)', CONFIG + "show: {properties: {lr: 0.1}}\n", STEPS)
-    record = af.run_project(project.root, params={"lr": value}, check=True)
+def test_parameters_by_name_reach_a_job_as_they_are(project) -> None:
+    given: dict[str, Any] = {"rate": 1e-05, "yes": True, "none": None, "one": "1", "text": "yes: no",
+                             "deep": {"a": [1e-05, "no", None]}}  # fmt: skip
+    config = f"show: {{properties: {{{', '.join(f'{name}: 0.1' for name in given)}}}}}\n"
+    project.jobs('with af.job("show"): af.python(show)', CONFIG + config, STEPS)
+    record = af.run_project(project.root, params=given, check=True)
     shown: Path = af.open_run(record.run_id, project.root).jobs["show"].result
-    assert shown.read_text() == repr({"lr": value})
+    assert shown.read_text() == repr(given)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +62,9 @@ def test_a_run_that_fails_raises_with_the_jobs_words_and_the_run_where_that_is_a
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
-def test_records_are_shown_in_a_line(project) -> None:
+def test_without_check_a_run_that_fails_is_a_record_and_records_are_shown_in_a_line(project) -> None:
     project.jobs('with af.job("fit"): af.python(fail)', CONFIG, STEPS)
     record = af.run_project(project.root)
     assert repr(record) == f"<run {record.run_id}: FAILED, 1 job>"
     assert repr(record.jobs["fit"]) == "<job fit: FAILED>"
     assert repr(record.jobs["fit"].attempts) == "[<attempt 1 of fit: FAILED>]"
-
-
-def test_a_run_that_fails_is_a_record_where_no_exception_is_asked_for(project) -> None:
-    project.jobs('with af.job("fit"): af.python(fail)', CONFIG, STEPS)
-    assert af.run_project(project.root).state == "FAILED"
