@@ -135,6 +135,7 @@ AWKWARD = [
     b"a\0b\n\0\0\n\n\xff\xfe\n",
     b"\n" * 100_000 + b"x" * 300_000 + b"\ny" + b"\0" * 70_000,
     b"\r" * 300_000 + b"10%",
+    b"\r" * 20_000 + b"\n" + b"x" * 20_000 + b"\r\n" + b"y\n" * 10 + b"z" * 15_990 + b"\r" * 40 + b"z\n",
     bytes(range(256)) * 1000,
 ]
 
@@ -150,6 +151,14 @@ def test_with_a_python_stderr_has_every_byte(tmp_path: Path, data: bytes, pieces
     assert (code, err == data) == (0, True)
     done = subprocess.run(Image(SHELLS[0], sys.executable).command("/bin/sh", "-c", write), capture_output=True)
     assert split(done.stderr.replace(b"\r\n", b"\n"), tag_of(ID))[1] == data.replace(b"\r\n", b"\n")
+
+
+def test_with_a_python_no_line_of_stderr_is_longer_than_a_runtime_keeps_in_one_piece(tmp_path: Path) -> None:
+    """containerd has pieces of 16 KiB, and puts lines of stdout between them: the end of stdout, for example."""
+    (tmp_path / "data").write_bytes(b"x" * 300_000 + b"\n" + b"y\n" * 30_000 + b"z" * 40_000)
+    command = Image(SHELLS[0], sys.executable).command("/bin/sh", "-c", f"cat {tmp_path / 'data'} >&2")
+    done = subprocess.run(command, capture_output=True)
+    assert max(map(len, done.stderr.split(b"\n"))) <= 16 << 10
 
 
 def test_a_python_that_does_not_work_is_done_without() -> None:
@@ -169,6 +178,8 @@ TAG = "stderr.0123456789ab"
         (f"{TAG}+\na\rb\n\n{TAG}:\n", "a\rb\n\n", "\n"),
         (f"{TAG}+\n", "", ""),
         (f"{TAG}+\na{TAG}.\n{TAG}:b\n{TAG};\n", "a", "b\n"),  # whose streams have ended
+        (f"{TAG}+\na\n{TAG}:b{TAG}.\nc\n{TAG}:d\n{TAG};\n", "a\n", "bc\nd\n"),  # stdout amid a long line of stderr
+        (f"{TAG}+\n{TAG}-b{TAG}.\nc\n{TAG}:d\n{TAG};\n", "", "bcd\n"),
     ],
 )
 def test_a_log_is_taken_apart(log: str, out: str, err: str) -> None:

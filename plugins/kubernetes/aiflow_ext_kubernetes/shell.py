@@ -17,14 +17,32 @@ from aiflow_ext.plugin.engines import UNFINISHED
 
 # Adds the tags where the image has a python: every byte, and a hundred times as fast as a shell, whose "read" takes a
 # byte at a time and drops NULs. Reads stdin, writes to descriptor 4, and prints the job's exit code. A line that is
-# longer than MOST is written in parts; none ends with a carriage return, which containerd would drop.
+# longer than LINE is written in parts: containerd keeps up to 16 KiB in one piece, and what comes on stdout meanwhile
+# may be between two pieces. No part ends with a carriage return, which containerd would drop: one that has nothing else
+# goes on up to the byte after them.
 TAGGER = """\
 import os, sys
 tag, rest, MOST = os.fsencode(sys.argv[1]), b"", 1 << 16
+LINE = 16000 - len(tag)
 
 def say(data):
     while data:
         data = data[os.write(4, data):]
+
+def tagged(text):
+    made, at = [], 0
+    while at < len(text):
+        end = text.rfind(b"\\n", at, at + LINE) + 1
+        kind = b":" if end else b"-"
+        if not end:
+            end = at + len(text[at:at + LINE].rstrip(b"\\r"))
+        if end == at:
+            end = len(text) - len(text[at:].lstrip(b"\\r")) + 1
+            kind = b":" if text[end - 1:end] == b"\\n" else b"-"
+        line = text[at:end - (kind == b":")]
+        made += [tag, kind, line.replace(b"\\n", b"\\n" + tag + kind), b"\\n"]
+        at = end
+    return b"".join(made)
 
 while True:
     data = os.read(0, MOST)
@@ -33,14 +51,11 @@ while True:
     stop = rest.find(b"\\n", at) if at >= 0 else -1
     text = rest if stop < 0 else rest[:at]
     whole = text.rfind(b"\\n") + 1
-    if whole:
-        say(tag + b":" + text[:whole - 1].replace(b"\\n", b"\\n" + tag + b":") + b"\\n")
     over = stop >= 0 or not data
     part = len(text) if over else max(whole, len(text) - 128 if len(text) - whole > MOST else 0)
     while not over and part > whole and text[part - 1:part] == b"\\r":
         part -= 1
-    if part > whole:
-        say(tag + b"-" + text[whole:part] + b"\\n")
+    say(tagged(text[:part]))
     if over:
         if stop >= 0:
             say(tag + b";\\n")

@@ -19,6 +19,7 @@ class Splitter:
         self._tag = tag.encode()
         self.begun = False
         self.at_eof: set[bytes] = set()
+        self._cut = b""  # the kind of a line of stderr whose rest comes on the next one
 
     @property
     def is_complete(self) -> bool:
@@ -32,10 +33,14 @@ class Splitter:
     def line(self, line: bytes) -> tuple[bytes, bytes]:
         """The part of a line of the log (with its newline, if it has one) that is stdout, and the part that is stderr.
 
-        A tag in the middle of a line follows a line of stdout that is not complete yet.
+        A tag in the middle of a line follows a line of stdout that is not complete yet. The mark of stdout's end may be
+        in the middle of a line of stderr that the runtime has kept in pieces.
         """
         place = line.find(self._tag)
         if place < 0:
+            kind, self._cut = self._cut, b""
+            if kind:
+                return b"", line if kind == b":" else line.removesuffix(b"\n")
             return line, b""
         before, kind, text = line[:place], line[place + len(self._tag) :][:1], line[place + len(self._tag) + 1 :]
         if kind == b"+":
@@ -44,6 +49,10 @@ class Splitter:
         if kind in _EOF:
             self.at_eof.add(kind)
             return before, b""
+        if kind in (b":", b"-") and text.endswith(self._tag + b".\n"):
+            self.at_eof.add(b".")
+            self._cut = kind
+            return before, text[: -len(self._tag) - 2]
         if kind == b"-":  # its author ended it without a newline
             return before, text.removesuffix(b"\n")
         return (before, text) if kind == b":" else (line, b"")

@@ -34,7 +34,7 @@ BESIDE = {
 FETCHING = "echo fetching; echo no data >&2; echo no such host >/dev/termination-log; exit 3"
 FAILING = {"name": "fetch", "command": ["sh", "-c", FETCHING], **BUSYBOX}
 LINES = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; printf end; printf 'a\\nb' >&2; exit 3"
-EATS = "python3 -c 'x = bytearray(200 << 20); print(len(x))'"
+EATS = "python3 -c 'x = bytearray(400 << 20); print(len(x))'"
 FROM_CLUSTER = 'echo "$PASSWORD"; echo $C_MODE; cat /mnt/db/password; echo; echo "$LITERAL"'
 AWKWARD = b"".join(b"a\0b\xff %d\n" % number for number in range(20_000)) + b"\0\n\n" + b"\r5%" * 100_000
 WRITES = (
@@ -44,7 +44,7 @@ WRITES = (
 LATE = 20  # seconds in which a container has certainly printed its first line, on a busy machine too
 LEAVES = "trap '{}echo bye; exit 1' TERM; echo hello; while :; do sleep 0.1; done"
 JOBS: dict[str, tuple[str | list[str], dict[str, Any]]] = {
-    "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi", "retries": 1, "grow": {"memory": 2}}),
+    "eats": (EATS, {"image": NAMES["python"], "memory": "64Mi", "retries": 2, "grow": {"memory": 2}}),
     "says": ("echo no more data > $AIFLOW_REASON_FILE; exit 4", {}),
     "none": (["/no/such/program"], {}),
     "fails_beside": ("exit 6", {"pod_template": BESIDE}),
@@ -112,11 +112,13 @@ def told(attempt: AttemptRecord) -> tuple[str, int | None, str]:
 
 
 def test_out_of_memory_is_reported_and_the_next_attempt_gets_more(ended: Ended) -> None:
-    assert ended["eats"].number == 2
-    state, code, reason = told(ended["eats"])
-    assert (state, code, ended["eats"].out_of_memory) == ("FAILED", 137, True)
-    assert "OOMKilled" in reason
-    assert "128Mi" in reason
+    """Of three attempts, because containerd may not know of one that it was the kernel that ended it: it says so only
+    where the event of that comes before the container's end."""
+    attempts = ended.record.jobs["eats"].attempts
+    assert [(str(each.state), each.exit_code) for each in attempts] == [("FAILED", 137)] * 3
+    reasons = [each.reason or "" for each in attempts if each.out_of_memory]
+    for limit in ("64Mi", "128Mi"):
+        assert [each for each in reasons if f"out of memory (OOMKilled), at its limit of {limit}" in each], reasons
 
 
 def test_the_jobs_own_reason_is_reported(ended: Ended) -> None:
