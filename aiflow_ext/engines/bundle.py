@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Set
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -40,7 +41,6 @@ class Bundle:
     def __init__(self, sub_graph: AISubGraph, project: ProjectDesc, engine: str) -> None:
         self.sub_graph, self.project, self.engine = sub_graph, project, engine
         self.steps = _in_order(sub_graph)
-        self._commands: list[list[str]] = []
         self.needs_runner = engine != "cmd_line" or bool(sub_graph.inputs) or any(
             isinstance(value, (InputRef, OutputFile))
             for node in self.steps
@@ -97,22 +97,29 @@ class Bundle:
 
     def command(self) -> list[list[str]]:
         """The argument vectors of a cmd_line job that needs no runner, one a node, to be run one after the other."""
-        return [list(argv) for argv in self._commands]
+        commands, problems = self._planned
+        if problems:
+            raise CodeError(problems=problems)
+        return [list(argv) for argv in commands]
 
-    def plan_commands(self) -> list[Problem]:
-        """Plan the command of each node of a cmd_line job, and return what is wrong with them.
+    @property
+    def command_problems(self) -> list[Problem]:
+        """What is wrong with the commands of a cmd_line job; values that are known only when it runs are taken to be
+        short."""
+        return list(self._planned[1])
 
-        Values that are known only when the job runs are taken to be short.
-        """
+    @cached_property
+    def _planned(self) -> tuple[list[list[str]], list[Problem]]:
+        """The command of each node, and what is wrong with them."""
+        commands: list[list[str]] = []
         problems: list[Problem] = []
-        self._commands = []
         for node in self.steps:
             names = {**dict.fromkeys(node.properties.get("names", {}), "x"), **_constants(node)}
             try:
-                self._commands.append(plan_command(node, names, self.sub_graph.config.properties))
+                commands.append(plan_command(node, names, self.sub_graph.config.properties))
             except CodeError as error:
                 problems += error.problems
-        return problems
+        return commands, problems
 
 
 def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None) -> Bundle:
@@ -152,7 +159,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
         raise CodeError(problems=problems)
     bundle = Bundle(sub_graph, project_desc, engine)
     if engine == "cmd_line":
-        problems = bundle.plan_commands()
+        problems = bundle.command_problems
     if problems:
         raise CodeError(problems=problems)
     if bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run
