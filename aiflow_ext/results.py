@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from typing import Any
 from aiflow_ext.engines import artifacts
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.model.artifact_record import ArtifactRecord
-from aiflow_ext.model.errors import ConfigError, DataError
+from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.names import safe_name
-from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.observe import Observed, list_runs, observe
 from aiflow_ext.run.operations.outputs import Place, places_of
+from aiflow_ext.run.store.find import no_such_job
 from aiflow_ext.run.store.records import JobRecord
 
 _KINDS = {"path": "file"}  # other forms are called as they are stored: folder, str, bytes, bytearray, pickle
@@ -59,13 +60,9 @@ class Artifact:
         Raises DataError where it is gone, differs from its record, or cannot be opened in this process.
         """
         home = _temporary() if folder is None else Path(folder)
-        try:
+        with _errors_in_words(home):
             home.mkdir(parents=True, exist_ok=True)
             return artifacts.load(self.url, home)
-        except (artifacts.ArtifactError, AwayError) as error:
-            raise DataError(str(error)) from error
-        except OSError as error:
-            raise DataError(f"{home} cannot be written: {error.strerror}") from error
 
     def fetch(self, folder: str | os.PathLike[str]) -> Path:
         """Copy what is stored to ``FOLDER/JOB/NAME/`` and return the path of the copy; a pickle is not opened.
@@ -76,31 +73,23 @@ class Artifact:
         Raises DataError as :meth:`load`, and where the folder cannot be written.
         """
         home = Path(folder, safe_name(self.job), self.url.rpartition("/")[2])
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-            copied = self._copy(self.url, home)
+        with _errors_in_words(home):
             for number in range(self._files):
-                inner = home / "files" / str(number)
-                inner.mkdir(parents=True, exist_ok=True)
-                self._copy(f"{self.url}/files/{number}", inner)
-        except (artifacts.ArtifactError, AwayError) as error:
-            raise DataError(str(error)) from error
-        except OSError as error:
-            raise DataError(f"{home} cannot be written: {error.strerror}") from error
-        return copied
+                self._copy(f"{self.url}/files/{number}", home / "files" / str(number))
+            return self._copy(self.url, home)
 
     def _copy(self, url: str, home: Path) -> Path:
+        home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetched-", dir=home) as place:
             fetched = artifacts.fetch(url, Path(place))
+            made, there = fetched.path, home / fetched.record.file
             if fetched.record.form == "folder":
                 made = Path(artifacts.value_of(fetched, Path(place)))
                 there = home / made.name
                 if there.is_dir() and not there.is_symlink():
                     shutil.rmtree(there)
-            else:
-                made = Path(place, "copy")
-                shutil.copyfile(fetched.path, made)
-                there = home / fetched.record.file
+            elif not made.is_relative_to(place):  # it is on this machine, and stays where it is
+                made = Path(shutil.copyfile(made, Path(place, "copy")))
             os.replace(made, there)
         return there
 
@@ -181,8 +170,7 @@ class _Jobs(dict[str, JobResults]):
         self._run_id = run_id
 
     def __missing__(self, name: str) -> JobResults:
-        hint = near(name, self) or f"its jobs are {', '.join(self)}"
-        raise ConfigError(f"run {self._run_id} has no job {name!r}", hint=hint)
+        raise no_such_job(self._run_id, name, self)
 
 
 def open_run(run: str = "latest", project: str | os.PathLike[str] | None = None) -> RunResults:
@@ -210,12 +198,21 @@ def runs(project: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
 
 def _kept(places: list[Place]) -> Iterator[Artifact]:
     for place in places:
-        try:
+        with _errors_in_words(place.url):
             record = artifacts.record_of(place.url)
-        except (artifacts.ArtifactError, AwayError) as error:
-            raise DataError(str(error)) from error
         if record is not None:
             yield Artifact(place, record)
+
+
+@contextmanager
+def _errors_in_words(home: str | os.PathLike[str]) -> Iterator[None]:
+    """Have what is wrong with an artifact, or with the folder ``home``, be a DataError."""
+    try:
+        yield
+    except (artifacts.ArtifactError, AwayError) as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"{home} cannot be written: {error.strerror}") from error
 
 
 def _named(found: dict[str, Artifact]) -> str:

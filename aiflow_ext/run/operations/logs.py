@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, PlatformError, UnreachableError
 from aiflow_ext.model.names import container_log
-from aiflow_ext.model.spelling import near
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.store.find import no_such_job
 from aiflow_ext.run.store.records import AttemptRecord
 
 CHUNK = 1 << 20
@@ -88,8 +88,7 @@ def sources(
     found = []
     for name in jobs or record.jobs:
         if name not in record.jobs:
-            hint = near(name, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
-            raise ConfigError(f"run {record.run_id} has no job {name!r}", hint=hint)
+            raise no_such_job(record.run_id, name, record.jobs)
         attempts = record.jobs[name].attempts
         if attempt is not None and jobs and attempt > len(attempts):
             raise ConfigError(f"job {name!r} has had {_attempts(len(attempts))}: there is no attempt {attempt}")

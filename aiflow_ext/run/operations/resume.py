@@ -10,7 +10,6 @@ from pathlib import Path
 
 from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, StateError
 from aiflow_ext.model.names import artifact_key
-from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.start import Run, driven
@@ -18,7 +17,7 @@ from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan
 from aiflow_ext.run.planning.snapshot import use_own_files
-from aiflow_ext.run.store.find import open_run, remember_state
+from aiflow_ext.run.store.find import no_such_job, open_run, remember_state
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.records import JobRecord, RunRecord, Transition
@@ -136,8 +135,7 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
     again: set[str] = set()
     if from_job is not None:
         if from_job not in plan.jobs:
-            hint = near(from_job, plan.jobs) or f"its jobs are {', '.join(plan.jobs)}"
-            raise ConfigError(f"run {record.run_id} has no job {from_job!r}", hint=hint)
+            raise no_such_job(record.run_id, from_job, plan.jobs)
         again = _with_downstream(plan, {from_job})
     if failed:
         bad = {name for name, job in record.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from aiflow_ext.model.errors import ConfigError, PlatformError, Problem, named, said_by
-from aiflow_ext.model.spelling import near
+from aiflow_ext.model.errors import PlatformError, Problem, named, said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.refresh import PolledAttempt, attached, note_stopped
 from aiflow_ext.run.store.doorbell import ring
+from aiflow_ext.run.store.find import no_such_job
 from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.reconcile import end_of
@@ -33,8 +33,7 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
     """
     record = observed.record
     if job is not None and job not in record.jobs:
-        hint = near(job, record.jobs) or f"its jobs are {', '.join(record.jobs)}"
-        raise ConfigError(f"run {record.run_id} has no job {job!r}", hint=hint)
+        raise no_such_job(record.run_id, job, record.jobs)
     if observed.driver is not None:
         observed.store.requests.add(record.run_id, "stop", job, grace)
         if ring(observed.folder) or observed.driver is not None:  # a driver that begins reads requests first

@@ -7,11 +7,12 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.model.names import path_shown
+from aiflow_ext.model.spelling import near
 from aiflow_ext.regular_file import open_regular, open_to_append
 from aiflow_ext.run.store.database import has_database
 from aiflow_ext.run.store.lock import holder
@@ -91,6 +92,13 @@ def _path_in(line: bytes) -> str:
         if line.startswith(b'"'):
             return str(json.loads(line))
     return os.fsdecode(line)
+
+
+def no_such_job(run_id: str, job: str, jobs: Iterable[str]) -> ConfigError:
+    """The error for a job that is none of a run's ``jobs``."""
+    names = list(jobs)
+    hint = near(job, names) or f"its jobs are {', '.join(names)}"
+    return ConfigError(f"run {run_id} has no job {job!r}", hint=hint)
 
 
 def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
