@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.engines import artifacts
+from aiflow_ext.engines.pickles import ArtifactError
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.model.artifact_record import ArtifactRecord
 from aiflow_ext.model.errors import DataError
@@ -128,7 +129,8 @@ class JobResults:
         if not found:
             raise DataError(
                 f"job {self.name!r} has kept no result, or it was removed since",
-                hint="a value is kept where another job reads it, and a file where a function returns its Path",
+                hint="kept are values that are not None, but none where its config says keep: false, and none in a "
+                "container that reaches neither this machine nor a URL: see its stderr",
             )
         if len(found) > 1:
             raise DataError(f"job {self.name!r} has kept {len(found)} results", hint=_named(self.artifacts))
@@ -209,7 +211,7 @@ def _errors_in_words(home: str | os.PathLike[str]) -> Iterator[None]:
     """Have what is wrong with an artifact, or with the folder ``home``, be a DataError."""
     try:
         yield
-    except (artifacts.ArtifactError, AwayError) as error:
+    except (ArtifactError, AwayError) as error:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{home} cannot be written: {error.strerror}") from error

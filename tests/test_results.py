@@ -86,6 +86,51 @@ def test_results_at_a_url_are_read_too_and_refused_once_they_were_changed(projec
         _ = job.result
 
 
+UNREAD = """
+import threading
+from pathlib import Path
+def score(): return {"score": 0.9}
+def report():
+    Path("report.txt").write_text("fine")
+    return Path("report.txt")
+def lock(): return threading.Lock()
+def large(): return b"x" * (257 << 20)
+def nothing(): pass
+"""
+
+
+def test_a_value_that_no_job_reads_is_kept_unless_its_config_says_keep_false(project):
+    names = ("score", "report", "unkept", "unkept_report")
+    body = "\n".join(f'with af.job("{name}"): af.python({name.removeprefix("un")})' for name in names)
+    body = body.replace("kept_report)", "report)").replace("kept)", "score)")
+    project.jobs(body, '"*": {platform: local, engine: python}\n"unkept*": {keep: false}\n', UNREAD)
+    af.run_project(project.root, check=True)
+    jobs = af.open_run("latest", project.root).jobs
+    assert jobs["score"].result == {"score": 0.9}
+    assert jobs["report"].result.read_text() == "fine"
+    assert [*jobs["unkept"].artifacts, *jobs["unkept_report"].artifacts] == []
+
+
+def test_a_job_finishes_whose_unread_value_cannot_be_kept_and_its_stderr_says_why(project, cli):
+    body = "\n".join(f'with af.job("{name}"): af.python({name})' for name in ("lock", "large", "nothing"))
+    project.jobs(body, '"*": {platform: local, engine: python}\n', UNREAD)
+    assert cli("run", project.root).returncode == 0
+    for name, words in (("lock", "a value of type lock cannot be stored"), ("large", "has more than 256 MiB")):
+        logged = cli("logs", "latest", name, "--stderr", "--project", project.root).stdout
+        assert logged.startswith(f"aiflow-ext: the value of {name}/{name} is not kept: ")
+        assert words in logged
+    assert cli("logs", "latest", "nothing", "--stderr", "--project", project.root).stdout == ""
+    assert cli("artifacts", "latest", "--project", project.root).stdout == "job\tname\tkind\tbytes\tpath\n"
+
+
+def test_keep_that_is_none_of_its_words_is_refused_with_its_line(project, cli):
+    project.jobs('with af.job("a"): af.python(score)', "a: {platform: local, engine: python, keep: maybe}\n", UNREAD)
+    refused = cli("run", project.root)
+    assert refused.returncode == 3
+    assert "workflow.yaml:1" in refused.stderr
+    assert "must be true, false or failed, not the text 'maybe'" in refused.stderr
+
+
 PICKLES = """
 import os
 class Opened:

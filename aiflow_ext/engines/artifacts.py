@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, NamedTuple, TypeVar
 
 from aiflow_ext.engines import folders, moved
-from aiflow_ext.engines.held_files import bring, opened, paths_in
+from aiflow_ext.engines.held_files import bring
+from aiflow_ext.engines.pickles import ArtifactError as ArtifactError
+from aiflow_ext.engines.pickles import check_versions, open_pickle, pickle_of, too_large
 from aiflow_ext.engines.remote_service import AwayError, persist, with_deadlines
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.names import local_path
@@ -31,23 +30,20 @@ T = TypeVar("T")
 _IN_MEMORY = ("str", "bytes", "bytearray", "pickle")
 
 
-class ArtifactError(Exception):
-    """An artifact is missing, damaged or cannot be opened here; the message is for the job's log."""
-
-
-def save(url: str, value: Any) -> ArtifactRecord:
+def save(url: str, value: Any, most: int | None = None) -> ArtifactRecord:
     """Store ``value`` at ``url`` and return its record.
 
     Args:
         url: an fsspec URL or an absolute path.
         value: a Path is stored as the file itself (a folder as a tar), str as UTF-8, bytes raw, anything else as
             ``.pkl``, with the files that it holds beside it.
+        most: bytes that it may have, files and folders apart; None by default, for no limit.
 
     The record is written last: without it, the artifact does not exist. Raises ArtifactError, and AwayError where a
     remote file system does not answer for minutes.
     """
     try:
-        record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value)
+        record = _save_path(url, Path(value)) if isinstance(value, os.PathLike) else _save_value(url, value, most)
         _write(f"{url}.json", record.to_bytes())
     except (ArtifactError, AwayError):
         raise
@@ -73,43 +69,18 @@ def _save_path(url: str, path: Path) -> ArtifactRecord:
         raise ArtifactError(f"{path} was returned as a file but is not there") from error
 
 
-def _save_value(url: str, value: Any) -> ArtifactRecord:
-    if type(value) is str:
-        data = value.encode("utf-8", "surrogatepass")
-        return ArtifactRecord("str", *_store(url, "value.txt", io.BytesIO(data)))
-    if type(value) in (bytes, bytearray):
-        return ArtifactRecord(type(value).__name__, *_store(url, "value.bin", io.BytesIO(value)))
-    with without_project():
-        import cloudpickle
-
-        from aiflow_ext.model.by_module import reduction
-        from aiflow_ext.model.pickling import dumps
-
-    numbers: dict[str, int] = {}
-    held = {id(path): (path, numbers.setdefault(os.path.abspath(path), len(numbers))) for path in paths_in(value)}
-
-    def override(each: Any) -> Any:
-        if id(each) in held:
-            return opened, (held[id(each)][1],)
-        return reduction(each, _is_own)
-
-    try:
-        data = dumps(value, override)
-    except Exception as error:
-        raise ArtifactError(
-            f"a value of type {type(value).__name__} cannot be stored: {type(error).__name__}: {error}"
-        ) from error
-    for path, number in numbers.items():
-        save(f"{url}/files/{number}", Path(path))
-    stored = _store(url, "value.pkl", io.BytesIO(data))
-    return ArtifactRecord("pickle", *stored, python=python_version(), cloudpickle=cloudpickle.__version__,
-                          files=len(numbers))  # fmt: skip
-
-
-def _is_own(module: ModuleType) -> bool:
-    """Whether a module is one of the project's files."""
-    project, file = os.environ.get("AIFLOW_PROJECT_FOLDER"), getattr(module, "__file__", None)
-    return bool(project and file) and str(file).startswith(f"{project}{os.sep}")
+def _save_value(url: str, value: Any, most: int | None) -> ArtifactRecord:
+    if type(value) in (str, bytes, bytearray):
+        data = value.encode("utf-8", "surrogatepass") if type(value) is str else value
+        if most is not None and len(data) > most:
+            raise too_large(most)
+        name = "value.txt" if type(value) is str else "value.bin"
+        return ArtifactRecord(type(value).__name__, *_store(url, name, io.BytesIO(data)))
+    made = pickle_of(value, most)
+    for number, path in enumerate(made.held):
+        save(f"{url}/files/{number}", path)
+    stored = _store(url, "value.pkl", io.BytesIO(made.data))
+    return ArtifactRecord("pickle", *stored, python=made.python, cloudpickle=made.cloudpickle, files=len(made.held))
 
 
 class Fetched(NamedTuple):
@@ -205,34 +176,6 @@ def _differs(what: str) -> ArtifactError:
     return ArtifactError(f"the artifact {what} is not what its producer recorded (sha256 or size differ)")
 
 
-def check_versions(what: str, data: bytes, python: str, cloudpickle: str) -> None:
-    """Raise ArtifactError if a pickle may not open in this process, because of the versions that wrote it.
-
-    Args:
-        what: the pickle, for messages.
-        data: its bytes.
-        python: the Python version that wrote it, ``major.minor``.
-        cloudpickle: the version of cloudpickle.
-    """
-    if python != python_version():
-        raise ArtifactError(
-            f"{what} was pickled by Python {python} and this is Python {python_version()}: give both the same "
-            "version, pass a file, str or bytes, and keep functions in modules of the project"
-        )
-    if b"cloudpickle" not in data:
-        return
-    try:
-        with without_project():
-            import cloudpickle as installed
-    except ImportError as error:
-        raise ArtifactError(f"{what} needs the package cloudpickle in this python") from error
-    if installed.__version__.partition(".")[0] != cloudpickle.partition(".")[0]:
-        raise ArtifactError(
-            f"{what} was pickled by cloudpickle {cloudpickle} and here is {installed.__version__}: install the "
-            "same one in both places"
-        )
-
-
 def record_of(url: str) -> ArtifactRecord | None:
     """The record of the artifact at ``url``; None where there is no artifact. Raises ArtifactError and AwayError as
     :func:`load`."""
@@ -290,21 +233,6 @@ def _told(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}" if error.strerror and error.filename else str(error)
     return f"{type(error).__name__}: {error}"
-
-
-def open_pickle(data: bytes, what: str) -> Any:
-    """Open a pickle whose sha256 has been checked.
-
-    Args:
-        data: its bytes.
-        what: the pickle, for messages.
-
-    Raises ArtifactError if opening it raises anything.
-    """
-    try:
-        return pickle.loads(data)
-    except Exception as error:
-        raise ArtifactError(f"{what} cannot be opened here: {type(error).__name__}: {error}") from error
 
 
 def _store(url: str, name: str, source: IO[bytes]) -> tuple[str, int, str]:
@@ -391,6 +319,13 @@ def hold(url: str) -> None:
         moved.hold(str(path))
 
 
+def is_at_hand(url: str) -> bool:
+    """Whether the artifact of a job can be kept from where this process runs: at a URL, or in the run's folder, which
+    the client has made; in a container there is none."""
+    path = _local(url)
+    return path is None or path.parents[2].is_dir()  # RUN/JOB/ATTEMPT/NODE
+
+
 def _local(url: str) -> Path | None:
     path = _path(url)
     return None if path is None else moved.now(path)
@@ -415,8 +350,3 @@ def _remote(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise ArtifactError(f"{url} is of no file system that fsspec knows: {error}") from error
     return with_deadlines(fs), path
-
-
-def python_version() -> str:
-    """``major.minor`` of this interpreter: pickles are opened by the version that wrote them."""
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -79,15 +79,13 @@ class Bundle:
                 "python_paths": list(self.project.python_paths),
                 "workflow": workflow_name(self.project.root, self.project.python_paths),
                 "properties": dict(config.properties),
+                "keep": bool(config.keep),
                 "steps": steps,
             }
         ).encode()
 
     def _saves(self, node: AINode, context: JobContext) -> dict[str, str]:
-        """Where the node's outputs go, by output name (``value`` for the one of a python node).
-
-        A python value that no job reads is kept only where it is a file: the run's results.
-        """
+        """Where the node's outputs go, by output name (``value`` for the one of a python node)."""
         from aiflow_ext.engines.edges import output_url
 
         outputs = outputs_of(node)

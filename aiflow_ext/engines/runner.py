@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aiflow_ext.engines import artifacts, moved
-from aiflow_ext.engines.artifacts import ArtifactError
 from aiflow_ext.engines.held_files import is_kept
+from aiflow_ext.engines.pickles import ArtifactError, check_versions, open_pickle
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.engines.spawned import put_project_first
 from aiflow_ext.model.code import FunctionRef, Pickled
@@ -27,6 +27,8 @@ from aiflow_ext.model.graph import AINode, InputRef, OutputFile
 from aiflow_ext.model.jsonable import loads
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.own_imports import without_project
+
+MOST_UNREAD = 256 << 20  # bytes of a value that is kept although no job reads it: its pickle is in memory
 
 
 def main(payload_file: str) -> NoReturn:
@@ -119,8 +121,10 @@ class _Job:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
             os._exit(1)  # else it would run the rest of the job a second time
         self.values[step["id"], None] = value
-        if step["read"] or is_kept(value):
+        if step["read"] or (self.payload["keep"] and is_kept(value)):
             artifacts.save(step["saves"]["value"], value)
+        elif self.payload["keep"] and value is not None:
+            _keep(step, value)
 
     def cmd_line(self, step: dict[str, Any]) -> None:
         with without_project():
@@ -192,8 +196,8 @@ class _Job:
             return found
         if hashlib.sha256(code.data).hexdigest() != code.sha256:
             raise ArtifactError(f"{code.what} was damaged on its way (sha256 differs)")
-        artifacts.check_versions(code.what, code.data, code.python, code.cloudpickle)
-        return artifacts.open_pickle(code.data, code.what)
+        check_versions(code.what, code.data, code.python, code.cloudpickle)
+        return open_pickle(code.data, code.what)
 
     def filled(self, item: Any, inputs: list[Any]) -> Any:
         """An argument with its inputs put in."""
@@ -206,6 +210,17 @@ class _Job:
         if type(item) is dict:
             return {key: self.filled(part, inputs) for key, part in item.items()}
         return item
+
+
+def _keep(step: dict[str, Any], value: Any) -> None:
+    """Store a value that no job reads: the job does not fail where that cannot be done."""
+    url = step["saves"]["value"]
+    try:
+        if artifacts.is_at_hand(url):
+            artifacts.save(url, value, MOST_UNREAD)
+    except (ArtifactError, AwayError) as error:
+        sys.stdout.flush()
+        print(f"aiflow-ext: the value of {step['id']} is not kept: {error}", file=sys.stderr, flush=True)
 
 
 def _is_of_project(error: BaseException) -> bool:

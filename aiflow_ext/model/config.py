@@ -74,6 +74,8 @@ class BaseJobConfig(Jsonable):
         grow: how much more memory an attempt gets after one that ran out of it; None for no more.
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
+        keep: whether results that no job reads are kept; True by default. ``failed``: and what a failed attempt ran in,
+            on platforms that remove it otherwise.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -96,6 +98,7 @@ class BaseJobConfig(Jsonable):
     grow: Grow | None = None
     timeout: float | None = None
     python: str | None = None
+    keep: bool | str = True
 
     def __init__(
         self,
@@ -116,13 +119,14 @@ class BaseJobConfig(Jsonable):
         grow: Grow | None = None,
         timeout: float | None = None,
         python: str | None = None,
+        keep: bool | str = True,
     ) -> None:
         self.platform, self.engine, self.job_name = platform, engine, job_name
         self.periodic_config, self.exec_mode = periodic_config, exec_mode
         self.properties, self.env = dict(properties or {}), dict(env or {})
         self.cpu, self.memory, self.gpu = cpu, memory, gpu
         self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
-        self.grow, self.timeout, self.python = grow, timeout, python
+        self.grow, self.timeout, self.python, self.keep = grow, timeout, python, keep
 
 
 AbstractJobConfig = BaseJobConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from collections.abc import Callable
 from types import FunctionType
@@ -11,16 +12,64 @@ from typing import Any
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.model.signature import annotations_of
 
+_PROTOCOL = 5  # of Python 3.8
+_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
 
-def dumps(value: Any, override: Callable[[Any], Any] | None = None) -> bytes:
+
+class TooLargeError(Exception):
+    """A pickle would be larger than allowed."""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of built-in types alone, so that every Python opens its pickle, without cloudpickle."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        kind = type(each)
+        if kind in _SCALARS or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if kind is dict:
+            waiting += [*each.keys(), *each.values()]
+        elif kind in (list, tuple, set, frozenset):
+            waiting += each
+        else:
+            return False
+    return True
+
+
+def dumps_plain(value: Any, most: int | None = None) -> bytes:
+    """As :func:`dumps`, for a value that :func:`is_plain`; cloudpickle is not imported."""
+    made = _Buffer(most)
+    pickle.Pickler(made, _PROTOCOL).dump(value)
+    return made.getvalue()
+
+
+class _Buffer(io.BytesIO):
+    """Bytes in memory, up to a size."""
+
+    def __init__(self, most: int | None) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        written = super().write(data)
+        if self._most is not None and self.tell() > self._most:
+            raise TooLargeError
+        return written
+
+
+def dumps(value: Any, override: Callable[[Any], Any] | None = None, most: int | None = None) -> bytes:
     """``value`` as a pickle that ``pickle.loads`` opens where cloudpickle is installed.
 
     Args:
         value: any object.
         override: called with every object that is pickled. It returns a value as of ``__reduce_ex__``, or None for the
             default, and raises pickle.PicklingError for an object that must not be sent. None by default.
+        most: bytes that it may have; None by default, for no limit.
 
-    Raises any exception of pickling, of cloudpickle or of the object's own methods.
+    Raises TooLargeError, and any exception of pickling, of cloudpickle or of the object's own methods.
     """
     with without_project():
         import cloudpickle
@@ -34,7 +83,7 @@ def dumps(value: Any, override: Callable[[Any], Any] | None = None) -> bytes:
                 _evaluate_annotations(obj)
             return super().reducer_override(obj)
 
-    made = io.BytesIO()
+    made = _Buffer(most)
     Pickler(made).dump(value)
     return made.getvalue()
 

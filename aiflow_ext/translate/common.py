@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from aiflow_ext.model.config import Grow, PeriodicConfig, RetryDelay
 from aiflow_ext.model.resources import MOST_GPU, parse_cpu, parse_memory
@@ -84,6 +84,13 @@ def _gpu(part: Located) -> int:
     if number > MOST_GPU:
         raise Misfit("is more devices than exist")
     return number
+
+
+def _keep(part: Located) -> bool | str:
+    if isinstance(part.value, bool) or part.value == "failed":
+        return cast("bool | str", part.value)
+    hint = "false: results that no job reads are not kept; failed: what a failed attempt ran in stays"
+    raise Misfit(f"must be true, false or failed, not {given(part.value)}", hint)
 
 
 def _retries(part: Located) -> int:
@@ -381,6 +388,7 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "grow": _grow,
     "timeout": _timeout,
     "python": _text,
+    "keep": _keep,
 }
 COMMON_KEYS = (*_CHECKS, "platforms")
 # BaseJobConfig's names of the common values: ``platforms`` alone is not one of them.

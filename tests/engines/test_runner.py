@@ -716,24 +716,25 @@ NONE = pytest.param("", marks=pytest.mark.skip(reason="no other Python here"))
 
 
 @pytest.mark.parametrize("python", _other_pythons() or [NONE])
-def test_another_python_runs_what_is_no_pickle_and_refuses_what_is_in_a_sentence(jobs: Jobs, python: str) -> None:
+def test_another_python_opens_built_in_types_and_refuses_the_rest_in_a_sentence(jobs: Jobs, python: str) -> None:
     jobs.write(
         """
-        with af.job("made"): x = af.python(lambda: {1})
+        with af.job("made"): x = af.python(lambda: range(3))
         with af.job("read"): af.python(show, x)
+        with af.job("plain"): p = af.python(lambda: [{1}, {"a": 2.5}])
         with af.job("code"): af.python(lambda: 1)
         with af.job("text"): t = af.python(lambda: "text")
         with af.job("fine"):
-            af.python(show, t, b"raw", [1, {"a": (None, 2.5)}])
+            af.python(show, t, b"raw", [1, {"a": (None, 2.5)}], p)
         """,
         STEPS,
-    ).fine("made", "text")
+    ).fine("made", "text", "plain")
     jobs.python = python
     if "3.9" in Path(python).name:
         ended = jobs.run("fine")
         assert (ended.code, "a job needs python 3.10 or newer" in ended.err) == (1, True)
         return
-    assert jobs.fine("fine").out == "(('text', b'raw', [1, {'a': (None, 2.5)}]), {})\n"
+    assert jobs.fine("fine").out == "(('text', b'raw', [1, {'a': (None, 2.5)}], [{1}, {'a': 2.5}]), {})\n"
     for name, what in (("read", "artifacts/run-1/made"), ("code", "function w.<locals>.<lambda>")):
         ended = jobs.run(name)
         assert ended.code == 1

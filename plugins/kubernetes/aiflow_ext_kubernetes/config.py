@@ -114,7 +114,8 @@ class KubernetesJobConfig(af.BaseJobConfig):
         labels, annotations: of the Job and its pod.
         user: the uid that the container runs as; null leaves it to image and cluster.
         ttl: seconds after its end until the cluster removes a Job that was not cleaned up.
-        keep: ``failed``: the Job and pod of an attempt that failed stay, until ``gc`` or ``ttl`` removes them.
+        keep: ``failed``: the Job and pod of an attempt that failed stay, until ``gc`` or ``ttl`` removes them; else as
+            on every platform.
         grace: seconds between SIGTERM and SIGKILL where the pod is ended from outside aiflow-ext.
         image_patience: seconds for which pulling the image may fail before the attempt is FAILED.
         start_within: seconds until the container must run; null for no limit.
@@ -146,7 +147,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
         annotations: dict[str, str] | None = None,
         user: int | None = 1000,
         ttl: int = WEEK,
-        keep: str | None = None,
+        keep: bool | str = True,
         grace: int = 30,
         image_patience: float = 60.0,
         start_within: float | None = None,
@@ -177,8 +178,6 @@ class KubernetesJobConfig(af.BaseJobConfig):
             yield f"image {self.image!r} is no image: say it as registry/team/name:tag"
         if self.pull_policy not in (None, "Always", "IfNotPresent", "Never"):
             yield f"pull_policy {self.pull_policy!r} is none of Always, IfNotPresent and Never"
-        if self.keep not in (None, "failed"):
-            yield f"keep {self.keep!r} is unknown: say failed, or leave it out"
         if self.namespace is not None:
             yield from fields.label_name_problem("namespace", self.namespace)
         for name in self.pull_secrets:

@@ -207,7 +207,7 @@ class KubernetesJobPlugin(af.AbstractJobPlugin):
     def remove_run(self, run_id: str, jobs: Sequence[af.BaseJob]) -> None:
         from aiflow_ext_kubernetes.kept import remove_all
 
-        for target in {target_of_job(job) for job in jobs if _config(job).keep is not None}:
+        for target in {target_of_job(job) for job in jobs if _config(job).keep == "failed"}:
             remove_all(target, run_id)
 
     @af.hookimpl
