@@ -8,6 +8,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aiflow_ext.api.runs import open_run as open_run
+    from aiflow_ext.api.runs import runs as runs
+    from aiflow_ext.api.start import run_project_async as run_project_async
+    from aiflow_ext.api.start import start_project as start_project
     from aiflow_ext.host import Policy as Policy
     from aiflow_ext.host.host import PluginHost as PluginHost
     from aiflow_ext.host.host import plugins as plugins
@@ -53,8 +57,6 @@ if TYPE_CHECKING:
     from aiflow_ext.model.project import ProjectDesc as ProjectDesc
     from aiflow_ext.model.states import ExecutionMode as ExecutionMode
     from aiflow_ext.model.states import JobState as JobState
-    from aiflow_ext.results import open_run as open_run
-    from aiflow_ext.results import runs as runs
     from aiflow_ext.run import render_project as render_project
     from aiflow_ext.run import run_project as run_project
     from aiflow_ext.run.operations.failed import RunFailedError as RunFailedError
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "aiflow_ext.api.runs": ("open_run", "runs"),
+    "aiflow_ext.api.start": ("run_project_async", "start_project"),
     "aiflow_ext.host": ("Policy",),
     "aiflow_ext.host.host": ("PluginHost", "plugins"),
     "aiflow_ext.host.registry": ("register_engine", "register_job_plugin", "register_platform"),
@@ -79,7 +83,6 @@ _HOMES = {
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
-    "aiflow_ext.results": ("open_run", "runs"),
     "aiflow_ext.run": ("render_project", "run_project"),
     "aiflow_ext.run.operations.failed": ("RunFailedError",),
 }  # fmt: skip

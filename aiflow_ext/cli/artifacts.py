@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from aiflow_ext.api.runs import open_run
 from aiflow_ext.cli.output import print, stdout
 from aiflow_ext.cli.show import print_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
-from aiflow_ext.results import open_run
 
 
 def show_artifacts(run: str, jobs: Sequence[str], project: str | None, folder: str | None, *, as_json: bool) -> int:

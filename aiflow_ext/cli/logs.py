@@ -16,10 +16,12 @@ from aiflow_ext.cli.show import UNDRIVEN
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import container_log, path_shown
 from aiflow_ext.model.spelling import near
-from aiflow_ext.run.operations.logs import LogSource, iterate, kept_containers, sources, whole_lines
+from aiflow_ext.run.operations.follow import follow_lines, grown, is_over
+from aiflow_ext.run.operations.logs import LogSource, iterate, kept_containers, sources
 from aiflow_ext.run.operations.observe import Observed, observe
 
 PART = 1 << 20  # bytes of a log in one JSON object
+LOOK = 0.2  # seconds between two looks at logs that are followed
 
 
 def show_logs(
@@ -119,7 +121,7 @@ def _one(
     out = stdout()
     shown: dict[int, TerminalLog] = {}  # by attempt
     while True:
-        ended = _is_over(observed, [job])  # asked before the read: what was written before the end is then read
+        ended = is_over(observed, [job])  # asked before the read: what was written before the end is then read
         for source in found:
             number = source.attempt.number
             for data in iterate(source):
@@ -132,10 +134,10 @@ def _one(
         out.flush()
         if not follow or ended:
             return
-        time.sleep(0.2)
+        time.sleep(LOOK)
         observed.refresh()
         if attempt is None or not found:
-            found = _grown(observed, [job], stream, found)
+            found = grown(observed, [job], stream, found)
 
 
 def _several(
@@ -149,34 +151,10 @@ def _several(
     attempt: int | None,
 ) -> None:
     """Print several jobs' logs line by line, as lines arrive."""
-    rests: dict[tuple[str, int], bytearray] = {}
-    while True:
-        over = _is_over(observed, list(jobs) or list(observed.record.jobs))
-        for source in found:
-            key = source.attempt.job, source.attempt.number
-            ended = over or not follow or observed.record.jobs[key[0]].attempts[key[1] - 1].state.ended
-            for lines in whole_lines(source, rests.setdefault(key, bytearray()), ended=ended):
-                show(source, lines)
-        stdout().flush()
-        if not follow or over:
-            return
-        time.sleep(0.2)
-        observed.refresh()
-        if attempt is None or not found:
-            found = _grown(observed, list(jobs), stream, found)
-
-
-def _grown(observed: Observed, jobs: list[str], stream: str, found: list[LogSource]) -> list[LogSource]:
-    """The sources so far, and those of attempts that have begun since."""
-    known = {(source.attempt.job, source.attempt.number) for source in found}
-    fresh = sources(observed, jobs, stream=stream, patient=True)
-    return found + [each for each in fresh if (each.attempt.job, each.attempt.number) not in known]
-
-
-def _is_over(observed: Observed, jobs: list[str]) -> bool:
-    """Whether these jobs can print nothing more: they have ended, or no driver is there to start another attempt."""
-    states = [observed.record.jobs[name].state for name in jobs]
-    if observed.record.ended_at is not None or observed.driver is None:
-        return not observed.record.live() or all(state.ended for state in states)
-    last = [observed.record.jobs[name].last for name in jobs]
-    return all(state.ended for state in states) and all(each is None or each.cleaned for each in last)
+    for parts in follow_lines(observed, jobs, stream, found, follow=follow, attempt=attempt):
+        for source, lines in parts:
+            show(source, lines)
+        if not parts:
+            stdout().flush()
+            time.sleep(LOOK)
+    stdout().flush()

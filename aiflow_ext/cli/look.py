@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.escape import one_line
@@ -26,8 +25,7 @@ from aiflow_ext.cli.show import (
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.operations.observe import Observed, list_runs, observe
-from aiflow_ext.run.store.ledger import BEING_STOPPED
+from aiflow_ext.run.operations.observe import Observed, list_runs, observe, until_over
 from aiflow_ext.run.store.lock import FILE, is_stopped
 from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.supervise.clock import Clock
@@ -35,7 +33,7 @@ from aiflow_ext.supervise.clock import Clock
 if TYPE_CHECKING:
     from aiflow_ext.run.operations.start import AlreadyFiredError
 
-CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
+LOOK = 0.5  # seconds between two looks at a run that is watched
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 
 
@@ -70,8 +68,8 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
     if watch and not as_json and stdout().isatty():
         _watch(observed)
     elif watch:
-        for _ in _looks(observed):
-            pass
+        for _ in until_over(observed):
+            time.sleep(LOOK)
     record = observed.record
     if as_json:
         print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
@@ -102,14 +100,6 @@ def show_fired(firing: AlreadyFiredError, project: str, *, as_json: bool) -> int
     return errors.NOT_OVER
 
 
-def _looks(observed: Observed) -> Iterator[None]:
-    """Read the run's state in intervals, until it has ended or has no driver."""
-    while observed.record.ended_at is None and observed.driver is not None:
-        yield
-        time.sleep(0.5)
-        observed.refresh()
-
-
 def _watch(observed: Observed) -> None:
     """Show the run until it has ended or has no driver. Only the store is read; no platform is asked."""
     from rich.console import Group
@@ -120,8 +110,9 @@ def _watch(observed: Observed) -> None:
     with Live(
         console=screen, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False, transient=True
     ) as live:
-        for _ in _looks(observed):
+        for _ in until_over(observed):
             live.update(Group(*run_table(observed.record, now(), screen.width, SHOWN, places=True)))
+            time.sleep(LOOK)
 
 
 def _print_record(record: RunRecord, driver: int | None) -> None:
@@ -187,41 +178,18 @@ def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: 
     return errors.OK
 
 
-def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
-    """Whether nothing is left of what was stopped. A run's end is recorded after all cleanups, a job's before its."""
-    if job is None or observed.record.ended_at is not None:
-        return observed.record.ended_at is not None
-    last = observed.record.jobs[job].last
-    if observed.driver is None or last is None or last.native_id is None or last.cleaned:
-        return True
-    return Clock(observed.record.folder).now() > (last.ended_at or 0.0) + grace + CLEANED_BY
-
-
 def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wait: bool, as_json: bool) -> int:
     """``aiflow-ext stop``: returns once it is gone, unless ``wait`` is False."""
-    from aiflow_ext.run.operations.stop import stop
+    from aiflow_ext.run.operations.stop import until_stopped
 
     keep_exit_code()
     observed = observe(run, project)
-    stop(observed, job, grace)
-    names = [job] if job is not None else list(observed.record.jobs)
-    reported, told = False, set[str]()
-    while True:
-        observed.refresh()
-        for words in _why_not_stopped(observed.record, names) - told:
-            told.add(words)
+    for told in until_stopped(observed, job, grace, wait=wait):
+        for words in told:
             print(one_line(words), file=sys.stderr, flush=True)
-        ended = all(observed.record.jobs[name].state.ended for name in names)
-        if not wait or (ended and _is_gone(observed, job, grace)):
-            break
-        driver = observed.driver
-        if driver is None:  # it died before it had done what it was asked for
-            stop(observed, job, grace)
-        elif is_stopped(driver) and not reported:
-            reported = True
-            print(f"pid {driver} drives the run and is stopped (SIGSTOP); it stops the run once it goes on: "
-                  f"kill -CONT {driver}", file=sys.stderr, flush=True)  # fmt: skip
-        time.sleep(0.1)
+        if not told:
+            time.sleep(0.1)
+    names = [job] if job is not None else list(observed.record.jobs)
     if as_json:
         print(json.dumps(observed.record.summary(), indent=1))
     else:
@@ -230,14 +198,3 @@ def stop_run(run: str, job: str | None, project: str | None, *, grace: float, wa
             ended_at = each.last.ended_at if each.last is not None else None
             print(one_line(f"{clock(ended_at) if ended_at else '--:--:--'} {name} {each.state}"))
     return errors.OK
-
-
-def _why_not_stopped(record: RunRecord, names: Iterable[str]) -> set[str]:
-    """Why jobs that are to be stopped still run, in words: a call that stops them has failed, and is retried."""
-    found = set()
-    for name in names:
-        last = record.jobs[name].last
-        reason = last.reason if last is not None and last.stop_requested and last.may_run else None
-        if last is not None and reason and not reason.endswith(BEING_STOPPED):
-            found.add(f"{name} {last.state}: {reason}")
-    return found

@@ -5,6 +5,7 @@ Most callers only read the records: only polling a platform needs the plan, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,16 @@ class Observed:
 def observe(run: str, project: str | None = None) -> Observed:
     """A run by its id. Raises ConfigError if there is no such run."""
     return Observed(*open_run(run, project))
+
+
+def until_over(observed: Observed) -> Iterator[None]:
+    """Read a run again, again and again, until it has ended or has no driver; the caller waits in between."""
+    while True:
+        driver = observed.driver  # asked first: what a driver has recorded before it ended is read then
+        observed.refresh()
+        if observed.record.ended_at is not None or driver is None:
+            return
+        yield
 
 
 def list_runs(project: str | None = None) -> list[dict[str, Any]]:

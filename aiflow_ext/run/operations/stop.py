@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from aiflow_ext.model.errors import PlatformError, Problem, named, said_by
@@ -12,12 +13,14 @@ from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.refresh import PolledAttempt, attached, note_stopped
 from aiflow_ext.run.store.doorbell import ring
 from aiflow_ext.run.store.find import no_such_job
-from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
-from aiflow_ext.run.store.lock import DriverLock
+from aiflow_ext.run.store.ledger import BEING_STOPPED, JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
+from aiflow_ext.run.store.lock import DriverLock, is_stopped
 from aiflow_ext.run.store.reconcile import end_of
-from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
+from aiflow_ext.supervise.clock import Clock
 
 _log = logging.getLogger("aiflow_ext")
+CLEANED_BY = 10.0  # seconds after the end of a stop: a cleanup that fails is not waited for
 
 
 def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> None:
@@ -48,6 +51,62 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
             _stop_here(observed, job, grace)
     finally:
         lock.release()
+
+
+def until_stopped(
+    observed: Observed, job: str | None = None, grace: float = 10.0, *, wait: bool = True
+) -> Iterator[list[str]]:
+    """Stop a run or one of its jobs, and go on until nothing is left of it. The run's record is up to date at the end.
+
+    Args:
+        observed: the run.
+        job: the job's key; None (default) for every job.
+        grace: seconds between SIGTERM, or the platform's equivalent, and the kill; 10 by default.
+        wait: go on until it is gone; else only until it was requested. True by default.
+
+    Yields what there is to tell, and an empty list where the caller is to wait before it goes on. Raises as
+    :func:`stop`.
+    """
+    stop(observed, job, grace)
+    names = [job] if job is not None else list(observed.record.jobs)
+    told, reported = set[str](), False
+    while True:
+        observed.refresh()
+        if fresh := _why_not_stopped(observed.record, names) - told:
+            told |= fresh
+            yield sorted(fresh)
+        ended = all(observed.record.jobs[name].state.ended for name in names)
+        if not wait or (ended and _is_gone(observed, job, grace)):
+            return
+        driver = observed.driver
+        if driver is None:  # it died before it had done what it was asked for
+            stop(observed, job, grace)
+        elif is_stopped(driver) and not reported:
+            reported = True
+            words = f"pid {driver} drives the run and is stopped (SIGSTOP); it stops the run once it goes on"
+            yield [f"{words}: kill -CONT {driver}"]
+        yield []
+
+
+def _is_gone(observed: Observed, job: str | None, grace: float) -> bool:
+    """Whether nothing is left of what was stopped. A run's end is recorded after all cleanups, a job's before its."""
+    if job is None or observed.record.ended_at is not None:
+        return observed.record.ended_at is not None
+    last = observed.record.jobs[job].last
+    if observed.driver is None or last is None or last.native_id is None or last.cleaned:
+        return True
+    return Clock(observed.record.folder).now() > (last.ended_at or 0.0) + grace + CLEANED_BY
+
+
+def _why_not_stopped(record: RunRecord, names: Iterable[str]) -> set[str]:
+    """Why jobs that are to be stopped still run, in words: a call that stops them has failed, and is retried."""
+    found = set()
+    for name in names:
+        last = record.jobs[name].last
+        reason = last.reason if last is not None and last.stop_requested and last.may_run else None
+        if last is not None and reason and not reason.endswith(BEING_STOPPED):
+            found.add(f"{name} {last.state}: {reason}")
+    return found
 
 
 def _stop_here(observed: Observed, job: str | None, grace: float) -> None:
