@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from aiflow_ext.run.store.lock import DriverLock
+import aiflow_ext as af
+from aiflow_ext.run.store.lock import FILE, DriverLock
+from tests.helpers.open_files import open_files
 
 RELEASED = """
 import os, sys
@@ -55,3 +58,15 @@ def test_a_run_is_free_once_its_driver_is_dead_even_where_a_child_that_it_was_st
         driver.stdin.close()
         driver.wait()
         DriverLock(tmp_path).release()
+
+
+def test_a_resume_waits_for_the_driver_of_an_ended_run_to_let_go_of_it(project):
+    project.jobs('with af.job("a"): af.cmd("exit 1")', "a: {platform: local, engine: cmd_line}\n")
+    record = af.run_project(project.root)
+    lock = DriverLock(Path(record.folder))
+    argv = [sys.executable, "-m", "aiflow_ext", "resume", record.run_id, "--failed", f"--project={project.root}"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as resumed:
+        while Path(record.folder, FILE) not in open_files(resumed.pid):
+            assert resumed.poll() is None, resumed.stdout.read()
+        lock.release()
+        assert "a FAILED (attempt 2)" in resumed.stdout.read()

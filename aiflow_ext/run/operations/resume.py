@@ -49,7 +49,8 @@ def take_up(
     """
     hold_standard()
     store, run_id = open_run(run, project)
-    lock = DriverLock(folder_of(store.run(run_id)))
+    record = store.run(run_id)
+    lock = DriverLock(folder_of(record), ended=record.ended_at is not None)
     try:
         return _driven(store, run_id, lock, failed, from_job, jobs, listener)
     except BaseException:

@@ -17,6 +17,7 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # no link to another file
 PATIENCE = 30.0  # seconds to wait for a process that only refreshes the records
 # Seconds to wait for a dead driver: a child that it was just starting has the lock until it executes its program.
 PATIENCE_DEAD = 10.0
+PATIENCE_ENDED = 10.0  # seconds to wait for the driver of a run that has ended: it is about to let go
 
 
 class DriverLock:
@@ -27,9 +28,10 @@ class DriverLock:
     Args:
         run_folder: the run's folder.
         looking: only to refresh the records; a driver waits for that, and the holder is not shown as a driver.
+        ended: whether the run has ended, so that its driver, if there is one still, is about to end, too.
     """
 
-    def __init__(self, run_folder: Path, *, looking: bool = False) -> None:
+    def __init__(self, run_folder: Path, *, looking: bool = False, ended: bool = False) -> None:
         try:
             self._file = os.open(run_folder / FILE, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
             share_file(self._file, run_folder)
@@ -43,6 +45,7 @@ class DriverLock:
         while not self._lock(run_folder):
             pid, looks = _signature(self._file)
             patience = PATIENCE_DEAD if not _lives(pid) else PATIENCE if looks and not looking else 0.0
+            patience = max(patience, PATIENCE_ENDED if ended else 0.0)
             if time.monotonic() - began < patience:
                 time.sleep(0.01)
                 continue
