@@ -171,7 +171,7 @@ def _runtime_files() -> list[tuple[str, Path]]:
              ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
              ours / "engines/folders.py", ours / "engines/moved.py", ours / "engines/workflow_module.py",
              ours / "engines/held_files.py", ours / "engines/pickles.py", ours / "engines/spawned.py",
-             ours / "engines/remote_service.py"]  # fmt: skip
+             ours / "engines/tracebacks.py", ours / "engines/remote_service.py"]  # fmt: skip
     files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]
     theirs = Path(cloudpickle.__file__).parent
     return files + [(f"runtime/cloudpickle/{path.name}", path) for path in theirs.glob("*.py")]

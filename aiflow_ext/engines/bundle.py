@@ -76,6 +76,7 @@ class Bundle:
         return dumps(
             {
                 "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+                "root": self.project.root,
                 "python_paths": list(self.project.python_paths),
                 "workflow": workflow_name(self.project.root, self.project.python_paths),
                 "properties": dict(config.properties),

@@ -20,6 +20,7 @@ from aiflow_ext.engines.held_files import is_kept
 from aiflow_ext.engines.pickles import ArtifactError, check_versions, open_pickle
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.engines.spawned import put_project_first
+from aiflow_ext.engines.tracebacks import print_traceback
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.current import AWAY, AWAY_CODE, OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.errors import DataError
@@ -33,7 +34,7 @@ MOST_UNREAD = 256 << 20  # bytes of a value that is kept although no job reads i
 
 def main(payload_file: str) -> NoReturn:
     """Run the payload and end this process with the job's exit code."""
-    global _runner
+    global _runner, _files
     _runner = os.getpid()
     for variable in ("AIFLOW_REASON_FILE", "AIFLOW_PROGRESS_FILE"):
         if file := os.environ.get(variable):
@@ -44,6 +45,7 @@ def main(payload_file: str) -> NoReturn:
         payload = loads(Path(payload_file).read_bytes())
         project = os.environ.get("AIFLOW_PROJECT_FOLDER")
         if project:
+            _files = os.path.abspath(project), payload["root"]
             # workflow.py is imported by way of a file of ours; in the processes of multiprocessing too.
             workflow = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), payload["workflow"])
             folders = (os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"])
@@ -241,6 +243,7 @@ def _end_by(number: int) -> NoReturn:
     sys.exit(128 + number)  # only where the signal is blocked
 
 
+_files: tuple[str | None, str] = None, ""  # the project's folder here, and on the client
 _runner = 0  # the runner's pid: not that of a process that a step has forked
 _really_exit = os._exit
 
@@ -294,7 +297,7 @@ def _fail_as_user_code(error: BaseException) -> NoReturn:
         trace = trace.tb_next
     sys.stdout.flush()
     with without_project():  # it imports what it needs for marking the place
-        traceback.print_exception(type(error), error, trace)
+        print_traceback(error, trace, *_files)
     sys.stderr.flush()
     _note(f"{OUT_OF_MEMORY if isinstance(error, MemoryError) else ''}{type(error).__name__}: {error}")
     sys.exit(1)

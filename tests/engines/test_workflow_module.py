@@ -195,15 +195,45 @@ def test_what_is_made_and_looked_up_in_the_job_finds_the_workflows_module(jobs: 
     ]
 
 
-def test_a_traceback_shows_the_file_and_the_lines_of_workflow_py(jobs: Jobs) -> None:
+@pytest.mark.parametrize("where", ["unchanged", "changed", "elsewhere"])
+def test_a_traceback_shows_the_projects_own_file_and_the_lines_of_workflow_py_that_ran(jobs: Jobs, where: str) -> None:
     above = "def fails():\n    return 1 / 0  # here\n"
     jobs.write('with af.job("a"): af.python(fails)\nwith af.job("b"): af.python(lambda: fails())', above=above)
+    jobs.run("a")  # packs the archive
+    own = str(jobs.root / "workflow.py")
+    if where == "changed":
+        (jobs.root / "workflow.py").write_text("# another line\n" * 20)
+    elif where == "elsewhere":
+        jobs.root.rename(jobs.root.with_name("away"))
     for name, frames in (("a", ["fails"]), ("b", ["<lambda>", "fails"])):
         lines = jobs.run(name).err.splitlines()
         told = [line for line in lines if line.startswith("  File")]
         assert [line.rpartition(", in ")[2] for line in told] == frames
-        assert all("/unpacked/" in line and '/project/workflow.py", line ' in line for line in told)
+        shown = {line.split('"')[1] for line in told}
+        if where == "changed":
+            assert all("/unpacked/" in each and each.endswith("/project/workflow.py") for each in shown)
+        else:
+            assert shown == {own if where == "unchanged" else "workflow.py"}
         assert "    return 1 / 0  # here" in lines
+        if name == "b":
+            assert '    with af.job("b"): af.python(lambda: fails())' in lines
+
+
+def test_causes_of_an_exception_and_a_file_that_is_not_python_are_named_by_the_projects_own_files(jobs: Jobs) -> None:
+    steps = """
+        def fails():
+            try:
+                1 / 0
+            except ZeroDivisionError as error:
+                raise ValueError("no") from error
+        def imports():
+            import broken
+    """
+    jobs.write('with af.job("a"): af.python(fails)\nwith af.job("b"): af.python(imports)', steps)
+    (jobs.root / "broken.py").write_text("def f(:\n")
+    for name, files in (("a", ["steps.py", "steps.py"]), ("b", ["steps.py", "broken.py"])):
+        told = [line.split('"')[1] for line in jobs.run(name).err.splitlines() if line.startswith("  File")]
+        assert told == [str(jobs.root / file) for file in files]
 
 
 def test_the_module_is_the_one_that_the_projects_own_code_imports(jobs: Jobs) -> None:
