@@ -540,13 +540,13 @@ def test_what_a_cleanup_could_not_remove_is_removed_by_gc(bench, mine):
     assert not list(bench.state.glob("runs/*"))
 
 
-@pytest.mark.parametrize("at", ["Store.add_run", "start.DriverLock"])
+@pytest.mark.parametrize("at", ["Store.add_run", "new_run.DriverLock"])
 def test_the_folder_of_a_run_whose_driver_died_before_it_was_on_record_is_removed_by_gc(bench, at, until):
     """The kill at that very line is injected: nothing else comes there on demand."""
     bench.workflow({"first": "true"})
     dies = (
         "import os, sys\nfrom aiflow_ext.run import prepare_run\nfrom aiflow_ext.run.store.store import Store\n"
-        f"from aiflow_ext.run.operations import start\n{at} = lambda *_: os.kill(os.getpid(), 9)\n"
+        f"from aiflow_ext.run.operations import new_run\n{at} = lambda *_: os.kill(os.getpid(), 9)\n"
         "prepare_run(sys.argv[1])"
     )
     died = subprocess.run([sys.executable, "-c", dies, str(bench.project.root)], env=bench.env)

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiflow_ext import shared_folder
 from aiflow_ext.host import secrets
-from aiflow_ext.model.errors import ConfigError, PlatformError, StateError
-from aiflow_ext.model.names import local_path, safe_name
+from aiflow_ext.model.errors import ConfigError, PlatformError
+from aiflow_ext.model.names import local_path
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
+from aiflow_ext.run.operations.new_run import AlreadyFiredError as AlreadyFiredError
+from aiflow_ext.run.operations.new_run import new_run
 from aiflow_ext.run.operations.render import check_secrets
 from aiflow_ext.run.planning.demands import capacities_of
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan
-from aiflow_ext.run.planning.plan_codec import plan_to_data
-from aiflow_ext.run.planning.snapshot import keep_files
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.plugin_adapter import is_here
-from aiflow_ext.run.store.artifacts_folder import make_artifacts_folder, remove_artifacts_folder
+from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.doorbell import Doorbell
-from aiflow_ext.run.store.filesystem import spread
-from aiflow_ext.run.store.find import remember_state
 from aiflow_ext.run.store.lock import DriverLock
-from aiflow_ext.run.store.records import Input, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.records import RunRecord, Transition
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
-
-
-class AlreadyFiredError(StateError):
-    """A firing has had its run already.
-
-    Attributes:
-        run_id: the run that it has had; ``exit_code`` is as that has ended, 0 while it has not.
-    """
-
-    def __init__(self, firing: str, record: RunRecord) -> None:
-        super().__init__(f"firing {firing!r} has had its run: {record.run_id} {record.state}")
-        self.run_id = record.run_id
-        self.exit_code = record.state.exit_code
 
 
 class Run:
@@ -96,58 +77,29 @@ def prepare(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
-    run_id = _new_run_id(plan.workflow)
-    root = plan.desc.root
-    state = state_folder(root)
-    store = Store(state)
-    remember_state(state)
-    _refuse_second(store, firing)
-    inputs: list[Input] = []
-    if only:
-        from aiflow_ext.run.planning.only import restrict
-
-        plan, inputs = restrict(plan, only, store, from_run)
-    while os.path.lexists(home := state / "runs" / run_id):  # of many runs that are started in one second
-        run_id = _new_run_id(plan.workflow)
-    make_folder(home)
-    record = RunRecord(run_id, plan.workflow, root, str(home), time.time())
-    for name, job in plan.jobs.items():
-        record.jobs[name] = JobRecord(name, job.resolved.platform, job.resolved.engine, job.defaults)
-    record.inputs = inputs
     options = {"jobs": jobs, "fail_fast": fail_fast}
-    lock = DriverLock(home)
-    try:
-        if any(is_here(job) for job in plan.jobs.values() if not job.edges):
-            supervised.expect(str(home))
-        keep_files(plan, home)
-        if artifacts := local_path(plan.desc.artifacts):
-            make_artifacts_folder(Path(artifacts), run_id, create=any(map(is_here, plan.jobs.values())), state=state)
-        store.add_run(record, plan_to_data(plan), options, firing)
-    except BaseException as error:
-        supervised.hang_up(str(home))
-        lock.release()
-        if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record
-            import shutil
+    homes: list[str] = []
 
-            shutil.rmtree(home, ignore_errors=True)
-        if isinstance(error, sqlite3.IntegrityError):
-            _refuse_second(store, firing)
-        raise
+    def expect(plan: Plan, home: str) -> None:
+        homes.append(home)
+        if any(is_here(job) for job in plan.jobs.values() if not job.edges):
+            supervised.expect(home)
+
+    lock: DriverLock | None = None
     try:
+        plan, record, store, lock = new_run(
+            plan, options, only=only, from_run=from_run, firing=firing,
+            is_here=any(map(is_here, plan.jobs.values())), making=expect,
+        )  # fmt: skip
         run = driven(plan, record, store, lock, options, listener)
         run.is_new = True
         return run
     except BaseException:
-        supervised.hang_up(str(home))
-        lock.release()
+        for home in homes:
+            supervised.hang_up(home)
+        if lock is not None:
+            lock.release()
         raise
-
-
-def _refuse_second(store: Store, firing: str | None) -> None:
-    """Raise AlreadyFiredError if a firing has had its run."""
-    had = store.firings.run_of(firing) if firing is not None else None
-    if firing is not None and had is not None:
-        raise AlreadyFiredError(firing, store.run(had))
 
 
 def driven(
@@ -203,24 +155,3 @@ def remove(record: RunRecord, artifacts: str) -> None:
         store.forget(record.run_id)
     finally:
         store.close()
-
-
-def make_folder(home: Path) -> None:
-    """Create a run's folder, for whom the state folder is for. Raises StateError if that fails."""
-    try:
-        with contextlib.suppress(FileExistsError):
-            shared_folder.make_folder(home.parent)
-        spread(home.parent)
-        shared_folder.make_folder(home)
-    except OSError as error:
-        raise StateError(
-            f"the run's folder cannot be made: {error.strerror}",
-            where=str(home),
-            hint="give permission or make room there, or name another folder for state: AIFLOW_STATE=/path",
-        ) from error
-
-
-def _new_run_id(workflow: str) -> str:
-    """A new run's id: the workflow's name, the second in UTC, and four random characters."""
-    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return f"{safe_name(workflow, 24)}-{moment}-{os.urandom(2).hex()}"
