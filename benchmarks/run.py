@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -126,8 +127,28 @@ def jobs(harness: Harness, rounds: int) -> list[Row]:
     return [("1,000 local jobs, 2 at a time", f"{ours:.0f}/s = {ours / raw:.2f}x", ">= 0.4x", f"Popen {raw:.0f}/s")]
 
 
+def in_process(harness: Harness, rounds: int) -> list[Row]:
+    """``aiflow-ext run --in-process`` of the example hello: three jobs, without a supervisor."""
+    project = harness.work / "hello"
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(HERE.parent / "examples" / "hello", project, ignore=shutil.ignore_patterns(".aiflow"))
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project)]
+    seconds: dict[str, list[float]] = {}
+    for _ in range(rounds + 1):
+        for name, command in {
+            "in process": [*argv, "--in-process"], "run": argv, "import": [sys.executable, "-c", "import aiflow_ext"],
+        }.items():  # fmt: skip
+            start = time.perf_counter()
+            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            seconds.setdefault(name, []).append(time.perf_counter() - start)
+    took = {name: f"{statistics.median(times[1:]) * 1000:.0f} ms" for name, times in seconds.items()}
+    return [("hello in process", took["in process"], "<= 300 ms", f"run {took['run']}, import {took['import']}")]
+
+
 MEASURES: dict[str, Callable[[Harness, int], list[Row]]] = {
     "discovery": discovery, "imports": imports, "hooks": hooks, "split": split, "jobs": jobs,
+    "in_process": in_process,
 }  # fmt: skip
 
 

@@ -68,16 +68,25 @@ def program() -> None:
               "an earlier run.")  # fmt: skip
 @click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: of each job the latest "
               "that has finished it].")  # fmt: skip
+@click.option("--in-process", is_flag=True, help="Run the jobs in this process, one after another, wherever they are "
+              "configured to run: for a debugger (breakpoint() works) and tests.")  # fmt: skip
+@click.option("--pdb", is_flag=True, help="In process: debug what a job has raised.")
 @click.option("--firing-id", "firing", metavar="ID", help="Run only if no run has had this id: for cron.")
 @_DETACH
 @_ON_INTERRUPT
 @_JSON
-def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **options: Any) -> int:
+def run(
+    project: str, on_interrupt: str | None, as_json: bool, detach: bool, in_process: bool, pdb: bool, **options: Any
+) -> int:
     """Run PROJECT's workflow and wait for its end."""
-    from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_run
-    from aiflow_ext.run.operations.start import AlreadyFiredError
+    from aiflow_ext.run.operations.new_run import AlreadyFiredError
 
+    if pdb and not in_process:
+        raise click.UsageError("--pdb is for jobs that run in this process: add --in-process")
+    if in_process and (detach or on_interrupt is not None or options["jobs"] is not None):
+        raise click.UsageError("--in-process runs one job after another, in the foreground: leave out --detach, "
+                               "--on-interrupt and --jobs")  # fmt: skip
     if options["from_run"] is not None and not options["only"]:
         raise click.UsageError("--from-run says what --only JOB reads from: name the jobs with --only")
     if options["firing"] == "":
@@ -87,6 +96,13 @@ def run(project: str, on_interrupt: str | None, as_json: bool, detach: bool, **o
             from aiflow_ext.run.operations.detach import detach as detached
 
             return _detached(*detached(project, **options), as_json=as_json)
+        if in_process:
+            from aiflow_ext.cli.in_process import run_in_process
+
+            del options["jobs"]
+            return run_in_process(project, pdb=pdb, as_json=as_json, **options)
+        from aiflow_ext.cli.live import follow
+
         return follow(
             lambda **more: prepare_run(project, **options, **more), on_interrupt=on_interrupt, as_json=as_json
         )

@@ -158,6 +158,13 @@ def claim_stdout() -> None:
         sys.stdout = sys.__stdout__ = stream  # type: ignore[misc]
 
 
+def release_stdout() -> None:
+    """Undo :func:`claim_stdout` for descriptor 1: what follows is meant to be printed there."""
+    if _own is not None:
+        sys.stdout.flush()
+        os.dup2(_own.fileno(), 1)
+
+
 def _nowhere() -> int:
     """Open /dev/null, with a descriptor above those of the standard streams."""
     opened = os.open(os.devnull, os.O_WRONLY)

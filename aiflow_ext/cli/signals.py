@@ -70,12 +70,22 @@ def answer_by(answer: Callable[[int], Task | None], farewell: Callable[[], int])
         signal.signal(number, _on_signal)
 
 
+def interrupt(answer: Callable[[int], Task | None]) -> None:
+    """Have each signal raise KeyboardInterrupt in the main thread, with the signal's name, and call ``answer``, as
+    :func:`answer_by` does."""
+    global _answer
+    _answer = answer
+    for number in HANDLED:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _raise)
+
+
 def answer_as_before(code: int = INTERRUPTED) -> None:
     """Restore Python's own handlers; ``code``: the exit code of a command that must be ended from now on."""
     global _answer, _farewell
     _answer, _farewell = _by_python, lambda: code
     for number in HANDLED:
-        if signal.getsignal(number) is _on_signal:
+        if signal.getsignal(number) in (_on_signal, _raise):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
@@ -183,6 +193,11 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     """Python's handler: the pipe has the number already, unless a library has replaced the descriptor."""
     if _set_wakeup() != _pipe[1]:
         os.write(_pipe[1], bytes([number]))
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    _on_signal(number, frame)
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _before_fork() -> None:

@@ -121,13 +121,16 @@ class Bundle:
         return commands, problems
 
 
-def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None) -> Bundle:
+def build_bundle(
+    sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str | None = None, *, is_sent: bool = True
+) -> Bundle:
     """The bundle of a job. Offline and repeatable; it writes nothing.
 
     Args:
         sub_graph: the job's nodes and config.
         project_desc: the project.
         engine: ``python`` or ``cmd_line``; the config's engine by default.
+        is_sent: whether the project's files are to be sent, and so checked; True by default.
 
     Raises CodeError for nodes that the engine cannot run, commands with mistakes, and, where the job needs the project
     archive, for files that cannot travel.
@@ -161,7 +164,7 @@ def build_bundle(sub_graph: AISubGraph, project_desc: ProjectDesc, engine: str |
         problems = bundle.command_problems
     if problems:
         raise CodeError(problems=problems)
-    if bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run
+    if is_sent and bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run
         problems += _left_out(bundle)
     if problems:
         raise CodeError(problems=problems)

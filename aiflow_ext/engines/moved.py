@@ -29,6 +29,12 @@ def hold(path: str) -> None:
         return
 
 
+def release() -> None:
+    """Close all descriptors: the job has ended, and its process goes on."""
+    while _held:
+        os.close(_held.popitem()[1][0])
+
+
 def now(path: Path) -> Path:
     """Where ``path`` is now, by the folder of it that is held. Raises FileNotFoundError where that was deleted."""
     for folder in (path, *path.parents):

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,7 +43,7 @@ def main(payload_file: str) -> NoReturn:
             moved.hold(file)
     _note(UNFINISHED)
     os._exit = _exit_guarded
-    try:
+    with _failures_told():
         payload = loads(Path(payload_file).read_bytes())
         project = os.environ.get("AIFLOW_PROJECT_FOLDER")
         if project:
@@ -50,10 +52,58 @@ def main(payload_file: str) -> NoReturn:
             workflow = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), payload["workflow"])
             folders = (os.path.normpath(os.path.join(project, path)) for path in payload["python_paths"])
             put_project_first([workflow, *folders])
-        job = _Job(payload)
+    try:
+        _run_steps(payload, _execute)
+    except CommandEndedError as ended:
+        _end_by(ended.signal)
+    sys.stdout.flush()
+    os._exit = _really_exit
+    _note("")
+    sys.exit(0)
+
+
+def run_here(payload: dict[str, Any], execute: Callable[[list[str]], int]) -> None:
+    """Run a job's steps in a process that goes on afterwards.
+
+    Args:
+        payload: what ``main`` reads from its file.
+        execute: runs a command; returns its exit code, negative for a signal.
+
+    Raises SystemExit where the job fails, whose cause is what code of the project has raised; CommandEndedError.
+    """
+    global _runner, _goes_on
+    _runner, _goes_on = os.getpid(), True
+    try:
+        _run_steps(payload, execute)
+    finally:
+        moved.release()
+
+
+class CommandEndedError(Exception):
+    """A command of the job was ended by a signal.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+def _run_steps(payload: dict[str, Any], execute: Callable[[list[str]], int]) -> None:
+    with _failures_told():
+        job = _Job(payload, execute)
         for number, step in enumerate(payload["steps"], 1):
             job.run(step, last=number == len(payload["steps"]))
             _write("AIFLOW_PROGRESS_FILE", str(number))
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Have what fails the job end in a sentence, or in the traceback of the project's code, and in SystemExit."""
+    try:
+        yield
     except AwayError as error:
         _fail(f"{AWAY}{error}", AWAY_CODE)
     except (ArtifactError, DataError) as error:
@@ -66,18 +116,18 @@ def main(payload_file: str) -> NoReturn:
         if _is_success(leaving) and os.getpid() == _runner:
             _fail("sys.exit() was called before the job's steps were done")
         raise
-    sys.stdout.flush()
-    os._exit = _really_exit
-    _note("")
-    sys.exit(0)
+
+
+def _execute(argv: list[str]) -> int:
+    return subprocess.run(argv, check=False).returncode
 
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class _Job:
-    def __init__(self, payload: dict[str, Any]) -> None:
-        self.payload = payload
+    def __init__(self, payload: dict[str, Any], execute: Callable[[list[str]], int]) -> None:
+        self.payload, self._execute = payload, execute
         self._work = os.environ.get("AIFLOW_WORK_FOLDER") or os.getcwd()
         self.values: dict[tuple[str, str | None], Any] = {}
         self.files: dict[str, artifacts.Fetched] = {}
@@ -118,6 +168,8 @@ class _Job:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            if _goes_on and "bdb" in sys.modules and isinstance(error, sys.modules["bdb"].BdbQuit):
+                raise KeyboardInterrupt("the debugger was left") from None
             _fail_as_user_code(error)
         if os.getpid() != _runner:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
@@ -148,13 +200,14 @@ class _Job:
         argv = plan_command(node, names, self.payload["properties"])
         sys.stdout.flush()
         try:
-            code = subprocess.run(argv, check=False).returncode
+            code = self._execute(argv)
         except OSError as error:
             _fail(
                 f"{argv[0]} cannot be started: {error.strerror}", 127 if isinstance(error, FileNotFoundError) else 126
             )
         if code < 0:
-            _end_by(-code)
+            _note(f"a command was ended by signal {_signal_name(-code)}")
+            raise CommandEndedError(-code)
         if code:
             _note(f"a command ended with exit code {code}")
             sys.exit(code)
@@ -234,8 +287,6 @@ def _is_of_project(error: BaseException) -> bool:
 
 def _end_by(number: int) -> NoReturn:
     """End by the signal that ended a command, so that the platform records it."""
-    name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-    _note(f"a command was ended by signal {name}")
     sys.stdout.flush()
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
@@ -243,7 +294,12 @@ def _end_by(number: int) -> NoReturn:
     sys.exit(128 + number)  # only where the signal is blocked
 
 
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
+
+
 _files: tuple[str | None, str] = None, ""  # the project's folder here, and on the client
+_goes_on = False  # whether this process goes on when the job has ended
 _runner = 0  # the runner's pid: not that of a process that a step has forked
 _really_exit = os._exit
 
@@ -300,4 +356,4 @@ def _fail_as_user_code(error: BaseException) -> NoReturn:
         print_traceback(error, trace, *_files)
     sys.stderr.flush()
     _note(f"{OUT_OF_MEMORY if isinstance(error, MemoryError) else ''}{type(error).__name__}: {error}")
-    sys.exit(1)
+    raise SystemExit(1) from error.with_traceback(trace)

@@ -13,6 +13,7 @@ from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
 
 if TYPE_CHECKING:
+    from aiflow_ext.model.in_process import InProcessJob
     from aiflow_ext.model.resources import Resources
 
 
@@ -97,6 +98,14 @@ class AbstractEngine(Jsonable):
     def engine() -> str:
         """The engine's name, as workflow.yaml says it."""
         raise NotImplementedError("an engine must say its name: def engine() -> str")
+
+    @classmethod
+    def in_process(cls, sub_graph: AISubGraph, project_desc: ProjectDesc) -> InProcessJob | None:
+        """The job of a subgraph as one that runs in the client's process, for ``run --in-process``; offline.
+
+        None, the default: jobs of this engine cannot. Raises CodeError for nodes or commands that cannot run.
+        """
+        return None
 
 
 class AbstractSecretSource(ABC):

@@ -10,6 +10,7 @@ What to write, with the nine methods and the optional hooks (``python -m pydoc a
     AbstractJobGenerator, AbstractJobSubmitter             the two halves of a job plugin
     AbstractJob (BaseJob), AbstractJobConfig (BaseJobConfig), AbstractJobHandler    what a job plugin makes and takes
     AbstractSecretSource                                   where secrets are kept: NAME in ``{secret: "NAME:REST"}``
+    InProcessJob, InProcessEnd                             what an engine's in_process returns, for run --in-process
     hookimpl                                               marks the optional hooks, and those of an extension
 
 What a plugin is given:
@@ -75,6 +76,8 @@ if TYPE_CHECKING:
     from aiflow_ext.model.graph import AISubGraph as AISubGraph
     from aiflow_ext.model.graph import BaseNode as BaseNode
     from aiflow_ext.model.graph import DataEdge as DataEdge
+    from aiflow_ext.model.in_process import InProcessEnd as InProcessEnd
+    from aiflow_ext.model.in_process import InProcessJob as InProcessJob
     from aiflow_ext.model.job import AbstractJob as AbstractJob
     from aiflow_ext.model.job import AbstractJobHandler as AbstractJobHandler
     from aiflow_ext.model.job import BaseJob as BaseJob
@@ -110,6 +113,7 @@ _HOMES = {
         "PluginError", "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",
     ),
     "aiflow_ext.model.graph": ("AINode", "AISubGraph", "BaseNode", "DataEdge"),
+    "aiflow_ext.model.in_process": ("InProcessEnd", "InProcessJob"),
     "aiflow_ext.model.job": ("AbstractJob", "AbstractJobHandler", "BaseJob", "JobContext"),
     "aiflow_ext.model.jsonable": ("Jsonable", "dumps", "loads", "register_type"),
     "aiflow_ext.model.names": ("safe_name",),

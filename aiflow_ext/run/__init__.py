@@ -27,6 +27,7 @@ def run_project(
     firing: str | None = None,
     listener: Callable[[Transition], None] | None = None,
     check: bool = False,
+    in_process: bool = False,
 ) -> RunRecord:
     """Run a project's workflow to its end, as ``aiflow-ext run`` does. Any thread may call it, several at once, too.
 
@@ -43,16 +44,37 @@ def run_project(
         firing: an id that at most one run gets, for periodic starts from outside; None by default.
         listener: called with every Transition, in order, in this thread.
         check: raise RunFailedError, which has the record and says why, unless the run has FINISHED; False by default.
+        in_process: run the jobs in this process, one after another, as ``aiflow-ext run --in-process`` does: for a
+            debugger and for tests. ``jobs`` is None then. False by default.
 
     Returns the run's record; ``record.state`` is FINISHED, FAILED or STOPPED. Raises AiflowError if the run cannot
     start: nothing has been submitted then.
     """
+    if in_process:
+        return _run_in_process(folder, jobs, check, sets=sets, params=params, workflow=workflow, fail_fast=fail_fast,
+                               only=only, from_run=from_run, firing=firing, listener=listener)  # fmt: skip
     record = _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
                             only=only, from_run=from_run, firing=firing, listener=listener))  # fmt: skip
     if check:
         from aiflow_ext.run.operations.failed import check_finished
 
         check_finished(record)
+    return record
+
+
+def _run_in_process(folder: str | os.PathLike[str], jobs: int | None, check: bool, **options: Any) -> RunRecord:
+    from aiflow_ext.model.errors import ConfigError
+    from aiflow_ext.run.operations.in_process import prepare_in_process
+
+    if jobs is not None:
+        raise ConfigError("jobs in process run one after another", hint="leave out jobs, or in_process")
+    run = prepare_in_process(folder, **options)
+    try:
+        record = run.drive()
+    finally:
+        run.close()
+    if check:
+        run.check_finished()
     return record
 
 

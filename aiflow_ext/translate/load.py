@@ -37,7 +37,7 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
     root = Path(project.desc.root).resolve()
     paths = [str(root / folder) for folder in project.desc.python_paths]
     name = workflow_name(root, project.desc.python_paths)
-    with importing, _process_restored(root, paths, name):
+    with importing, process_restored(root, paths, name):
         spec = importlib.util.spec_from_file_location(name, project.workflow_py)
         assert spec is not None
         assert spec.loader is not None
@@ -50,7 +50,16 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
 
 
 @contextmanager
-def _process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[None]:
+def process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[None]:
+    """Have a project's modules be the ones that are imported, and the process's own path and modules back afterwards.
+
+    The caller holds ``shared.importing``.
+
+    Args:
+        root: the project's folder, resolved.
+        paths: its python paths.
+        workflow: the name of workflow.py's module.
+    """
     path, folder, written = list(sys.path), _current_folder(), sys.dont_write_bytecode
     hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow)}
     modules = set(sys.modules)

@@ -19,6 +19,7 @@ from aiflow_ext.run.planning.job_views import LiveJobs
 from aiflow_ext.run.planning.plan_codec import StoredPlan
 from aiflow_ext.run.platforms.platform_events import PlatformEvent, checked
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
+from aiflow_ext.run.store.in_process import settle as settle_in_process
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.reconcile import Answer, Became, proves_presence, reconcile
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
@@ -40,6 +41,7 @@ class PolledAttempt(NamedTuple):
 def bring_up_to_date(record: RunRecord, store: Store, plan: StoredPlan) -> None:
     """Record the present states of attempts that have not ended. The caller holds the run's lock."""
     ledger = Ledger(record, store)
+    settle_in_process(ledger)
     intended = [job.name for job, _, _ in open_start_intents(ledger)]
     with contextlib.suppress(AiflowError):  # a job that cannot be generated is reported below, by itself
         plan.holding([*intended, *(attempt.job for attempt in record.live())])

@@ -18,6 +18,7 @@ from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan
 from aiflow_ext.run.planning.snapshot import use_own_files
 from aiflow_ext.run.store.find import no_such_job, open_run, remember_state
+from aiflow_ext.run.store.in_process import settle as settle_in_process
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.records import JobRecord, RunRecord, Transition
@@ -86,6 +87,7 @@ def _driven(
         going = [name for name, job in record.jobs.items() if job.last is not None and not job.last.state.ended]
         _log.warning("the project was moved from %s to %s, and the run goes on there%s", before, record.project,
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
+    settle_in_process(Ledger(record, store))
     data, options = store.plan(run_id)
     plan = StoredPlan(data, partial(store.planned, run_id)).whole()
     if plan.jobs.keys() != record.jobs.keys():

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from aiflow_ext.model.errors import PlatformError, Problem, named, said_by
+from aiflow_ext.model.errors import PlatformError, Problem, StateError, named, said_by
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import clean_up, cleanup_attempts
 from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.refresh import PolledAttempt, attached, note_stopped
 from aiflow_ext.run.store.doorbell import ring
 from aiflow_ext.run.store.find import no_such_job
+from aiflow_ext.run.store.in_process import process_of
 from aiflow_ext.run.store.ledger import BEING_STOPPED, JOB_STOPPED_BEFORE, STOPPED_BEFORE, Ledger
 from aiflow_ext.run.store.lock import DriverLock, is_stopped
 from aiflow_ext.run.store.reconcile import end_of
@@ -32,12 +33,14 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
         job: the job's key; None for every job.
         grace: seconds between SIGTERM, or the platform's equivalent, and the kill.
 
-    Raises ConfigError for a job that the run lacks, PlatformError if an attempt could not be stopped.
+    Raises ConfigError for a job that the run lacks, PlatformError if an attempt could not be stopped, StateError for
+    a run that is driven in process.
     """
     record = observed.record
     if job is not None and job not in record.jobs:
         raise no_such_job(record.run_id, job, record.jobs)
     if observed.driver is not None:
+        _refuse_in_process(record)
         observed.store.requests.add(record.run_id, "stop", job, grace)
         if ring(observed.folder) or observed.driver is not None:  # a driver that begins reads requests first
             return
@@ -51,6 +54,14 @@ def stop(observed: Observed, job: str | None = None, grace: float = 10.0) -> Non
             _stop_here(observed, job, grace)
     finally:
         lock.release()
+
+
+def _refuse_in_process(record: RunRecord) -> None:
+    """Raise StateError where a job runs in the process of its client, which takes no requests."""
+    for attempt in record.live():
+        if (pid := process_of(attempt)) is not None:
+            raise StateError(f"job {attempt.job!r} runs in process {pid}, which takes no requests",
+                             hint=f"press Ctrl-C there, or: kill -INT {pid}")  # fmt: skip
 
 
 def until_stopped(
