@@ -132,6 +132,7 @@ class OpenedRun:
         failed: bool = False,
         from_job: str | None = None,
         jobs: int | None = None,
+        update: bool = False,
         listener: Callable[[Transition], None] | None = None,
         check: bool = False,
     ) -> OpenedRun:
@@ -141,6 +142,7 @@ class OpenedRun:
             failed: give FAILED, STOPPED, LOST and SKIPPED jobs a new attempt; False by default.
             from_job: give this job and every job after it a new attempt; None by default.
             jobs: how many jobs run at once; by default as the run was started with.
+            update: what runs again gets the project's code, config and graph of today; False by default.
             listener: called with every Transition, in order, in this thread.
             check: raise RunFailedError unless it has FINISHED; False by default.
 
@@ -148,7 +150,8 @@ class OpenedRun:
         """
         from aiflow_ext.run import resume_run
 
-        resume_run(self.run_id, project=self.project, failed=failed, from_job=from_job, jobs=jobs, listener=listener)
+        resume_run(self.run_id, project=self.project, failed=failed, from_job=from_job, jobs=jobs, update=update,
+                   listener=listener)  # fmt: skip
         return self.refresh()._checked(check)
 
     async def resume_async(
@@ -157,6 +160,7 @@ class OpenedRun:
         failed: bool = False,
         from_job: str | None = None,
         jobs: int | None = None,
+        update: bool = False,
         listener: Callable[[Transition], None] | None = None,
         check: bool = False,
     ) -> OpenedRun:
@@ -165,7 +169,7 @@ class OpenedRun:
         from aiflow_ext.api.drive import drive_async
         from aiflow_ext.run import prepare_resume
 
-        options = {"failed": failed, "from_job": from_job, "jobs": jobs, "listener": listener}
+        options = {"failed": failed, "from_job": from_job, "jobs": jobs, "update": update, "listener": listener}
         await drive_async(lambda: prepare_resume(self.run_id, project=self.project, **options))
         return self.refresh()._checked(check)
 

@@ -117,6 +117,8 @@ def run(
 @_FROM_PROJECT
 @click.option("--failed", is_flag=True, help="Give failed, stopped, lost and skipped jobs a new attempt.")
 @click.option("--from", "from_job", metavar="JOB", help="Give JOB and every job after it a new attempt.")
+@click.option("--update", is_flag=True, help="What runs again gets the project's code, config and graph of today; with "
+              "--from or --failed.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: as it was "
               "started with].")  # fmt: skip
 @_DETACH
@@ -128,6 +130,8 @@ def resume(run: str, on_interrupt: str | None, as_json: bool, detach: bool, read
     from aiflow_ext.cli.live import follow
     from aiflow_ext.run import prepare_resume
 
+    if options["update"] and not options["failed"] and options["from_job"] is None:
+        raise click.UsageError("--update says what a job runs with: name the jobs with --from JOB or --failed")
     if detach:
         from aiflow_ext.run.operations.detach import detach_resumed
 

@@ -59,6 +59,7 @@ def detach_resumed(
     failed: bool = False,
     from_job: str | None = None,
     jobs: int | None = None,
+    update: bool = False,
 ) -> tuple[str, int]:
     """Start another process that resumes a run; options as ``resume.take_up``'s. Returns and raises as
     :func:`detach`."""
@@ -68,6 +69,7 @@ def detach_resumed(
     more = ["--failed"] if failed else []
     more += [] if from_job is None else [f"--from={from_job}"]
     more += [] if jobs is None else [f"--jobs={jobs}"]
+    more += ["--update"] if update else []
     return run_id, drive(run_id, record.project, str(folder_of(record)), more)
 
 

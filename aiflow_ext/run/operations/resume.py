@@ -34,6 +34,7 @@ def take_up(
     failed: bool = False,
     from_job: str | None = None,
     jobs: int | None = None,
+    update: bool = False,
     listener: Callable[[Transition], None] | None = None,
 ) -> Run:
     """A driver for a run that an earlier driver has left.
@@ -44,16 +45,18 @@ def take_up(
         failed: give FAILED, STOPPED, LOST and SKIPPED jobs a new attempt.
         from_job: give this job and every job after it a new attempt.
         jobs: how many jobs run at once; by default as the run was started with.
+        update: what is to run gets the project's code, config and graph of today; False by default.
         listener: called with every Transition.
 
-    Raises StateError if another process drives the run, ConfigError if there is no such run or job.
+    Raises StateError if another process drives the run, ConfigError if there is no such run or job, and for ``update``
+    what :func:`~aiflow_ext.run.operations.update.update_run` raises.
     """
     hold_standard()
     store, run_id = open_run(run, project)
     record = store.run(run_id)
     lock = DriverLock(folder_of(record), ended=record.ended_at is not None)
     try:
-        return _driven(store, run_id, lock, failed, from_job, jobs, listener)
+        return _driven(store, run_id, lock, failed, from_job, jobs, update, listener)
     except BaseException:
         lock.release()
         raise
@@ -78,6 +81,7 @@ def _driven(
     failed: bool,
     from_job: str | None,
     jobs: int | None,
+    update: bool,
     listener: Callable[[Transition], None] | None,
 ) -> Run:
     before = store.relocate(run_id)
@@ -89,23 +93,41 @@ def _driven(
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     settle_in_process(Ledger(record, store))
     data, options = store.plan(run_id)
-    plan = StoredPlan(data, partial(store.planned, run_id)).whole()
+    stored = StoredPlan(data, partial(store.planned, run_id))
+    plan = stored.whole()
     if plan.jobs.keys() != record.jobs.keys():
         raise DataError("the run's stored plan is damaged: it lacks jobs")
     plan.host.extensions(plan.extensions.require)  # before anything of the run is changed
-    use_own_files(plan.desc, Path(record.folder), tell=True)
+    differs = use_own_files(plan.desc, Path(record.folder))
     if jobs is not None:
         options["jobs"] = jobs
     verdict = record.state if record.state.ended else None
-    again = _again(plan, record, failed=failed, from_job=from_job)
+    if update:
+        from aiflow_ext.run.operations.update import update_run
+
+        plan, again = update_run(record, store, stored, options, failed=failed, from_job=from_job), []
+    else:
+        if differs is not None:
+            _log.warning(
+                "%s; the run goes on with its own copy of what it needs%s", differs, _instead(record, from_job)
+            )
+        again = _again(plan, record, failed=failed, from_job=from_job)
     _check_inputs(plan, record, again)
-    if again or verdict is None:
+    if again or not record.state.ended:
         Ledger(record, store).reopen(again)
     else:
         _log.warning("run %s has ended before, as %s: %s", run_id, verdict,
                      "--from JOB gives a job and all after it a new attempt" if verdict is JobState.FINISHED else
                      "--failed gives what did not finish a new attempt, --from JOB a job and all after it")  # fmt: skip
     return driven(plan, record, store, lock, options, listener, had_ended=verdict is not None)
+
+
+def _instead(record: RunRecord, from_job: str | None) -> str:
+    """How a run that has something to do again gets today's project instead."""
+    job = from_job or next((name for name, each in record.jobs.items() if each.state.failed), None)
+    if job is None:
+        return ""
+    return f"; to run {job} and all after it with today's: aiflow-ext resume {record.run_id} --from {job} --update"
 
 
 def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> None:
@@ -139,10 +161,9 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
     if from_job is not None:
         if from_job not in plan.jobs:
             raise no_such_job(record.run_id, from_job, plan.jobs)
-        again = _with_downstream(plan, {from_job})
+        again = plan.downstream(from_job)
     if failed:
-        bad = {name for name, job in record.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}
-        again |= bad
+        again |= record.unfinished()
     if from_job is not None:
         live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
         if live:
@@ -151,13 +172,3 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
                 hint=f"let it end (aiflow-ext resume {record.run_id}) or stop it (aiflow-ext stop {record.run_id} JOB)",
             )
     return [record.jobs[name] for name in plan.jobs if name in again and record.jobs[name].state.ended]
-
-
-def _with_downstream(plan: Plan, names: set[str]) -> set[str]:
-    found = set(names)
-    grown = True
-    while grown:
-        more = {name for name, job in plan.jobs.items() if any(edge.source in found for edge in job.edges)} - found
-        found |= more
-        grown = bool(more)
-    return found

@@ -152,6 +152,16 @@ class Plan:
         found = self.jobs.get(job) or self.left_out.get(job)
         return None if found is None else found.settings
 
+    def downstream(self, job: str) -> set[str]:
+        """The names of a job and of every job after it."""
+        found: set[str] = set()
+        grown = {job}
+        while grown:
+            found |= grown
+            grown = {name for name, each in self.jobs.items() if any(edge.source in grown for edge in each.edges)}
+            grown -= found
+        return found
+
     def source(self, node_id: str) -> tuple[str, str]:
         """The job that holds a node, and the node's name in it."""
         return self._source[node_id]

@@ -86,19 +86,42 @@ def tell_withheld(plan: Plan) -> None:
         )
 
 
-def use_own_files(desc: ProjectDesc, home: Path, *, tell: bool = False) -> None:
-    """Make jobs run from the run's own copy, if the project has changed since, or is gone."""
+def replace_files(plan: Plan, home: Path) -> None:
+    """Copy the project's files into the run's folder again, instead of the copy that is there.
+
+    Raises StateError if they cannot be written there: then the copy that was there still is.
+    """
+    import shutil
+
+    before = home / ".replaced"
+    shutil.rmtree(before, ignore_errors=True)
+    before.mkdir()
+    there = [name for name in (WHOLE, CONFIG) if (home / name).is_dir()]
+    try:
+        for name in there:
+            (home / name).rename(before / name)
+        keep_files(plan, home)
+    except BaseException:
+        for name in there:
+            if (before / name).is_dir() and not (home / name).exists():
+                (before / name).rename(home / name)
+        raise
+    finally:
+        shutil.rmtree(before, ignore_errors=True)
+
+
+def use_own_files(desc: ProjectDesc, home: Path) -> str | None:
+    """Make jobs run from the run's own copy, if the project has changed since, or is gone. Returns that in words."""
     changed, gone = changed_files(desc, home), not os.path.isdir(desc.root)
     if not changed and not gone:
-        return
+        return None
     words = f"the project's folder {desc.root} is gone"
     if changed:
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
         words = f"the project has changed since the run was started ({', '.join(changed[:_MOST_NAMED])}{more})"
     if (home / WHOLE).is_dir():
         desc.root = str(home / WHOLE)
-    if tell:
-        _log.warning("%s; the run goes on with its own copy of what it needs", words)
+    return words
 
 
 def _needs_files(graph: AISubGraph) -> bool:

@@ -171,6 +171,10 @@ class RunRecord(Jsonable):
     def __repr__(self) -> str:
         return f"<run {self.run_id}: {self.state}, {len(self.jobs)} job{'s' * (len(self.jobs) != 1)}>"
 
+    def unfinished(self) -> set[str]:
+        """The keys of the jobs that have ended, and not as FINISHED."""
+        return {name for name, job in self.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}
+
     def live(self) -> list[AttemptRecord]:
         """The attempts that may be running."""
         return [job.last for job in self.jobs.values() if job.last is not None and job.last.may_run]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -78,26 +79,13 @@ class Store:
 
         Raises sqlite3.IntegrityError where the firing has had its run.
         """
-        own = {key: value for key, value in plan.items() if key != "jobs"}
-        own["inputs"] = [each.to_data() for each in record.inputs]
         with self.database.writing() as db:
             db.execute(
                 "insert into runs values (?,?,?,?,?,?,?,?,?,?)",
                 (record.run_id, record.workflow, to_column(record.project), to_column(record.folder), str(record.state),
-                 record.started_at, None, json.dumps(own), json.dumps(options), to_column(firing)),
+                 record.started_at, None, "", json.dumps(options), to_column(firing)),
             )  # fmt: skip
-            db.executemany(
-                "insert into planned values (?,?,?,?)",
-                [
-                    (record.run_id, name, place, json.dumps(job))
-                    for place, (name, job) in enumerate(plan["jobs"].items())
-                ],
-            )
-            db.executemany(
-                "insert into jobs values (?,?,?,?,?,?,?)",
-                [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), to_column(job.reason))
-                 for place, job in enumerate(record.jobs.values())],
-            )  # fmt: skip
+            self._put_plan(db, record, plan)
 
     def run(self, run_id: str) -> RunRecord:
         """The record of a run, with its jobs and attempts. Raises KeyError where there is none."""
@@ -213,6 +201,35 @@ class Store:
             db.execute("update runs set state = ?, ended_at = ? where run = ?", values)
             if record.ended_at is not None:
                 db.execute("delete from start_intents where run = ?", (record.run_id,))
+
+    def replace_plan(self, record: RunRecord, plan: Mapping[str, Any], options: dict[str, Any]) -> None:
+        """Record another plan for a run, with its jobs and states as they are in ``record``, in one transaction.
+
+        Args:
+            record: the run's record; it has a job for each job of the plan, in the plan's order.
+            plan: as :func:`~aiflow_ext.run.planning.plan_codec.plan_to_data` makes it.
+            options: the run's options.
+        """
+        with self.database.writing() as db:
+            self._put_plan(db, record, plan)
+            db.execute("update runs set options = ?, state = ?, ended_at = ? where run = ?",
+                       (json.dumps(options), str(record.state), record.ended_at, record.run_id))  # fmt: skip
+
+    def _put_plan(self, db: sqlite3.Connection, record: RunRecord, plan: Mapping[str, Any]) -> None:
+        own = {key: value for key, value in plan.items() if key != "jobs"}
+        own["inputs"] = [each.to_data() for each in record.inputs]
+        db.execute("update runs set plan = ? where run = ?", (json.dumps(own), record.run_id))
+        for table in ("planned", "jobs"):
+            db.execute(f"delete from {table} where run = ?", (record.run_id,))
+        db.executemany(
+            "insert into planned values (?,?,?,?)",
+            [(record.run_id, name, place, json.dumps(job)) for place, (name, job) in enumerate(plan["jobs"].items())],
+        )
+        db.executemany(
+            "insert into jobs values (?,?,?,?,?,?,?)",
+            [(record.run_id, job.name, place, job.platform, job.engine, str(job.state), to_column(job.reason))
+             for place, job in enumerate(record.jobs.values())],
+        )  # fmt: skip
 
     def forget(self, run_id: str) -> None:
         """Remove a run and all its data."""
