@@ -171,12 +171,14 @@ def schedule(project: str, workflow: str | None, overlap: bool) -> int:
 
 @program.command()
 @_FROM_PROJECT
+@click.option("--params", "parameters", is_flag=True, help="With the parameters that differ among the runs of a "
+              "workflow, each in a column.")  # fmt: skip
 @_JSON
-def runs(project: str | None, as_json: bool) -> int:
+def runs(project: str | None, parameters: bool, as_json: bool) -> int:
     """List runs, newest first."""
     from aiflow_ext.cli.look import show_runs
 
-    return show_runs(project, as_json=as_json)
+    return show_runs(project, parameters=parameters, as_json=as_json)
 
 
 @program.command()

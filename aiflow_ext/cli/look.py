@@ -37,26 +37,32 @@ LOOK = 0.5  # seconds between two looks at a run that is watched
 SHOWN = 60  # jobs in a table on a terminal; the rest is counted
 
 
-def show_runs(project: str | None, *, as_json: bool) -> int:
+def show_runs(project: str | None, *, parameters: bool, as_json: bool) -> int:
     """``aiflow-ext runs``."""
-    found = list_runs(project)
+    found = list_runs(project, parameters=parameters)
     if as_json:
         print(json.dumps(found, indent=1))
         return errors.OK
     rows = []
+    names = [*dict.fromkeys(name for run in found for name in run.get("parameters", ()))]
     for run in found:
         state = run["state"]
         if run["ended_at"] is None and run["driver"] is None:
             state = "not driven"
         jobs = ", ".join(f"{count} {name}" for name, count in sorted(run["jobs"].items()))
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started_at"]))
-        rows.append((run["run"], state, began, duration(run["started_at"], run["ended_at"]), jobs,
+        values = [_value_shown(run["parameters"][name]) if name in run["parameters"] else "" for name in names]
+        rows.append((run["run"], state, *values, began, duration(run["started_at"], run["ended_at"]), jobs,
                      path_shown(run["project"])))  # fmt: skip
     if not rows and stdout().isatty():
         print("no runs yet: aiflow-ext run PROJECT")
     else:
-        print_table(("run", "state", "started", "took", "jobs", "project"), rows, coloured=1)
+        print_table(("run", "state", *names, "started", "took", "jobs", "project"), rows, coloured=1)
     return errors.OK
+
+
+def _value_shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:

@@ -26,11 +26,13 @@ class WorkflowConfig:
         data: what it holds, as plain data.
         jobs: the workflow's jobs; where they are not known, the file's keys that are names.
         unused: the file's keys that fit none of the jobs.
+        layers: where its settings are from, in words, the weakest first.
     """
 
     def __init__(self, source: Located, jobs: Mapping[str, str | None] | None = None) -> None:
         keys = [key for key in source.value if key != EVERY_JOB]
         self.file, self.data, self._source = source.file, source.value, source
+        self.layers: tuple[str, ...] = ()
         self._places: Mapping[str, str | None] = jobs or {}
         self.jobs: tuple[str, ...] = tuple(jobs if jobs is not None else (k for k in keys if not is_pattern(k)))
         self._patterns = Patterns(key for key in keys if is_pattern(key))
@@ -143,6 +145,8 @@ def load_workflow_config(
     for job in config.jobs:
         found += config.layered(job).conflicts
     _set_params(config, params, found)
+    config.layers = (*([] if path is None else [os.path.basename(path)]), *(f"--set {each}" for each in sets),
+                     *(f"-p {each}" for each in params))  # fmt: skip
     if problems is not None:
         problems += found
     elif found:

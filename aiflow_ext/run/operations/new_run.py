@@ -94,7 +94,9 @@ def new_run(
         keep_files(plan, home)
         if artifacts := local_path(plan.desc.artifacts):
             make_artifacts_folder(Path(artifacts), run_id, create=is_here, state=state)
-        store.add_run(record, plan_to_data(plan), dict(options), firing)
+        data = plan_to_data(plan)
+        record.provenance = data["provenance"]
+        store.add_run(record, data, dict(options), firing)
     except BaseException as error:
         lock.release()
         if isinstance(error, (sqlite3.IntegrityError, StateError)):  # the run is not on record

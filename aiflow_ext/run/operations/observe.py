@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.run.operations.parameters import add_differing
 from aiflow_ext.run.store.find import left_out_if_damaged, open_run, stores
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.records import RunRecord
@@ -96,13 +97,18 @@ def until_over(observed: Observed) -> Iterator[None]:
         yield
 
 
-def list_runs(project: str | None = None) -> list[dict[str, Any]]:
-    """Every run of this user, or of one project, newest first; ``driver`` is the pid of its driver."""
+def list_runs(project: str | None = None, *, parameters: bool = False) -> list[dict[str, Any]]:
+    """Every run of this user, or of one project, newest first; ``driver`` is the pid of its driver.
+
+    With ``parameters`` each has its ``parameters`` by name, those that differ among the runs of its workflow.
+    """
     found: list[dict[str, Any]] = []
     for store in stores(project):
         with left_out_if_damaged(project):
             runs = store.runs()
             for run in runs:
                 run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None
+            if parameters:
+                add_differing(runs, store.parameters())
             found += runs
     return sorted(found, key=lambda run: -float(run["started_at"]))

@@ -99,7 +99,8 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
 def check_secrets(plan: Plan) -> None:
     """Refuse to run what :func:`render` would refuse to show."""
     if any(is_secret(value) for job in plan.jobs.values() for value in job.config.env.values()):
-        refuse_printed_secrets(plan, rendered(plan))
+        given = [{"job": name, "properties": job.settings.get("properties")} for name, job in plan.jobs.items()]
+        refuse_printed_secrets(plan, [*rendered(plan), *given])  # properties are listed with the run, too
 
 
 def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:

@@ -179,7 +179,7 @@ def _planned(
     secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
-                limits=project.jobs, capacities=capacities)  # fmt: skip
+                limits=project.jobs, capacities=capacities, layers=config.layers)  # fmt: skip
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan

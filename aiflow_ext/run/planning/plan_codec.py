@@ -16,6 +16,7 @@ from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
+from aiflow_ext.run.planning.provenance import provenance_of
 from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings
@@ -27,7 +28,7 @@ _log = logging.getLogger("aiflow_ext")
 
 @paused()
 def plan_to_data(plan: Plan) -> dict[str, Any]:
-    """The plan as plain JSON: graph, config, and which plugin of which version each job had."""
+    """The plan as plain JSON: graph, config, which plugin of which version each job had, and what it was made of."""
     jobs = {}
     for name, job in plan.jobs.items():
         record = job.resolved.record
@@ -53,6 +54,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
         },
         "limits": plan.limits,
         "defaults": {name: list(job.defaults) for name, job in plan.jobs.items() if job.defaults},
+        "provenance": provenance_of(plan),
         "jobs": jobs,
     }
 

@@ -16,7 +16,7 @@ from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLO
 
 _log = logging.getLogger("aiflow_ext")
 WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or only the project's own three
-_OWN = (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY)
+OWN = (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY)
 _MOST_NAMED = 5
 
 
@@ -25,14 +25,14 @@ def keep_files(plan: Plan, home: Path) -> None:
 
     Raises StateError if they cannot be written there.
     """
-    whole = any(_needs_files(job.sub_graph) for job in plan.jobs.values())
+    whole = any(needs_files(job.sub_graph) for job in plan.jobs.values())
     made = home / ".making"
     try:
         if whole:
             files_of(plan.desc).copy_to(made)
         else:
             made.mkdir()
-            for name in _OWN:
+            for name in OWN:
                 if os.path.isfile(os.path.join(plan.desc.root, name)):
                     (made / name).write_bytes(Path(plan.desc.root, name).read_bytes())
         made.rename(home / (WHOLE if whole else CONFIG))
@@ -59,7 +59,7 @@ def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
     copy, now = home / (WHOLE if whole else CONFIG), Path(desc.root)
     if not copy.is_dir() or not now.is_dir():
         return []
-    names = set(_OWN)
+    names = set(OWN)
     if whole:
         kept = ProjectDesc(root=str(copy), include=["*"])
         names = set(_names(kept))
@@ -72,7 +72,7 @@ def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
 
 def tell_withheld(plan: Plan) -> None:
     """Say which of the project's files no job gets because they may hold secrets, where jobs get its files at all."""
-    if not any(_needs_files(job.sub_graph) for job in plan.jobs.values()):
+    if not any(needs_files(job.sub_graph) for job in plan.jobs.values()):
         return
     try:
         withheld = files_of(plan.desc).withheld
@@ -124,7 +124,7 @@ def use_own_files(desc: ProjectDesc, home: Path) -> str | None:
     return words
 
 
-def _needs_files(graph: AISubGraph) -> bool:
+def needs_files(graph: AISubGraph) -> bool:
     """Whether a job may need the project's files: every job but a command that reads and writes no artifact."""
     return bool(graph.inputs) or any(node.kind != "cmd_line" or outputs_of(node) for node in graph.nodes)
 

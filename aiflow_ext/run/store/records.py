@@ -155,9 +155,22 @@ class Input(NamedTuple):
         return cls(data["job"], Source(*data["source"]), tuple(Source(*each) for each in data["behind"]))
 
 
+class Parameter(NamedTuple):
+    """A parameter of a run: a property that these jobs have with this value."""
+
+    name: str
+    value: Any
+    jobs: tuple[str, ...]
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Parameter:
+        """As it is stored."""
+        return cls(str(data["name"]), data["value"], tuple(map(str, data["jobs"])))
+
+
 class RunRecord(Jsonable):
     """One execution of a workflow. ``state`` is RUNNING until every job has ended; ``inputs``: what its jobs read from
-    earlier runs."""
+    earlier runs; ``provenance``: what it was made of (docs/json.md), empty for a run of an older version."""
 
     def __init__(self, run_id: str, workflow: str, project: str, folder: str, started_at: float) -> None:
         self.run_id, self.workflow, self.project, self.folder = run_id, workflow, project, folder
@@ -167,6 +180,7 @@ class RunRecord(Jsonable):
         self.jobs: dict[str, JobRecord] = {}
         self.deliveries: list[Delivery] = []  # of transitions to extensions, when this was read
         self.inputs: list[Input] = []
+        self.provenance: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}: {self.state}, {len(self.jobs)} job{'s' * (len(self.jobs) != 1)}>"
@@ -192,6 +206,7 @@ class RunRecord(Jsonable):
                 "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
                 "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
                             "attempt": each.source.attempt} for each in self.inputs],
+                "provenance": self.provenance or None,
                 "jobs": jobs, "extensions": [
                     {"name": each.extension, "delivered": each.offset, "last": each.last, "problem": each.problem}
                     for each in self.deliveries

@@ -14,7 +14,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.attempts import attempts_of, put_attempts
 from aiflow_ext.run.store.database import Database, from_column, to_column
 from aiflow_ext.run.store.deliveries import Deliveries
-from aiflow_ext.run.store.records import AttemptRecord, Input, JobRecord, RunRecord, Transition
+from aiflow_ext.run.store.records import AttemptRecord, Input, JobRecord, Parameter, RunRecord, Transition
 from aiflow_ext.run.store.relocation import check_attempt_folder, check_paths, relocation
 from aiflow_ext.run.store.row_types import MOMENT, TEXT, WHOLE, RowTypes
 from aiflow_ext.run.store.transitions import Transitions, put_transitions
@@ -93,7 +93,8 @@ class Store:
             row = db.execute(
                 "select run, workflow, project, folder, state, started_at, ended_at, "
                 "case when json_valid(plan) then json_extract(plan, '$.defaults') end, "
-                "case when json_valid(plan) then json_extract(plan, '$.inputs') end from runs where run = ?",
+                "case when json_valid(plan) then json_extract(plan, '$.inputs') end, "
+                "case when json_valid(plan) then json_extract(plan, '$.provenance') end from runs where run = ?",
                 (run_id,),
             ).fetchone()
         if row is None:
@@ -107,6 +108,7 @@ class Store:
             record.ended_at, record.state = ended_at, JobState(state)
             defaults = json.loads(row[7] or "{}")
             record.inputs = [Input.from_data(each) for each in json.loads(row[8] or "[]")]
+            record.provenance = dict(json.loads(row[9] or "{}"))
             rows = db.execute(
                 "select name, platform, engine, state, reason from jobs where run = ? order by place", (run_id,)
             ).fetchall()
@@ -170,6 +172,15 @@ class Store:
                 now = self._relocation(project, folder)
                 run.update(project=now(project), folder=now(folder))
             return found
+
+    def parameters(self) -> dict[str, list[Parameter]]:
+        """The parameters of every run, by its id; none of a run of an older version."""
+        with self.database.reading() as db:
+            rows = db.execute(
+                "select run, case when json_valid(plan) then json_extract(plan, '$.provenance.parameters') end "
+                "from runs"
+            ).fetchall()
+            return {run: [Parameter.from_data(each) for each in json.loads(found or "[]")] for run, found in rows}
 
     def relocate(self, run_id: str) -> str | None:
         """Update the paths in a moved run's records; returns the earlier project's folder, or None if it was not moved.

@@ -1,0 +1,82 @@
+"""What a run was made of: its parameters, the layers of its config, the digest of its code, and versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiflow_ext import __version__
+from aiflow_ext.model.errors import CodeError
+from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.run.planning.snapshot import OWN, needs_files
+from aiflow_ext.translate.files import files_of, mode_of
+
+# A --set of variables: it may hold a secret that somebody has written out.
+_VARIABLES = re.compile(r"\benv\b")
+
+
+def provenance_of(plan: Plan) -> dict[str, Any]:
+    """A plan's provenance, as plain JSON in the shape that docs/json.md describes."""
+    return {
+        "parameters": list(_parameters(plan)),
+        "layers": [_without_variables(layer) for layer in plan.layers],
+        "code": code_digest(plan),
+        "versions": versions_of(plan),
+    }
+
+
+def _parameters(plan: Plan) -> Iterable[dict[str, Any]]:
+    """The jobs' properties; jobs that have the same value from the same place are named together."""
+    found: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for name, job in plan.jobs.items():
+        properties = job.settings.get("properties")
+        for key, value in properties.items() if isinstance(properties, Mapping) else ():
+            place = job.where("properties", key)
+            same = (str(key), json.dumps(value, sort_keys=True, default=str), place)
+            entry = found.setdefault(same, {"name": str(key), "value": value, "from": place, "jobs": []})
+            entry["jobs"].append(name)
+    return found.values()
+
+
+def _without_variables(layer: str) -> str:
+    key, equals, value = layer.partition("=")
+    return f"{key}=..." if equals and layer.startswith("--set") and _VARIABLES.search(key + value) else layer
+
+
+def code_digest(plan: Plan) -> str | None:
+    """The sha256 of the names, modes and contents of all files that a run keeps of its project; None where they cannot
+    be read."""
+    whole = hashlib.sha256()
+    try:
+        if any(needs_files(job.sub_graph) for job in plan.jobs.values()):
+            files = files_of(plan.desc)
+            for name, path in files.files:
+                whole.update(_line(f"{name}\0{mode_of(path):o}\0{files.digest(name, path)}"))
+            for name, target in files.links:
+                whole.update(_line(f"{name}\0link\0{target}"))
+            return whole.hexdigest()
+        for name in OWN:
+            path = Path(plan.desc.root, name)
+            if os.path.isfile(path):
+                whole.update(_line(f"{name}\0{mode_of(path):o}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"))
+    except (CodeError, OSError):  # a plugin that needs no archive works all the same
+        return None
+    return whole.hexdigest()
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode("utf-8", "surrogateescape")
+
+
+def versions_of(plan: Plan) -> dict[str, str]:
+    """The versions of Python, of aiflow-ext, and of each distribution whose plugin runs a job, by name."""
+    found = {"python": ".".join(map(str, sys.version_info[:3])), "aiflow-ext": __version__}
+    for job in plan.jobs.values():
+        found[job.resolved.record.distribution] = job.resolved.record.version
+    return found
