@@ -68,7 +68,7 @@ class HereJob(InProcessJob):
         checkpoints = f"{context.run_folder}/checkpoints/{safe_name(str(context.job_name))}"
         variables = job_environment(job, work_folder=work, project_folder=str(root), checkpoint_dir=checkpoints)
         name = workflow_name(root, project.python_paths)
-        with process_restored(root, [str(root / path) for path in project.python_paths], name):
+        with process_restored(root, [str(root / path) for path in project.python_paths], name, afresh=True):
             os.environ.update({**env, **variables, "PWD": work})
             os.chdir(work)
             os._exit = _leaving(leave)  # type: ignore[assignment]

@@ -1,4 +1,6 @@
-"""The conformance kit: a pytest plugin that an author points at a job plugin. See docs/plugins.md, "Prove it right".
+"""For tests: of workflows (the fixture ``aiflow_project``, docs/workflows.md, "Test a workflow"), and of job plugins.
+
+The conformance kit is a pytest plugin that an author points at a job plugin. See docs/plugins.md, "Prove it right".
 
     from aiflow_ext.testing import JobPluginConformance
 
@@ -6,9 +8,11 @@
         platform = "slurm"
         engine = "cmd_line"
 
-Others may use: JobPluginConformance, ClusterConformance, FlinkConformance, Work, Marks, UrlMarks, the module caches;
-nothing in aiflow_ext imports this package. What each module is for:
+Others may use: ProjectMaker and ProjectOfTest (of the fixture), JobPluginConformance, ClusterConformance,
+FlinkConformance, Work, Marks, UrlMarks, the module caches; nothing in aiflow_ext imports this package. What each
+module is for:
 
+    project        the fixture for tests of workflows
     conformance    JobPluginConformance: what an author sets and overrides
     base, given, stopping, streams, cleaning  the tests of the level base
     durable, logs, events, memory, outages  those of the level durable
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from aiflow_ext.testing.flink import FlinkConformance as FlinkConformance
     from aiflow_ext.testing.marks import Marks as Marks
     from aiflow_ext.testing.marks import UrlMarks as UrlMarks
+    from aiflow_ext.testing.project import ProjectMaker as ProjectMaker
+    from aiflow_ext.testing.project import ProjectOfTest as ProjectOfTest
     from aiflow_ext.testing.works import Work as Work
 
 _HOMES = {
@@ -44,6 +50,7 @@ _HOMES = {
     "aiflow_ext.testing.conformance": ("JobPluginConformance",),
     "aiflow_ext.testing.flink": ("FlinkConformance",),
     "aiflow_ext.testing.marks": ("Marks", "UrlMarks"),
+    "aiflow_ext.testing.project": ("ProjectMaker", "ProjectOfTest"),
     "aiflow_ext.testing.works": ("Work",),
 }
 

@@ -1,14 +1,34 @@
-"""Loaded by pytest wherever aiflow-ext is installed: cheap, and silent if the kit is not used."""
+"""Loaded by pytest wherever aiflow-ext is installed: cheap, and silent if neither the kit nor the fixture is used."""
 
 from __future__ import annotations
 
+import pytest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
     from typing import Any
 
-    import pytest
+    from aiflow_ext.testing.project import ProjectMaker
 
 _report: Any = None
+
+
+@pytest.fixture
+def aiflow_project(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProjectMaker]:
+    """Copies the test's own project, or writes one, in a folder for this test, and runs its workflow in process.
+
+    project = aiflow_project(files={"data.csv": "1"}); project.run().jobs["fit"].result
+    """
+    from aiflow_ext.testing.project import maker
+
+    monkeypatch.delenv("AIFLOW_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # not into the user's own list of projects
+    with maker(tmp_path / "projects", request.path) as made:
+        yield made
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -50,7 +50,7 @@ def imported_workflow(project: Project) -> Iterator[ModuleType]:
 
 
 @contextmanager
-def process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[None]:
+def process_restored(root: Path, paths: list[str], workflow: str, *, afresh: bool = False) -> Iterator[None]:
     """Have a project's modules be the ones that are imported, and the process's own path and modules back afterwards.
 
     The caller holds ``shared.importing``.
@@ -59,9 +59,10 @@ def process_restored(root: Path, paths: list[str], workflow: str) -> Iterator[No
         root: the project's folder, resolved.
         paths: its python paths.
         workflow: the name of workflow.py's module.
+        afresh: whether the project's modules that this process has are imported anew; False by default.
     """
     path, folder, written = list(sys.path), _current_folder(), sys.dont_write_bytecode
-    hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow)}
+    hidden = {name: sys.modules.pop(name) for name in _shadowed(paths, workflow, afresh)}
     modules = set(sys.modules)
     put_first(paths)
     sys.dont_write_bytecode = True  # a project folder may be read-only, and is the user's
@@ -90,8 +91,9 @@ def _current_folder() -> str | None:
         return None
 
 
-def _shadowed(paths: list[str], workflow: str) -> list[str]:
-    """Loaded modules that the project has modules of the same name for; in a job the project's come first."""
+def _shadowed(paths: list[str], workflow: str, afresh: bool) -> list[str]:
+    """Loaded modules that the project has modules of the same name for; in a job the project's come first. ``afresh``:
+    also these themselves."""
     own = {workflow}
     for path in paths:
         for found in Path(path).glob("*"):
@@ -107,7 +109,7 @@ def _shadowed(paths: list[str], workflow: str) -> list[str]:
     return [
         name
         for name in list(sys.modules)
-        if name == workflow or (name.partition(".")[0] in own and not is_theirs(name))
+        if name == workflow or (name.partition(".")[0] in own and (afresh or not is_theirs(name)))
     ]
 
 
