@@ -28,7 +28,6 @@ from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.translate.load import process_restored
-from aiflow_ext.translate.shared import importing
 from aiflow_ext.translate.workflow_name import workflow_name
 
 LINGER = 0.5  # seconds that what a command has left in the background may go on to print into the job's log
@@ -47,7 +46,7 @@ class HereJob(InProcessJob):
     ) -> InProcessEnd:
         payload = loads(self._bundle.payload(context))
         reason = f"{context.work_folder}/reason"
-        with importing, self._process_of_job(context, {**env, "AIFLOW_REASON_FILE": reason}):
+        with self._process_of_job(context, {**env, "AIFLOW_REASON_FILE": reason}):
             try:
                 runner.run_here(payload, _execute)
             except runner.CommandEndedError as ended:

@@ -32,7 +32,8 @@ class InProcessJob(ABC):
     def run(
         self, context: JobContext, env: Mapping[str, str], examine: Callable[[BaseException], None] | None = None
     ) -> InProcessEnd:
-        """Run the job to its end. The process has its own variables, folder and modules again afterwards.
+        """Run the job to its end. The process has its own variables, folder and modules again afterwards; no other job
+        of it runs meanwhile.
 
         Args:
             context: of the attempt, whose folder exists, with ``work`` in it.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from interrupted import until
@@ -15,6 +16,7 @@ from patience import PATIENCE
 
 import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
+from tests.conftest import Project
 
 STEPS = """
 import dataclasses, os, pathlib, sys
@@ -135,6 +137,37 @@ def test_the_error_of_a_run_that_did_not_finish_has_the_projects_own_exception_a
         af.run_project(project.root, in_process=True, check=True)
     assert type(raised.value.__cause__) is ValueError
     assert raised.value.__cause__.__traceback__.tb_frame.f_code.co_name == "fails"
+
+
+def test_runs_in_threads_take_turns_and_each_keeps_its_own_output(tmp_path):
+    roots = []
+    for number in range(4):
+        root = tmp_path / f"project{number}"
+        root.mkdir()
+        steps = f"import time\ndef say():\n    for _ in range(5):\n        print({number})\n        time.sleep(0.01)\n"
+        Project(root).jobs('with af.job("say"): af.python(say)', "", steps)
+        roots.append(root)
+    before = sys.stdout
+    with ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(lambda root: af.run_project(root, in_process=True, check=True), roots))
+    assert sys.stdout is before
+    for number, (root, record) in enumerate(zip(roots, runs, strict=True)):
+        assert af.open_run(record.run_id, root).logs("say") == f"{number}\n" * 5
+
+
+def test_processes_of_multiprocessing_find_the_projects_functions(project, cli):
+    steps = """
+        import multiprocessing
+        def double(n): return 2 * n
+        def all_of(way):
+            with multiprocessing.get_context(way).Pool(2) as pool:
+                return pool.map(double, [1, 2])
+        def show(*values): print(values)
+    """
+    body = 'with af.job("a"): af.python(show, *[af.python(all_of, way) for way in ("spawn", "fork")])'
+    project.jobs(body, "", steps)
+    done = cli("run", project.root, "--in-process")
+    assert "([2, 4], [2, 4])" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -261,6 +294,35 @@ def test_an_interrupted_run_is_recorded_as_stopped(project, cli, waiting, number
             "last": ("SKIPPED", "the run was stopped before it started"),
         },
     )
+
+
+def test_a_job_that_keeps_signals_from_working_cannot_keep_its_process(project, cli, cli_env):
+    steps = """
+        import time
+        def stays():
+            print("here", flush=True)
+            while True:
+                try: time.sleep(1000)
+                except BaseException: print("no", flush=True)
+    """
+    project.jobs('with af.job("a"): af.python(stays)', "", steps)
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root), "--in-process"]
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        until(lambda: list(project.root.glob(".aiflow/runs/*/jobs/a/1/stdout")) and project.log("a") == b"here\n")
+        for number in range(1, 4):
+            command.send_signal(signal.SIGINT)
+            until(lambda number=number: project.log("a").count(b"no") == number)
+        assert command.wait(PATIENCE) == 130
+    assert states(project, cli)[1]["a"][0] == "LOST"
+
+
+def test_the_platform_of_a_run_in_process_is_not_asked_when_it_is_removed(project, cli):
+    config = "fetch: {platform: kubernetes, platforms: {kubernetes: {image: a/b:1}}}\n"
+    project.jobs('with af.job("fetch"): af.python(fetch)', config, STEPS)
+    af.run_project(project.root, in_process=True, check=True)
+    removed = cli("gc", "--keep", "0", "--project", project.root)
+    assert (removed.returncode, removed.stderr) == (0, "")
+    assert not list((project.root / ".aiflow" / "runs").iterdir())
 
 
 def test_a_stop_from_elsewhere_is_told_where_the_run_is(project, cli, waiting):

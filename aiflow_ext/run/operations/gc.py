@@ -18,6 +18,7 @@ from aiflow_ext.run.operations.remote_artifacts import folders_of, remove_remote
 from aiflow_ext.run.store.artifacts_folder import remove_artifacts_folder
 from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.run.store.find import left_out_if_damaged, stores
+from aiflow_ext.run.store.in_process import was_in_process
 from aiflow_ext.run.store.lock import FILE as LOCK
 from aiflow_ext.run.store.lock import DriverLock, holder
 from aiflow_ext.run.store.ownership import user_name
@@ -159,8 +160,9 @@ def _remove(store: Store, run: dict[str, Any], remote: _Remote) -> bool:
     plan, _ = store.plan(run["run"])
     try:
         observed = Observed(store, run["run"])
-        clean_up(observed.plan, observed.record, store)
-        remove_run(observed.plan, run["run"], observed.folder)
+        if not was_in_process(observed.record):
+            clean_up(observed.plan, observed.record, store)
+            remove_run(observed.plan, run["run"], observed.folder)
     except UnreachableError as error:
         _log.warning("run %s stays until its platform can be reached: %s", run["run"], error)
         return False

@@ -11,11 +11,12 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from aiflow_ext.host import secrets
 from aiflow_ext.model.current import OUT_OF_MEMORY
-from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, StateError
 from aiflow_ext.model.in_process import InProcessEnd, InProcessJob
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.driving.order import decide
@@ -33,6 +34,7 @@ from aiflow_ext.run.store.reconcile import end_of
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
+from aiflow_ext.translate.shared import importing
 
 _log = logging.getLogger("aiflow_ext")
 _ELSEWHERE = "run the others with --only JOB, or all of them without --in-process"
@@ -108,11 +110,16 @@ class InProcessRun:
         attempt = ledger.attempt(job, attempt_folder(self.record.folder, name, 1))
         context = self.plan.context(name, self.record.run_id, self.record.folder)
         context.native_id = own_native_id()
-        prepare_folder(attempt.folder)
-        ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id)
-        ledger.move(attempt, JobState.RUNNING, step="acknowledged")
-        self._flush()
-        with self._output.kept_in(attempt.folder):
+        with importing, ExitStack() as output:  # one job at a time, in all threads
+            try:
+                prepare_folder(attempt.folder)
+                output.enter_context(self._output.kept_in(attempt.folder))
+            except OSError as error:
+                raise StateError(f"job {name!r} cannot be started: {error.strerror}", where=attempt.folder,
+                                 hint="make room or give permission there") from error  # fmt: skip
+            ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id)
+            ledger.move(attempt, JobState.RUNNING, step="acknowledged")
+            self._flush()
             ended = self._jobs[name].run(context, self._env[name], self._examine)
         self._end(attempt, ended)
         if ended.exit_code == 0 and mounted_in(work := f"{attempt.folder}/work") is None:

@@ -15,12 +15,13 @@ class JobOutput:
     """``sys.stdout`` and ``sys.stderr`` of a run's jobs. The same for all: a logger may keep one of the two."""
 
     def __init__(self) -> None:
-        self._streams = {name: _Kept(getattr(sys, name)) for name in ("stdout", "stderr")}
+        self._streams: dict[str, _Kept] = {}
 
     @contextmanager
     def kept_in(self, folder: str) -> Iterator[None]:
         """Keep what is printed meanwhile in these files of a folder: ``stdout`` and ``stderr``."""
         before = sys.stdout, sys.stderr
+        self._streams = self._streams or {"stdout": _Kept(sys.stdout), "stderr": _Kept(sys.stderr)}
         with ExitStack() as files:
             for name, stream in self._streams.items():
                 stream.raw.file = files.enter_context(open(open_to_append(f"{folder}/{name}"), "ab", 0))

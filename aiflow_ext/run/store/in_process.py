@@ -7,7 +7,7 @@ import os
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.reconcile import end_of
-from aiflow_ext.run.store.records import AttemptRecord
+from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
 _BEGIN = "in-process:"  # of native ids; no platform's begins so
 
@@ -21,6 +21,12 @@ def process_of(attempt: AttemptRecord) -> str | None:
     """The pid of the client in whose process an attempt runs or has run; None: it is an attempt of a platform."""
     native_id = attempt.native_id or ""
     return native_id[len(_BEGIN) :] if native_id.startswith(_BEGIN) else None
+
+
+def was_in_process(record: RunRecord) -> bool:
+    """Whether no attempt of a run has come to a platform, because all ran in their client's process."""
+    attempts = [attempt for job in record.jobs.values() for attempt in job.attempts]
+    return bool(attempts) and all(process_of(attempt) is not None for attempt in attempts)
 
 
 def settle(ledger: Ledger) -> None:
