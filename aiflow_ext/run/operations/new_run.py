@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from aiflow_ext import shared_folder
 from aiflow_ext.model.errors import StateError
 from aiflow_ext.model.names import local_path, safe_name
+from aiflow_ext.run.planning.make_plan import param_texts
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import plan_to_data
 from aiflow_ext.run.planning.snapshot import keep_files
@@ -47,6 +48,14 @@ class NewRun(NamedTuple):
     lock: DriverLock
 
 
+def run_options(
+    *, jobs: int | None, fail_fast: bool, sets: Sequence[str], params: Sequence[str] | Mapping[str, Any]
+) -> dict[str, Any]:
+    """How a run was asked for, as it is stored with it: arguments of ``run.run_project``."""
+    texts = param_texts(params) if isinstance(params, Mapping) else list(params)
+    return {"jobs": jobs, "fail_fast": fail_fast, "sets": list(sets), "params": texts}
+
+
 def new_run(
     plan: Plan,
     options: Mapping[str, Any],
@@ -61,7 +70,7 @@ def new_run(
 
     Args:
         plan: the workflow's.
-        options: how its driver is to be made, as it is stored.
+        options: of :func:`run_options`.
         only: the jobs of the run; all by default.
         from_run: the run whose artifacts these read; by default of each job the latest that has finished it.
         firing: an id that at most one run gets; none by default.

@@ -13,10 +13,10 @@ from aiflow_ext.model.names import local_path
 from aiflow_ext.run.driving.driver import Driver
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.new_run import AlreadyFiredError as AlreadyFiredError
-from aiflow_ext.run.operations.new_run import new_run
+from aiflow_ext.run.operations.new_run import new_run, run_options
 from aiflow_ext.run.operations.render import check_secrets
 from aiflow_ext.run.planning.demands import capacities_of
-from aiflow_ext.run.planning.make_plan import check_lists, make_plan, param_texts
+from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms import supervised
 from aiflow_ext.run.platforms.plugin_adapter import is_here
@@ -77,8 +77,7 @@ def prepare(
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
-    params = param_texts(params) if isinstance(params, Mapping) else list(params)
-    options = {"jobs": jobs, "fail_fast": fail_fast, "sets": list(sets), "params": params}
+    options = run_options(jobs=jobs, fail_fast=fail_fast, sets=sets, params=params)
     homes: list[str] = []
 
     def expect(plan: Plan, home: str) -> None:
