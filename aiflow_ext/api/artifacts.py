@@ -38,8 +38,7 @@ class Artifact:
     """
 
     def __init__(self, place: Place, record: ArtifactRecord) -> None:
-        self.job, self.url = place.job, place.url
-        self.name = place.node if place.output is None else f"{place.node}.{place.output}"
+        self.job, self.name, self.url = place.job, place.name, place.url
         self.kind = _KINDS.get(record.form, record.form)
         self.size, self.sha256, self.path = record.size, record.sha256, f"{place.url}/{record.file}"
         self._files = record.files

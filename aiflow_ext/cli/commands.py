@@ -194,6 +194,18 @@ def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
 
 
 @program.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="RUN")
+@_FROM_PROJECT
+@_JSON
+def diff(one: str, other: str, project: str | None, as_json: bool) -> int:
+    """Show what differs between two RUNs: config, graph, code, versions, results. Exit code 1 if anything does."""
+    from aiflow_ext.cli.diff import show_diff
+
+    return show_diff(one, other, project, as_json=as_json)
+
+
+@program.command()
 @_RUN
 @click.argument("job", nargs=-1)
 @_FROM_PROJECT

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # One table of exit codes for the whole product; docs/exit-codes.md says the same in prose.
 OK = 0
 JOB_FAILED = 1
+DIFFERS = 1  # of diff
 USAGE = 2
 PROJECT = 3
 NOT_INSTALLED = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
 from aiflow_ext.model.graph import outputs_of
@@ -15,6 +15,8 @@ from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.records import RunRecord
 
 _FORMS = {"path": "file", "folder": "folder"}
+T = TypeVar("T")
+_Reader = Callable[[str], ArtifactRecord]
 PATIENCE = 10.0  # seconds for a remote file system to answer
 
 
@@ -25,6 +27,11 @@ class Place(NamedTuple):
     node: str
     output: str | None
     url: str
+
+    @property
+    def name(self) -> str:
+        """As it is listed: the node's name, or ``NODE.OUTPUT``."""
+        return self.node if self.output is None else f"{self.node}.{self.output}"
 
 
 def places_of(plan: Plan, record: RunRecord) -> Iterator[Place]:
@@ -49,12 +56,21 @@ def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
 
     For a remote artifacts URL the path is a URL, and what its file system does not answer within PATIENCE is missing.
     """
+    return _read(plan, record, _files)
+
+
+def kept_of(plan: Plan, record: RunRecord) -> list[tuple[Place, ArtifactRecord]]:
+    """Each artifact of a finished job with its record; what cannot be read, within PATIENCE, is missing."""
+    return _read(plan, record, _kept)
+
+
+def _read(plan: Plan, record: RunRecord, look: Callable[[Plan, RunRecord, _Reader], Iterator[T]]) -> list[T]:
     run_url = artifacts_of(plan, record)
     if local_path(run_url) is not None:
-        return list(_files(plan, record, _record))
-    found: list[dict[str, Any]] = []
+        return list(look(plan, record, _record))
+    found: list[T] = []
     # A daemon: a client of a file system may wait for ever, and the command ends all the same.
-    asking = threading.Thread(target=_ask, args=(plan, record, run_url, found), daemon=True)
+    asking = threading.Thread(target=_ask, args=(plan, record, run_url, look, found), daemon=True)
     asking.start()
     asking.join(PATIENCE)
     return list(found)
@@ -65,8 +81,10 @@ def artifacts_of(plan: Plan, record: RunRecord) -> str:
     return f"{plan.desc.artifacts.rstrip('/')}/{record.run_id}"
 
 
-def _ask(plan: Plan, record: RunRecord, run_url: str, found: list[dict[str, Any]]) -> None:
-    """Append the files of a remote run to ``found``; nothing where the file system cannot be asked from here."""
+def _ask(
+    plan: Plan, record: RunRecord, run_url: str, look: Callable[[Plan, RunRecord, _Reader], Iterator[T]], found: list[T]
+) -> None:
+    """Append what is looked for to ``found``; nothing where the remote file system cannot be asked from here."""
     try:
         from fsspec.core import url_to_fs
 
@@ -75,27 +93,29 @@ def _ask(plan: Plan, record: RunRecord, run_url: str, found: list[dict[str, Any]
         def read(url: str) -> ArtifactRecord:
             return ArtifactRecord.from_bytes(system.cat_file(f"{url}.json", 0, LONGEST + 1))
 
-        for each in _files(plan, record, read):
+        for each in look(plan, record, read):
             found.append(each)  # one by one: what has come when patience ends is shown
     except Exception:  # no fsspec, no credentials, no answer: the run's URL is named, and that is all that is known
         return
 
 
-def _files(plan: Plan, record: RunRecord, read: Callable[[str], ArtifactRecord]) -> Iterator[dict[str, Any]]:
+def _kept(plan: Plan, record: RunRecord, read: _Reader) -> Iterator[tuple[Place, ArtifactRecord]]:
     for place in places_of(plan, record):
         try:
-            artifact = read(place.url)
+            yield place, read(place.url)
         except (OSError, ValueError):
             continue
+
+
+def _files(plan: Plan, record: RunRecord, read: _Reader) -> Iterator[dict[str, Any]]:
+    for place, artifact in _kept(plan, record, read):
         for each, kept in ((place.url, artifact), *_held(place.url, artifact, read)):
             if kept.form in _FORMS:
                 path, form = f"{each}/{kept.file}", _FORMS[kept.form]
                 yield {"job": place.job, "node": place.node, "path": path, "size": kept.size, "form": form}
 
 
-def _held(
-    url: str, artifact: ArtifactRecord, read: Callable[[str], ArtifactRecord]
-) -> Iterator[tuple[str, ArtifactRecord]]:
+def _held(url: str, artifact: ArtifactRecord, read: _Reader) -> Iterator[tuple[str, ArtifactRecord]]:
     """The files that a value holds: their URLs and records, as far as they exist."""
     for number in range(artifact.files):
         try:

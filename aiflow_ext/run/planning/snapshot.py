@@ -62,9 +62,9 @@ def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
     names = set(OWN)
     if whole:
         kept = ProjectDesc(root=str(copy), include=["*"])
-        names = set(_names(kept))
+        names = set(names_in(kept))
         try:
-            names |= set(_names(desc))
+            names |= set(names_in(desc))
         except CodeError as error:
             _log.debug("the project's files: %s", error)
     return sorted(name for name in names if not _same(now / name, copy / name))
@@ -129,7 +129,13 @@ def needs_files(graph: AISubGraph) -> bool:
     return bool(graph.inputs) or any(node.kind != "cmd_line" or outputs_of(node) for node in graph.nodes)
 
 
-def _names(desc: ProjectDesc) -> list[str]:
+def copy_of(home: Path) -> Path | None:
+    """The folder in a run's folder that has its copy of the project's files; None where there is none."""
+    return next((home / name for name in (WHOLE, CONFIG) if (home / name).is_dir()), None)
+
+
+def names_in(desc: ProjectDesc) -> list[str]:
+    """The names of the project's files and links. Raises CodeError that names every file that cannot be sent."""
     found = ProjectFiles(desc)  # a scan of its own, as the jobs' archive may get the copy as its root
     return [name for name, _ in (*found.files, *found.links)]
 

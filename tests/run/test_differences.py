@@ -1,0 +1,100 @@
+"""What differs between two runs: ``aiflow-ext diff``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+CONFIG = """\
+"*": {platform: local, engine: python}
+fit:
+  properties: {lr: 0.1}
+show: {engine: cmd_line}
+"""
+STEPS = "def fit():\n    return 1\n"
+JOBS = 'with af.job("fit"): made = af.python(fit)\nwith af.job("show"): af.cmd("wc -c {made}", made=made)\n'
+
+
+@pytest.fixture
+def run(cli, project):
+    def run(*words, jobs=JOBS, config=CONFIG, steps=STEPS):
+        done = cli("run", project.jobs(jobs, config, steps).root, "--json", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["run"]
+
+    return run
+
+
+@pytest.fixture
+def diff(cli, project):
+    def diff(one, other, code=1):
+        shown = cli("diff", one, other, "--project", project.root, "--json")
+        assert shown.returncode == code, shown.stderr
+        return json.loads(shown.stdout)
+
+    return diff
+
+
+def test_two_runs_of_the_same_project_do_not_differ(cli, run, diff, project) -> None:
+    one, other = run(), run()
+    found = diff(one, other, code=0)
+    assert found["same"] is True
+    assert "nothing differs" in cli("diff", one, other, "--project", project.root).stdout
+
+
+def test_config_differs_by_key_with_the_origin_of_each_value(cli, run, diff, project) -> None:
+    one, other = run(), run("-p", "lr=0.2", "--set", "*.retries=1")
+    assert sorted(diff(one, other)["config"], key=lambda each: each["key"]) == [
+        {"jobs": ["fit"], "key": "properties.lr", "values": [0.1, 0.2], "where": ["workflow.yaml:3", "-p lr=0.2"]},
+        {"jobs": ["fit", "show"], "key": "retries", "values": [None, 1], "where": [None, "--set *.retries=1"]},
+    ]
+    shown = cli("diff", one, other, "--project", project.root)
+    assert shown.returncode == 1
+    assert "config fit: properties.lr: 0.1 (workflow.yaml:3) -> 0.2 (-p lr=0.2)" in shown.stdout.splitlines()
+
+
+def test_code_differs_as_a_unified_diff_and_so_does_the_result_that_it_gives(cli, run, diff, project) -> None:
+    one, other = run(), run(steps="def fit():\n    return 22\n")
+    found = diff(one, other)
+    (code,) = found["code"]
+    assert code["file"] == "steps.py"
+    assert code["diff"].splitlines()[3:] == [" def fit():", "-    return 1", "+    return 22"]
+    (result,) = found["results"]
+    assert (result["job"], result["name"]) == ("fit", "fit")
+    assert None not in result["sha256"]
+    assert len(set(result["sha256"])) == 2
+    assert found["config"] == []
+    assert code["diff"] in cli("diff", one, other, "--project", project.root).stdout
+
+
+def test_graph_differs_in_jobs_edges_and_steps(run, diff) -> None:
+    more = JOBS.replace("wc -c", "cat") + 'with af.job("more"): af.python(fit)\naf.run_after("more", "show")\n'
+    graph = diff(run(), run(jobs="\n" + more))["graph"]
+    assert graph == {
+        "removed": [], "added": ["more"], "changed": ["show"], "edges_removed": [],
+        "edges_added": [{"source": "show", "target": "more", "when": None, "data": False}],
+    }  # fmt: skip
+
+
+def test_versions_differ(run, diff, project) -> None:
+    one, other = run(), run()
+    with project.database() as db:
+        db.execute("update runs set plan = json_set(plan, '$.provenance.versions.python', '3.9.0') where run = ?",
+                   (one,))  # fmt: skip
+    assert [*diff(one, other)["versions"]] == ["python"]
+
+
+def test_a_file_that_is_no_text_is_named_without_its_bytes(run, diff, project, cli) -> None:
+    (project.root / "data.bin").write_bytes(b"\0\1")
+    one = run()
+    (project.root / "data.bin").write_bytes(b"\0\2")
+    other = run()
+    assert diff(one, other)["code"] == [{"file": "data.bin", "diff": None}]
+    assert "file data.bin differs" in cli("diff", one, other, "--project", project.root).stdout
+
+
+def test_a_run_that_is_not_there_is_a_sentence(cli, run, project) -> None:
+    done = cli("diff", run(), "nosuch", "--project", project.root)
+    assert done.returncode == 3
+    assert "there is no run 'nosuch'" in done.stderr
