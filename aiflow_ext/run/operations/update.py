@@ -70,7 +70,7 @@ def update_run(
     kept = {name: job for name, job in before.jobs.items() if name not in today.jobs or _stays(name, record, again)}
     ours = {name: kept.get(name, job) for name, job in today.jobs.items()}
     plan = Plan(today.desc, today.host, today.workflow, {**ours, **kept}, today.given, today.extensions,
-                limits=today.limits)  # fmt: skip
+                limits=today.limits, layers=today.layers)  # fmt: skip
     if problems := list(_misfits(plan, record, [job for name, job in today.jobs.items() if name not in kept])):
         raise ConfigError(problems=problems)
     _tell(before, today, kept, record)
