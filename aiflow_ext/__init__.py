@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.authoring import job as job
     from aiflow_ext.model.authoring import node as node
     from aiflow_ext.model.authoring import output as output
+    from aiflow_ext.model.authoring import property as property
     from aiflow_ext.model.authoring import python as python
     from aiflow_ext.model.authoring import run_after as run_after
     from aiflow_ext.model.authoring import workflow as workflow
@@ -71,7 +72,7 @@ _HOMES = {
     "aiflow_ext.host.registry": ("register_engine", "register_job_plugin", "register_platform"),
     "aiflow_ext.host.specs": ("hookimpl",),
     "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
-    "aiflow_ext.model.authoring": ("cmd", "job", "node", "output", "python", "run_after", "workflow"),
+    "aiflow_ext.model.authoring": ("cmd", "job", "node", "output", "property", "python", "run_after", "workflow"),
     "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig"),
     "aiflow_ext.model.current": ("current_job",),
     "aiflow_ext.model.errors": ("AiflowError",),
@@ -102,4 +103,5 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistak
         return PluginHost().authoring(name)
 
     _names, __getattr__, __dir__ = lazily(__name__, _HOMES, _added)
-    __all__ = [*_names, "__version__"]  # noqa: PLE0604
+    # "from aiflow_ext import *" must not replace the built-in property.
+    __all__ = [*(name for name in _names if name != "property"), "__version__"]  # noqa: PLE0604

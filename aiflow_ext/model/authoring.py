@@ -1,4 +1,5 @@
-"""The words in which a workflow author builds a graph: workflow, job, node, python, cmd, output, run_after.
+"""The words in which a workflow author builds a graph: workflow, job, node, python, cmd, output, property,
+run_after.
 
 Authoring only records calls and where they were made. Translate finds all mistakes in the graph, at once.
 """
@@ -24,6 +25,7 @@ from aiflow_ext.model.graph import (
     JobSection,
     NodeOutput,
     OutputFile,
+    PropertyRef,
     building,
 )
 
@@ -114,8 +116,8 @@ def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode
 
     Args:
         function: importable in the job, or a lambda or closure, which is sent by value.
-        args: its arguments. Each node among them, also in lists, tuples and dicts, is replaced by its value; everything
-            else is passed as it is.
+        args: its arguments. Each node and each ``af.property`` among them, also in lists, tuples and dicts, is replaced
+            by its value; everything else is passed as it is.
         kwargs: likewise.
     """
     if not callable(function):
@@ -202,6 +204,14 @@ def output(path: str) -> OutputFile:
     if not fits or "/" in path or "\0" in path:
         raise GraphError(f"an output is a file name without folders, not {path!r}", where=_where())
     return OutputFile(path)
+
+
+def property(name: str) -> PropertyRef:
+    """The value that the job's config has for the property ``name``, as an argument of a function or the keyword of a
+    command: ``af.python(fit, data, lr=af.property("lr"))``. Dots lead to inner ones: ``"optimizer.rate"``."""
+    if not isinstance(name, str) or not name:
+        raise GraphError(f"a property's name is a non-empty string, not {_shown(name)}", where=_where())
+    return PropertyRef(name)
 
 
 def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) -> None:

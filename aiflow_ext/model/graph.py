@@ -98,6 +98,16 @@ class _Promise:
             raise TypeError(f"{self._named()} {what}, and its value is not there while the graph is built: {hint}")
 
 
+class PropertyRef(_Promise, Jsonable):
+    """Inside a node's properties: the place where the value of the job's property ``name`` goes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _named(self) -> str:
+        return f"the property {self.name!r}"
+
+
 class AINode(_Promise, BaseNode):
     """One operation of an AI graph.
 

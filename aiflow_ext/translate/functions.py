@@ -13,7 +13,7 @@ from typing import Any
 
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.errors import Problem
-from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile, outputs_of
+from aiflow_ext.model.graph import AIGraph, AINode, InputRef, OutputFile, PropertyRef, outputs_of
 from aiflow_ext.model.own_imports import without_project
 from aiflow_ext.translate.modules import Modules
 from aiflow_ext.translate.references import Named, Reach, References, changed_globals
@@ -146,7 +146,7 @@ class _Freezer:
 
     def value(self, node: AINode, value: Any, what: str) -> Any:
         """``value`` as data: containers stay, plain values stay, everything else is pickled."""
-        if type(value) in _PLAIN or isinstance(value, (InputRef, OutputFile, Pickled, FunctionRef)):
+        if type(value) in _PLAIN or isinstance(value, (InputRef, OutputFile, PropertyRef, Pickled, FunctionRef)):
             return value
         if type(value) in (list, tuple):
             return type(value)([self.value(node, item, what) for item in value])
@@ -162,7 +162,7 @@ class _Freezer:
             return [self.plain(node, item, keyword) for item in value]
         if type(value) is dict and all(type(key) is str for key in value):
             return {key: self.plain(node, item, keyword) for key, item in value.items()}
-        if isinstance(value, (bool, int, float, str, type(None))):
+        if isinstance(value, (bool, int, float, str, type(None), PropertyRef)):
             return value
         if isinstance(value, (InputRef, OutputFile)):
             words, hint = "holds a node or an output in a list or map", "give each one a keyword of its own"

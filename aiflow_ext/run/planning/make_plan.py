@@ -31,6 +31,7 @@ from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
 from aiflow_ext.translate.project import Project, load_project
+from aiflow_ext.translate.properties import put_properties
 from aiflow_ext.translate.split import split
 
 _LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "only": "['train']"}
@@ -150,6 +151,7 @@ def _planned(
     for name, layer in layers.items():
         filled = defaulted(layer, parts.sub_graphs[name].nodes, _opened(graph, name), problems)
         defaults[name] = filled or ()
+        put_properties(parts.sub_graphs[name].nodes, layer.value.get("properties"), problems)
         if filled is None:
             structurer.check_common(layer, problems)
         chosen[name] = None if filled is None else structurer.platform_and_engine(layer, problems)
