@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Set
 from functools import cached_property
@@ -161,7 +162,7 @@ def build_bundle(
         raise CodeError(problems=problems)
     bundle = Bundle(sub_graph, project_desc, engine)
     if engine == "cmd_line":
-        problems = bundle.command_problems
+        problems = bundle.command_problems or list(_without_project(bundle))
     if problems:
         raise CodeError(problems=problems)
     if is_sent and bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run
@@ -169,6 +170,24 @@ def build_bundle(
     if problems:
         raise CodeError(problems=problems)
     return bundle
+
+
+_PROJECT_FOLDER = re.compile(r"\$\{?AIFLOW_PROJECT_FOLDER\b(?!:?[-+])")  # "${NAME:-default}" says what to do
+
+
+def _without_project(bundle: Bundle) -> Iterator[Problem]:
+    """Commands that read where the project's files are, of a job that is sent none."""
+    if bundle.needs_runner or "AIFLOW_PROJECT_FOLDER" in bundle.sub_graph.config.env:
+        return
+    for node in bundle.steps:
+        command = node.properties["command"]
+        if any(map(_PROJECT_FOLDER.search, [command] if isinstance(command, str) else command)):
+            yield Problem(
+                f"the command of node {node.name!r} in job {node.job!r} uses AIFLOW_PROJECT_FOLDER, and it is not set: "
+                "a command that reads and writes no artifact is not sent the project",
+                node.where,
+                "write its output as an artifact (af.output), or say what to do without: ${AIFLOW_PROJECT_FOLDER:-.}",
+            )
 
 
 def _left_out(bundle: Bundle) -> Iterator[Problem]:

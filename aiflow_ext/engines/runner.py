@@ -231,7 +231,24 @@ class _Job:
         if "node" in source:
             return Path(self.values[source["node"], source["output"]])
         fetched = self.fetched(source["url"])
-        return Path(self.value(source)) if fetched.record.form == "folder" else fetched.path
+        if fetched.record.form == "folder":
+            return Path(self.value(source))
+        if fetched.record.form == "pickle" and not fetched.record.python:  # of built-in types alone
+            return self.as_json(source["url"]) or fetched.path
+        return fetched.path
+
+    def as_json(self, url: str) -> Path | None:
+        """A file with a value as JSON; None for a value that JSON has no form for."""
+        with without_project():
+            import json
+        try:
+            text = json.dumps(self.value({"url": url}), indent=1, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            return None
+        file = self.work / "values" / hashlib.sha256(url.encode()).hexdigest()[:16] / f"{url.rpartition('/')[2]}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n", encoding="utf-8", errors="surrogatepass")
+        return file
 
     def fetched(self, url: str) -> artifacts.Fetched:
         """An artifact; brought and checked once a job."""

@@ -74,6 +74,8 @@ class BaseJobConfig(Jsonable):
         grow: how much more memory an attempt gets after one that ran out of it; None for no more.
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
+        shell: how a command that is a string is run: ``sh`` (by default; ``/bin/sh -c``), ``bash`` (``bash -c``),
+            ``strict`` (``bash -euo pipefail -c``; without a bash ``sh -eu -c``), or the words that it is put after.
         keep: whether results that no job reads are kept; True by default. ``failed``: and what a failed attempt ran in,
             on platforms that remove it otherwise.
     """
@@ -98,6 +100,7 @@ class BaseJobConfig(Jsonable):
     grow: Grow | None = None
     timeout: float | None = None
     python: str | None = None
+    shell: str | Sequence[str] = "sh"
     keep: bool | str = True
 
     def __init__(
@@ -119,6 +122,7 @@ class BaseJobConfig(Jsonable):
         grow: Grow | None = None,
         timeout: float | None = None,
         python: str | None = None,
+        shell: str | Sequence[str] = "sh",
         keep: bool | str = True,
     ) -> None:
         self.platform, self.engine, self.job_name = platform, engine, job_name
@@ -127,6 +131,7 @@ class BaseJobConfig(Jsonable):
         self.cpu, self.memory, self.gpu = cpu, memory, gpu
         self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
         self.grow, self.timeout, self.python, self.keep = grow, timeout, python, keep
+        self.shell = shell if isinstance(shell, str) else tuple(shell)
 
 
 AbstractJobConfig = BaseJobConfig

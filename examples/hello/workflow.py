@@ -9,4 +9,4 @@ def hello():
     with af.job("count"):
         counts = af.python(count, text)
     with af.job("show"):
-        af.cmd("sort -rn {counts} | head -n {properties.lines} | tee {top}", counts=counts, top=af.output("top.txt"))
+        af.cmd("sort -rn {counts} | sed -n 1,{properties.lines}p | tee {top}", counts=counts, top=af.output("top.txt"))

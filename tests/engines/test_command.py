@@ -89,6 +89,58 @@ def test_a_list_meets_no_shell(words: list[str]) -> None:
     assert output_of(["printf", "%s\\0", *argv[1:]]).split("\0")[:-1] == argv[1:]
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["bash", "-c"],
+        ["/bin/sh", "-c"],
+        ["sh", "-eu", "-c"],
+        ["bash", "-euo", "pipefail", "-c"],
+        ["bash", "-o", "pipefail", "-ec"],
+        ["/usr/bin/env", "bash", "-lc"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("script", ["printf %s {x}", 'printf %s "{x}"', "printf %s '{x}'"])
+def test_what_is_put_into_the_script_of_a_listed_shell_is_one_word(argv: list[str], script: str) -> None:
+    value = "a  b'\"$HOME`id`;*\n\\"
+    assert output_of(plan([*argv, script], {"x": value})) == value
+
+
+def test_arguments_after_a_script_and_those_of_other_programs_are_put_in_as_they_are() -> None:
+    assert plan(["sh", "-c", 'printf %s "$1"', "sh", "{x}"], {"x": "a 'b"})[-1] == "a 'b"
+    for argv in (["grep", "-c", "{x}"], ["bash", "script.sh", "-c", "{x}"], ["bash", "--norc", "script", "{x}"]):
+        assert plan(argv, {"x": "a 'b"})[-1] == "a 'b"
+
+
+def run_by(shell: Any, command: str, path: str | None = None) -> subprocess.CompletedProcess[bytes]:
+    node = af.AINode("cmd_line", {"command": command, "shell": shell}, "cmd", "report/cmd", "report", "workflow.py:7")
+    argv = plan_command(node, {"x": "a 'b"}, {})
+    env = {**os.environ, **({} if path is None else {"PATH": path})}
+    return subprocess.run(argv, capture_output=True, check=False, env=env)
+
+
+def test_strict_ends_at_the_first_command_that_fails_in_a_pipe_too_and_at_an_unset_variable() -> None:
+    assert run_by("strict", "printf %s {x}").stdout == b"a 'b"
+    for command in ("false; echo on", "false | cat; echo on", "echo $NOBODY_SETS_THIS; echo on"):
+        done = run_by("strict", command)
+        assert (done.returncode != 0, done.stdout) == (True, b"")
+        assert run_by("sh", command).stdout.endswith(b"on\n")
+    assert run_by("strict", "exit 7").returncode == 7
+
+
+def test_strict_is_sh_where_there_is_no_bash(tmp_path: Any) -> None:
+    for name in ("sh", "cat", "printf"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = run_by("strict", 'printf %s "${BASH_VERSION:-none} "{x}; false; echo on', str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, b"none a 'b")
+
+
+def test_a_shell_may_be_bash_or_words_of_the_authors_own() -> None:
+    assert run_by("bash", '[[ {x} == "a \'b" ]] && echo "$BASH"').stdout.startswith(b"/")
+    assert run_by(["sh", "-xc"], "printf %s {x}").stdout == b"a 'b"
+
+
 def test_a_value_is_not_looked_into_again() -> None:
     assert plan("{a} {b}", {"a": "{b}", "b": "{properties.c}"}) == ["/bin/sh", "-c", "'{b}' '{properties.c}'"]
 

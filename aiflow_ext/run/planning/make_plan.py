@@ -12,8 +12,9 @@ from typing import Any
 from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.model.collector import paused
+from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, PluginError, Problem, ProjectError
-from aiflow_ext.model.graph import AIGraph
+from aiflow_ext.model.graph import AIGraph, AISubGraph
 from aiflow_ext.run.planning.demands import capacities_of, check_demands
 from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
@@ -169,6 +170,7 @@ def _planned(
             typed = structurer.structure(resolved[name].config_type, layers[name], problems)
             if typed is not None:
                 sub_graph.config = typed
+                _give_shell(sub_graph)
                 jobs[name] = PlannedJob(name, sub_graph, resolved[name], upstream[name], layers[name].value,
                                         defaults[name], layers[name], _opened(graph, name))  # fmt: skip
         elif chosen[name] is not None:
@@ -185,6 +187,16 @@ def _planned(
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan
+
+
+def _give_shell(sub_graph: AISubGraph) -> None:
+    """Have the job's commands say which shell runs them, where it is not the usual one."""
+    shell = sub_graph.config.shell
+    if shell != BaseJobConfig.shell:
+        for node in sub_graph.nodes:
+            if node.kind == "cmd_line":
+                words = shell if isinstance(shell, str) else list(shell)
+                node.properties = {**node.properties, "shell": words}
 
 
 def _raise_all(problems: Sequence[Problem], missing: Sequence[PluginError]) -> None:
