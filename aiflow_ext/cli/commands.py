@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
                     "JOB may be a pattern such as 'train-*', and '*' is every job.")  # fmt: skip
-_PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a property in every "
-                      "job that has it.")  # fmt: skip
+_PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of "
+                      "the workflow, and a property in every job that has it.")  # fmt: skip
 _WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
 _RUN = click.argument("run", metavar="RUN")
 _FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", help="The folder of the run's project, "
@@ -255,12 +255,13 @@ def stop(run: str, job: str | None, project: str | None, **options: Any) -> int:
 @click.argument("run", metavar="RUN|PROJECT")
 @_FROM_PROJECT
 @_WORKFLOW
+@_PARAM
 @_JSON
-def graph(run: str, project: str | None, workflow: str | None, as_json: bool) -> int:
+def graph(run: str, project: str | None, workflow: str | None, params: tuple[str, ...], as_json: bool) -> int:
     """Draw RUN's jobs with their states, or a PROJECT's workflow, as a Mermaid flowchart."""
     from aiflow_ext.cli.look import show_graph
 
-    return show_graph(run, project, workflow=workflow, as_json=as_json)
+    return show_graph(run, project, workflow=workflow, params=params, as_json=as_json)
 
 
 @program.command()

@@ -33,9 +33,10 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
         return
     yield one_line(f"--- {one}")
     yield one_line(f"+++ {other}")
+    for each in found["parameters"]:
+        yield one_line(f"parameter {each['name']}: {_sides(each)}")
     for each in found["config"]:
-        sides = [_value(value, place) for value, place in zip(each["values"], each["where"], strict=True)]
-        yield one_line(f"config {listed(each['jobs'])}: {each['key']}: {sides[0]} -> {sides[1]}")
+        yield one_line(f"config {listed(each['jobs'])}: {each['key']}: {_sides(each)}")
     graph = found["graph"]
     for what in ("removed", "added", "changed"):
         if graph[what]:
@@ -54,6 +55,10 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
             yield one_line(f"file {each['file']} differs; it is large, no text, or differs in its mode alone")
         else:
             yield escaped(each["diff"]).rstrip("\n")
+
+
+def _sides(each: Mapping[str, Any]) -> str:
+    return " -> ".join(_value(value, place) for value, place in zip(each["values"], each["where"], strict=True))
 
 
 def _value(value: Any, place: str | None) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.escape import one_line
@@ -158,14 +159,14 @@ def _print_record(record: RunRecord, driver: int | None) -> None:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
-def show_graph(run: str, project: str | None, *, workflow: str | None, as_json: bool) -> int:
+def show_graph(run: str, project: str | None, *, workflow: str | None, params: Sequence[str], as_json: bool) -> int:
     """``aiflow-ext graph``: a run, or the workflow of a project's folder."""
     from aiflow_ext.run.operations.diagram import mermaid
 
     if os.path.isdir(run) and not os.path.exists(os.path.join(run, FILE)):  # else it is a run's own folder
         from aiflow_ext.run.planning.make_plan import make_plan
 
-        plan = make_plan(run, workflow=workflow, only=())  # a drawing needs no plugin
+        plan = make_plan(run, workflow=workflow, params=params, only=())  # a drawing needs no plugin
         states = dict.fromkeys(plan.names, JobState.INIT)
     else:
         observed = observe(run, project)

@@ -39,9 +39,10 @@ _GENERATOR_OR_ASYNC = 0x20 | 0x80 | 0x200  # of code.co_flags: calling such a fu
 
 
 class Workflow:
-    """A function that builds a graph, as ``@af.workflow`` leaves it. Calling it builds and returns the graph."""
+    """A function that builds a graph, as ``@af.workflow`` leaves it. Calling it, with the function's arguments, builds
+    and returns the graph."""
 
-    def __init__(self, function: Callable[[], Any], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
         written = function
         while hasattr(written, "__wrapped__"):
             written = written.__wrapped__
@@ -54,8 +55,8 @@ class Workflow:
         if code.co_flags & _GENERATOR_OR_ASYNC:
             raise GraphError(f"workflow {name!r} is a generator or async; make it a plain function", where=self.where)
 
-    def build(self) -> AIGraph:
-        """Run the function and return the graph that it built; each call builds a new one."""
+    def build(self, *args: Any, **kwargs: Any) -> AIGraph:
+        """Run the function with these arguments and return the graph that it built; each call builds a new one."""
         graph = AIGraph(self.name, self.where)
 
         def fill() -> None:
@@ -63,7 +64,7 @@ class Workflow:
             _graph.set(graph)
             _job.set(None)
             _taken.set({})
-            self.function()
+            self.function(*args, **kwargs)
 
         copy_context().run(fill)
         return graph
@@ -71,8 +72,11 @@ class Workflow:
     __call__ = build
 
 
-def workflow(function: Callable[[], Any] | None = None, *, name: str | None = None) -> Any:
-    """Decorate the function that builds the workflow's graph; its name is the workflow's unless ``name`` says more."""
+def workflow(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+    """Decorate the function that builds the workflow's graph; its name is the workflow's unless ``name`` says more.
+
+    The function may take parameters, which ``-p NAME=VALUE`` sets; a value is checked by the parameter's annotation.
+    """
     if function is None:
         return lambda function: workflow(function, name=name)
     return Workflow(function, name or str(getattr(function, "__name__", "workflow")))

@@ -122,6 +122,7 @@ def load_workflow_config(
     params: Sequence[str] = (),
     problems: list[Problem] | None = None,
     jobs: Mapping[str, str | None] | None = None,
+    taken: Collection[str] = (),
 ) -> WorkflowConfig:
     """Read workflow.yaml and lay the command line's settings over it.
 
@@ -131,6 +132,7 @@ def load_workflow_config(
         params: the values of ``-p``: ``NAME=VALUE``.
         problems: where given, mistakes that leave something readable are appended to it instead of raised.
         jobs: ``file:line`` of each job of the workflow; None where they are not known: those that the file names.
+        taken: the workflow's own parameters: no job need have a property that is called as one of them.
 
     Raises ConfigError with everything that is wrong.
     """
@@ -144,7 +146,7 @@ def load_workflow_config(
     found += config.ties()
     for job in config.jobs:
         found += config.layered(job).conflicts
-    _set_params(config, params, found)
+    _set_params(config, params, found, taken)
     config.layers = (*([] if path is None else [os.path.basename(path)]), *(f"--set {each}" for each in sets),
                      *(f"-p {each}" for each in params))  # fmt: skip
     if problems is not None:
@@ -203,7 +205,7 @@ def _check_blocks(entry: Located, job: str, problems: list[Problem]) -> None:
                     problems.append(problem)
 
 
-def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Problem]) -> None:
+def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Problem], taken: Collection[str]) -> None:
     for text in params:
         read = read_param(text, problems)
         if read is None:
@@ -220,11 +222,15 @@ def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Pr
             path = _path_in(properties, name)
             if path is not None:
                 having.append((layer, path))
-        if not having:
+        if not having and name not in taken:
             known = f"{config.file} has no properties"
             if names:
                 known = f"the properties in {config.file} are {listed(names)}"
-            problems.append(Problem(f"no job has a property {name!r}", said, near(name, names) or known))
+            message = f"no job has a property {name!r}"
+            if taken:
+                message += ", and it is no parameter of the workflow"
+                known = f"the workflow's parameters are {listed(taken)}; {known}"
+            problems.append(Problem(message, said, near(name, [*taken, *names]) or known))
         for layer, path in having:
             assign(layer, Setting(layer.job, ("properties", *path), value, said))
 

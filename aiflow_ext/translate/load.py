@@ -6,11 +6,11 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.model.authoring import Workflow
 from aiflow_ext.model.errors import AiflowError, ProjectError
@@ -113,10 +113,22 @@ def _shadowed(paths: list[str], workflow: str, afresh: bool) -> list[str]:
     ]
 
 
-def built_graph(project: Project, module: ModuleType, name: str | None = None) -> AIGraph:
-    """The graph of the module's workflow (of ``name``, where it has several).
+def built_graph(
+    project: Project, module: ModuleType, name: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> AIGraph:
+    """The graph of the module's workflow (of ``name``, where it has several), built with these parameters.
 
-    Raises ProjectError where there is none, there are several and no name was given, or building it raised.
+    Raises ProjectError as :func:`chosen_workflow`, and where building it raised.
+    """
+    chosen = chosen_workflow(project, module, name)
+    with _users_mistakes(project, f"building workflow {chosen.name!r} failed", chosen.where):
+        return chosen.build(**(parameters or {}))
+
+
+def chosen_workflow(project: Project, module: ModuleType, name: str | None = None) -> Workflow:
+    """The module's workflow (``name``, where it has several).
+
+    Raises ProjectError where there is none, or there are several and no name was given.
     """
     found = _workflows(module)
     file, names = project.workflow_py.name, [workflow.name for workflow in found]
@@ -131,8 +143,7 @@ def built_graph(project: Project, module: ModuleType, name: str | None = None) -
         listed = ", ".join(f"{workflow.name} ({workflow.where})" for workflow in chosen)
         hint = "choose one: --workflow NAME" if name is None else "give each a name of its own: @af.workflow(name=...)"
         raise ProjectError(f"{file} has several workflows: {listed}", where=chosen[1].where, hint=hint)
-    with _users_mistakes(project, f"building workflow {chosen[0].name!r} failed", chosen[0].where):
-        return chosen[0].build()
+    return chosen[0]
 
 
 def jobs_of_others(module: ModuleType, graph: AIGraph) -> set[str] | None:

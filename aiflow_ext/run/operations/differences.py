@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Side(NamedTuple):
         steps: by job, its nodes and the edges between them, as text.
         code: the folder that has the files.
         files: their names in it.
+        parameters: the workflow's own, by name: the value, and where it is from.
         versions: by name.
         results: by job and name, the sha256; None: not to be compared.
     """
@@ -50,6 +51,7 @@ class Side(NamedTuple):
     steps: Mapping[str, str]
     code: Path | None
     files: frozenset[str]
+    parameters: Mapping[str, tuple[Any, str]]
     versions: Mapping[str, str]
     results: Mapping[tuple[str, str], str] | None
 
@@ -71,7 +73,7 @@ def side_of_run(observed: Observed) -> Side:
     return Side(
         record.run_id, settings, _origins(code, options, settings), frozenset(map(_edge, edges)),
         {name: _steps(each["graph"]) for name, each in stored.items()}, code, files,
-        record.provenance.get("versions", {}), results,
+        _parameters(record.provenance.get("parameters", ())), record.provenance.get("versions", {}), results,
     )  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def side_of_plan(plan: Plan) -> Side:
         lambda job, path: plan.jobs[job].where(*path) if job in plan.jobs else None,
         frozenset(_edge(edge) for job in plan.jobs.values() for edge in job.edges),
         {name: _steps(encode({key: graph[key] for key in graph if key != "config"})) for name, graph in graphs.items()},
-        Path(plan.desc.root), names, versions_of(plan), None,
+        Path(plan.desc.root), names, _parameters(plan.parameters), versions_of(plan), None,
     )  # fmt: skip
 
 
@@ -96,6 +98,11 @@ def differences(one: Side, other: Side) -> dict[str, Any]:
     """What differs; each list and mapping of it is empty where nothing does. ``same``: whether that is so of all."""
     graph = _graph(one, other)
     found = {
+        "parameters": [
+            {"name": name, "values": [value for value, _ in both], "where": [place for _, place in both]}
+            for name in dict.fromkeys([*one.parameters, *other.parameters])
+            if (both := [side.parameters.get(name, (None, None)) for side in (one, other)]) and both[0][0] != both[1][0]
+        ],
         "config": _config(one, other),
         "graph": graph,
         "code": list(_code(one, other)),
@@ -127,6 +134,10 @@ def _origins(code: Path | None, options: Mapping[str, Any], jobs: Mapping[str, A
         return f"{WORKFLOW_YAML}{place[len(begins) :]}" if place.startswith(begins) else place
 
     return where
+
+
+def _parameters(recorded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, str]]:
+    return {each["name"]: (each["value"], each["from"]) for each in recorded if not each["jobs"]}
 
 
 def _edge(edge: Any) -> tuple[str, str, str | None, bool]:

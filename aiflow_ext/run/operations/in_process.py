@@ -24,6 +24,7 @@ from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.failed import RunFailedError
 from aiflow_ext.run.operations.job_output import JobOutput
 from aiflow_ext.run.operations.new_run import NewRun, new_run, run_options
+from aiflow_ext.run.operations.render import check_recorded
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, attempt_folder
 from aiflow_ext.run.store.attempt_folders import prepare_folder
@@ -183,6 +184,7 @@ def prepare_in_process(
     check_lists(only=only)
     plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None, sent=lambda job: False)
     secrets.use(plan.host)
+    check_recorded(plan)
     jobs, env = _made(plan)
     options = run_options(jobs=None, fail_fast=fail_fast, sets=sets, params=params)
     new = new_run(plan, options, only=only, from_run=from_run, firing=firing)

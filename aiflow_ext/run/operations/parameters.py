@@ -41,7 +41,7 @@ def _by_column(runs: Sequence[Sequence[Parameter]]) -> list[dict[str, Any]]:
     for run in runs:
         values: dict[str, Any] = {}
         for each in run:
-            names = [f"{job}.{each.name}" for job in each.jobs] if each.name in several else [each.name]
+            names = [f"{job}.{each.name}" for job in each.jobs] if each.name in several and each.jobs else [each.name]
             values |= dict.fromkeys(names, each.value)
         found.append(values)
     return found

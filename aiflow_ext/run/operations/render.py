@@ -99,8 +99,15 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
 def check_secrets(plan: Plan) -> None:
     """Refuse to run what :func:`render` would refuse to show."""
     if any(is_secret(value) for job in plan.jobs.values() for value in job.config.env.values()):
-        given = [{"job": name, "properties": job.settings.get("properties")} for name, job in plan.jobs.items()]
-        refuse_printed_secrets(plan, [*rendered(plan), *given])  # properties are listed with the run, too
+        check_recorded(plan)
+        refuse_printed_secrets(plan, rendered(plan))
+
+
+def check_recorded(plan: Plan) -> None:
+    """Refuse to record a secret's value as a parameter of a run, or in an option that it was given."""
+    recorded: list[dict[str, Any]] = [{"job": None, "parameters": plan.parameters, "layers": plan.layers}]
+    recorded += [{"job": name, "properties": job.settings.get("properties")} for name, job in plan.jobs.items()]
+    refuse_printed_secrets(plan, recorded)
 
 
 def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
@@ -117,13 +124,13 @@ def refuse_printed_secrets(plan: Plan, shown: list[dict[str, Any]]) -> None:
                     continue  # the platform's own; a missing one was reported before
     problems = []
     for request in shown:
+        sender = "what is recorded of the run" if request["job"] is None else f"what job {request['job']!r} sends"
         text = json.dumps(request, ensure_ascii=False)
         for value, (what, where) in values.items():
             if len(value) >= 4 and json.dumps(value, ensure_ascii=False)[1:-1] in text:
                 problems.append(
                     Problem(
-                        f"the value of the secret {what} stands in what job {request['job']!r} sends, and would be "
-                        "printed and stored",
+                        f"the value of the secret {what} stands in {sender}, and would be printed and stored",
                         where,
                         "let the job read the variable, and take the value out of its command and properties",
                     )

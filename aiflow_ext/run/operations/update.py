@@ -14,6 +14,7 @@ from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import cleanup_run
 from aiflow_ext.run.operations.refresh import bring_up_to_date
+from aiflow_ext.run.operations.render import check_recorded
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
@@ -62,6 +63,7 @@ def update_run(
             "give the run today's project",
         )
     today = _today(record, before, options)
+    check_recorded(today)
     again = record.unfinished() if failed else set()
     if from_job is not None:
         if from_job not in today.jobs:
@@ -70,7 +72,7 @@ def update_run(
     kept = {name: job for name, job in before.jobs.items() if name not in today.jobs or _stays(name, record, again)}
     ours = {name: kept.get(name, job) for name, job in today.jobs.items()}
     plan = Plan(today.desc, today.host, today.workflow, {**ours, **kept}, today.given, today.extensions,
-                limits=today.limits, layers=today.layers)  # fmt: skip
+                limits=today.limits, layers=today.layers, parameters=today.parameters)  # fmt: skip
     if problems := list(_misfits(plan, record, [job for name, job in today.jobs.items() if name not in kept])):
         raise ConfigError(problems=problems)
     _tell(before, today, kept, record)

@@ -30,7 +30,8 @@ from aiflow_ext.translate.files import secret_files
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.job_config import Structurer
-from aiflow_ext.translate.load import built_graph, imported_workflow, jobs_of_others
+from aiflow_ext.translate.load import built_graph, chosen_workflow, imported_workflow, jobs_of_others
+from aiflow_ext.translate.parameters import Given, parameters_of
 from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.properties import put_properties
 from aiflow_ext.translate.split import split
@@ -92,9 +93,10 @@ def make_plan(
     config: WorkflowConfig | None = None
     try:
         with imported_workflow(project) as module, paused():
-            graph = built_graph(project, module, workflow)
+            given = parameters_of(chosen_workflow(project, module, workflow), params)
+            graph = built_graph(project, module, workflow, {each.name: each.value for each in given if each.is_given})
             wrong = check_graph(graph)
-            config = _configured(project, graph, sets, params, problems)
+            config = _configured(project, graph, sets, params, problems, [each.name for each in given])
             wrong += [] if config is None else _unused(config, module, graph)
             wrong += check_calls(graph)
             wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
@@ -107,16 +109,21 @@ def make_plan(
     if wrong or config is None:
         raise ConfigError(problems=gathered(problems + wrong))
     with paused():
-        return _planned(project, config, graph, problems, only, sent)
+        return _planned(project, config, graph, problems, only, sent, given)
 
 
 def _configured(
-    project: Project, graph: AIGraph | None, sets: Sequence[str], params: Sequence[str], problems: list[Problem]
+    project: Project,
+    graph: AIGraph | None,
+    sets: Sequence[str],
+    params: Sequence[str],
+    problems: list[Problem],
+    taken: Collection[str] = (),
 ) -> WorkflowConfig | None:
-    """The configs of the graph's jobs; None after problems were added."""
+    """The configs of the graph's jobs; None after problems were added. ``taken``: the workflow's own parameters."""
     places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
     try:
-        return load_workflow_config(project.workflow_yaml, sets, params, problems, places)
+        return load_workflow_config(project.workflow_yaml, sets, params, problems, places, taken)
     except ConfigError as error:
         problems += error.problems
         return None
@@ -142,6 +149,7 @@ def _planned(
     problems: list[Problem],
     only: Collection[str] | None,
     sent: Callable[[PlannedJob], object],
+    given: Sequence[Given],
 ) -> Plan:
     host = PluginHost(*plugin_policy(project))
     parts = split(graph)
@@ -183,7 +191,8 @@ def _planned(
     secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
-                limits=project.jobs, capacities=capacities, layers=config.layers)  # fmt: skip
+                limits=project.jobs, capacities=capacities, layers=config.layers,
+                parameters=[each.to_data() for each in given])  # fmt: skip
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan

@@ -32,16 +32,26 @@ def provenance_of(plan: Plan) -> dict[str, Any]:
 
 
 def _parameters(plan: Plan) -> Iterable[dict[str, Any]]:
-    """The jobs' properties; jobs that have the same value from the same place are named together."""
+    """The workflow's own, and the jobs' properties; jobs that have the same value from the same place are named
+    together."""
+    yield from ({**each, "from": _place(plan, each["from"])} for each in plan.parameters)
     found: dict[tuple[str, str, str | None], dict[str, Any]] = {}
     for name, job in plan.jobs.items():
         properties = job.settings.get("properties")
         for key, value in properties.items() if isinstance(properties, Mapping) else ():
-            place = job.where("properties", key)
+            place = _place(plan, job.where("properties", key))
             same = (str(key), json.dumps(value, sort_keys=True, default=str), place)
             entry = found.setdefault(same, {"name": str(key), "value": value, "from": place, "jobs": []})
             entry["jobs"].append(name)
-    return found.values()
+    yield from found.values()
+
+
+def _place(plan: Plan, place: str | None) -> str | None:
+    """``file:line`` as seen from the project's folder, where it is in there; anything else as it is."""
+    if place is None or place.startswith("-"):
+        return place
+    path = os.path.abspath(place)
+    return os.path.relpath(path, plan.desc.root) if path.startswith(f"{plan.desc.root}{os.sep}") else place
 
 
 def _without_variables(layer: str) -> str:

@@ -1,0 +1,164 @@
+"""Parameters of a workflow: set by ``-p``, checked by annotation, they shape the graph."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+import aiflow_ext as af
+
+CONFIG = '"*": {platform: local, engine: python}\n'
+STEPS = "def given(*args):\n    return list(args)\n"
+HEAD = """\
+from __future__ import annotations
+from typing import Literal, Optional
+import aiflow_ext as af
+from steps import given
+
+"""
+
+
+@pytest.fixture
+def sweep(project):
+    """Writes a workflow whose function has these parameters, and gives them to a step."""
+
+    def write(parameters: str, config: str = CONFIG, body: str = 'with af.job("fit"): af.python(given, x)'):
+        project.write(steps_py=STEPS, workflow_yaml=config)
+        (project.root / "workflow.py").write_text(f"{HEAD}@af.workflow\ndef sweep({parameters}):\n    {body}\n")
+        return project.root
+
+    return write
+
+
+EACH = 'for x in sizes:\n        with af.job(f"fit-{x}"): af.python(given, x)'
+
+
+def test_a_parameter_shapes_the_graph_of_run_render_and_graph(cli, sweep) -> None:
+    root = sweep("sizes: list[int] = [1, 2]", body=EACH)
+    shown = json.loads(cli("render", root, "--json").stdout)
+    assert [job["job"] for job in shown] == ["fit-1", "fit-2"]
+    more = ("-p", "sizes=[1, 2, 3]")
+    assert [*json.loads(cli("graph", root, "--json", *more).stdout)["jobs"]] == ["fit-1", "fit-2", "fit-3"]
+    assert [job["job"] for job in json.loads(cli("render", root, "--json", *more).stdout)] == [
+        "fit-1",
+        "fit-2",
+        "fit-3",
+    ]
+    record = af.run_project(root, params={"sizes": [7]}, check=True)
+    assert af.open_run(record.run_id, root).jobs["fit-7"].result == [7]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "value"),
+    [
+        ("int", "3", 3),
+        ("float", "1", 1.0),
+        ("str", "007", "007"),
+        ("str", "1e5", "1e5"),
+        ("bool", "true", True),
+        ("list[float]", "[1, 2.5]", [1.0, 2.5]),
+        ("dict[str, int]", "{a: 1}", {"a": 1}),
+        ("Optional[int]", "null", None),
+        ("Optional[int]", "4", 4),
+        ("Literal['small', 'large']", "large", "large"),
+        ("", "[1, a]", [1, "a"]),
+    ],
+)
+def test_a_value_is_given_as_the_type_of_its_annotation(sweep, annotation: str, text: str, value: Any) -> None:
+    root = sweep(f"x: {annotation}" if annotation else "x")
+    record = af.run_project(root, params=[f"x={text}"], check=True)
+    (found,) = af.open_run(record.run_id, root).jobs["fit"].result
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text", "words"),
+    [
+        ("int", "1.5", "must be a whole number, not the number 1.5"),
+        ("int", "true", "must be a whole number, not true"),
+        ("bool", "maybe", "must be true or false, not the text 'maybe'"),
+        ("list[int]", "[1, a]", "must be a whole number, not the text 'a'"),
+        ("Literal['small', 'large']", "larg", "must be one of 'small', 'large', not the text 'larg'"),
+    ],
+)
+def test_a_value_of_another_type_is_a_sentence_with_the_option_and_the_place(
+    sweep, annotation: str, text: str, words: str
+) -> None:
+    root = sweep(f"x: {annotation}")
+    with pytest.raises(af.AiflowError) as raised:
+        af.run_project(root, params=[f"x={text}"])
+    (problem,) = raised.value.problems
+    assert re.search(r"the parameter 'x(\[1\])?' of workflow 'sweep' \(.*workflow\.py:6\)", problem.message)
+    assert problem.message.endswith(words)
+    assert problem.where == f"-p x={text}"
+    assert af.runs(root) == []
+
+
+def test_a_parameter_without_a_default_is_asked_for_with_the_workflows_place(cli, sweep) -> None:
+    done = cli("run", sweep("x: int"))
+    assert done.returncode == 3
+    assert "the parameter 'x' of workflow 'sweep' was not given: a whole number" in done.stderr
+    assert "workflow.py:6" in done.stderr
+    assert "-p x=VALUE" in done.stderr
+
+
+def test_a_name_that_is_neither_parameter_nor_property_is_named_with_those_that_are(cli, sweep) -> None:
+    done = cli("run", sweep("x: int = 1", CONFIG + "fit: {properties: {lr: 0.1}}\n"), "-p", "nothing=1")
+    assert done.returncode == 3
+    assert "no job has a property 'nothing', and it is no parameter of the workflow" in done.stderr
+    assert "the workflow's parameters are x" in done.stderr
+
+
+def test_one_option_sets_the_parameter_and_the_property_of_its_name(sweep) -> None:
+    root = sweep("x: float = 0.5", CONFIG + "fit: {properties: {x: 0.1}}\n",
+                 'with af.job("fit"): af.python(given, x, af.property("x"))')  # fmt: skip
+    record = af.run_project(root, params={"x": 2}, check=True)
+    assert af.open_run(record.run_id, root).jobs["fit"].result == [2.0, 2]
+    found = [(each["name"], each["value"], each["jobs"]) for each in record.provenance["parameters"]]
+    assert found == [("x", 2.0, []), ("x", 2, ["fit"])]
+
+
+def test_a_run_records_its_parameters_and_runs_that_differ_in_them_are_told_apart(cli, sweep) -> None:
+    root = sweep("sizes: list[int] = [1, 2]", body=EACH)
+    one, other = (af.run_project(root, params=params, check=True).run_id for params in ({}, {"sizes": [3]}))
+    shown = json.loads(cli("diff", one, other, "--project", root, "--json").stdout)
+    (found,) = shown["parameters"]
+    assert found == {"name": "sizes", "values": [[1, 2], [3]], "where": ["workflow.py:6", "-p sizes=[3]"]}
+    assert shown["graph"]["added"] == ["fit-3"]
+    listed = json.loads(cli("runs", "--project", root, "--params", "--json").stdout)
+    assert [run["parameters"]["sizes"] for run in listed] == [[3], [1, 2]]
+
+
+def test_a_resumed_and_an_updated_run_have_the_parameters_that_were_recorded(sweep) -> None:
+    root = sweep("sizes: list[int] = [1, 2]", body=EACH)
+    record = af.run_project(root, params={"sizes": [3]}, check=True)
+    again = af.run.resume_run(record.run_id, project=str(root), from_job="fit-3")
+    assert [*again.jobs] == ["fit-3"]
+    (root / "steps.py").write_text("def given(*args):\n    return 'new'\n")
+    updated = af.run.resume_run(record.run_id, project=str(root), from_job="fit-3", update=True)
+    assert [*updated.jobs] == ["fit-3"]
+    opened = af.open_run(record.run_id, root)
+    assert opened.jobs["fit-3"].result == "new"
+
+
+def test_a_parameter_that_is_a_secrets_value_is_refused_before_the_run(sweep, monkeypatch) -> None:
+    monkeypatch.setenv("HUB", "hunter2-hunter2")
+    root = sweep("x: str", CONFIG + "fit: {env: {TOKEN: {secret: 'env:HUB'}}}\n",
+                 'with af.job("fit"): af.python(given, len(x))')  # fmt: skip
+    for in_process in (False, True):
+        with pytest.raises(af.AiflowError, match="stands in what is recorded of the run"):
+            af.run_project(root, params={"x": "hunter2-hunter2"}, in_process=in_process)
+    assert af.runs(root) == []
+
+
+def test_a_wrapper_that_gives_the_parameters_itself_is_left_to_do_so(project) -> None:
+    project.write(steps_py=STEPS, workflow_yaml=CONFIG)
+    (project.root / "workflow.py").write_text(
+        HEAD + "import functools\n\ndef with_one(function):\n    @functools.wraps(function)\n"
+        "    def wrapper(*args, **kwargs):\n        return function(1)\n    return wrapper\n\n"
+        '@af.workflow\n@with_one\ndef sweep(x: int):\n    with af.job("fit"): af.python(given, x)\n'
+    )
+    assert af.run_project(project.root).state == "FINISHED"
