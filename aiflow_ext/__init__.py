@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.authoring import cmd as cmd
     from aiflow_ext.model.authoring import job as job
     from aiflow_ext.model.authoring import node as node
+    from aiflow_ext.model.authoring import on_failure as on_failure
     from aiflow_ext.model.authoring import output as output
     from aiflow_ext.model.authoring import property as property
     from aiflow_ext.model.authoring import python as python
@@ -72,7 +73,9 @@ _HOMES = {
     "aiflow_ext.host.registry": ("register_engine", "register_job_plugin", "register_platform"),
     "aiflow_ext.host.specs": ("hookimpl",),
     "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
-    "aiflow_ext.model.authoring": ("cmd", "job", "node", "output", "property", "python", "run_after", "workflow"),
+    "aiflow_ext.model.authoring": (
+        "cmd", "job", "node", "on_failure", "output", "property", "python", "run_after", "workflow",
+    ),
     "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "PeriodicConfig"),
     "aiflow_ext.model.current": ("current_job",),
     "aiflow_ext.model.errors": ("AiflowError",),

@@ -70,6 +70,7 @@ def job_environment(
         "AIFLOW_WORK_FOLDER": work_folder,
         "AIFLOW_PROJECT_FOLDER": project_folder,
         "AIFLOW_CHECKPOINT_DIR": checkpoint_dir,
+        "AIFLOW_FAILED_JOBS": json.dumps(list(context.failed_jobs)) if context.failed_jobs else None,
         MARK: attempt_mark(context),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -34,6 +34,7 @@ _CONTEXTLIB = contextmanager.__code__.co_filename
 _graph: ContextVar[AIGraph | None] = ContextVar("aiflow_ext_graph", default=None)
 _job: ContextVar[str | None] = ContextVar("aiflow_ext_job", default=None)
 # The last number given to a name in a job, so that a thousand nodes of one name are named in one pass.
+_on_failure: ContextVar[list[tuple[str, str | None]]] = ContextVar("aiflow_ext_on_failure")
 _taken: ContextVar[dict[tuple[str | None, str], int]] = ContextVar("aiflow_ext_taken")
 _GENERATOR_OR_ASYNC = 0x20 | 0x80 | 0x200  # of code.co_flags: calling such a function runs nothing of it
 
@@ -64,7 +65,9 @@ class Workflow:
             _graph.set(graph)
             _job.set(None)
             _taken.set({})
+            _on_failure.set([])
             self.function(*args, **kwargs)
+            _add_failure_edges(graph, _on_failure.get())
 
         copy_context().run(fill)
         return graph
@@ -224,7 +227,8 @@ def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) 
     Args:
         job: the key of the job that waits.
         upstream: the key of the job that it waits for, or several.
-        when: finished, failed, ended or running. None (default): finished, or running where the upstream is STREAM.
+        when: finished, failed, any_failed, ended or running. None (default): finished, or running where the upstream is
+            STREAM. any_failed: one of all upstreams that have it is enough.
 
     Raises GraphError for names that are not text, and outside of a workflow.
     """
@@ -237,6 +241,48 @@ def run_after(job: str, upstream: str | Iterable[str], when: str | None = None) 
             raise GraphError(f"af.run_after takes the names of jobs, not {_shown(name)}", where=where)
     for name in names[1:]:
         graph.add_edge(ControlEdge(source=name, target=job, when=when, where=where))
+
+
+def on_failure(job: str, upstream: str | Iterable[str] | None = None) -> None:
+    """``job`` runs as soon as another one has failed, for good; where none fails, it is SKIPPED.
+
+    Args:
+        job: the key of the job that runs then.
+        upstream: the key of the job whose failure it waits for, or several. None (default): any other job of the
+            workflow that is not after ``job``.
+
+    Raises GraphError for names that are not text, and outside of a workflow.
+    """
+    _current("af.on_failure")
+    if upstream is not None:
+        run_after(job, upstream, "any_failed")
+    elif isinstance(job, str):
+        _on_failure.get().append((job, _where()))
+    else:
+        raise GraphError(f"af.on_failure takes the name of a job, not {_shown(job)}", where=_where())
+
+
+def _add_failure_edges(graph: AIGraph, handlers: Sequence[tuple[str, str | None]]) -> None:
+    """Have the jobs of ``af.on_failure(job)`` wait for the failure of any job that is not after one of them."""
+    after: dict[str, set[str]] = {}
+    for edge in graph.control_edges:
+        after.setdefault(str(edge.source), set()).add(str(edge.target))
+    for data in graph.data_edges:
+        ends = [graph.nodes.get(end) for end in (data.source, data.target)]
+        if ends[0] is not None and ends[1] is not None:
+            after.setdefault(str(ends[0].job), set()).add(str(ends[1].job))
+    apart, grown = set[str](), {job for job, _ in handlers}
+    while grown:
+        apart |= grown
+        grown = {name for each in grown for name in after.get(each, ())} - apart
+    watched = [name for name in graph.jobs if name not in apart]
+    for job, where in handlers:
+        if job not in graph.jobs:
+            raise GraphError(f"af.on_failure names a job {job!r} that the workflow lacks", where=where)
+        if not watched:
+            raise GraphError(f"there is no job whose failure {job!r} could wait for", where=where)
+        for name in watched:
+            graph.add_edge(ControlEdge(source=name, target=job, when="any_failed", where=where))
 
 
 def _current(what: str, ours: str | None = None) -> AIGraph:

@@ -31,6 +31,8 @@ class CurrentJob:
         work_folder: the attempt's own folder, the current folder at the start.
         project_folder: where the project's files are; None in a cmd_line job on a platform that sends no archive.
         checkpoint_dir: a folder or URL that all attempts of this job in this run share.
+        failed_jobs: of a job that waits for failures or ends of others: those that had failed when it was sent, each
+            with its ``job``, ``state`` and ``reason``; at most 100.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -44,6 +46,7 @@ class CurrentJob:
         project = environ.get("AIFLOW_PROJECT_FOLDER")
         self.project_folder: Path | None = Path(project) if project else None
         self.checkpoint_dir: str | None = environ.get("AIFLOW_CHECKPOINT_DIR")
+        self.failed_jobs: list[dict[str, str]] = json.loads(environ.get("AIFLOW_FAILED_JOBS") or "[]")
 
 
 def current_job() -> CurrentJob:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import BaseNode
@@ -25,6 +25,8 @@ class JobContext(Jsonable):
         run_folder: absolute path of the run's folder on this machine.
         gpus: the GPUs that the attempt is given, as CUDA_VISIBLE_DEVICES names them; None where its platform hands out
             none on this machine, or its job has no ``gpu``.
+        failed_jobs: of a job that waits for failures or ends of others: those that have failed until now, as ``job``,
+            ``state`` and ``reason``.
     """
 
     run_id: str | None = None
@@ -36,6 +38,7 @@ class JobContext(Jsonable):
     inputs: Mapping[str, str] = {}
     run_folder: str | None = None
     gpus: str | None = None
+    failed_jobs: Sequence[Mapping[str, str]] = ()
 
     def __init__(
         self,
@@ -48,10 +51,11 @@ class JobContext(Jsonable):
         inputs: Mapping[str, str] | None = None,
         run_folder: str | None = None,
         gpus: str | None = None,
+        failed_jobs: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self.run_id, self.job_name, self.attempt, self.native_id = run_id, job_name, attempt, native_id
         self.work_folder, self.artifacts_url, self.run_folder = work_folder, artifacts_url, run_folder
-        self.inputs, self.gpus = dict(inputs or {}), gpus
+        self.inputs, self.gpus, self.failed_jobs = dict(inputs or {}), gpus, [dict(each) for each in failed_jobs]
 
 
 class BaseJob(BaseNode):

@@ -16,7 +16,7 @@ from aiflow_ext.translate.patterns import is_pattern
 _REPRS = ("AINode(properties=", "NodeOutput object at ", "OutputFile(path=")  # how repr begins, and nobody else
 MOST_CYCLES = 10  # reported at once: each costs one more pass over the graph
 MOST_HINTS = 10  # near names looked for: each costs a comparison with every name
-WHEN = ("finished", "failed", "ended", "running")
+WHEN = ("finished", "failed", "any_failed", "ended", "running")
 
 
 def listed(names: Collection[str], most: int = 10) -> str:

@@ -127,5 +127,5 @@ class Ends:
         """Handle the final state of a job: jobs that wait for it may start, and fail-fast may close the run."""
         name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
         if self._fail_fast and state.failed and not (scheduler.closed or final):
-            scheduler.close(f"{name} is {state}, and the run was to start nothing after that")
+            scheduler.close(f"{name} is {state}, and the run was to start nothing after that", failed=True)
         scheduler.look_after(name)

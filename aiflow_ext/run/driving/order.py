@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
+from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.split import JobEdge
 
+ANY_FAILED = "any_failed"
 _NOT_YET = None
 
 
@@ -45,6 +47,23 @@ def _has_run(attempt: AttemptRecord) -> bool:
     return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
 
 
+def waits_for_failure(edges: Sequence[JobEdge]) -> bool:
+    """Whether a job with these edges runs only where another one fails."""
+    return any(edge.when in ("failed", ANY_FAILED) for edge in edges)
+
+
+def _any_failed(
+    edges: Sequence[JobEdge], records: Mapping[str, JobRecord], settled: Mapping[str, bool]
+) -> bool | str | None:
+    """As :func:`decide`, for edges of which one is enough: a job that has failed."""
+    over = [records[edge.source] for edge in edges if settled[edge.source]]
+    if any(each.state.failed for each in over):
+        return True
+    if len(over) < len(edges):
+        return _NOT_YET
+    return f"waits for {listed([edge.source for edge in edges], most=5)} to fail; none has"
+
+
 def decide(
     edges: Sequence[JobEdge],
     records: Mapping[str, JobRecord],
@@ -52,8 +71,13 @@ def decide(
     settled: Mapping[str, bool],
 ) -> bool | str | None:
     """Whether a job may start, given all its edges: True, None for not yet, or the reason why it never will."""
-    answer: bool | str | None = True
+    alternatives = [edge for edge in edges if edge.when == ANY_FAILED]
+    answer = _any_failed(alternatives, records, settled) if alternatives else True
+    if isinstance(answer, str):
+        return answer
     for edge in edges:
+        if edge.when == ANY_FAILED:
+            continue
         one = satisfied(edge, records[edge.source], modes[edge.source], settled=settled[edge.source])
         if isinstance(one, str):
             return one

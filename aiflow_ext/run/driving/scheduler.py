@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.run.driving.admission import AdmissionQueue
 from aiflow_ext.run.driving.attempt import Attempt
-from aiflow_ext.run.driving.order import decide
+from aiflow_ext.run.driving.order import decide, waits_for_failure
 from aiflow_ext.run.driving.room import Room
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, Ledger
@@ -86,11 +86,16 @@ class Scheduler:
         self.settled[job] = True
         self._ledger.skip(self._ledger.record.jobs[job], reason)
 
-    def close(self, reason: str) -> None:
-        """Start nothing more; jobs without an attempt are skipped for this reason."""
+    def close(self, reason: str, *, failed: bool = False) -> None:
+        """Start nothing more; jobs without an attempt are skipped for this reason. ``failed``: but for those that wait
+        for a failure."""
         self.closed = True
         for name in self.admission.withdraw_all() + self.admission.in_order(self.waiting):
-            self.skip(name, reason)
+            if failed and waits_for_failure(self._plan.jobs[name].edges):
+                self.waiting.add(name)
+            else:
+                self.skip(name, reason)
+        self.look_at([*self.waiting])
         for name in self.retrying:
             self.settled[name] = True
         self.retrying.clear()

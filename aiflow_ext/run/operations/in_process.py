@@ -19,12 +19,13 @@ from aiflow_ext.model.current import OUT_OF_MEMORY
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, StateError
 from aiflow_ext.model.in_process import InProcessEnd, InProcessJob
 from aiflow_ext.model.states import ExecutionMode, JobState
-from aiflow_ext.run.driving.order import decide
+from aiflow_ext.run.driving.order import decide, waits_for_failure
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.failed import RunFailedError
 from aiflow_ext.run.operations.job_output import JobOutput
 from aiflow_ext.run.operations.new_run import NewRun, new_run, run_options
 from aiflow_ext.run.operations.render import check_recorded
+from aiflow_ext.run.planning.attempt_job import failed_jobs
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, attempt_folder
 from aiflow_ext.run.store.attempt_folders import prepare_folder
@@ -74,8 +75,9 @@ class InProcessRun:
         words: str | None = None  # why no other job starts
         try:
             for name in _in_order(self.plan):
-                words = words or self._run_next(name)
-                if words is not None and not self._settled[name]:
+                if words is None or waits_for_failure(self.plan.jobs[name].edges):
+                    words = self._run_next(name) or words
+                else:
                     self._skip(name, words)
         except KeyboardInterrupt as interrupt:
             self._interrupted(str(interrupt))
@@ -111,6 +113,7 @@ class InProcessRun:
         attempt = ledger.attempt(job, attempt_folder(self.record.folder, name, 1))
         context = self.plan.context(name, self.record.run_id, self.record.folder)
         context.native_id = own_native_id()
+        context.failed_jobs = failed_jobs(planned, self.record)
         with importing, ExitStack() as output:  # one job at a time, in all threads
             try:
                 prepare_folder(attempt.folder)

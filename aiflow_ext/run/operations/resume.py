@@ -164,6 +164,8 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
         again = plan.downstream(from_job)
     if failed:
         again |= record.unfinished()
+        again |= {name for name, job in plan.jobs.items() if any(
+            edge.when in ("failed", "any_failed") and edge.source in again for edge in job.edges)}  # fmt: skip
     if from_job is not None:
         live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
         if live:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.run.planning.demands import memory_of
-from aiflow_ext.run.planning.plan import Plan, generate
+from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
+
+MOST_FAILED, LONGEST_REASON = 100, 300  # jobs, and characters of a reason: a variable holds 128 KiB
 
 
 def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id: str | None = None) -> BaseJob:
@@ -25,10 +27,18 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
     finished = {each.name: each.last.number for each in upstream if each.last is not None}
     context = plan.context(name, record.run_id, record.folder, number, finished)
     context.native_id = native_id
+    context.failed_jobs = failed_jobs(planned, record)
     attempts = record.jobs[name].attempts
     context.gpus = attempts[number - 1].gpus if number <= len(attempts) else None
     memory = memory_of(planned.config, attempts[: number - 1])
     return generate(plan, planned if memory == planned.config.memory else planned.with_memory(memory or 0), context)
+
+
+def failed_jobs(planned: PlannedJob, record: RunRecord) -> list[dict[str, str]]:
+    """The jobs that have failed of those whose failure, or end, a job waits for; the first ``MOST_FAILED`` of them."""
+    names = dict.fromkeys(edge.source for edge in planned.edges if edge.when in ("failed", "any_failed", "ended"))
+    failed = [record.jobs[name] for name in names if record.jobs[name].state.failed][:MOST_FAILED]
+    return [{"job": job.name, "state": str(job.state), "reason": (job.reason or "")[:LONGEST_REASON]} for job in failed]
 
 
 def job_again(plan: Plan, record: RunRecord, attempt: AttemptRecord) -> BaseJob:

@@ -84,6 +84,7 @@ class HostedAdapter:
             "AIFLOW_WORK_FOLDER": f"{native_id}/work",
             "AIFLOW_PROJECT_FOLDER": self.project.root,
             "AIFLOW_CHECKPOINT_DIR": supervised.checkpoints(native_id),
+            **({"AIFLOW_FAILED_JOBS": json.dumps(list(context.failed_jobs))} if context.failed_jobs else {}),
             "AIFLOW_MARK": mark,
         }
         return ProcessSpec(
