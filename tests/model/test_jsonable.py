@@ -32,7 +32,7 @@ from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.config import Grow, RetryDelay
 from aiflow_ext.model.errors import DataError
-from aiflow_ext.model.graph import InputRef, JobSection, OutputFile
+from aiflow_ext.model.graph import InputRef, JobSection, OutputFile, PropertyRef
 from aiflow_ext.translate.split import JobEdge, JobGraph
 
 
@@ -61,7 +61,7 @@ def _job_graph() -> JobGraph:
 SHIPPED: list[Any] = [
     af.AIGraph(), _graph(), _graph().nodes[0], _sub_graph(), _job_graph(), JobEdge("a", "b"), JobSection("a", ["w:1"]),
     af.BaseNode({"a": 1}, "name", "id"), af.DataEdge("a", "b", 2, "o"), af.ControlEdge("a", "b"),
-    InputRef(3), OutputFile("size.txt"),
+    InputRef(3), OutputFile("size.txt"), PropertyRef("lr"),
     af.BaseJob(af.JobContext("r", "j", 2, "n", "/w", "/a", {"x": "y"}, "/r"), af.BaseJobConfig("local", "python")),
     af.JobContext(), af.AbstractJobHandler(), af.AbstractPlatform(), af.AbstractEngine(), PythonEngine(),
     CmdLineEngine(), af.ProjectDesc("p", "/p", ["src"], "s3://b", ["*.csv"], {"r": "/f"}),
