@@ -169,7 +169,8 @@ def _runtime_files() -> list[tuple[str, Path]]:
     ours = Path(aiflow_ext.__file__).parent
     found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
              ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
-             ours / "engines/folders.py", ours / "engines/moved.py", ours / "engines/workflow_module.py",
+             ours / "engines/shells.py", ours / "engines/folders.py", ours / "engines/moved.py",
+             ours / "engines/workflow_module.py",
              ours / "engines/held_files.py", ours / "engines/pickles.py", ours / "engines/spawned.py",
              ours / "engines/tracebacks.py", ours / "engines/remote_service.py"]  # fmt: skip
     files = [(f"runtime/aiflow_ext/{path.relative_to(ours).as_posix()}", path) for path in found]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aiflow_ext.engines.shells import run_by, script_of
 from aiflow_ext.model.errors import CodeError, Problem
 from aiflow_ext.model.graph import AINode
 
@@ -24,7 +25,8 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
         properties: the job's properties, for ``{properties.NAME}``.
 
     A string is run by the shell that the node's property ``shell`` names, as the job's config has it; ``/bin/sh`` where
-    there is none. In a list, the argument after a shell's ``-c`` is a script, too: what is put in is quoted for it.
+    there is none. In a list, the script of a shell's ``-c`` is one, too: what is put in is quoted for it, unless it is
+    the whole script.
 
     Raises CodeError for a property that the job lacks, or a command that Linux cannot execute.
     """
@@ -42,7 +44,8 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
             continue
         from aiflow_ext.engines.quoting import contexts, quoted
 
-        is_script = number == script
+        # A listed script that is nothing but a placeholder is the value itself: quoted, it would be one long word.
+        is_script = number == script and (shell or matches[0].group() != part)
         places = contexts(part, [match.start() for match in matches]) if is_script else [None] * len(matches)
         pieces, end = [], 0
         for match, place in zip(matches, places, strict=True):
@@ -53,34 +56,7 @@ def plan_command(node: AINode, names: Mapping[str, str], properties: Mapping[str
     problems += _not_executable(node, filled)
     if problems:
         raise CodeError(problems=problems)
-    return [*_run_by(node.properties.get("shell", "sh")), filled[0]] if shell else filled
-
-
-# With the script as $0. An image without bash is found out where the job runs.
-_STRICT = 'if command -v bash > /dev/null 2>&1; then exec bash -euo pipefail -c "$0"; fi; exec sh -eu -c "$0"'
-_RUN_BY = {"sh": ("/bin/sh", "-c"), "bash": ("bash", "-c"), "strict": ("/bin/sh", "-c", _STRICT)}
-_SHELLS = frozenset(("sh", "ash", "bash", "dash", "ksh", "zsh"))
-
-
-def _run_by(shell: str | Sequence[str]) -> Sequence[str]:
-    """The words that a string is put after."""
-    return _RUN_BY[shell] if isinstance(shell, str) else shell
-
-
-def script_of(argv: Sequence[str]) -> int | None:
-    """Where in an argument vector the script of a shell's ``-c`` is; None where there is none."""
-    names = [part.rpartition("/")[2] for part in argv[:2]]
-    shell = 1 if names[0] in ("env", "busybox") and len(names) > 1 else 0
-    if names[shell] not in _SHELLS:
-        return None
-    before = ""
-    for place, part in enumerate(argv[shell + 1 :], shell + 2):
-        if not part.startswith(("-", "+")) and not before.endswith(("o", "O")):  # -o pipefail
-            return None  # the file of a script
-        if part.startswith("-") and not part.startswith("--") and part.endswith("c"):
-            return place if place < len(argv) else None
-        before = part
-    return None
+    return [*run_by(node.properties.get("shell", "sh")), filled[0]] if shell else filled
 
 
 @functools.lru_cache(64)

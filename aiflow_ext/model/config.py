@@ -75,7 +75,8 @@ class BaseJobConfig(Jsonable):
         timeout: seconds that an attempt may run; None (default) for no limit.
         python: the interpreter that the job's python runs under; None for the platform's default.
         shell: how a command that is a string is run: ``sh`` (by default; ``/bin/sh -c``), ``bash`` (``bash -c``),
-            ``strict`` (``bash -euo pipefail -c``; without a bash ``sh -eu -c``), or the words that it is put after.
+            ``strict`` (``bash -euo pipefail -c``; without a bash ``sh -eu -c``), a shell's path, or the words that it
+            is put after.
         keep: whether results that no job reads are kept; True by default. ``failed``: and what a failed attempt ran in,
             on platforms that remove it otherwise.
     """

@@ -14,6 +14,7 @@ from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
 from aiflow_ext.translate.fitting import fit
 from aiflow_ext.translate.misfits import Item, Misfit, given
+from aiflow_ext.translate.shell_key import checked_shell
 from aiflow_ext.translate.yaml_source import Located, Mark
 
 # AI Flow's name of a key, and aiflow-ext's.
@@ -22,7 +23,6 @@ ALIASES = {"periodic_config": "periodic"}
 ATTRIBUTES = {"periodic": "periodic_config"}
 
 _Size = TypeVar("_Size", float, int)
-SHELLS = ("strict", "sh", "bash")
 RETRY_ON = (*(state.lower() for state in JobState if state.failed), "timeout", "out_of_memory")
 
 
@@ -85,19 +85,6 @@ def _gpu(part: Located) -> int:
     if number > MOST_GPU:
         raise Misfit("is more devices than exist")
     return number
-
-
-def _shell(part: Located) -> str | tuple[str, ...]:
-    value, hint = part.value, f"say {', '.join(SHELLS)}, or the words that a command is put after, such as [bash, -lc]"
-    if isinstance(value, str) and value in SHELLS:
-        return value
-    if isinstance(value, str):
-        raise Misfit(f"must not be {given(value)}", near(value, SHELLS) or hint)
-    if not isinstance(value, list) or not value or not all(isinstance(word, str) and word for word in value):
-        raise Misfit(f"must be the name of a shell or a list of words, not {given(value)}", hint)
-    if any("\0" in word for word in value):
-        raise Misfit("holds a NUL character", "take it out")
-    return tuple(value)
 
 
 def _keep(part: Located) -> bool | str:
@@ -402,7 +389,7 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "grow": _grow,
     "timeout": _timeout,
     "python": _text,
-    "shell": _shell,
+    "shell": checked_shell,
     "keep": _keep,
 }
 COMMON_KEYS = (*_CHECKS, "platforms")

@@ -19,14 +19,14 @@ class NohupPlatform(af.AbstractPlatform):
 class NohupJobConfig(af.AbstractJobConfig):
     """The keys of a nohup job in workflow.yaml, beside those that every job has."""
 
-    def __init__(self, nice: int = 0, shell: str = "/bin/sh") -> None:
-        self.nice, self.shell = nice, shell
+    def __init__(self, nice: int = 0) -> None:
+        self.nice = nice
 
 
 class NohupJob(af.AbstractJob):
     def __init__(self, job_config: NohupJobConfig, script: str) -> None:
         super().__init__(af.JobContext(), job_config)
-        self.nice, self.shell, self.script = job_config.nice, job_config.shell, script
+        self.nice, self.script = job_config.nice, script
 
     @property
     def script_file(self) -> Path:
@@ -49,7 +49,7 @@ class NohupJobPlugin(af.AbstractJobPlugin):
         job.script_file.write_text(job.script)
 
     def submit_job(self, job: NohupJob) -> af.AbstractJobHandler:
-        self.process = subprocess.Popen(["nice", "-n", str(job.nice), job.shell, job.script_file])
+        self.process = subprocess.Popen(["nice", "-n", str(job.nice), "/bin/sh", job.script_file])
         code = self.process.wait()  # returning means FINISHED, raising means FAILED
         if code != 0:
             raise subprocess.CalledProcessError(code, str(job.script_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import Any
 
@@ -97,7 +98,14 @@ def test_a_list_meets_no_shell(words: list[str]) -> None:
         ["sh", "-eu", "-c"],
         ["bash", "-euo", "pipefail", "-c"],
         ["bash", "-o", "pipefail", "-ec"],
+        ["bash", "-ce"],
+        ["bash", "-c", "-e"],
+        ["bash", "-c", "-o", "pipefail"],
+        ["bash", "--norc", "--rcfile", "none", "-c"],
+        ["sh", "-c", "--"],
         ["/usr/bin/env", "bash", "-lc"],
+        ["env", "-u", "B", "A=1", "sh", "-c"],
+        ["timeout", "60", "nice", "-n", "1", "bash", "-c"],
     ],
     ids=" ".join,
 )
@@ -109,8 +117,17 @@ def test_what_is_put_into_the_script_of_a_listed_shell_is_one_word(argv: list[st
 
 def test_arguments_after_a_script_and_those_of_other_programs_are_put_in_as_they_are() -> None:
     assert plan(["sh", "-c", 'printf %s "$1"', "sh", "{x}"], {"x": "a 'b"})[-1] == "a 'b"
-    for argv in (["grep", "-c", "{x}"], ["bash", "script.sh", "-c", "{x}"], ["bash", "--norc", "script", "{x}"]):
+    for argv in (["grep", "-c", "{x}"], ["bash", "script.sh", "-c", "{x}"], ["bash", "--norc", "script", "{x}"],
+                 ["echo", "sh", "-c", "{x}"], ["python3", "-c", "{x}"], ["env", "{x}"]):  # fmt: skip
         assert plan(argv, {"x": "a 'b"})[-1] == "a 'b"
+    assert plan(["sh"]) == ["sh"]
+    assert plan(["sh", "-c"]) == ["sh", "-c"]
+
+
+def test_a_value_may_be_the_whole_script_of_a_listed_shell() -> None:
+    script = "printf '%s ' a \"b c\""
+    assert output_of(plan(["sh", "-c", "{properties.script}"], {}, {"script": script})) == "a b c "
+    assert output_of(plan(["bash", "-c", "{x}"], {"x": script})) == "a b c "
 
 
 def run_by(shell: Any, command: str, path: str | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -136,9 +153,22 @@ def test_strict_is_sh_where_there_is_no_bash(tmp_path: Any) -> None:
     assert (done.returncode, done.stdout) == (1, b"none a 'b")
 
 
+def test_strict_fails_with_a_pipe_too_where_there_is_only_busybox(tmp_path: Any) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("this machine has no busybox")
+    for name in ("sh", "cat", "printf"):
+        (tmp_path / name).symlink_to(busybox)
+    for command in ("false | cat; echo on", "false; echo on", "echo $NOBODY_SETS_THIS; echo on"):
+        done = run_by("strict", command, str(tmp_path))
+        assert (done.returncode != 0, done.stdout) == (True, b"")
+    assert run_by("strict", "printf %s {x} | cat", str(tmp_path)).stdout == b"a 'b"
+
+
 def test_a_shell_may_be_bash_or_words_of_the_authors_own() -> None:
     assert run_by("bash", '[[ {x} == "a \'b" ]] && echo "$BASH"').stdout.startswith(b"/")
     assert run_by(["sh", "-xc"], "printf %s {x}").stdout == b"a 'b"
+    assert run_by("/bin/bash", "[[ {x} ]] && printf %s {x}").stdout == b"a 'b"
 
 
 def test_a_value_is_not_looked_into_again() -> None:

@@ -59,7 +59,7 @@ def test_moving_a_job_to_it_is_one_line_and_the_order_between_platforms_holds(ru
     [
         ({"nice": "ten"}, 3, "'nice' must be a whole number, not the text 'ten'"),
         ({"platforms": {"nohup": {"nise": 1}}}, 5, "did you mean 'nice'?"),
-        ({"platforms": {"nohup": {"shell": 3}}}, 5, "'shell' must be text, not the number 3"),
+        ({"platforms": {"nohup": {"shell": 3}}}, 5, "'shell' must be the name of a shell"),
     ],
 )
 def test_a_mistake_in_a_key_of_its_config_is_named_with_file_and_line(run, config, line, words):

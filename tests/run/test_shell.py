@@ -46,6 +46,14 @@ def test_strict_holds_for_commands_with_artifacts_too_and_render_shows_what_runs
         ("[]", "the name of a shell or a list of words"),
         ("[bash, 1]", "the name of a shell or a list of words"),
         ("true", "the name of a shell or a list of words"),
+        ("5", "the name of a shell or a list of words"),
+        ('""', "must not be the text"),
+        ("bash -e", "must not be the text 'bash -e'"),
+        ("/bin/bash -e", "must not be the text '/bin/bash -e'"),
+        ("[bash]", "write [bash, -c]"),
+        ('["", -c]', "the name of a shell or a list of words"),
+        ('[bash, -e, "{0}"]', "has '{0}'"),
+        ("{bash: -c}", "the name of a shell or a list of words"),
     ],
 )
 def test_a_shell_that_is_none_is_refused_with_its_line(project, cli, shell: str, words: str) -> None:

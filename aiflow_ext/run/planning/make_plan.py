@@ -201,7 +201,8 @@ def _planned(
 def _give_shell(sub_graph: AISubGraph) -> None:
     """Have the job's commands say which shell runs them, where it is not the usual one."""
     shell = sub_graph.config.shell
-    if shell != BaseJobConfig.shell:
+    # A plugin's config type of its own may have anything under this name.
+    if isinstance(shell, (str, list, tuple)) and shell and shell != BaseJobConfig.shell:
         for node in sub_graph.nodes:
             if node.kind == "cmd_line":
                 words = shell if isinstance(shell, str) else list(shell)
