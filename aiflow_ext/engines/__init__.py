@@ -32,7 +32,7 @@ class PythonEngine(AbstractEngine):
 
 
 class CmdLineEngine(AbstractEngine):
-    """Engine ``cmd_line``: commands, by ``/bin/sh`` or as argument vectors, one after the other."""
+    """Engine ``cmd_line``: commands, by a shell or as argument vectors, one after the other."""
 
     @staticmethod
     def engine() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of
+from aiflow_ext.engines.command import ARGUMENT_LIMIT, plan_command, text_of, too_long_together
 from aiflow_ext.engines.environment import properties_text
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.cycles import find_cycle
@@ -119,6 +119,8 @@ class Bundle:
                 commands.append(plan_command(node, names, self.sub_graph.config.properties))
             except CodeError as error:
                 problems += error.problems
+        if not problems and not self.needs_runner:
+            problems += too_long_together(str(self.sub_graph.name), commands, self.steps[0].where)
         return commands, problems
 
 
@@ -172,7 +174,8 @@ def build_bundle(
     return bundle
 
 
-_PROJECT_FOLDER = re.compile(r"\$\{?AIFLOW_PROJECT_FOLDER\b(?!:?[-+])")  # "${NAME:-default}" says what to do
+# "${NAME:-default}" and its like say what to do without.
+_PROJECT_FOLDER = re.compile(r"\$(AIFLOW_PROJECT_FOLDER\b|\{#?AIFLOW_PROJECT_FOLDER\b(?!:?[-+=]))")
 
 
 def _without_project(bundle: Bundle) -> Iterator[Problem]:

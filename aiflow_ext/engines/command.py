@@ -108,14 +108,29 @@ def _not_executable(node: AINode, argv: Sequence[str]) -> Iterator[Problem]:
         yield Problem(
             f"{title} has an argument of {max(sizes)} bytes; Linux executes at most {ARGUMENT_LIMIT}",
             node.where,
-            "put it into a file and give the command the file's path",
+            _CURE,
         )
     elif sum(sizes) + 9 * len(sizes) > ARGUMENTS_LIMIT:
         yield Problem(
             f"{title} has arguments of {sum(sizes)} bytes together; Linux executes at most {ARGUMENTS_LIMIT}",
             node.where,
-            "put them into a file and give the command the file's path",
+            _CURE,
         )
+
+
+def too_long_together(job: str, argvs: Sequence[Sequence[str]], where: str | None) -> Iterator[Problem]:
+    """What Linux would refuse of a job's commands, each of which it would execute, as :func:`one_command`."""
+    parts = [len(part.encode("utf-8", "surrogateescape")) for argv in argvs for part in argv]
+    if len(argvs) > 1 and sum(parts) + 9 * len(parts) > ARGUMENTS_LIMIT:
+        yield Problem(
+            f"the {len(argvs)} commands of job {job!r} have {sum(parts)} bytes together; Linux executes at most "
+            f"{ARGUMENTS_LIMIT}",
+            where,
+            f"make several jobs of it, or {_CURE}",
+        )
+
+
+_CURE = "give a command the path of a file: a file of the project, or a value that a job before it makes (af.python)"
 
 
 def _no_property(node: AINode, name: str, properties: Mapping[str, Any], what: str) -> Problem:

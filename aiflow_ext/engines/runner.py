@@ -247,7 +247,7 @@ class _Job:
             return None
         file = self.work / "values" / hashlib.sha256(url.encode()).hexdigest()[:16] / f"{url.rpartition('/')[2]}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{text}\n", encoding="utf-8", errors="surrogatepass")
+        file.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")  # \\udcff: as JSON writes it, too
         return file
 
     def fetched(self, url: str) -> artifacts.Fetched:

@@ -143,11 +143,12 @@ def python(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AINode
 
 
 def cmd(command: str | Sequence[Any], /, **names: Any) -> AINode:
-    """A command. A string is run by ``/bin/sh``; a list is an argument vector and meets no shell.
+    """A command. A string is run by the shell that the job's config names, ``/bin/sh`` by default; a list is an
+    argument vector, and meets no shell.
 
-    ``{name}`` is replaced by the keyword ``name``, quoted for the shell: a node (the path of a file with its value), a
-    plain value, or ``af.output("file")`` (a path to write). ``{properties.alpha}`` is the job's property
-    ``alpha``. Every other brace is left as it is.
+    ``{name}`` is replaced by the keyword ``name``, quoted for the shell: a node (the path of a file with its value:
+    numbers, lists and dicts as JSON), a plain value, or ``af.output("file")`` (a path to write).
+    ``{properties.alpha}`` is the job's property ``alpha``. Every other brace is left as it is.
     """
     inputs: list[AINode | NodeOutput] = []
     line = _words(command)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from typing import Any
 
 import pytest
 
 import aiflow_ext as af
 
 STEPS = """
-import math
+import os
 def metrics(): return {"score": 0.9, "names": ["a", "\u00e9"], "best": None}
 def number(): return 0.5
 def text(): return "plain"
 def opaque(): return {"lock": {1, 2}}
+def odd(): return [os.fsdecode(b"\\xff"), "\u00e9"]
 """
 KINDS = '"*": {platform: local}\n'
 
@@ -82,11 +85,74 @@ def test_values_that_json_has_a_form_for_reach_commands_as_json(project) -> None
     assert lines[1].endswith("value.pkl")
 
 
+def test_text_that_is_no_utf8_reaches_commands_in_json_that_every_reader_takes(project) -> None:
+    body = """
+    with af.job("made"): m = af.python(odd)
+    with af.job("read"): af.cmd("cat {m} > {o}", m=m, o=af.output("o.json"))
+    """
+    project.jobs(body, KINDS, STEPS)
+    af.run_project(project.root, check=True)
+    made = af.open_run("latest", project.root).jobs["read"].artifacts["cmd.o"].load().read_text(encoding="utf-8")
+    assert json.loads(made) == ["\udcff", "\u00e9"]
+    assert "\u00e9" in made
+
+
 def test_the_projects_folder_in_a_command_that_is_not_sent_it_is_named_before_the_run(project, cli) -> None:
     project.jobs('with af.job("a"): af.cmd("cat $AIFLOW_PROJECT_FOLDER/steps.py")', KINDS)
     refused = cli("render", project.root)
     assert refused.returncode == 3
     assert "workflow.py:6: the command of node 'cmd' in job 'a' uses AIFLOW_PROJECT_FOLDER" in refused.stderr
-    for fine in ('cat $AIFLOW_PROJECT_FOLDER/steps.py > {o}", o=af.output("o")', 'ls ${AIFLOW_PROJECT_FOLDER:-.}"'):
+    for wrong in ("$AIFLOW_PROJECT_FOLDER-old", "${AIFLOW_PROJECT_FOLDER%/}", "${AIFLOW_PROJECT_FOLDER:?}"):
+        project.jobs(f'with af.job("a"): af.cmd(["sh", "-c", "ls {wrong}"])', KINDS)
+        assert "uses AIFLOW_PROJECT_FOLDER" in cli("render", project.root).stderr
+    for fine in ('cat $AIFLOW_PROJECT_FOLDER/steps.py > {o}", o=af.output("o")', 'ls ${AIFLOW_PROJECT_FOLDER:-.}"',
+                 'ls ${AIFLOW_PROJECT_FOLDER:=.}"', 'echo $AIFLOW_PROJECT_FOLDERS"'):  # fmt: skip
         project.jobs(f'with af.job("a"): af.cmd("{fine})', KINDS)
         assert cli("run", project.root).returncode == 0
+
+
+KEYS = {
+    "local": {},
+    "kubernetes": {"image": "team/ml:1"},
+    "yarn": {"resource_manager": "http://rm.invalid:8088", "webhdfs": "http://nn.invalid:9870", "user": "ada"},
+}
+VALUES = ["a  b", 'it\'s "$HOME" `id` $(id) $$ \\\\', "two\nlines\n", "", "-n", "é*"]
+
+
+def executed(content: dict[str, Any]) -> list[str]:
+    """The argument vector in a rendered request, behind what the platform puts before it."""
+    if "job" in content:
+        command = content["job"]["spec"]["template"]["spec"]["containers"][0]["command"]
+        return [word.replace("$$", "$") for word in command[6:]]  # as the kubelet passes it on
+    return list(content["spec"]["argv"] if "spec" in content else content["argv"])
+
+
+@pytest.mark.parametrize("platform", KEYS)
+@pytest.mark.parametrize("shell", ["strict", "sh", "bash", ["bash", "-lc"]], ids=str)
+def test_what_is_rendered_for_every_platform_passes_every_value_unchanged(project, cli, platform, shell) -> None:
+    names = ", ".join(f"v{number}={value!r}" for number, value in enumerate(VALUES))
+    words = " ".join(f"{{v{number}}}" for number in range(len(VALUES)))
+    script = f"printf '%s\\0' {words}"
+    for command in (script, ["bash", "-c", script], ["printf", r"%s\0", *words.split()]):
+        project.jobs(
+            f"with af.job('a'): af.cmd({command!r}, {names})",
+            json.dumps({"a": {"platform": platform, "shell": shell, **KEYS[platform]}}),
+        )
+        done = cli("render", project.root, "--json")
+        assert done.returncode == 0, done.stderr
+        said = subprocess.run(executed(json.loads(done.stdout)[0]["content"]), capture_output=True, check=True).stdout
+        assert said.decode().split("\0")[:-1] == VALUES
+
+
+def test_commands_that_are_too_long_together_are_named_before_the_run(project, cli) -> None:
+    project.jobs(
+        """
+        with af.job("a"):
+            for number in range(22):
+                af.cmd("echo {x} | wc -c", x="y" * 100_000)
+        """,
+        KINDS,
+    )
+    refused = cli("render", project.root)
+    assert refused.returncode == 3
+    assert "workflow.py:8: the 22 commands of job 'a' have 2200" in refused.stderr
