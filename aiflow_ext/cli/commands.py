@@ -161,9 +161,12 @@ def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
 @program.command()
 @_PROJECT
 @_WORKFLOW
-@click.option("--overlap", is_flag=True, help="Fire a job although its last firing still runs.")
+@click.option("--overlap", is_flag=True, help="Fire although the last firing still runs.")
 def schedule(project: str, workflow: str | None, overlap: bool) -> int:
-    """Fire PROJECT's periodic jobs when they are due, until it is interrupted. Missed firings become one."""
+    """Fire PROJECT's scheduled workflows and periodic jobs when they are due, until it is interrupted.
+
+    Missed firings become one. A firing that fails is told, and the exit code is 1 then.
+    """
     from aiflow_ext.cli.scheduler import fire
 
     return fire(project, workflow=workflow, overlap=overlap)

@@ -6,20 +6,27 @@ import time
 from collections.abc import Callable
 
 from aiflow_ext.cli import signals
+from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import keep_exit_code, print
 from aiflow_ext.cli.show import clock
 from aiflow_ext.model import errors
 from aiflow_ext.run.operations.schedule import Schedule
+from aiflow_ext.run.store.records import RunRecord
 
 
 def fire(project: str, *, workflow: str | None, overlap: bool) -> int:
-    """Fire what is due until SIGINT, SIGTERM or SIGHUP; the runs that were fired go on."""
+    """Fire what is due until SIGINT, SIGTERM or SIGHUP; the runs that were fired go on. Returns JOB_FAILED if one of
+    them has failed."""
     keep_exit_code()
 
     def fired(job: str, firing: str, run_id: str) -> None:
         print(f"{clock(time.time())} {job} fired: run {run_id} ({firing})", flush=True)
 
-    schedule = Schedule(project, workflow=workflow, overlap=overlap, fired=fired)
+    def ended(name: str, record: RunRecord, words: str) -> None:
+        print(one_line(f"{clock(time.time())} {name} {record.state}: run {record.run_id}{words and f': {words}'}"),
+              flush=True)  # fmt: skip
+
+    schedule = Schedule(project, workflow=workflow, overlap=overlap, fired=fired, ended=ended)
 
     def answer(number: int) -> Callable[[], None]:
         if schedule.ending.is_set():
@@ -32,9 +39,10 @@ def fire(project: str, *, workflow: str | None, overlap: bool) -> int:
         return errors.INTERRUPTED
 
     signals.answer_by(answer, farewell)
-    print(f"firing {', '.join(schedule.jobs)} when due; Ctrl-C ends it", flush=True)
+    names = ", ".join(item.name for item in schedule.due.values())
+    print(f"firing {names} when due; Ctrl-C ends it", flush=True)
     schedule.run()
-    return errors.OK
+    return errors.JOB_FAILED if schedule.failures else errors.OK
 
 
 def _still() -> str:

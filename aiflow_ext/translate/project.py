@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import attrs
 
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.translate.common import checked
+from aiflow_ext.translate.misfits import Misfit
 from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML, project_root
 from aiflow_ext.translate.structure import structure
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
@@ -41,6 +44,29 @@ class ExtensionSettings:
 
 
 @attrs.frozen
+class Scheduled:
+    """A workflow that is fired as a whole when it is due.
+
+    Attributes:
+        cron, interval, time_zone: when, as the key ``periodic`` of a job has them.
+        workflow: which, where workflow.py has several.
+        params: values by name, as ``-p`` gives them.
+    """
+
+    cron: Any = None
+    interval: Any = None
+    time_zone: Any = None
+    workflow: str | None = None
+    params: Mapping[str, Any] = attrs.Factory(dict)
+
+    @property
+    def period(self) -> dict[str, Any]:
+        """When it is due, as it was written."""
+        written = {"cron": self.cron, "interval": self.interval, "time_zone": self.time_zone}
+        return {key: value for key, value in written.items() if value is not None}
+
+
+@attrs.frozen
 class Settings:
     """What project.yaml may hold."""
 
@@ -53,6 +79,7 @@ class Settings:
     plugins: PluginSettings = attrs.Factory(PluginSettings)
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
     jobs: Mapping[str, int] = attrs.Factory(dict)
+    schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -67,6 +94,7 @@ class Project:
         plugins: allow, deny and pins.
         extensions: which extensions are required, and how long they may take.
         jobs: by platform, how many of its jobs run at once.
+        schedule: workflows that are fired when they are due, by the names of these entries.
         where: returns ``file:line`` of what is at a path in project.yaml.
     """
 
@@ -77,6 +105,7 @@ class Project:
     plugins: PluginSettings
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
     jobs: Mapping[str, int] = attrs.Factory(dict)
+    schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
     where: Callable[[Sequence[Any]], str] = Located({}, Mark(PROJECT_YAML), PROJECT_YAML).where
 
     @property
@@ -118,6 +147,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
         if number < 1:
             words = f"{PROJECT_YAML}: 'jobs.{platform}' must be 1 or more, not {number}"
             found.append(Problem(words, source.where(("jobs", platform)), "say how many of its jobs run at once"))
+    found += _schedule_problems(settings.schedule, source)
     if problems is not None:
         problems += found
     elif found:
@@ -125,7 +155,21 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     jobs = root / WORKFLOW_YAML
     jobs_file = jobs if os.path.lexists(jobs) else None
     return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions, settings.jobs,
-                   source.where)  # fmt: skip
+                   settings.schedule, source.where)  # fmt: skip
+
+
+def _schedule_problems(schedule: Mapping[str, Scheduled], source: Located) -> Iterator[Problem]:
+    for name, each in schedule.items():
+        title, path = f"{PROJECT_YAML}: 'schedule.{name}'", ("schedule", name)
+        if not re.fullmatch(r"[\w.-]+", name):
+            hint = "name it with letters, digits, '.', '_' and '-'"
+            yield Problem(f"{title} is no name of an entry", source.where(path), hint)
+        try:
+            checked("periodic", each.period)
+        except Misfit as misfit:
+            for inner, message, cure in misfit.items:
+                part = f"{title[:-1]}.{inner[0]}'" if inner else title
+                yield Problem(f"{part} {message}", source.where((*path, *inner)), cure)
 
 
 def _settings(source: Located | None, problems: list[Problem]) -> Settings:

@@ -216,3 +216,69 @@ def test_a_firing_whose_scheduler_died_before_its_driver_began_is_taken_up_again
     while list(firings(project.root).values()) != [("tested/tick@then", True)]:
         assert time.monotonic() < deadline
         select.select([], [], [], 0.05)
+
+
+SWEEP = """
+import aiflow_ext as af
+
+@af.workflow
+def sweep():
+    with af.job("fit"): af.cmd("test {properties.day} != bad")
+
+@af.workflow
+def other():
+    with af.job("tick"): af.cmd("true")
+"""
+
+
+def scheduled(project, cli_env, schedule, expected):
+    """Run a scheduler of this project.yaml until it has told of ``expected``; returns what it printed and its exit
+    code."""
+    project.write(workflow_py=SWEEP, project_yaml=f"schedule:\n{schedule}",
+                  workflow_yaml=f"{CMD}fit: {{properties: {{day: today}}}}\ntick: {{}}\n")  # fmt: skip
+    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
+    lines = []
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fires:
+        for line in fires.stdout:
+            lines.append(line)
+            if re.search(expected, line):
+                fires.terminate()
+        fires.wait()
+    return "".join(lines), fires.returncode
+
+
+def test_whole_workflows_are_fired_with_parameters_of_their_own_and_a_failed_firing_is_told(project, cli_env):
+    entries = (
+        "  good: {interval: 1s, workflow: sweep}\n  nightly: {interval: 1s, workflow: sweep, params: {day: bad}}\n"
+    )
+    told, code = scheduled(project, cli_env, entries, r"nightly FAILED")
+    assert told.startswith("firing good, nightly when due")
+    assert re.search(r"nightly fired: run sweep-\S+ \(nightly@", told)
+    assert re.search(r"nightly FAILED: run (sweep-\S+): job 'fit' of run \1 is FAILED: .*exit code 1", told)
+    assert code == errors.JOB_FAILED
+    assert {firing.partition("@")[0] for firing, _ in firings(project.root).values()} >= {"nightly"}
+
+
+def test_where_no_firing_fails_the_exit_code_says_so_and_periodic_jobs_are_fired_beside(project, cli_env):
+    entries = "  good: {interval: 1s, workflow: other}\n"
+    told, code = scheduled(project, cli_env, entries, r"good FINISHED: run other-\S+$")
+    assert code == errors.OK, told
+    assert "other" in {run.partition("-")[0] for run in firings(project.root)}
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("n: {cron: '0 0 * *', workflow: sweep}", "project.yaml:2: project.yaml: 'schedule.n.cron' .*five fields"),
+        ("n: {workflow: sweep}", "project.yaml:2: project.yaml: 'schedule.n' has neither cron nor interval"),
+        ("n@1: {interval: 1h, workflow: sweep}", "project.yaml:2: .*'schedule.n@1' is no name of an entry"),
+        ("n: {interval: 1h, workflow: swep}", "did you mean 'sweep'"),
+        ("n: {interval: 1h, workflow: sweep, params: {dya: 1}}", "did you mean 'day'"),
+        ("n: {interval: 1h, workflw: sweep}", "did you mean 'workflow'"),
+    ],
+)
+def test_a_mistake_in_the_schedule_is_named_before_anything_is_fired(project, cli_env, entry, words):
+    told, code = scheduled(project, cli_env, f"  {entry}\n", "firing")
+    assert code == errors.PROJECT
+    assert re.search(words, told), told
+    assert "Traceback" not in told

@@ -417,7 +417,7 @@ def test_a_schedule_asks_for_the_secrets_of_the_jobs_that_it_fires(project, monk
     monkeypatch.delenv("THE_TOKEN", raising=False)
     body = 'with af.job("job"): af.cmd("true")\nwith af.job("other"): af.cmd("true")'
     project.jobs(body, CONFIG + "other: {periodic: {interval: 1h}}\n")
-    assert list(Schedule(str(project.root)).jobs) == ["other"]
+    assert [item.name for item in Schedule(str(project.root)).due.values()] == ["other"]
     project.jobs(body, CONFIG.replace("job: {", "job: {periodic: {interval: 1h}, ") + "other: {}\n")
     with pytest.raises(SecretError, match="env:THE_TOKEN"):
         Schedule(str(project.root))

@@ -1,35 +1,69 @@
-"""Fires periodic jobs when they are due: each firing gets one run, also if the process that fires it is killed."""
+"""Fires jobs and workflows when they are due: each firing gets one run, also if the process that fires it is killed."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
+from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.detach import detach, drive
 from aiflow_ext.run.operations.due import previous_and_next
+from aiflow_ext.run.operations.failed import RunFailedError
 from aiflow_ext.run.operations.start import AlreadyFiredError
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.lock import holder
+from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.run.store.store import Store
+from aiflow_ext.translate.common import checked
+from aiflow_ext.translate.project import Project, Scheduled, load_project
 
 _log = logging.getLogger("aiflow_ext")
+LOOK = 1.0  # seconds between two looks whether a run that was fired has ended
+
+
+class Fired(NamedTuple):
+    """What is fired when it is due: one periodic job alone, or a whole workflow.
+
+    Attributes:
+        name: of the job, or of the entry in project.yaml.
+        key: what its firings' ids begin with.
+        period: when it is due.
+        options: of its runs, as ``run.run_project`` takes them.
+        where: ``file:line`` of its period, where that is known.
+    """
+
+    name: str
+    key: str
+    period: PeriodicConfig
+    options: Mapping[str, Any]
+    where: str | None
 
 
 class Schedule:
-    """Fires the periodic jobs of a project. Firings that were missed while no scheduler ran are coalesced into one.
+    """Fires a project's periodic jobs, and the workflows that project.yaml schedules.
+
+    Firings that were missed while no scheduler ran are coalesced into one.
 
     Args:
         folder: the project's folder.
-        workflow: which workflow, if workflow.py has several.
-        overlap: fire a job although its last firing still runs.
-        fired: called with job, firing id and the run's id.
+        workflow: of which workflow the periodic jobs are, if workflow.py has several; by default of those that
+            project.yaml schedules.
+        overlap: fire although the last firing still runs.
+        fired: called with name, firing id and the run's id.
+        ended: called when a fired run has ended, with name, its record, and why it has not finished: in words, empty
+            where it has.
+
+    Attributes:
+        failures: how many firings could not be started, or have ended as FAILED.
     """
 
     def __init__(
@@ -39,80 +73,122 @@ class Schedule:
         workflow: str | None = None,
         overlap: bool = False,
         fired: Callable[[str, str, str], None] | None = None,
+        ended: Callable[[str, RunRecord, str], None] | None = None,
     ) -> None:
-        self.folder, self.overlap, self.fired = folder, overlap, fired
-        plan: Plan = make_plan(folder, workflow=workflow, sent=lambda job: job.config.periodic_config)
-        plan.host.check_extensions(plan.extensions.require)  # reported now, not when a firing is due
-        self.workflow, self.root = plan.workflow, plan.desc.root
-        self.jobs = {name: job.config.periodic_config for name, job in plan.jobs.items() if job.config.periodic_config}
-        if not self.jobs:
+        self.folder, self.overlap, self.fired, self.ended = folder, overlap, fired, ended
+        project = load_project(folder)
+        self.due: dict[str, Fired] = {}
+        for name, each in project.schedule.items():
+            self._add_workflow(name, each, project)
+        scheduled = [each.workflow for each in project.schedule.values()]
+        for chosen in dict.fromkeys(scheduled if scheduled and workflow is None else [workflow]):
+            self._add_jobs(chosen)
+        if not self.due:
             raise ConfigError(
-                f"no job of workflow {plan.workflow!r} is periodic",
-                hint="give one a key periodic: {cron: ...} or {interval: ...} in workflow.yaml",
+                "nothing of this project is due by itself: project.yaml has no schedule, and no job is periodic",
+                hint="add schedule: {nightly: {cron: ...}} to project.yaml, or periodic: {cron: ...} to a job's config",
             )
         problems = []
-        for name, periodic in self.jobs.items():
+        for item in self.due.values():
             try:
-                previous_and_next(periodic, datetime.now(timezone.utc))
+                previous_and_next(item.period, datetime.now(timezone.utc))
             except ConfigError as error:
-                where = plan.jobs[name].where("periodic")
-                problems += [
-                    Problem(f"job {name!r}: {each.message}", each.where or where, each.hint) for each in error.problems
-                ]
+                problems += [Problem(f"{item.name!r}: {each.message}", each.where or item.where, each.hint)
+                             for each in error.problems]  # fmt: skip
         if problems:
             raise ConfigError(problems=problems)
-        self.store = Store(state_folder(self.root))
+        self.store = Store(state_folder(project.root))
         self.ending = threading.Event()
+        self.failures = 0
+        self._running: dict[str, str] = {}  # by run: the name of what was fired
+
+    def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> None:
+        """A workflow that project.yaml schedules; it is planned now, so that no mistake waits for the night."""
+        options = {"workflow": entry.workflow, "params": dict(entry.params)}
+        plan = make_plan(self.folder, workflow=entry.workflow, params=entry.params)
+        plan.host.check_extensions(plan.extensions.require)
+        where = project.where(("schedule", name))
+        self.due[name] = Fired(name, name, checked("periodic", entry.period), options, where)
+
+    def _add_jobs(self, workflow: str | None) -> None:
+        """The periodic jobs of a workflow."""
+        plan: Plan = make_plan(self.folder, workflow=workflow, sent=lambda job: job.config.periodic_config)
+        plan.host.check_extensions(plan.extensions.require)  # reported now, not when a firing is due
+        for name, job in plan.jobs.items():
+            if job.config.periodic_config is not None:
+                key = f"{plan.workflow}/{name}"
+                options = {"workflow": plan.workflow, "only": [name]}
+                self.due[key] = Fired(name, key, job.config.periodic_config, options, job.where("periodic"))
 
     def run(self, until: datetime | None = None) -> None:
         """Fire what is due, and wait for the next, until ``ending`` is set, or until the moment ``until``."""
-        for name in self.jobs:
-            self._going(f"{self.workflow}/{name}")
+        for item in self.due.values():
+            self._going(item)
         while not self.ending.is_set():
             now = datetime.now(timezone.utc)
-            due = [self.look_at(name, now) for name in self.jobs]
+            self._tell_ended()
+            due = [self.look_at(item, now) for item in self.due.values()]
             if until is not None and min(due) > until:
                 return
             # Waits in short steps: the clock may jump, and a laptop may sleep.
-            self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), 30.0))
+            most = LOOK if self._running else 30.0
+            self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), most))
+        self._tell_ended()
 
-    def look_at(self, name: str, now: datetime) -> datetime:
-        """Fire a job if it is due and has not been fired; returns when it is due next."""
-        last, following = previous_and_next(self.jobs[name], now)
-        key = f"{self.workflow}/{name}"
-        known = self.store.firings.last(key)
-        if known is None:  # a new job: it is fired at the next moment, not for an earlier one
-            self.store.firings.set_last(key, last.timestamp())
+    def look_at(self, item: Fired, now: datetime) -> datetime:
+        """Fire what is due and has not been fired; returns when it is due next."""
+        last, following = previous_and_next(item.period, now)
+        known = self.store.firings.last(item.key)
+        if known is None:  # it is new: it is fired at the next moment, not for an earlier one
+            self.store.firings.set_last(item.key, last.timestamp())
         elif last.timestamp() > known:
-            self._fire(name, key, last)
+            self._fire(item, last)
         return following
 
-    def _going(self, key: str) -> bool:
+    def _going(self, item: Fired) -> bool:
         """Whether a firing has not ended. One without a driver is resumed: the scheduler was killed before the driver
         had begun, or the driver was killed."""
-        unended = self.store.firings.unended_runs(key)
+        unended = self.store.firings.unended_runs(item.key)
         for run_id in unended:
+            self._running[run_id] = item.name
             record = self.store.run(run_id)
             if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
-                _log.warning("run %s of %s had no driver; it is resumed", run_id, key)
+                _log.warning("run %s of %s had no driver; it is resumed", run_id, item.key)
                 try:
                     drive(run_id, record.project, record.folder)
                 except AiflowError as error:
                     _log.error("run %s cannot be taken up: %s", run_id, error)
         return bool(unended)
 
-    def _fire(self, name: str, key: str, moment: datetime) -> None:
-        firing = f"{key}@{moment.isoformat()}"
-        if self._going(key) and not self.overlap:
-            _log.info("%s is due and its last firing still runs", name)
+    def _fire(self, item: Fired, moment: datetime) -> None:
+        firing = f"{item.key}@{moment.isoformat()}"
+        if self._going(item) and not self.overlap:
+            _log.info("%s is due and its last firing still runs", item.name)
             return
         try:
-            run_id, _ = detach(self.folder, workflow=self.workflow, only=[name], firing=firing)
+            run_id, _ = detach(self.folder, firing=firing, **item.options)
         except AlreadyFiredError:
             run_id = ""  # another process has fired it, or an earlier one was killed before it could record the firing
         except AiflowError as error:
+            self.failures += 1
             _log.error("%s cannot be fired: %s", firing, error)
             return
-        self.store.firings.set_last(key, moment.timestamp())
-        if run_id and self.fired is not None:
-            self.fired(name, firing, run_id)
+        self.store.firings.set_last(item.key, moment.timestamp())
+        if not run_id:
+            return
+        self._running[run_id] = item.name
+        if self.fired is not None:
+            self.fired(item.name, firing, run_id)
+
+    def _tell_ended(self) -> None:
+        """Report the fired runs that have ended."""
+        for run_id in [run_id for run_id in self._running if self.store.firings.has_ended(run_id)]:
+            name = self._running.pop(run_id)
+            try:
+                record = self.store.run(run_id)
+            except KeyError:  # removed meanwhile
+                continue
+            words = "" if record.state is JobState.FINISHED else str(RunFailedError(record).problems[0].message)
+            self.failures += record.state.failed
+            if self.ended is not None:
+                self.ended(name, record, words)

@@ -34,6 +34,12 @@ class Firings:
         with self._database.writing() as db:
             db.execute("insert or replace into firings values (?, ?)", (key, moment))
 
+    def has_ended(self, run: str) -> bool:
+        """Whether a run has ended, or is not there any more."""
+        with self._database.reading() as db:
+            row = db.execute("select ended_at from runs where run = ?", (run,)).fetchone()
+        return row is None or row[0] is not None
+
     def unended_runs(self, key: str) -> list[str]:
         """The runs of a periodic job's firings that have not ended."""
         with self._database.reading() as db:
