@@ -191,7 +191,7 @@ def test_a_node_of_another_graph_is_named_with_where_it_was_made() -> None:
         (lambda: af.run_after("trian", "prepare"), "a job 'trian' that the workflow lacks", "did you mean 'train'?"),
         (lambda: af.run_after("train", "zzz"), "names a job 'zzz'", "the jobs are 'prepare', 'train'"),
         (lambda: af.run_after("train", "prepare", when="finish"), "when='finish' is no condition", "'finished'"),
-        (lambda: af.run_after("train", "prepare", when="zzz"), "when='zzz'", "finished, failed, ended, running"),
+        (lambda: af.run_after("train", "prepare", when="zzz"), "when='zzz'", "finished, failed, any_failed, ended"),
         (lambda: af.run_after("train", "prepare", when=3), "when=3 is no condition", "finished"),  # type: ignore[arg-type]
         (lambda: af.run_after("train", "train"), "job 'train' cannot wait for itself", ""),
     ],
