@@ -133,7 +133,8 @@ def build_bundle(
         sub_graph: the job's nodes and config.
         project_desc: the project.
         engine: ``python`` or ``cmd_line``; the config's engine by default.
-        is_sent: whether the project's files are to be sent, and so checked; True by default.
+        is_sent: whether the project's files are to be sent, and so checked; True by default. False where jobs have the
+            project's own folder, commands without artifacts too, as ``AIFLOW_PROJECT_FOLDER``.
 
     Raises CodeError for nodes that the engine cannot run, commands with mistakes, and, where the job needs the project
     archive, for files that cannot travel.
@@ -164,7 +165,7 @@ def build_bundle(
         raise CodeError(problems=problems)
     bundle = Bundle(sub_graph, project_desc, engine)
     if engine == "cmd_line":
-        problems = bundle.command_problems or list(_without_project(bundle))
+        problems = bundle.command_problems or (list(_without_project(bundle)) if is_sent else [])
     if problems:
         raise CodeError(problems=problems)
     if is_sent and bundle.needs_runner:  # scanned now, so that files that cannot be sent are reported before the run

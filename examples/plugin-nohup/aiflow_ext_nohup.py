@@ -40,7 +40,7 @@ class NohupJobPlugin(af.AbstractJobPlugin):
         self.process: subprocess.Popen[bytes] | None = None
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> NohupJob:
-        bundle = build_bundle(sub_graph, project_desc, "cmd_line")
+        bundle = build_bundle(sub_graph, project_desc, "cmd_line", is_sent=False)
         if bundle.needs_runner:
             raise ValueError("platform nohup passes no artifacts: no command may read a node or write an af.output")
         return NohupJob(sub_graph.config, "set -e\n" + "\n".join(map(shlex.join, bundle.command())) + "\n")

@@ -70,6 +70,13 @@ def test_a_mistake_in_a_key_of_its_config_is_named_with_file_and_line(run, confi
     assert not ran.jobs
 
 
+def test_its_commands_have_the_projects_folder_and_the_shell_that_is_configured(run):
+    body = "    with af.job('greet'):\n        af.cmd('ls $AIFLOW_PROJECT_FOLDER; false | cat; echo on')\n"
+    for shell, code, on in (("sh", 0, "on\n"), ("strict", 1, "")):
+        ran = run({"greet": {"platform": "nohup", "engine": "cmd_line", "shell": shell}}, body=body)
+        assert (ran.exit, ran.file("greet", "stdout")) == (code, f"workflow.py\nworkflow.yaml\n{on}"), ran.err
+
+
 def test_an_artifact_that_it_cannot_pass_is_reported_before_anything_starts(run):
     body = "    with af.job('greet'):\n        af.cmd('date > {out}', out=af.output('date.txt'))\n"
     ran = run({"greet": {"platform": "nohup", "engine": "cmd_line"}}, body=body)
