@@ -58,6 +58,30 @@ def test_files_and_archives(workflow: Workflow, bed: Bed) -> None:
     assert workflow.log(record, "job") == "plainthereplainzipped"
 
 
+def test_commands_are_run_by_the_shell_of_their_jobs_config(workflow: Workflow) -> None:
+    """Values pass YARN's own launch script, and ours, as they are."""
+    value = 'it\'s "$HOME" $(id) `id` $$\n-n'
+    (workflow.project / "workflow.py").write_text(f"""import aiflow_ext as af
+@af.workflow
+def tested():
+    with af.job("shows"):
+        af.cmd('printf "%s|" {{x}} "${{BASH_VERSION:+bash}}"', x={value!r})
+        af.cmd(["env", "A=1", "sh", "-c", 'printf "%s|" "$A" {{x}} "{{x}}" "$1"', "sh", "{{x}}"], x={value!r})
+    with af.job("fails"):
+        af.cmd("false | cat; echo on")
+    with af.job("misses"):
+        af.cmd("echo on")
+""")
+    shared = {"platform": "yarn", "memory": "128Mi", "shell": "strict"}
+    (workflow.project / "workflow.yaml").write_text(json.dumps({"*": shared, "misses": {"shell": ["no-shell", "-c"]}}))
+    record = workflow.run()
+    _finished(record, "shows")
+    assert workflow.log(record, "shows").split("|") == [value, "bash", "1", value, value, value, ""]
+    assert record["jobs"]["fails"]["state"] == "FAILED"
+    assert workflow.log(record, "fails") == ""
+    assert "no-shell cannot be started" in record["jobs"]["misses"]["attempts"][-1]["reason"]
+
+
 def test_the_tracking_url_shows_the_logs(workflow: Workflow, bed: Bed) -> None:
     """While the job runs, by the ResourceManager's proxy at its node; afterwards at the history server."""
     process = workflow.write({"job": workflow.until("go")}).begin()
