@@ -19,7 +19,7 @@ from typing import IO, Any, NoReturn
 
 from aiflow_ext.engines import runner
 from aiflow_ext.engines.bundle import build_bundle
-from aiflow_ext.engines.environment import job_environment
+from aiflow_ext.engines.environment import MARK, job_environment
 from aiflow_ext.model.graph import AISubGraph
 from aiflow_ext.model.in_process import InProcessEnd, InProcessJob
 from aiflow_ext.model.job import BaseJob, JobContext
@@ -31,7 +31,7 @@ from aiflow_ext.translate.load import process_restored
 from aiflow_ext.translate.workflow_name import workflow_name
 
 LINGER = 0.5  # seconds that what a command has left in the background may go on to print into the job's log
-GRACE = 5.0  # seconds between SIGTERM and SIGKILL of a command, where the user interrupts the job
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL of what a job has started, where the user interrupts it
 LONGEST_REASON = 8000  # bytes
 
 
@@ -51,6 +51,9 @@ class HereJob(InProcessJob):
                 runner.run_here(payload, _execute)
             except runner.CommandEndedError as ended:
                 return InProcessEnd(None, ended.signal, _words(reason))
+            except KeyboardInterrupt:
+                _end_processes()
+                raise
             except SystemExit as leaving:
                 if leaving.__cause__ is not None and examine is not None:
                     examine(leaving.__cause__)
@@ -132,15 +135,21 @@ def _execute(argv: list[str]) -> int:
     try:
         return process.wait()
     except BaseException:  # Ctrl-C: on a terminal the command has got it, too
-        process.terminate()
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        _end_processes([process.pid])
+        process.wait()
         raise
     finally:
         for thread in copying:
             thread.join(LINGER)
+
+
+def _end_processes(roots: Sequence[int] = ()) -> None:
+    """End what the job has started, by its mark, and these processes with all that they have started."""
+    from aiflow_ext.supervise import proc
+    from aiflow_ext.supervise.sweep import Sweep, sweep
+
+    known = ((pid, proc.start_time(pid)) for pid in roots)
+    sweep(Sweep(mark=os.environ[MARK], grace=GRACE, roots=[(pid, start) for pid, start in known if start is not None]))
 
 
 def _copy(pipe: IO[bytes], stream: Any) -> None:

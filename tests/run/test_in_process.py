@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from interrupted import until
@@ -16,6 +17,7 @@ from patience import PATIENCE
 
 import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.supervise.proc import read_stat
 from tests.conftest import Project
 
 STEPS = """
@@ -294,6 +296,41 @@ def test_an_interrupted_run_is_recorded_as_stopped(project, cli, waiting, number
             "last": ("SKIPPED", "the run was stopped before it started"),
         },
     )
+
+
+@pytest.mark.parametrize(
+    "job", ['af.cmd("sleep 1000 & env -i sleep 1000; true")', "af.python(starts)"], ids=["command", "function"]
+)
+def test_what_an_interrupted_job_has_started_is_gone(project, cli_env, nothing_left, job):
+    steps = """
+        import subprocess, time
+        def starts():
+            subprocess.Popen(["sh", "-c", "sleep 1000; true"])
+            time.sleep(1000)
+    """
+    project.jobs(f'with af.job("a"): {job}', "", steps)
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root), "--in-process"]
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as command:
+        until(lambda: len(descendants(command.pid)) >= 2)
+        left = descendants(command.pid)
+        command.send_signal(signal.SIGINT)
+        assert command.wait(PATIENCE) == 7
+    assert not [stat for stat in map(read_stat, left) if stat is not None and stat.alive]
+    nothing_left()
+
+
+def descendants(pid):
+    found = children(pid)
+    return found + [other for child in found for other in descendants(child)]
+
+
+def children(pid):
+    """Of all its threads: the one that started a process is its parent."""
+    try:
+        lists = [Path(task, "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
+    return [int(each) for text in lists for each in text.split()]
 
 
 def test_a_job_that_keeps_signals_from_working_cannot_keep_its_process(project, cli, cli_env):
