@@ -85,6 +85,18 @@ def test_versions_differ(run, diff, project) -> None:
     assert [*diff(one, other)["versions"]] == ["python"]
 
 
+def test_the_origin_of_a_value_from_before_an_update_is_not_guessed(cli, run, diff, project) -> None:
+    other, one = run(), run("--set", "show.retries=1")
+    project.write(workflow_yaml=CONFIG.replace("fit:", "# moved\nfit:").replace("0.1", "0.3"))
+    done = cli("resume", one, "--from", "show", "--update", "--project", project.root)
+    assert done.returncode == 0, done.stderr
+    (retries,) = diff(one, other)["config"]  # fit has not run again: its lr is still 0.1
+    assert retries["where"] == ["--set show.retries=1", None]
+    project.write(workflow_yaml=CONFIG)
+    (lr, _) = sorted(diff(one, run("-p", "lr=0.2"))["config"], key=lambda each: each["key"])
+    assert (lr["values"], lr["where"]) == ([0.1, 0.2], [None, "-p lr=0.2"])
+
+
 def test_a_file_that_is_no_text_is_named_without_its_bytes(run, diff, project, cli) -> None:
     (project.root / "data.bin").write_bytes(b"\0\1")
     one = run()

@@ -129,11 +129,19 @@ def _origins(code: Path | None, options: Mapping[str, Any], jobs: Mapping[str, A
         return lambda job, path: None
     begins = shown_path(file)
 
-    def where(job: str, path: Sequence[Any]) -> str:
+    def where(job: str, path: Sequence[Any]) -> str | None:
+        if _at(config.layered(job).value, path) != _at(jobs[job], path):  # kept from before an update of the run
+            return None
         place = config.where(job, *path)
         return f"{WORKFLOW_YAML}{place[len(begins) :]}" if place.startswith(begins) else place
 
     return where
+
+
+def _at(settings: Any, path: Sequence[Any]) -> Any:
+    for key in path:
+        settings = settings.get(key, _MISSING) if isinstance(settings, Mapping) else _MISSING
+    return settings
 
 
 def _parameters(recorded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, str]]:

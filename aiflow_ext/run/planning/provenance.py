@@ -35,15 +35,28 @@ def _parameters(plan: Plan) -> Iterable[dict[str, Any]]:
     """The workflow's own, and the jobs' properties; jobs that have the same value from the same place are named
     together."""
     yield from ({**each, "from": _place(plan, each["from"])} for each in plan.parameters)
-    found: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    found: dict[tuple[str, str | None], list[dict[str, Any]]] = {}  # by the name, and the place as the job has it
     for name, job in plan.jobs.items():
         properties = job.settings.get("properties")
         for key, value in properties.items() if isinstance(properties, Mapping) else ():
-            place = _place(plan, job.where("properties", key))
-            same = (str(key), json.dumps(value, sort_keys=True, default=str), place)
-            entry = found.setdefault(same, {"name": str(key), "value": value, "from": place, "jobs": []})
+            place = job.where("properties", key)
+            entries = found.setdefault((str(key), place), [])
+            entry = next((each for each in entries if _is_same(each["value"], value)), None)
+            if entry is None:
+                entry = {"name": str(key), "value": value, "from": _place(plan, place), "jobs": []}
+                entries.append(entry)
             entry["jobs"].append(name)
-    yield from found.values()
+    for entries in found.values():
+        yield from entries
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two values are the same in JSON, where 1, 1.0 and true are not."""
+    return type(one) is type(other) and (
+        json.dumps(one, default=str) == json.dumps(other, default=str)
+        if isinstance(one, (Mapping, list, tuple))
+        else bool(one == other)
+    )
 
 
 def _place(plan: Plan, place: str | None) -> str | None:
