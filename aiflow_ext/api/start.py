@@ -19,6 +19,8 @@ def start_project(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     only: Sequence[str] = (),
@@ -31,7 +33,8 @@ def start_project(
     """
     from aiflow_ext.run.operations.detach import detach
 
-    run_id, _ = detach(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast, only=only,
+    run_id, _ = detach(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile,
+                       jobs=jobs, fail_fast=fail_fast, only=only,
                        from_run=from_run, firing=firing)  # fmt: skip
     return open_run(run_id, folder)
 
@@ -42,6 +45,8 @@ async def run_project_async(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     only: Sequence[str] = (),
@@ -59,7 +64,8 @@ async def run_project_async(
     from aiflow_ext.run.operations.failed import check_finished
 
     record = await drive_async(
-        lambda: prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
+        lambda: prepare_run(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile,
+                            jobs=jobs, fail_fast=fail_fast,
                             only=only, from_run=from_run, firing=firing, listener=listener)
     )  # fmt: skip
     if check:

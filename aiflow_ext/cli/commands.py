@@ -21,6 +21,11 @@ _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", hel
 _PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of "
                       "the workflow, and a property in every job that has it.")  # fmt: skip
 _WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
+_CONFIG = click.option("--config", multiple=True, type=click.Path(), metavar="FILE", help="A file that is laid over "
+                       "workflow.yaml.")  # fmt: skip
+_PROFILE = click.option(
+    "--profile", metavar="NAME", help="A profile in project.yaml, which is laid over workflow.yaml."
+)
 _RUN = click.argument("run", metavar="RUN")
 _FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", help="The folder of the run's project, "
                              "where its id leaves doubt.")  # fmt: skip
@@ -61,6 +66,8 @@ def program() -> None:
 @_PARAM
 @_SET
 @_WORKFLOW
+@_CONFIG
+@_PROFILE
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once, whatever "
               "their platform, STREAM jobs not counted [default: a number for each platform].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
@@ -304,6 +311,8 @@ def gc(
 @_PARAM
 @_SET
 @_WORKFLOW
+@_CONFIG
+@_PROFILE
 @click.option("--rbac", is_flag=True, help="Show instead what a platform's administrator must allow for it.")
 @_JSON
 def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **options: Any) -> int:

@@ -20,6 +20,8 @@ def run_project(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     only: Sequence[str] = (),
@@ -36,6 +38,8 @@ def run_project(
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
         params: ``NAME=VALUE`` for each ``-p``, or a mapping of names to values: {"alpha": 0.2}.
         workflow: which workflow, if workflow.py has several.
+        config: paths of files that are laid over workflow.yaml, for each ``--config``.
+        profile: the name of a profile in project.yaml; None by default.
         jobs: how many jobs run at once, whatever their platform; by default each platform has its own number.
         fail_fast: start nothing new after the first FAILED or LOST job; False by default.
         only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
@@ -51,9 +55,11 @@ def run_project(
     start: nothing has been submitted then.
     """
     if in_process:
-        return _run_in_process(folder, jobs, check, sets=sets, params=params, workflow=workflow, fail_fast=fail_fast,
-                               only=only, from_run=from_run, firing=firing, listener=listener)  # fmt: skip
-    record = _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, jobs=jobs, fail_fast=fail_fast,
+        return _run_in_process(folder, jobs, check, sets=sets, params=params, workflow=workflow, config=config,
+                               profile=profile, fail_fast=fail_fast, only=only, from_run=from_run, firing=firing,
+                               listener=listener)  # fmt: skip
+    record = _run(prepare_run(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile,
+                              jobs=jobs, fail_fast=fail_fast,
                             only=only, from_run=from_run, firing=firing, listener=listener))  # fmt: skip
     if check:
         from aiflow_ext.run.operations.failed import check_finished
@@ -110,6 +116,8 @@ def render_project(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Exactly what would be sent for each job, offline, as ``aiflow-ext render`` shows it; secrets as references.
@@ -119,6 +127,8 @@ def render_project(
         sets: ``JOB.KEY=VALUE`` for each ``--set``.
         params: ``NAME=VALUE`` for each ``-p``, or a mapping of names to values: {"alpha": 0.2}.
         workflow: which workflow, if workflow.py has several.
+        config: paths of files that are laid over workflow.yaml, for each ``--config``.
+        profile: the name of a profile in project.yaml; None by default.
         only: the keys of the jobs to render; all by default.
 
     Returns one dict for each job, in the workflow's order, in the shape that docs/json.md describes. Raises AiflowError
@@ -126,4 +136,4 @@ def render_project(
     """
     from aiflow_ext.run.operations.render import render
 
-    return render(folder, sets=sets, params=params, workflow=workflow, only=only)
+    return render(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile, only=only)

@@ -48,6 +48,8 @@ class ProjectOfTest:
         params: Sequence[str] | Mapping[str, Any] = (),
         sets: Sequence[str] = (),
         workflow: str | None = None,
+        config: Sequence[str] = (),
+        profile: str | None = None,
         only: Sequence[str] = (),
         check: bool = True,
     ) -> OpenedRun:
@@ -57,6 +59,8 @@ class ProjectOfTest:
             params: ``NAME=VALUE`` for each ``-p``, or a mapping of names to values.
             sets: ``JOB.KEY=VALUE`` for each ``--set``.
             workflow: which workflow, if workflow.py has several.
+            config: paths of files that are laid over workflow.yaml, for each ``--config``.
+            profile: the name of a profile in project.yaml; None by default.
             only: the keys of the jobs to run; what they read of others comes from an earlier run. All by default.
             check: raise RunFailedError with the failed jobs' words, caused by what their code has raised, unless the
                 run has finished; True by default.
@@ -64,7 +68,8 @@ class ProjectOfTest:
         Raises AiflowError for a mistake in the project.
         """
         _forget_modules(self.folder)  # it may have been changed since they were imported
-        record = run_project(self.folder, params=params, sets=sets, workflow=workflow, only=only, check=check,
+        record = run_project(self.folder, params=params, sets=sets, workflow=workflow, config=config, profile=profile,
+                             only=only, check=check,
                              in_process=True)  # fmt: skip
         self._let_values_be_read()
         return open_run(record.run_id, self.folder)

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from aiflow_ext.model.errors import ConfigError, Problem
 from aiflow_ext.model.spelling import near
 from aiflow_ext.translate.check import listed
-from aiflow_ext.translate.common import is_common
-from aiflow_ext.translate.layers import EVERY_JOB, Layer, Setting, Settings, assign, merge, read_param, read_set, said
-from aiflow_ext.translate.misfits import given
-from aiflow_ext.translate.patterns import Patterns, exactness, is_pattern
-from aiflow_ext.translate.structure import dotted
+from aiflow_ext.translate.config_file import ConfigFile
+from aiflow_ext.translate.layers import Layer, Setting, Settings, assign, merge, read_param, read_set
+from aiflow_ext.translate.patterns import Patterns, is_pattern
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
 
 
 class WorkflowConfig:
-    """The job configs of a workflow.
+    """The job configs of a workflow: those of several files, and the command line's settings.
+
+    Args:
+        files: the weakest first.
+        jobs: ``file:line`` of each job of the workflow; None where they are not known: then those that files name.
+        own: the file in which a job is to be configured, for messages.
 
     Attributes:
-        file: workflow.yaml as shown in messages.
-        data: what it holds, as plain data.
-        jobs: the workflow's jobs; where they are not known, the file's keys that are names.
-        unused: the file's keys that fit none of the jobs.
+        file: that file as shown in messages.
+        data: what the files hold, as plain data.
+        jobs: the workflow's jobs.
+        unused: the keys that fit none of the jobs, but for those of files that are for several projects.
         layers: where its settings are from, in words, the weakest first.
     """
 
-    def __init__(self, source: Located, jobs: Mapping[str, str | None] | None = None) -> None:
-        keys = [key for key in source.value if key != EVERY_JOB]
-        self.file, self.data, self._source = source.file, source.value, source
+    def __init__(
+        self, files: Sequence[ConfigFile], jobs: Mapping[str, str | None] | None, own: ConfigFile, shared: bool = False
+    ) -> None:
+        self._files, self.file = tuple(files), own.name
+        self.data = [each.data for each in files]
         self.layers: tuple[str, ...] = ()
         self._places: Mapping[str, str | None] = jobs or {}
-        self.jobs: tuple[str, ...] = tuple(jobs if jobs is not None else (k for k in keys if not is_pattern(k)))
-        self._patterns = Patterns(key for key in keys if is_pattern(key))
-        self._fitting = {job: self._entries_of(job) for job in self.jobs}
-        used = {key for fitting in self._fitting.values() for key in fitting}
-        self.unused: tuple[str, ...] = tuple(key for key in keys if key not in used)
+        named = dict.fromkeys(key for each in files for key in each.keys if not is_pattern(key))
+        self.jobs: tuple[str, ...] = tuple(named if jobs is None else jobs)
+        self._of_project = files[1:] if shared else files
+        unused = [key for each in self._of_project for key in each.fitting_none_of(self.jobs)]
+        self.unused: tuple[str, ...] = tuple(dict.fromkeys(unused))
         self._settings = Settings(())
         self._layers: dict[str, Layer] = {}
 
@@ -50,19 +54,8 @@ class WorkflowConfig:
 
     def blocks(self) -> Iterator[tuple[str, dict[Any, str], list[str]]]:
         """All that holds blocks of platforms: its name, the place of each block, and the jobs that it applies to."""
-        jobs: dict[str, list[str]] = {EVERY_JOB: list(self.jobs)}
-        for job, keys in self._fitting.items():
-            for key in keys:
-                jobs.setdefault(key, []).append(job)
-        for key, entry in self._source.value.items():
-            blocks = entry.get("platforms")
-            if isinstance(blocks, dict):
-                part = self._source.at(key).at("platforms")
-                yield (
-                    f'"{key}"' if is_pattern(key) else repr(key),
-                    {name: part.where((name,)) for name in blocks},
-                    jobs.get(key, []),
-                )
+        for each in self._of_project:
+            yield from each.blocks(self.jobs)
         for setting in self._settings.given:
             if setting.path[0] == "platforms":
                 names = setting.path[1:2] or setting.value.value or ()
@@ -71,49 +64,27 @@ class WorkflowConfig:
 
     def where(self, job: str, *path: str | int) -> str:
         """``file:line`` (or the command line's option) of the job's key, or of what is at ``path`` in it."""
-        if not path or job not in self._fitting:
-            return self._source.where((job, *path))
+        if not path or job not in self.jobs:
+            having = [each for each in self._files if job in each.data] or [*self._files]
+            return having[-1].where(job, *path)
         return self.layered(job).where(path)
 
     def layered(self, job: str) -> Layer:
         """The settings of ``job``, merged."""
         if job not in self._layers:
-            keys = self._fitting.get(job) or self._entries_of(job)
-            entries = [(key, self._source.at(key)) for key in (EVERY_JOB, *keys) if key in self._source.value]
+            entries = [entry for each in self._files for entry in each.entries(job)]
             place = entries[-1][1].where() if entries else self._places.get(job) or self.file
             self._layers[job] = merge(job, entries, self._settings.of(job), place, self.file)
         return self._layers[job]
 
     def set(self, settings: Sequence[Setting]) -> None:
-        """Have these laid over what the file says."""
+        """Have these laid over what the files say."""
         self._settings = Settings(settings)
         self._layers.clear()
 
     def ties(self) -> list[Problem]:
         """Patterns that are equally exact and say different things of one job, of which nothing more exact says it."""
-        problems: list[Problem] = []
-        known: set[tuple[str, str]] = set()
-        for job, keys in self._fitting.items():
-            for one, other in combinations(keys, 2):
-                if (one, other) in known or exactness(one) != exactness(other) or other == job:
-                    continue
-                first, second = said(self._source.value[one]), said(self._source.value[other])
-                settled = {path for key in keys[keys.index(other) + 1 :] for path in said(self._source.value[key])}
-                differing = [path for path in first.keys() & second.keys() - settled if first[path] != second[path]]
-                if differing:
-                    known.add((one, other))
-                    named = ", ".join(repr(dotted(path)) for path in sorted(differing, key=str))
-                    message = f'"{one}" and "{other}" both fit job {job!r}, are equally exact, and differ in {named}'
-                    hint = f'"{one}" is at {self._source.where((one,))}: spell more out in one of the two, or say it '
-                    problems.append(Problem(message, self._source.where((other,)), f"{hint}under {job!r} itself"))
-        return problems
-
-    def _entries_of(self, job: str) -> list[str]:
-        """The keys other than ``"*"`` that apply to a job, the most exact one last."""
-        keys = self._patterns.fitting(job)
-        if job in self._source.value:
-            keys = [*(key for key in keys if key != job), job]
-        return keys
+        return [problem for each in self._files for problem in each.ties(self.jobs)]
 
 
 def load_workflow_config(
@@ -123,8 +94,11 @@ def load_workflow_config(
     problems: list[Problem] | None = None,
     jobs: Mapping[str, str | None] | None = None,
     taken: Collection[str] = (),
+    *,
+    user: str | os.PathLike[str] | None = None,
+    over: Sequence[Located] = (),
 ) -> WorkflowConfig:
-    """Read workflow.yaml and lay the command line's settings over it.
+    """Read workflow.yaml and lay other files and the command line's settings over it.
 
     Args:
         path: the file; None where the project has none.
@@ -133,12 +107,17 @@ def load_workflow_config(
         problems: where given, mistakes that leave something readable are appended to it instead of raised.
         jobs: ``file:line`` of each job of the workflow; None where they are not known: those that the file names.
         taken: the workflow's own parameters: no job need have a property that is called as one of them.
+        user: the user's own settings, which all others override; None where there are none.
+        over: what is laid over workflow.yaml, in this order: of a profile, and of ``--config``.
 
     Raises ConfigError with everything that is wrong.
     """
     found: list[Problem] = []
     source = Located({}, Mark("workflow.yaml"), "workflow.yaml") if path is None else read_yaml(path, found)
-    config = WorkflowConfig(_entries(source, found), jobs)
+    own = ConfigFile(source, found)
+    below = [] if user is None else [ConfigFile(read_yaml(user, found), found)]
+    above = [ConfigFile(each, found) for each in over]
+    config = WorkflowConfig([*below, own, *above], jobs, own, shared=bool(below))
     holder = source.file if jobs is None else "the workflow"
     names = dict.fromkeys(config.jobs)
     read = [read_set(text, names, holder, found) for text in sets]
@@ -147,62 +126,14 @@ def load_workflow_config(
     for job in config.jobs:
         found += config.layered(job).conflicts
     _set_params(config, params, found, taken)
-    config.layers = (*([] if path is None else [os.path.basename(path)]), *(f"--set {each}" for each in sets),
+    config.layers = (*(each.name for each in below), *([] if path is None else [os.path.basename(path)]),
+                     *(each.name for each in above), *(f"--set {each}" for each in sets),
                      *(f"-p {each}" for each in params))  # fmt: skip
     if problems is not None:
         problems += found
     elif found:
         raise ConfigError(problems=found)
     return config
-
-
-def _entries(source: Located, problems: list[Problem]) -> Located:
-    """The file's jobs, without the entries that cannot be read; notes what is wrong with those."""
-    value: dict[str, Any] = {}
-    mark = Mark(source.mark.place)
-    for key, entry in source.value.items():
-        where = source.where((key,))
-        if not isinstance(key, str):
-            hint = "put it in quotes: YAML reads it as something else"
-            problems.append(Problem(f"a job's name is text, not {given(key)}", where, hint))
-        elif not key:
-            problems.append(Problem("a job's name must not be empty", where, "write its name, or a pattern"))
-        elif entry is None or isinstance(entry, dict):
-            value[key], mark.children[key] = entry or {}, source.mark.children[key]
-            _check_blocks(Located(value[key], mark.children[key], source.file), key, problems)
-        else:
-            hint = "write its keys under it: platform, engine, ..."
-            if is_common(key):
-                hint = f'{key} belongs under a job\'s name, or under "*" for every job'
-            title = f'"{key}"' if is_pattern(key) else f"job {key!r}"
-            problems.append(Problem(f"{title} must be a mapping, not {given(entry)}", where, hint))
-    return Located(value, mark, source.file)
-
-
-def _check_blocks(entry: Located, job: str, problems: list[Problem]) -> None:
-    if entry.value.get("platforms") is None:
-        return
-    blocks = entry.at("platforms")
-    title = f'"{job}"' if is_pattern(job) else f"job {job!r}"
-    hint = "write platforms: {kubernetes: {image: ...}}"
-    if not isinstance(blocks.value, dict):
-        problems.append(Problem(f"{title}: 'platforms' must be a mapping of platforms", blocks.where(), hint))
-        return
-    for name, block in blocks.value.items():
-        where = blocks.where((name,))
-        if not isinstance(name, str):
-            problems.append(Problem(f"{title}: a platform's name is text, not {name!r}", where, "put it in quotes"))
-        elif block is not None and not isinstance(block, dict):
-            problems.append(Problem(f"{title}: 'platforms.{name}' must be a mapping of its keys", where, hint))
-        else:
-            for key in ("platform", "platforms"):
-                if key in (block or {}):
-                    problem = Problem(
-                        f"{title}: 'platforms.{name}' cannot hold {key!r}",
-                        blocks.where((name, key)),
-                        f"put {key} beside platforms",
-                    )
-                    problems.append(problem)
 
 
 def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Problem], taken: Collection[str]) -> None:

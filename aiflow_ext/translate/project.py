@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from aiflow_ext.translate.misfits import Misfit
 from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLOW_YAML, project_root
 from aiflow_ext.translate.structure import structure
 from aiflow_ext.translate.yaml_source import Located, Mark, read_yaml
+
+_NOTHING = Located({}, Mark(PROJECT_YAML), PROJECT_YAML)
 
 
 @attrs.frozen
@@ -51,6 +53,7 @@ class Scheduled:
         cron, interval, time_zone: when, as the key ``periodic`` of a job has them.
         workflow: which, where workflow.py has several.
         params: values by name, as ``-p`` gives them.
+        profile: the profile of its runs.
     """
 
     cron: Any = None
@@ -58,6 +61,7 @@ class Scheduled:
     time_zone: Any = None
     workflow: str | None = None
     params: Mapping[str, Any] = attrs.Factory(dict)
+    profile: str | None = None
 
     @property
     def period(self) -> dict[str, Any]:
@@ -80,6 +84,7 @@ class Settings:
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
     jobs: Mapping[str, int] = attrs.Factory(dict)
     schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
+    profiles: Mapping[str, Any] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -95,7 +100,8 @@ class Project:
         extensions: which extensions are required, and how long they may take.
         jobs: by platform, how many of its jobs run at once.
         schedule: workflows that are fired when they are due, by the names of these entries.
-        where: returns ``file:line`` of what is at a path in project.yaml.
+        profiles: by name, what is laid over workflow.yaml: a file, or the jobs' keys themselves.
+        source: project.yaml as it was read; ``where`` returns ``file:line`` of what is at a path in it.
     """
 
     desc: ProjectDesc
@@ -106,7 +112,12 @@ class Project:
     extensions: ExtensionSettings = attrs.Factory(ExtensionSettings)
     jobs: Mapping[str, int] = attrs.Factory(dict)
     schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
-    where: Callable[[Sequence[Any]], str] = Located({}, Mark(PROJECT_YAML), PROJECT_YAML).where
+    profiles: Mapping[str, Any] = attrs.Factory(dict)
+    source: Located = _NOTHING
+
+    def where(self, path: Sequence[Any]) -> str:
+        """``file:line`` of what is at ``path`` in project.yaml."""
+        return self.source.where(path)
 
     @property
     def name(self) -> str:
@@ -130,7 +141,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     file = root / PROJECT_YAML
     source = read_yaml(file, found) if os.path.lexists(file) else None
     settings = _settings(source, found)
-    source = source or Located({}, Mark(PROJECT_YAML), PROJECT_YAML)
+    source = source or _NOTHING
     desc = ProjectDesc(
         name=settings.name or root.name or "project",
         root=str(root),
@@ -155,7 +166,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     jobs = root / WORKFLOW_YAML
     jobs_file = jobs if os.path.lexists(jobs) else None
     return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions, settings.jobs,
-                   settings.schedule, source.where)  # fmt: skip
+                   settings.schedule, settings.profiles, source)  # fmt: skip
 
 
 def _schedule_problems(schedule: Mapping[str, Scheduled], source: Located) -> Iterator[Problem]:

@@ -170,6 +170,8 @@ def prepare_in_process(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     fail_fast: bool = False,
     only: Sequence[str] = (),
     from_run: str | None = None,
@@ -185,11 +187,20 @@ def prepare_in_process(
     """
     hold_standard()
     check_lists(only=only)
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None, sent=lambda job: False)
+    plan = make_plan(
+        folder,
+        sets=sets,
+        params=params,
+        workflow=workflow,
+        config=config,
+        profile=profile,
+        only=only or None,
+        sent=lambda job: False,
+    )
     secrets.use(plan.host)
     check_recorded(plan)
     jobs, env = _made(plan)
-    options = run_options(jobs=None, fail_fast=fail_fast, sets=sets, params=params)
+    options = run_options(jobs=None, fail_fast=fail_fast, sets=sets, params=params, config=config, profile=profile)
     new = new_run(plan, options, only=only, from_run=from_run, firing=firing)
     return InProcessRun(new, jobs, env, fail_fast=fail_fast, listener=listener, examine=examine)
 

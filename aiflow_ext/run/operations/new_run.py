@@ -49,11 +49,25 @@ class NewRun(NamedTuple):
 
 
 def run_options(
-    *, jobs: int | None, fail_fast: bool, sets: Sequence[str], params: Sequence[str] | Mapping[str, Any]
+    *,
+    jobs: int | None,
+    fail_fast: bool,
+    sets: Sequence[str],
+    params: Sequence[str] | Mapping[str, Any],
+    config: Sequence[str],
+    profile: str | None,
 ) -> dict[str, Any]:
     """How a run was asked for, as it is stored with it: arguments of ``run.run_project``."""
     texts = param_texts(params) if isinstance(params, Mapping) else list(params)
-    return {"jobs": jobs, "fail_fast": fail_fast, "sets": list(sets), "params": texts}
+    files = [os.path.abspath(each) for each in config]
+    return {
+        "jobs": jobs,
+        "fail_fast": fail_fast,
+        "sets": list(sets),
+        "params": texts,
+        "config": files,
+        "profile": profile,
+    }
 
 
 def new_run(

@@ -28,10 +28,12 @@ def render(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     only: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """One dict for each job: job, platform, engine, kind and content of its request."""
-    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow, config=config, profile=profile)
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
     return found
@@ -43,10 +45,12 @@ def permissions(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     only: Sequence[str] = (),
 ) -> dict[str, str]:
     """The permissions that each platform's administrator must grant for a run, as text by platform. Offline."""
-    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow)
+    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow, config=config, profile=profile)
     by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
     for planned in plan.jobs.values():
         by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))

@@ -104,8 +104,8 @@ class Schedule:
 
     def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> None:
         """A workflow that project.yaml schedules; it is planned now, so that no mistake waits for the night."""
-        options = {"workflow": entry.workflow, "params": dict(entry.params)}
-        plan = make_plan(self.folder, workflow=entry.workflow, params=entry.params)
+        options = {"workflow": entry.workflow, "params": dict(entry.params), "profile": entry.profile}
+        plan = make_plan(self.folder, workflow=entry.workflow, params=entry.params, profile=entry.profile)
         plan.host.check_extensions(plan.extensions.require)
         where = project.where(("schedule", name))
         self.due[name] = Fired(name, name, checked("periodic", entry.period), options, where)

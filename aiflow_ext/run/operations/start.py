@@ -62,6 +62,8 @@ def prepare(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     only: Sequence[str] = (),
@@ -74,10 +76,12 @@ def prepare(
     if jobs is not None and jobs < 1:
         raise ConfigError(f"the number of jobs at once must be at least 1, not {jobs}")
     check_lists(only=only)
-    plan = make_plan(folder, sets=sets, params=params, workflow=workflow, only=only or None)
+    plan = make_plan(
+        folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile, only=only or None
+    )
     check_secrets(plan)
     plan.host.extensions(plan.extensions.require)  # before anything is written
-    options = run_options(jobs=jobs, fail_fast=fail_fast, sets=sets, params=params)
+    options = run_options(jobs=jobs, fail_fast=fail_fast, sets=sets, params=params, config=config, profile=profile)
     homes: list[str] = []
 
     def expect(plan: Plan, home: str) -> None:

@@ -86,7 +86,8 @@ def _stays(name: str, record: RunRecord, again: Collection[str]) -> bool:
 
 def _today(record: RunRecord, before: Plan, options: dict[str, Any]) -> Plan:
     """The run's workflow as the project has it today; of a run of some jobs alone, those."""
-    given = {"sets": options.get("sets", ()), "params": options.get("params", ()), "workflow": record.workflow}
+    given: dict[str, Any] = {"workflow": record.workflow}
+    given |= {key: options[key] for key in ("sets", "params", "config", "profile") if key in options}
     if record.inputs or before.given:
         today = make_plan(record.project, only=list(before.jobs), **given)
         today = today.restricted(list(before.jobs), before.given)

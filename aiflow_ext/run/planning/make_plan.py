@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiflow_ext.host.guard import unending
 from aiflow_ext.host.host import PluginHost
@@ -32,11 +32,12 @@ from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.load import built_graph, chosen_workflow, imported_workflow, jobs_of_others
 from aiflow_ext.translate.parameters import Given, parameters_of
+from aiflow_ext.translate.profiles import laid_over, user_config
 from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.properties import put_properties
 from aiflow_ext.translate.split import split
 
-_LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "only": "['train']"}
+_LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "config": "['prod.yaml']", "only": "['train']"}
 
 
 def check_lists(**given: Sequence[str]) -> None:
@@ -67,6 +68,8 @@ def make_plan(
     sets: Sequence[str] = (),
     params: Sequence[str] | Mapping[str, Any] = (),
     workflow: str | None = None,
+    config: Sequence[str] = (),
+    profile: str | None = None,
     only: Collection[str] | None = None,
     sent: Callable[[PlannedJob], object] = lambda job: True,
 ) -> Plan:
@@ -77,6 +80,8 @@ def make_plan(
         sets: ``JOB.KEY=VALUE``, as the command line's ``--set``.
         params: ``NAME=VALUE``, as the command line's ``-p``, or values by name.
         workflow: which workflow, if workflow.py has several.
+        config: paths of files that are laid over workflow.yaml, as the command line's ``--config``.
+        profile: the name of a profile in project.yaml, which is laid under these.
         only: the jobs that are to be sent, by name; None for all. Of the others only the common keys are checked, and
             their plugins are not resolved.
         sent: whether a job is to be sent, given its typed config: others are not generated, and their secrets not read.
@@ -86,34 +91,43 @@ def make_plan(
     missing or broken.
     """
     params = param_texts(params) if isinstance(params, Mapping) else params
-    check_lists(sets=sets, params=params)
+    check_lists(sets=sets, params=params, config=config)
     problems: list[Problem] = []
     project = load_project(folder, problems)
     project.desc.artifacts = project.desc.artifacts or str(state_folder(project.root) / "artifacts")
-    config: WorkflowConfig | None = None
+    made: WorkflowConfig | None = None
+    files = _Files(project, profile, config)
     try:
         with imported_workflow(project) as module, paused():
             given = parameters_of(chosen_workflow(project, module, workflow), params)
             graph = built_graph(project, module, workflow, {each.name: each.value for each in given if each.is_given})
             wrong = check_graph(graph)
-            config = _configured(project, graph, sets, params, problems, [each.name for each in given])
-            wrong += [] if config is None else _unused(config, module, graph)
+            made = _configured(files, graph, sets, params, problems, [each.name for each in given])
+            wrong += [] if made is None else _unused(made, module, graph)
             wrong += check_calls(graph)
             wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     except ProjectError as error:
-        if config is None:
-            _configured(project, None, (), (), problems)
+        if made is None:
+            _configured(files, None, (), (), problems)
         if problems:
             raise ConfigError(problems=gathered([*problems, *error.problems])) from error
         raise
-    if wrong or config is None:
+    if wrong or made is None:
         raise ConfigError(problems=gathered(problems + wrong))
     with paused():
-        return _planned(project, config, graph, problems, only, sent, given)
+        return _planned(project, made, graph, problems, only, sent, given)
+
+
+class _Files(NamedTuple):
+    """What a workflow's config is read from."""
+
+    project: Project
+    profile: str | None
+    config: Sequence[str]
 
 
 def _configured(
-    project: Project,
+    files: _Files,
     graph: AIGraph | None,
     sets: Sequence[str],
     params: Sequence[str],
@@ -123,7 +137,9 @@ def _configured(
     """The configs of the graph's jobs; None after problems were added. ``taken``: the workflow's own parameters."""
     places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
     try:
-        return load_workflow_config(project.workflow_yaml, sets, params, problems, places, taken)
+        over = laid_over(*files, problems)
+        return load_workflow_config(files.project.workflow_yaml, sets, params, problems, places, taken,
+                                    user=user_config(), over=over)  # fmt: skip
     except ConfigError as error:
         problems += error.problems
         return None
@@ -188,7 +204,7 @@ def _planned(
     capacities = capacities_of(jobs.values())
     problems += check_demands(jobs.values(), capacities)
     _raise_all(problems, missing)
-    secrets = [config.data, *(layer.value.get("env") for layer in layers.values())]
+    secrets = [*config.data, *(layer.value.get("env") for layer in layers.values())]
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
                 limits=project.jobs, capacities=capacities, layers=config.layers,
