@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from patience import PATIENCE
 
 import aiflow_ext as af
 from aiflow_ext.model.errors import ConfigError
+from aiflow_ext.run.operations.in_process import prepare_in_process
+from aiflow_ext.run.operations.start import prepare
 from aiflow_ext.supervise.proc import read_stat
 from tests.conftest import Project
 
@@ -238,6 +241,11 @@ def test_options_that_a_run_in_process_has_no_use_for_are_refused(project, cli, 
     assert cli("run", project.root, "--pdb").returncode == 2
     with pytest.raises(ConfigError, match="one after another"):
         af.run_project(project.root, in_process=True, jobs=2)
+
+
+def test_a_run_in_process_takes_every_option_that_shapes_a_run():
+    of_run, of_this = (set(signature(each).parameters) for each in (prepare, prepare_in_process))
+    assert of_run - {"jobs"} == of_this - {"examine"}
 
 
 def test_one_job_alone_reads_what_an_ordinary_run_has_kept(project, cli):
