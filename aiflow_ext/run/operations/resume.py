@@ -11,6 +11,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, StateError
 from aiflow_ext.model.names import artifact_key
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.driving.order import ANY_FAILED
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.start import Run, driven
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
@@ -165,7 +166,7 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
     if failed:
         again |= record.unfinished()
         again |= {name for name, job in plan.jobs.items() if any(
-            edge.when in ("failed", "any_failed") and edge.source in again for edge in job.edges)}  # fmt: skip
+            edge.when == ANY_FAILED and edge.source in again for edge in job.edges)}  # fmt: skip
     if from_job is not None:
         live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
         if live:
