@@ -33,8 +33,9 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _CONTEXTLIB = contextmanager.__code__.co_filename
 _graph: ContextVar[AIGraph | None] = ContextVar("aiflow_ext_graph", default=None)
 _job: ContextVar[str | None] = ContextVar("aiflow_ext_job", default=None)
-# The last number given to a name in a job, so that a thousand nodes of one name are named in one pass.
+# The jobs of ``af.on_failure(job)``, and where: their upstreams are known only once the workflow has all its jobs.
 _on_failure: ContextVar[list[tuple[str, str | None]]] = ContextVar("aiflow_ext_on_failure")
+# The last number given to a name in a job, so that a thousand nodes of one name are named in one pass.
 _taken: ContextVar[dict[tuple[str | None, str], int]] = ContextVar("aiflow_ext_taken")
 _GENERATOR_OR_ASYNC = 0x20 | 0x80 | 0x200  # of code.co_flags: calling such a function runs nothing of it
 

@@ -32,7 +32,7 @@ class CurrentJob:
         project_folder: where the project's files are; None in a cmd_line job on a platform that sends no archive.
         checkpoint_dir: a folder or URL that all attempts of this job in this run share.
         failed_jobs: of a job that waits for failures or ends of others: those that had failed when it was sent, each
-            with its ``job``, ``state`` and ``reason``; at most 100.
+            with its ``job``, ``state`` and ``reason``; at most 100, and 96 KiB as JSON.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -88,6 +88,22 @@ def test_two_handlers_do_not_wait_for_each_other_and_a_named_upstream_is_the_onl
     assert (found["one"], found["two"], found["of_b"]) == ("FINISHED", "FINISHED", "SKIPPED")
 
 
+def test_however_long_the_reasons_of_many_jobs_are_the_job_starts_and_learns_of_the_first(project) -> None:
+    body = """
+    failing = [f"bad{number}" for number in range(50)]
+    for name in failing:
+        with af.job(name): af.python(wordy)
+    with af.job("alert"): af.cmd("echo $AIFLOW_FAILED_JOBS")
+    af.run_after("alert", failing, when="ended")
+    """
+    project.jobs(body, KINDS, f"{STEPS}\ndef wordy(): raise ValueError('\U0001f6d1' * 400)\n")
+    record = af.run_project(project.root, in_process=True)  # for its speed; the limit of a variable is the kernel's
+    assert (str(record.jobs["alert"].state), record.jobs["alert"].reason) == ("FINISHED", None)
+    told = json.loads(af.open_run(record).logs("alert"))
+    assert [each["job"] for each in told] == [f"bad{number}" for number in range(len(told))]
+    assert len(told) >= 20
+
+
 @pytest.mark.parametrize("in_process", [False, True])
 def test_fail_fast_starts_nothing_more_but_what_waits_for_the_failure(project, in_process: bool) -> None:
     body = """

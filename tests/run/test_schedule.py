@@ -266,6 +266,24 @@ def test_where_no_firing_fails_the_exit_code_says_so_and_periodic_jobs_are_fired
     assert "other" in {run.partition("-")[0] for run in firings(project.root)}
 
 
+def test_a_workflow_is_fired_with_the_parameter_that_it_requires(project, cli_env):
+    project.write(
+        workflow_py="import aiflow_ext as af\n@af.workflow\ndef sweep(days: list[str]):\n"
+        "    for day in days:\n        with af.job(day): af.cmd('true')\n",
+        workflow_yaml=CMD,
+        project_yaml="schedule:\n  nightly: {interval: 1s, params: {days: [mon, tue]}}\n",
+    )
+    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fires:
+        told = []
+        for line in fires.stdout:
+            told.append(line)
+            if "FINISHED" in line:
+                fires.terminate()
+        fires.wait()
+    assert re.search(r"nightly FINISHED: run sweep-", "".join(told)), told
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

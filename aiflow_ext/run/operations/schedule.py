@@ -78,10 +78,13 @@ class Schedule:
         self.folder, self.overlap, self.fired, self.ended = folder, overlap, fired, ended
         project = load_project(folder)
         self.due: dict[str, Fired] = {}
+        periodic: list[str | None] = []  # workflows that have periodic jobs
         for name, each in project.schedule.items():
-            self._add_workflow(name, each, project)
-        scheduled = [each.workflow for each in project.schedule.values()]
-        for chosen in dict.fromkeys(scheduled if scheduled and workflow is None else [workflow]):
+            plan = self._add_workflow(name, each, project)
+            if any(job.config.periodic_config is not None for job in plan.jobs.values()):
+                periodic.append(each.workflow)
+        # A workflow without periodic jobs is not planned again: it may need the parameters of its entries.
+        for chosen in dict.fromkeys(periodic if project.schedule and workflow is None else [workflow]):
             self._add_jobs(chosen)
         if not self.due:
             raise ConfigError(
@@ -102,13 +105,14 @@ class Schedule:
         self.failures = 0
         self._running: dict[str, str] = {}  # by run: the name of what was fired
 
-    def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> None:
+    def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> Plan:
         """A workflow that project.yaml schedules; it is planned now, so that no mistake waits for the night."""
         options = {"workflow": entry.workflow, "params": dict(entry.params), "profile": entry.profile}
         plan = make_plan(self.folder, workflow=entry.workflow, params=entry.params, profile=entry.profile)
         plan.host.check_extensions(plan.extensions.require)
         where = project.where(("schedule", name))
         self.due[name] = Fired(name, name, checked("periodic", entry.period), options, where)
+        return plan
 
     def _add_jobs(self, workflow: str | None) -> None:
         """The periodic jobs of a workflow."""

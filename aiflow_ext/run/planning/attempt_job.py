@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from aiflow_ext.model.job import BaseJob
 from aiflow_ext.run.planning.demands import memory_of
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
-MOST_FAILED, LONGEST_REASON = 100, 300  # jobs, and characters of a reason: a variable holds 128 KiB
+MOST_FAILED, LONGEST_REASON = 100, 300  # jobs, and characters of a reason
+MOST_BYTES = 96 * 1024  # of all of them as JSON, where a character may take 12: Linux lets a variable hold 128 KiB
 
 
 def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id: str | None = None) -> BaseJob:
@@ -35,10 +38,18 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
 
 
 def failed_jobs(planned: PlannedJob, record: RunRecord) -> list[dict[str, str]]:
-    """The jobs that have failed of those whose failure, or end, a job waits for; the first ``MOST_FAILED`` of them."""
+    """The jobs that have failed of those whose failure, or end, a job waits for; as many as a variable holds."""
     names = dict.fromkeys(edge.source for edge in planned.edges if edge.when in ("failed", "any_failed", "ended"))
     failed = [record.jobs[name] for name in names if record.jobs[name].state.failed][:MOST_FAILED]
-    return [{"job": job.name, "state": str(job.state), "reason": (job.reason or "")[:LONGEST_REASON]} for job in failed]
+    told: list[dict[str, str]] = []
+    room = MOST_BYTES
+    for job in failed:
+        each = {"job": job.name, "state": str(job.state), "reason": (job.reason or "")[:LONGEST_REASON]}
+        room -= len(json.dumps(each))
+        if room < 0:
+            break
+        told.append(each)
+    return told
 
 
 def job_again(plan: Plan, record: RunRecord, attempt: AttemptRecord) -> BaseJob:
