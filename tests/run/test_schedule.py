@@ -236,13 +236,19 @@ def scheduled(project, cli_env, schedule, expected):
     code."""
     project.write(workflow_py=SWEEP, project_yaml=f"schedule:\n{schedule}",
                   workflow_yaml=f"{CMD}fit: {{properties: {{day: today}}}}\ntick: {{}}\n")  # fmt: skip
+    return told_until(project, cli_env, expected)
+
+
+def told_until(project, cli_env, expected):
+    """What a scheduler prints, and its exit code: it is ended once, by the first line that has ``expected``."""
     argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
-    lines = []
+    lines, ended = [], False
     with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fires:
         for line in fires.stdout:
             lines.append(line)
-            if re.search(expected, line):
+            if not ended and re.search(expected, line):
                 fires.terminate()
+                ended = True  # a second signal would end it at once
         fires.wait()
     return "".join(lines), fires.returncode
 
@@ -273,15 +279,9 @@ def test_a_workflow_is_fired_with_the_parameter_that_it_requires(project, cli_en
         workflow_yaml=CMD,
         project_yaml="schedule:\n  nightly: {interval: 1s, params: {days: [mon, tue]}}\n",
     )
-    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
-    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fires:
-        told = []
-        for line in fires.stdout:
-            told.append(line)
-            if "FINISHED" in line:
-                fires.terminate()
-        fires.wait()
-    assert re.search(r"nightly FINISHED: run sweep-", "".join(told)), told
+    told, code = told_until(project, cli_env, "FINISHED")
+    assert re.search(r"nightly FINISHED: run sweep-", told), told
+    assert code == errors.OK
 
 
 @pytest.mark.parametrize(
