@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 # With the script as $0. Which shells there are is found out where the job runs. Not every sh has pipefail; that of
 # busybox has.
 _STRICT = (
-    'if command -v bash > /dev/null 2>&1; then exec bash -euo pipefail -c "$0"; fi; '
-    'if sh -o pipefail -c : 2> /dev/null; then exec sh -euo pipefail -c "$0"; fi; exec sh -eu -c "$0"'
+    'if command -v bash > /dev/null 2>&1; then exec bash -euo pipefail -c -- "$0"; fi; '
+    'if sh -o pipefail -c : 2> /dev/null; then exec sh -euo pipefail -c -- "$0"; fi; exec sh -eu -c -- "$0"'
 )
 _RUN_BY = {"sh": ("/bin/sh", "-c"), "strict": ("/bin/sh", "-c", _STRICT)}
 _SHELLS = frozenset(("sh", "ash", "bash", "dash", "ksh", "mksh", "zsh"))

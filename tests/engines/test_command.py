@@ -144,6 +144,7 @@ def test_strict_ends_at_the_first_command_that_fails_in_a_pipe_too_and_at_an_uns
         assert (done.returncode != 0, done.stdout) == (True, b"")
         assert run_by("sh", command).stdout.endswith(b"on\n")
     assert run_by("strict", "exit 7").returncode == 7
+    assert run_by("strict", "-n 2> /dev/null || echo on").stdout == b"on\n"  # no option of the shell's
 
 
 def test_strict_is_sh_where_there_is_no_bash(tmp_path: Any) -> None:

@@ -24,7 +24,7 @@ class Handler(af.AbstractJobHandler):
 
 class Plugin(NohupJobPlugin):
     def submit_job(self, job: NohupJob) -> Handler:
-        self.process = subprocess.Popen([job.shell, job.script_file])
+        self.process = subprocess.Popen(["/bin/sh", job.script_file])
         return Handler(self.process)
 
     def platform(self) -> type[af.AbstractPlatform]:
