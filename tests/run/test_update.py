@@ -82,7 +82,7 @@ with af.job("summary"): af.python(report, x)
     change(failed, body, CONFIG + "fit: {retries: 2, properties: {lr: 0.1}}\n")
     told = resume(cli, failed, "--from", "fit", "--update")
     for words in ("changed files: steps.py, workflow.py, workflow.yaml", "new jobs: double, summary",
-                  "no longer in the workflow: report", "config of fit: retries, properties"):  # fmt: skip
+                  "no longer in the workflow: report", "config of fit: retries, properties.lr"):  # fmt: skip
         assert words in told
     run = af.open_run("latest", failed.root)
     assert list(run.jobs) == ["data", "fit", "double", "summary", "aside", "report"]

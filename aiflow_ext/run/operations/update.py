@@ -13,12 +13,14 @@ from aiflow_ext.model.names import artifact_key, local_path
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.cleaning import cleanup_run
+from aiflow_ext.run.operations.differences import differences, side_of_plan, side_of_run
+from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.refresh import bring_up_to_date
 from aiflow_ext.run.operations.render import check_recorded
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
-from aiflow_ext.run.planning.snapshot import changed_files, replace_files
+from aiflow_ext.run.planning.snapshot import replace_files
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import JobRecord, RunRecord
 from aiflow_ext.run.store.store import Store
@@ -75,7 +77,7 @@ def update_run(
                 limits=today.limits, layers=today.layers, parameters=today.parameters)  # fmt: skip
     if problems := list(_misfits(plan, record, [job for name, job in today.jobs.items() if name not in kept])):
         raise ConfigError(problems=problems)
-    _tell(before, today, kept, record)
+    _tell(record, store, today, kept)
     _change(plan, record, store, before, options, again & today.jobs.keys())
     return plan
 
@@ -132,22 +134,17 @@ def _missing(name: str, record: RunRecord, today: Plan) -> ConfigError:
     return ConfigError(f"neither run {record.run_id} nor the workflow has a job {name!r}", hint=hint)
 
 
-def _tell(before: Plan, today: Plan, kept: Collection[str], record: RunRecord) -> None:
+def _tell(record: RunRecord, store: Store, today: Plan, kept: Collection[str]) -> None:
     """Say what the run goes on with that differs from what it was started with."""
-    words = []
-    if changed := changed_files(today.desc, Path(record.folder)):
-        words.append(f"changed files: {listed(changed)}")
-    if added := [name for name in today.jobs if name not in before.jobs]:
-        words.append(f"new jobs: {listed(added)}")
-    if left := [name for name in before.jobs if name not in today.jobs]:
-        words.append(f"{NOT_IN_WORKFLOW}: {listed(left)}")
-    for name, job in today.jobs.items():
-        old = before.jobs.get(name)
-        if old is None or name in kept:
-            continue
-        keys = {key: None for key in (*old.settings, *job.settings) if old.settings.get(key) != job.settings.get(key)}
-        if keys:
-            words.append(f"config of {name}: {listed(list(keys))}")
+    found = differences(side_of_run(Observed(store, record.run_id)), side_of_plan(today))
+    told = {"changed files": [each["file"] for each in found["code"]], "new jobs": found["graph"]["added"],
+            NOT_IN_WORKFLOW: found["graph"]["removed"]}  # fmt: skip
+    for each in found["config"]:
+        for job in each["jobs"]:
+            if job not in kept:
+                told.setdefault(f"config of {job}", []).append(each["key"])
+    told["versions"] = [f"{name} {then} -> {now}" for name, (then, now) in found["versions"].items()]
+    words = [f"{what}: {listed(names)}" for what, names in told.items() if names]
     _log.warning("run %s goes on with today's project: %s", record.run_id, "; ".join(words) or "nothing has changed")
 
 
