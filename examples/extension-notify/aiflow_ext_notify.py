@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import smtplib
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
+from http.client import InvalidURL
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import secrets
@@ -55,11 +57,13 @@ def post(event: af.Transition) -> None:
     """POST the event as JSON; ``text`` is what chat services show."""
     body = {"text": text_of(event), "run": event.run_id, "job": event.job, "attempt": event.attempt,
             "state": str(event.state), "reason": event.reason}  # fmt: skip
-    request = urllib.request.Request(
-        secret("WEBHOOK"), json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=TIMEOUT):
-        pass
+    url, headers = secret("WEBHOOK"), {"Content-Type": "application/json"}
+    try:
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+        with urllib.request.urlopen(request, timeout=TIMEOUT):
+            pass
+    except (ValueError, InvalidURL):  # their words repeat the URL, which is a secret
+        raise ValueError(f"{PREFIX}WEBHOOK is not the URL of a webhook: it begins with http:// or https://") from None
 
 
 def mail(event: af.Transition) -> None:
@@ -72,7 +76,7 @@ def mail(event: af.Transition) -> None:
     host, _, port = setting("SMTP").partition(":")
     with smtplib.SMTP(host, int(port or 25), timeout=TIMEOUT) as server:
         if setting("USER"):
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())  # else no certificate is verified
             server.login(setting("USER"), secret("PASSWORD"))
         server.send_message(message)
 

@@ -284,6 +284,20 @@ def test_a_workflow_is_fired_with_the_parameter_that_it_requires(project, cli_en
     assert code == errors.OK
 
 
+def test_a_firing_that_cannot_be_started_is_one_failure_and_is_not_tried_at_every_look(
+    project, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    project.jobs('with af.job("tick"): af.cmd("true")', CMD + "tick: {periodic: {interval: 1h}}\n")
+    schedule = Schedule(str(project.root))
+    (item,) = schedule.due.values()
+    schedule.store.firings.set_last(item.key, 0.0)
+    (project.root / "workflow.yaml").write_text("broken")
+    for _ in range(3):
+        schedule.look_at(item, datetime.now(timezone.utc))
+    assert (schedule.failures, caplog.text.count("cannot be fired")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +29,7 @@ from aiflow_ext.translate.project import Project, Scheduled, load_project
 
 _log = logging.getLogger("aiflow_ext")
 LOOK = 1.0  # seconds between two looks whether a run that was fired has ended
+AGAIN = 30.0  # seconds before a firing that could not be started is tried again
 
 
 class Fired(NamedTuple):
@@ -104,6 +106,7 @@ class Schedule:
         self.ending = threading.Event()
         self.failures = 0
         self._running: dict[str, str] = {}  # by run: the name of what was fired
+        self._refused: dict[str, float] = {}  # by firing: when it could not be started
 
     def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> Plan:
         """A workflow that project.yaml schedules; it is planned now, so that no mistake waits for the night."""
@@ -166,6 +169,8 @@ class Schedule:
 
     def _fire(self, item: Fired, moment: datetime) -> None:
         firing = f"{item.key}@{moment.isoformat()}"
+        if time.monotonic() - self._refused.get(firing, -AGAIN) < AGAIN:
+            return
         if self._going(item) and not self.overlap:
             _log.info("%s is due and its last firing still runs", item.name)
             return
@@ -174,7 +179,8 @@ class Schedule:
         except AlreadyFiredError:
             run_id = ""  # another process has fired it, or an earlier one was killed before it could record the firing
         except AiflowError as error:
-            self.failures += 1
+            self.failures += firing not in self._refused
+            self._refused[firing] = time.monotonic()
             _log.error("%s cannot be fired: %s", firing, error)
             return
         self.store.firings.set_last(item.key, moment.timestamp())
