@@ -168,8 +168,10 @@ class _Job:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if _goes_on and "bdb" in sys.modules and isinstance(error, sys.modules["bdb"].BdbQuit):
-                raise KeyboardInterrupt("the debugger was left") from None
+            if "bdb" in sys.modules and isinstance(error, sys.modules["bdb"].BdbQuit):
+                if _goes_on:
+                    raise KeyboardInterrupt("the debugger was left") from None
+                _fail("a debugger was called, and a job has no terminal: aiflow-ext run PROJECT --in-process has one")
             _fail_as_user_code(error)
         if os.getpid() != _runner:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)

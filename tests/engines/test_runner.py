@@ -436,6 +436,13 @@ def test_a_python_job_has_its_own_exit_code(jobs: Jobs, statement: str, code: in
     assert (ended.code, ended.reason) == (code, reason)
 
 
+def test_a_debugger_in_a_job_is_told_where_there_is_a_terminal(jobs: Jobs) -> None:
+    jobs.write('with af.job("a"): af.python(f)', "def f():\n    breakpoint()\n    return 1\n")
+    ended = jobs.run("a")
+    assert (ended.code, "aiflow-ext run PROJECT --in-process" in ended.reason) == (1, True)
+    assert "Traceback" not in ended.err
+
+
 def test_leaving_with_success_before_the_end_is_no_success(jobs: Jobs) -> None:
     jobs.write(
         """
