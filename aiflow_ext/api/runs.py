@@ -40,8 +40,8 @@ class LogLine(NamedTuple):
 
 
 class OpenedRun:
-    """A run as its records had it when they were last read: on opening, and by every method but ``logs``,
-    ``log_lines`` and ``transitions``.
+    """A run as its records had it when they were last read: on opening, and by every method but ``logs``. While
+    ``transitions`` and ``log_lines`` go on, they read them again and again.
 
     Attributes:
         run_id: its whole id.
@@ -252,6 +252,7 @@ class OpenedRun:
     def _until_over(self) -> Iterator[Sequence[None]]:
         with self._observed() as observed:
             for _ in until_over(observed):
+                self._take(observed)
                 yield ()
             self._take(observed)
         if self._record.ended_at is None:
@@ -275,6 +276,7 @@ class OpenedRun:
             over = False
             while not over:
                 over = next(looks, _OVER) is _OVER or not follow  # before the read, which then has everything
+                self._take(observed)
                 while found := observed.store.transitions.of_run(self.run_id, after, _MOST):
                     after = found[-1].seq
                     yield found
@@ -291,6 +293,7 @@ class OpenedRun:
             stream = _stream(stderr)
             found = sources(observed, jobs, stream=stream, attempt=attempt, patient=follow)
             for parts in follow_lines(observed, jobs, stream, found, follow=follow, attempt=attempt):
+                self._take(observed)
                 yield [
                     LogLine(source.attempt.job, source.attempt.number, line.decode("utf-8", "replace").rstrip("\r\n"))
                     for source, lines in parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from aiflow_ext.api.runs import open_run
@@ -10,6 +11,7 @@ from aiflow_ext.cli.output import print, stdout
 from aiflow_ext.cli.show import print_table
 from aiflow_ext.model import errors
 from aiflow_ext.model.names import path_shown
+from aiflow_ext.model.states import JobState
 
 
 def show_artifacts(run: str, jobs: Sequence[str], project: str | None, folder: str | None, *, as_json: bool) -> int:
@@ -26,6 +28,7 @@ def show_artifacts(run: str, jobs: Sequence[str], project: str | None, folder: s
         table = [(each.job, each.name, each.kind, str(each.size), path_shown(path))
                  for each, path in zip(kept, paths, strict=True)]  # fmt: skip
         print_table(("job", "name", "kind", "bytes", "path"), table)
-    else:
-        print(f"run {found.run_id} has kept nothing, or it was removed since")
+    if not kept and not as_json:
+        words = "".join(f"; {job.name} is {job.state}" for job in chosen[:10] if job.state is not JobState.FINISHED)
+        print(f"run {found.run_id}: nothing is kept there, or it was removed since{words}", file=sys.stderr)
     return errors.OK

@@ -68,7 +68,7 @@ def test_a_started_run_goes_on_in_another_process_and_its_transitions_come_in_or
             gate.open()
     assert [state for job, state in seen if job == "wait"][-2:] == ["RUNNING", "FINISHED"]
     assert seen[-1] == ("fit", "FINISHED")
-    assert run.refresh().state == af.JobState.FINISHED
+    assert run.state == af.JobState.FINISHED
     assert run.jobs["fit"].result == {"score": 0.9}
     assert [each.seq for each in run.transitions(after=2, follow=False)] == list(range(3, len(seen) + 1))
 
@@ -77,6 +77,7 @@ def test_a_wait_ends_with_the_run_or_with_its_time_limit(gated: Project, gate: G
     run = af.start_project(gated.root)
     with pytest.raises(TimeoutError, match=f"run {run.run_id} has not ended within 0.1 s"):
         run.wait(timeout=0.1)
+    assert run.jobs["fit"].state == af.JobState.INIT
     gate.open()
     assert run.wait(check=True).state == af.JobState.FINISHED
 

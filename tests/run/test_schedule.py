@@ -307,6 +307,14 @@ def test_a_firing_that_cannot_be_started_is_one_failure_and_is_not_tried_at_ever
         ("n: {interval: 1h, workflow: swep}", "did you mean 'sweep'"),
         ("n: {interval: 1h, workflow: sweep, params: {dya: 1}}", "did you mean 'day'"),
         ("n: {interval: 1h, workflw: sweep}", "did you mean 'workflow'"),
+        (
+            "n: {interval: 1h, workflow: sweep, profile: q}",
+            "yaml:2: the entry 'n' of schedule: .*no profile 'q'",
+        ),
+        (
+            "n: {interval: 1h, workflow: sweep, params: {dya: 1}}\n  m: {interval: 1h, workflow: other, profile: q}",
+            "project.yaml:2: the entry 'n'[^*]*project.yaml:3: the entry 'm'",
+        ),
     ],
 )
 def test_a_mistake_in_the_schedule_is_named_before_anything_is_fired(project, cli_env, entry, words):
@@ -314,3 +322,16 @@ def test_a_mistake_in_the_schedule_is_named_before_anything_is_fired(project, cl
     assert code == errors.PROJECT
     assert re.search(words, told), told
     assert "Traceback" not in told
+
+
+def test_a_parameter_of_an_entry_is_what_p_would_make_of_it(project, cli_env):
+    project.write(workflow_py="import aiflow_ext as af\n@af.workflow\ndef etl(day: str):\n"
+                              "    with af.job('load'): af.cmd('test {day} = 007', day=day)\n",
+                  project_yaml="schedule: {nightly: {interval: 1s, params: {day: 007}}}\n",
+                  workflow_yaml=CMD)  # fmt: skip
+    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fires:
+        ended = next((line for line in fires.stdout if re.search("nightly (FINISHED|FAILED)", line)), "")
+        fires.terminate()
+        fires.communicate()
+    assert "nightly FINISHED" in ended

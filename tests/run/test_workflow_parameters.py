@@ -144,6 +144,14 @@ def test_a_resumed_and_an_updated_run_have_the_parameters_that_were_recorded(swe
     assert opened.jobs["fit-3"].result == "new"
 
 
+def test_an_entry_for_a_job_that_other_parameters_make_is_no_mistake_and_is_named(sweep, caplog) -> None:
+    root = sweep("sizes: list[int] = [1, 2]", f"{CONFIG}fit-2: {{retries: 3}}\n'big-*': {{retries: 1}}\n", EACH)
+    assert af.run_project(root, check=True).state == "FINISHED"
+    assert "no job of the workflow is called" not in caplog.text
+    assert af.run_project(root, params={"sizes": [3]}, check=True).state == "FINISHED"
+    assert "workflow.yaml:2: no job of the workflow is called 'fit-2', with these parameters" in caplog.text
+
+
 def test_a_parameter_that_is_a_secrets_value_is_refused_before_the_run(sweep, monkeypatch) -> None:
     monkeypatch.setenv("HUB", "hunter2-hunter2")
     root = sweep("x: str", CONFIG + "fit: {env: {TOKEN: {secret: 'env:HUB'}}}\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiflow_ext.model.errors import JOB_FAILED, STOPPED, AiflowError, Problem
+from aiflow_ext.model.names import path_shown
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import RunRecord
 
@@ -24,7 +25,7 @@ class RunFailedError(AiflowError):
         problems = [
             Problem(
                 f"job {job.name!r} of run {record.run_id} is {job.state}{f': {job.reason}' if job.reason else ''}",
-                hint=f"aiflow-ext logs {record.run_id} {job.name}",
+                hint=f"aiflow-ext logs {record.run_id} {job.name} --project {path_shown(record.project)}",
             )
             for job in unfinished
         ]

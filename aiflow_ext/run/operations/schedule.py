@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.config import PeriodicConfig
-from aiflow_ext.model.errors import AiflowError, ConfigError, Problem
+from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, ProjectError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.detach import detach, drive
 from aiflow_ext.run.operations.due import previous_and_next
 from aiflow_ext.run.operations.failed import RunFailedError
 from aiflow_ext.run.operations.start import AlreadyFiredError
-from aiflow_ext.run.planning.make_plan import make_plan
+from aiflow_ext.run.planning.make_plan import make_plan, param_texts
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.store.lock import holder
 from aiflow_ext.run.store.records import RunRecord
@@ -80,11 +80,18 @@ class Schedule:
         self.folder, self.overlap, self.fired, self.ended = folder, overlap, fired, ended
         project = load_project(folder)
         self.due: dict[str, Fired] = {}
+        problems: list[Problem] = []
         periodic: list[str | None] = []  # workflows that have periodic jobs
         for name, each in project.schedule.items():
-            plan = self._add_workflow(name, each, project)
+            try:
+                plan = self._add_workflow(name, each, project)
+            except ProjectError as error:
+                problems += [_of_entry(each, name, project) for each in error.problems]
+                continue
             if any(job.config.periodic_config is not None for job in plan.jobs.values()):
                 periodic.append(each.workflow)
+        if problems:
+            raise ConfigError(problems=problems)
         # A workflow without periodic jobs is not planned again: it may need the parameters of its entries.
         for chosen in dict.fromkeys(periodic if project.schedule and workflow is None else [workflow]):
             self._add_jobs(chosen)
@@ -93,7 +100,6 @@ class Schedule:
                 "nothing of this project is due by itself: project.yaml has no schedule, and no job is periodic",
                 hint="add schedule: {nightly: {cron: ...}} to project.yaml, or periodic: {cron: ...} to a job's config",
             )
-        problems = []
         for item in self.due.values():
             try:
                 previous_and_next(item.period, datetime.now(timezone.utc))
@@ -110,8 +116,9 @@ class Schedule:
 
     def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> Plan:
         """A workflow that project.yaml schedules; it is planned now, so that no mistake waits for the night."""
-        options = {"workflow": entry.workflow, "params": dict(entry.params), "profile": entry.profile}
-        plan = make_plan(self.folder, workflow=entry.workflow, params=entry.params, profile=entry.profile)
+        params = _as_written(name, entry, project)
+        options = {"workflow": entry.workflow, "params": params, "profile": entry.profile}
+        plan = make_plan(self.folder, workflow=entry.workflow, params=params, profile=entry.profile)
         plan.host.check_extensions(plan.extensions.require)
         where = project.where(("schedule", name))
         self.due[name] = Fired(name, name, checked("periodic", entry.period), options, where)
@@ -202,3 +209,27 @@ class Schedule:
             self.failures += record.state.failed
             if self.ended is not None:
                 self.ended(name, record, words)
+
+
+def _as_written(name: str, entry: Scheduled, project: Project) -> list[str]:
+    """An entry's parameters as the texts of ``-p``: 007 stays 007 where a workflow takes text."""
+    part = project.source.at("schedule").at(name)
+    texts = dict(zip(entry.params, param_texts(entry.params), strict=True))
+    if entry.params:
+        marks = part.at("params").mark
+        for key, value in entry.params.items():
+            text = marks.nearest((key,)).text
+            if text is not None and isinstance(value, (bool, int, float)):
+                texts[key] = f"{key}={text}"
+    return list(texts.values())
+
+
+def _of_entry(problem: Problem, name: str, project: Project) -> Problem:
+    """A mistake of an entry in project.yaml, with its place there where it has none of its own."""
+    where = problem.where
+    if where is not None and not where.startswith("-"):
+        return problem
+    option = (where or "").partition("=")[0]
+    key = next((key for key in project.schedule[name].params if option == f"-p {key}"), None)
+    path: tuple[str, ...] = ("schedule", name) if key is None else ("schedule", name, "params", key)
+    return Problem(f"the entry {name!r} of schedule: {problem.message}", project.where(path), problem.hint)

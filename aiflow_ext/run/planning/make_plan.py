@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.properties import put_properties
 from aiflow_ext.translate.split import split
 
+_log = logging.getLogger("aiflow_ext")
 _LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "config": "['prod.yaml']", "only": "['train']"}
 
 
@@ -103,7 +105,12 @@ def make_plan(
             graph = built_graph(project, module, workflow, {each.name: each.value for each in given if each.is_given})
             wrong = check_graph(graph)
             made = _configured(files, graph, sets, params, problems, [each.name for each in given])
-            wrong += [] if made is None else _unused(made, module, graph)
+            unused = [] if made is None else _unused(made, module, graph)
+            if given:  # other parameters may give the workflow those jobs
+                for each in unused:
+                    _log.warning("%s: %s, with these parameters", each.where, each.message)
+            else:
+                wrong += unused
             wrong += check_calls(graph)
             wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     except ProjectError as error:
