@@ -152,6 +152,21 @@ def test_an_entry_for_a_job_that_other_parameters_make_is_no_mistake_and_is_name
     assert "workflow.yaml:2: no job of the workflow is called 'fit-2', with these parameters" in caplog.text
 
 
+def test_jobs_alone_do_not_read_from_runs_that_had_other_parameters(sweep) -> None:
+    body = """
+    with af.job("a"): x = af.python(given, n)
+    with af.job("b"): y = af.python(given, n)
+    with af.job("sum"): af.python(given, x, y)
+    """
+    root = sweep("n: int = 1", body=body)
+    whole = af.run_project(root, check=True)
+    af.run_project(root, params={"n": 2}, only=["a"], check=True)
+    with pytest.raises(af.AiflowError, match=r"does not belong together: .*which had n=") as refused:
+        af.run_project(root, only=["sum"])
+    assert f"--from-run {whole.run_id}" in str(refused.value)
+    assert af.run_project(root, only=["sum"], from_run=whole.run_id, check=True).state == "FINISHED"
+
+
 def test_a_parameter_that_is_a_secrets_value_is_refused_before_the_run(sweep, monkeypatch) -> None:
     monkeypatch.setenv("HUB", "hunter2-hunter2")
     root = sweep("x: str", CONFIG + "fit: {env: {TOKEN: {secret: 'env:HUB'}}}\n",

@@ -63,7 +63,8 @@ def conflicts(store: Store, plan: Plan, inputs: Sequence[Input], only: Sequence[
     problems = []
     for name in only:
         used = [given for given in inputs if given.job in _upstream_in(plan, name, only)]
-        problem = _two_of_one_job(plan, name, used, only) or _other_properties(store, plan, name, used)
+        problem = (_two_of_one_job(plan, name, used, only) or _other_properties(store, plan, name, used)
+                   or _other_parameters(store, name, used))  # fmt: skip
         if problem is not None:
             problems.append(problem)
     return problems
@@ -109,6 +110,25 @@ def _other_properties(store: Store, plan: Plan, name: str, used: Sequence[Input]
                 return Problem(
                     f"job {name!r} would read what does not belong together: {source.job!r} is of {_run_of(source)}, "
                     f"which had {key}={then[key]}, and {other.job!r} of {_run_of(other)}, which had {key}={before}",
+                    hint=f"add {other.job!r} or {source.job!r} to --only, so that it is made again",
+                )
+    return None
+
+
+def _other_parameters(store: Store, name: str, used: Sequence[Input]) -> Problem | None:
+    """The problem that a parameter of the workflow had different values in the runs that are read."""
+    seen: dict[str, tuple[Any, Source]] = {}
+    runs = {source.run: source for given in used for source in (given.source, *given.behind)}
+    for run, source in runs.items() if len(runs) > 1 else ():
+        for each in store.run(run).provenance.get("parameters", ()):
+            if each["jobs"]:  # a property of these jobs
+                continue
+            before, other = seen.setdefault(each["name"], (each["value"], source))
+            if before != each["value"]:
+                return Problem(
+                    f"job {name!r} would read what does not belong together: {source.job!r} is of {_run_of(source)}, "
+                    f"which had {each['name']}={each['value']}, and {other.job!r} of {_run_of(other)}, which had "
+                    f"{each['name']}={before}",
                     hint=f"add {other.job!r} or {source.job!r} to --only, so that it is made again",
                 )
     return None
