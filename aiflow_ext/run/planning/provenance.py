@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def _without_variables(layer: str) -> str:
 def code_digest(plan: Plan) -> str | None:
     """The sha256 of the names, modes and contents of all files that a run keeps of its project; None where they cannot
     be read."""
-    whole = hashlib.sha256()
+    sha256 = _sha256()
+    whole = sha256()
     try:
         if any(needs_files(job.sub_graph) for job in plan.jobs.values()):
             files = files_of(plan.desc)
@@ -83,14 +84,28 @@ def code_digest(plan: Plan) -> str | None:
                 whole.update(_line(f"{name}\0{mode_of(path):o}\0{files.digest(name, path)}"))
             for name, target in files.links:
                 whole.update(_line(f"{name}\0link\0{target}"))
-            return whole.hexdigest()
+            return str(whole.hexdigest())
         for name in OWN:
             path = Path(plan.desc.root, name)
             if os.path.isfile(path):
-                whole.update(_line(f"{name}\0{mode_of(path):o}\0{hashlib.sha256(path.read_bytes()).hexdigest()}"))
+                whole.update(_line(f"{name}\0{mode_of(path):o}\0{sha256(path.read_bytes()).hexdigest()}"))
     except (CodeError, OSError):  # a plugin that needs no archive works all the same
         return None
-    return whole.hexdigest()
+    return str(whole.hexdigest())
+
+
+def _sha256() -> Callable[..., Any]:
+    """As hashlib's, by CPython's own code where it is there: hashlib loads OpenSSL, 4 MiB of which a run needs nothing
+    else."""
+    for module in ("_sha2", "_sha256"):  # from 3.12 on, before
+        try:
+            found: Callable[..., Any] = importlib.import_module(module).sha256
+            return found
+        except (ImportError, AttributeError):
+            continue
+    import hashlib
+
+    return hashlib.sha256
 
 
 def _line(text: str) -> bytes:
