@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from aiflow_ext.model.pickling import SCALARS
+
 _opened: Sequence[Any] = ()
 
 
@@ -20,7 +22,7 @@ def paths_in(value: Any) -> list[Path]:
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if type(each) in _LEAVES or id(each) in seen:
+        if type(each) in SCALARS or id(each) in seen:
             continue
         seen[id(each)] = each
         if isinstance(each, Path):
@@ -60,6 +62,3 @@ def bring(files: Sequence[Any]) -> None:
     """Have :func:`opened` return these, until the next call."""
     global _opened
     _opened = files
-
-
-_LEAVES = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))

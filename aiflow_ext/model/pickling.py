@@ -10,10 +10,9 @@ from types import FunctionType
 from typing import Any
 
 from aiflow_ext.model.own_imports import without_project
-from aiflow_ext.model.signature import annotations_of
 
 _PROTOCOL = 5  # of Python 3.8
-_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
+SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
 
 
 class TooLargeError(Exception):
@@ -27,7 +26,7 @@ def is_plain(value: Any) -> bool:
     while waiting:
         each = waiting.pop()
         kind = type(each)
-        if kind in _SCALARS or id(each) in seen:
+        if kind in SCALARS or id(each) in seen:
             continue
         seen.add(id(each))
         if kind is dict:
@@ -93,4 +92,6 @@ def _evaluate_annotations(function: FunctionType) -> None:
     try:
         function.__annotations__  # noqa: B018
     except Exception:
+        with without_project():  # it imports inspect, which no job needs to begin
+            from aiflow_ext.model.signature import annotations_of
         function.__annotations__ = annotations_of(function, written=True)
