@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aiflow_ext.host.secrets import is_secret
@@ -22,35 +22,18 @@ from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
 
 
-def render(
-    folder: str | os.PathLike[str],
-    *,
-    sets: Sequence[str] = (),
-    params: Sequence[str] | Mapping[str, Any] = (),
-    workflow: str | None = None,
-    config: Sequence[str] = (),
-    profile: str | None = None,
-    only: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """One dict for each job: job, platform, engine, kind and content of its request."""
-    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow, config=config, profile=profile)
+def render(folder: str | os.PathLike[str], *, only: Sequence[str] = (), **options: Any) -> list[dict[str, Any]]:
+    """One dict for each job: job, platform, engine, kind and content of its request; options as ``make_plan``'s."""
+    plan = _plan_of(folder, only, **options)
     found = rendered(plan)
     refuse_printed_secrets(plan, found)
     return found
 
 
-def permissions(
-    folder: str | os.PathLike[str],
-    *,
-    sets: Sequence[str] = (),
-    params: Sequence[str] | Mapping[str, Any] = (),
-    workflow: str | None = None,
-    config: Sequence[str] = (),
-    profile: str | None = None,
-    only: Sequence[str] = (),
-) -> dict[str, str]:
-    """The permissions that each platform's administrator must grant for a run, as text by platform. Offline."""
-    plan = _plan_of(folder, only, sets=sets, params=params, workflow=workflow, config=config, profile=profile)
+def permissions(folder: str | os.PathLike[str], *, only: Sequence[str] = (), **options: Any) -> dict[str, str]:
+    """The permissions that each platform's administrator must grant for a run, as text by platform. Offline; options as
+    ``make_plan``'s."""
+    plan = _plan_of(folder, only, **options)
     by_platform: dict[type[AbstractPlatform], list[BaseJob]] = {}
     for planned in plan.jobs.values():
         by_platform.setdefault(planned.resolved.plugin.platform(), []).append(generate(plan, planned))
