@@ -165,7 +165,8 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
         whole = {**json.loads(plan), "jobs": {name: json.loads(job) for name, job in jobs.items()}}
         for now, before in (("start_intents", "promised"), ("firings", "fired"), ("requests", "asked")):
             db.execute(f"alter table {now} rename to {before}")
-        db.execute("drop table deliveries")
+        for table in ("deliveries", "untold"):
+            db.execute(f"drop table {table}")
         db.execute("create table told (run text primary key, seq integer) without rowid")
         for column in ("refused", "instance", "node", "out_of_memory", "gpus"):
             db.execute(f"alter table attempts drop column {column}")

@@ -37,6 +37,7 @@ KEPT = {
     "requests": ["run", "job", "what", "grace", "done"],
     "start_intents": ["job", "number", "native_id"],
     "firings": ["key", "last"],
+    "untold": ["firing"],
     "transitions": ["seq", "job", "attempt", "state", "previous", "time", "native_id", "exit_code", "signal", "reason"],
     "deliveries": ["extension", "seq", "problem"],
     "runs": ["project", "folder", "plan", "options", "firing"],
@@ -45,7 +46,8 @@ KEPT = {
 ROWS = ["insert into requests values (1, :run, 'a', 'stop', 1.0, 1.0, 0)",
         "insert into start_intents values (:run, 'a', 1, '/x')",
         "insert into deliveries values (:run, 'ext', 1, null)",
-        "insert into firings values ('tested/a', 1.0)"]  # fmt: skip
+        "insert into firings values ('tested/a', 1.0)",
+        "insert into untold values ('tested/a@1')"]  # fmt: skip
 VALUES = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=20),
     st.binary(max_size=20),
@@ -112,6 +114,8 @@ def test_rows_that_drivers_read_have_their_types_or_are_an_error(ended: Path, sp
             assert type(_read(read, run) or 0) is int
         moment = _read(store.firings.last, "tested/a")
         assert not moment or 0 <= moment <= 1e11
+        for firing, of_run, _ in _read(lambda _: store.firings.untold(), run):
+            assert (type(firing), type(of_run)) == (str, str)
         for read in (store.plan, store.planned, store.relocate, store.firings.run_of):
             _read(read, run)
     finally:

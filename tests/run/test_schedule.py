@@ -272,6 +272,30 @@ def test_where_no_firing_fails_the_exit_code_says_so_and_periodic_jobs_are_fired
     assert "other" in {run.partition("-")[0] for run in firings(project.root)}
 
 
+@pytest.mark.parametrize("today", ["nightly", "weekly"])
+def test_a_firing_that_fails_while_no_scheduler_runs_is_told_once_by_the_next(project, cli_env, tmp_path, today):
+    gate = tmp_path / "gate"
+    command = f"until test -e {gate}; do sleep 0.05; done; exit 3"
+    project.jobs(f"with af.job('fit'): af.cmd({command!r})", CMD)
+    project.write(project_yaml="schedule: {nightly: {interval: 1s}}\n")
+    argv = [sys.executable, "-m", "aiflow_ext", "schedule", str(project.root)]
+    with subprocess.Popen(argv, env=cli_env, stdout=subprocess.PIPE, text=True) as fires:
+        assert next(line for line in fires.stdout if "nightly fired" in line)
+        fires.kill()
+    project.write(project_yaml=f"schedule: {{{today}: {{interval: 3650d}}}}\n")  # not due any more
+    gate.touch()
+    deadline = time.monotonic() + PATIENCE
+    while not all(ended for _, ended in firings(project.root).values()):
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.05)
+    runs = len(firings(project.root))
+    told, code = told_until(project, cli_env, f"firing {today} when due")
+    assert len(re.findall(r"nightly FAILED: run tested-\S+: .*exit code 3", told)) == runs >= 1, told
+    assert code == errors.JOB_FAILED
+    told, code = told_until(project, cli_env, f"firing {today} when due")
+    assert ("FAILED" in told, code) == (False, errors.OK)
+
+
 def test_a_workflow_is_fired_with_the_parameter_that_it_requires(project, cli_env):
     project.write(
         workflow_py="import aiflow_ext as af\n@af.workflow\ndef sweep(days: list[str]):\n"

@@ -65,7 +65,8 @@ class Schedule:
             where it has.
 
     Attributes:
-        failures: how many firings could not be started, or have ended as FAILED.
+        failures: how many firings could not be started, or have ended as FAILED: of those too that have ended while no
+            scheduler ran.
     """
 
     def __init__(
@@ -111,7 +112,6 @@ class Schedule:
         self.store = Store(state_folder(project.root))
         self.ending = threading.Event()
         self.failures = 0
-        self._running: dict[str, str] = {}  # by run: the name of what was fired
         self._refused: dict[str, float] = {}  # by firing: when it could not be started
 
     def _add_workflow(self, name: str, entry: Scheduled, project: Project) -> Plan:
@@ -138,6 +138,7 @@ class Schedule:
         """Fire what is due, and wait for the next, until ``ending`` is set, or until the moment ``until``."""
         for item in self.due.values():
             self._going(item)
+        self._tell_ended(of_others=True)
         while not self.ending.is_set():
             now = datetime.now(timezone.utc)
             self._tell_ended()
@@ -145,7 +146,7 @@ class Schedule:
             if until is not None and min(due) > until:
                 return
             # Waits in short steps: the clock may jump, and a laptop may sleep.
-            most = LOOK if self._running else 30.0
+            most = LOOK if self.store.firings.untold() else 30.0
             self.ending.wait(min(max((min(due) - now).total_seconds(), 0.0), most))
         self._tell_ended()
 
@@ -164,7 +165,6 @@ class Schedule:
         had begun, or the driver was killed."""
         unended = self.store.firings.unended_runs(item.key)
         for run_id in unended:
-            self._running[run_id] = item.name
             record = self.store.run(run_id)
             if holder(Path(record.folder)) is None and os.path.isdir(record.folder):
                 _log.warning("run %s of %s had no driver; it is resumed", run_id, item.key)
@@ -181,26 +181,31 @@ class Schedule:
         if self._going(item) and not self.overlap:
             _log.info("%s is due and its last firing still runs", item.name)
             return
+        self.store.firings.expect(firing)  # before it has a run: whoever is killed, its end is told
         try:
             run_id, _ = detach(self.folder, firing=firing, **item.options)
         except AlreadyFiredError:
             run_id = ""  # another process has fired it, or an earlier one was killed before it could record the firing
         except AiflowError as error:
+            self.store.firings.told(firing)
             self.failures += firing not in self._refused
             self._refused[firing] = time.monotonic()
             _log.error("%s cannot be fired: %s", firing, error)
             return
         self.store.firings.set_last(item.key, moment.timestamp())
-        if not run_id:
-            return
-        self._running[run_id] = item.name
-        if self.fired is not None:
+        if run_id and self.fired is not None:
             self.fired(item.name, firing, run_id)
 
-    def _tell_ended(self) -> None:
-        """Report the fired runs that have ended."""
-        for run_id in [run_id for run_id in self._running if self.store.firings.has_ended(run_id)]:
-            name = self._running.pop(run_id)
+    def _tell_ended(self, *, of_others: bool = False) -> None:
+        """Report the fired runs that have ended; ``of_others``: also those of what this scheduler does not fire, as an
+        entry that project.yaml has no longer.
+
+        A run is noted as told only then: if the scheduler is killed in between, the next one tells it again.
+        """
+        for firing, run_id, has_ended in self.store.firings.untold():
+            key = firing.rpartition("@")[0]
+            if not has_ended or not (key in self.due or of_others):
+                continue
             try:
                 record = self.store.run(run_id)
             except KeyError:  # removed meanwhile
@@ -208,7 +213,8 @@ class Schedule:
             words = "" if record.state is JobState.FINISHED else str(RunFailedError(record).problems[0].message)
             self.failures += record.state.failed
             if self.ended is not None:
-                self.ended(name, record, words)
+                self.ended(self.due[key].name if key in self.due else key, record, words)
+            self.store.firings.told(firing)
 
 
 def _as_written(name: str, entry: Scheduled, project: Project) -> list[str]:

@@ -1,11 +1,11 @@
-"""Firings of periodic jobs: when each was last fired, and which run a firing has had.
+"""Firings of periodic jobs: when each was last fired, which run a firing has had, and whose end has not been told.
 
 A periodic job's key is ``WORKFLOW/JOB``, a firing's id ``KEY@MOMENT``.
 """
 
 from __future__ import annotations
 
-from aiflow_ext.run.store.database import Database, to_column
+from aiflow_ext.run.store.database import Database, from_column, to_column
 from aiflow_ext.run.store.row_types import MOMENT, RowTypes
 
 _LAST = RowTypes("firings", last=MOMENT)
@@ -34,11 +34,21 @@ class Firings:
         with self._database.writing() as db:
             db.execute("insert or replace into firings values (?, ?)", (key, moment))
 
-    def has_ended(self, run: str) -> bool:
-        """Whether a run has ended, or is not there any more."""
+    def expect(self, firing: str) -> None:
+        """Note that how this firing's run ends is to be told, before it has a run."""
+        with self._database.writing() as db:
+            db.execute("insert or ignore into untold values (?)", (to_column(firing),))
+
+    def told(self, firing: str) -> None:
+        """Note that how this firing's run has ended is told, or that it has none."""
+        with self._database.writing() as db:
+            db.execute("delete from untold where firing = ?", (to_column(firing),))
+
+    def untold(self) -> list[tuple[str, str, bool]]:
+        """The firings that have a run whose end has not been told: the firing, its run, and whether that has ended."""
         with self._database.reading() as db:
-            row = db.execute("select ended_at from runs where run = ?", (run,)).fetchone()
-        return row is None or row[0] is not None
+            rows = db.execute("select firing, run, ended_at from untold join runs using (firing) order by started_at")
+            return [(from_column(firing), run, ended_at is not None) for firing, run, ended_at in rows]
 
     def unended_runs(self, key: str) -> list[str]:
         """The runs of a periodic job's firings that have not ended."""

@@ -39,6 +39,7 @@ create table deliveries (
     run text, extension text, seq integer, problem text, primary key (run, extension)
 ) without rowid;
 create table firings (key text primary key, last real) without rowid;
+create table untold (firing text primary key) without rowid;
 create table requests (id integer primary key, run text, job text, what text, grace real, time real, done integer);
 """
 # The statements that lead from version 1 to 2, from 2 to 3, and so on. Those of a release are never changed.
@@ -72,6 +73,8 @@ alter table attempts add column node text""",
 alter table attempts add column out_of_memory integer default 0""",
     """
 alter table attempts add column gpus text""",
+    """
+create table untold (firing text primary key) without rowid""",
 )
 VERSION = len(MIGRATIONS) + 1
 

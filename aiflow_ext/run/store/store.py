@@ -245,6 +245,7 @@ class Store:
     def forget(self, run_id: str) -> None:
         """Remove a run and all its data."""
         with self.database.writing() as db:
+            db.execute("delete from untold where firing = (select firing from runs where run = ?)", (run_id,))
             for table in _OF_RUNS:
                 db.execute(f"delete from {table} where run = ?", (run_id,))
 
