@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import aiflow_ext as af
+from aiflow_ext import run
+from aiflow_ext.run.operations.resume import take_up
+from aiflow_ext.testing.crash import Lines
+from aiflow_ext.testing.places import Place
 from tests.conftest import Project
 
 CONFIG = '"*": {platform: local, engine: python, env: {MARKS: MARKS_FOLDER}}\n'
@@ -155,3 +163,62 @@ def test_from_python_too(failed):
     change(failed)
     run = af.open_run("latest", failed.root).resume(failed=True, update=True, check=True)
     assert run.jobs["fit"].result == {"sum": 6}
+
+
+@pytest.mark.slow
+def test_an_update_killed_at_any_line_leaves_the_plan_and_the_files_of_before_or_of_today(failed, tmp_path):
+    """Each child is killed at one of the lines that stand next to I/O, and another resumes what it has left."""
+    state = failed.root / ".aiflow"
+    shutil.copytree(state, tmp_path / "whole", ignore=shutil.ignore_patterns("bell", "*.sock"))
+    before = (failed.root / "steps.py").read_text()
+    change(failed, BODY + 'with af.job("new"): af.cmd("true")\n', CONFIG + "new: {engine: cmd_line}\n")
+    places = forked(failed, tmp_path, None)["places"]
+    assert len(places) > 20
+    seen = set()
+    for place in places:
+        shutil.rmtree(state)
+        shutil.copytree(tmp_path / "whole", state)
+        assert forked(failed, tmp_path, Place(*place)) is None
+        found = forked(failed, tmp_path, None, update=False)
+        assert found["copies"] == ["project"], place
+        assert (found["steps"] == before, "new" in found["jobs"]) in {(True, False), (False, True)}, place
+        seen.add(found["steps"])
+    assert seen == {before, MENDED}
+
+
+# What changes a run's plan and files.
+CHANGING = ["operations/update.py", "planning/snapshot.py", "store/store.py", "store/ledger.py"]
+
+
+def forked(project: Project, folder: Path, at: Place | None, *, update: bool = True) -> Any:
+    """Resume the latest run in a child, which drives nothing; None where it was killed, at the place ``at``."""
+    answer = folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lines = Lines(at, [str(Path(run.__file__).parent / each) for each in CHANGING])
+            lines.arm()
+            taken = take_up("latest", project=str(project.root), from_job="fit", update=update)
+            lines.disarm()
+            home = Path(taken.record.folder)
+            copies = sorted(name for name in os.listdir(home) if name in ("project", "config") or name[:5] == ".next")
+            answer.write_text(
+                json.dumps(
+                    {
+                        "places": list(lines.beside),
+                        "jobs": list(taken.plan.jobs),
+                        "steps": (home / "project/steps.py").read_text(),
+                        "copies": copies,
+                    }
+                )
+            )
+            taken.close()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    assert os.waitstatus_to_exitcode(status) == (0 if at is None else -signal.SIGKILL)
+    return json.loads(answer.read_text()) if at is None else None

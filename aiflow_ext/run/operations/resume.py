@@ -17,7 +17,7 @@ from aiflow_ext.run.operations.start import Run, driven
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan
-from aiflow_ext.run.planning.snapshot import use_own_files
+from aiflow_ext.run.planning.snapshot import settle_copies, use_own_files
 from aiflow_ext.run.store.find import no_such_job, open_run, remember_state
 from aiflow_ext.run.store.in_process import settle as settle_in_process
 from aiflow_ext.run.store.ledger import Ledger
@@ -94,6 +94,7 @@ def _driven(
                      f"; what still runs knows the old place: {', '.join(going)}" if going else "")  # fmt: skip
     settle_in_process(Ledger(record, store))
     data, options = store.plan(run_id)
+    settle_copies(Path(record.folder), data.get("files"))
     stored = StoredPlan(data, partial(store.planned, run_id))
     plan = stored.whole()
     if plan.jobs.keys() != record.jobs.keys():
@@ -168,7 +169,7 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
         again |= {name for name, job in plan.jobs.items() if any(
             edge.when == ANY_FAILED and edge.source in again for edge in job.edges)}  # fmt: skip
     if from_job is not None:
-        live = [name for name in again if record.jobs[name].last is not None and not record.jobs[name].state.ended]
+        live = {attempt.job for attempt in record.live()} & again
         if live:
             raise StateError(
                 f"of what comes after {from_job!r}, {', '.join(sorted(live))} has not ended yet",

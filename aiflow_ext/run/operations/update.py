@@ -20,11 +20,12 @@ from aiflow_ext.run.operations.render import check_recorded
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
-from aiflow_ext.run.planning.snapshot import replace_files
+from aiflow_ext.run.planning.snapshot import WHOLE, copy_aside, settle_copies
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import JobRecord, RunRecord
 from aiflow_ext.run.store.store import Store
 from aiflow_ext.translate.check import listed
+from aiflow_ext.translate.files import files_of
 
 _log = logging.getLogger("aiflow_ext")
 NOT_IN_WORKFLOW = "no longer in the workflow"
@@ -151,22 +152,28 @@ def _tell(record: RunRecord, store: Store, today: Plan, kept: Collection[str]) -
 def _change(
     plan: Plan, record: RunRecord, store: Store, before: Plan, options: dict[str, Any], again: Collection[str]
 ) -> None:
-    """Have the run go on with another plan: on its platforms, in its folder, and on record."""
+    """Have the run go on with another plan: on its platforms, in its folder, and on record.
+
+    It is one commit by which plan and jobs are others, and it names the files that fit them: if this process is killed
+    before that, the run is as it was; if it is killed later, the next driver puts these files into their place.
+    """
     home = Path(record.folder)
     if record.ended_at is None:
         cleanup_run(before, record.run_id, home)  # what was sent once for the run is sent anew
     else:
         store.requests.drop(record.run_id)  # those to the run that had ended do not apply to this one
-    replace_files(plan, home)
+    copy = copy_aside(plan, home)
     ledger = Ledger(record, store)
     for name, job in record.jobs.items():
         if plan.jobs[name] is before.jobs[name] and job.state is not JobState.FINISHED:
             ledger.skip(job, NOT_IN_WORKFLOW)
-    ledger.flush()
     known = record.jobs
     record.jobs = {name: _record_of(job, known.get(name), name in again) for name, job in plan.jobs.items()}
     record.state, record.ended_at = JobState.RUNNING, None
-    store.replace_plan(record, plan_to_data(plan), options)
+    ledger.replan({**plan_to_data(plan), "files": copy}, options)
+    settle_copies(home, copy)
+    if (home / WHOLE).is_dir():
+        files_of(plan.desc).move_to(home / WHOLE)
 
 
 def _record_of(job: PlannedJob, known: JobRecord | None, again: bool) -> JobRecord:

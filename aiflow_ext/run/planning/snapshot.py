@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from aiflow_ext.model.errors import CodeError, StateError
 from aiflow_ext.model.graph import AISubGraph, outputs_of
@@ -17,6 +18,7 @@ from aiflow_ext.translate.project_root import PROJECT_YAML, WORKFLOW_PY, WORKFLO
 _log = logging.getLogger("aiflow_ext")
 WHOLE, CONFIG = "project", "config"  # in the run's folder: all files, or only the project's own three
 OWN = (PROJECT_YAML, WORKFLOW_YAML, WORKFLOW_PY)
+_ASIDE = ".next-"  # what the name of a copy begins with that is not in its place yet
 _MOST_NAMED = 5
 
 
@@ -41,16 +43,20 @@ def keep_files(plan: Plan, home: Path) -> None:
     except CodeError as error:  # a file cannot be sent: a plugin that needs no archive works all the same
         _log.debug("no copy of the project's files is kept: %s", error)
     except OSError as error:
-        raise StateError(
-            f"the project's files cannot be copied into the run's folder: {error.strerror}",
-            where=str(error.filename or home),
-            hint="make room or give permission there, or name another folder for state: AIFLOW_STATE=/path",
-        ) from error
+        raise _not_copied(error, home) from error
     finally:
         if os.path.lexists(made):
             import shutil
 
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _not_copied(error: OSError, home: Path) -> StateError:
+    return StateError(
+        f"the project's files cannot be copied into the run's folder: {error.strerror}",
+        where=str(error.filename or home),
+        hint="make room or give permission there, or name another folder for state: AIFLOW_STATE=/path",
+    )
 
 
 def changed_files(desc: ProjectDesc, home: Path) -> list[str]:
@@ -86,28 +92,46 @@ def tell_withheld(plan: Plan) -> None:
         )
 
 
-def replace_files(plan: Plan, home: Path) -> None:
-    """Copy the project's files into the run's folder again, instead of the copy that is there.
+def copy_aside(plan: Plan, home: Path) -> str:
+    """Copy the project's files as they are now into the run's folder, beside the copy that is there.
 
-    Raises StateError if they cannot be written there: then the copy that was there still is.
+    Returns what names the new copy for :func:`settle_copies`. Raises StateError if it cannot be written.
     """
-    import shutil
-
-    before = home / ".replaced"
-    shutil.rmtree(before, ignore_errors=True)
-    before.mkdir()
-    there = [name for name in (WHOLE, CONFIG) if (home / name).is_dir()]
+    aside = home / f"{_ASIDE}{os.urandom(4).hex()}"
     try:
-        for name in there:
-            (home / name).rename(before / name)
-        keep_files(plan, home)
-    except BaseException:
-        for name in there:
-            if (before / name).is_dir() and not (home / name).exists():
-                (before / name).rename(home / name)
+        aside.mkdir()
+        keep_files(plan, aside)
+        if not os.listdir(aside):
+            (aside / "none").touch()
+    except BaseException as error:
+        import shutil
+
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _not_copied(error, home) from error
         raise
-    finally:
-        shutil.rmtree(before, ignore_errors=True)
+    return aside.name
+
+
+def settle_copies(home: Path, copy: Any) -> None:
+    """Put the copy aside that the run's plan names in the place of the one that was there, and remove others: the
+    process that made them was killed. Once that is done, nothing.
+
+    Raises StateError if it cannot be moved there: calling this again goes on with it.
+    """
+    for aside in home.glob(f"{_ASIDE}*"):
+        import shutil
+
+        try:
+            made = os.listdir(aside) if aside.name == copy else []
+            for name in (WHOLE, CONFIG) if made else ():
+                if (home / name).is_dir():
+                    shutil.rmtree(home / name)
+            for name in {WHOLE, CONFIG}.intersection(made):
+                (aside / name).rename(home / name)
+            shutil.rmtree(aside)
+        except OSError as error:
+            raise _not_copied(error, home) from error
 
 
 def use_own_files(desc: ProjectDesc, home: Path) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiflow_ext.model.states import JobState
@@ -183,6 +183,11 @@ class Ledger:
             job.state, job.reason = JobState.INIT, None
         self.record.state, self.record.ended_at = JobState.RUNNING, None
         self.store.end_run(self.record, jobs)
+
+    def replan(self, plan: Mapping[str, Any], options: dict[str, Any]) -> None:
+        """Record another plan, with the jobs as they are in the record, and the jobs that were skipped; atomic."""
+        self.store.replace_plan(self.record, plan, options, self._transitions)
+        self._jobs, self._transitions = {}, []
 
     def close(self, *, closed: bool = False) -> None:
         """Record the run's end; everything is flushed before. ``closed``: nothing more was to start in it."""

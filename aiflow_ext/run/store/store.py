@@ -213,15 +213,23 @@ class Store:
             if record.ended_at is not None:
                 db.execute("delete from start_intents where run = ?", (record.run_id,))
 
-    def replace_plan(self, record: RunRecord, plan: Mapping[str, Any], options: dict[str, Any]) -> None:
+    def replace_plan(
+        self,
+        record: RunRecord,
+        plan: Mapping[str, Any],
+        options: dict[str, Any],
+        transitions: Sequence[Transition],
+    ) -> None:
         """Record another plan for a run, with its jobs and states as they are in ``record``, in one transaction.
 
         Args:
             record: the run's record; it has a job for each job of the plan, in the plan's order.
             plan: as :func:`~aiflow_ext.run.planning.plan_codec.plan_to_data` makes it.
             options: the run's options.
+            transitions: those that led to the states in ``record``.
         """
         with self.database.writing() as db:
+            put_transitions(db, transitions)
             self._put_plan(db, record, plan)
             db.execute("update runs set options = ?, state = ?, ended_at = ? where run = ?",
                        (json.dumps(options), str(record.state), record.ended_at, record.run_id))  # fmt: skip
