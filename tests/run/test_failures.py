@@ -120,7 +120,8 @@ def test_fail_fast_starts_nothing_more_but_what_waits_for_the_failure(project, i
     assert states(record) == {"a": "FAILED", "b": "SKIPPED", "alert": "FINISHED", "later": "SKIPPED"}
 
 
-def test_only_the_last_attempt_counts_and_a_resume_tells_a_failure_again(project, tmp_path) -> None:
+@pytest.mark.parametrize("update", [False, True])
+def test_only_the_last_attempt_counts_and_a_resume_tells_a_failure_again(project, tmp_path, update: bool) -> None:
     body = """
     with af.job("a"): af.python(until_cured)
     with af.job("alert"): af.python(alert)
@@ -129,10 +130,10 @@ def test_only_the_last_attempt_counts_and_a_resume_tells_a_failure_again(project
     project.jobs(body, f"{KINDS}a: {{retries: 1, env: {{CURE: {tmp_path}/cure}}}}\n", STEPS)
     run = af.open_run(af.run_project(project.root))
     assert (run.jobs["a"].attempts, run.jobs["alert"].attempts) == (2, 1)
-    run.resume(failed=True)
+    run.resume(failed=True, update=update)
     assert run.jobs["alert"].attempts == 2
     (tmp_path / "cure").touch()
-    run.resume(failed=True)
+    run.resume(failed=True, update=update)
     assert (str(run.state), str(run.jobs["alert"].state), run.jobs["alert"].attempts) == ("FINISHED", "SKIPPED", 2)
 
 

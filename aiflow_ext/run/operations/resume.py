@@ -11,7 +11,7 @@ from pathlib import Path
 from aiflow_ext.model.errors import AiflowError, ConfigError, DataError, Problem, StateError
 from aiflow_ext.model.names import artifact_key
 from aiflow_ext.model.states import JobState
-from aiflow_ext.run.driving.order import ANY_FAILED
+from aiflow_ext.run.operations.again import jobs_again
 from aiflow_ext.run.operations.descriptors import hold_standard
 from aiflow_ext.run.operations.start import Run, driven
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
@@ -159,15 +159,9 @@ def _check_inputs(plan: Plan, record: RunRecord, again: Sequence[JobRecord]) -> 
 
 def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None) -> list[JobRecord]:
     """The jobs that get another attempt."""
-    again: set[str] = set()
-    if from_job is not None:
-        if from_job not in plan.jobs:
-            raise no_such_job(record.run_id, from_job, plan.jobs)
-        again = plan.downstream(from_job)
-    if failed:
-        again |= record.unfinished()
-        again |= {name for name, job in plan.jobs.items() if any(
-            edge.when == ANY_FAILED and edge.source in again for edge in job.edges)}  # fmt: skip
+    if from_job is not None and from_job not in plan.jobs:
+        raise no_such_job(record.run_id, from_job, plan.jobs)
+    again = jobs_again(record, [plan], failed=failed, from_job=from_job)
     if from_job is not None:
         live = {attempt.job for attempt in record.live()} & again
         if live:

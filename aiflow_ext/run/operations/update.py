@@ -12,6 +12,7 @@ from aiflow_ext.model.errors import ConfigError, Problem, StateError
 from aiflow_ext.model.names import artifact_key, local_path
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import JobState
+from aiflow_ext.run.operations.again import jobs_again
 from aiflow_ext.run.operations.cleaning import cleanup_run
 from aiflow_ext.run.operations.differences import differences, side_of_plan, side_of_run
 from aiflow_ext.run.operations.observe import Observed
@@ -67,11 +68,9 @@ def update_run(
         )
     today = _today(record, before, options)
     check_recorded(today)
-    again = record.unfinished() if failed else set()
-    if from_job is not None:
-        if from_job not in today.jobs:
-            raise _missing(from_job, record, today)
-        again |= before.downstream(from_job) | today.downstream(from_job)
+    if from_job is not None and from_job not in today.jobs:
+        raise _missing(from_job, record, today)
+    again = jobs_again(record, [before, today], failed=failed, from_job=from_job)
     kept = {name: job for name, job in before.jobs.items() if name not in today.jobs or _stays(name, record, again)}
     ours = {name: kept.get(name, job) for name, job in today.jobs.items()}
     plan = Plan(today.desc, today.host, today.workflow, {**ours, **kept}, today.given, today.extensions,
