@@ -372,3 +372,25 @@ def why(platform: str, engine: str, no_load: bool, limit: float, as_json: bool) 
         for line in explanation.lines():
             print(line)
     return explanation.exit_code
+
+
+@program.command()
+@click.argument("project", type=click.Path(), metavar="[PROJECT]", required=False)
+@_PARAM
+@_SET
+@_WORKFLOW
+@_CONFIG
+@_PROFILE
+@click.option("--limit", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True,
+              metavar="SECONDS", help="Time that the import of a plugin may take.")  # fmt: skip
+@_JSON
+def doctor(project: str | None, limit: float, as_json: bool, **options: Any) -> int:
+    """Import each plugin in a process of its own, and say which cannot be used, why, and what to do.
+
+    With PROJECT, also ask each platform that its jobs are configured for whether it can run them.
+    """
+    from aiflow_ext.cli.doctor import show_diagnosis
+
+    if project is None and any(options.values()):
+        raise click.UsageError("these options are about a project's jobs: name its folder, too")
+    return show_diagnosis(project, limit=limit, as_json=as_json, **options)

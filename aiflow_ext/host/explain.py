@@ -95,13 +95,8 @@ class Explanation:
             self.sentences.append(f"{what} is {record.status}")
             return
         self.sentences.append(f"{what} is {record.status}: {record.reason}")
-        cure = {
-            "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
-            "disabled": f"change {_switch(record.reason or '')}",
-            "incompatible": _upgrade(record),
-            "broken": f"pip install --force-reinstall {record.distribution}",
-        }[record.status]
-        if self.exit_code != OK and cure not in self.cures:
+        cure = cure_of(record)
+        if self.exit_code != OK and cure is not None and cure not in self.cures:
             self.cures.append(cure)
 
     def _look_for_module(self, record: PluginRecord) -> None:
@@ -192,6 +187,16 @@ def _likeness(one: str, other: str) -> float:
 def _listed(names: list[str], most: int = 20) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def cure_of(record: PluginRecord) -> str | None:
+    """What to do about a plugin that metadata, policy or a conflict keeps from being used; None: nothing does."""
+    return {
+        "conflicted": f"{PINS}={record.name}={record.distribution} chooses the one of {record.distribution}",
+        "disabled": f"change {_switch(record.reason or '')}",
+        "incompatible": _upgrade(record),
+        "broken": f"pip install --force-reinstall {record.distribution}",
+    }.get(record.status)
 
 
 def _upgrade(record: PluginRecord) -> str:

@@ -132,6 +132,11 @@ def _unmarked(extension: Any) -> list[str]:
     return found
 
 
+def made(record: PluginRecord) -> tuple[_Extension, list[str]]:
+    """The extension that ``record`` advertises, imported and checked, and what that has damaged. Raises PluginError."""
+    return guarded(describe(record), functools.partial(_made, record))
+
+
 def _made(record: PluginRecord) -> _Extension:
     try:
         return _Extension(record)
@@ -166,11 +171,10 @@ class Extensions:
                     log.warning("%s is left out: it is %s: %s", describe(record), record.status, record.reason)
                 continue
             try:
-                where = describe(record)
-                extension, damage = guarded(where, functools.partial(_made, record))
+                extension, damage = made(record)
                 loaded.append(extension)
                 for each in damage:
-                    log.warning("importing %s %s, for all of this process", where, each)
+                    log.warning("importing %s %s, for all of this process", extension.where, each)
                 found.append(record.replace("loaded"))
             except PluginError as error:
                 if record.name in required:

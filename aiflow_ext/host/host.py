@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from aiflow_ext.host.examine import Examination
     from aiflow_ext.host.explain import Explanation
     from aiflow_ext.host.extensions import Extensions
     from aiflow_ext.host.resolve import ResolvedPlugin
@@ -146,12 +147,24 @@ class PluginHost:
         if found.exit_code:  # no failure is concluded from the index alone
             found = Explanation(platform, engine, self.plugins(refresh=True), self.pins)
         if limit is not None and not found.exit_code and found.records[0].distribution != IN_PROCESS:
-            from aiflow_ext.host.loading import describe
             from aiflow_ext.host.trial import try_loading
 
-            where = describe(found.records[0])
-            found.add(try_loading(where, platform, engine, self.policy, self.pins, limit))
+            found.add(try_loading(found.records[0], limit))
         return found
+
+    def examine(self, *, limit: float = 15.0) -> Examination:
+        """What is right and wrong with every advertised plugin, as ``aiflow-ext doctor`` shows it.
+
+        All metadata is read again, and each plugin that is available is imported in a process of its own, several at
+        once. Nothing that one does there disturbs this process, or another import.
+
+        Args:
+            limit: seconds after which an import is ended.
+        """
+        from aiflow_ext.host.examine import examine
+
+        before = index.load()
+        return examine(self.plugins(refresh=True), before, limit)
 
     def _records(self, refresh: bool = False) -> list[PluginRecord]:
         with self._lock:

@@ -134,6 +134,11 @@ def save(snapshot: Snapshot) -> None:
         pass
 
 
+def path_of(snapshot: Snapshot) -> str | None:
+    """The file that ``snapshot`` is kept in; None where there can be none."""
+    return _file(snapshot.key)
+
+
 def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_dev} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
 

@@ -30,9 +30,9 @@ def scan() -> Snapshot:
     snapshot = begin(time.time_ns())
     records: list[PluginRecord] = []
     indexable = only_standard_finders()
-    installed = _first_of_each_name()
+    installed = {name: found[0] for name, found in by_name().items()}
     for distribution in installed.values():
-        folder = _folder(distribution)
+        folder = folder_of(distribution)
         text, stamp, reason = _read(distribution, folder, "entry_points.txt")
         entries = read_entries(text) if PREFIX in text else []
         ours = bool(entries or (reason and PREFIX in text))
@@ -52,23 +52,19 @@ def scan() -> Snapshot:
     return snapshot
 
 
-def _first_of_each_name() -> dict[str, Distribution]:
-    """One distribution for each normalised name: the first on ``sys.path``, as importlib_metadata has it.
+def by_name() -> dict[str, list[Distribution]]:
+    """The distributions on ``sys.path`` by normalised name: the one that counts, and those that it hides.
 
-    Except that a folder without METADATA (left by a broken removal) never hides a real one behind it
-    (importlib_metadata#534).
+    The first on ``sys.path`` counts, as importlib_metadata has it; except that a folder without METADATA (left by a
+    broken removal) never hides a real one behind it (importlib_metadata#534).
     """
-    found: dict[str, Distribution] = {}
-    doubles: dict[str, list[Distribution]] = {}
+    found: dict[str, list[Distribution]] = {}
     every: Iterable[Any] = importlib_metadata.distributions()
     for distribution in every:
-        name = _name(distribution)
-        if name in found:
-            doubles.setdefault(name, [found[name]]).append(distribution)
-        else:
-            found[name] = distribution
-    for name, candidates in doubles.items():
-        found[name] = next(filter(_has_metadata, candidates), candidates[0])
+        found.setdefault(_name(distribution), []).append(distribution)
+    for candidates in found.values():
+        if len(candidates) > 1:
+            candidates.sort(key=lambda each: not _has_metadata(each))
     return found
 
 
@@ -89,7 +85,7 @@ def _path(distribution: Distribution) -> str | None:
     return None if path is None else str(path)
 
 
-def _folder(distribution: Distribution) -> str | None:
+def folder_of(distribution: Distribution) -> str | None:
     """The distribution's metadata folder in the file system; None in an archive or with a finder of another kind."""
     path = getattr(distribution, "_path", None)
     return os.path.abspath(path) if isinstance(path, os.PathLike) else None
@@ -101,7 +97,7 @@ def _in_archive(distribution: Distribution) -> bool:
 
 
 def _has_metadata(distribution: Distribution) -> bool:
-    folder = _folder(distribution)
+    folder = folder_of(distribution)
     if folder is None:
         return True
     if os.path.isfile(folder):  # an egg-info file is its own metadata

@@ -34,6 +34,8 @@ for what in sys.argv[1:]:
         answer["scanned"] = "aiflow_ext.host.scan" in sys.modules
     elif what == "refresh":
         answer["plugins"] = [record.to_dict() for record in af.plugins(refresh=True)]
+    elif what == "examine":
+        answer["notes"] = [str(note) for note in af.PluginHost().examine().notes]
     elif what == "extensions":
         answer["extensions"] = [record.to_dict() for record in af.PluginHost().extensions().records]
     elif what.startswith("why "):

@@ -29,7 +29,7 @@ def check_platforms(
     names = {name for name, job in record.jobs.items() if not job.state.ended}
     problems: dict[str, Problem] = {}
     for adapter, jobs in _by_plugin(plan, record, adapters, names):
-        for found in map(plan.located, _checked(adapter, jobs, may_wait)):
+        for found in map(plan.located, problems_of(adapter, jobs, may_wait=may_wait)):
             problems.setdefault(str(found), found)
     if problems:
         raise PlatformError(problems=list(problems.values()))
@@ -52,8 +52,8 @@ def _by_plugin(
         yield adapters[first], jobs
 
 
-def _checked(adapter: PluginAdapter, jobs: JobsOfRun, may_wait: bool) -> list[Problem]:
-    """The problems of a platform; an exception of the check is a problem, too."""
+def problems_of(adapter: PluginAdapter, jobs: JobsOfRun, *, may_wait: bool) -> list[Problem]:
+    """The problems of a platform; an exception of the check is a problem, too. ``may_wait`` as above."""
     try:
         problems = [found if isinstance(found, Problem) else Problem(str(found)) for found in adapter.check(jobs)]
     except AnotherPlatformError as error:
