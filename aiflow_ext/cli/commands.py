@@ -355,23 +355,26 @@ def plugins(refresh: bool, as_json: bool) -> int:
 
 
 @program.command()
-@click.argument("platform")
-@click.argument("engine")
-@click.option("--no-load", is_flag=True, help="Say only what metadata tells: import no plugin.")
+@click.argument("platform", metavar="PLATFORM|PROJECT")
+@click.argument("engine", metavar="ENGINE|JOB")
+@_PARAM
+@_SET
+@_WORKFLOW
+@_CONFIG
+@_PROFILE
+@click.option("--load/--no-load", default=True, help="Whether to import the plugin, and so to say what a run would "
+              "meet; else say only what metadata tell [default: --load].")  # fmt: skip
 @click.option("--limit", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
               metavar="SECONDS", help="Time that loading the plugin may take.")  # fmt: skip
 @_JSON
-def why(platform: str, engine: str, no_load: bool, limit: float, as_json: bool) -> int:
-    """Say which job plugin runs jobs of ENGINE on PLATFORM, or why none does. Loads it in a process of its own."""
-    from aiflow_ext.host.host import PluginHost
+def why(platform: str, engine: str, load: bool, limit: float, as_json: bool, **options: Any) -> int:
+    """Say which job plugin runs jobs of ENGINE on PLATFORM, or a JOB of PROJECT, or why none does, and what decided so.
 
-    explanation = PluginHost().why(platform, engine, limit=None if no_load else limit)
-    if as_json:
-        print(json.dumps(explanation.to_dict(), indent=1))
-    else:
-        for line in explanation.lines():
-            print(line)
-    return explanation.exit_code
+    The plugin is loaded in a process of its own. A folder with a workflow.py is a PROJECT.
+    """
+    from aiflow_ext.cli.why import show_why
+
+    return show_why(platform, engine, limit=limit if load else None, as_json=as_json, **options)
 
 
 @program.command()

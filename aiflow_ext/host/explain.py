@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from aiflow_ext.host.decisions import Decision
 from aiflow_ext.host.metadata import split_value
 from aiflow_ext.host.policy import PINS, POLICY
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord, provider
@@ -28,6 +29,7 @@ class Explanation:
         records: the job plugins advertised under this name, the most telling first.
         sentences: what is the case.
         cures: what to do about it, one command or setting each; empty where nothing need be done.
+        decisions: how that came about, in the order in which it is decided.
         loaded: whether loading it for trial went well; None where that was not tried.
         exit_code: 0 if it can be resolved as far as is known, else the code that ``run`` would end with.
     """
@@ -45,6 +47,7 @@ class Explanation:
         )
         self.sentences: list[str] = []
         self.cures: list[str] = []
+        self.decisions: list[Decision] = []
         self.loaded: bool | None = None
         if not self.records:
             self.exit_code = NOT_INSTALLED
@@ -69,6 +72,8 @@ class Explanation:
             self.sentences[0] = trial.problem
             if trial.hint:
                 self.cures.append(trial.hint)
+        words = trial.problem or "it was imported and checked, in a process of its own"
+        self.decisions.append(Decision("import", words))
         self.records = (record, *others)
         self.sentences += trial.remarks
 
@@ -87,6 +92,7 @@ class Explanation:
             "records": [record.to_dict() for record in self.records],
             "sentences": list(self.sentences),
             "cures": list(self.cures),
+            "decisions": [each._asdict() for each in self.decisions],
         }
 
     def _say(self, record: PluginRecord) -> None:

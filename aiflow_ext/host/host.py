@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock
 
 from aiflow_ext.host import index, registry
-from aiflow_ext.host.policy import Policy, settle
+from aiflow_ext.host.policy import PINS, Policy, settle
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ class PluginHost:
     def __init__(self, policy: Policy | None = None, pins: Mapping[str, str] | None = None) -> None:
         self.policy = Policy.from_environment() if policy is None else policy
         self.pins = Policy.pins_from_environment() if pins is None else dict(pins)
+        self.places_of_pins: Mapping[str, str] = {}  # name -> where its pin is configured, as far as that was told
         self._snapshot: index.Snapshot | None = None
         self._outcomes: dict[tuple[str, ...], PluginRecord] = {}
         self._resolved: dict[tuple[str, str], tuple[Any, ResolvedPlugin]] = {}
@@ -45,7 +46,9 @@ class PluginHost:
         Args:
             refresh: read all metadata again, whatever the index says.
         """
-        records = self._records(refresh)
+        return self._with_outcomes(self._records(refresh))
+
+    def _with_outcomes(self, records: list[PluginRecord]) -> tuple[PluginRecord, ...]:
         if self._outcomes:
             records = [self._outcomes.get(record[:5], record) if record.status == "available" else record
                        for record in records]  # fmt: skip
@@ -141,16 +144,39 @@ class PluginHost:
             engine: the engine's name.
             limit: load the plugin for trial in a child process, for at most so many seconds; None: read metadata only.
         """
-        from aiflow_ext.host.explain import Explanation
-
-        found = Explanation(platform, engine, self.plugins(), self.pins)
+        found = self._explained(platform, engine, refresh=False)
         if found.exit_code:  # no failure is concluded from the index alone
-            found = Explanation(platform, engine, self.plugins(refresh=True), self.pins)
+            found = self._explained(platform, engine, refresh=True)
         if limit is not None and not found.exit_code and found.records[0].distribution != IN_PROCESS:
             from aiflow_ext.host.trial import try_loading
 
             found.add(try_loading(found.records[0], limit))
         return found
+
+    def _explained(self, platform: str, engine: str, *, refresh: bool) -> Explanation:
+        from aiflow_ext.host.decisions import decisions
+        from aiflow_ext.host.explain import Explanation
+
+        name = f"{platform}.{engine}"
+        with self._lock:
+            snapshot = self._facts(refresh)
+        advertised = registry.together_with(snapshot.records)
+        settled = settle(list(advertised), self.policy, self.pins)
+        found = Explanation(platform, engine, self._with_outcomes(settled), self.pins)
+        named = [record for record in advertised if record[:2] == ("job_plugin", name)]
+        found.decisions = decisions(named, found.records, self.policy, self.pins.get(name), self._place_of_pin(name),
+                                    snapshot.homes)  # fmt: skip
+        return found
+
+    def _place_of_pin(self, name: str) -> str:
+        """Where the pin of a name is configured."""
+        if name in self.places_of_pins:
+            return self.places_of_pins[name]
+        return (
+            PINS
+            if Policy.pins_from_environment().get(name) == self.pins.get(name)
+            else "given to aiflow_ext.PluginHost"
+        )
 
     def examine(self, *, limit: float = 15.0) -> Examination:
         """What is right and wrong with every advertised plugin, as ``aiflow-ext doctor`` shows it.

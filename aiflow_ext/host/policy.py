@@ -8,7 +8,7 @@ from aiflow_ext.host.records import KINDS, normalise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from aiflow_ext.host.records import PluginRecord
 
@@ -47,11 +47,19 @@ class Policy:
         allow, deny = _split(ALLOW), _split(DENY)
         return cls(allow, deny, places={**dict.fromkeys(allow, ALLOW), **dict.fromkeys(deny, DENY)})
 
-    def together(self, allow: Sequence[str], deny: Sequence[str], place: str) -> Policy:
-        """This policy and that of a project, whose ``plugins: allow`` and ``plugins: deny`` are in ``place``."""
+    def together(
+        self, allow: Sequence[str], deny: Sequence[str], where: Callable[[Sequence[str | int]], str]
+    ) -> Policy:
+        """This policy and that of a project.
+
+        Args:
+            allow: the patterns of its ``plugins: allow``.
+            deny: those of its ``plugins: deny``.
+            where: returns ``file:line`` of what is at a path below its ``plugins``.
+        """
         places = {
-            **dict.fromkeys(allow, f"plugins: allow in {place}"),
-            **dict.fromkeys(deny, f"plugins: deny in {place}"),
+            **{each: f"plugins: allow in {where(('allow', at))}" for at, each in enumerate(allow)},
+            **{each: f"plugins: deny in {where(('deny', at))}" for at, each in enumerate(deny)},
         }
         return Policy([*self.allow, *allow], [*self.deny, *deny], places={**places, **self._places})
 
@@ -81,6 +89,10 @@ class Policy:
         if self.allow and not own and not any(_matches(pattern, record) for pattern in self.allow):
             return f"{POLICY} does not allow it: nothing in {self._named('allow', self.allow)} names it"
         return None
+
+    def named(self, which: str) -> str:
+        """The list ``allow`` or ``deny`` for a sentence, with the sources of its patterns."""
+        return self._named(which, self.allow if which == "allow" else self.deny)
 
     def _named(self, which: str, patterns: Iterable[str]) -> str:
         """A list for a sentence, with the sources of these patterns."""

@@ -10,11 +10,10 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.isolated import Call, call_each
 from aiflow_ext.host.trial import unanswered
 from aiflow_ext.model.errors import OK, PLATFORM, PLUGIN, Problem
-from aiflow_ext.run.operations.platform_checks import problem_of
+from aiflow_ext.run.operations.platform_checks import CHECK_LIMIT, problem_of
 from aiflow_ext.run.planning.job_plugins import plugin_policy
 from aiflow_ext.translate.project import load_project
 
-CHECK_LIMIT = 60.0  # seconds that planning a project, and a platform's check, may take
 _CHECKS = "aiflow_ext.run.operations.platform_checks"
 
 

@@ -16,6 +16,8 @@ from aiflow_ext.run.platforms.once_a_run import problems_of
 from aiflow_ext.run.platforms.plugin_adapter import adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 
+CHECK_LIMIT = 60.0  # seconds that planning a project, and a platform's check, may take
+
 
 def job_plugins(folder: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Plan the project as a run does, extensions included.

@@ -7,12 +7,11 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from aiflow_ext.host.host import PluginHost
-from aiflow_ext.host.policy import Policy
+from aiflow_ext.host.policy import PINS, Policy
 from aiflow_ext.host.resolve import ResolvedPlugin
-from aiflow_ext.model.errors import PluginError, Problem, shown_path
+from aiflow_ext.model.errors import PluginError, Problem
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import Project
-from aiflow_ext.translate.project_root import PROJECT_YAML
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -20,8 +19,15 @@ _log = logging.getLogger("aiflow_ext")
 def plugin_policy(project: Project) -> tuple[Policy | None, Mapping[str, str] | None]:
     """The project's allow, deny and pins together with those of the environment."""
     theirs, settings = Policy.from_environment(), project.plugins
-    policy = theirs.together(settings.allow, settings.deny, shown_path(project.root / PROJECT_YAML))
+    policy = theirs.together(settings.allow, settings.deny, lambda path: project.where(("plugins", *path)))
     return policy, {**settings.pins, **Policy.pins_from_environment()}
+
+
+def place_of_pin(project: Project, name: str) -> str:
+    """Where the pin of ``name`` is configured that holds in the project; the environment has precedence."""
+    if name in Policy.pins_from_environment():
+        return PINS
+    return f"plugins: pins in {project.where(('plugins', 'pins', name))}"
 
 
 def resolve_all(

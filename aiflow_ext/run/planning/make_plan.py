@@ -196,7 +196,7 @@ def _planned(
     jobs, left_out = {}, {}
     for name, sub_graph in parts.sub_graphs.items():
         if only is not None and name not in only:
-            left_out[name] = LeftOut(sub_graph, upstream[name], layers[name])
+            left_out[name] = LeftOut(sub_graph, upstream[name], layers[name], defaults[name])
         if name in resolved:
             typed = structurer.structure(resolved[name].config_type, layers[name], problems)
             if typed is not None:

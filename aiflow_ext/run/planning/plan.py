@@ -95,8 +95,11 @@ class LeftOut:
     """One job of a workflow that is not to be sent: neither its plugin nor anything of this machine is needed for
     it."""
 
-    def __init__(self, sub_graph: AISubGraph, edges: Sequence[JobEdge], layer: Layer) -> None:
+    def __init__(
+        self, sub_graph: AISubGraph, edges: Sequence[JobEdge], layer: Layer, defaults: Sequence[str] = ()
+    ) -> None:
         self.sub_graph, self.edges, self.settings = sub_graph, tuple(edges), layer.value
+        self.layer, self.defaults = layer, tuple(defaults)
 
 
 class Plan:
