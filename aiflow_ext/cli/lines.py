@@ -75,7 +75,7 @@ class PlainLines(Silent):
             self.outlet.line(f"{clock(time.time())} platform {platform} answers again")
         elif attempt.reason and not attempt.state.ended:
             words = f"{attempt.job} {attempt.state}"
-            self._say(words, f"{words}: {attempt.reason}")
+            self._say(words if attempt.ready_at is None else f"{words} ready", f"{words}: {attempt.reason}")
 
     def _say(self, of: str, words: str) -> None:
         now = time.monotonic()

@@ -217,6 +217,19 @@ class OptionalJobPluginSpec:
         """
 
     @_spec
+    def is_ready(self, job: BaseJob) -> bool | str:  # type: ignore[empty-body]
+        """Whether a job that serves others can be used by them: what its config's ``ready`` says.
+
+        When: for a STREAM job whose config has ``ready``, from when it is RUNNING until it is ready, with
+        ``ready.every`` seconds between two calls; in a thread of its own. The driver counts ``ready.within``.
+
+        :param job: as in lookup.
+        :return: True once it is ready; before that, in words, what is missing.
+        Default: none; a config with ``ready`` is refused before the run.
+        Raising: as if it were not ready, with that message; called again.
+        """
+
+    @_spec
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         """Remove what was sent once for the whole run (a project archive, a namespace).
 

@@ -51,6 +51,37 @@ class Grow(Jsonable):
         self.memory, self.max = memory, max
 
 
+class Ready(Jsonable):
+    """When a STREAM job, which serves others, can be used by them. Only data here.
+
+    Args:
+        command: a check that runs where the job runs; the job is ready once it has ended with exit code 0. A string is
+            run as the job's ``shell`` says, a list as it is. Exactly one of ``command`` and ``port`` is given.
+        port: a TCP port there; the job is ready once it takes connections.
+        within: seconds from its start in which the job must be ready, else it has failed.
+        every: seconds between two checks.
+
+    Raises ValueError unless exactly one of command and port is given.
+    """
+
+    def __init__(
+        self,
+        command: str | Sequence[str] | None = None,
+        port: int | None = None,
+        within: float = 300.0,
+        every: float = 1.0,
+    ) -> None:
+        if (command is None) == (port is None):
+            raise ValueError("say either command or port")
+        self.command = command if command is None or isinstance(command, str) else tuple(command)
+        self.port, self.within, self.every = port, within, every
+
+    def __str__(self) -> str:
+        if self.port is not None:
+            return f"port {self.port}"
+        return self.command if isinstance(self.command, str) else " ".join(self.command or ())
+
+
 class BaseJobConfig(Jsonable):
     """What every job's config has. A plugin's own config type adds its own keys.
 
@@ -77,6 +108,8 @@ class BaseJobConfig(Jsonable):
         shell: how a command that is a string is run: ``sh`` (by default; ``/bin/sh -c``), ``bash`` (``bash -c``),
             ``strict`` (``bash -euo pipefail -c``; without a bash ``sh -eu -c``), a shell's path, or the words that it
             is put after.
+        ready: when a STREAM job can be used by others: jobs that wait for it to run start only then, and it is stopped
+            when the last of them has ended; None: as soon as it runs, and it runs until it is stopped.
         keep: whether results that no job reads are kept; True by default. ``failed``: and what a failed attempt ran in,
             on platforms that remove it otherwise.
     """
@@ -102,6 +135,7 @@ class BaseJobConfig(Jsonable):
     timeout: float | None = None
     python: str | None = None
     shell: str | Sequence[str] = "sh"
+    ready: Ready | None = None
     keep: bool | str = True
 
     def __init__(
@@ -124,6 +158,7 @@ class BaseJobConfig(Jsonable):
         timeout: float | None = None,
         python: str | None = None,
         shell: str | Sequence[str] = "sh",
+        ready: Ready | None = None,
         keep: bool | str = True,
     ) -> None:
         self.platform, self.engine, self.job_name = platform, engine, job_name
@@ -131,7 +166,7 @@ class BaseJobConfig(Jsonable):
         self.properties, self.env = dict(properties or {}), dict(env or {})
         self.cpu, self.memory, self.gpu = cpu, memory, gpu
         self.retries, self.retry_delay, self.retry_on = retries, retry_delay, tuple(retry_on)
-        self.grow, self.timeout, self.python, self.keep = grow, timeout, python, keep
+        self.grow, self.timeout, self.python, self.ready, self.keep = grow, timeout, python, ready, keep
         self.shell = shell if isinstance(shell, str) else tuple(shell)
 
 

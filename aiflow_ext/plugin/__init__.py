@@ -17,7 +17,7 @@ What a plugin is given:
 
     AISubGraph, AINode, DataEdge, BaseNode    a job's nodes and the edges between them
     ProjectDesc, JobContext                   the project; an attempt's ids, folders and URLs
-    ExecutionMode, PeriodicConfig, RetryDelay, Grow    values of a config
+    ExecutionMode, PeriodicConfig, RetryDelay, Grow, Ready    values of a config
     Transition, EndedAttempt                  arguments of an extension's hooks
 
 What it returns or raises:
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.config import BaseJobConfig as BaseJobConfig
     from aiflow_ext.model.config import Grow as Grow
     from aiflow_ext.model.config import PeriodicConfig as PeriodicConfig
+    from aiflow_ext.model.config import Ready as Ready
     from aiflow_ext.model.config import RetryDelay as RetryDelay
     from aiflow_ext.model.errors import AiflowError as AiflowError
     from aiflow_ext.model.errors import AnotherPlatformError as AnotherPlatformError
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "aiflow_ext.host.specs": ("hookimpl",),
     "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
-    "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "Grow", "PeriodicConfig", "RetryDelay"),
+    "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "Grow", "PeriodicConfig", "Ready", "RetryDelay"),
     "aiflow_ext.model.errors": (
         "AiflowError", "AnotherPlatformError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError",
         "PluginError", "Problem", "ProjectError", "SecretError", "StateError", "UnreachableError",

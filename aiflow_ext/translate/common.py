@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
-from aiflow_ext.model.config import Grow, PeriodicConfig, RetryDelay
+from aiflow_ext.model.config import Grow, RetryDelay
 from aiflow_ext.model.resources import MOST_GPU, parse_cpu, parse_memory
 from aiflow_ext.model.spelling import near
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.translate.durations import seconds
 from aiflow_ext.translate.fitting import fit
+from aiflow_ext.translate.keyed import keyed
 from aiflow_ext.translate.misfits import Item, Misfit, given
+from aiflow_ext.translate.periodic_key import checked_period
+from aiflow_ext.translate.ready_key import checked_ready
 from aiflow_ext.translate.shell_key import checked_shell
 from aiflow_ext.translate.yaml_source import Located, Mark
 
@@ -109,7 +110,7 @@ def _delay(part: Located) -> float | RetryDelay:
         part = Located(part.value.to_json(), part.mark, part.file)
     if not isinstance(part.value, Mapping):
         return seconds(part.value)
-    values, wrong = _keyed(part.value, {name: name for name in _DELAY}, _DELAY, "a delay", "first, factor and max")
+    values, wrong = keyed(part.value, {name: name for name in _DELAY}, _DELAY, "a delay", "first, factor and max")
     if not wrong and "first" not in values:
         wrong.append(((), "lacks the first delay", "write {first: 10s, factor: 2, max: 10m}"))
     if wrong:
@@ -135,7 +136,7 @@ def _grow(part: Located) -> Grow:
         return part.value
     if not isinstance(part.value, Mapping):
         raise Misfit(f"must be a mapping, not {given(part.value)}", f"write {_GROWS}")
-    values, wrong = _keyed(part.value, {name: name for name in _GROWTH}, _GROWTH, "a growth", "memory and max")
+    values, wrong = keyed(part.value, {name: name for name in _GROWTH}, _GROWTH, "a growth", "memory and max")
     if not wrong and "memory" not in values:
         wrong.append(((), "does not say how many times the memory the next attempt gets", f"write {_GROWS}"))
     if wrong:
@@ -182,38 +183,6 @@ def _properties(part: Located) -> dict[str, Any]:
     if wrong:
         raise Misfit(items=wrong)
     return dict(part.value)
-
-
-def _keyed(
-    mapping: Mapping[Any, Any],
-    names: Mapping[str, str],
-    checks: Mapping[str, Callable[[Any], Any]],
-    what: str,
-    keys: str,
-) -> tuple[dict[str, Any], list[Item]]:
-    """The checked values of a small mapping, and what is wrong with the others.
-
-    Args:
-        mapping: what was written; a key without a value is as if it were not there.
-        names: the name of the value at each key.
-        checks: by name.
-        what: what the mapping is, for messages.
-        keys: its keys in words, likewise.
-    """
-    values: dict[str, Any] = {}
-    wrong: list[Item] = []
-    for key, value in mapping.items():
-        name = names.get(key) if isinstance(key, str) else None
-        if name is None:
-            close = near(str(key), checks)
-            hint = f"its keys are {keys}"
-            wrong.append(((key,), f"is not a key of {what}", f"{close} {hint}" if close else hint))
-        elif value is not None:
-            try:
-                values[name] = checks[name](value)
-            except Misfit as misfit:
-                wrong += misfit.under(key)
-    return values, wrong
 
 
 def _check_names(value: Any, path: tuple[Any, ...], wrong: list[Item]) -> None:
@@ -274,110 +243,13 @@ def _secret(reference: Any) -> str:
     return str(reference)
 
 
-_PERIODIC_KEYS = {
-    "cron": "cron", "interval": "interval", "time_zone": "time_zone",
-    "cron_config": "cron", "cron_expression": "cron", "interval_config": "interval", "interval_expression": "interval",
-}  # fmt: skip
-
-
-def _periodic(part: Located) -> PeriodicConfig:
-    if isinstance(part.value, PeriodicConfig):  # a plugin's own default
-        part = Located(part.value.to_json(), part.mark, part.file)
-    if not isinstance(part.value, Mapping):
-        raise Misfit(f"must be a mapping, not {given(part.value)}", 'write {cron: "0 3 * * *"} or {interval: 10m}')
-    values, wrong = _keyed(part.value, _PERIODIC_KEYS, _PERIOD, "a period", "cron or interval, and time_zone")
-    named = {_PERIODIC_KEYS.get(key) for key, value in part.value.items() if isinstance(key, str) and value is not None}
-    if ("cron" in named) == ("interval" in named):
-        both = "both cron and interval" if "cron" in named else "neither cron nor interval"
-        wrong.append(((), f"has {both}", 'say one: {cron: "0 3 * * *"} or {interval: 10m}'))
-    if wrong:
-        raise Misfit(items=wrong)
-    return PeriodicConfig(**values)
-
-
-_NICKNAMES = {
-    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}  # fmt: skip
-
-
-def checked_cron(value: Any) -> str:
-    """A cron expression of five fields that comes due some time. Raises Misfit."""
-    from cronsim import CronSim, CronSimError
-
-    text = str(fit(value, str))
-    fields = text.split()
-    if len(fields) != 5:
-        hint = 'such as "0 3 * * *": every day at 3'
-        if text.strip().lower() in _NICKNAMES:
-            hint = f"write {_NICKNAMES[text.strip().lower()]!r}"
-        if len(fields) in (
-            6,
-            7,
-        ):  # AI Flow's, and Quartz's: seconds first, and a year last; cron's of some systems: a year last
-            shorter, extra = fields[1:6], "the seconds and the year" if len(fields) == 7 else "the seconds"
-            if (
-                len(fields) == 6 and len(fields[5]) >= 4 and fields[5][:4].isdecimal()
-            ):  # a number of four digits is no day of the week
-                shorter, extra = fields[:5], "the year"
-            hint = f"leave out {extra}: {' '.join(shorter).replace('?', '*')!r}"
-        raise Misfit(
-            f"must be a cron expression of five fields (minute, hour, day, month, weekday), not {given(value)}", hint
-        )
-    try:
-        next(CronSim(text, datetime.now(timezone.utc)))
-    except CronSimError as error:
-        raise Misfit(
-            f"is no cron expression: {given(value)}: {error}", 'such as "0 3 * * *": every day at 3'
-        ) from error
-    except StopIteration:
-        raise Misfit(f"never comes due: {given(value)}", "look at its day of the month and its month") from None
-    return text
-
-
-# Each firing is a run of its own, with a driver; and an interval of a hundred years is a mistake.
-_SHORTEST, _LONGEST = 1.0, 3650 * 86400.0
-
-
-def checked_interval(value: Any) -> float:
-    """Seconds between two firings. Raises Misfit for what is too short or too long to be meant."""
-    # AI Flow's form: days, hours, minutes, seconds.
-    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\s*,\s*\d+){3}\s*", value):
-        days, hours, minutes, rest = (float(each) for each in value.split(","))
-        value = ((days * 24 + hours) * 60 + minutes) * 60 + rest
-    number = seconds(value)
-    if not _SHORTEST <= number <= _LONGEST:
-        raise Misfit(f"must be from 1s to 3650d, not {given(value)}", "such as 10m")
-    return number
-
-
-def checked_time_zone(value: Any) -> str:
-    """The IANA name of a time zone. Raises Misfit for one that this machine does not know."""
-    import zoneinfo
-
-    name = str(fit(value, str))
-    try:
-        zoneinfo.ZoneInfo(name)
-    except Exception:
-        known = zoneinfo.available_timezones()
-        if known:  # a machine without the tz database cannot tell
-            hint = near(name, known) or "use an IANA name such as Europe/Berlin"
-            raise Misfit(f"must be a time zone, not {given(value)}", hint) from None
-    return name
-
-
-_PERIOD: dict[str, Callable[[Any], Any]] = {
-    "cron": checked_cron,
-    "interval": checked_interval,
-    "time_zone": checked_time_zone,
-}
 # Every common key but ``platforms``: BaseJobConfig has an attribute for each.
 _CHECKS: dict[str, Callable[[Located], Any]] = {
     "platform": _text,
     "engine": _text,
     "job_name": _text,
     "exec_mode": _exec_mode,
-    "periodic": _periodic,
+    "periodic": checked_period,
     "properties": _properties,
     "env": _env,
     "cpu": _cpu,
@@ -390,6 +262,7 @@ _CHECKS: dict[str, Callable[[Located], Any]] = {
     "timeout": _timeout,
     "python": _text,
     "shell": checked_shell,
+    "ready": checked_ready,
     "keep": _keep,
 }
 COMMON_KEYS = (*_CHECKS, "platforms")

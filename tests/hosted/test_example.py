@@ -90,3 +90,11 @@ def test_render_shows_the_host_that_will_run_it_and_is_json(environment, example
     (request,) = json.loads(done.stdout)
     assert request["kind"] == "attempt host"
     assert "echo hello, world" in request["content"]["job"]["script"]
+
+
+def test_a_plugin_that_cannot_check_whether_a_job_is_ready_is_named_before_the_run(run):
+    config = {"serve": {"platform": "nohup", "engine": "cmd_line", "exec_mode": "STREAM", "ready": 80}}
+    ran = run(config, body="    with af.job('serve'):\n        af.cmd('true')\n")
+    assert ran.exit == 3
+    assert "job plugin nohup.cmd_line cannot check whether a job is ready" in ran.err
+    assert "workflow.yaml:5" in ran.err

@@ -19,6 +19,7 @@ from aiflow_ext.run.driving.prefetch import PREFETCHED, Prefetch
 from aiflow_ext.run.driving.recovery import Recovery
 from aiflow_ext.run.driving.room import Room
 from aiflow_ext.run.driving.scheduler import Scheduler
+from aiflow_ext.run.driving.serving import Serving
 from aiflow_ext.run.driving.starting import Starting
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
@@ -41,8 +42,8 @@ class Driver:
     """Runs a plan to its end. One thread decides; each platform has threads for its calls and one for its events.
 
     This class is the loop. Its parts do what the loop decides, and each names only those before it: ``Scheduler`` and
-    ``AdmissionQueue`` (which jobs may start), ``Ends``, ``Stopping``, ``Submission``, ``Events``, ``Starting``,
-    ``Recovery``. What they share is a ``DriverState``.
+    ``AdmissionQueue`` (which jobs may start), ``Ends``, ``Stopping``, ``Submission``, ``Serving``, ``Events``,
+    ``Starting``, ``Recovery``. What they share is a ``DriverState``.
 
     Args:
         plan: what to do.
@@ -82,7 +83,8 @@ class Driver:
         self._ends = ends = Ends(state, scheduler, cleanup, fail_fast=fail_fast)
         self._stopping = stopping = Stopping(state, scheduler, ends)
         submission = Submission(state, admission, ends, stopping)
-        events = Events(state, scheduler, ends, stopping, submission)
+        serving = Serving(state, scheduler, stopping)
+        events = Events(state, scheduler, ends, stopping, submission, serving)
         self._prefetch = Prefetch(state.adapters, partial(attempt_job, plan, record), state.ledger, room.with_gpus)
         self._starting = Starting(state, admission, ends, submission, self._prefetch, events.take)
         self._recovery = Recovery(state, scheduler, cleanup, ends, submission, events, self._starting)
@@ -115,6 +117,8 @@ class Driver:
             self._recovery.recover()
             self._scheduler.look_at(state.plan.jobs)
             while True:
+                while self._scheduler.unneeded:
+                    self._stopping.end_unneeded(self._scheduler.unneeded.pop())
                 if not state.leaving:
                     self._start_ready()
                 if self._is_over:

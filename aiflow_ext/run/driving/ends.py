@@ -89,7 +89,6 @@ class Ends:
         hooks = self._state.hooks("should_retry")
         asks = bool(hooks) and not is_last and self.retries.open(record)
         delay = None if is_last or asks else self._delay(attempt)
-        scheduler.settled[name] = delay is None and not asks
         if attempt.job is not None and record.native_id is not None and not record.cleaned:
             self._cleanup.begin(attempt)
         if asks:
@@ -102,6 +101,7 @@ class Ends:
             scheduler.retrying.add(name)
             self._state.inbox.later(delay, lambda: scheduler.retry(name))
         else:
+            scheduler.settle(name)
             self._settle(attempt, final=final)
 
     def _retry_decided(self, attempt: Attempt, delay: float | None) -> None:
@@ -115,7 +115,7 @@ class Ends:
             self._state.inbox.later(delay, lambda: scheduler.retry(name))
         else:
             scheduler.retrying.discard(name)
-            scheduler.settled[name] = True
+            scheduler.settle(name)
             self._settle(attempt)
 
     def _delay(self, attempt: Attempt) -> float | None:

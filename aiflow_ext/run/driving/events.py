@@ -8,6 +8,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.attempt import Attempt, Phase
 from aiflow_ext.run.driving.ends import Ends
 from aiflow_ext.run.driving.scheduler import Scheduler
+from aiflow_ext.run.driving.serving import Serving
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.driving.submission import Submission
@@ -19,10 +20,16 @@ class Events:
     """Follows attempts that have been submitted."""
 
     def __init__(
-        self, state: DriverState, scheduler: Scheduler, ends: Ends, stopping: Stopping, submission: Submission
+        self,
+        state: DriverState,
+        scheduler: Scheduler,
+        ends: Ends,
+        stopping: Stopping,
+        submission: Submission,
+        serving: Serving,
     ) -> None:
         self._state, self._scheduler, self._ends = state, scheduler, ends
-        self._stopping, self._submission = stopping, submission
+        self._stopping, self._submission, self._serving = stopping, submission, serving
 
     def take(self, event: PlatformEvent) -> None:
         """Handle an event of an attempt; late and repeated events do no harm."""
@@ -56,12 +63,14 @@ class Events:
         if self._state.ledger.follow(attempt.record, decision):
             self._state.listeners.tell_waiting(attempt.record)
         if first:
-            self.start_timeout(attempt)
+            self.start_timers(attempt)
         if event.state is JobState.RUNNING:
             self._scheduler.look_after(attempt.planned.name)
 
-    def start_timeout(self, attempt: Attempt) -> None:
-        """Start the timer of a running attempt's timeout; its time under an earlier driver counts."""
+    def start_timers(self, attempt: Attempt) -> None:
+        """Start the timers of a running attempt: its timeout, and when it must be ready; its time under an earlier
+        driver counts."""
+        self._serving.begin(attempt)
         timeout, started = attempt.planned.config.timeout, attempt.record.started_at
         if timeout is not None and started is not None:
             left = timeout - max(0.0, self._state.ledger.now() - started)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aiflow_ext.model.states import ExecutionMode, JobState
+from aiflow_ext.run.planning.serving import condition
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.split import JobEdge
@@ -13,7 +14,9 @@ ANY_FAILED = "any_failed"
 _NOT_YET = None
 
 
-def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settled: bool) -> bool | str | None:
+def satisfied(
+    edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settled: bool, serves: bool = False
+) -> bool | str | None:
     """Whether an edge lets its job start.
 
     Args:
@@ -21,16 +24,19 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
         upstream: the record of the job that it waits for.
         mode: the upstream's exec mode.
         settled: whether the upstream's state is its last: no retry will follow.
+        serves: whether the upstream is a job that serves others: it must be ready, and not have ended.
 
     Returns True, or None for not yet, or the reason why it can no longer come true.
     """
-    when = edge.when or ("running" if mode is ExecutionMode.STREAM and not edge.data else "finished")
+    when = condition(edge, mode)
     state, last = upstream.state, upstream.last
     if state is JobState.INIT and last is not None and last.state.ended:  # reopened: its earlier end does not count
         return _NOT_YET
-    ran = state in (JobState.RUNNING, JobState.FINISHED) or any(map(_has_run, upstream.attempts))
-    if when == "running" and ran:
-        return True
+    if when == "running":
+        if serves:
+            when = "ready"
+        if _serves(upstream) if serves else _has_run(upstream):
+            return True
     if not state.ended or not settled:
         return _NOT_YET
     if when == "ended":
@@ -42,9 +48,19 @@ def satisfied(edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settle
     return f"waits for {edge.source} to be {when}; it is {state}"
 
 
-def _has_run(attempt: AttemptRecord) -> bool:
+def _has_run(job: JobRecord) -> bool:
     """Whether a job has run, also if it ended before it was seen running."""
+    return job.state in (JobState.RUNNING, JobState.FINISHED) or any(map(_has_begun, job.attempts))
+
+
+def _has_begun(attempt: AttemptRecord) -> bool:
     return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
+
+
+def _serves(job: JobRecord) -> bool:
+    """Whether a job is ready, and is not being ended."""
+    last = job.last
+    return job.state is JobState.RUNNING and last is not None and last.ready_at is not None and not last.being_ended
 
 
 def waits_for_failure(edges: Sequence[JobEdge]) -> bool:
@@ -69,8 +85,12 @@ def decide(
     records: Mapping[str, JobRecord],
     modes: Mapping[str, ExecutionMode],
     settled: Mapping[str, bool],
+    serving: Collection[str] = (),
 ) -> bool | str | None:
-    """Whether a job may start, given all its edges: True, None for not yet, or the reason why it never will."""
+    """Whether a job may start, given all its edges: True, None for not yet, or the reason why it never will.
+
+    ``serving``: the jobs that serve others.
+    """
     alternatives = [edge for edge in edges if edge.when == ANY_FAILED]
     answer = _any_failed(alternatives, records, settled) if alternatives else True
     if isinstance(answer, str):
@@ -78,7 +98,8 @@ def decide(
     for edge in edges:
         if edge.when == ANY_FAILED:
             continue
-        one = satisfied(edge, records[edge.source], modes[edge.source], settled=settled[edge.source])
+        source = edge.source
+        one = satisfied(edge, records[source], modes[source], settled=settled[source], serves=source in serving)
         if isinstance(one, str):
             return one
         if one is None:

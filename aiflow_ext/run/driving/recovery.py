@@ -45,7 +45,7 @@ class Recovery:
             last = job.last
             reopened = job.state is JobState.INIT and last is not None and last.state.ended
             if job.state is JobState.SKIPPED:
-                scheduler.settled[name] = True
+                scheduler.settle(name)
             elif last is not None and not reopened:
                 last_attempts.append(self._adopt(job, last))
             if job.state.ended or (last is not None and not reopened):
@@ -66,7 +66,7 @@ class Recovery:
     def _adopt(self, job: JobRecord, record: AttemptRecord) -> Attempt:
         """Adopt an attempt of an earlier driver; its job is generated again from the stored plan."""
         attempt = self._starting.attempt(job, record)
-        if record.stop_requested or record.timed_out:
+        if record.being_ended:
             attempt.stop_grace = GRACE
         if not record.state.ended:
             self._state.live[attempt.key] = attempt
@@ -83,7 +83,7 @@ class Recovery:
         if became is Became.ENDED:
             self._ends.after_end(attempt, final=self._state.had_ended)
         elif became is Became.UNKNOWN:
-            self._events.start_timeout(attempt)
+            self._events.start_timers(attempt)
             attempt.enter(Phase.LOOKING_UP)
             attempt.platform.call(attempt, partial(self._submission.look_up, attempt))
         elif attempt.record.state is JobState.INIT:

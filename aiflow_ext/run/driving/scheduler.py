@@ -10,6 +10,7 @@ from aiflow_ext.run.driving.attempt import Attempt
 from aiflow_ext.run.driving.order import decide, waits_for_failure
 from aiflow_ext.run.driving.room import Room
 from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.run.planning.serving import users_of
 from aiflow_ext.run.store.ledger import JOB_STOPPED_BEFORE, Ledger
 
 
@@ -30,6 +31,7 @@ class Scheduler:
         settled: by job, whether its state is final: no attempt follows.
         retrying: jobs whose next attempt waits for its delay, for the extensions' decision, or in ``due``.
         due: of these, the jobs whose next attempt starts as soon as there is room for it, whatever else runs.
+        unneeded: the jobs that have served others, of which the last one that needs them has ended.
         closed: whether nothing more may start.
     """
 
@@ -51,6 +53,10 @@ class Scheduler:
         self.retrying: set[str] = set()
         self.due: list[str] = []
         self.closed = False
+        self.unneeded: list[str] = []
+        self._users = users_of(plan.jobs)  # by job that serves others, those that need it and are not settled
+        self._serving = {user: [name for name, users in self._users.items() if user in users]
+                         for user in set().union(*self._users.values())}  # fmt: skip
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
             for edge in planned.edges:
@@ -68,7 +74,8 @@ class Scheduler:
             name = names.pop()
             if name not in self.waiting:
                 continue
-            answer = decide(self._plan.jobs[name].edges, self._ledger.record.jobs, self._modes, self.settled)
+            answer = decide(self._plan.jobs[name].edges, self._ledger.record.jobs, self._modes, self.settled,
+                            self._users)  # fmt: skip
             if answer is True:
                 self.waiting.discard(name)
                 self.admission.add(name)
@@ -83,8 +90,17 @@ class Scheduler:
     def skip(self, job: str, reason: str) -> None:
         """Skip a job, for this reason."""
         self.waiting.discard(job)
-        self.settled[job] = True
         self._ledger.skip(self._ledger.record.jobs[job], reason)
+        self.settle(job)
+
+    def settle(self, job: str) -> None:
+        """Note that a job's state is final; the jobs that have served it may be needed no more."""
+        self.settled[job] = True
+        for name in self._serving.get(job, ()):
+            users = self._users[name]
+            users.discard(job)
+            if not users:
+                self.unneeded.append(name)
 
     def close(self, reason: str, *, failed: bool = False) -> None:
         """Start nothing more; jobs without an attempt are skipped for this reason. ``failed``: but for those that wait
@@ -97,7 +113,7 @@ class Scheduler:
                 self.skip(name, reason)
         self.look_at([*self.waiting])
         for name in self.retrying:
-            self.settled[name] = True
+            self.settle(name)
         self.retrying.clear()
         self.due.clear()
 
@@ -111,7 +127,8 @@ class Scheduler:
             self.retrying.discard(job)
             self.due = [each for each in self.due if each != job]
             self._ledger.note(record.last, stop_requested=True)  # a later driver must not retry it either
-        self.settled[job] = self.settled[job] or not runs
+        if not runs:
+            self.settle(job)
         self.look_after(job)
 
     def retry(self, job: str) -> None:

@@ -14,6 +14,7 @@ from aiflow_ext.run.driving.platform_inline import InlinePlatform
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.store.ledger import BEING_STOPPED, STOPPED_BEFORE
+from aiflow_ext.run.store.reconcile import UNNEEDED
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -60,7 +61,7 @@ class Stopping:
 
     def stop(self, attempt: Attempt, grace: float) -> None:
         """Stop one attempt: at once if it was not submitted yet, else as soon as it is."""
-        if not attempt.record.timed_out and not attempt.record.stop_requested:
+        if not attempt.record.being_ended:
             self._state.ledger.note(attempt.record, stop_requested=True)
         attempt.stop_grace = grace
         if attempt.phase in (Phase.WAITING, Phase.DECIDING):
@@ -82,6 +83,25 @@ class Stopping:
         if not attempt.has_ended and attempt.stop_grace is None:
             self._state.ledger.note(attempt.record, timed_out=True)
             self.stop(attempt, GRACE)
+
+    def end_late(self, attempt: Attempt, words: str) -> None:
+        """Stop an attempt that was not ready in time, unless it is ready or being stopped; then it has FAILED, as these
+        words say."""
+        if not attempt.has_ended and attempt.stop_grace is None and attempt.record.ready_at is None:
+            self._state.ledger.note(attempt.record, not_ready=words)
+            self.stop(attempt, GRACE)
+
+    def end_unneeded(self, name: str) -> None:
+        """Stop a job that has served others, of which the last one has ended; then it has FINISHED."""
+        live = [attempt for attempt in self._state.live.values() if attempt.planned.name == name]
+        for attempt in live:
+            if attempt.stop_grace is None:
+                self._state.ledger.note(attempt.record, unneeded=True)
+                self.stop(attempt, GRACE)
+        if not live and not self._state.record.jobs[name].state.ended:
+            self._scheduler.admission.withdraw(name)
+            self._scheduler.skip(name, UNNEEDED)
+            self._scheduler.look_after(name)
 
     def give_up(self, attempt: Attempt, reason: str) -> None:
         """Stop an attempt whose end will never be reported; then it has FAILED for this reason."""
@@ -126,5 +146,8 @@ class Stopping:
 
 
 def _because(attempt: Attempt) -> str:
-    timeout = attempt.planned.config.timeout
-    return f"it ran into its timeout of {timeout or 0:g} s; " if attempt.record.timed_out else ""
+    record, timeout = attempt.record, attempt.planned.config.timeout
+    if record.timed_out:
+        return f"it ran into its timeout of {timeout or 0:g} s; "
+    cause = record.not_ready or (UNNEEDED if record.unneeded else None)
+    return f"{cause}; " if cause else ""

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from aiflow_ext.model.config import PeriodicConfig
 from aiflow_ext.model.errors import ConfigError
-from aiflow_ext.translate.common import checked_cron, checked_interval, checked_time_zone
 from aiflow_ext.translate.misfits import Misfit
+from aiflow_ext.translate.periodic_key import checked_cron, checked_interval, checked_time_zone
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _NEAR = timedelta(hours=25)  # no zone has ever changed its clock by more than a day

@@ -17,6 +17,7 @@ from aiflow_ext.run.operations.start import Run, driven
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.plan_codec import StoredPlan
+from aiflow_ext.run.planning.serving import with_servers
 from aiflow_ext.run.planning.snapshot import settle_copies, use_own_files
 from aiflow_ext.run.store.find import no_such_job, open_run, remember_state
 from aiflow_ext.run.store.in_process import settle as settle_in_process
@@ -169,4 +170,5 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
                 f"of what comes after {from_job!r}, {', '.join(sorted(live))} has not ended yet",
                 hint=f"let it end (aiflow-ext resume {record.run_id}) or stop it (aiflow-ext stop {record.run_id} JOB)",
             )
+    again = with_servers(plan.jobs, again)
     return [record.jobs[name] for name in plan.jobs if name in again and record.jobs[name].state.ended]

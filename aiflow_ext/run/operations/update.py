@@ -21,6 +21,7 @@ from aiflow_ext.run.operations.render import check_recorded
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.plan_codec import StoredPlan, plan_to_data
+from aiflow_ext.run.planning.serving import with_servers
 from aiflow_ext.run.planning.snapshot import WHOLE, copy_aside, settle_copies
 from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.records import JobRecord, RunRecord
@@ -71,6 +72,7 @@ def update_run(
     if from_job is not None and from_job not in today.jobs:
         raise _missing(from_job, record, today)
     again = jobs_again(record, [before, today], failed=failed, from_job=from_job)
+    again |= with_servers(today.jobs, again | (today.jobs.keys() - record.jobs.keys())) & record.jobs.keys()
     kept = {name: job for name, job in before.jobs.items() if name not in today.jobs or _stays(name, record, again)}
     ours = {name: kept.get(name, job) for name, job in today.jobs.items()}
     plan = Plan(today.desc, today.host, today.workflow, {**ours, **kept}, today.given, today.extensions,

@@ -20,6 +20,7 @@ from aiflow_ext.run.planning.demands import capacities_of, check_demands
 from aiflow_ext.run.planning.job_plugins import plugin_policy, resolve_all, runnable_platforms
 from aiflow_ext.run.planning.job_secrets import read_secrets, secrets_of
 from aiflow_ext.run.planning.plan import LeftOut, Plan, PlannedJob, generate
+from aiflow_ext.run.planning.serving import check_ready
 from aiflow_ext.run.planning.snapshot import tell_withheld
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.blocks import check_blocks, check_limits
@@ -208,6 +209,7 @@ def _planned(
             structurer.check_common(layers[name], problems)
     modes = {name: structurer.exec_mode(layers[name]) for name in left_out}
     problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
+    problems += check_ready(jobs.values())
     capacities = capacities_of(jobs.values())
     problems += check_demands(jobs.values(), capacities)
     _raise_all(problems, missing)

@@ -67,6 +67,10 @@ class DirectAdapter:
     def render(self, job: BaseJob) -> Request | None:
         return _called(self.resolved.hook.render, job=job) if "render" in self.resolved.offers else None
 
+    def is_ready(self, job: BaseJob) -> bool | str:
+        answer = _called(self.resolved.hook.is_ready, job=job)
+        return answer if isinstance(answer, str) else answer is True
+
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         if "cleanup_run" in self.resolved.offers:
             _called(self.resolved.hook.cleanup_run, run_id=run_id, jobs=jobs)

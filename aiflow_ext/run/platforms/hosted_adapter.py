@@ -178,6 +178,9 @@ class HostedAdapter:
             content["sends"] = {"kind": inside.kind, **inside.content}
         return Request("attempt host", content)
 
+    def is_ready(self, job: BaseJob) -> bool | str:
+        return self._direct.is_ready(job)
+
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         self._direct.cleanup_run(run_id, jobs)
 

@@ -66,6 +66,10 @@ class PluginAdapter(Protocol):
     def render(self, job: BaseJob) -> Request | None:
         """The request that would be sent, or None if the plugin has no ``render``."""
 
+    def is_ready(self, job: BaseJob) -> bool | str:
+        """Whether a job that serves others is ready; or in words, what is missing."""
+        raise NotImplementedError
+
     def cleanup_run(self, run_id: str, jobs: Sequence[BaseJob]) -> None:
         """Remove what was sent once a run, of which these are the plugin's jobs."""
 

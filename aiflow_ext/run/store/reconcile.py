@@ -14,6 +14,7 @@ from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import AttemptRecord
 from aiflow_ext.run.store.row_types import LATEST
 
+UNNEEDED = "no job needs it any more"  # why a job that served others has ended
 _MOST = 1 << 31  # of exit codes, signals and restarts; SQLite takes no number of more than 64 bits
 _PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that returns one of these, or an end, has found the attempt
 
@@ -114,7 +115,7 @@ def proves_presence(state: JobState | None) -> bool:
 def end_of(
     attempt: AttemptRecord, state: JobState, *, at: float | None = None, timeout: float | None = None, **facts: Any
 ) -> Decision:
-    """The end as it is recorded: its cause counts, a timeout first, then a requested stop.
+    """The end as it is recorded: its cause counts, a timeout first, then why its driver has ended it, then a stop.
 
     Args:
         attempt: its record.
@@ -129,6 +130,12 @@ def end_of(
         timed_out = at - attempt.started_at >= timeout
     if timed_out:
         state, facts["reason"] = JobState.FAILED, f"it ran into its timeout of {timeout or 0:g} s"
+    elif attempt.not_ready is not None and state is not JobState.LOST:
+        state, facts["reason"] = JobState.FAILED, attempt.not_ready
+    elif attempt.unneeded and attempt.started_at is not None and state is not JobState.LOST:
+        state, facts["reason"] = JobState.FINISHED, UNNEEDED
+    elif attempt.unneeded and state is not JobState.LOST:
+        state, facts["reason"] = JobState.STOPPED, f"{UNNEEDED}, and it had not started"
     elif attempt.stop_requested and state is not JobState.LOST:
         how = facts.get("reason") or ""
         state, facts["reason"] = JobState.STOPPED, how if how.startswith("stopped ") else "stopped"

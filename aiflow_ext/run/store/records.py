@@ -32,6 +32,9 @@ class AttemptRecord(Jsonable):
         gpus: the GPUs of this machine that it was given, as CUDA_VISIBLE_DEVICES names them; None: not handed out.
         cleaned: whether its platform has been cleaned up after it.
         out_of_memory: whether it failed because it needed more memory than it got.
+        ready_at: when it was ready to serve other jobs, likewise; None: it is not, or serves none.
+        not_ready: in words, why it was ended: it was not ready in time; None: it was not.
+        unneeded: whether it was asked to end because the last job that it served has ended.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
     """
 
@@ -58,6 +61,9 @@ class AttemptRecord(Jsonable):
     instance: str | None = None
     node: str | None = None
     cleaned: bool = False
+    ready_at: float | None = None
+    not_ready: str | None = None
+    unneeded: bool = False
 
     def __init__(self, job: str, number: int, folder: str) -> None:
         self.job, self.number, self.folder = job, number, folder
@@ -71,11 +77,16 @@ class AttemptRecord(Jsonable):
         """Whether it may have been started and has not ended, as far as is known."""
         return self.step is not None and not self.state.ended
 
+    @property
+    def being_ended(self) -> bool:
+        """Whether it was asked to end, for whatever reason."""
+        return self.stop_requested or self.timed_out or self.unneeded or self.not_ready is not None
+
     def learn(self, **facts: Any) -> None:
         """Set these attributes, except those that are None (not known)."""
         for name, value in facts.items():
             if value is not None:
-                setattr(self, name, shortened(value) if name == "reason" else value)
+                setattr(self, name, shortened(value) if name in ("reason", "not_ready") else value)
 
 
 # No dataclass: importing that module would cost a command that only reads records more time than this one does.
@@ -213,7 +224,7 @@ class RunRecord(Jsonable):
                 ]}  # fmt: skip
 
 
-_NOT_SHOWN = ("job", "step", "cleaned")
+_NOT_SHOWN = ("job", "step", "cleaned", "not_ready", "unneeded")
 
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:

@@ -25,7 +25,7 @@ create table attempts (
     run text, job text, number integer, native_id text, folder text, state text, step text, submitted_at real,
     started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
     timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
-    instance text, node text, out_of_memory integer, gpus text,
+    instance text, node text, out_of_memory integer, gpus text, ready_at real, not_ready text, unneeded integer,
     primary key (run, job, number)
 ) without rowid;
 create table transitions (
@@ -75,6 +75,10 @@ alter table attempts add column out_of_memory integer default 0""",
 alter table attempts add column gpus text""",
     """
 create table untold (firing text primary key) without rowid""",
+    """
+alter table attempts add column ready_at real;
+alter table attempts add column not_ready text;
+alter table attempts add column unneeded integer default 0""",
 )
 VERSION = len(MIGRATIONS) + 1
 

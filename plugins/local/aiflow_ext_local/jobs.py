@@ -117,6 +117,15 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def watch(self, jobs: Mapping[str, af.BaseJob], since: str | None) -> Iterator[af.AttemptEvent | None]:
         return supervised.watch(jobs, since)
 
+    @af.hookimpl
+    def is_ready(self, job: af.BaseJob) -> bool | str:
+        from aiflow_ext.plugin.engines import is_ready_here
+
+        job, config = _local(job), _config(job)
+        env = {**os.environ, **secrets.resolve(config.env), **self._variables(job)}
+        env["AIFLOW_MARK"] = attempt_mark(_context(job))  # it ends with the job
+        return is_ready_here(config, env, f"{_native_id(job)}/work")
+
     # -- the process ------------------------------------------------------------------------------------------------
 
     def _argv(self, job: LocalJob) -> list[str]:

@@ -1,0 +1,219 @@
+"""Jobs that serve others: when they are ready, which jobs need them, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import processes_marked
+
+SERVE = "serve: {exec_mode: STREAM, ready: {command: 'test -e %s/ready', every: 0.1, within: %s}%s}\n"
+LIVES = "set -C; read u < /proc/sys/kernel/random/uuid; : > $MARKS/start-serve-$AIFLOW_ATTEMPT-$u; exec sleep 1000"
+
+
+@pytest.fixture
+def served(bench):
+    """A server that is ready once the file ``ready`` is there, and a job that needs it; ``served(**jobs)``: more."""
+
+    def make(*edges, within="60s", more="", serve=LIVES, **commands):
+        jobs = {"serve": serve, "ask": bench.gate("ask"), **commands}
+        config = SERVE % (bench.folder, within, more) + "".join(f"{job}: {{}}\n" for job in jobs if job != "serve")
+        bench.workflow(jobs, ("ask", "serve"), *edges, config=config)
+        return bench
+
+    bench.serves = lambda: (bench.folder / "ready").touch()
+    return make
+
+
+def reasons(bench):
+    return {name: job.reason for name, job in bench.record.jobs.items()}
+
+
+def ended(driver):
+    out, err = driver.communicate(timeout=60)
+    return driver.wait(), out + err
+
+
+def test_a_job_that_serves_is_waited_for_until_it_is_ready_and_has_finished_when_nobody_needs_it(served, until):
+    bench = served(("last", "serve"), ("last", "ask"), ("after", "serve", "ended"), last="true", after="true")
+    driver = bench.drive()
+    bench.up("serve")
+    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not said why it is not ready")
+    assert "its check ended with exit code 1" in reasons(bench)["serve"]
+    assert bench.ends["ask"] == ("INIT", 0)
+    bench.serves()
+    bench.up("ask")
+    assert bench.attempt("serve").ready_at is not None
+    assert bench.ends["serve"] == ("RUNNING", 1)
+    bench.release("ask")
+    code, said = ended(driver)
+    assert code == 0, said
+    assert bench.ends == dict.fromkeys(("serve", "ask", "last", "after"), ("FINISHED", 1))
+    assert reasons(bench)["serve"] == "no job needs it any more"
+    assert bench.record.state == "FINISHED"
+    assert "serve RUNNING: ready" in said
+
+
+def test_a_port_is_ready_once_it_takes_connections(bench):
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    server = f"{sys.executable} -m http.server {port} --bind localhost"
+    client = f"""{sys.executable} -c 'import urllib.request as u; u.urlopen("http://localhost:{port}")'"""
+    config = f"serve: {{exec_mode: STREAM, ready: {port}}}\nask: {{}}\n"
+    bench.workflow({"serve": server, "ask": client}, ("ask", "serve"), config=config)
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 0, said
+    assert f"not ready yet: port {port}: Connection refused" in said
+    assert bench.ends == {"serve": ("FINISHED", 1), "ask": ("FINISHED", 1)}
+
+
+def test_one_that_is_not_ready_in_time_has_failed_with_what_its_last_check_said(served):
+    bench = served(within="0.5s", more=", retries: 1")
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FAILED", 2), "ask": ("SKIPPED", 0)}
+    why = reasons(bench)
+    assert why["serve"].startswith("it was not ready (test -e ")
+    assert why["serve"].endswith(") within 0.5 s: its check ended with exit code 1")
+    assert why["ask"] == "waits for serve to be ready; it is FAILED"
+
+
+def test_a_check_that_hangs_does_not_keep_the_run_from_its_limit(bench):
+    config = "serve: {exec_mode: STREAM, ready: {command: sleep 1000, within: 500ms}}\nask: {}\n"
+    bench.workflow({"serve": LIVES, "ask": "true"}, ("ask", "serve"), config=config)
+    assert bench.call("run", str(bench.project.root))[0] == 1
+    assert reasons(bench)["serve"] == "it was not ready (sleep 1000) within 0.5 s"
+
+
+def test_one_that_ends_before_it_is_ready_lets_nothing_start(served):
+    bench = served(serve="exit 0")
+    assert bench.call("run", str(bench.project.root))[0] == 0
+    assert bench.ends == {"serve": ("FINISHED", 1), "ask": ("SKIPPED", 0)}
+    assert reasons(bench)["ask"] == "waits for serve to be ready; it is FINISHED"
+
+
+def test_a_job_that_is_tried_again_still_needs_it(served):
+    flag = "[ -e {0}/once ] || {{ touch {0}/once; exit 3; }}"
+    bench = served(("flaky", "serve"), flaky="true")
+    bench.workflow(
+        {"serve": LIVES, "flaky": flag.format(bench.folder)}, ("flaky", "serve"),
+        config=SERVE % (bench.folder, "60s", "") + "flaky: {retries: 1, retry_delay: 0.2}\n",
+    )  # fmt: skip
+    bench.serves()
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 1), "flaky": ("FINISHED", 2)}
+
+
+def test_one_that_fails_while_it_is_needed_is_tried_again_before_a_later_job_starts(served, until):
+    bench = served(("last", "serve"), ("last", "ask"), last="true", more=", retries: 1")
+    driver = bench.drive()
+    bench.serves()
+    bench.up("ask")
+    (pid,) = (
+        pid
+        for pid in processes_marked(bench.attempt("serve").native_id)
+        if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
+    )
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: bench.ends["serve"] == ("RUNNING", 2), "it is not started again")
+    bench.release("ask")
+    code, said = ended(driver)
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 2), "ask": ("FINISHED", 1), "last": ("FINISHED", 1)}
+
+
+def test_a_killed_driver_is_followed_by_one_that_neither_starts_it_twice_nor_leaves_it(served):
+    bench = served()
+    bench.serves()
+    bench.killed("serve", "ask")
+    driver = bench.drive("resume", "latest", "--project", str(bench.project.root))
+    assert "2 jobs" in driver.stdout.readline()
+    bench.release("ask")
+    code, said = ended(driver)
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 1), "ask": ("FINISHED", 1)}
+    assert bench.count("start", "serve") == 1
+
+
+def test_the_next_driver_counts_the_time_in_which_it_must_be_ready_from_its_start(served):
+    bench = served(within="1s")
+    bench.killed("serve")
+    code, said = bench.resume()
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FAILED", 1), "ask": ("SKIPPED", 0)}
+    assert "within 1 s" in reasons(bench)["serve"]
+
+
+def test_jobs_that_run_again_have_it_run_again(served):
+    bench = served(bad="[ -e $MARKS/mended ] || exit 3")
+    bench.workflow(
+        {"serve": LIVES, "good": "true", "bad": "[ -e $MARKS/mended ] || exit 3"}, ("bad", "serve"), ("good", "serve"),
+        config=SERVE % (bench.folder, "60s", "") + "good: {}\nbad: {}\n",
+    )  # fmt: skip
+    bench.serves()
+    assert bench.call("run", str(bench.project.root))[0] == 1
+    assert bench.ends == {"serve": ("FINISHED", 1), "good": ("FINISHED", 1), "bad": ("FAILED", 1)}
+    (bench.marks / "mended").touch()
+    code, said = bench.resume("--failed")
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 2), "good": ("FINISHED", 1), "bad": ("FINISHED", 2)}
+    code, said = bench.resume("--from", "good")
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 3), "good": ("FINISHED", 2), "bad": ("FINISHED", 2)}
+
+
+def test_stopping_the_run_stops_it(served):
+    bench = served()
+    bench.serves()
+    driver = bench.drive()
+    bench.up("ask")
+    assert bench.call("stop", "latest", "--project", str(bench.project.root))[0] == 0
+    assert ended(driver)[0] == 7
+    assert bench.ends == {"serve": ("STOPPED", 1), "ask": ("STOPPED", 1)}
+
+
+def test_one_that_no_job_needs_any_more_before_it_is_ready_is_ended(served):
+    bench = served(("ask", "bad"), bad="exit 3")
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FINISHED", 1), "ask": ("SKIPPED", 0), "bad": ("FAILED", 1)}
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "words"),
+    [
+        ("exec_mode: BATCH\n  ready: 80", 4, "ready is for a STREAM job"),
+        ("exec_mode: STREAM\n  ready: 0", 4, "must be a port, from 1 to 65535"),
+        ("exec_mode: STREAM\n  ready: {port: 80, command: x}", 4, "has both command and port"),
+        ("exec_mode: STREAM\n  ready: {within: 3s}", 4, "has neither command nor port"),
+        ("exec_mode: STREAM\n  ready: {prot: 3}", 4, "is not a key of ready"),
+        ("exec_mode: STREAM\n  ready: {port: 3, within: 0}", 4, "must be longer than 0"),
+        ("exec_mode: STREAM\n  ready: {port: 3, every: 1ms}", 4, "must be from 0.1s to 1h"),
+        ("exec_mode: STREAM\n  ready: true", 4, "must be a command or a port"),
+        ("exec_mode: STREAM\n  ready: ['']", 4, "has an empty command"),
+    ],
+)
+def test_what_ready_cannot_hold_is_told_with_its_line(bench, written, line, words):
+    bench.workflow({"serve": "true"}, config=f"\nserve:\n  {written}\n".lstrip("\n"))
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 3
+    assert words in said
+    assert f"workflow.yaml:{line}" in said
+
+
+def test_a_job_that_an_update_adds_has_it_run_again(served):
+    bench = served()
+    jobs, config = {"serve": LIVES, "good": "true"}, SERVE % (bench.folder, "60s", "") + "good: {}\n"
+    bench.workflow(jobs, ("good", "serve"), config=config)
+    bench.serves()
+    assert bench.call("run", str(bench.project.root))[0] == 0
+    bench.workflow(jobs | {"new": "true"}, ("good", "serve"), ("new", "serve"), config=config + "new: {}\n")
+    code, said = bench.resume("--failed", "--update")
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 2), "good": ("FINISHED", 1), "new": ("FINISHED", 1)}
