@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from aiflow_ext.api.compare import diff as diff
     from aiflow_ext.api.runs import open_run as open_run
     from aiflow_ext.api.runs import runs as runs
     from aiflow_ext.api.start import run_project_async as run_project_async
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "aiflow_ext.api.compare": ("diff",),
     "aiflow_ext.api.runs": ("open_run", "runs"),
     "aiflow_ext.api.start": ("run_project_async", "start_project"),
     "aiflow_ext.host": ("Policy",),

@@ -317,15 +317,19 @@ def open_run(run: str | RunRecord = "latest", project: str | os.PathLike[str] | 
 
     Raises ConfigError if there is no such run, or several, StateError where its records cannot be read.
     """
-    if isinstance(run, RunRecord):
-        observed = observe(run.run_id, run.project)
-    else:
-        observed = observe(run, None if project is None else os.fspath(project))
+    observed = observed_run(run, project)
     try:
         observed.refresh()
         return OpenedRun(observed)
     finally:
         observed.store.close()
+
+
+def observed_run(run: str | RunRecord | OpenedRun, project: str | os.PathLike[str] | None) -> Observed:
+    """A run by its id, its record, or as it was opened. The caller closes its store; raises as :func:`open_run`."""
+    if isinstance(run, str):
+        return observe(run, None if project is None else os.fspath(project))
+    return observe(run.run_id, run.project)
 
 
 def runs(project: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+import aiflow_ext as af
+
 CONFIG = """\
 "*": {platform: local, engine: python}
 fit:
@@ -75,6 +77,63 @@ def test_graph_differs_in_jobs_edges_and_steps(run, diff) -> None:
         "removed": [], "added": ["more"], "changed": ["show"], "edges_removed": [],
         "edges_added": [{"source": "show", "target": "more", "when": None, "data": False}],
     }  # fmt: skip
+
+
+def test_a_property_with_another_value_is_a_difference_of_config_and_not_of_the_steps_that_take_it(run, diff) -> None:
+    steps = "def fit(rates, deep):\n    return 1\n"
+    jobs = 'with af.job("fit"): af.python(fit, [af.property("lr"), 7], deep=af.property("net.layers"))\n'
+    config = CONFIG.replace("{lr: 0.1}", "{lr: 0.1, net: {layers: [1, 2]}}").replace("show: {engine: cmd_line}\n", "")
+    one = run(jobs=jobs, steps=steps, config=config)
+    found = diff(one, run("-p", "lr=0.2", "-p", "net.layers=[3]", jobs=jobs, steps=steps, config=config))
+    assert found["graph"]["changed"] == []
+    assert {each["key"] for each in found["config"]} == {"properties.lr", "properties.net.layers"}
+    changed = diff(one, run("-p", "lr=0.2", jobs=jobs.replace("7", "8"), steps=steps, config=config))
+    assert changed["graph"]["changed"] == ["fit"]
+
+
+@pytest.mark.parametrize("needs_files", [True, False])
+def test_a_value_of_a_profile_or_a_file_of_config_has_its_place(run, diff, project, tmp_path, needs_files) -> None:
+    jobs = JOBS if needs_files else 'with af.job("show"): af.cmd("true")\n'
+    config = CONFIG if needs_files else '"*": {platform: local}\nshow: {engine: cmd_line}\n'
+    project.write(project_yaml="name: tested\nprofiles:\n  prod: prod.yaml\n  inner:\n    show: {retries: 3}\n",
+                  prod_yaml="show:\n  retries: 2\n")  # fmt: skip
+    (tmp_path / "outside.yaml").write_text("show:\n  memory: 1Gi\n")
+    (project.root / "over.yaml").write_text("\nshow: {retry_delay: 7}\n")
+    plain = run(jobs=jobs, config=config)
+    prod = run("--profile", "prod", "--config", str(tmp_path / "outside.yaml"), "--config",
+               str(project.root / "over.yaml"), jobs=jobs, config=config)  # fmt: skip
+    inner = run("--profile", "inner", jobs=jobs, config=config)
+    places = {each["key"]: each["where"] for each in diff(plain, prod)["config"]}
+    assert places == {
+        "retries": [None, "prod.yaml:2" if needs_files else "prod.yaml"],
+        "memory": [None, str(tmp_path / "outside.yaml")],
+        "retry_delay": [None, "over.yaml:2" if needs_files else "over.yaml"],
+    }
+    (retries,) = diff(plain, inner)["config"]
+    assert retries["where"] == [None, "project.yaml:5"]
+    (project.root / "prod.yaml").unlink()
+    (tmp_path / "outside.yaml").unlink()
+    places = {each["key"]: each["where"][1] for each in diff(plain, prod)["config"]}
+    assert (places["retries"], places["memory"]) == ("prod.yaml:2" if needs_files else None, None)
+
+
+def test_a_value_has_its_place_where_the_workflow_has_parameters_of_its_own(cli, diff, project) -> None:
+    jobs = "@af.workflow\ndef tested(size: int = 1):\n    with af.job('show'): af.cmd('true')\n"
+    config = '"*": {platform: local}\nshow: {engine: cmd_line, retries: 1}\n'
+    project.write(workflow_py=f"import aiflow_ext as af\n\n{jobs}", workflow_yaml=config)
+    one, other = (json.loads(cli("run", project.root, "--json", *words).stdout)["run"]
+                  for words in ((), ("-p", "size=2", "--set", "show.retries=4")))  # fmt: skip
+    (retries,) = diff(one, other)["config"]
+    assert retries["where"] == ["workflow.yaml:2", "--set show.retries=4"]
+
+
+def test_from_python_two_runs_differ_by_the_same_data(run, diff, project) -> None:
+    one, other = run(), run("-p", "lr=0.2")
+    assert af.diff(one, other, project.root) == diff(one, other)
+    opened = af.open_run(one, project.root)
+    assert af.diff(opened, one, project.root)["same"] is True
+    with pytest.raises(af.AiflowError, match="no run 'nosuch'"):
+        af.diff(opened, "nosuch", project.root)
 
 
 def test_versions_differ(run, diff, project) -> None:

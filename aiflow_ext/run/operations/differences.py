@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,17 +15,15 @@ from aiflow_ext.model.errors import AiflowError, CodeError, shown_path
 from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.operations.observe import Observed
+from aiflow_ext.run.operations.origins import Place, origins
 from aiflow_ext.run.operations.outputs import kept_of
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.provenance import versions_of
 from aiflow_ext.run.planning.snapshot import CONFIG, OWN, copy_of, names_in
-from aiflow_ext.translate.config import load_workflow_config
 from aiflow_ext.translate.files import files_of, mode_of
-from aiflow_ext.translate.project_root import WORKFLOW_YAML
 
 LONGEST_FILE = 1 << 20  # bytes of a file whose lines are compared
 _MISSING = object()
-Place = Callable[[str, Sequence[Any]], "str | None"]
 
 
 class Side(NamedTuple):
@@ -36,7 +34,7 @@ class Side(NamedTuple):
         settings: by job, its config as it was written.
         where: of a job and a path in its config, ``file:line`` or the option that it is from, where that is known.
         edges: between jobs: source, target, when, and whether it is of data.
-        steps: by job, its nodes and the edges between them, as text.
+        steps: by job, its nodes and the edges between them, as plain JSON.
         code: the folder that has the files.
         files: their names in it.
         parameters: the workflow's own, by name: the value, and where it is from.
@@ -48,7 +46,7 @@ class Side(NamedTuple):
     settings: Mapping[str, Mapping[str, Any]]
     where: Place
     edges: frozenset[tuple[str, str, str | None, bool]]
-    steps: Mapping[str, str]
+    steps: Mapping[str, Any]
     code: Path | None
     files: frozenset[str]
     parameters: Mapping[str, tuple[Any, str]]
@@ -71,8 +69,8 @@ def side_of_run(observed: Observed) -> Side:
     except AiflowError:
         pass  # a plugin is not installed any more, or refuses what is stored
     return Side(
-        record.run_id, settings, _origins(code, options, settings), frozenset(map(_edge, edges)),
-        {name: _steps(each["graph"]) for name, each in stored.items()}, code, files,
+        record.run_id, settings, origins(record, code, options, settings), frozenset(map(_edge, edges)),
+        {name: _without_places(each["graph"]) for name, each in stored.items()}, code, files,
         _parameters(record.provenance.get("parameters", ())), record.provenance.get("versions", {}), results,
     )  # fmt: skip
 
@@ -89,7 +87,8 @@ def side_of_plan(plan: Plan) -> Side:
         shown_path(plan.desc.root), {name: job.settings for name, job in plan.jobs.items()},
         lambda job, path: plan.jobs[job].where(*path) if job in plan.jobs else None,
         frozenset(_edge(edge) for job in plan.jobs.values() for edge in job.edges),
-        {name: _steps(encode({key: graph[key] for key in graph if key != "config"})) for name, graph in graphs.items()},
+        {name: _without_places(encode({key: graph[key] for key in graph if key != "config"}))
+         for name, graph in graphs.items()},
         Path(plan.desc.root), names, _parameters(plan.parameters), versions_of(plan), None,
     )  # fmt: skip
 
@@ -117,43 +116,12 @@ def differences(one: Side, other: Side) -> dict[str, Any]:
     return {"runs": [one.label, other.label], "same": same, **found}
 
 
-def _origins(code: Path | None, options: Mapping[str, Any], jobs: Mapping[str, Any]) -> Place:
-    """Where a run's settings are from, by its own copy of workflow.yaml and the options that it was given."""
-    if code is None:
-        return lambda job, path: None
-    file = code / WORKFLOW_YAML
-    try:
-        config = load_workflow_config(file if file.is_file() else None, options.get("sets", ()),
-                                      options.get("params", ()), [], dict.fromkeys(jobs))  # fmt: skip
-    except AiflowError:
-        return lambda job, path: None
-    begins = shown_path(file)
-
-    def where(job: str, path: Sequence[Any]) -> str | None:
-        if _at(config.layered(job).value, path) != _at(jobs[job], path):  # kept from before an update of the run
-            return None
-        place = config.where(job, *path)
-        return f"{WORKFLOW_YAML}{place[len(begins) :]}" if place.startswith(begins) else place
-
-    return where
-
-
-def _at(settings: Any, path: Sequence[Any]) -> Any:
-    for key in path:
-        settings = settings.get(key, _MISSING) if isinstance(settings, Mapping) else _MISSING
-    return settings
-
-
 def _parameters(recorded: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Any, str]]:
     return {each["name"]: (each["value"], each["from"]) for each in recorded if not each["jobs"]}
 
 
 def _edge(edge: Any) -> tuple[str, str, str | None, bool]:
     return edge.source, edge.target, edge.when, edge.data
-
-
-def _steps(graph: Any) -> str:
-    return json.dumps(_without_places(graph), sort_keys=True)
 
 
 def _without_places(data: Any) -> Any:
@@ -200,10 +168,45 @@ def _graph(one: Side, other: Side) -> dict[str, list[Any]]:
     return {
         "removed": [job for job in one.steps if job not in other.steps],
         "added": [job for job in other.steps if job not in one.steps],
-        "changed": [job for job in both if one.steps[job] != other.steps[job]],
+        "changed": [job for job in both if not _same(one.steps[job], other.steps[job], _moved(one, other, job))],
         "edges_removed": [_shown(edge) for edge in sorted(one.edges - other.edges, key=str)],
         "edges_added": [_shown(edge) for edge in sorted(other.edges - one.edges, key=str)],
     }
+
+
+def _moved(one: Side, other: Side, job: str) -> Container[tuple[str, str]]:
+    """The values of each property of a job in the two sides, where they differ: a step that took them has not changed,
+    its config has."""
+    values = [dict(_nested(side.settings[job].get("properties"))) for side in (one, other)]
+    return {
+        (text, there)
+        for path, text in values[0].items()
+        if (there := values[1].get(path)) is not None and text != there
+    }
+
+
+def _nested(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield (*path, key), _text(inner)
+            yield from _nested(inner, (*path, key))
+
+
+def _same(one: Any, other: Any, moved: Container[tuple[str, str]]) -> bool:
+    """Whether plain JSON is the same, but for values that have ``moved`` with the config."""
+    if type(one) is type(other) is dict and one.keys() == other.keys():
+        if all(_same(value, other[key], moved) for key, value in one.items()):
+            return True
+    elif type(one) is type(other) is list and len(one) == len(other):
+        if all(_same(*pair, moved) for pair in zip(one, other, strict=True)):
+            return True
+    elif type(one) is type(other) and one == other:
+        return True
+    return (_text(one), _text(other)) in moved
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _shown(edge: tuple[str, str, str | None, bool]) -> dict[str, Any]:
