@@ -397,3 +397,33 @@ def doctor(project: str | None, limit: float, as_json: bool, **options: Any) -> 
     if project is None and any(options.values()):
         raise click.UsageError("these options are about a project's jobs: name its folder, too")
     return show_diagnosis(project, limit=limit, as_json=as_json, **options)
+
+
+@program.group(context_settings={"help_option_names": ["-h", "--help"]})
+def config() -> None:
+    """Show the settings of a project and of its jobs."""
+
+
+config.command_class = _Command
+
+
+@config.command()
+@click.argument("project", type=click.Path(), metavar="[PROJECT]", required=False)
+@click.argument("job", metavar="[JOB]", required=False)
+@click.option("--origin", is_flag=True, help="Say behind each where it comes from: file and line, variable or option.")
+@_PARAM
+@_SET
+@_WORKFLOW
+@_CONFIG
+@_PROFILE
+@_JSON
+def show(project: str | None, job: str | None, origin: bool, as_json: bool, **options: Any) -> int:
+    """Show all settings that a run of PROJECT would have, or those of one JOB; without PROJECT, the environment's.
+
+    Weakest first: defaults, your own file, the project's, --profile, --config, the environment, the command line.
+    """
+    from aiflow_ext.cli.config import show_config
+
+    if project is None and any(options.values()):
+        raise click.UsageError("these options are about a project's jobs: name its folder, too")
+    return show_config(project, job, origin=origin, as_json=as_json, **options)

@@ -46,7 +46,7 @@ class PlannedJob:
         self.settings = settings  # the config as it was written, before it was structured as the plugin's type
         self.defaults = tuple(defaults)  # which of platform and engine are defaults
         # Where the job's keys are, and where the workflow opens it; None for a job from a store.
-        self._layer, self._opened = layer, opened
+        self.layer, self._opened = layer, opened
         self.made: BaseJob | None = None  # generated while planning, for the first use
 
     @property
@@ -63,12 +63,12 @@ class PlannedJob:
         sub_graph = copy.copy(self.sub_graph)
         sub_graph.config = typed
         return PlannedJob(
-            self.name, sub_graph, self.resolved, self.edges, layer.value, self.defaults, self._layer, self._opened
+            self.name, sub_graph, self.resolved, self.edges, layer.value, self.defaults, self.layer, self._opened
         )
 
     def where(self, *path: Any) -> str | None:
         """``file:line`` of the value at ``path`` in the job's config; None for a job from a store."""
-        return self._layer.where(path) if self._layer is not None else None
+        return self.layer.where(path) if self.layer is not None else None
 
     def locate(self, error: AiflowError) -> None:
         """Set the place of every problem of ``error`` that has none: that of the key it mentions, else of the job.
@@ -83,10 +83,10 @@ class PlannedJob:
         )
 
     def _place(self, message: str, of_config: bool) -> str | None:
-        if self._layer is None or not of_config:
+        if self.layer is None or not of_config:
             return self._opened
         words = set(re.findall(r"\w+", message))
-        paths: list[tuple[str, ...]] = [(key,) for key in self._layer.value if key in words and key not in _TOO_COMMON]
+        paths: list[tuple[str, ...]] = [(key,) for key in self.layer.value if key in words and key not in _TOO_COMMON]
         paths += [("env", name) for name in self.config.env if name in words]
         return self.where(*paths[0] if len(paths) == 1 else ())
 
@@ -188,7 +188,7 @@ class Plan:
             if name in only:
                 edges = [edge for edge in job.edges if edge.source in only]
                 jobs[name] = PlannedJob(
-                    name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job._layer, job._opened
+                    name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job.layer, job._opened
                 )
         return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits,
                     capacities=self.capacities, layers=self.layers, parameters=self.parameters)  # fmt: skip
