@@ -284,14 +284,14 @@ def test_a_plugin_that_a_project_denies_is_reported_with_the_projects_file(proje
     denied = cli("run", project.root, env={**cli_env, "AIFLOW_PLUGINS_DENY": "kind:job_plugin"})
     assert "'kind:job_plugin' is in the deny list (AIFLOW_PLUGINS_DENY)" in denied.stderr
     for lists, said in (
-        ("deny: [aiflow-ext-local]", "'aiflow-ext-local' is in the deny list (plugins: deny in project.yaml)"),
-        ("allow: [nobody]", "nothing in the allow list (plugins: allow in project.yaml) names it"),
+        ("deny: [aiflow-ext-local]", "'aiflow-ext-local' is in the deny list (plugins: deny in project.yaml:1)"),
+        ("allow: [nobody]", "nothing in the allow list (plugins: allow in project.yaml:1) names it"),
     ):
         project.write(project_yaml=f"plugins: {{{lists}}}\n")
         done = cli("run", ".", cwd=project.root)
         assert done.returncode == 5
         assert said in done.stderr
-        assert f"change plugins: {lists.partition(':')[0]} in project.yaml\n" in done.stderr
+        assert f"change plugins: {lists.partition(':')[0]} in project.yaml:1\n" in done.stderr
         assert "AIFLOW_PLUGINS" not in done.stderr
 
 
@@ -300,7 +300,7 @@ def test_a_pattern_of_plugins_that_is_none_is_reported_with_where_it_stands(proj
     for pattern, words in ("foo:bar", "is not a pattern"), ("kind:x", "names no kind of plugin"):
         project.write(project_yaml=f'plugins: {{allow: ["{pattern}"]}}\n')
         done = cli("run", ".", cwd=project.root)
-        assert f"{pattern!r} in the allow list (plugins: allow in project.yaml) {words}" in done.stderr
+        assert f"{pattern!r} in the allow list (plugins: allow in project.yaml:1) {words}" in done.stderr
         listed = cli("plugins", env={**cli_env, "AIFLOW_PLUGINS_DENY": pattern})
         assert f"{pattern!r} in the deny list (AIFLOW_PLUGINS_DENY) {words}" in listed.stderr
 
