@@ -143,6 +143,7 @@ def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Pr
             continue
         name, value, said = read
         names: dict[str, None] = {}
+        inner: dict[str, None] = {}  # of those that hold others, with dots
         having: list[tuple[Layer, tuple[str, ...]]] = []
         for job in config.jobs:
             layer = config.layered(job)
@@ -150,6 +151,7 @@ def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Pr
             if not isinstance(properties, dict):
                 continue
             names |= dict.fromkeys(key for key in properties if isinstance(key, str))
+            inner |= dict.fromkeys(_inner(properties))
             path = _path_in(properties, name)
             if path is not None:
                 having.append((layer, path))
@@ -161,9 +163,29 @@ def _set_params(config: WorkflowConfig, params: Sequence[str], problems: list[Pr
             if taken:
                 message += ", and it is no parameter of the workflow"
                 known = f"the workflow's parameters are {listed(taken)}; {known}"
-            problems.append(Problem(message, said, near(name, [*taken, *names]) or known))
+            problems.append(Problem(message, said, _hint(name, taken, names, inner) or known))
         for layer, path in having:
             assign(layer, Setting(layer.job, ("properties", *path), value, said))
+
+
+def _hint(name: str, taken: Collection[str], names: Collection[str], inner: Collection[str]) -> str | None:
+    """Which parameter or property may be meant by a name that is none."""
+    first, dot, rest = name.partition(".")
+    if dot and first in taken:
+        return f"give the whole of the parameter {first!r}: -p '{first}={{{rest}: VALUE, ...}}'"
+    last = [each for each in inner if each.endswith(f".{name}")]
+    if last:
+        return f"did you mean {' or '.join(map(repr, last[:3]))}?"
+    return near(name, [*taken, *names, *inner])
+
+
+def _inner(properties: Mapping[Any, Any], before: str = "") -> Iterator[str]:
+    """The names with dots of all that is in mappings in ``properties``."""
+    for key, value in properties.items():
+        if before:
+            yield f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _inner(value, f"{before}{key}.")
 
 
 def _path_in(properties: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

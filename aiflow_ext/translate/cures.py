@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiflow_ext.translate.project import Project
 
 _STANDS_FOR = re.compile(r"\b(AINode|NodeOutput|OutputFile)\b")
+_PROPERTY = re.compile(r"\bPropertyRef\b")
 _BY_POSITION = re.compile(r"^cmd\(\) takes 1 positional argument but \d+ were given$")
 _NO_NAME = re.compile(r"^cannot import name '(\w+)' from '([\w.]+)'")
 
@@ -33,6 +34,11 @@ def cure(error: BaseException, project: Project) -> str | None:
         return (
             "a node stands for a value that is not there while the graph is built: do this in a function that gets it, "
             "af.python(function, node)"
+        )
+    if isinstance(error, (TypeError, AttributeError, ValueError)) and _PROPERTY.search(str(error)):
+        return (
+            'af.property("lr") stands for a value of the job\'s config that is not there while the graph is built: '
+            'compute in the function that gets it; of a mapping, af.property("optimizer.rate") names what is in it'
         )
     if isinstance(error, TypeError) and _BY_POSITION.match(str(error)):
         return "what a command uses is given by keyword: af.cmd('cat {data}', data=node)"

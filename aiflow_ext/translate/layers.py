@@ -282,6 +282,12 @@ def read_param(text: str, problems: list[Problem]) -> tuple[str, Located, str] |
     return (name, value, said) if value is not None else None
 
 
+def check_params(texts: Iterable[str], problems: list[Problem]) -> None:
+    """Add what is wrong with each ``NAME=VALUE`` of ``-p`` by itself, whatever has a property or parameter NAME."""
+    for text in texts:
+        read_param(text, problems)
+
+
 def _listed(jobs: Collection[str], file: str) -> str:
     return f"the jobs in {file} are {listed(jobs)}" if jobs else f"{file} has no jobs"
 
@@ -310,5 +316,7 @@ def _value(words: str, said: str, problems: list[Problem]) -> Located | None:
     except ConfigError as error:
         found += error.problems
         value = None
-    problems += found
+    option, _, name = said.partition("=")[0].partition(" ")
+    hint = f"what has spaces needs quotes in a shell: {option} '{name}=[1, 2]', '{name}={{a: 1}}'"
+    problems += [Problem(each.message, each.where, each.hint or hint) for each in found]
     return None if found else value

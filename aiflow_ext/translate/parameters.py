@@ -15,7 +15,7 @@ from aiflow_ext.translate.fitting import fit
 from aiflow_ext.translate.layers import read_param
 from aiflow_ext.translate.misfits import Misfit
 from aiflow_ext.translate.structure import dotted
-from aiflow_ext.translate.types_in_words import describe, unwrapped
+from aiflow_ext.translate.types_in_words import describe, unwrapped, writable
 from aiflow_ext.translate.yaml_source import Located
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -66,10 +66,11 @@ def parameters_of(workflow: Workflow, params: Sequence[str]) -> list[Given]:
             except Misfit as misfit:
                 of = f"of workflow {workflow.name!r} ({shown_path(workflow.where)})"
                 problems += [
-                    Problem(f"the parameter {dotted((name, *path))!r} {of} {words}", said, hint)
+                    Problem(f"the parameter {dotted((name, *path))!r} {of} {words}", said, hint or _colon(path))
                     for path, words, hint in misfit.items
                 ]
         elif parameter.default is not parameter.empty:
+            problems += _of_default(name, parameter.default, types.get(name, Any), workflow)
             found.append(Given(name, parameter.default, workflow.where, False))
         elif not passed_on:
             kind = describe(types.get(name, Any))
@@ -83,6 +84,39 @@ def parameters_of(workflow: Workflow, params: Sequence[str]) -> list[Given]:
     return found
 
 
+def _of_default(name: str, default: Any, kind: Any, workflow: Workflow) -> list[Problem]:
+    """What is wrong with a default that does not fit its annotation, by the rules for values of ``-p``. None fits any,
+    and so does an object that ``-p`` could not give."""
+    try:
+        if default is not None and writable(unwrapped(kind)):
+            fit(_plain(default), kind)
+    except _NotPlain:
+        return []
+    except Misfit as misfit:
+        hint = f"change the default, or the annotation; -p {name}=VALUE gives another value"
+        return [
+            Problem(f"the default of the parameter {dotted((name, *path))!r} of workflow {workflow.name!r} {words}",
+                    workflow.where, hint)
+            for path, words, _ in misfit.items
+        ]  # fmt: skip
+    return []
+
+
+class _NotPlain(Exception):
+    """An object is no plain data."""
+
+
+def _plain(value: Any) -> Any:
+    """Plain data as a file would give it: a tuple is a list there."""
+    if type(value) in (list, tuple):
+        return [_plain(each) for each in value]
+    if type(value) is dict:
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if value is not None and type(value) not in (str, int, float, bool):
+        raise _NotPlain
+    return value
+
+
 def _taken(workflow: Workflow) -> tuple[dict[str, inspect.Parameter], bool]:
     """The parameters that can be given by name, and whether a wrapper passes them on, which may give them itself."""
     parameters = signature(workflow.function, follow_wrapped=False).parameters.values()
@@ -90,6 +124,12 @@ def _taken(workflow: Workflow) -> tuple[dict[str, inspect.Parameter], bool]:
     if passed_on:
         parameters = signature(workflow.function).parameters.values()
     return {each.name: each for each in parameters if each.kind in _BY_NAME}, passed_on
+
+
+def _colon(path: Sequence[Any]) -> str | None:
+    """A hint for ``{a:3}``, in which YAML has one key and no value."""
+    key, colon, value = str(path[-1]).partition(":") if path else ("", "", "")
+    return f"write a space after the colon: {key}: {value}" if colon else None
 
 
 def _fitted(given: Located, kind: Any) -> Any:

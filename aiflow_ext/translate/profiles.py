@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from aiflow_ext.model.errors import ConfigError, Problem
@@ -47,10 +48,20 @@ def laid_over(project: Project, profile: str | None, configs: Sequence[str], pro
         configs: paths of files.
         problems: takes mistakes that leave something readable.
 
-    Raises ConfigError where there is no such profile, or a file cannot be read.
+    Raises ConfigError where there is no such profile, or files cannot be read: with each of them.
     """
-    found = [] if profile is None else [_profile(project, profile, problems)]
-    return [*found, *(read_yaml(path, problems) for path in configs)]
+    reads: list[Callable[[], Located]] = [] if profile is None else [partial(_profile, project, profile, problems)]
+    reads += [partial(read_yaml, path, problems) for path in configs]
+    found: list[Located] = []
+    wrong: list[Problem] = []
+    for read in reads:
+        try:
+            found.append(read())
+        except ConfigError as error:
+            wrong += error.problems
+    if wrong:
+        raise ConfigError(problems=wrong)
+    return found
 
 
 def _profile(project: Project, name: str, problems: list[Problem]) -> Located:

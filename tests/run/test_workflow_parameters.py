@@ -97,6 +97,82 @@ def test_a_value_of_another_type_is_a_sentence_with_the_option_and_the_place(
     assert af.runs(root) == []
 
 
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("x: int = 'a'", "'x' of workflow 'sweep' must be a whole number, not the text 'a'"),
+        ("x: list[int] = (1, 'b')", r"'x\[1\]' of workflow 'sweep' must be a whole number, not the text 'b'"),
+        ("x: str = 5", "'x' of workflow 'sweep' must be text, not the number 5"),
+    ],
+)
+def test_a_default_that_does_not_fit_its_annotation_is_a_mistake_of_the_workflow(
+    cli, sweep, parameter: str, words: str
+) -> None:
+    done = cli("render", sweep(parameter))
+    assert done.returncode == 3
+    assert re.search(rf"workflow\.py:6: the default of the parameter {words}", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["x: int = None", "x: list[int] = (1, 2)", "x: dict[int, str] = {1: 'a'}", "x: float = 1", "x: object = 1",
+     "x: Optional[int] = 4", "x: af.JobState = af.JobState.LOST", "x: 'unknown' = 3"],
+)  # fmt: skip
+def test_a_default_that_fits_or_that_no_option_could_give_is_taken_as_it_is(cli, sweep, parameter: str) -> None:
+    done = cli("render", sweep(parameter))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("opt.rat=1", "did you mean 'opt.rate'"),
+        ("rate=1", "did you mean 'opt.rate'"),
+        ("opt.deep.layer=1", "did you mean 'opt.deep.layers'"),
+        ("net.a=2", "give the whole of the parameter 'net': -p 'net={a: VALUE, ...}'"),
+        ("net={a:3}", "write a space after the colon: a: 3"),
+        ("sizes=[1,", "what has spaces needs quotes in a shell: -p 'sizes=[1, 2]'"),
+        ("sizes=1,2", "write a list: [1,2]"),
+    ],
+)
+def test_a_nested_name_and_a_list_that_are_wrong_get_a_hint(cli, sweep, option: str, hint: str) -> None:
+    config = CONFIG + "fit: {properties: {opt: {rate: 0.1, deep: {layers: 3}}}}\n"
+    body = "with af.job('fit'): af.python(given, sizes)"
+    done = cli("render", sweep("sizes: list[int] = [1], net: dict[str, int] = {'a': 1}", config, body), "-p", option)
+    assert done.returncode == 3
+    assert hint in done.stderr
+
+
+def test_mistakes_of_parameters_profile_files_and_settings_are_told_at_once(cli, sweep) -> None:
+    done = cli("render", sweep("x: int = 1"), "-p", "x", "--profile", "none", "--config", "gone.yaml",
+               "--config", "away.yaml", "--set", "nojob.retries=1", "-p", "unknown=1")  # fmt: skip
+    assert done.returncode == 3
+    for words in ("-p x: there is no =", "no profile 'none'", "gone.yaml: cannot be read", "away.yaml: cannot be read",
+                  "there is no job 'nojob'"):  # fmt: skip
+        assert words in done.stderr
+    assert "unknown" not in done.stderr  # a file that cannot be read may have that property
+    done = cli("render", sweep("x: int = 1"), "-p", "x=a", "--profile", "none", "-p", "lr")
+    for words in ("must be a whole number", "no profile 'none'", "-p lr: there is no ="):
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ('af.property("lr") * 2', "stands for a value of the job's config"),
+        ('1 - af.property("lr")', "compute in the function that gets it"),
+        ('float(af.property("lr"))', "compute in the function that gets it"),
+        ("f\"{af.property('lr'):.2f}\"", "compute in the function that gets it"),
+        ('af.property("opt")["rate"]', 'af.property("optimizer.rate") names what is in it'),
+    ],
+)
+def test_what_computes_with_a_property_in_the_workflow_is_told_what_it_is(cli, sweep, code: str, words: str) -> None:
+    done = cli("render", sweep("x: int = 1", body=f"with af.job('fit'): af.python(given, {code})"))
+    assert done.returncode == 3
+    assert words in done.stderr
+    assert "workflow.py:8" in done.stderr
+
+
 def test_a_parameter_without_a_default_is_asked_for_with_the_workflows_place(cli, sweep) -> None:
     done = cli("run", sweep("x: int"))
     assert done.returncode == 3

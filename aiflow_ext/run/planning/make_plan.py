@@ -32,12 +32,14 @@ from aiflow_ext.translate.files import secret_files
 from aiflow_ext.translate.functions import freeze
 from aiflow_ext.translate.gather import gathered
 from aiflow_ext.translate.job_config import Structurer
+from aiflow_ext.translate.layers import check_params
 from aiflow_ext.translate.load import built_graph, chosen_workflow, imported_workflow, jobs_of_others
 from aiflow_ext.translate.parameters import Given, parameters_of
 from aiflow_ext.translate.profiles import laid_over, user_config
 from aiflow_ext.translate.project import Project, load_project
 from aiflow_ext.translate.properties import put_properties
 from aiflow_ext.translate.split import split
+from aiflow_ext.translate.yaml_source import Located
 
 _log = logging.getLogger("aiflow_ext")
 _LISTS = {"sets": "['train.retries=2']", "params": "['alpha=0.2']", "config": "['prod.yaml']", "only": "['train']"}
@@ -116,6 +118,7 @@ def make_plan(
             wrong += freeze(graph, Path(project.desc.root), module, project.desc.python_paths)
     except ProjectError as error:
         if made is None:
+            check_params(params, problems)
             _configured(files, None, (), (), problems)
         if problems:
             raise ConfigError(problems=gathered([*problems, *error.problems])) from error
@@ -144,13 +147,20 @@ def _configured(
 ) -> WorkflowConfig | None:
     """The configs of the graph's jobs; None after problems were added. ``taken``: the workflow's own parameters."""
     places = None if graph is None else {name: _opened(graph, name) for name in graph.jobs}
+    over: list[Located] | None = None
     try:
         over = laid_over(*files, problems)
-        return load_workflow_config(files.project.workflow_yaml, sets, params, problems, places, taken,
-                                    user=user_config(), over=over)  # fmt: skip
+    except ConfigError as error:
+        problems += error.problems
+        check_params(params, problems)
+    known = params if over is not None else ()  # a property may be in what could not be read
+    try:
+        made = load_workflow_config(files.project.workflow_yaml, sets, known, problems, places, taken,
+                                    user=user_config(), over=over or ())  # fmt: skip
     except ConfigError as error:
         problems += error.problems
         return None
+    return None if over is None else made
 
 
 def _unused(config: WorkflowConfig, module: ModuleType, graph: AIGraph) -> list[Problem]:
