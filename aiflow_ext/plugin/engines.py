@@ -19,6 +19,7 @@ Deadline, within, pool_classes
 parse_json, json_kind          JSON of a bounded size, of LARGEST_ANSWER bytes at most; a value of it in a few words
 MalformedJson, TooLargeJson    what parse_json raises
 read_whole                     a small file, read without waiting where it is a FIFO or has no end
+CHECK_LIMIT                    seconds that one such check may take
 is_ready_here, ready_command   the check that a config's ``ready`` names, on this machine; its argument vector
 find_program                   a program by its name, never one of the current folder
 read_log_file, check_stream    a kept log, read before the platform is asked; STREAMS are stdout and stderr
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from aiflow_ext.engines.reach import artifact_problems as artifact_problems
     from aiflow_ext.engines.reach import is_reached as is_reached
     from aiflow_ext.engines.reach import is_remote as is_remote
+    from aiflow_ext.engines.readiness import CHECK_LIMIT as CHECK_LIMIT
     from aiflow_ext.engines.readiness import is_ready_here as is_ready_here
     from aiflow_ext.engines.readiness import ready_command as ready_command
     from aiflow_ext.engines.remote_service import ARTIFACT_HOSTS as ARTIFACT_HOSTS
@@ -104,7 +106,7 @@ _HOMES = {
     ),
     "aiflow_ext.engines.programs": ("find_program",),
     "aiflow_ext.engines.reach": ("artifact_problems", "is_reached", "is_remote"),
-    "aiflow_ext.engines.readiness": ("is_ready_here", "ready_command"),
+    "aiflow_ext.engines.readiness": ("CHECK_LIMIT", "is_ready_here", "ready_command"),
     "aiflow_ext.engines.remote_service": ("ARTIFACT_HOSTS", "INSECURE_NODES"),
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),

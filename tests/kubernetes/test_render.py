@@ -365,3 +365,17 @@ def test_what_is_too_large_is_told_before_it_is_sent(
     values = {name.removeprefix("env."): value for name, value in secret.items() if name.startswith("env.")}
     with pytest.raises(ConfigError, match=words):
         sizes.check("a", job, {"stringData": secret}, values)
+
+
+@pytest.mark.parametrize(
+    ("ready", "probe"),
+    [
+        (8080, {"tcpSocket": {"port": 8080}, "periodSeconds": 1}),
+        ({"command": "test -e $(pwd)/x", "every": 2.5},
+         {"exec": {"command": ["bash", "-c", "test -e $(pwd)/x"]}, "periodSeconds": 3}),
+        (["ls", "x"], {"exec": {"command": ["ls", "x"]}, "periodSeconds": 1}),
+    ],
+)  # fmt: skip
+def test_a_job_that_serves_others_has_a_readiness_probe(project: Any, ready: Any, probe: Any) -> None:
+    found = container(rendered(project, exec_mode="STREAM", shell="bash", ready=ready))["readinessProbe"]
+    assert found == {**probe, "timeoutSeconds": 10, "failureThreshold": 1}

@@ -13,6 +13,7 @@ from aiflow_ext.plugin.engines import job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import QUEUE, SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
 from aiflow_ext_kubernetes.fields import label_problem
+from aiflow_ext_kubernetes.probe import probe_of
 from aiflow_ext_kubernetes.secret_source import secret_key_of
 from aiflow_ext_kubernetes.template import CONTAINER, checked, merged
 from aiflow_ext_kubernetes.yaml_files import read_yaml
@@ -283,6 +284,8 @@ def _pod_spec(job: BaseJob, sending: Sending) -> dict[str, Any]:
         container["imagePullPolicy"] = config.pull_policy
     if config.env_from:
         container["envFrom"] = [_env_from(each) for each in config.env_from]
+    if (probe := probe_of(config)) is not None:
+        container["readinessProbe"] = probe
     if resources := config.resources():
         container["resources"] = resources
     spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}

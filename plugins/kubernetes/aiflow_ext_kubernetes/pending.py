@@ -11,6 +11,7 @@ from aiflow_ext_kubernetes.informer import Informer
 from aiflow_ext_kubernetes.paging import listed
 from aiflow_ext_kubernetes.refusals import ApiError
 from aiflow_ext_kubernetes.server import namespace_of, server_of
+from aiflow_ext_kubernetes.target import Target
 
 BACK_OFF = (3.0, 60.0)  # seconds between two requests: the first, and the longest
 PREPARED_WITHIN = 10.0  # seconds after which the reason why a pod that has a node does not start is requested
@@ -77,16 +78,23 @@ class PendingReasons:
 
     def _events(self, kind: str, reason: str) -> Iterator[tuple[str, str]]:
         """The events about objects, oldest first: the objects' names, and the messages."""
-        target = self._informer.target
-        path = f"/api/v1/namespaces/{namespace_of(target)}/events"
-        try:
-            selector = f"involvedObject.kind={kind},reason={reason}"
-            found, _ = listed(server_of(target), path, _event, fieldSelector=selector)
-        except (ApiError, answers.TooLargeError):
-            return
-        for event in sorted(found, key=lambda item: str(item.get("lastTimestamp"))):
+        for event in _listed(self._informer.target, f"involvedObject.kind={kind},reason={reason}"):
             words = event.get("message", "")
             yield str(event.get("involvedObject", {}).get("name")), words if kind == "Job" else f"{reason}: {words}"
+
+
+def messages(target: Target, selector: str) -> list[str]:
+    """What the events of a field selector say, oldest first; nothing where they cannot be read."""
+    return [str(event.get("message", "")) for event in _listed(target, selector)]
+
+
+def _listed(target: Target, selector: str) -> list[dict[str, Any]]:
+    path = f"/api/v1/namespaces/{namespace_of(target)}/events"
+    try:
+        found, _ = listed(server_of(target), path, _event, fieldSelector=selector)
+    except (ApiError, answers.TooLargeError):
+        return []
+    return sorted(found, key=lambda item: str(item.get("lastTimestamp")))
 
 
 def _event(item: Any) -> dict[str, Any]:

@@ -279,6 +279,11 @@ def failed_beside(pod: Object) -> dict[str, bool]:
     return found
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether a pod's containers have passed their readiness probes."""
+    return _condition(pod, "Ready") is not None
+
+
 def is_prepared(pod: Object) -> bool:
     """Whether a node is getting a pod ready: neither of its containers has begun."""
     states = [each.get("state") or {} for each in _statuses(pod)]

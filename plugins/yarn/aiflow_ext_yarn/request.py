@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from aiflow_ext.plugin.engines import ARTIFACT_HOSTS, INSECURE_NODES, UNFINISHED, attempt_mark, job_environment
+from aiflow_ext.plugin.engines import (
+    ARTIFACT_HOSTS,
+    INSECURE_NODES,
+    UNFINISHED,
+    attempt_mark,
+    job_environment,
+    ready_command,
+)
 from aiflow_ext.plugin.secrets import is_secret, plain
 from aiflow_ext_yarn import master
 from aiflow_ext_yarn.cluster import Cluster
@@ -244,10 +251,18 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
         **({"container": job.config.container.runtime} if job.config.container is not None else {}),
         **({"steps": steps, "progress_file": PROGRESS} if job.bundle.needs_runner and steps > 1 else {}),
+        **({"ready": _ready(job)} if job.config.ready is not None else {}),
         **({"log_pages": pages} if pages else {}),
         "grace": GRACE,
         "staging": staging,
     }
+
+
+def _ready(job: YarnJob) -> Json:
+    """How the application master finds out whether a job that serves others is ready."""
+    ready, command = job.config.ready, ready_command(job.config)
+    assert ready is not None
+    return {"every": ready.every, **({"port": ready.port} if command is None else {"argv": command})}
 
 
 def variables_of(job: YarnJob, native_id: str, work_folder: str) -> tuple[str, dict[str, str]]:

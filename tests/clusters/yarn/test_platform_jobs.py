@@ -82,6 +82,43 @@ def tested():
     assert "no-shell cannot be started" in record["jobs"]["misses"]["attempts"][-1]["reason"]
 
 
+def test_a_job_that_serves_others_is_checked_in_its_container(workflow: Workflow) -> None:
+    """In the folder and the environment of the job; by the application master, which tells YARN."""
+    (workflow.project / "workflow.py").write_text(f"""import aiflow_ext as af
+@af.workflow
+def tested():
+    with af.job("serve"):
+        af.cmd("sleep 2; touch ready; exec {sys.executable} -m http.server $PORT --bind localhost")
+    with af.job("never"):
+        af.cmd("exec sleep 1000")
+    with af.job("ask"):
+        af.cmd("true")
+    af.run_after("ask", ["serve", "also"])
+    with af.job("also"):
+        af.cmd("exec {sys.executable} -m http.server $PORT --bind localhost")
+    with af.job("skipped"):
+        af.cmd("true")
+    af.run_after("skipped", "never")
+""")
+    ready = {
+        "serve": {"command": 'test -e ready && test "$PORT" = 18941'}, "also": 18942,
+        "never": {"command": "echo no >&2; false", "within": "15s"},
+    }  # fmt: skip
+    config = {name: {"exec_mode": "STREAM", "ready": each} for name, each in ready.items()}
+    shared = {"platform": "yarn", "memory": "128Mi", "env": {"PORT": 18941}}
+    (workflow.project / "workflow.yaml").write_text(
+        json.dumps({"*": shared, **config, "also": {**config["also"], "env": {"PORT": 18942}}})
+    )
+    record = workflow.run()
+    ended = {name: job["state"] for name, job in record["jobs"].items()}
+    expected = {"serve": "FINISHED", "also": "FINISHED", "ask": "FINISHED", "never": "FAILED", "skipped": "SKIPPED"}
+    assert ended == expected, record
+    served, asked = record["jobs"]["serve"]["attempts"][-1], record["jobs"]["ask"]["attempts"][-1]
+    assert served["ready_at"] - served["started_at"] > 1
+    assert served["ready_at"] <= asked["started_at"] <= served["ended_at"]
+    assert "it was not ready (echo no >&2; false) within 15 s" in record["jobs"]["never"]["reason"]
+
+
 def test_the_tracking_url_shows_the_logs(workflow: Workflow, bed: Bed) -> None:
     """While the job runs, by the ResourceManager's proxy at its node; afterwards at the history server."""
     process = workflow.write({"job": workflow.until("go")}).begin()

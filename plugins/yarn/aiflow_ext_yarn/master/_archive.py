@@ -8,7 +8,10 @@ import io
 import zipfile
 from importlib import resources
 
-MODULES = ("__init__", "credentials", "keeper", "main", "outcome", "protocol", "rpc", "sasl", "spec", "staging", "wire")
+MODULES = (
+    "__init__", "credentials", "keeper", "main", "outcome", "protocol", "readiness", "rpc", "sasl", "spec", "staging",
+    "wire",
+)  # fmt: skip
 SHARED = {"aiflow_ext.plugin": ("processes",), "aiflow_ext.supervise": ("kernel", "proc", "sweep")}
 MAIN = "import sys\nfrom aiflow_ext_yarn.master.main import main\nsys.exit(main(sys.argv[1:]))\n"
 

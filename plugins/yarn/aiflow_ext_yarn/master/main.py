@@ -14,6 +14,7 @@ from aiflow_ext_yarn.master.credentials import AMRM, Credentials
 from aiflow_ext_yarn.master.keeper import Keeper
 from aiflow_ext_yarn.master.outcome import Outcome
 from aiflow_ext_yarn.master.protocol import Lost, ResourceManager
+from aiflow_ext_yarn.master.readiness import Readiness
 from aiflow_ext_yarn.master.rpc import RemoteError, Unreachable
 from aiflow_ext_yarn.master.spec import Child, SpecError, Values, check_image, log_pages, read
 from aiflow_ext_yarn.master.staging import Refused, Staging, StagingError
@@ -41,6 +42,7 @@ class Master:
         self.interval = float(spec.get("heartbeat", 1.0))
         self.next_beat = 0.0
         self.keeper: Keeper | None = None
+        self.readiness: Readiness | None = None
         self.stopped = self.registered = self.outcome_written = False
         self.staging: Staging | None = None
         self.refused_since: float | None = None
@@ -86,7 +88,9 @@ class Master:
             return refusal
         if self.stopped:
             return Outcome(ends.NOT_STARTED, stopped=True, reason="it was stopped first")
-        self.rm.progress, self.next_beat = child.progress(), 0.0
+        if self.spec.get("ready"):
+            self.readiness = Readiness(self.spec["ready"], child, self._log)
+        self.rm.progress, self.next_beat = self._progress(child), 0.0
         self.keeper = Keeper(child, float(self.spec.get("grace", 10.0)))
         if self.stopped:
             self.keeper.stop()
@@ -116,11 +120,16 @@ class Master:
             for event in keeper.events(max(0.0, self.next_beat - time.monotonic())):
                 if event["what"] == "ended":
                     ended = event
+                    if self.readiness is not None:
+                        self.readiness.end()
                 elif event["what"] in ("swept", "gone"):
                     return self._outcome(ended, child, event.get("left", []))
             if time.monotonic() >= self.next_beat:
-                self.rm.progress = child.progress()
+                self.rm.progress = self._progress(child)
                 self._heartbeat()
+
+    def _progress(self, child: Child) -> float:
+        return child.progress() if self.readiness is None else self.readiness.progress()
 
     def _outcome(self, ended: dict[str, Any] | None, child: Child, left: list[str]) -> Outcome:
         if ended is None:
