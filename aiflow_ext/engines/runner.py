@@ -158,6 +158,8 @@ class _Job:
         except SystemExit as leaving:
             if os.getpid() != _runner:
                 raise
+            if _left_debugger(leaving):
+                _fail(_NO_TERMINAL)
             if not _is_success(leaving):
                 _note("" if isinstance(leaving.code, int) else str(leaving.code))
                 raise
@@ -171,7 +173,7 @@ class _Job:
             if "bdb" in sys.modules and isinstance(error, sys.modules["bdb"].BdbQuit):
                 if _goes_on:
                     raise KeyboardInterrupt("the debugger was left") from None
-                _fail("a debugger was called, and a job has no terminal: aiflow-ext run PROJECT --in-process has one")
+                _fail(_NO_TERMINAL)
             _fail_as_user_code(error)
         if os.getpid() != _runner:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
@@ -321,11 +323,20 @@ _files: tuple[str | None, str] = None, ""  # the project's folder here, and on t
 _goes_on = False  # whether this process goes on when the job has ended
 _runner = 0  # the runner's pid: not that of a process that a step has forked
 _really_exit = os._exit
+_NO_TERMINAL = "a debugger was called, and a job has no terminal: aiflow-ext run PROJECT --in-process has one"
 
 
 def _is_success(leaving: SystemExit) -> bool:
     """Whether the process would end with exit code 0."""
     return leaving.code is None or (isinstance(leaving.code, int) and leaving.code & 0xFF == 0)
+
+
+def _left_debugger(leaving: SystemExit) -> bool:
+    """Whether a debugger that a job's code called has ended the process, as from Python 3.14 on at the end of its
+    input."""
+    pdb = getattr(sys.modules.get("pdb"), "__file__", None)
+    frames = traceback.walk_tb(leaving.__traceback__) if pdb and not _goes_on else ()
+    return any(frame.f_code.co_filename == pdb for frame, _ in frames)
 
 
 def _exit_guarded(status: int) -> NoReturn:

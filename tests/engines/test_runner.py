@@ -436,7 +436,6 @@ def test_a_python_job_has_its_own_exit_code(jobs: Jobs, statement: str, code: in
     assert (ended.code, ended.reason) == (code, reason)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there the debugger asks, and ends the job by sys.exit")
 def test_a_debugger_in_a_job_is_told_where_there_is_a_terminal(jobs: Jobs) -> None:
     jobs.write('with af.job("a"): af.python(f)', "def f():\n    breakpoint()\n    return 1\n")
     ended = jobs.run("a")
