@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -336,17 +337,37 @@ def _path(url: str) -> Path | None:
     return None if path is None else Path(path)
 
 
+def _whose() -> str:
+    """Which python this is, for a message that says what to install."""
+    return "the job's python" if "AIFLOW_JOB" in os.environ else f"this python ({sys.executable})"
+
+
+def _missing(url: str, error: ImportError) -> str:
+    """What to install for a URL whose file system's package cannot be imported."""
+    words = f"pip install {error.name}" if isinstance(error, ModuleNotFoundError) and error.name else str(error)
+    return words + _hdfs(url)
+
+
+def _hdfs(url: str) -> str:
+    needs = (
+        "; hdfs:// needs Java and Hadoop's libhdfs there, too; webhdfs://NAMENODE:PORT/PATH fsspec and requests alone"
+    )
+    return needs if url.startswith("hdfs:") else ""
+
+
 def _remote(url: str) -> tuple[Any, str]:
     try:
         with without_project():
             from fsspec.core import url_to_fs
     except ImportError as error:
-        raise ArtifactError(f"{url} needs the package fsspec in the job's python") from error
+        raise ArtifactError(f"{url} needs the package fsspec in {_whose()}: pip install fsspec") from error
     try:
         with without_project():
             fs, path = url_to_fs(url)
     except ImportError as error:
-        raise ArtifactError(f"{url} needs another package in the job's python: {error}") from error
+        raise ArtifactError(f"{url} needs another package in {_whose()}: {_missing(url, error)}") from error
     except ValueError as error:
         raise ArtifactError(f"{url} is of no file system that fsspec knows: {error}") from error
+    except OSError as error:
+        raise ArtifactError(f"{url} cannot be opened: {error}{_hdfs(url)}") from error
     return with_deadlines(fs), path

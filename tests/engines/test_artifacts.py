@@ -67,7 +67,8 @@ def test_without_fsspec_the_package_to_install_is_named(jobs: Jobs) -> None:
     ("url", "words"),
     [
         ("nonsense://x/y", "is of no file system that fsspec knows"),
-        ("dropbox://bucket/x", "needs another package in the job's python"),
+        ("dropbox://bucket/x", f"needs another package in this python ({sys.executable})"),
+        ("hdfs://namenode/x", "pip install pyarrow; hdfs:// needs Java and Hadoop's libhdfs there, too"),
     ],
 )
 def test_a_url_that_cannot_be_opened_here_is_a_sentence(tmp_path: Path, url: str, words: str) -> None:
