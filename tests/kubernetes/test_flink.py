@@ -179,9 +179,8 @@ def test_further_jars_travel_and_are_given_to_flink(project: Any) -> None:
     assert "is not there" in refused(project, jars=["missing.jar"])
 
 
-def test_memory_that_flink_does_not_fit_into_and_a_session_are_refused(project: Any) -> None:
+def test_memory_that_flink_does_not_fit_into_is_refused(project: Any) -> None:
     assert "is less than that of Flink's processes" in refused(project, memory="700Mi")
-    assert "jobmanager names a session cluster" in refused(project, jobmanager="flink:8081")
 
 
 def test_only_flink_jobs_need_rights_for_services_and_configmaps(project: Any) -> None:

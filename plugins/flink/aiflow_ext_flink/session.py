@@ -77,10 +77,15 @@ def problems(name: str, config: BaseJobConfig, program: Program) -> Iterator[Pro
         )
 
 
-def problem_of(address: str) -> Problem | None:
-    """What is wrong with a session cluster: it does not answer, is none of Flink's, or is of another major version."""
+def problem_of(address: str, rest: FlinkRest | None = None) -> Problem | None:
+    """What is wrong with a session cluster: it does not answer, is none of Flink's, or is of another major version.
+
+    Args:
+        address: of its REST API, as the config says it.
+        rest: that, where it is not reached at this address.
+    """
     try:
-        version = str(FlinkRest(address).config().get("flink-version") or "")
+        version = str((rest or FlinkRest(address)).config().get("flink-version") or "")
     except PlatformError as error:
         hint = "jobmanager: host:port is the REST address of a Flink cluster, whose port is 8081 by default"
         return Problem(f"the session cluster {address} cannot be used: {error.message}", hint=hint)

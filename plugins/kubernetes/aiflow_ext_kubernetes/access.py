@@ -32,6 +32,13 @@ FLINK_RULES = (
     Rule("", "configmaps", ("create", "get")),
 )
 
+# What a Flink job in a session cluster needs besides; "services/proxy" only where that is a Service of the namespace.
+SESSION_RULES = (
+    Rule("", "services/proxy", ("get", "create", "patch")),
+    Rule("", "configmaps", ("create", "get")),
+)
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
 # What is not needed to run jobs: the namespace's uid tells whether it is still the same cluster.
 OPTIONAL = (Rule("", "namespaces", ("get",)),)
 
@@ -46,7 +53,8 @@ def line_for(method: str, path: str) -> str:
     parts = path.strip("/").split("/")
     resource = "/".join([*parts[parts.index("namespaces") + 2 :][:1], *parts[parts.index("namespaces") + 4 :][:1]]) \
         if "namespaces" in parts else ""  # fmt: skip
-    rule = next((each for each in (*RULES, *FLINK_RULES) if each.resource == resource), None)
+    rules = [each for each in (*RULES, *FLINK_RULES, *SESSION_RULES) if each.resource == resource]
+    rule = next((each for each in rules if _VERBS.get(method) in each.verbs), rules[0] if rules else None)
     if rule is None:
         return "aiflow-ext render --rbac PROJECT prints the Role that is needed"
     return f"the Role needs the line\n      {yaml_of(rule)}\n    aiflow-ext render --rbac PROJECT prints all of it"

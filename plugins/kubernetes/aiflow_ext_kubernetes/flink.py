@@ -1,30 +1,39 @@
-"""Job plugin ``kubernetes.flink``: a Flink application cluster of its own for each attempt."""
+"""Job plugin ``kubernetes.flink``: a Flink application cluster of its own for each attempt, or a session cluster."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import ConfigError, ExecutionMode, Problem
-from aiflow_ext.plugin.engines import Bundle, build_bundle, is_reached, is_remote, read_whole
+from aiflow_ext.plugin.engines import Bundle, build_bundle, is_remote, read_whole
+from aiflow_ext_flink import session
 from aiflow_ext_flink.artifacts import names_of, payload
 from aiflow_ext_flink.config import MIB, FlinkKeys
 from aiflow_ext_flink.configuration import JVM, configuration, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, program_of, python_words
-from aiflow_ext_kubernetes import archive, flink_artifacts, flink_objects, flink_shell, manifest
+from aiflow_ext_kubernetes import (
+    archive,
+    flink_artifacts,
+    flink_objects,
+    flink_session,
+    flink_session_shell,
+    flink_shell,
+    manifest,
+)
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
 from aiflow_ext_kubernetes.config import KubernetesJobConfig
-from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler
-from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin
+from aiflow_ext_kubernetes.flink_checks import LATEST, keys_of, problems_of
+from aiflow_ext_kubernetes.flink_handler import KubernetesFlinkHandler, KubernetesSessionHandler
+from aiflow_ext_kubernetes.jobs import KubernetesJob, KubernetesJobPlugin, target_of_job
 from aiflow_ext_kubernetes.target import Target
 
-LATEST = "latest"  # for restore_from: the newest savepoint or checkpoint in the job's folders
 SQL_FILE = f"{manifest.WORK}/job.sql"  # of a job with artifacts, whose paths its runner puts in
 MOST = 900_000  # bytes of a program's files: a ConfigMap holds 1 MiB
 ELSEWHERE = "have them in the image (local:///opt/flink/usrlib/job.jar), in a volume, or at a URL"
@@ -50,7 +59,7 @@ class KubernetesFlinkJobConfig(FlinkKeys, KubernetesJobConfig):
 
 
 class KubernetesFlinkJob(KubernetesJob):
-    """A job that is a Flink cluster of its own.
+    """A job that is a Flink cluster of its own, or that a pod submits to a session cluster.
 
     Args:
         job_config: its config.
@@ -59,8 +68,6 @@ class KubernetesFlinkJob(KubernetesJob):
         sub_graph: its node.
         bundle: what its runner runs from; None where it has no artifacts, and no runner.
     """
-
-    rules = (*RULES, *FLINK_RULES)
 
     def __init__(
         self,
@@ -72,10 +79,13 @@ class KubernetesFlinkJob(KubernetesJob):
     ) -> None:
         super().__init__(job_config, bundle, template)
         self.program, self.sub_graph = program, sub_graph
+        address = keys_of(job_config).session
+        self.rules = (*RULES, *FLINK_RULES) if address is None else flink_session.rules(address)
 
 
 class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
-    """Flink jobs in application mode: one Indexed Job for JobManager and TaskManagers. The client needs no Flink."""
+    """Flink jobs in application mode: one Indexed Job for JobManager and TaskManagers; or in a session cluster, to
+    which one pod submits. The client needs no Flink."""
 
     def engine(self) -> type[af.AbstractEngine]:
         return FlinkEngine
@@ -88,15 +98,18 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
 
     def generate(self, sub_graph: af.AISubGraph, project_desc: af.ProjectDesc) -> KubernetesFlinkJob:
         config = self._checked(sub_graph, project_desc)
-        program, keys = program_of(sub_graph, project_desc), _keys(config)
+        program, keys = program_of(sub_graph, project_desc), keys_of(config)
         keys.jars = [each if is_url(each) else os.path.join(project_desc.root, each) for each in keys.jars]
         assert isinstance(config, KubernetesFlinkJobConfig)
         name, artifacts = sub_graph.name, project_desc.artifacts or ""
-        problems = [*_problems(name, config, program, artifacts)]
-        problems += flink_artifacts.problems_of(name, config, config.exchange, program, artifacts)
+        problems = [*problems_of(name, config, program, artifacts)]
+        if keys.session is None:
+            problems += flink_artifacts.problems_of(name, config, config.exchange, program, artifacts)
         if problems:
             raise ConfigError(problems=problems)
-        if config.memory is None:
+        if config.memory is None and keys.session is not None:
+            config.memory = flink_session.MEMORY
+        elif config.memory is None:
             larger = max(keys.jobmanager.memory, keys.taskmanagers.memory)
             config.memory = larger + SHELLS
         template = manifest.read_template(config, project_desc.root, sub_graph.name)
@@ -114,16 +127,37 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
             )
         return job
 
+    def generate_job_resource(self, job: af.BaseJob) -> None:
+        context, address = job.job_context, keys_of(job.job_config).session
+        assert context is not None
+        if address is not None:  # an attempt whose pod was killed may have left its job
+            rest = flink_session.rest_of(target_of_job(job), address)
+            for former in earlier_ids(context):
+                session.end_job(rest, former)
+        super().generate_job_resource(job)
+
     def cleanup_job(self, job: af.BaseJob) -> None:
-        from aiflow_ext_kubernetes.jobs import target_of_job
         from aiflow_ext_kubernetes.logs.beside import keep_helpers
         from aiflow_ext_kubernetes.objects import all_pods_of
 
         context = job.job_context
         assert context is not None
         target = target_of_job(job)
+        if (address := keys_of(job.job_config).session) is not None:
+            session.end_job(flink_session.rest_of(target, address), flink_id(context))
         keep_helpers(target, context.work_folder, all_pods_of(target, str(context.native_id)), "taskmanager")
         super().cleanup_job(job)
+
+    @af.hookimpl
+    def check_platform(self, jobs: Sequence[af.BaseJob]) -> Sequence[Problem]:
+        """As for any job; and whether the session clusters that jobs name answer."""
+        found = [*super().check_platform(jobs)]
+        named = {(target_of_job(job, record=False), address) for job in jobs
+                 if (address := keys_of(job.job_config).session) is not None}  # fmt: skip
+        if not found:  # the session clusters are asked through the API server
+            asked = [session.problem_of(each, flink_session.rest_of(target, each)) for target, each in named]
+            found += [each for each in asked if each is not None]
+        return found
 
     # -- what is sent -----------------------------------------------------------------------------------------------
 
@@ -133,6 +167,13 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         assert context is not None
         restored = None if config.restore_from == LATEST else config.restore_from
         earlier = [*_earlier(flink, *self._folders(flink))]
+        if config.session is not None:
+            found = flink_session.address_of(config.session)
+            argv = flink_session_shell.command(
+                found.host, found.port, flink_id(context), flink.program.kind, _options(flink),
+                _session_arguments(flink), earlier_ids(context)[::-1], earlier, restored,
+            )  # fmt: skip
+            return manifest.Sending(argv, None, None, self._checkpoints(job))
         kept = f"{flink_objects.ARCHIVE}/{flink_id(context)}"
         if bundle is None:
             argv = flink_shell.command(kept, _arguments(flink), earlier, restored)
@@ -144,18 +185,26 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         return manifest.Sending(argv, given, archive.where(bundle, context), self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
-        return flink_objects.job_of(super()._job(job, sent), _keys(job.job_config).taskmanagers.count)
+        made, keys = super()._job(job, sent), keys_of(job.job_config)
+        if keys.session is not None:
+            return flink_objects.client_of(made)
+        return flink_objects.job_of(made, keys.taskmanagers.count)
 
     def _create_others(self, job: KubernetesJob, target: Target, made: dict[str, Any]) -> None:
         from aiflow_ext_kubernetes import sending
 
         ours = self._job(job, self._sending(job))
+        if keys_of(job.job_config).session is not None:
+            sending.create_owned(target, "configmaps", self._session_config_map(_flink(job), ours), made)
+            return
         service = sending.create_owned(target, "services", flink_objects.service_of(ours), made)
         address = str(service["spec"].get("clusterIP") or "")
         sending.create_owned(target, "configmaps", self._config_map(_flink(job), ours, address), made)
 
     def _others_shown(self, job: KubernetesJob) -> dict[str, Any]:
         ours = self._job(job, self._sending(job))
+        if keys_of(job.job_config).session is not None:
+            return {"config_map": self._session_config_map(_flink(job), ours)}
         config_map = self._config_map(_flink(job), ours, "${server:the Service's clusterIP}")
         return {"service": flink_objects.service_of(ours), "config_map": config_map}
 
@@ -169,13 +218,30 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
             checkpoints=checkpoints, restore_from=None,
         )  # fmt: skip
         found["execution.checkpointing.savepoint-dir"], found["execution.checkpointing.dir"] = savepoints, checkpoints
-        found["execution.state-recovery.ignore-unclaimed-state"] = _keys(config).allow_non_restored_state
+        found["execution.state-recovery.ignore-unclaimed-state"] = keys_of(config).allow_non_restored_state
         found.setdefault("env.java.opts.all", " ".join(JVM))
-        return flink_objects.config_map_of(made, found, address, _files(job))
+        return flink_objects.config_map_of(made, {**found, **flink_objects.addresses(address)}, _files(job))
+
+    def _session_config_map(self, job: KubernetesFlinkJob, made: Mapping[str, Any]) -> dict[str, Any]:
+        context, config = job.job_context, job.job_config
+        assert context is not None
+        assert config is not None
+        checkpoints, address = keys_of(config).checkpoints, flink_session.address_of(str(keys_of(config).session))
+        found: dict[str, Any] = {
+            "env.java.opts.all": " ".join(JVM),
+            **session.configuration(config, checkpoints=None if checkpoints is None else _url(checkpoints)),
+            "execution.target": "remote",
+            "jobmanager.rpc.address": address.host,
+            "rest.address": address.host,
+            "rest.port": str(address.port),
+            "$internal.pipeline.job-id": flink_id(context),
+        }
+        files = {**_files(job), flink_objects.CLIENT_LOGGING: flink_objects.CLIENT_LOG.encode()}
+        return flink_objects.config_map_of(made, found, files)
 
     def _folders(self, job: KubernetesFlinkJob) -> tuple[str, str]:
         """The URLs of the folders for savepoints and for checkpoints."""
-        shared, keys = self._checkpoints(job) or f"{manifest.WORK}/state", _keys(job.job_config)
+        shared, keys = self._checkpoints(job) or f"{manifest.WORK}/state", keys_of(job.job_config)
         return _url(keys.savepoints or f"{shared}/savepoints"), _url(keys.checkpoints or f"{shared}/checkpoints")
 
     def _handler(self, job: af.BaseJob) -> KubernetesFlinkHandler:
@@ -183,55 +249,16 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         assert context is not None
         assert isinstance(config, KubernetesFlinkJobConfig)
         saves = config.exec_mode is ExecutionMode.STREAM and stop_mode(config) != "cancel"
-        return KubernetesFlinkHandler(
-            str(context.native_id), flink_id(context) if saves else None, stop_mode(config) == "drain",
-            kubeconfig=config.kubeconfig, context=config.context, namespace=config.namespace,
-            folder=context.work_folder, run_folder=context.run_folder,
-        )  # fmt: skip
-
-
-def _problems(name: str, config: KubernetesJobConfig, program: Program, artifacts: str) -> Iterator[Problem]:
-    keys = _keys(config)
-    if config.distroless:
-        yield Problem(f"job {name!r}: distroless is for an image without /bin/sh, and Flink's scripts need one",
-                      hint="take distroless out")  # fmt: skip
-    if keys.session is not None:
-        yield Problem(
-            f"job {name!r}: jobmanager names a session cluster, and each Flink job on platform kubernetes has its own "
-            "cluster",
-            hint="platform: local submits to a session cluster, wherever that is; or take the address away",
-        )
-    for each in program.py_files:
-        if os.path.isdir(each):
-            yield Problem(f"job {name!r}: py_files: {each} is a folder, and only files travel to the pods",
-                          where=program.where, hint="make it a zip file, or have it in the image")  # fmt: skip
-    for each in keys.jars:
-        if not is_url(each) and not os.path.isfile(each):
-            yield Problem(f"job {name!r}: jars: {each} is not there", hint="name a file of the project, or a URL")
-    needed = max(keys.jobmanager.memory, keys.taskmanagers.memory)
-    if config.memory is not None and config.memory < needed:
-        yield Problem(
-            f"job {name!r}: memory {config.memory // MIB}Mi is less than that of Flink's processes, {needed // MIB}Mi",
-            hint="take memory out, or lower that of jobmanager: or taskmanagers:",
-        )
-    state, stream = keys.checkpoints or artifacts, config.exec_mode is ExecutionMode.STREAM
-    if stream and (config.retries or keys.restore_from == LATEST) and is_remote(state):
-        what = "restore_from: latest" if keys.restore_from == LATEST else "retries"
-        yield Problem(
-            f"job {name!r}: {what} of a STREAM job begins with its latest checkpoint, which is looked for in the pod, "
-            f"and the pod's shell cannot look into {state}", where=program.where,
-            hint=f"name a folder where a volume is mounted under checkpoints:; or take {what} out, and name a "
-                 "checkpoint or savepoint under restore_from:",
-        )  # fmt: skip
-    if not stream or is_reached(artifacts, config.shared_folders):
-        return
-    missing = [] if keys.checkpoints else ["checkpoints"]
-    missing += [] if keys.savepoints or stop_mode(config) == "cancel" else ["savepoints"]
-    if missing:
-        yield Problem(
-            f"job {name!r}: there is no folder for its {' and '.join(missing)} that its pods reach",
-            hint=f"name one ({': ...; '.join(missing)}: ...), such as s3://..., or a path where a volume is mounted",
-        )
+        where: dict[str, Any] = {
+            "drain": stop_mode(config) == "drain", "kubeconfig": config.kubeconfig, "context": config.context,
+            "namespace": config.namespace, "folder": context.work_folder, "run_folder": context.run_folder,
+        }  # fmt: skip
+        if config.session is not None:
+            savepoints = None if config.savepoints is None else _url(config.savepoints)
+            return KubernetesSessionHandler(
+                str(context.native_id), flink_id(context), config.session, saves, savepoints, **where
+            )
+        return KubernetesFlinkHandler(str(context.native_id), flink_id(context) if saves else None, **where)
 
 
 def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iterator[str]:
@@ -241,7 +268,7 @@ def _earlier(job: KubernetesFlinkJob, savepoints: str, checkpoints: str) -> Iter
     assert config is not None
     if config.exec_mode is not ExecutionMode.STREAM:
         return
-    latest = _keys(config).restore_from == LATEST
+    latest = keys_of(config).restore_from == LATEST
     for each in ["*"] if latest else earlier_ids(context):
         if not is_remote(checkpoints):
             yield f"{_path(checkpoints)}/{each}/chk-*/_metadata"
@@ -254,7 +281,7 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
     program, config = job.program, job.job_config
     assert config is not None
     args = _filled(job).args
-    jars = [_placed(each) for each in _keys(config).jars]
+    jars = [_placed(each) for each in keys_of(config).jars]
     if program.kind == "jar":
         main = [] if program.entry_class is None else ["--job-classname", program.entry_class]
         jars.insert(0, _placed(str(program.file)))
@@ -269,6 +296,31 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
     return [*(["--jars", *jars] if jars else []), *main, *(["--", *args] if args else [])]
 
 
+def _options(job: KubernetesFlinkJob) -> list[str]:
+    """Options of ``flink run``. A STREAM program's client does not wait for its job, which the script follows."""
+    config = job.job_config
+    assert config is not None
+    keys = keys_of(config)
+    return [
+        *(["-d"] if config.exec_mode is ExecutionMode.STREAM else []),
+        *([] if keys.parallelism is None else ["-p", str(keys.parallelism)]),
+        *(["-n"] if keys.allow_non_restored_state else []),
+    ]
+
+
+def _session_arguments(job: KubernetesFlinkJob) -> list[str]:
+    """The other arguments of ``flink run``; of SQL, those of its class."""
+    program, config = job.program, job.job_config
+    assert config is not None
+    if program.kind == "sql":
+        return ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
+    args, file = _filled(job).args, flink_session.placed(_placed(str(program.file)))
+    if program.kind == "jar":
+        return [*([] if program.entry_class is None else ["-c", program.entry_class]), file, *args]
+    files = [flink_session.placed(_placed(each)) for each in program.py_files]
+    return python_words(config.python or "python3", file, files, ["--", *args] if args else [])
+
+
 def _filled(job: KubernetesFlinkJob) -> Filled:
     """The program's words with plain values put in. Those of artifacts remain: the runner puts them in."""
     assert job.job_config is not None
@@ -280,7 +332,7 @@ def _files(job: KubernetesFlinkJob) -> dict[str, bytes]:
     """The program's files that travel, by name."""
     program, config = job.program, job.job_config
     assert config is not None
-    paths = [*_keys(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
+    paths = [*keys_of(config).jars, *([] if program.kind == "sql" else [str(program.file), *program.py_files])]
     found = {_name(path): _content(path, program) for path in paths if not is_url(path)}
     if program.sql is not None and job.bundle is None:
         found["job.sql"] = str(_filled(job).sql).encode()
@@ -316,8 +368,3 @@ def _url(path: str) -> str:
 def _flink(job: af.BaseJob) -> KubernetesFlinkJob:
     assert isinstance(job, KubernetesFlinkJob)
     return job
-
-
-def _keys(config: Any) -> FlinkKeys:
-    assert isinstance(config, FlinkKeys)
-    return config

@@ -7,42 +7,18 @@ from typing import Any
 
 from aiflow_ext.plugin import PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import Backoff
-from aiflow_ext_flink.rest import FlinkRest, Refused, Unreachable
+from aiflow_ext_flink import session
+from aiflow_ext_flink.rest import FlinkRest, Refused
 from aiflow_ext_kubernetes import manifest, status
-from aiflow_ext_kubernetes.flink_objects import REST
+from aiflow_ext_kubernetes.flink_rest import ProxiedRest
+from aiflow_ext_kubernetes.flink_session import rest_of
 from aiflow_ext_kubernetes.handler import KubernetesHandler, note_stopping
 from aiflow_ext_kubernetes.objects import job_at, job_path, pods_of, send_if_there
-from aiflow_ext_kubernetes.refusals import ApiError
-from aiflow_ext_kubernetes.server import MERGE_PATCH, namespace_of, server_of
-from aiflow_ext_kubernetes.target import Target
+from aiflow_ext_kubernetes.server import MERGE_PATCH, server_of
 
 SAVES_WITHIN = 600.0  # seconds in which a savepoint must be complete: Flink's own limit for a checkpoint
 ENDS_WITHIN = 60.0  # seconds in which the JobManager ends after the savepoint of a stop
 PAUSE = (0.2, 2.0)  # seconds between two questions: the first pause, and the longest
-
-
-class ProxiedRest(FlinkRest):
-    """Flink's REST API in a cluster, by way of the API server's proxy and its credentials.
-
-    Args:
-        target: where the cluster is.
-        service: the name of the JobManager's Service.
-    """
-
-    def __init__(self, target: Target, service: str) -> None:
-        path = f"/api/v1/namespaces/{namespace_of(target)}/services/{service}:{REST}/proxy"
-        super().__init__(f"{server_of(target).url}{path}")
-        self._target, self._path = target, path
-
-    def _ask(self, method: str, path: str, body: Any = None, fields: Any = None) -> Any:
-        try:
-            return server_of(self._target).send(method, self._path + path, body)
-        except ApiError as error:
-            if error.status >= 500:
-                raise Unreachable(f"Flink does not answer {method} {path}: {error.message}") from error
-            if error.status in (401, 403):
-                raise
-            raise Refused(f"Flink refuses {method} {path}: {error.message}", error.status) from error
 
 
 class KubernetesFlinkHandler(KubernetesHandler):
@@ -57,6 +33,7 @@ class KubernetesFlinkHandler(KubernetesHandler):
     def __init__(self, native_id: str, flink_id: str | None = None, drain: bool = False, **others: Any) -> None:
         super().__init__(native_id, **others)
         self.flink_id, self.drain = flink_id, drain
+        self.savepoints: str | None = None  # the folder that the cluster is configured with
 
     def stop(self, grace: float = 10.0) -> bool | None:
         """Stop it with a savepoint, if that is how it is stopped and it runs, unless ``grace`` is 0; or delete it, as
@@ -69,6 +46,10 @@ class KubernetesFlinkHandler(KubernetesHandler):
                 time.sleep(pause.next())
         return super().stop(grace)
 
+    def _rest(self) -> FlinkRest:
+        """Of the cluster that the job runs in."""
+        return ProxiedRest(self.target, self.native_id)
+
     def _runs(self) -> bool:
         """Whether the JobManager's container runs."""
         pods = pods_of(self.target, self.native_id)
@@ -76,19 +57,14 @@ class KubernetesFlinkHandler(KubernetesHandler):
 
     def _save(self, job_id: str) -> None:
         """Have the job take a savepoint and end. Raises PlatformError."""
-        rest, pause = ProxiedRest(self.target, self.native_id), Backoff(*PAUSE)
-        try:
-            if rest.job_status(job_id) not in ("RUNNING", "RESTARTING", "FAILING"):
-                return  # it has not begun, and there is nothing to save; or it has ended
-        except Refused as error:
-            if error.status == 404:  # its program has not submitted it yet
-                return
-            raise
+        rest, pause = self._rest(), Backoff(*PAUSE)
+        if session.status(rest, job_id) not in ("RUNNING", "RESTARTING", "FAILING"):
+            return  # it has not been submitted or has not begun, and there is nothing to save; or it has ended
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server_of(self.target), "PATCH", job_path(self.target, self.native_id), mark,
                       content_type=MERGE_PATCH)  # fmt: skip
         note_stopping(self.folder)
-        request, deadline = rest.stop(job_id, None, drain=self.drain), time.monotonic() + SAVES_WITHIN
+        request, deadline = rest.stop(job_id, self.savepoints, drain=self.drain), time.monotonic() + SAVES_WITHIN
         while True:
             try:
                 if rest.savepoint(job_id, request) is not None:
@@ -104,3 +80,30 @@ class KubernetesFlinkHandler(KubernetesHandler):
                     hint="stop it again, or without a savepoint: aiflow-ext stop --grace 0",
                 )
             time.sleep(pause.next())
+
+
+class KubernetesSessionHandler(KubernetesFlinkHandler):
+    """The handler of a job in a session cluster, whose own pod only submits and follows it.
+
+    Args:
+        job_id: its id at Flink.
+        session: the session cluster's address, as in the config.
+        saves: whether stopping it takes a savepoint.
+        savepoints: URL of the folder for that; None: the one that the session cluster is configured with.
+        others: those of KubernetesFlinkHandler.
+    """
+
+    def __init__(
+        self, native_id: str, job_id: str, session: str, saves: bool, savepoints: str | None = None, **others: Any
+    ) -> None:
+        super().__init__(native_id, job_id if saves else None, **others)
+        self.job_id, self.session, self.saves, self.savepoints = job_id, session, saves, savepoints
+
+    def stop(self, grace: float = 10.0) -> bool | None:
+        """Stop it as any Flink job. Its pod cancels it where that is deleted; what it could not is done here."""
+        found = super().stop(grace)
+        session.end_job(self._rest(), self.job_id)
+        return found
+
+    def _rest(self) -> FlinkRest:
+        return rest_of(self.target, self.session)

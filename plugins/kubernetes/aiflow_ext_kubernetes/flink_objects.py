@@ -43,6 +43,19 @@ appender.rolling.policies.size.size = 16MB
 appender.rolling.strategy.type = DefaultRolloverStrategy
 appender.rolling.strategy.max = 2
 """
+# Of Flink's client: its failures are printed besides.
+CLIENT_LOGGING = "log4j-cli.properties"
+CLIENT_LOG = """\
+rootLogger.level = ${env:ROOT_LOG_LEVEL:-WARN}
+rootLogger.appenderRef.console.ref = ConsoleAppender
+logger.cli.name = org.apache.flink.client.cli.CliFrontend
+logger.cli.level = OFF
+appender.console.name = ConsoleAppender
+appender.console.type = CONSOLE
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n
+"""
 
 
 def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
@@ -57,10 +70,7 @@ def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
             _annotation("AIFLOW_FLINK_FAILED", _FAILED),
             _annotation("AIFLOW_FLINK_DISRUPTED", _DISRUPTED),
         ],
-        "volumeMounts": [{"name": "aiflow-flink", "mountPath": flink_shell.CONFIG, "readOnly": True}],
     }
-    volume = {"name": "aiflow-flink", "configMap": {"name": job["metadata"]["name"]}}
-    more = {"spec": {"containers": [container], "volumes": [volume]}}
     ends_it = {"operator": "NotIn", "values": [137, 143, flink_shell.LEFT]}  # in order; 128 + SIGKILL, SIGTERM
     return {
         **job,
@@ -79,9 +89,23 @@ def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
                     {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, **ends_it}},
                 ]
             },
-            "template": merged(spec["template"], more),
+            "template": _configured(merged(spec["template"], {"spec": {"containers": [container]}}), job),
         },
     }
+
+
+def client_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The Job of an attempt, as ``manifest.job_of`` makes it, as that of a client of a session cluster."""
+    return {**job, "spec": {**job["spec"], "template": _configured(job["spec"]["template"], job)}}
+
+
+def _configured(template: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod's template with the Job's ConfigMap."""
+    mount = {"name": "aiflow-flink", "mountPath": flink_shell.CONFIG, "readOnly": True}
+    volume = {"name": "aiflow-flink", "configMap": {"name": job["metadata"]["name"]}}
+    return merged(
+        template, {"spec": {"containers": [{"name": CONTAINER, "volumeMounts": [mount]}], "volumes": [volume]}}
+    )
 
 
 def service_of(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,17 +125,15 @@ def service_of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_map_of(
-    job: Mapping[str, Any], configuration: Mapping[str, str], address: str, files: Mapping[str, bytes]
+    job: Mapping[str, Any], configuration: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> dict[str, Any]:
     """The ConfigMap of a Job: Flink's configuration, and the files of its program.
 
     Args:
         job: the Job.
-        configuration: what is to be configured, besides where the cluster is.
-        address: of the Service.
+        configuration: Flink's.
         files: the program's files by name.
     """
-    content = {**configuration, **_placed(address)}
     texts, binaries = {}, {}
     for name, data in files.items():
         try:
@@ -123,15 +145,15 @@ def config_map_of(
         "kind": "ConfigMap",
         "metadata": _metadata(job),
         "immutable": True,
-        "data": {**texts, "config.yaml": json.dumps(content, indent=1, ensure_ascii=False), _LOGGING: _LOG},
+        "data": {**texts, "config.yaml": json.dumps(configuration, indent=1, ensure_ascii=False), _LOGGING: _LOG},
     }
     if binaries:
         found["binaryData"] = binaries
     return found
 
 
-def _placed(address: str) -> dict[str, str]:
-    """What configures where the parts of a cluster find each other."""
+def addresses(address: str) -> dict[str, str]:
+    """What configures where the parts of a cluster find each other. ``address`` is the Service's."""
     return {
         "jobmanager.rpc.address": address,
         "jobmanager.rpc.port": str(RPC),

@@ -1,0 +1,205 @@
+r"""The script of a pod whose Flink job runs in a session cluster: Flink's own client submits it, the script follows it.
+
+That client may end before the job does, as where a program only submits, and its exit code says little of a job. So the
+script asks the cluster's REST API how the job stands. bash does that by itself; Flink's own scripts need bash, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aiflow_ext_flink.program import MAINS
+from aiflow_ext_kubernetes.flink_shell import CANCELED, CONFIG
+from aiflow_ext_kubernetes.status import SAVED
+
+# $1, $2: host and port of the cluster's REST API; $3: the job's id; $4: its kind of program; $5: ids of earlier
+# attempts' jobs, the newest first; $6: patterns, one a line, of their state; $7: the savepoint or checkpoint that is
+# restored where neither has any, or empty; $8: options of "flink run"; the rest:
+# its arguments.
+# An answer of the REST API is JSON without spaces: a quotation mark in a text is \", so that "state":" is none.
+SCRIPT = (
+    r"""host=$1 port=$2 job=$3 kind=$4 former=$5 earlier=$6 restored=$7 options=$8
+shift 8
+home=${FLINK_HOME:-/opt/flink}
+export FLINK_HOME="$home" FLINK_CONF_DIR="${FLINK_CONF_DIR:-CONFIG}" FLINK_LOG_DIR="$PWD/log"
+client= state= told= away= seen= found=
+
+say() { printf 'aiflow-ext: %s\n' "$1" >&2; }
+
+fail() {
+  [ -z "$AIFLOW_REASON_FILE" ] || printf '%s' "$1" >"$AIFLOW_REASON_FILE"
+  say "$1"
+  exit "${2:-1}"
+}
+
+# What the cluster answers to a request, with its head; nothing where it does not answer.
+ask() {
+  timeout 20 bash -c '
+    exec 3<>"/dev/tcp/$1/$2" || exit
+    printf "%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Length: 0\r\n\r\n" "$3" "$4" "$1" "$2" >&3
+    cat <&3' ask "$host" "$port" "$1" "$2" 2>/dev/null
+}
+
+# Sets status, of HTTP, and the job's state.
+look() {
+  answer=$(ask GET "/jobs/$job")
+  status=${answer%%[[:cntrl:]]*}
+  status=${status#HTTP/* }
+  status=${status%% *}
+  state=
+  [ "$status" != 200 ] || state=$(grep -o '"state":"[A-Z]*"' <<<"$answer" | head -n 1 | cut -d '"' -f 4)
+}
+
+# Cancels the job, and waits until it has ended.
+end_job() {
+  for turn in {1..60}; do
+    ask PATCH "/jobs/$job?mode=cancel" >/dev/null
+    look
+    case $status$state in 404 | *FINISHED | *FAILED | *CANCELED) return ;; esac
+    sleep 1
+  done
+}
+
+# The newest state of a job's that is complete.
+newest_of() {
+  ask GET "/jobs/$1/checkpoints" | sed -n 's/.*"history":\[//p' | tr ',' '\n' |
+    sed -n 's/.*"external_path":"\([^"\\]*\/[^"\\]*\)".*/\1/p' | head -n 1
+}
+
+# The line of a stack trace that matters.
+cause_of() {
+  grep -e '^Caused by: ' -e '^[a-z_][A-Za-z0-9_$.]*\.[A-Z]' | tail -n 1 |
+    sed 's/^Caused by: //; s/^\([a-z_][A-Za-z0-9_$]*\.\)*\([A-Z]\)/\2/' | cut -c -2000
+}
+
+# What the program itself says of its failure: the last line of a Python traceback, or a cause in Java.
+words_of_program() {
+  words=$(cat "$PWD/client.out" "$PWD/client.err" | sed -n '/^Traceback (most recent call last)/,$p' |
+    grep -m 1 '^[A-Za-z_][A-Za-z0-9_.]*\(: .*\)\{0,1\}$' | cut -c -2000)
+  [ -n "$words" ] || words=$(cause_of <"$PWD/client.err")
+  case $words in
+  *DuplicateJobSubmission* | *'has already been submitted'*)
+    words='the program submits a second Flink job, and may submit one to a session cluster: make two jobs of it, put '
+    words="${words}INSERTs of SQL into one STATEMENT SET, or give it a cluster of its own"
+    ;;
+  esac
+  printf '%s' "${words:-the program has failed; its log says why}"
+}
+
+stopped() {
+  [ -z "$client" ] || { kill -KILL "$client" && wait "$client"; } 2>/dev/null
+  end_job
+  exit 143
+}
+trap stopped TERM
+
+if [ ! -x "$home/bin/flink" ]; then
+  fail "no Flink in the image: $home/bin/flink is not there; take an image with Flink, or set FLINK_HOME" 127
+fi
+if [ "$kind" = sql ]; then
+  gateway=$(echo "$home"/opt/flink-sql-gateway-*.jar)
+  [ -f "$gateway" ] || fail "no $home/opt/flink-sql-gateway-*.jar in the image, which SQL needs"
+  set -- -c SQL_DRIVER "$gateway" "$@"
+fi
+mkdir -p "$FLINK_LOG_DIR"
+for each in $former; do
+  found=$(newest_of "$each")
+  [ -z "$found" ] || break
+done
+if [ -z "$found" ] && [ -n "$earlier" ]; then
+  IFS='
+'
+  found=$(ls -dt $earlier 2>/dev/null | head -n 1)
+  unset IFS
+fi
+restored=${found:-$restored}
+if [ -n "$restored" ]; then
+  say "restoring from ${restored%/_metadata}"
+  set -- -s "${restored%/_metadata}" "$@"
+fi
+exec 5> >(tee "$PWD/client.out")
+out=$!
+exec 6> >(tee "$PWD/client.err" >&2)
+err=$!
+"$home/bin/flink" run $options "$@" >&5 2>&6 5>&- 6>&- &
+client=$!
+exec 5>&- 6>&-
+wait "$client"
+code=$?
+client=
+wait "$out" "$err"
+while :; do
+  look
+  case $status in
+  200)
+    away= seen=1
+    case $state in FINISHED | FAILED | CANCELED) break ;; esac
+    [ "$state" = "$told" ] || say "the job is $state"
+    told=$state
+    if [ "$code" != 0 ]; then
+      end_job
+      break
+    fi
+    ;;
+  404)
+    [ "$code" = 0 ] || break
+    words="the session cluster $host:$port does not know the job any more: it was started again, or has forgotten it"
+    [ -z "$seen" ] || fail "$words"
+    fail 'the program has submitted no Flink job'
+    ;;
+  *)
+    [ -n "$away" ] || say "the session cluster $host:$port does not answer; it is asked again"
+    away=1
+    ;;
+  esac
+  sleep 1 &
+  wait $!
+done
+if [ "$state" = FAILED ]; then
+  trace=$(ask GET "/jobs/$job/exceptions?maxExceptions=1" | sed 's/\\n/\
+/g; s/\\t/ /g; s/"stacktrace":"/\
+/g; s/\\"/"/g')
+  [ "$code" != 0 ] || printf '%s\n' "$trace" >&2
+  words=$(sed 's/",".*//' <<<"$trace" | cause_of)
+  fail "${words:-Flink does not say why}"
+fi
+[ "$code" = 0 ] || fail "$(words_of_program)"
+[ "$state" != CANCELED ] || fail 'it was cancelled at Flink, and not by aiflow-ext' CANCELED_CODE
+saved=$(ask GET "/jobs/$job/checkpoints" | tr ',' '\n' |
+  sed -n '/"checkpoint_type":"SYNC_SAVEPOINT"/,/external_path/s/.*"external_path":"\([^"\\]*\)".*/\1/p' | head -n 1)
+[ -z "$saved" ] || printf '%s' "SAVED$saved" >"$AIFLOW_REASON_FILE"
+exit 0
+""".replace("SQL_DRIVER", MAINS["sql"])
+    .replace("CANCELED_CODE", str(CANCELED))
+    .replace("CONFIG", CONFIG)
+    .replace("SAVED$", f"{SAVED}$")
+)
+
+
+def command(
+    host: str,
+    port: int,
+    job_id: str,
+    kind: str,
+    options: Sequence[str],
+    arguments: Sequence[str],
+    former: Iterable[str] = (),
+    earlier: Iterable[str] = (),
+    restored: str | None = None,
+) -> list[str]:
+    """The argument vector of the container.
+
+    Args:
+        host: of the session cluster's REST API.
+        port: of it.
+        job_id: at Flink, of this attempt.
+        kind: of the program: ``jar``, ``python`` or ``sql``.
+        options: those of ``flink run`` that are words without spaces.
+        arguments: the others, and what it runs, with its arguments; of SQL, those of its class.
+        former: the ids of earlier attempts' jobs, the newest first, whose latest checkpoint is restored.
+        earlier: patterns of the files ``_metadata`` of checkpoints and savepoints, of which the newest is restored
+            where the cluster knows none of ``former``.
+        restored: the savepoint or checkpoint that is restored where there is none of these.
+    """
+    own = [host, str(port), job_id, kind, " ".join(former), "\n".join(earlier), restored or "", " ".join(options)]
+    return ["bash", "-c", SCRIPT, "aiflow-ext-flink", *own, *arguments]
