@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Artifact:
         self.job, self.name, self.url = place.job, place.name, place.url
         self.kind = _KINDS.get(record.form, record.form)
         self.size, self.sha256, self.path = record.size, record.sha256, f"{place.url}/{record.file}"
-        self._files = record.files
+        self._files, self._below = record.files, Path(safe_name(place.job), place.url.rpartition("/")[2])
+        self._copied = record.name if record.form == "folder" else record.file
 
     def load(self, folder: str | os.PathLike[str] | None = None) -> Any:
         """The value: a Path of a file or folder, or what the function returned.
@@ -67,11 +69,28 @@ class Artifact:
 
         Raises DataError as :meth:`load`, and where the folder cannot be written.
         """
-        home = Path(folder, safe_name(self.job), self.url.rpartition("/")[2])
+        home = Path(folder, self._below)
         with _errors_in_words(home):
-            for number in range(self._files):
-                self._copy(f"{self.url}/files/{number}", home / "files" / str(number))
+            for each in self.files:
+                self._copy(each.url, Path(folder, each._below))
             return self._copy(self.url, home)
+
+    @cached_property
+    def files(self) -> list[Artifact]:
+        """The files and folders inside of a value, as a dict of Paths has them; each is called ``NAME/files/NUMBER``.
+
+        Reads their records. Raises DataError as :func:`kept`.
+        """
+        found = []
+        for inside in (f"files/{number}" for number in range(self._files)):
+            for each in kept([Place(self.job, f"{self.name}/{inside}", None, f"{self.url}/{inside}")]):
+                each._below = self._below / inside
+                found.append(each)
+        return found
+
+    def copied_to(self, folder: str | os.PathLike[str]) -> Path:
+        """The path that :meth:`fetch` gives the copy below ``folder``; files inside of a value are copied with it."""
+        return Path(folder, self._below, self._copied)
 
     def _copy(self, url: str, home: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)

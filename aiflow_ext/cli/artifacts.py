@@ -18,8 +18,12 @@ def show_artifacts(run: str, jobs: Sequence[str], project: str | None, folder: s
     """List the artifacts of some jobs of a run, or of all, or copy them to ``folder`` and list the copies."""
     found = open_run(run, project)
     chosen = [found.jobs[name] for name in jobs or found.jobs]
-    kept = [each for job in chosen for each in job.artifacts.values()]
-    paths = [each.path if folder is None else str(each.fetch(folder)) for each in kept]
+    values = [each for job in chosen for each in job.artifacts.values()]
+    kept = [each for value in values for each in (value, *value.files)]
+    if folder is not None:
+        for value in values:
+            value.fetch(folder)
+    paths = [each.path if folder is None else str(each.copied_to(folder)) for each in kept]
     if as_json:
         rows = [{"job": each.job, "name": each.name, "kind": each.kind, "size": each.size, "sha256": each.sha256,
                  "path": path} for each, path in zip(kept, paths, strict=True)]  # fmt: skip

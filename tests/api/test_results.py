@@ -158,6 +158,37 @@ def test_the_command_lists_and_copies_results_and_opens_no_pickle(project, cli, 
     assert not os.path.exists(cli_env["OPENED"])
 
 
+HELD = """
+from pathlib import Path
+def made():
+    Path("model.bin").write_text("weights")
+    Path("logs").mkdir()
+    Path("logs/one.txt").write_text("line")
+    return {"model": Path("model.bin"), "score": 0.9, "logs": Path("logs")}
+"""
+
+
+@pytest.mark.parametrize("where", ["", "artifacts: local://{home}/far\n"])
+def test_files_inside_of_a_value_are_listed_and_copied_with_it(project, cli, tmp_path, where):
+    project.jobs('with af.job("fit"): af.python(made)', '"*": {platform: local, engine: python}\n', HELD)
+    project.write(project_yaml=where.format(home=tmp_path))
+    assert cli("run", project.root).returncode == 0
+    listed = json.loads(cli("artifacts", "latest", "--project", project.root, "--json").stdout)
+    assert [row["name"] for row in listed] == ["made", "made/files/0", "made/files/1"]
+    (file,) = (row for row in listed if row["kind"] == "file")
+    assert (file["size"], file["path"].rpartition("/")[2]) == (7, "model.bin")
+    home = tmp_path / "got"
+    copied = json.loads(cli("artifacts", "latest", "--project", project.root, "--fetch", home, "--json").stdout)
+    paths = {row["kind"]: Path(row["path"]) for row in copied}
+    assert paths["file"].read_text() == "weights"
+    assert (paths["folder"] / "one.txt").read_text() == "line"
+    assert paths["pickle"].is_relative_to(home)
+    (value,) = af.open_run("latest", project.root).jobs["fit"].artifacts.values()
+    (model,) = (each for each in value.files if each.kind == "file")
+    assert model.fetch(tmp_path / "alone") == model.copied_to(tmp_path / "alone")
+    assert model.load().read_text() == "weights"
+
+
 def test_the_command_copies_folders_unpacked_and_replaces_an_earlier_copy(ran, cli, tmp_path):
     home = tmp_path / "got"
     for _ in range(2):
