@@ -427,3 +427,20 @@ def show(project: str | None, job: str | None, origin: bool, as_json: bool, **op
     if project is None and any(options.values()):
         raise click.UsageError("these options are about a project's jobs: name its folder, too")
     return show_config(project, job, origin=origin, as_json=as_json, **options)
+
+
+@program.command()
+@click.argument("which", type=click.Choice(["workflow", "project"]), default="workflow", metavar="[workflow|project]")
+def schema(which: str) -> int:
+    """Print a JSON schema of workflow.yaml, or of project.yaml, for the plugins that are installed: for editors.
+
+    Each job plugin is imported, in a process of its own.
+    """
+    from aiflow_ext.host.host import plugins as listed
+    from aiflow_ext.host.schema import schemas
+
+    found, wrong = schemas(listed())
+    print(json.dumps(found[which], indent=1))
+    for words in wrong:
+        print(f"aiflow-ext: {words}", file=sys.stderr)
+    return errors.OK
