@@ -37,8 +37,11 @@ def say_how_it_ended(plan: Plan, record: RunRecord, printed: set[str], *, tails:
         if last is not None and has_logs:
             from aiflow_ext.run.operations.logs import kept_containers
 
-            for line in _tail(os.path.join(last.folder, "stderr")) if tails else ():
+            said = _tail(os.path.join(last.folder, "stderr")) if tails else []
+            for line in said:
                 print(f"    {line}")
+            if tails and not said and last.exit_code and _is_strict(plan, job.name):
+                print("    its stderr is empty: set -x as the first line of the command shows which command has failed")
             beside = "".join(f", {container_log(name)}" for name in kept_containers(last))
             print(one_line(f"    logs: {_nearer(os.path.join(last.folder, 'stdout'))}, stderr{beside}"))
     if len(bad) > MOST_TOLD:
@@ -58,13 +61,20 @@ def say_how_it_ended(plan: Plan, record: RunRecord, printed: set[str], *, tails:
     print(f"run {record.run_id} {record.state} in {took}; its folder is {_nearer(record.folder)}")
 
 
+def _is_strict(plan: Plan, job: str) -> bool:
+    """Whether a job has a script that ends with the first command that fails: any of them, and most say nothing."""
+    nodes = plan.jobs[job].sub_graph.nodes if job in plan.jobs else ()
+    return any(node.properties.get("shell") == "strict" and isinstance(node.properties.get("command"), str)
+               for node in nodes)  # fmt: skip
+
+
 def _tail(path: str, lines: int = 10, width: int = 500) -> list[str]:
     """The last lines of a log, whatever bytes it holds; of a longer line its last ``width`` characters."""
     try:
         text = read_regular(path, 8192, max(0, os.path.getsize(path) - 8192)).decode("utf-8", "replace")
     except OSError:
         return []
-    last = text.removesuffix("\n").split("\n")[-lines:]
+    last = text.removesuffix("\n").split("\n")[-lines:] if text else []
     return [one_line(line if len(line) <= width else f"...{line[-width:]}") for line in last]
 
 

@@ -36,3 +36,17 @@ def test_a_url_that_cannot_be_read_from_here_is_named_all_the_same(project, cli)
     done = cli("run", project.root)
     assert done.returncode == 0
     assert "its artifacts are below nosuch://far/" in done.stdout
+
+
+def test_a_strict_script_that_fails_without_a_word_is_told_how_to_see_which_command_has_failed(project, cli):
+    body = """
+        with af.job("silent"): af.cmd("true; false; echo on")
+        with af.job("wordy"): af.cmd("echo the cause >&2; false")
+        with af.job("plain"): af.cmd(["false"])
+    """
+    project.jobs(body, '"*": {platform: local, engine: cmd_line, shell: strict}\n')
+    said = cli("run", project.root).stdout
+    silent = said.split("silent FAILED: exit code 1\n")[1].split("\n")
+    assert silent[0].strip().startswith("its stderr is empty: set -x")
+    assert silent[1].startswith("    logs: ")
+    assert said.count("set -x") == 1
