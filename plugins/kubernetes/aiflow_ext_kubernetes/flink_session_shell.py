@@ -37,7 +37,7 @@ ask() {
   timeout 20 bash -c '
     exec 3<>"/dev/tcp/$1/$2" || exit
     printf "%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Length: 0\r\n\r\n" "$3" "$4" "$1" "$2" >&3
-    cat <&3' ask "$host" "$port" "$1" "$2" 2>/dev/null
+    head -c 8000000 <&3' ask "$host" "$port" "$1" "$2" 2>/dev/null
 }
 
 # Sets status, of HTTP, and the job's state.
