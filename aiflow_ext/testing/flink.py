@@ -34,6 +34,20 @@ CREATE TABLE written (n BIGINT) WITH ('connector'='filesystem', 'path'='{to}', '
 INSERT INTO written SELECT {column} FROM numbers;
 """
 
+# One window over all numbers: it fires at the end of time alone, to which a drain brings the watermark.
+_WINDOW = """\
+CREATE TABLE numbers (n BIGINT, moment AS TO_TIMESTAMP_LTZ(n, 3), WATERMARK FOR moment AS moment) WITH (
+  'connector'='datagen', 'fields.n.kind'='sequence', 'fields.n.start'='1', 'fields.n.end'='{last}',
+  'rows-per-second'='{speed}');
+CREATE TABLE written (n BIGINT) WITH ('connector'='filesystem', 'path'='{to}', 'format'='csv');
+CREATE TABLE counted (n BIGINT) WITH ('connector'='filesystem', 'path'='{counted}', 'format'='csv');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO written SELECT n FROM numbers;
+INSERT INTO counted SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE numbers, DESCRIPTOR(moment), INTERVAL '1' DAY))
+  GROUP BY window_start, window_end;
+END;
+"""
+
 flink = level("flink", "lookup", "attach", "watch")
 
 
@@ -77,6 +91,11 @@ class FlinkWorks(Works):
     def streams(self) -> Work:
         """Writes numbers until it is stopped."""
         return self._program("stream", MANY, f"'rows-per-second'='{PER_SECOND}'", "n").under(exec_mode="STREAM")
+
+    def windows(self) -> Work:
+        """Writes numbers until it is stopped, and how many there were once its only window fires."""
+        text = _WINDOW.format(last=MANY, speed=PER_SECOND, to=self.out("stream"), counted=self.out("counted"))
+        return Work(f"af.flink(sql={text!r})", config=self.config).under(exec_mode="STREAM")
 
     def _program(self, name: str, last: int, speed: str, column: str) -> Work:
         text = _SQL.format(last=last, speed=speed, to=self.out(name), column=column)
@@ -156,6 +175,12 @@ class FlinkConformance(KillLoop, Conformance):
             complain(f"{self.name}: on_stop is cancel, and the job was {reason}", "cancel it", ANCHOR)
         self.must_be_counted("stream", len(self.rows("stream")))
 
+    @flink
+    def test_a_drained_stream_fires_its_windows_before_its_savepoint(self) -> None:
+        """With ``on_stop: drain`` a window that was open when the job was stopped is in its output, once."""
+        self.trial.write({"job": self.programs.windows().under(on_stop="drain")})
+        self.must_be_drained(self._stopped_after(0), self.rows("counted"))
+
     def _saved(self, path: str | None, followed: bool) -> str:
         """Run the STREAM job, from the savepoint ``path`` on, until it has written more; stop it; where its savepoint
         is."""
@@ -203,6 +228,12 @@ class FlinkConformance(KillLoop, Conformance):
         if lost or doubled or len(found) != last:
             complain(f"{self.name}: of {last} rows {len(lost)} are lost {lost[:5]}, {len(doubled)} doubled "
                      f"{doubled[:5]}", "restore from what restore_from names; start no job twice", ANCHOR)  # fmt: skip
+
+    def must_be_drained(self, reason: str, windows: list[int]) -> None:
+        """Fail unless a job was stopped with a savepoint after its only window had fired, once: its row is there."""
+        if not reason.startswith(SAVED) or len(windows) != 1 or windows[0] < 1:
+            complain(f"{self.name}: on_stop is drain, the reason is {reason!r}, and the window that was open is "
+                     f"{windows}", "pass drain on to Flink's stop", ANCHOR)  # fmt: skip
 
     # -- the client dies ---------------------------------------------------------------------------------------------
 

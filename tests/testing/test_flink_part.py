@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiflow_ext.testing.flink import FlinkConformance, Rows
+from aiflow_ext.testing.flink import SAVED, FlinkConformance, Rows
 from aiflow_ext.testing.killing import verdict
 
 
@@ -35,6 +35,14 @@ def test_rows_that_are_lost_doubled_or_too_many_are_noticed(rows: list[int], wor
     else:
         with pytest.raises(pytest.fail.Exception, match=words):
             tested.must_be_counted("few", 3)
+
+
+@pytest.mark.parametrize(("reason", "windows"), [("stopped", [7]), (f"{SAVED}/s", []), (f"{SAVED}/s", [7, 7])])
+def test_a_stop_that_is_no_drain_is_noticed(reason: str, windows: list[int]) -> None:
+    tested = Read([])
+    tested.must_be_drained(f"{SAVED}/s", [7])
+    with pytest.raises(pytest.fail.Exception, match="pass drain on"):
+        tested.must_be_drained(reason, windows)
 
 
 def test_executions_are_counted_by_their_rows_since_the_last_time() -> None:
