@@ -46,11 +46,17 @@ class _Command(click.Command):
         return super().get_short_help_str(10_000)  # the whole sentence: click wraps it
 
 
-class _Program(click.Group):
+class _Group(click.Group):
+    """The program, and a group of its commands."""
+
     command_class = _Command
+    group_class = type  # a group in it is one, too
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return super().get_short_help_str(10_000)
 
 
-@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="aiflow-ext", message="%(prog)s %(version)s")
 def program() -> None:
     """Run a machine-learning workflow on this machine today and on a cluster tomorrow.
@@ -402,9 +408,6 @@ def doctor(project: str | None, limit: float, as_json: bool, **options: Any) -> 
 @program.group(context_settings={"help_option_names": ["-h", "--help"]})
 def config() -> None:
     """Show the settings of a project and of its jobs."""
-
-
-config.command_class = _Command
 
 
 @config.command()
