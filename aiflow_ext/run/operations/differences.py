@@ -168,7 +168,12 @@ def _graph(one: Side, other: Side) -> dict[str, list[Any]]:
     return {
         "removed": [job for job in one.steps if job not in other.steps],
         "added": [job for job in other.steps if job not in one.steps],
-        "changed": [job for job in both if not _same(one.steps[job], other.steps[job], _moved(one, other, job))],
+        "changed": [
+            job
+            for job in both
+            if _text(one.steps[job]) != _text(other.steps[job])
+            and not _same(one.steps[job], other.steps[job], _moved(one, other, job))
+        ],
         "edges_removed": [_shown(edge) for edge in sorted(one.edges - other.edges, key=str)],
         "edges_added": [_shown(edge) for edge in sorted(other.edges - one.edges, key=str)],
     }
