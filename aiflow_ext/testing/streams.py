@@ -60,6 +60,32 @@ class Streams(Stopping):
             time.sleep(0.05)
 
     @base
+    def test_a_job_that_serves_is_ready_when_its_check_has_passed(self) -> None:
+        """Of a plugin with ``is_ready``: the check is made where the job runs until it passes, and not taken for passed
+        before. What waits for the job starts then, and the job has FINISHED with the last that does."""
+        if "is_ready" not in self.zygote.facts["offers"] or self.at_once < 3:
+            return
+        second = "test -e checked || { : > checked; false; }"  # passes in the second call in the same folder
+        works = {
+            "serves": self.jobs.streams().under(exec_mode="STREAM", ready={"command": second}),
+            "never": self.jobs.streams().under(exec_mode="STREAM", ready={"command": "false", "within": 3.0}),
+            "after": self.jobs.prints_and_exits("hello", 0, "after"),
+            "skipped": self.jobs.prints_and_exits("hello", 0, "skipped"),
+        }
+        self.trial.write(works)
+        self.trial.order("after", "serves")
+        self.trial.order("skipped", "never")
+        record = self.trial.run()
+        states = {name: record["jobs"][name]["state"] for name in works}
+        if states != {"serves": "FINISHED", "never": "FAILED", "after": "FINISHED", "skipped": "SKIPPED"}:
+            reasons = {name: record["jobs"][name]["reason"] for name in works}
+            complain(f"{self.name}: the check of job 'serves' passes in its second call, that of 'never' never, and "
+                     f"'after' waits for 'serves' and 'skipped' for 'never'; they are {states}: {reasons}",
+                     "let is_ready run the command of ready in the job's environment and folder, and return True once "
+                     "it has ended with 0", "stream-jobs")  # fmt: skip
+        self.nothing_left("jobs that serve others have ended")
+
+    @base
     def test_each_line_is_there_once(self) -> None:
         """Output that is read while a job runs is in the attempt's files, each line once and in order."""
         client = self.trial.write({"job": self.jobs.counts(LINES)}).client()

@@ -37,6 +37,7 @@ WHO = "test_a_job_sees_who_it_is"
 WAITS = "test_a_job_that_waits_can_be_stopped"
 TWICE = "test_the_same_attempt_submitted_twice_runs_once"
 MEMORY = "test_hooks_need_no_earlier_call"
+SERVES = "test_a_job_that_serves_is_ready_when_its_check_has_passed"
 STREAM = "test_a_stream_job_runs_until_it_is_stopped"
 LINES = "test_each_line_is_there_once"
 OUTAGE = "test_an_outage_is_no_end"
@@ -164,6 +165,7 @@ WRONG = [
     ),
     ("wrong_durable", "StopsWhatItGenerated", MEMORY, "the handler of attach says RUNNING afterwards"),
     ("wrong_durable", "TakesStreamsForDone", STREAM, "was not stopped, and is recorded as FINISHED"),
+    ("wrong_durable", "TakesItForReady", SERVES, "'never': 'FINISHED'"),
     ("wrong_durable", "TellsItsEndOnly", STREAM, "runs, and a job that follows it; after"),
     ("wrong_base", "IgnoresTheOffset", LINES, "'line 1' is there 2 times"),
     ("wrong_away", "SilenceIsNoJob", OUTAGE, "lookup says NEVER_STARTED"),

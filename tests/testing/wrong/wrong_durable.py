@@ -428,6 +428,14 @@ class TakesStreamsForDone(RightDurable):
                     yield af.AttemptEvent(event.native_id, af.JobState.FINISHED, exit_code=0)
 
 
+class TakesItForReady(RightDurable):
+    """What runs is ready, whatever its config says."""
+
+    @af.hookimpl
+    def is_ready(self, job):
+        return True
+
+
 class TellsItsEndOnly(NeverTellsRunning):
     """The same, for a job that has none."""
 
