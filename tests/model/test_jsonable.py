@@ -30,7 +30,7 @@ from aiflow_ext.engines import CmdLineEngine, PythonEngine
 from aiflow_ext.model import jsonable
 from aiflow_ext.model.attempt import AttemptEvent, Lookup, Request
 from aiflow_ext.model.code import FunctionRef, Pickled
-from aiflow_ext.model.config import Grow, RetryDelay
+from aiflow_ext.model.config import Grow, Ready, RetryDelay
 from aiflow_ext.model.errors import DataError
 from aiflow_ext.model.graph import InputRef, JobSection, OutputFile, PropertyRef
 from aiflow_ext.translate.split import JobEdge, JobGraph
@@ -67,7 +67,8 @@ SHIPPED: list[Any] = [
     CmdLineEngine(), af.ProjectDesc("p", "/p", ["src"], "s3://b", ["*.csv"], {"r": "/f"}),
     af.BaseJobConfig("local", "python", "train", af.PeriodicConfig("0 1 * * *", time_zone="Europe/Rome"),
                      af.ExecutionMode.STREAM, {"l": [1, {"m": None}]}, env={"T": {"secret": "env:T"}}, timeout=2.5),
-    af.PeriodicConfig(interval=60), RetryDelay(2.0), Grow(2.0, 64), *af.ExecutionMode, *af.JobState, *Lookup,
+    af.PeriodicConfig(interval=60), RetryDelay(2.0), Grow(2.0, 64), Ready(port=80), *af.ExecutionMode, *af.JobState,
+    *Lookup,
     Request("exec", {"argv": ["a"], "n": 1}), AttemptEvent("id", af.JobState.FAILED, exit_code=3, cursor="9"),
     FunctionRef("steps", "fit"), Pickled(b"\0\xff", "x", "00", "3.11", "3.1"),
 ]  # fmt: skip
