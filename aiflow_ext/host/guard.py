@@ -1,7 +1,7 @@
 """Runs plugins' code, and reports the plugin that ends, blocks or damages this process while it is imported.
 
-A SIGKILL, and a C library that ends the process by itself, cannot be detected here. ``aiflow-ext why`` reports those,
-because it loads the plugin in a process of its own.
+A SIGKILL, and a C library that ends the process by itself, cannot be detected here. ``aiflow-ext why`` and ``doctor``
+report those, because they load plugins in processes of their own.
 """
 
 from __future__ import annotations
