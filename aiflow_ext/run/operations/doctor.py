@@ -10,7 +10,7 @@ from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.isolated import Call, call_each
 from aiflow_ext.host.trial import unanswered
 from aiflow_ext.model.errors import OK, PLATFORM, PLUGIN, Problem
-from aiflow_ext.run.operations.platform_checks import CHECK_LIMIT, problem_of
+from aiflow_ext.run.operations.platform_checks import limit_for, problem_of, unplanned
 from aiflow_ext.run.planning.job_plugins import plugin_policy
 from aiflow_ext.translate.project import load_project
 
@@ -56,7 +56,7 @@ def diagnose(project: str | os.PathLike[str] | None = None, *, limit: float = 15
 
     Args:
         project: the project's folder; None: only what is installed.
-        limit: seconds that a plugin's import may take. Planning, and a platform's check, may take 60.
+        limit: seconds that a plugin's import may take; planning, and a platform's check, may take so many, or 60.
         options: of planning, as ``run_project``'s: sets, params, workflow, config, profile.
 
     Raises ProjectError where there is no project, ConfigError for mistakes in project.yaml, StateError where no process
@@ -68,21 +68,20 @@ def diagnose(project: str | os.PathLike[str] | None = None, *, limit: float = 15
     loaded = load_project(project)
     found = PluginHost(*plugin_policy(loaded)).examine(limit=limit)
     arguments = {"folder": os.path.abspath(project), "options": options}
-    ((_, outcome),) = call_each([Call(f"{_CHECKS}:job_plugins", arguments, CHECK_LIMIT)])
+    limit = limit_for(limit)
+    ((_, outcome),) = call_each([Call(f"{_CHECKS}:job_plugins", arguments, limit)])
     if not outcome.is_complete:
-        words = unanswered(f"project {loaded.name!r}", outcome, CHECK_LIMIT, "plans", "planned")
-        hint = "look at what workflow.py does as it is imported, and at the plugins above"
-        return Diagnosis(found, (Problem(words, str(loaded.workflow_py), hint),), (), PLUGIN)
+        return Diagnosis(found, (unplanned(loaded, outcome, limit),), (), PLUGIN)
     (planned,) = outcome.answers
     if "problems" in planned:
         return Diagnosis(found, tuple(map(problem_of, planned["problems"])), (), planned["exit_code"])
-    checks = _checked(planned["plugins"], arguments)
+    checks = _checked(planned["plugins"], arguments, limit)
     code = PLATFORM if any(each.problems for each in checks) else found.exit_code
     return Diagnosis(found, (), tuple(checks), code)
 
 
-def _checked(plugins: list[dict[str, Any]], arguments: dict[str, Any]) -> list[PlatformCheck]:
-    calls = [Call(f"{_CHECKS}:check", {**arguments, "job": each["jobs"][0]}, CHECK_LIMIT) for each in plugins]
+def _checked(plugins: list[dict[str, Any]], arguments: dict[str, Any], limit: float) -> list[PlatformCheck]:
+    calls = [Call(f"{_CHECKS}:check", {**arguments, "job": each["jobs"][0]}, limit) for each in plugins]
     checks = {}
     for number, outcome in call_each(calls):
         each = plugins[number]
@@ -91,6 +90,6 @@ def _checked(plugins: list[dict[str, Any]], arguments: dict[str, Any]) -> list[P
         else:
             where = f"platform {each['platform']!r} for engine {each['engine']!r}"
             hint = "report it to the authors of its job plugin, or install another version of it"
-            problems = [Problem(unanswered(where, outcome, CHECK_LIMIT, "checks", "checked"), None, hint)]
+            problems = [Problem(unanswered(where, outcome, limit, "checks", "checked"), None, hint)]
         checks[number] = PlatformCheck(each["platform"], each["engine"], tuple(each["jobs"]), tuple(problems))
     return [checks[number] for number in sorted(checks)]

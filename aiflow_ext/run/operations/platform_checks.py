@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiflow_ext.host import secrets
+from aiflow_ext.host.isolated import Outcome
+from aiflow_ext.host.trial import unanswered
 from aiflow_ext.model.errors import AiflowError, Problem
 from aiflow_ext.run.operations.render import check_secrets
 from aiflow_ext.run.planning.job_views import jobs_by_plugin
@@ -15,8 +17,21 @@ from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.platforms.once_a_run import problems_of
 from aiflow_ext.run.platforms.plugin_adapter import adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
+from aiflow_ext.translate.project import Project
 
-CHECK_LIMIT = 60.0  # seconds that planning a project, and a platform's check, may take
+_SHORTEST = 60.0  # seconds: imports are given less, but a cluster may take so long to answer
+
+
+def limit_for(imports: float) -> float:
+    """Seconds that planning a project, and a platform's check, may take where an import may take so many."""
+    return max(_SHORTEST, imports)
+
+
+def unplanned(project: Project, outcome: Outcome, limit: float) -> Problem:
+    """The problem of a project whose planning has given no answer within ``limit`` seconds."""
+    words = unanswered(f"project {project.name!r}", outcome, limit, "plans", "planned")
+    hint = "look at what workflow.py does as it is imported, or give it more time: --limit SECONDS"
+    return Problem(words, str(project.workflow_py), hint)
 
 
 def job_plugins(folder: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from aiflow_ext.host.decisions import Decision
 from aiflow_ext.host.host import PluginHost
 from aiflow_ext.host.isolated import Call, call_each
-from aiflow_ext.host.trial import unanswered
 from aiflow_ext.model.errors import PLUGIN, AiflowError, ConfigError, Problem
 from aiflow_ext.model.spelling import near
-from aiflow_ext.run.operations.platform_checks import CHECK_LIMIT, problem_of, problems_to_data
+from aiflow_ext.run.operations.platform_checks import limit_for, problem_of, problems_to_data, unplanned
 from aiflow_ext.run.planning.job_plugins import place_of_pin, plugin_policy
 from aiflow_ext.run.planning.make_plan import make_plan
 from aiflow_ext.translate.check import listed
@@ -58,14 +57,16 @@ def why_job(folder: str | os.PathLike[str], job: str, *, limit: float | None = N
     Args:
         folder: the project's folder.
         job: the job's key.
-        limit: load the job's plugin, and plan the job with it, for at most so many seconds; None: read metadata only.
+        limit: load the job's plugin, for at most so many seconds, and plan the job with it, for as many, or 60; None:
+            read metadata only.
         options: of planning, as ``run_project``'s: sets, params, workflow, config, profile.
 
     Raises ProjectError where there is no project, ConfigError for mistakes in project.yaml and for an unknown job.
     """
     project = load_project(folder)
     arguments = {"folder": os.path.abspath(folder), "options": options, "job": job}
-    placed = _answer("placed", arguments, project)
+    longest = limit_for(limit or 0.0)
+    placed = _answer("placed", arguments, project, longest)
     if placed.get("unknown"):
         hint = near(job, placed["unknown"]) or f"the jobs are {listed(placed['unknown'])}"
         raise ConfigError(f"the workflow has no job {job!r}", hint=hint)
@@ -78,7 +79,7 @@ def why_job(folder: str | os.PathLike[str], job: str, *, limit: float | None = N
     found = JobExplanation(job, plugin, decided + plugin.decisions, [])
     if limit is None or found.exit_code:
         return found
-    planned = _answer("planned", arguments, project)
+    planned = _answer("planned", arguments, project, longest)
     words = "its config is what the plugin takes, and it can be generated"
     if "problems" in planned:
         _refused(found, planned)
@@ -93,14 +94,12 @@ def _refused(found: JobExplanation, answer: Mapping[str, Any]) -> JobExplanation
     return found
 
 
-def _answer(function: str, arguments: Mapping[str, Any], project: Project) -> dict[str, Any]:
-    ((_, outcome),) = call_each([Call(f"{_HERE}:{function}", arguments, CHECK_LIMIT)])
+def _answer(function: str, arguments: Mapping[str, Any], project: Project, limit: float) -> dict[str, Any]:
+    ((_, outcome),) = call_each([Call(f"{_HERE}:{function}", arguments, limit)])
     if outcome.is_complete:
         found: dict[str, Any] = outcome.answers[0]
         return found
-    words = unanswered(f"project {project.name!r}", outcome, CHECK_LIMIT, "plans", "planned")
-    problem = Problem(words, str(project.workflow_py), "look at what workflow.py does as it is imported")
-    return {"problems": problems_to_data([problem]), "exit_code": PLUGIN}
+    return {"problems": problems_to_data([unplanned(project, outcome, limit)]), "exit_code": PLUGIN}
 
 
 def placed(folder: str, options: Mapping[str, Any], job: str) -> Iterator[dict[str, Any]]:
