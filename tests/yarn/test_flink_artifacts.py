@@ -165,9 +165,19 @@ def test_a_container_that_keeps_nothing_is_a_failure_which_says_why(
     assert words in attempt_of(found)["reason"]
 
 
-def test_artifacts_that_would_need_a_token_are_refused_with_what_to_do(written: Any, cli: Any) -> None:
+def test_under_kerberos_the_container_reads_the_token_that_keeps_artifacts(written: Any, cli: Any) -> None:
+    """Flink itself wants HADOOP_USER_NAME there too, although Hadoop leaves it aside."""
     root, _ = written(SORTS)
-    assert "under Kerberos" in cli("render", root, "--set", "a.authentication=kerberos").stderr
+    done = cli("render", root, "--set", "a.authentication=kerberos", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = [each["content"] for each in json.loads(done.stdout) if "script" in each["content"]]
+    _, _, reads = "\n".join(found["script"]).partition("\nFSSPEC_WEBHDFS_TOKEN=$(")
+    assert "aiflow-am.pyz aiflow.delegation) || exit 1\nexport FSSPEC_WEBHDFS_TOKEN\n" in reads
+    container = found["submission"]["am-container-spec"]
+    assert "aiflow-am.pyz" in {each["key"] for each in container["local-resources"]["entry"]}
+    told = {each["key"]: each["value"] for each in container["environment"]["entry"]}
+    assert told["HADOOP_USER_NAME"]
+    assert "aiflow-am.pyz" not in told["_CLIENT_SHIP_FILES"]
 
 
 def test_an_artifact_of_a_stream_is_refused_with_what_to_do(written: Any, cli: Any) -> None:

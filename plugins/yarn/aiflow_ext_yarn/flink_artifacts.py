@@ -19,7 +19,7 @@ from aiflow_ext.plugin.engines import UNFINISHED
 from aiflow_ext_flink.artifacts import names_of, stream_problems
 from aiflow_ext_yarn import master, request
 from aiflow_ext_yarn.flink_job import RUN, YarnFlinkJob
-from aiflow_ext_yarn.layout import BUNDLE, CA, PAYLOAD, REASON, WORK
+from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD, REASON, WORK
 from aiflow_ext_yarn.request import Staged
 
 BESIDE = 64  # MiB for the runner, which waits while the JobManager runs
@@ -37,19 +37,20 @@ if reason == {UNFINISHED!r}:
     code, reason = code or 1, None if code else reason
 print(json.dumps(dict(kind="exit", exit_code=code, signal=None, stopped=False, reason=reason, left=[])))
 """
+# Prints a secret that YARN has given the container: $1 is the application master of other jobs, which reads such files.
+_READ = """\
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from aiflow_ext_yarn.master.credentials import Credentials
+with open(os.environ["HADOOP_TOKEN_FILE_LOCATION"], "rb") as file:
+    print(Credentials(file.read()).secrets[sys.argv[2]].decode())
+"""
 
 
 def problems_of(job: YarnFlinkJob) -> Iterator[Problem]:
     """What is wrong with a job that reads or writes artifacts, as far as this machine knows."""
     if not job.has_artifacts:
         return
-    if job.cluster.kerberos:
-        yield Problem(
-            f"job {job.name!r} reads or writes artifacts, for which the JobManager's container would need a token of "
-            "its user, which it does not have under Kerberos",
-            where=job.program.where,
-            hint="write to a folder of the cluster, hdfs:///data/out, and give both jobs its URL as text",
-        )
     yield from stream_problems(str(job.name), job.config.exec_mode, job.program)
 
 
@@ -59,6 +60,8 @@ def files(job: YarnFlinkJob, native_id: str) -> Iterator[Staged]:
     yield request.project_file(job)
     yield Staged(PAYLOAD, f"{own}/{PAYLOAD}", source=job.payload(), shown="what the runner is given")
     yield Staged(RUN, f"{own}/{RUN}", source=command(job, native_id).encode(), shown="the runner's command")
+    if job.cluster.kerberos:
+        yield request.master_file(job)
     if job.cluster.ca is not None:
         with open(job.cluster.ca, "rb") as file:
             yield Staged(CA, f"{own}/{CA}", source=file.read(), shown="the authorities to trust")
@@ -71,7 +74,13 @@ def script(job: YarnFlinkJob, native_id: str) -> list[str]:
                  "AIFLOW_WORK_FOLDER": f"$PWD/{WORK}"}  # fmt: skip
     lines = [f'export {name}="{value}"' for name, value in variables.items()]
     for name, value in request.fsspec_variables(job).items():
-        lines.append(f"export {name}=" + (shlex.quote(value) if isinstance(value, str) else f'"$PWD/{value["path"]}"'))
+        if isinstance(value, str):
+            lines.append(f"export {name}={shlex.quote(value)}")
+        elif "path" in value:
+            lines.append(f'export {name}="$PWD/{value["path"]}"')
+        else:
+            lines += [f"{name}=$({python} -c {shlex.quote(_READ)} {MASTER} {value['secret']}) || exit 1",
+                      f"export {name}"]  # fmt: skip
     return [
         *lines,
         f"mkdir -p {WORK}",

@@ -13,7 +13,7 @@ from aiflow_ext.plugin.secrets import plain
 from aiflow_ext_flink.configuration import QUICK
 from aiflow_ext_yarn import flink_artifacts, master, request
 from aiflow_ext_yarn.flink_job import RUN, YarnFlinkJob
-from aiflow_ext_yarn.layout import BUNDLE, CA, PAYLOAD
+from aiflow_ext_yarn.layout import BUNDLE, CA, MASTER, PAYLOAD
 from aiflow_ext_yarn.request import APPLICATION_ID, Staged
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def content(job: YarnFlinkJob) -> Json:
     """The whole request of a job whose context is filled in."""
     native_id = job.context.native_id or APPLICATION_ID
     staged = files(job, native_id)
-    ours = (START, RUN, BUNDLE, PAYLOAD, CA, job.libraries.dist)
+    ours = (START, RUN, BUNDLE, PAYLOAD, CA, MASTER, job.libraries.dist)
     shipped = [each for each in staged if each.brought and each.name not in ours
                and not each.name.startswith("opt/")]  # fmt: skip
     dist = next(each for each in staged if each.name == job.libraries.dist)
@@ -49,9 +49,8 @@ def content(job: YarnFlinkJob) -> Json:
         "_CLIENT_SHIP_FILES": ";".join(_resource(job, each) for each in shipped),
         "_FLINK_YARN_FILES": "",  # a folder that Flink would remove: this plugin removes its own
         "FLINK_OPT_DIR": "./opt",
+        "HADOOP_USER_NAME": job.cluster.user,  # under Kerberos Hadoop leaves it aside, and Flink wants it all the same
     }
-    if not job.cluster.kerberos:
-        environment["HADOOP_USER_NAME"] = job.cluster.user
     told = [{"key": name, "value": value} for name, value in environment.items()]
     command = f"exec /bin/bash {START} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"
     return {

@@ -154,9 +154,8 @@ def request_of(job: YarnJob, native_id: str, staged: Sequence[Staged], environme
 
 def files(job: YarnJob, native_id: str) -> list[Staged]:
     """The files of a job, those that are sent once a run first."""
-    run, own = job.cluster.run_folder(str(job.context.run_id)), job.folder(native_id)
-    found = [Staged(MASTER, f"{run}/{MASTER.replace('.pyz', '')}-{master_digest()}.pyz", once=True,
-                    shown=f"the application master, version {master.SPEC_VERSION}")]  # fmt: skip
+    own = job.folder(native_id)
+    found = [master_file(job)]
     if job.bundle.needs_runner:
         found.append(project_file(job))
     found += given_files(job)
@@ -164,6 +163,13 @@ def files(job: YarnJob, native_id: str) -> list[Staged]:
     if len(_encoded(spec)) > INLINE:
         found.append(Staged(SPEC_FILE, f"{own}/{SPEC_FILE}", source=json.dumps(spec).encode(), shown="the spec"))
     return found
+
+
+def master_file(job: YarnJob) -> Staged:
+    """The application master."""
+    run = job.cluster.run_folder(str(job.context.run_id))
+    return Staged(MASTER, f"{run}/{MASTER.replace('.pyz', '')}-{master_digest()}.pyz", once=True,
+                  shown=f"the application master, version {master.SPEC_VERSION}")  # fmt: skip
 
 
 def project_file(job: YarnJob) -> Staged:

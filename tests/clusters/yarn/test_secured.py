@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yarn_flink
+import yarn_hadoop
 import yarn_settings as settings
 from yarn_bed import Bed
 from yarn_hadoop import BedError
 from yarn_runs import Workflow
+
+from tests.helpers import flink_example, flink_jvm
 
 PROJECT, PLATFORM = 3, 6
 
@@ -136,6 +141,26 @@ class TestKerberos:
         assert secure.tls is not None
         record = workflow.write_chain(ca=str(secure.tls.ca)).run()
         assert record["exit"] == 0, record
+
+    def test_flink_and_its_artifacts(self, workflow: Workflow, secure: Bed, tmp_path: Path) -> None:
+        """Flink and Hadoop's client have the token of nodes, and what keeps artifacts the delegation token."""
+        assert secure.tls is not None
+        assert secure.realm is not None
+        (tmp_path / "flink").mkdir()
+        java = Path(yarn_hadoop.java()).resolve().parents[1]
+        options = f"{flink_jvm.ENV['JAVA_TOOL_OPTIONS']} -Djava.security.krb5.conf={secure.realm.conf}"
+        workflow.project = flink_example.copied(
+            workflow.project.parent / "example",
+            {"platform": "yarn", "python": sys.executable, "ca": str(secure.tls.ca)},
+            flink_home=str(yarn_flink.flink(tmp_path / "flink")), java_home=str(java), jobmanager={"memory": "768Mi"},
+            hadoop_classpath=f"{secure.conf}:{yarn_hadoop.install()}/lib/*", flink=flink_jvm.PATIENT,
+            env={"JAVA_TOOL_OPTIONS": options},
+        )  # fmt: skip
+        (workflow.project / "project.yaml").write_text('artifacts: "hdfs:///flink/artifacts"\n')
+        record = workflow.run(timeout=600)
+        assert record["exit"] == 0, record["said"]
+        app = secure.json(f"{secure.rm}/ws/v1/cluster/apps/{record['jobs']['totals']['attempts'][0]['native_id']}")
+        assert app["app"]["user"] == "ada"
 
     def test_other_resources(self, workflow: Workflow, secure: Bed) -> None:
         """Submitted by RPC, with a delegation token of the ResourceManager's."""
