@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ START = """\
 mkdir /tmp/conf && cp /opt/flink/conf/log4j* /tmp/conf && printf '%s' "$1" >/tmp/conf/config.yaml &&
 FLINK_CONF_DIR=/tmp/conf exec "$0" start-foreground
 """
+FREQUENT = {"flink": {"execution.checkpointing.interval": "1 s"}}
 NUMBERS = """\
 CREATE TABLE n (id BIGINT) WITH ('connector'='datagen', 'fields.id.kind'='sequence', 'fields.id.start'='1', {});
 CREATE TABLE o (id BIGINT) WITH ('connector'='filesystem', 'path'='{{to}}', 'format'='csv');
@@ -137,6 +141,27 @@ def jobs(project: Any, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_pa
     return write
 
 
+def begun(project: Any, cli: Any) -> str:
+    """Starts a project's run, and returns its id."""
+    runs = project.root / ".aiflow" / "runs"
+    before = {*runs.glob("*")}
+    assert cli("run", project.root, "--detach").returncode == 0
+    (made,) = {*runs.glob("*")} - before
+    return made.name
+
+
+@pytest.fixture
+def job(project: Any, cli: Any) -> Callable[[str], dict[str, Any]]:
+    """The first job of a run, by its JSON."""
+
+    def read(run: str) -> dict[str, Any]:
+        found = json.loads(cli("status", run, "--project", project.root, "--json").stdout)["jobs"][0]
+        assert found["state"] not in ("FAILED", "LOST"), found
+        return dict(found)
+
+    return read
+
+
 def rows(folder: Path) -> list[int]:
     return [int(row) for file in folder.glob("part-*") for row in file.read_text().split()]
 
@@ -164,25 +189,42 @@ def test_sql_and_a_script_run_there_and_what_fails_is_named_by_its_cause(
 
 
 def test_a_stream_goes_on_from_its_savepoint_until_its_pod_is_deleted(
-    jobs: Any, session: Session, project: Any, cli: Any
+    jobs: Any, session: Session, project: Any, cli: Any, job: Any
 ) -> None:
     at = session.folder
     jobs({"numbers": f'af.flink(sql="many.sql", to="{at}/numbers")'}, exec_mode="STREAM", restore_from="latest",
-         savepoints=f"{at}/sp", checkpoints=f"{at}/cp", flink={"execution.checkpointing.interval": "1 s"})  # fmt: skip
-
-    def job(run: str) -> dict[str, Any]:
-        found = json.loads(cli("status", run, "--project", project.root, "--json").stdout)["jobs"][0]
-        assert found["state"] not in ("FAILED", "LOST"), found
-        return dict(found)
+         savepoints=f"{at}/sp", checkpoints=f"{at}/cp", **FREQUENT)  # fmt: skip
 
     for grace in ("30", "0"):
-        known, runs = len(rows(at / "numbers")), {*(project.root / ".aiflow" / "runs").glob("*")}
-        assert cli("run", project.root, "--detach").returncode == 0
-        (run,) = (each.name for each in {*(project.root / ".aiflow" / "runs").glob("*")} - runs)
+        known, run = len(rows(at / "numbers")), begun(project, cli)
         assert until(lambda run=run, known=known: job(run) and len(rows(at / "numbers")) > known, PATIENCE)
         assert cli("stop", run, "numbers", "--grace", grace, "--project", project.root).returncode == 0
         assert until(lambda run=run: job(run)["state"] == "STOPPED", PATIENCE)
         assert str(job(run)["reason"]).startswith("stopped with the savepoint file:") == (grace != "0")
     found = Counter(rows(at / "numbers"))
+    assert found == Counter(range(1, len(found) + 1))
+    assert until(lambda: not session.left(), PATIENCE), session.left()
+
+
+def test_a_job_whose_pod_is_killed_is_cancelled_and_its_retry_goes_on_from_its_checkpoint(
+    jobs: Any, session: Session, project: Any, cli: Any, job: Any
+) -> None:
+    at = session.folder
+    keys = {"exec_mode": "STREAM", "retries": 1, "checkpoints": f"{at}/cp-1", "savepoints": f"{at}/sp-1"}
+    jobs({"numbers": f'af.flink(sql="many.sql", to="{at}/retried")'}, **keys, **FREQUENT)
+    before, run = set(session.states()), begun(project, cli)
+    assert until(lambda: job(run) and len(rows(at / "retried")) > 0, PATIENCE)
+    (first,) = set(session.states()) - before
+    for folder in Path("/proc").glob("[0-9]*"):  # the script and what began it; the job goes on
+        with contextlib.suppress(OSError):
+            if f"\0{first}\0".encode() in (folder / "cmdline").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
+    assert until(lambda: len(job(run)["attempts"]) == 2 and job(run)["state"] == "RUNNING", PATIENCE)
+    known = len(rows(at / "retried"))
+    assert until(lambda: job(run) and len(rows(at / "retried")) > known, PATIENCE)
+    assert session.states()[first] == "CANCELED"
+    assert cli("stop", run, "numbers", "--grace", "30", "--project", project.root).returncode == 0
+    assert until(lambda: job(run)["state"] == "STOPPED", PATIENCE)
+    found = Counter(rows(at / "retried"))
     assert found == Counter(range(1, len(found) + 1))
     assert until(lambda: not session.left(), PATIENCE), session.left()
