@@ -217,3 +217,147 @@ def test_a_job_that_an_update_adds_has_it_run_again(served):
     code, said = bench.resume("--failed", "--update")
     assert code == 0, said
     assert bench.ends == {"serve": ("FINISHED", 2), "good": ("FINISHED", 1), "new": ("FINISHED", 1)}
+
+
+def kill_server(bench):
+    """End the server's main process from outside, as a crash of it would."""
+    for pid in processes_marked(bench.attempt("serve").native_id):
+        if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_job_that_waits_for_a_slot_waits_for_the_servers_next_attempt(served, until):
+    """The slot is free while the server is being tried again: that it was ready before counts no more."""
+    bench = served(("next", "serve"), more=", retries: 1, retry_delay: 2", next=": > $MARKS/start-next-1-x")
+    driver = bench.drive("run", str(bench.project.root), "--jobs", "1")
+    bench.serves()
+    bench.up("ask")
+    (bench.folder / "ready").unlink()
+    kill_server(bench)
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    bench.release("ask")
+    bench.up("serve", 2)
+    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not checked again")
+    assert bench.ends["next"] == ("INIT", 0)
+    bench.serves()
+    code, said = ended(driver)
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 2), "ask": ("FINISHED", 1), "next": ("FINISHED", 1)}
+
+
+def test_a_job_that_is_tried_again_waits_for_the_servers_next_attempt(served, until):
+    bench = served(within="60s", more=", retries: 1, retry_delay: 2")
+    bench.workflow(
+        {"serve": LIVES, "flaky": f"[ $AIFLOW_ATTEMPT = 2 ] || {{ read x < {bench.folder}/gate-ask; exit 3; }}"},
+        ("flaky", "serve"),
+        config=SERVE % (bench.folder, "60s", ", retries: 1, retry_delay: 2") + "flaky: {retries: 1, retry_delay: 0}\n",
+    )  # fmt: skip
+    driver = bench.drive()
+    bench.serves()
+    bench.up("serve")
+    until(lambda: bench.ends["flaky"][0] == "RUNNING", "it does not start")
+    (bench.folder / "ready").unlink()
+    kill_server(bench)
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    (bench.folder / "gate-ask").write_text("go\n")
+    bench.up("serve", 2)
+    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not checked again")
+    assert bench.ends["flaky"] == ("FAILED", 1)
+    bench.serves()
+    code, said = ended(driver)
+    assert code == 0, said
+    assert bench.ends == {"serve": ("FINISHED", 2), "flaky": ("FINISHED", 2)}
+
+
+def test_a_job_is_not_tried_again_without_its_server(served, until):
+    bench = served()
+    bench.workflow(
+        {"serve": LIVES, "flaky": f"read x < {bench.folder}/gate-ask; exit 3"}, ("flaky", "serve"),
+        config=SERVE % (bench.folder, "60s", "") + "flaky: {retries: 5, retry_delay: 0}\n",
+    )  # fmt: skip
+    driver = bench.drive()
+    bench.serves()
+    bench.up("serve")
+    until(lambda: bench.ends["flaky"][0] == "RUNNING", "it does not start")
+    kill_server(bench)
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    (bench.folder / "gate-ask").write_text("go\n")
+    code, said = ended(driver)
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FAILED", 1), "flaky": ("FAILED", 1)}
+
+
+def test_one_that_nobody_needs_any_more_is_not_tried_again(served, until):
+    """Nothing would end its next attempt, and the run would wait for it for ever."""
+    bench = served(more=", retries: 1, retry_delay: 2")
+    driver = bench.drive()
+    bench.serves()
+    bench.up("ask")
+    kill_server(bench)
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    bench.release("ask")
+    code, said = ended(driver)
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FAILED", 1), "ask": ("FINISHED", 1)}
+
+
+def test_one_that_died_without_a_driver_serves_nobody_of_the_next_one(served, until):
+    bench = served(("next", "serve"), next="true")
+    bench.serves()
+    driver = bench.drive("run", str(bench.project.root), "--jobs", "1")
+    bench.up("ask")
+    until(lambda: bench.ends["ask"][0] == "RUNNING", "it is not seen running")
+    driver.kill()
+    driver.communicate()
+    (bench.folder / "ready").unlink()
+    kill_server(bench)
+    driver = bench.drive("resume", "latest", "--project", str(bench.project.root), "--jobs", "2")
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    bench.release("ask")
+    code, said = ended(driver)
+    assert code == 1, said
+    assert bench.ends == {"serve": ("FAILED", 1), "ask": ("FINISHED", 1), "next": ("SKIPPED", 0)}
+
+
+def test_one_that_is_stopped_while_it_is_ended_as_late_is_not_tried_again(served, until):
+    bench = served(
+        within="0.5s", more=", retries: 1", serve="trap '' TERM; : > $MARKS/start-serve-1-x; sleep 1000; sleep 1000"
+    )
+    driver = bench.drive()
+    bench.up("serve")
+    until(lambda: bench.attempt("serve").not_ready if bench.ends["serve"][1] else False, "it is not ended")
+    assert bench.call("stop", "latest", "serve", "--grace", "0", "--project", str(bench.project.root))[0] in (0, 7)
+    assert ended(driver)[0] == 1
+    assert bench.ends == {"serve": ("FAILED", 1), "ask": ("SKIPPED", 0)}
+
+
+def test_a_job_that_waits_for_the_end_of_what_it_needs_is_a_mistake(served):
+    bench = served(("after", "serve", "ended"), ("ask", "after"), after="true")
+    code, said = bench.call("run", str(bench.project.root))
+    assert code == 3, said
+    assert "job 'ask' needs 'serve'" in said
+
+
+def test_one_that_is_being_ended_does_not_serve_jobs_that_run_again(served, until):
+    """The run is taken up again once it has ended; the jobs would be skipped when it ends."""
+    bench = served()
+    deaf = "trap '' TERM; : > $MARKS/start-serve-$AIFLOW_ATTEMPT-x; while :; do sleep 1000; done"
+    bench.workflow(
+        {"serve": deaf, "bad": "[ -e $MARKS/mended ] || exit 3"},
+        ("bad", "serve"),
+        config=SERVE % (bench.folder, "60s", "") + "bad: {}\n",
+    )  # fmt: skip
+    bench.serves()
+    driver = bench.drive()
+    bench.up("serve")
+    until(lambda: bench.attempt("serve").unneeded, "it is not ended")
+    driver.kill()
+    driver.communicate()
+    (bench.marks / "mended").touch()
+    code, said = bench.resume("--failed")
+    assert code == 6, said
+    assert "serve, which no job needed any more, is being ended" in said
+    assert bench.resume()[0] == 1
+    assert bench.ends == {"serve": ("FINISHED", 1), "bad": ("FAILED", 1)}
+    assert bench.resume("--failed")[0] == 0
+    assert bench.ends == {"serve": ("FINISHED", 2), "bad": ("FINISHED", 2)}

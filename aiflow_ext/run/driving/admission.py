@@ -93,11 +93,14 @@ class AdmissionQueue:
                     lists.append(pool.asking)
         return _first_of(lists) if any(lists) else None
 
-    def withdraw(self, job: str) -> None:
-        """Remove a job, which must not start."""
-        pool = self._pools[self._of[job]]
-        for jobs in (pool.ready, pool.asking):
-            jobs[:] = [each for each in jobs if each[1] != job]
+    def withdraw(self, *jobs: str) -> list[str]:
+        """Remove those of these jobs that may start now, which must not; returns them."""
+        removed, names = [], set(jobs)
+        for pool in {self._of[job]: self._pools[self._of[job]] for job in jobs}.values():
+            for queue in (pool.ready, pool.asking):
+                removed += [each[1] for each in queue if each[1] in names]
+                queue[:] = [each for each in queue if each[1] not in names]
+        return removed
 
     def withdraw_all(self) -> list[str]:
         """Remove all jobs; returns them in the workflow's order."""

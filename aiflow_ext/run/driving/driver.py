@@ -117,8 +117,7 @@ class Driver:
             self._recovery.recover()
             self._scheduler.look_at(state.plan.jobs)
             while True:
-                while self._scheduler.unneeded:
-                    self._stopping.end_unneeded(self._scheduler.unneeded.pop())
+                self._settle_served()
                 if not state.leaving:
                     self._start_ready()
                 if self._is_over:
@@ -188,6 +187,15 @@ class Driver:
         if self._cleanup.open:
             self._cleanup.await_last()
         return not self._cleanup.open
+
+    def _settle_served(self) -> None:
+        """End the jobs that have served others which have all ended, and those that cannot be served any more."""
+        scheduler = self._scheduler
+        while scheduler.unneeded or scheduler.unserved:
+            if scheduler.unneeded:
+                self._stopping.end_unneeded(scheduler.unneeded.pop())
+            else:
+                self._ends.give_up(scheduler.unserved.pop())
 
     def _start_ready(self) -> None:
         """Start what may start now, give platforms what they may start next, and have more made ready."""

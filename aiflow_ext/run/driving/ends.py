@@ -13,6 +13,7 @@ from aiflow_ext.run.driving.retries import MOST_NOT_BEGUN, Retries, not_begun
 from aiflow_ext.run.driving.scheduler import Scheduler
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.store.reconcile import Decision, end_of
+from aiflow_ext.run.store.records import AttemptRecord
 
 SHORT_JOB = 1.0  # seconds: only after a job that was as short as this are the next ones prefetched
 
@@ -50,6 +51,7 @@ class Ends:
         attempt.platform.handlers.pop(key, None)
         self._scheduler.admission.leave(attempt)
         self._scheduler.settled[attempt.planned.name] = False
+        self._scheduler.serves_no_more(attempt.planned.name)
         self._state.ledger.end(attempt.record, self._told(attempt, decision))
         if (started := attempt.record.started_at) is not None:
             self.jobs_are_short = (attempt.record.ended_at or math.inf) - started <= SHORT_JOB
@@ -85,7 +87,7 @@ class Ends:
         ``final``: it ended in a run that has ended: no retry, and no other consequence, follows.
         """
         name, record, scheduler = attempt.planned.name, attempt.record, self._scheduler
-        is_last = record.stop_requested or scheduler.closed or final
+        is_last = record.stop_requested or scheduler.closed or final or not scheduler.gets_another(name)
         hooks = self._state.hooks("should_retry")
         asks = bool(hooks) and not is_last and self.retries.open(record)
         delay = None if is_last or asks else self._delay(attempt)
@@ -101,8 +103,7 @@ class Ends:
             scheduler.retrying.add(name)
             self._state.inbox.later(delay, lambda: scheduler.retry(name))
         else:
-            scheduler.settle(name)
-            self._settle(attempt, final=final)
+            self._settle(record, final=final)
 
     def _retry_decided(self, attempt: Attempt, delay: float | None) -> None:
         """Take the extensions' answer: in how many seconds another attempt follows, or None: the config decides."""
@@ -114,18 +115,23 @@ class Ends:
         if delay is not None:
             self._state.inbox.later(delay, lambda: scheduler.retry(name))
         else:
-            scheduler.retrying.discard(name)
-            scheduler.settle(name)
-            self._settle(attempt)
+            self.give_up(name)
+
+    def give_up(self, name: str) -> None:
+        """Make no other attempt of a job that was to be tried again."""
+        last = self._state.record.jobs[name].last
+        if self._scheduler.forget_retry(name) and last is not None:
+            self._settle(last)
 
     def _delay(self, attempt: Attempt) -> float | None:
         """Seconds until another attempt follows, by the job's config; None: none does."""
         job = self._state.record.jobs[attempt.planned.name]
         return self.retries.delay(job, attempt.record, attempt.planned.config)
 
-    def _settle(self, attempt: Attempt, *, final: bool = False) -> None:
+    def _settle(self, last: AttemptRecord, *, final: bool = False) -> None:
         """Handle the final state of a job: jobs that wait for it may start, and fail-fast may close the run."""
-        name, state, scheduler = attempt.planned.name, attempt.record.state, self._scheduler
+        name, state, scheduler = last.job, last.state, self._scheduler
+        scheduler.settle(name)
         if self._fail_fast and state.failed and not (scheduler.closed or final):
             scheduler.close(f"{name} is {state}, and the run was to start nothing after that", failed=True)
         scheduler.look_after(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.planning.serving import condition
@@ -12,10 +12,11 @@ from aiflow_ext.translate.split import JobEdge
 
 ANY_FAILED = "any_failed"
 _NOT_YET = None
+_NO_SERVERS: Mapping[str, bool] = {}
 
 
 def satisfied(
-    edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settled: bool, serves: bool = False
+    edge: JobEdge, upstream: JobRecord, mode: ExecutionMode, *, settled: bool, ready: bool | None = None
 ) -> bool | str | None:
     """Whether an edge lets its job start.
 
@@ -24,7 +25,7 @@ def satisfied(
         upstream: the record of the job that it waits for.
         mode: the upstream's exec mode.
         settled: whether the upstream's state is its last: no retry will follow.
-        serves: whether the upstream is a job that serves others: it must be ready, and not have ended.
+        ready: whether the upstream, a job that serves others, is ready; None for any other job.
 
     Returns True, or None for not yet, or the reason why it can no longer come true.
     """
@@ -33,9 +34,9 @@ def satisfied(
     if state is JobState.INIT and last is not None and last.state.ended:  # reopened: its earlier end does not count
         return _NOT_YET
     if when == "running":
-        if serves:
+        if ready is not None:
             when = "ready"
-        if _serves(upstream) if serves else _has_run(upstream):
+        if _has_run(upstream) if ready is None else ready:
             return True
     if not state.ended or not settled:
         return _NOT_YET
@@ -55,12 +56,6 @@ def _has_run(job: JobRecord) -> bool:
 
 def _has_begun(attempt: AttemptRecord) -> bool:
     return attempt.started_at is not None or attempt.exit_code is not None or attempt.signal is not None
-
-
-def _serves(job: JobRecord) -> bool:
-    """Whether a job is ready, and is not being ended."""
-    last = job.last
-    return job.state is JobState.RUNNING and last is not None and last.ready_at is not None and not last.being_ended
 
 
 def waits_for_failure(edges: Sequence[JobEdge]) -> bool:
@@ -85,11 +80,11 @@ def decide(
     records: Mapping[str, JobRecord],
     modes: Mapping[str, ExecutionMode],
     settled: Mapping[str, bool],
-    serving: Collection[str] = (),
+    ready: Mapping[str, bool] = _NO_SERVERS,
 ) -> bool | str | None:
     """Whether a job may start, given all its edges: True, None for not yet, or the reason why it never will.
 
-    ``serving``: the jobs that serve others.
+    ``ready``: by job that serves others, whether it is ready.
     """
     alternatives = [edge for edge in edges if edge.when == ANY_FAILED]
     answer = _any_failed(alternatives, records, settled) if alternatives else True
@@ -99,7 +94,7 @@ def decide(
         if edge.when == ANY_FAILED:
             continue
         source = edge.source
-        one = satisfied(edge, records[source], modes[source], settled=settled[source], serves=source in serving)
+        one = satisfied(edge, records[source], modes[source], settled=settled[source], ready=ready.get(source))
         if isinstance(one, str):
             return one
         if one is None:

@@ -32,6 +32,7 @@ class Scheduler:
         retrying: jobs whose next attempt waits for its delay, for the extensions' decision, or in ``due``.
         due: of these, the jobs whose next attempt starts as soon as there is room for it, whatever else runs.
         unneeded: the jobs that have served others, of which the last one that needs them has ended.
+        unserved: the jobs in ``retrying`` that need a job which serves no more.
         closed: whether nothing more may start.
     """
 
@@ -54,9 +55,11 @@ class Scheduler:
         self.due: list[str] = []
         self.closed = False
         self.unneeded: list[str] = []
+        self.unserved: list[str] = []
         self._users = users_of(plan.jobs)  # by job that serves others, those that need it and are not settled
         self._serving = {user: [name for name, users in self._users.items() if user in users]
                          for user in set().union(*self._users.values())}  # fmt: skip
+        self._ready = dict.fromkeys(self._users, False)  # as this driver has seen it: an earlier one's word is old
         self._downstream: dict[str, list[str]] = {name: [] for name in plan.jobs}
         for name, planned in plan.jobs.items():
             for edge in planned.edges:
@@ -75,7 +78,7 @@ class Scheduler:
             if name not in self.waiting:
                 continue
             answer = decide(self._plan.jobs[name].edges, self._ledger.record.jobs, self._modes, self.settled,
-                            self._users)  # fmt: skip
+                            self._ready)  # fmt: skip
             if answer is True:
                 self.waiting.discard(name)
                 self.admission.add(name)
@@ -86,6 +89,28 @@ class Scheduler:
     def look_after(self, job: str) -> None:
         """Check the jobs that wait for ``job``, whose state has changed."""
         self.look_at(self._downstream[job])
+
+    def is_ready(self, job: str) -> bool:
+        """Whether a job that others need is ready."""
+        return self._ready.get(job, False)
+
+    def serves(self, job: str) -> None:
+        """Note that a job is ready to serve others."""
+        self._ready[job] = True
+        self.look_after(job)
+
+    def serves_no_more(self, job: str) -> None:
+        """Note that a job is being ended, or has ended: those that need it and have not started wait again."""
+        if self.is_ready(job):
+            self._ready[job] = False
+            self.waiting.update(self.admission.withdraw(*self._users.get(job, ())))
+
+    def gets_another(self, job: str) -> bool:
+        """Whether a job may have another attempt: not if it served others and none needs it any more, and not if a job
+        that it needs serves no more."""
+        if job in self._users and not self._users[job]:
+            return False
+        return all(self._ready[name] or not self.settled[name] for name in self._serving.get(job, ()))
 
     def skip(self, job: str, reason: str) -> None:
         """Skip a job, for this reason."""
@@ -101,6 +126,8 @@ class Scheduler:
             users.discard(job)
             if not users:
                 self.unneeded.append(name)
+        if job in self._users:
+            self.unserved += self._users[job] & self.retrying
 
     def close(self, reason: str, *, failed: bool = False) -> None:
         """Start nothing more; jobs without an attempt are skipped for this reason. ``failed``: but for those that wait
@@ -123,13 +150,19 @@ class Scheduler:
         self.admission.withdraw(job)
         if not runs and not record.state.ended:
             self.skip(job, JOB_STOPPED_BEFORE)
-        if job in self.retrying and record.last is not None:
-            self.retrying.discard(job)
-            self.due = [each for each in self.due if each != job]
+        if self.forget_retry(job) and record.last is not None:
             self._ledger.note(record.last, stop_requested=True)  # a later driver must not retry it either
         if not runs:
             self.settle(job)
         self.look_after(job)
+
+    def forget_retry(self, job: str) -> bool:
+        """Make no other attempt of a job; returns False if none was to follow."""
+        if job not in self.retrying:
+            return False
+        self.retrying.discard(job)
+        self.due = [each for each in self.due if each != job]
+        return True
 
     def retry(self, job: str) -> None:
         """Start the job's next attempt, which is due, unless the run was stopped meanwhile."""
@@ -140,6 +173,8 @@ class Scheduler:
         """Remove and return the next job whose next attempt is due and has room; None if there is none."""
         first = True  # of those that ask for something: the others wait behind it
         for job in self.due:
+            if not all(map(self.is_ready, self._serving.get(job, ()))):
+                continue
             asks = self._room.asks(job)
             if not asks or (first and self._room.has(job)):
                 self.due.remove(job)

@@ -26,12 +26,14 @@ class Serving:
         self._state, self._scheduler, self._stopping = state, scheduler, stopping
 
     def begin(self, attempt: Attempt) -> None:
-        """Check an attempt, if it runs and has to be ready; its time under an earlier driver counts."""
+        """Check an attempt, if it runs and has to be ready; its time under an earlier driver counts. One that was ready
+        then is checked again, without a limit: it may have ended since."""
         ready, record = ready_of(attempt.planned.config), attempt.record
-        if ready is None or record.started_at is None or record.ready_at is not None or record.being_ended:
+        if ready is None or record.started_at is None or record.being_ended:
             return
-        left = ready.within - max(0.0, self._state.ledger.now() - record.started_at)
-        self._state.inbox.later(left, partial(self._end_late, attempt, ready))
+        if record.ready_at is None:
+            left = ready.within - max(0.0, self._state.ledger.now() - record.started_at)
+            self._state.inbox.later(left, partial(self._end_late, attempt, ready))
         self._check(attempt, ready)
 
     def _check(self, attempt: Attempt, ready: Ready) -> None:
@@ -53,9 +55,11 @@ class Serving:
             return
         record, ledger = attempt.record, self._state.ledger
         if answer is True:
-            ledger.note(record, ready_at=ledger.now(), reason="ready")
-            self._tell(record)
-            self._scheduler.look_after(attempt.planned.name)
+            if record.ready_at is None:
+                ledger.note(record, ready_at=ledger.now())
+            if ledger.waits(record, "ready", unreachable=record.unreachable):
+                self._tell(record)
+            self._scheduler.serves(attempt.planned.name)
             return
         if not record.unreachable and ledger.waits(record, f"{_NOT_YET}: {answer}" if answer else _NOT_YET):
             self._tell(record)
@@ -73,6 +77,5 @@ class Serving:
         words = f"it was not ready ({ready}) within {ready.within:g} s"
         self._stopping.end_late(attempt, f"{words}: {last}" if last else words)
 
-    @staticmethod
-    def _is_over(attempt: Attempt) -> bool:
-        return attempt.has_ended or attempt.record.being_ended or attempt.record.ready_at is not None
+    def _is_over(self, attempt: Attempt) -> bool:
+        return attempt.has_ended or attempt.record.being_ended or self._scheduler.is_ready(attempt.planned.name)

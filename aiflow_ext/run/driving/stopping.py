@@ -60,10 +60,14 @@ class Stopping:
         self._scheduler.withdraw(name, runs=bool(live))
 
     def stop(self, attempt: Attempt, grace: float) -> None:
-        """Stop one attempt: at once if it was not submitted yet, else as soon as it is."""
-        if not attempt.record.being_ended:
-            self._state.ledger.note(attempt.record, stop_requested=True)
+        """Stop one attempt, as was requested: no other one follows, whatever it is being ended for already."""
+        self._state.ledger.note(attempt.record, stop_requested=True)
+        self.end(attempt, grace)
+
+    def end(self, attempt: Attempt, grace: float) -> None:
+        """End one attempt: at once if it was not submitted yet, else as soon as it is."""
         attempt.stop_grace = grace
+        self._scheduler.serves_no_more(attempt.planned.name)
         if attempt.phase in (Phase.WAITING, Phase.DECIDING):
             self.end_unstarted(attempt)
         elif attempt.handler is not None and not attempt.has_ended:  # else its submission finds ``stop_grace``
@@ -82,14 +86,14 @@ class Stopping:
         """Stop an attempt whose timeout has expired, unless it is being stopped already."""
         if not attempt.has_ended and attempt.stop_grace is None:
             self._state.ledger.note(attempt.record, timed_out=True)
-            self.stop(attempt, GRACE)
+            self.end(attempt, GRACE)
 
     def end_late(self, attempt: Attempt, words: str) -> None:
         """Stop an attempt that was not ready in time, unless it is ready or being stopped; then it has FAILED, as these
         words say."""
         if not attempt.has_ended and attempt.stop_grace is None and attempt.record.ready_at is None:
             self._state.ledger.note(attempt.record, not_ready=words)
-            self.stop(attempt, GRACE)
+            self.end(attempt, GRACE)
 
     def end_unneeded(self, name: str) -> None:
         """Stop a job that has served others, of which the last one has ended; then it has FINISHED."""
@@ -97,8 +101,11 @@ class Stopping:
         for attempt in live:
             if attempt.stop_grace is None:
                 self._state.ledger.note(attempt.record, unneeded=True)
-                self.stop(attempt, GRACE)
-        if not live and not self._state.record.jobs[name].state.ended:
+                self.end(attempt, GRACE)
+        if live:
+            return
+        self._ends.give_up(name)
+        if not self._state.record.jobs[name].state.ended:
             self._scheduler.admission.withdraw(name)
             self._scheduler.skip(name, UNNEEDED)
             self._scheduler.look_after(name)
@@ -142,7 +149,7 @@ class Stopping:
     def _stop_again(self, attempt: Attempt) -> None:
         attempt.stops_later = False
         if not attempt.has_ended and attempt.stop_grace is not None:
-            self.stop(attempt, attempt.stop_grace)
+            self.end(attempt, attempt.stop_grace)
 
 
 def _because(attempt: Attempt) -> str:

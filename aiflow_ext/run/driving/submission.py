@@ -149,7 +149,7 @@ class Submission:
         if not self._state.ledger.move(attempt.record, JobState.QUEUED, step="acknowledged"):
             self._state.ledger.note(attempt.record)  # it was QUEUED, or runs already
         if attempt.stop_grace is not None and not attempt.stops:  # else it is being stopped already
-            self._stopping.stop(attempt, attempt.stop_grace)
+            self._stopping.end(attempt, attempt.stop_grace)
 
     def _submit_later(self, attempt: Attempt, words: str) -> None:
         """Continue later with the first missing step: the platform does not answer, and nothing was started."""

@@ -25,6 +25,7 @@ from aiflow_ext.run.store.ledger import Ledger
 from aiflow_ext.run.store.lock import DriverLock
 from aiflow_ext.run.store.records import JobRecord, RunRecord, Transition
 from aiflow_ext.run.store.store import Store
+from aiflow_ext.translate.check import listed
 
 _log = logging.getLogger("aiflow_ext")
 
@@ -171,4 +172,9 @@ def _again(plan: Plan, record: RunRecord, *, failed: bool, from_job: str | None)
                 hint=f"let it end (aiflow-ext resume {record.run_id}) or stop it (aiflow-ext stop {record.run_id} JOB)",
             )
     again = with_servers(plan.jobs, again)
+    if ending := [last.job for last in record.live() if last.job in again and last.unneeded]:
+        raise StateError(
+            f"{listed(ending)}, which no job needed any more, is being ended, and would serve no job that runs again",
+            hint=f"let it end first: aiflow-ext resume {record.run_id}",
+        )
     return [record.jobs[name] for name in plan.jobs if name in again and record.jobs[name].state.ended]

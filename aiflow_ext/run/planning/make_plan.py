@@ -219,7 +219,7 @@ def _planned(
             structurer.check_common(layers[name], problems)
     modes = {name: structurer.exec_mode(layers[name]) for name in left_out}
     problems += check_streams(graph, modes | {name: job.config.exec_mode for name, job in jobs.items()})
-    problems += check_ready(jobs.values())
+    problems += check_ready(jobs)
     capacities = capacities_of(jobs.values())
     problems += check_demands(jobs.values(), capacities)
     _raise_all(problems, missing)

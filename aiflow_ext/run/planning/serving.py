@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from aiflow_ext.model.config import BaseJobConfig, Ready
 from aiflow_ext.model.errors import Problem
@@ -23,14 +23,14 @@ def condition(edge: JobEdge, mode: ExecutionMode) -> str:
 
 
 def users_of(jobs: Mapping[str, PlannedJob]) -> dict[str, set[str]]:
-    """By job that serves others, the jobs that need it to run."""
+    """By job that serves others, the jobs that need it to run; one that no job needs is not there."""
     users: dict[str, set[str]] = {name: set() for name, job in jobs.items() if ready_of(job.config) is not None}
     if users:
         for name, job in jobs.items():
             for edge in job.edges:
                 if edge.source in users and condition(edge, jobs[edge.source].config.exec_mode) == "running":
                     users[edge.source].add(name)
-    return users
+    return {name: found for name, found in users.items() if found}
 
 
 def with_servers(jobs: Mapping[str, PlannedJob], again: Iterable[str]) -> set[str]:
@@ -41,10 +41,38 @@ def with_servers(jobs: Mapping[str, PlannedJob], again: Iterable[str]) -> set[st
     return found
 
 
-def check_ready(jobs: Iterable[PlannedJob]) -> list[Problem]:
-    """Jobs that cannot have ``ready``: those that end by themselves, and those whose plugin cannot check it."""
-    problems = []
-    for job in jobs:
+def _waiting_for_their_own_end(jobs: Mapping[str, PlannedJob]) -> Iterator[Problem]:
+    followers: dict[str, list[str]] = {}
+    for name, job in jobs.items():
+        for edge in job.edges:
+            followers.setdefault(edge.source, []).append(name)
+    for server, users in users_of(jobs).items():
+        after: dict[str, str] = {}  # by job that starts after the server's end, the first such job on the way to it
+        found = [(name, name) for name in followers.get(server, ()) if _waits_for_end(jobs[name], jobs[server])]
+        while found:
+            name, first = found.pop()
+            if name not in after:
+                after[name] = first
+                found += [(each, first) for each in followers.get(name, ())]
+        for name in sorted(users & after.keys()):
+            way = "" if after[name] == name else f", after job {after[name]!r},"
+            words = (
+                f"job {name!r} needs {server!r} and waits{way} for its end, which comes when no job needs it any more"
+            )
+            where = next(edge.where for edge in jobs[name].edges if edge.source in (server, after[name]))
+            yield Problem(words, where, "leave one of the two out: as it is, neither would come about")
+
+
+def _waits_for_end(job: PlannedJob, server: PlannedJob) -> bool:
+    edges = [edge for edge in job.edges if edge.source == server.name]
+    return any(condition(edge, server.config.exec_mode) != "running" for edge in edges)
+
+
+def check_ready(jobs: Mapping[str, PlannedJob]) -> list[Problem]:
+    """Jobs that cannot have ``ready``: those that end by themselves, and those whose plugin cannot check it; and jobs
+    that need one of them and wait for its end, which comes after theirs."""
+    problems = list(_waiting_for_their_own_end(jobs))
+    for job in jobs.values():
         if ready_of(job.config) is None:
             continue
         if job.config.exec_mode is not ExecutionMode.STREAM:

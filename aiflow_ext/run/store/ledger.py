@@ -195,11 +195,17 @@ class Ledger:
         self.store.end_run(self.record)
 
     def _verdict(self, closed: bool) -> JobState:
-        states = {job.state for job in self.record.jobs.values()}
+        states = {job.state for job in self.record.jobs.values() if not _ended_unneeded(job)}
         if any(state.failed for state in states):
             return JobState.FAILED
         stopped = any(job.reason == STOPPED_BEFORE for job in self.record.jobs.values())  # by an earlier driver, too
         return JobState.STOPPED if closed or stopped or JobState.STOPPED in states else JobState.FINISHED
+
+
+def _ended_unneeded(job: JobRecord) -> bool:
+    """Whether nobody has stopped this job, but its driver, before it had started: no job needed it any more."""
+    last = job.last
+    return job.state is JobState.STOPPED and last is not None and last.unneeded and not last.stop_requested
 
 
 _NOTHING = contextlib.nullcontext()
