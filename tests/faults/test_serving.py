@@ -361,3 +361,25 @@ def test_one_that_is_being_ended_does_not_serve_jobs_that_run_again(served, unti
     assert bench.ends == {"serve": ("FINISHED", 1), "bad": ("FAILED", 1)}
     assert bench.resume("--failed")[0] == 0
     assert bench.ends == {"serve": ("FINISHED", 2), "bad": ("FINISHED", 2)}
+
+
+def test_nothing_of_a_check_is_left_when_the_server_has_ended_by_itself(bench):
+    config = "serve: {exec_mode: STREAM, ready: {command: 'setsid sleep 1000 & sleep 1000'}}\nask: {}\n"
+    bench.workflow({"serve": "sleep 1; exit 3", "ask": "true"}, ("ask", "serve"), config=config)
+    assert bench.call("run", str(bench.project.root))[0] == 1
+    assert bench.ends == {"serve": ("FAILED", 1), "ask": ("SKIPPED", 0)}
+    assert not processes_marked(bench.attempt("serve").native_id)
+
+
+def test_what_a_check_leaves_in_the_background_ends_with_it(bench, until):
+    check = f"echo x >> {bench.folder}/checks; sleep 1000 & printf '%070000d\\\\n\\\\033[31mno' 1; exit 3"
+    config = f'serve: {{exec_mode: STREAM, ready: {{command: "{check}", every: 0.1}}}}\nask: {{}}\n'
+    bench.workflow({"serve": LIVES, "ask": "true"}, ("ask", "serve"), config=config)
+    driver = bench.drive()
+    bench.up("serve")
+    until(lambda: (bench.folder / "checks").exists() and len((bench.folder / "checks").read_text()) > 6, "no checks")
+    sleeping = [pid for pid in processes_marked(bench.attempt("serve").native_id)
+                if Path(f"/proc/{pid}/comm").read_text() == "sleep\n"]  # fmt: skip
+    assert len(sleeping) <= 2, "more than the server's own and that of a check which is going on"
+    assert bench.call("stop", "latest", "--project", str(bench.project.root))[0] == 0
+    assert "its check ended with exit code 3: \\x1b[31mno" in ended(driver)[1]

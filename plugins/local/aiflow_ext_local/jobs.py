@@ -58,6 +58,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def cleanup_job(self, job: af.BaseJob) -> None:
         native_id = _native_id(job)
         job = _local(job)
+        if _config(job).ready is not None:  # it may have ended by itself: its check, and what it has left, end with it
+            supervised.stop(native_id, 0)
         if job.bundle.needs_runner:
             Path(native_id, "payload.json").unlink(missing_ok=True)
         # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
