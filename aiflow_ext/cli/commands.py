@@ -406,6 +406,41 @@ def doctor(project: str | None, limit: float, as_json: bool, **options: Any) -> 
 
 
 @program.group(context_settings={"help_option_names": ["-h", "--help"]})
+def new() -> None:
+    """Write a new plugin, extension or workflow, which works as it is."""
+
+
+_INTO = click.option("--into", type=click.Path(), metavar="FOLDER", help="Where it goes; by default a new folder here.")
+
+
+@new.command()
+@click.argument("names", nargs=-1, required=True, metavar="PLATFORM.ENGINE...")
+@click.option("--nine", is_flag=True, help="By the nine methods alone: each job lives with a process beside it.")
+@click.option("--extension", is_flag=True, help="An extension; its name stands in place of PLATFORM.ENGINE.")
+@_INTO
+def plugin(names: tuple[str, ...], nine: bool, extension: bool, into: str | None) -> int:
+    """Write the distribution of job plugins, such as slurm.cmd_line slurm.python, or of an extension.
+
+    It installs and passes the conformance kit as it is: its jobs are processes of this machine until you change that.
+    """
+    from aiflow_ext.cli.new import write_plugin
+
+    if extension and (nine or len(names) > 1):
+        raise click.UsageError("--extension takes one name, and no --nine")
+    return write_plugin(names, nine=nine, extension=extension, into=into)
+
+
+@new.command()
+@click.argument("name", metavar="NAME")
+@_INTO
+def workflow(name: str, into: str | None) -> int:
+    """Write a project with a workflow of three jobs, and its test."""
+    from aiflow_ext.cli.new import write_workflow
+
+    return write_workflow(name, into=into)
+
+
+@program.group(context_settings={"help_option_names": ["-h", "--help"]})
 def config() -> None:
     """Show the settings of a project and of its jobs."""
 
