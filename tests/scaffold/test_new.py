@@ -79,12 +79,12 @@ def test_what_is_installed_is_listed(site: Site) -> None:
 @pytest.mark.parametrize("name", ["my-commands", "my-calls", "nine"])
 def test_a_written_plugin_runs_jobs_to_their_ends(site: Site, name: str) -> None:
     said = site.tests(f"aiflow-ext-{name}", "-k", "found or succeeds or forked or installed_files")
-    assert "4 passed" in said
+    assert f"{3 if name == 'nine' else 4} passed" in said  # one is about an optional hook
     assert f"tested: {site.folder}/environment" in said
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "levels"), [("grid", ["durable", "durable"]), ("nine", ["base"])])
+@pytest.mark.parametrize(("name", "levels"), [("my-calls", ["durable"]), ("nine", ["base"])])
 def test_a_written_plugin_passes_the_whole_kit(site: Site, name: str, levels: list[str]) -> None:
     assert re.findall(r": level (\w+)", site.tests(f"aiflow-ext-{name}", "-n", "2")) == levels
 
