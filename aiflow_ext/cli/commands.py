@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiflow_ext import __version__
+from aiflow_ext.cli import completion
 from aiflow_ext.cli.output import claim_stdout, keep_exit_code, print
 from aiflow_ext.model import errors
 
 if TYPE_CHECKING:
     from aiflow_ext.run.operations.start import Run
 
-_PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT")
+_PROJECT = click.argument("project", type=click.Path(), metavar="PROJECT", shell_complete=completion.PROJECT)
+_MAYBE_PROJECT = click.argument("project", type=click.Path(), metavar="[PROJECT]", required=False,
+                                shell_complete=completion.PROJECT)  # fmt: skip
+_JOBS = click.argument("job", nargs=-1, shell_complete=completion.JOB_OF_PROJECT)
 _SET = click.option("--set", "sets", multiple=True, metavar="JOB.KEY=VALUE", help="Set a key of a job's config; "
                     "JOB may be a pattern such as 'train-*', and '*' is every job.")  # fmt: skip
 _PARAM = click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Set a parameter of "
                       "the workflow, and a property in every job that has it.")  # fmt: skip
-_WORKFLOW = click.option("--workflow", metavar="NAME", help="Which workflow, where workflow.py has several.")
+_WORKFLOW = click.option("--workflow", metavar="NAME", shell_complete=completion.WORKFLOW,
+                         help="Which workflow, where workflow.py has several.")  # fmt: skip
 _CONFIG = click.option("--config", multiple=True, type=click.Path(), metavar="FILE", help="A file that is laid over "
                        "workflow.yaml.")  # fmt: skip
-_PROFILE = click.option(
-    "--profile", metavar="NAME", help="A profile in project.yaml, which is laid over workflow.yaml."
-)
-_RUN = click.argument("run", metavar="RUN")
-_FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", help="The folder of the run's project, "
-                             "where its id leaves doubt.")  # fmt: skip
+_PROFILE = click.option("--profile", metavar="NAME", shell_complete=completion.PROFILE,
+                        help="A profile in project.yaml, which is laid over workflow.yaml.")  # fmt: skip
+_RUN = click.argument("run", metavar="RUN", shell_complete=completion.RUN)
+_JOBS_OF_RUN = click.argument("job", nargs=-1, shell_complete=completion.JOB_OF_RUN)
+_FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", shell_complete=completion.PROJECT,
+                             help="The folder of the run's project, where its id leaves doubt.")  # fmt: skip
 _ON_INTERRUPT = click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to "
                              "running jobs [default: ask on a terminal, else leave].")  # fmt: skip
 _DETACH = click.option("--detach", is_flag=True, help="Leave a driver running in a session of its own, and return.")
@@ -37,6 +42,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/j
 
 class _Command(click.Command):
     """A command that claims stdout when it begins; help and version are printed before that."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # For an option whose value is being completed, click would give up the whole line, the arguments with it.
+        if ctx.resilient_parsing and args:
+            options = [each for each in self.params if isinstance(each, click.Option) and not each.is_flag]
+            args = args[:-1] if any(args[-1] in each.opts for each in options) else args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         claim_stdout()
@@ -77,10 +89,10 @@ def program() -> None:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once, whatever "
               "their platform, STREAM jobs not counted [default: a number for each platform].")  # fmt: skip
 @click.option("--fail-fast", is_flag=True, help="After the first failed job start nothing more.")
-@click.option("--only", multiple=True, metavar="JOB", help="Run these jobs alone; what they read of others comes from "
-              "an earlier run.")  # fmt: skip
-@click.option("--from-run", metavar="RUN", help="The run that --only reads from [default: of each job the latest "
-              "that has finished it].")  # fmt: skip
+@click.option("--only", multiple=True, metavar="JOB", shell_complete=completion.JOB_OF_PROJECT,
+              help="Run these jobs alone; what they read of others comes from an earlier run.")  # fmt: skip
+@click.option("--from-run", metavar="RUN", shell_complete=completion.RUN, help="The run that --only reads from "
+              "[default: of each job the latest that has finished it].")  # fmt: skip
 @click.option("--in-process", is_flag=True, help="Run the jobs in this process, one after another, wherever they are "
               "configured to run: for a debugger (breakpoint() works) and tests.")  # fmt: skip
 @click.option("--pdb", is_flag=True, help="In process: debug what a job has raised.")
@@ -129,7 +141,8 @@ def run(
 @_RUN
 @_FROM_PROJECT
 @click.option("--failed", is_flag=True, help="Give failed, stopped, lost and skipped jobs a new attempt.")
-@click.option("--from", "from_job", metavar="JOB", help="Give JOB and every job after it a new attempt.")
+@click.option("--from", "from_job", metavar="JOB", shell_complete=completion.JOB_OF_RUN,
+              help="Give JOB and every job after it a new attempt.")  # fmt: skip
 @click.option("--update", is_flag=True, help="What runs again gets the project's code, config and graph of today; with "
               "--from or --failed.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="How many jobs run at once [default: as it was "
@@ -210,8 +223,8 @@ def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
 
 
 @program.command()
-@click.argument("one", metavar="RUN")
-@click.argument("other", metavar="RUN")
+@click.argument("one", metavar="RUN", shell_complete=completion.RUN)
+@click.argument("other", metavar="RUN", shell_complete=completion.RUN)
 @_FROM_PROJECT
 @_JSON
 def diff(one: str, other: str, project: str | None, as_json: bool) -> int:
@@ -223,7 +236,7 @@ def diff(one: str, other: str, project: str | None, as_json: bool) -> int:
 
 @program.command()
 @_RUN
-@click.argument("job", nargs=-1)
+@_JOBS_OF_RUN
 @_FROM_PROJECT
 @click.option("-f", "--follow", is_flag=True, help="Go on until the jobs have ended.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin N lines before the end.")
@@ -240,7 +253,7 @@ def logs(run: str, job: tuple[str, ...], project: str | None, **options: Any) ->
 
 @program.command()
 @_RUN
-@click.argument("job", nargs=-1)
+@_JOBS_OF_RUN
 @_FROM_PROJECT
 @click.option("--fetch", "folder", type=click.Path(file_okay=False), metavar="FOLDER",
               help="Copy them to FOLDER/JOB/NAME/, checked; folders are unpacked, pickles are not opened.")  # fmt: skip
@@ -254,7 +267,7 @@ def artifacts(run: str, job: tuple[str, ...], project: str | None, folder: str |
 
 @program.command()
 @_RUN
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=completion.JOB_OF_RUN)
 @_FROM_PROJECT
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
               help="Time between asking a job to end and ending it.")  # fmt: skip
@@ -268,7 +281,7 @@ def stop(run: str, job: str | None, project: str | None, **options: Any) -> int:
 
 
 @program.command()
-@click.argument("run", metavar="RUN|PROJECT")
+@click.argument("run", metavar="RUN|PROJECT", shell_complete=completion.RUN_OR_PROJECT)
 @_FROM_PROJECT
 @_WORKFLOW
 @_PARAM
@@ -313,7 +326,7 @@ def gc(
 
 @program.command()
 @_PROJECT
-@click.argument("job", nargs=-1)
+@_JOBS
 @_PARAM
 @_SET
 @_WORKFLOW
@@ -361,8 +374,8 @@ def plugins(refresh: bool, as_json: bool) -> int:
 
 
 @program.command()
-@click.argument("platform", metavar="PLATFORM|PROJECT")
-@click.argument("engine", metavar="ENGINE|JOB")
+@click.argument("platform", metavar="PLATFORM|PROJECT", shell_complete=completion.PLATFORM_OR_PROJECT)
+@click.argument("engine", metavar="ENGINE|JOB", shell_complete=completion.ENGINE_OR_JOB)
 @_PARAM
 @_SET
 @_WORKFLOW
@@ -384,7 +397,7 @@ def why(platform: str, engine: str, load: bool, limit: float, as_json: bool, **o
 
 
 @program.command()
-@click.argument("project", type=click.Path(), metavar="[PROJECT]", required=False)
+@_MAYBE_PROJECT
 @_PARAM
 @_SET
 @_WORKFLOW
@@ -446,8 +459,8 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("project", type=click.Path(), metavar="[PROJECT]", required=False)
-@click.argument("job", metavar="[JOB]", required=False)
+@_MAYBE_PROJECT
+@click.argument("job", metavar="[JOB]", required=False, shell_complete=completion.JOB_OF_PROJECT)
 @click.option("--origin", is_flag=True, help="Say behind each where it comes from: file and line, variable or option.")
 @_PARAM
 @_SET
