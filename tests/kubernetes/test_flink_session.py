@@ -3,22 +3,27 @@ script is the real one; the session cluster is a fake, for what no real one does
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_cluster import COMPLETED
 from patience import PATIENCE
 
 from aiflow_ext.model.errors import AiflowError
-from aiflow_ext.run import render_project
+from aiflow_ext.run import prepare_run, render_project
 from aiflow_ext.run.operations.render import permissions
 from aiflow_ext_kubernetes import flink_session_shell, flink_shell, status
 
@@ -105,7 +110,6 @@ def test_state_folders_of_the_config_are_the_jobs_and_else_the_session_clusters(
         (SQL, {"jars": ["job.jar"]}, "takes one jar"),
         (SQL, {"exec_mode": "STREAM", "restore_from": "latest"}, "looks into folders that the job's pod sees"),
         (SQL, {"taskmanagers": {"count": 2}}, "a session cluster has its own ones"),
-        ("af.flink(sql='SELECT {o}', o=af.output('o'))", {}, "does not see"),
         ("af.flink(jar='s3://b/job.jar')", {}, "takes no jar at a URL"),
     ],
 )
@@ -145,13 +149,15 @@ class Flink:
         states: what the job's state is, one after the other; the last one stays. None: it does not know the job.
         answers: what it says of other paths, by their end.
         asked: the requests that change something.
+        cancels: called while a request to cancel the job is answered.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.states = folder, list[str | None]()
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"/config": {"flink-version": "2.3.0"}}
         self.asked: list[str] = []
         self.running = threading.Event()
+        self.cancels: Callable[[], Any] = lambda: None
         (folder / "home" / "bin").mkdir(parents=True)
         (folder / "work").mkdir()
         self.client("printf '%s\\n' \"$@\"")
@@ -160,7 +166,7 @@ class Flink:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
-                if path == f"/jobs/{ID}":
+                if re.fullmatch("/jobs/[0-9a-f]{32}", path):
                     state = flink.states[0] if len(flink.states) == 1 else flink.states.pop(0)
                     if state == "RUNNING":
                         flink.running.set()
@@ -171,6 +177,7 @@ class Flink:
 
             def do_PATCH(self) -> None:
                 flink.asked.append(self.path)
+                flink.cancels()
                 flink.states = ["CANCELED"]
                 self.say({}, 202)
 
@@ -186,6 +193,10 @@ class Flink:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def beside(self) -> str:
+        """Its address, as no loopback: that would be a pod's own."""
+        return f"0.0.0.0:{self.server.server_port}"
 
     def client(self, body: str) -> None:
         """What Flink's command does, in a shell."""
@@ -207,6 +218,38 @@ class Flink:
         out, _ = started.communicate(timeout=PATIENCE)
         reason = self.folder / "reason"
         return started.returncode, reason.read_text() if reason.exists() else "", out
+
+
+class Pods:
+    """Runs the container of each Job that is resumed, as a process of this machine, with a folder in place of
+    ``/aiflow``, and with Flink's client."""
+
+    def __init__(self, cluster: Any, folder: Path, flink: Flink) -> None:
+        self.cluster, self.folder, self.flink, self.resume = cluster, folder, flink, cluster.resume
+        cluster.resume = self._resumed
+
+    def _resumed(self, path: str, patch: dict[str, Any]) -> Any:
+        (container,) = self.cluster.objects[path]["spec"]["template"]["spec"]["containers"]
+        root = self.folder / path.rpartition("/")[2]
+        for each in ("in", "bundle", "work"):
+            (root / each).mkdir(parents=True)
+        for thing in self.cluster.objects.values():
+            for name, text in thing.get("stringData", {}).items():
+                (root / "in" / name).write_text(text.replace("/aiflow/", f"{root}/"))
+            for name, data in thing.get("data", {}).items() if thing["kind"] == "Secret" else ():
+                (root / "in" / name).write_bytes(base64.b64decode(data))
+        given = {each["name"]: each["value"].replace("/aiflow/", f"{root}/") for each in container["env"]}
+        env = {"PATH": os.environ["PATH"], **given, "FLINK_HOME": str(self.flink.folder / "home"),
+               "AIFLOW_REASON_FILE": str(root / "reason")}  # fmt: skip
+        command = [word.replace("$$", "$").replace("/aiflow/", f"{root}/") for word in container["command"]]
+        done = subprocess.run(command, cwd=root / "work", env=env, capture_output=True, timeout=PATIENCE)
+        message = (root / "reason").read_text() if (root / "reason").exists() else ""
+        ended = {**COMPLETED["terminated"], "exitCode": done.returncode, "message": message}
+        phase = "Failed" if done.returncode else "Succeeded"
+        self.cluster.pod_status = {
+            "phase": phase, "containerStatuses": [{"name": "job", "state": {"terminated": ended}}],
+        }  # fmt: skip
+        return self.resume(path, patch)
 
 
 @pytest.fixture
@@ -305,6 +348,83 @@ def test_a_retry_goes_on_from_the_newest_state_that_the_cluster_or_a_folder_know
     code, _, out = flink.run(former=["former"], earlier=[f"{tmp_path}/chk-*/_metadata"], restored="s3://given")
     assert code == 0
     assert out.splitlines()[:4] == ["run", "-d", "-s", begins.replace("FOLDER", str(tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("client", "states", "ends"),
+    [
+        ('mkdir "$out" && cat "$words"/* | sort >"$out/part"', ["RUNNING", "FINISHED"], ("FINISHED", "None")),
+        ('mkdir "$out"', ["CANCELED"], ("FAILED", "it was cancelled at Flink, and not by aiflow-ext")),
+        (":", ["FINISHED"], ("FAILED", "was to write its output")),
+        ("exit 1", [None], ("FAILED", "the program has failed; its log says why")),
+    ],
+)
+@pytest.mark.parametrize("program", ["sql", "jar"])
+def test_artifacts_go_in_and_come_out_only_of_a_job_that_finishes(
+    project: Any, cluster: Any, flink: Flink, tmp_path: Path, program: str, client: str, states: Any, ends: Any
+) -> None:
+    """The runner and both scripts are the real ones. Flink's client does what the session cluster would."""
+    # Of SQL the last argument is the script's URL, and of a jar the last two are the paths.
+    paths = """\
+for each; do words=$out out=$each; done
+case $out in file://*) words=$(cut -d"'" -f2 "${out#file://}") out=$(cut -d"'" -f4 "${out#file://}") ;; esac"""
+    flink.client(f"{paths}\n{client}")
+    (flink.folder / "home" / "opt").mkdir()
+    (flink.folder / "home" / "opt" / "flink-sql-gateway-2.3.0.jar").touch()
+    given = {"sql": "sql=\"FROM '{words}' TO '{out}'\"",
+             "jar": 'jar="job.jar", entry_class="com.acme.Main", args=["{words}", "{out}"]'}[program]  # fmt: skip
+    shared = str(project.root / ".aiflow" / "artifacts")
+    written(project, jobmanager=flink.beside(), python="python3",
+            volumes=[{"mount": shared, "host_path": shared}])  # fmt: skip
+    config = json.loads((project.root / "workflow.yaml").read_text())
+    project.jobs(
+        'with af.job("words"): words = af.cmd("mkdir {w} && echo b > {w}/1 && echo a > {w}/2", w=af.output("w"))\n'
+        f'with af.job("a"): found = af.flink({given}, words=words, out=af.output("o"))\n'
+        'with af.job("read"): af.cmd("cat {found}/* > {all}", found=found, all=af.output("all"))',
+        json.dumps({"*": {"platform": "local"}, **config}),
+    )
+    Pods(cluster, tmp_path / "pods", flink)
+    flink.states = states
+    attempt = prepare_run(project.root).driver.run().jobs["a"].last
+    assert attempt is not None
+    assert (str(attempt.state), ends[1] in str(attempt.reason)) == (ends[0], True), attempt.reason
+    kept = [each.read_text() for each in Path(shared).glob("*/read/1/*/all")]
+    assert kept == (["a\nb\n"] if ends[0] == "FINISHED" else [])
+    assert not [*Path(shared).glob("*/.flink")]
+
+
+def test_a_pod_with_artifacts_that_is_ended_cancels_its_job_though_its_runner_ends_at_once(
+    flink: Flink, tmp_path: Path
+) -> None:
+    root, flink.states = tmp_path / "aiflow", ["RUNNING"]
+    for each in ("in", "work"):
+        (root / each).mkdir(parents=True)
+    made = flink_session_shell.command("127.0.0.1", flink.server.server_port, ID, "jar", ["-d"], ["job.jar"])
+    inner, outer = (
+        [word.replace("/aiflow/", f"{root}/") for word in words]
+        for words in (
+            flink_session_shell.runners_command(made),
+            flink_session_shell.around(str(tmp_path / "volume" / "a" / "1"), sys.executable),
+        )
+    )
+    (root / "in" / "start.py").write_text(f"import subprocess\nsubprocess.run({inner!r})\n")
+    env = {"PATH": os.environ["PATH"], "FLINK_HOME": str(flink.folder / "home"),
+           "AIFLOW_REASON_FILE": str(root / "reason")}  # fmt: skip
+    started = subprocess.Popen(outer, env=env, cwd=root / "work", start_new_session=True)
+    early: list[bool] = []
+
+    def cancels() -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(1)
+        early.append(started.poll() is not None)  # and with it the container, and the script
+
+    flink.cancels = cancels
+    assert flink.running.wait(PATIENCE)
+    os.killpg(started.pid, signal.SIGTERM)  # as the container's first process does
+    assert started.wait(PATIENCE) != 0
+    assert early == [False]
+    assert flink.asked == [f"/jobs/{ID}?mode=cancel"]
+    assert not (tmp_path / "volume" / "a").exists()
 
 
 def test_an_image_without_flink_or_what_sql_needs_is_named(flink: Flink) -> None:

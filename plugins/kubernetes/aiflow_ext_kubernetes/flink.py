@@ -103,8 +103,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         assert isinstance(config, KubernetesFlinkJobConfig)
         name, artifacts = sub_graph.name, project_desc.artifacts or ""
         problems = [*problems_of(name, config, program, artifacts)]
-        if keys.session is None:
-            problems += flink_artifacts.problems_of(name, config, config.exchange, program, artifacts)
+        problems += flink_artifacts.problems_of(name, config, config.exchange, program, artifacts)
         if problems:
             raise ConfigError(problems=problems)
         if config.memory is None and keys.session is not None:
@@ -168,12 +167,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         restored = None if config.restore_from == LATEST else config.restore_from
         earlier = [*_earlier(flink, *self._folders(flink))]
         if config.session is not None:
-            found = flink_session.address_of(config.session)
-            argv = flink_session_shell.command(
-                found.host, found.port, flink_id(context), flink.program.kind, _options(flink),
-                _session_arguments(flink), earlier_ids(context)[::-1], earlier, restored,
-            )  # fmt: skip
-            return manifest.Sending(argv, None, None, self._checkpoints(job))
+            return self._session_sending(flink, config.session, earlier, restored)
         kept = f"{flink_objects.ARCHIVE}/{flink_id(context)}"
         if bundle is None:
             argv = flink_shell.command(kept, _arguments(flink), earlier, restored)
@@ -183,6 +177,24 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         inner = flink_shell.runners_command(kept, _arguments(flink), SQL_FILE, sql)
         given = payload(bundle.payload(context), flink.program, inner)
         return manifest.Sending(argv, given, archive.where(bundle, context), self._checkpoints(job))
+
+    def _session_sending(
+        self, job: KubernetesFlinkJob, address: str, earlier: list[str], restored: str | None
+    ) -> manifest.Sending:
+        config, context, found = job.job_config, job.job_context, flink_session.address_of(address)
+        assert isinstance(config, KubernetesFlinkJobConfig)
+        assert context is not None
+        argv = flink_session_shell.command(
+            found.host, found.port, flink_id(context), job.program.kind, _options(job), _session_arguments(job),
+            earlier_ids(context)[::-1], earlier, restored,
+        )  # fmt: skip
+        if job.bundle is None:
+            return manifest.Sending(argv, None, None, self._checkpoints(job))
+        inner = flink_session_shell.runners_command(argv, SQL_FILE, _filled(job).sql)
+        given = payload(job.bundle.payload(context), job.program, inner)
+        work = flink_artifacts.work_folder(config.exchange, context)
+        outer = flink_session_shell.around(work, config.python or "python3")
+        return manifest.Sending(outer, given, archive.where(job.bundle, context), self._checkpoints(job))
 
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         made, keys = super()._job(job, sent), keys_of(job.job_config)
@@ -291,8 +303,7 @@ def _arguments(job: KubernetesFlinkJob) -> list[str]:
         args = python_words(python, _placed(str(program.file)), [_placed(each) for each in program.py_files], args)
     else:
         main = ["--job-classname", MAINS["sql"]]
-        file = f"{flink_shell.CONFIG}/job.sql" if job.bundle is None else SQL_FILE
-        args = ["--scriptUri", f"file://{file}" if program.sql is not None else str(program.file)]
+        args = _sql_words(job)
     return [*(["--jars", *jars] if jars else []), *main, *(["--", *args] if args else [])]
 
 
@@ -313,12 +324,18 @@ def _session_arguments(job: KubernetesFlinkJob) -> list[str]:
     program, config = job.program, job.job_config
     assert config is not None
     if program.kind == "sql":
-        return ["--scriptUri", f"file://{flink_shell.CONFIG}/job.sql" if program.sql is not None else str(program.file)]
+        return _sql_words(job)
     args, file = _filled(job).args, flink_session.placed(_placed(str(program.file)))
     if program.kind == "jar":
         return [*([] if program.entry_class is None else ["-c", program.entry_class]), file, *args]
     files = [flink_session.placed(_placed(each)) for each in program.py_files]
     return python_words(config.python or "python3", file, files, ["--", *args] if args else [])
+
+
+def _sql_words(job: KubernetesFlinkJob) -> list[str]:
+    """The arguments of Flink's class for SQL."""
+    file = f"{flink_shell.CONFIG}/job.sql" if job.bundle is None else SQL_FILE
+    return ["--scriptUri", f"file://{file}" if job.program.sql is not None else str(job.program.file)]
 
 
 def _filled(job: KubernetesFlinkJob) -> Filled:

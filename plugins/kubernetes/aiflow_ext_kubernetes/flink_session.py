@@ -13,7 +13,6 @@ from typing import NamedTuple
 from aiflow_ext.plugin import BaseJobConfig, Problem
 from aiflow_ext.plugin.engines import is_remote
 from aiflow_ext_flink import session
-from aiflow_ext_flink.artifacts import names_of
 from aiflow_ext_flink.config import FlinkKeys
 from aiflow_ext_flink.program import Program, is_url
 from aiflow_ext_flink.rest import FlinkRest
@@ -87,14 +86,6 @@ def problems(name: str, config: BaseJobConfig, program: Program) -> Iterator[Pro
             f"job {name!r}: the session cluster {address} takes one jar, and jars names more", program.where,
             "build one jar with all of it, or have them in the folder lib of the cluster and of the image",
         )  # fmt: skip
-    if artifacts := sorted(names_of(program)):
-        yield Problem(
-            f"job {name!r}: {', '.join(artifacts)} would be a path of the job's pod, which the session cluster "
-            f"{address} does not see",
-            program.where,
-            "give the path or URL of what the cluster sees as a text; or take jobmanager: host:port away, so that the "
-            "job gets a cluster of its own",
-        )
     if program.kind == "jar" and is_url(str(program.file)) and not str(program.file).startswith(IN_IMAGE):
         yield Problem(
             f"job {name!r}: Flink's client, which submits to a session cluster, takes no jar at a URL: {program.file}",

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from aiflow_ext_flink.program import MAINS
+from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.flink_shell import CANCELED, CONFIG
 from aiflow_ext_kubernetes.status import SAVED
+
+_FILE, _REASON, _PID = "session.sh", "session-reason", "session-pid"  # in the container's folder, beside a runner
 
 # $1, $2: host and port of the cluster's REST API; $3: the job's id; $4: its kind of program; $5: ids of earlier
 # attempts' jobs, the newest first; $6: patterns, one a line, of their state; $7: the savepoint or checkpoint that is
@@ -23,11 +26,14 @@ shift 8
 home=${FLINK_HOME:-/opt/flink}
 export FLINK_HOME="$home" FLINK_CONF_DIR="${FLINK_CONF_DIR:-CONFIG}" FLINK_LOG_DIR="$PWD/log"
 client= state= told= away= seen= found=
+reason=${AIFLOW_FLINK_FOLDER:+$AIFLOW_FLINK_FOLDER/REASON}
+reason=${reason:-${AIFLOW_REASON_FILE:-/dev/null}}
+[ -z "$AIFLOW_FLINK_FOLDER" ] || echo $$ >"$AIFLOW_FLINK_FOLDER/PID"
 
 say() { printf 'aiflow-ext: %s\n' "$1" >&2; }
 
 fail() {
-  [ -z "$AIFLOW_REASON_FILE" ] || printf '%s' "$1" >"$AIFLOW_REASON_FILE"
+  printf '%s' "$1" >"$reason"
   say "$1"
   exit "${2:-1}"
 }
@@ -167,12 +173,44 @@ fi
 [ "$state" != CANCELED ] || fail 'it was cancelled at Flink, and not by aiflow-ext' CANCELED_CODE
 saved=$(ask GET "/jobs/$job/checkpoints" | tr ',' '\n' |
   sed -n '/"checkpoint_type":"SYNC_SAVEPOINT"/,/external_path/s/.*"external_path":"\([^"\\]*\)".*/\1/p' | head -n 1)
-[ -z "$saved" ] || printf '%s' "SAVED$saved" >"$AIFLOW_REASON_FILE"
+[ -z "$saved" ] || printf '%s' "SAVED$saved" >"$reason"
 exit 0
 """.replace("SQL_DRIVER", MAINS["sql"])
     .replace("CANCELED_CODE", str(CANCELED))
     .replace("CONFIG", CONFIG)
     .replace("SAVED$", f"{SAVED}$")
+    .replace("FOLDER/REASON", f"FOLDER/{_REASON}")
+    .replace("FOLDER/PID", f"FOLDER/{_PID}")
+)
+
+# Around aiflow-ext's runner, which has the script as its command. $1: the work folder, in a folder of the job's alone;
+# $2: a python; $3: the script. The runner puts artifacts' paths in its command's words, so that the script is a file.
+_AROUND = (
+    r"""work=$1 python=$2
+export AIFLOW_FLINK_FOLDER="$PWD"
+printf '%s' "$3" >"$PWD/SCRIPT_FILE"
+if ! command -v "$python" >/dev/null; then
+  echo "$python is not in the image, and brings and keeps the artifacts of a Flink job" |
+    tee "$AIFLOW_REASON_FILE" >&2
+  exit 127
+fi
+if ! { rm -rf "${work%/*}" && mkdir -p "$work"; }; then
+  echo "no folder for artifacts can be made in the volume: $work" | tee "$AIFLOW_REASON_FILE" >&2
+  exit 1
+fi
+trap : TERM
+AIFLOW_WORK_FOLDER=$work "$python" START
+code=$?
+# A pod that is ended has ended the runner at once; the script still cancels the job.
+while kill -0 "$(cat "$PWD/PID" 2>/dev/null)" 2>/dev/null; do sleep 1; done
+rm -rf "${work%/*}"
+rmdir "${work%/*/*}" 2>/dev/null
+[ ! -s "$PWD/REASON" ] || cat "$PWD/REASON" >"$AIFLOW_REASON_FILE"
+exit "$code"
+""".replace("SCRIPT_FILE", _FILE)
+    .replace("START", f"{manifest.INPUT}/{manifest.START_FILE}")
+    .replace("PWD/REASON", f"PWD/{_REASON}")
+    .replace("PWD/PID", f"PWD/{_PID}")
 )
 
 
@@ -203,3 +241,35 @@ def command(
     """
     own = [host, str(port), job_id, kind, " ".join(former), "\n".join(earlier), restored or "", " ".join(options)]
     return ["bash", "-c", SCRIPT, "aiflow-ext-flink", *own, *arguments]
+
+
+def around(work: str, python: str) -> list[str]:
+    """The argument vector of a container in which a runner brings and keeps artifacts.
+
+    Args:
+        work: the runner's work folder, which the session cluster sees.
+        python: of the image, for the runner.
+    """
+    return ["/bin/sh", "-c", _AROUND, "aiflow-ext-flink", work, python, SCRIPT]
+
+
+def runners_command(made: Sequence[str], sql_file: str = "", sql: str | None = None) -> list[str]:
+    """The argument vector of the runner's command, in which it puts the artifacts' paths in.
+
+    Args:
+        made: by :func:`command`.
+        sql_file: where the program's SQL is to be.
+        sql: that; None for another program.
+    """
+    words = ["bash", f"{manifest.WORK}/{_FILE}", *made[made.index(SCRIPT) + 2 :]]
+    if sql is None:
+        return words
+    return [
+        "/bin/sh",
+        "-c",
+        'printf "%s" "$1" >"$2" && shift 2 && exec "$@"',
+        "aiflow-ext-flink",
+        sql,
+        sql_file,
+        *words,
+    ]

@@ -135,6 +135,7 @@ def jobs(project: Any, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_pa
         }  # fmt: skip
         body = "\n".join(f'with af.job("{name}"): {program}' for name, program in programs.items())
         project.jobs(body, json.dumps({"*": keys}))
+        (project.root / "project.yaml").write_text(f"artifacts: {session.folder}/artifacts\n")
         project.write(few_sql=FEW, divides_sql=DIVIDES, many_sql=MANY)
         (project.root / "job.py").write_text(SCRIPT)
 
@@ -166,22 +167,27 @@ def rows(folder: Path) -> list[int]:
     return [int(row) for file in folder.glob("part-*") for row in file.read_text().split()]
 
 
-def test_sql_and_a_script_run_there_and_what_fails_is_named_by_its_cause(
-    jobs: Any, session: Session, project: Any, run_json: Any
+def test_sql_and_a_script_run_there_with_artifacts_and_what_fails_is_named_by_its_cause(
+    jobs: Any, session: Session, project: Any, run_json: Any, cli: Any, tmp_path: Path
 ) -> None:
     at = session.folder
     jobs({
-        "sql": f'af.flink(sql="few.sql", to="{at}/sql")',
+        "sql": 'af.flink(sql="few.sql", to=af.output("rows"))',
         "script": f'af.flink(python="job.py", args=["-s", "/aiflow/flink/few.sql", "-p", "{at}/script"], '
                   'py_files=["few.sql"])',
         "divides": f'af.flink(sql="divides.sql", to="{at}/none")',
         "wrong": 'af.flink(sql="SELECT * FROM sales;")',
     })  # fmt: skip
-    found = run_json(project, "--jobs", "1")["jobs"]
+    record = run_json(project, "--jobs", "1")
+    found = record["jobs"]
     assert {name: job["state"] for name, job in found.items()} == {
         "sql": "FINISHED", "script": "FINISHED", "divides": "FAILED", "wrong": "FAILED",
     }, {name: job["reason"] for name, job in found.items()}  # fmt: skip
-    assert sorted(rows(at / "sql")) == sorted(rows(at / "script")) == [*range(1, 11)]
+    fetched = cli("artifacts", record["run"], "sql", "--fetch", tmp_path / "kept", "--project", project.root)
+    assert fetched.returncode == 0, fetched.stderr
+    (kept,) = {each.parent for each in (tmp_path / "kept").rglob("part-*")}
+    assert sorted(rows(kept)) == sorted(rows(at / "script")) == [*range(1, 11)]
+    assert not [*(at / "artifacts").glob("*/.flink")]
     assert found["divides"]["reason"] == "ArithmeticException: / by zero"
     assert "Object 'sales' not found" in found["wrong"]["reason"]
     assert "the script has ended" in project.log("script").decode()
