@@ -93,7 +93,7 @@ def print_requests(requests: Sequence[dict[str, Any]]) -> None:
         kind = kind_of(request["platform"], request["engine"], request["defaults"])
         print(one_line(f"# job {request['job']}: {kind}"))
         for edge in request["waits_for"]:
-            print(f"# after {edge['job']} is {edge['when'] or 'finished'}{' (reads its data)' if edge['data'] else ''}")
+            print(f"# after {edge['job']} is {edge['until']}{' (reads its data)' if edge['data'] else ''}")
         content = request["content"]
         if content is None:
             print("# its plugin does not say what it sends")

@@ -45,6 +45,9 @@ def _check(value: Any) -> str | list[str]:
         raise Misfit(f"must be a command or a port, not {given(value)}", hint)
     if not words[0].strip():
         raise Misfit("has an empty command", hint)
+    if any("{properties." in word for word in words):
+        raise Misfit("has a {properties...}, which is replaced in the job's commands alone",
+                     "write the value, or read it from $AIFLOW_PROPERTIES, which is JSON")  # fmt: skip
     if any("\0" in word for word in words):
         raise Misfit("holds a NUL character", "take it out")
     return value if isinstance(value, str) else list(words)

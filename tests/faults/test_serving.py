@@ -196,6 +196,11 @@ def test_one_that_no_job_needs_any_more_before_it_is_ready_is_ended(served):
         ("exec_mode: STREAM\n  ready: {port: 3, within: 0}", 4, "must be longer than 0"),
         ("exec_mode: STREAM\n  ready: {port: 3, every: 1ms}", 4, "must be from 0.1s to 1h"),
         ("exec_mode: STREAM\n  ready: true", 4, "must be a command or a port"),
+        (
+            "exec_mode: STREAM\n  ready: 'nc -z localhost {properties.port}'",
+            4,
+            "is replaced in the job's commands alone",
+        ),
         ("exec_mode: STREAM\n  ready: ['']", 4, "has an empty command"),
     ],
 )
@@ -383,3 +388,15 @@ def test_what_a_check_leaves_in_the_background_ends_with_it(bench, until):
     assert len(sleeping) <= 2, "more than the server's own and that of a check which is going on"
     assert bench.call("stop", "latest", "--project", str(bench.project.root))[0] == 0
     assert "its check ended with exit code 3: \\x1b[31mno" in ended(driver)[1]
+
+
+@pytest.mark.parametrize("only", [(), ("ask", "watch", "plain")])
+def test_render_says_that_a_job_starts_when_it_is_ready(bench, only):
+    config = "serve: {exec_mode: STREAM, ready: 80}\nfeed: {exec_mode: STREAM}\n" + "ask: {}\nwatch: {}\nplain: {}\n"
+    jobs = dict.fromkeys(("serve", "feed", "ask", "watch", "plain"), "true")
+    bench.workflow(jobs, ("ask", "serve"), ("watch", "feed"), ("plain", "ask"), config=config)
+    code, said = bench.call("render", str(bench.project.root), *only)
+    assert code == 0, said
+    assert [line for line in said.splitlines() if line.startswith("# after ")] == [
+        "# after serve is ready", "# after feed is running", "# after ask is finished",
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from aiflow_ext.model.spelling import near
 from aiflow_ext.run.planning.job_secrets import secrets_of
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan, generate
+from aiflow_ext.run.planning.serving import awaited
 from aiflow_ext.run.platforms.plugin_adapter import adapter_for
 from aiflow_ext.run.store.state_folder import state_folder
 from aiflow_ext.translate.check import listed
@@ -74,7 +75,8 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
                 "engine": planned.resolved.engine,
                 "defaults": list(planned.defaults),
                 "waits_for": [
-                    {"job": edge.source, "when": edge.when, "data": edge.data} for edge in planned.edges
+                    {"job": edge.source, "when": edge.when, "until": awaited(edge, plan), "data": edge.data}
+                    for edge in planned.edges
                 ],
                 "kind": request.kind if request else "unknown",
                 "content": encode(request.content) if request else None,

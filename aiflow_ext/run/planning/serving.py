@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from aiflow_ext.model.config import BaseJobConfig, Ready
 from aiflow_ext.model.errors import Problem
 from aiflow_ext.model.states import ExecutionMode
-from aiflow_ext.run.planning.plan import PlannedJob
+from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.translate.split import JobEdge
 
 
@@ -20,6 +20,18 @@ def ready_of(config: BaseJobConfig) -> Ready | None:
 def condition(edge: JobEdge, mode: ExecutionMode) -> str:
     """What a job waits for: the state in which an upstream with this exec mode has to be."""
     return edge.when or ("running" if mode is ExecutionMode.STREAM and not edge.data else "finished")
+
+
+def awaited(edge: JobEdge, plan: Plan) -> str:
+    """The same in words, of a plan's edge: ``ready`` where the upstream is a job that serves others."""
+    upstream, written = plan.jobs.get(edge.source), plan.settings(edge.source) or {}
+    if upstream is not None:
+        mode, serves = upstream.config.exec_mode, ready_of(upstream.config) is not None
+    else:
+        is_stream = str(written.get("exec_mode")).upper() == ExecutionMode.STREAM
+        mode, serves = ExecutionMode.STREAM if is_stream else ExecutionMode.BATCH, written.get("ready") is not None
+    state = condition(edge, mode)
+    return "ready" if state == "running" and serves else state
 
 
 def users_of(jobs: Mapping[str, PlannedJob]) -> dict[str, set[str]]:
