@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 if TYPE_CHECKING:
-    from aiflow_ext.model.attempt import AttemptEvent, EndedAttempt, Lookup, Request, Transition
+    from aiflow_ext.model.attempt import AttemptEvent, EndedAttempt, EndedRun, Lookup, Request, Transition
     from aiflow_ext.model.config import BaseJobConfig
     from aiflow_ext.model.errors import Problem
     from aiflow_ext.model.graph import AISubGraph
@@ -316,6 +316,17 @@ class ExtensionSpec:
 
         :param event: the record of the change, frozen.
         Raising: logged; it never fails a job, and the other extensions are still called.
+        """
+
+    @hookspec
+    def on_run_end(self, run: EndedRun) -> None:
+        """React to the end of a run, with the record of all its jobs and attempts.
+
+        When: after the end is recorded; at least once for each end: a run that is resumed ends again. In a thread of
+        its own, after ``on_transition`` has received everything. The driver waits for it as for that.
+
+        :param run: the run as it ended, frozen.
+        Raising, or not returning in time: logged and shown by ``status``; ``aiflow-ext resume RUN`` calls it again.
         """
 
     @_spec

@@ -49,6 +49,9 @@ class Transition(NamedTuple):
         native_id: the attempt's name on its platform; None before it has one.
         exit_code, signal: of the job's own process, once it has ended and where the platform tells them.
         reason: in words, where there is more to say.
+        platform, engine: the job's.
+        node: the machine that the attempt runs on; None: not known.
+        started_at: when the attempt was RUNNING, in seconds since the epoch; None: it has not been.
     """
 
     seq: int
@@ -62,15 +65,19 @@ class Transition(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     reason: str | None = None
+    platform: str | None = None
+    engine: str | None = None
+    node: str | None = None
+    started_at: float | None = None
 
 
 class EndedAttempt(NamedTuple):
-    """An attempt that has ended as FAILED or LOST: what an extension's ``should_retry`` is asked about. Frozen.
+    """An attempt that has ended: what an extension's ``should_retry`` is asked about. Frozen.
 
     Attributes:
         run_id, job: the run's id and the job's key.
         number: number of the attempt, from 1.
-        state: FAILED or LOST.
+        state: as which it ended; for ``should_retry`` FAILED or LOST.
         native_id: the attempt's name on its platform; None where it never got one.
         exit_code, signal: of the job's own process, where the platform tells them.
         reason: in words, where there is more to say.
@@ -79,6 +86,7 @@ class EndedAttempt(NamedTuple):
         restarts: how often the platform itself has started it again.
         folder: its folder on this machine, with the files stdout and stderr once it has been cleaned up.
         out_of_memory: whether it failed because it needed more memory than it got.
+        instance, node: what its platform ran it in (a pod, a container), and on which machine; None: not known.
     """
 
     run_id: str
@@ -96,6 +104,50 @@ class EndedAttempt(NamedTuple):
     restarts: int
     folder: str
     out_of_memory: bool = False
+    instance: str | None = None
+    node: str | None = None
+
+
+class EndedJob(NamedTuple):
+    """A job of a run that has ended. Frozen.
+
+    Attributes:
+        name, platform, engine: as in the workflow.
+        state: as which it ended.
+        reason: in words, where there is more to say.
+        attempts: all of them, in order; none if it was SKIPPED.
+    """
+
+    name: str
+    platform: str
+    engine: str
+    state: JobState
+    reason: str | None
+    attempts: tuple[EndedAttempt, ...]
+
+
+class EndedRun(NamedTuple):
+    """A run that has ended: what an extension's ``on_run_end`` receives. Frozen.
+
+    Attributes:
+        run_id, workflow: the run's id and its workflow's name.
+        state: as which it ended.
+        started_at, ended_at: seconds since the epoch.
+        jobs: all of them, in the workflow's order.
+        known_until: the ``ended_at`` that the extension has last received of this run, which was then resumed; None
+            the first time.
+        traceparent: the variable TRACEPARENT (W3C Trace Context) of the process that has started the run; None: it had
+            none.
+    """
+
+    run_id: str
+    workflow: str
+    state: JobState
+    started_at: float
+    ended_at: float
+    jobs: tuple[EndedJob, ...]
+    known_until: float | None = None
+    traceparent: str | None = None
 
 
 class AttemptEvent(Jsonable):

@@ -18,7 +18,7 @@ What a plugin is given:
     AISubGraph, AINode, DataEdge, BaseNode    a job's nodes and the edges between them
     ProjectDesc, JobContext                   the project; an attempt's ids, folders and URLs
     ExecutionMode, PeriodicConfig, RetryDelay, Grow, Ready    values of a config
-    Transition, EndedAttempt                  arguments of an extension's hooks
+    Transition, EndedAttempt, EndedRun, EndedJob    arguments of an extension's hooks
 
 What it returns or raises:
 
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from aiflow_ext.host.specs import hookimpl as hookimpl
     from aiflow_ext.model.attempt import AttemptEvent as AttemptEvent
     from aiflow_ext.model.attempt import EndedAttempt as EndedAttempt
+    from aiflow_ext.model.attempt import EndedJob as EndedJob
+    from aiflow_ext.model.attempt import EndedRun as EndedRun
     from aiflow_ext.model.attempt import Lookup as Lookup
     from aiflow_ext.model.attempt import Request as Request
     from aiflow_ext.model.attempt import Transition as Transition
@@ -107,7 +109,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "aiflow_ext.host.specs": ("hookimpl",),
-    "aiflow_ext.model.attempt": ("AttemptEvent", "EndedAttempt", "Lookup", "Request", "Transition"),
+    "aiflow_ext.model.attempt": (
+        "AttemptEvent", "EndedAttempt", "EndedJob", "EndedRun", "Lookup", "Request", "Transition",
+    ),
     "aiflow_ext.model.config": ("AbstractJobConfig", "BaseJobConfig", "Grow", "PeriodicConfig", "Ready", "RetryDelay"),
     "aiflow_ext.model.errors": (
         "AiflowError", "AnotherPlatformError", "CodeError", "ConfigError", "DataError", "GraphError", "PlatformError",

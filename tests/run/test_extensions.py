@@ -549,3 +549,77 @@ def test_signals_work_while_a_wrapper_hangs(project, extended, tmp_path, way, ti
             assert driver.wait(PATIENCE) == 130
         finally:
             driver.kill()
+
+
+ENDS = """
+import json, os
+@af.hookimpl
+def on_run_end(run):
+    if "FAIL" in os.environ:
+        raise ConnectionError("the collector is away")
+    jobs = {job.name: [job.platform, job.engine, str(job.state), [str(each.state) for each in job.attempts]]
+            for job in run.jobs}
+    with open(os.environ["SEEN"], "a") as file:
+        print(json.dumps([str(run.state), jobs, run.known_until, run.ended_at, run.traceparent]), file=file)
+"""
+
+
+def test_the_end_of_a_run_is_delivered_with_all_its_jobs_and_again_when_it_has_ended_again(
+    project, cli, extended, tmp_path
+):
+    env = extended(ENDS)
+    project.jobs(
+        'with af.job("a"): af.cmd("test -e {path} || ! touch {path}", path=af.output("x") and "%s")\n'
+        'with af.job("b"): af.cmd("true")\naf.run_after("b", "a")' % (tmp_path / "there"),
+        CMD + "a: {}\nb: {}\n",
+    )
+    assert cli("run", project.root, env={**env, "TRACEPARENT": "00-aa-bb-01"}).returncode == 1
+    assert cli("resume", "latest", "--failed", "--project", project.root, env=env).returncode == 0
+    assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
+    first, second = map(json.loads, (tmp_path / "seen").read_text().splitlines())
+    skipped, cmd = ["local", "cmd_line", "SKIPPED", []], ["local", "cmd_line"]
+    assert first[:3] == ["FAILED", {"a": [*cmd, "FAILED", ["FAILED"]], "b": skipped}, None]
+    ended = {"a": [*cmd, "FINISHED", ["FAILED", "FINISHED"]], "b": [*cmd, "FINISHED", ["FINISHED"]]}
+    assert second[:3] == ["FINISHED", ended, first[3]]
+    assert first[4] == second[4] == "00-aa-bb-01"
+
+
+def test_the_end_of_a_run_that_an_extension_could_not_take_is_delivered_by_resume(project, cli, extended, tmp_path):
+    env = extended(ENDS)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    done = cli("run", project.root, "--json", env={**env, "FAIL": ""})
+    assert done.returncode == 0
+    problem = "on_run_end raised ConnectionError: the collector is away"
+    assert f"{problem}; to deliver it again: aiflow-ext resume" in done.stderr
+    (extension,) = json.loads(done.stdout)["extensions"]
+    assert problem in extension["problem"]
+    assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
+    assert len((tmp_path / "seen").read_text().splitlines()) == 1
+    shown = json.loads(cli("status", "latest", "--json", "--project", project.root, env=env).stdout)
+    assert shown["extensions"][0]["problem"] is None
+
+
+def test_an_on_run_end_that_hangs_does_not_hold_up_the_run(project, run_json, extended):
+    env = extended(HANGS.format(hook="on_run_end", arguments="run"))
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n").write(project_yaml=QUICK)
+    record = run_json(project, env=env)
+    assert (record["exit"], record["state"]) == (0, "FINISHED")
+    assert record["extensions"][0]["problem"] == "on_run_end has not returned for 0.3 s"
+
+
+def test_a_transition_tells_the_job_s_platform_and_engine_and_when_its_attempt_was_running(
+    project, run_json, extended, tmp_path
+):
+    env = extended("""
+        import json, os
+        @af.hookimpl
+        def on_transition(event):
+            with open(os.environ["SEEN"], "a") as file:
+                print(json.dumps([event.platform, event.engine, str(event.state), event.started_at]), file=file)
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    run_json(project, env=env)
+    seen = [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
+    assert {(platform, engine) for platform, engine, *_ in seen} == {("local", "cmd_line")}
+    assert seen[-1][2] == "FINISHED"
+    assert isinstance(seen[-1][3], float)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiflow_ext.host.extensions import Hook, call, words_of
-from aiflow_ext.model.attempt import EndedAttempt
 from aiflow_ext.model.job import BaseJob
+from aiflow_ext.run.driving.ended import ended_attempt
 from aiflow_ext.run.driving.inbox import Inbox
 from aiflow_ext.run.store.records import AttemptRecord
 
@@ -129,12 +129,9 @@ def ask_should_retry(
     def decided(hook: Hook, answer: Any) -> None:
         done(float(answer) if _is_delay(answer) else None)
 
-    attempt = EndedAttempt(
-        run_id, record.job, record.number, record.state, record.native_id, record.exit_code, record.signal,
-        record.reason, record.timed_out, record.submitted_at, record.started_at, record.ended_at, record.restarts,
-        record.folder, record.out_of_memory,
-    )  # fmt: skip
-    _Question(hooks, (attempt, record.state), limit=limit, inbox=inbox, settles=decides, done=decided)
+    _Question(
+        hooks, (ended_attempt(run_id, record), record.state), limit=limit, inbox=inbox, settles=decides, done=decided
+    )
 
 
 def _is_delay(answer: Any) -> bool:

@@ -57,6 +57,7 @@ class Driver:
         extensions: the extension hooks.
         listener: called with every Transition, in order, in the driver's thread.
         had_ended: the run had ended before: jobs that failed then are not retried, unless it was reopened.
+        traceparent: for extensions, the variable TRACEPARENT of the process that has started the run.
     """
 
     def __init__(
@@ -72,8 +73,9 @@ class Driver:
         extensions: Extensions | None = None,
         listener: Callable[[Transition], None] | None = None,
         had_ended: bool = False,
+        traceparent: str | None = None,
     ) -> None:
-        self._state = state = DriverState(plan, record, store, extensions, listener, had_ended)
+        self._state = state = DriverState(plan, record, store, extensions, listener, had_ended, traceparent)
         self.ledger, self.listeners, self._inbox = state.ledger, state.listeners, state.inbox
         pools = pools or {name: planned.resolved.platform for name, planned in plan.jobs.items()}
         room = Room(plan, record.jobs, capacities or {}, state.live)
@@ -110,6 +112,7 @@ class Driver:
         self.listeners.start()
         self._look_after_extensions()
         if record.state.ended:  # and nothing was reopened
+            self.listeners.run_ended()
             self._await_extensions()
             return record
         self.check_platforms()
@@ -135,6 +138,7 @@ class Driver:
         else:
             clean_up_platforms(state.plan, record, state.adapters)
             self.ledger.close(closed=self._scheduler.closed)
+            self.listeners.run_ended()
             self._await_extensions()
             if not state.folder.is_there:
                 raise state.folder.gone()

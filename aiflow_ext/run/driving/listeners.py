@@ -1,4 +1,4 @@
-"""The receivers of a run's transitions: one listener in the driver's thread, and each extension in its own."""
+"""The receivers of a run's transitions and of its end: a listener in the driver's thread, extensions in their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiflow_ext.run.store.store import Store
 
 if TYPE_CHECKING:
     from aiflow_ext.run.driving.notify import Notifier
+    from aiflow_ext.run.driving.notify_end import RunEnd
 
 _log = logging.getLogger("aiflow_ext")
 _PARTING = 0.5  # seconds that a driver which lets go of its run waits for extensions at most
@@ -24,6 +25,8 @@ class Listeners:
     Args:
         record, store: of the run.
         hooks: the extensions' ``on_transition``.
+        end_hooks: the extensions' ``on_run_end``.
+        traceparent: as :class:`~aiflow_ext.model.attempt.EndedRun`'s.
         limit: seconds that a call of one may take before it is reported, and that the run's end waits for deliveries.
         listener: called with every Transition, in order, in the driver's thread.
         caught_up: called in an extension's thread when everything may have been delivered.
@@ -38,6 +41,8 @@ class Listeners:
         record: RunRecord,
         store: Store,
         hooks: Sequence[Hook],
+        end_hooks: Sequence[Hook],
+        traceparent: str | None,
         limit: float,
         listener: Callable[[Transition], None] | None,
         caught_up: Callable[[], None],
@@ -45,10 +50,12 @@ class Listeners:
         self._record, self._store, self.limit, self.listener = record, store, limit, listener
         self.waits: Callable[[AttemptRecord], None] | None = None
         self._notifiers: list[Notifier] = []
+        self._end_hooks, self._traceparent, self._caught_up = end_hooks, traceparent, caught_up
+        self._ends: list[RunEnd] = []
         if hooks:
             from aiflow_ext.run.driving.notify import Notifier
 
-            self._notifiers = [Notifier(hook, store, record.run_id, caught_up) for hook in hooks]
+            self._notifiers = [Notifier(hook, store, record, caught_up) for hook in hooks]
 
     @property
     def pace(self) -> float | None:
@@ -69,6 +76,17 @@ class Listeners:
             for transition in transitions:
                 self.listener(transition)
 
+    def run_ended(self) -> None:
+        """Deliver the run's end, which is recorded."""
+        if self._end_hooks:
+            from aiflow_ext.run.driving.notify_end import RunEnd
+
+            before = {each.hook.extension: each for each in self._notifiers}
+            self._ends = [
+                RunEnd(hook, self._store, self._record, self._traceparent, before.get(hook.extension), self._caught_up)
+                for hook in self._end_hooks
+            ]
+
     def tell_waiting(self, attempt: AttemptRecord) -> None:
         """Report why an attempt does not go on, or that it may again."""
         if self.waits is not None:
@@ -84,7 +102,8 @@ class Listeners:
         for notifier in self._notifiers:
             notifier.is_awaited = True
         now = time.monotonic()
-        moments = [each.until(self.limit, deadline) for each in self._notifiers if each.behind]
+        receivers: list[Notifier | RunEnd] = [*self._notifiers, *self._ends]
+        moments = [each.until(self.limit, deadline) for each in receivers if each.behind]
         return max((moment for moment in moments if moment > now), default=None)
 
     def part(self) -> None:
@@ -104,5 +123,7 @@ class Listeners:
                 notifier.note(f"{problem}; {words}" if problem else words)
                 _log.warning("%s: %s; to deliver the others: aiflow-ext resume %s", notifier.hook.where,
                              notifier.problem, self._record.run_id)  # fmt: skip
-        if self._notifiers and ended:
+        for end in self._ends:
+            end.close(self.limit)
+        if (self._notifiers or self._ends) and ended:
             self._record.deliveries = self._store.deliveries.of_run(self._record.run_id)

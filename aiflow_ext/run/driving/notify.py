@@ -11,6 +11,7 @@ from collections.abc import Callable
 from aiflow_ext.host.extensions import Hook, call, words_of
 from aiflow_ext.model.attempt import Transition
 from aiflow_ext.model.errors import StateError
+from aiflow_ext.run.store.records import RunRecord
 from aiflow_ext.run.store.store import Store
 
 _log = logging.getLogger("aiflow_ext")
@@ -26,7 +27,7 @@ class Notifier:
     Args:
         hook: the extension's ``on_transition``.
         store: the store, for the caller's thread; this thread opens its own.
-        run_id: the run.
+        record: of the run; its driver changes it.
         caught_up: called in this thread when everything has been delivered, after ``is_awaited`` was set.
 
     Attributes:
@@ -36,8 +37,9 @@ class Notifier:
         problem: in words, what is wrong with the extension; None while nothing is.
     """
 
-    def __init__(self, hook: Hook, store: Store, run_id: str, caught_up: Callable[[], None]) -> None:
-        self.hook, self.run_id, self._store, self._caught_up = hook, run_id, store, caught_up
+    def __init__(self, hook: Hook, store: Store, record: RunRecord, caught_up: Callable[[], None]) -> None:
+        self.hook, self.run_id, self._store, self._caught_up = hook, record.run_id, store, caught_up
+        self._jobs = record.jobs
         self.last = self.delivered = 0
         self.is_awaited = False
         self.problem: str | None = None
@@ -135,10 +137,21 @@ class Notifier:
             self._woken.clear()
         return False
 
+    def _complete(self, event: Transition) -> Transition:
+        """The transition with what the records of its job and its attempt say."""
+        job = self._jobs.get(event.job)
+        if job is None:  # the workflow has it no more
+            return event
+        event = event._replace(platform=job.platform, engine=job.engine)
+        if event.attempt is None or event.attempt > len(job.attempts):
+            return event
+        attempt = job.attempts[event.attempt - 1]
+        return event._replace(node=attempt.node, started_at=attempt.started_at)
+
     def _deliver(self, event: Transition) -> None:
         self._calling = event, time.monotonic()
         try:
-            call(self.hook, event)
+            call(self.hook, self._complete(event))
             if self._overdue:
                 self.problem = None
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end nothing here

@@ -49,6 +49,7 @@ class DriverState:
         extensions: Extensions | None,
         listener: Callable[[Transition], None] | None,
         had_ended: bool,
+        traceparent: str | None,
     ) -> None:
         self.plan, self.record, self.had_ended = plan, record, had_ended
         self.folder = RunFolder(record)
@@ -57,8 +58,9 @@ class DriverState:
         self._extensions = extensions
         limit = plan.extensions.timeout.total_seconds()
         self.listeners = Listeners(
-            record, store, self.hooks("on_transition"), limit, listener, lambda: self.post(_look_again)
-        )
+            record, store, self.hooks("on_transition"), self.hooks("on_run_end"), traceparent, limit, listener,
+            lambda: self.post(_look_again),
+        )  # fmt: skip
         self.committer = Committer(self.ledger, self.listeners, self.inbox)
         self.adapters: dict[str, PluginAdapter] = {
             name: adapter_for(planned, plan.desc) for name, planned in plan.jobs.items()

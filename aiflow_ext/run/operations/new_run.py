@@ -67,6 +67,7 @@ def run_options(
         "params": texts,
         "config": files,
         "profile": profile,
+        "traceparent": os.environ.get("TRACEPARENT"),
     }
 
 

@@ -129,6 +129,7 @@ def driven(
         listener=listener,
         extensions=plan.host.extensions(plan.extensions.require),
         had_ended=had_ended,
+        traceparent=options.get("traceparent"),
     )
     bell = Doorbell(Path(record.folder), driver.look_at_requests)
     driver.look_at_requests()  # requests from before the doorbell was open

@@ -1,12 +1,16 @@
-"""How many of a run's transitions were delivered to each extension: its delivery offset, the number of the last one."""
+"""What was delivered to each extension of a run: transitions up to its delivery offset, and the run's end.
+
+The delivery offset is the number of the last transition that was delivered.
+"""
 
 from __future__ import annotations
 
 from aiflow_ext.run.store.database import Database, from_column
 from aiflow_ext.run.store.records import Delivery
-from aiflow_ext.run.store.row_types import TEXT, WHOLE, RowTypes
+from aiflow_ext.run.store.row_types import MOMENT, TEXT, WHOLE, RowTypes
 
 _OFFSET = RowTypes("deliveries", extension=(str,), seq=WHOLE)
+_RUN_END = RowTypes("run_ends", ended_at=MOMENT)
 _DELIVERY = RowTypes("deliveries", extension=(str,), seq=WHOLE, last=WHOLE, problem=(*TEXT, None))
 
 
@@ -31,6 +35,28 @@ class Deliveries:
         """Record that transition ``seq`` was delivered to an extension, and what is wrong with it, in words."""
         with self._database.writing() as db:
             db.execute("insert or replace into deliveries values (?, ?, ?, ?)", (run_id, extension, seq, problem))
+
+    def run_end(self, run_id: str, extension: str) -> float | None:
+        """The end of the run that was delivered to an extension last, in seconds since the epoch; None: none was."""
+        with self._database.reading() as db:
+            rows = db.execute("select ended_at from run_ends where run = ? and extension = ?",
+                              (run_id, extension)).fetchall()  # fmt: skip
+            return next((float(ended_at) for (ended_at,) in _RUN_END.checked(rows)), None)
+
+    def set_run_end(self, run_id: str, extension: str, ended_at: float) -> None:
+        """Record that this end of the run was delivered to an extension."""
+        with self._database.writing() as db:
+            db.execute("insert or replace into run_ends values (?, ?, ?)", (run_id, extension, ended_at))
+
+    def note(self, run_id: str, extension: str, problem: str | None) -> None:
+        """Record what is wrong with an extension, in words; one without ``on_transition`` has received all of those."""
+        with self._database.writing() as db:
+            db.execute(
+                "insert into deliveries values (?1, ?2, "
+                "(select ifnull(max(seq), 0) from transitions where run = ?1), ?3) "
+                "on conflict do update set problem = ?3",
+                (run_id, extension, problem),
+            )
 
     def of_run(self, run_id: str) -> list[Delivery]:
         """The deliveries to each extension that gets a run's transitions, by name."""

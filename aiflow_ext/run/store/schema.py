@@ -38,6 +38,7 @@ create table start_intents (run text, job text, number integer, native_id text, 
 create table deliveries (
     run text, extension text, seq integer, problem text, primary key (run, extension)
 ) without rowid;
+create table run_ends (run text, extension text, ended_at real, primary key (run, extension)) without rowid;
 create table firings (key text primary key, last real) without rowid;
 create table untold (firing text primary key) without rowid;
 create table requests (id integer primary key, run text, job text, what text, grace real, time real, done integer);
@@ -79,6 +80,8 @@ create table untold (firing text primary key) without rowid""",
 alter table attempts add column ready_at real;
 alter table attempts add column not_ready text;
 alter table attempts add column unneeded integer default 0""",
+    """
+create table run_ends (run text, extension text, ended_at real, primary key (run, extension)) without rowid""",
 )
 VERSION = len(MIGRATIONS) + 1
 

@@ -28,7 +28,8 @@ _RUN = RowTypes("runs", run=(str,), workflow=(str,), project=TEXT, folder=TEXT, 
 _JOB = RowTypes("jobs", name=(str,), platform=(str,), engine=(str,), state=(str,), reason=(*TEXT, None))
 _PLANNED = RowTypes("planned", job=(str,), plan=(str,))
 _START_INTENT = RowTypes("start_intents", job=(str,), number=WHOLE, native_id=TEXT)
-_OF_RUNS = ("runs", "jobs", "planned", "attempts", "transitions", "start_intents", "deliveries", "requests")
+_OF_RUNS = ("runs", "jobs", "planned", "attempts", "transitions", "start_intents", "deliveries", "run_ends",
+            "requests")  # fmt: skip
 
 
 class Store:

@@ -14,7 +14,8 @@ _ROW = RowTypes("transitions", seq=WHOLE, run=(str,), job=(str,), attempt=(*WHOL
                 time=MOMENT, native_id=(*TEXT, None), exit_code=(*WHOLE, None), signal=(*WHOLE, None),
                 reason=(*TEXT, None))  # fmt: skip
 _LAST = RowTypes("transitions", seq=WHOLE)
-_FIELDS = Transition._fields
+# The others are of the job and the attempt, whose records have them.
+_FIELDS = tuple(name for name in Transition._fields if name not in ("platform", "engine", "node", "started_at"))
 _COLUMNS = ", ".join("run" if field == "run_id" else field for field in _FIELDS)
 _STATE, _PREVIOUS = _FIELDS.index("state"), _FIELDS.index("previous")
 _NATIVE_ID, _REASON = _FIELDS.index("native_id"), _FIELDS.index("reason")
@@ -44,7 +45,7 @@ def put_transitions(db: sqlite3.Connection, transitions: Iterable[Transition]) -
     """Write new transitions; for use within a transaction."""
     rows = []
     for transition in transitions:
-        values: list[object] = list(transition)
+        values: list[object] = list(transition[: len(_FIELDS)])
         values[_STATE], values[_PREVIOUS] = str(transition.state), str(transition.previous)
         for place, text in ((_NATIVE_ID, transition.native_id), (_REASON, transition.reason)):
             if text is not None and not text.isascii():  # most are, as in put_attempts
@@ -54,6 +55,6 @@ def put_transitions(db: sqlite3.Connection, transitions: Iterable[Transition]) -
 
 
 def _transition(row: Iterable[object]) -> Transition:
-    found = Transition._make(row)
+    found = Transition(*row)  # type: ignore[arg-type]
     return found._replace(state=JobState(found.state), previous=JobState(found.previous),
                           native_id=from_column(found.native_id), reason=from_column(found.reason))  # fmt: skip
