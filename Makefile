@@ -25,6 +25,7 @@ ARGS =
 
 # The core, the engine flink and the platforms, each a distribution of its own. Installed editable: what a pull or an edit changes is what
 # runs, with no reinstall; only a changed pyproject.toml (dependencies, entry points) asks for one.
+# Not plugins/opentelemetry: an extension that is installed takes part in every run. Its test installs it by itself.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
 .PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
@@ -123,8 +124,10 @@ HELPERS = tests/helpers tests/conftest.py $(wildcard tests/[!c]*/conftest.py) te
 
 types: export MYPYPATH = tests/helpers
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/flink/aiflow_ext_flink plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn $(HELPERS)
+	$(BIN)/mypy --strict aiflow_ext plugins/flink/aiflow_ext_flink plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn plugins/opentelemetry/aiflow_ext_opentelemetry $(HELPERS)
 
+# The extension is not installed.
+layers: export PYTHONPATH = plugins/opentelemetry
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
