@@ -221,7 +221,8 @@ class OptionalJobPluginSpec:
         """Whether a job that serves others can be used by them: what its config's ``ready`` says.
 
         When: for a STREAM job whose config has ``ready``, from when it is RUNNING until it is ready, with
-        ``ready.every`` seconds between two calls; in a thread of its own. The driver counts ``ready.within``.
+        ``ready.every`` seconds between two calls; in a thread of its own. The driver counts ``ready.within``. A driver
+        that resumes the run calls it again for one that was ready, before it starts another job for it.
 
         :param job: as in lookup.
         :return: True once it is ready; before that, in words, what is missing.

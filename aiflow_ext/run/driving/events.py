@@ -12,6 +12,7 @@ from aiflow_ext.run.driving.serving import Serving
 from aiflow_ext.run.driving.state import DriverState
 from aiflow_ext.run.driving.stopping import Stopping
 from aiflow_ext.run.driving.submission import Submission
+from aiflow_ext.run.planning.serving import ready_of
 from aiflow_ext.run.platforms.platform_events import PlatformEvent, Reachable, Unobservable, Unreachable
 from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
 
@@ -48,7 +49,8 @@ class Events:
         if attempt.record.step == "resources" and attempt.adapter.answers_at_once:
             self._submission.acknowledge(attempt)
         first = attempt.record.started_at is None
-        decision = reconcile(attempt.record, Answer(event), attempt.planned.config.timeout)
+        config = attempt.planned.config
+        decision = reconcile(attempt.record, Answer(event), config.timeout, serves=ready_of(config) is not None)
         if decision.became is Became.ENDED:
             if decision.state is not JobState.LOST or not attempt.may_be_submitted_again:
                 self._ends.end(attempt, decision)

@@ -17,6 +17,7 @@ from aiflow_ext.run.driving.start_intents import open_start_intents, settle_star
 from aiflow_ext.run.planning.attempt_job import job_again
 from aiflow_ext.run.planning.job_views import LiveJobs
 from aiflow_ext.run.planning.plan_codec import StoredPlan
+from aiflow_ext.run.planning.serving import ready_of
 from aiflow_ext.run.platforms.platform_events import PlatformEvent, checked
 from aiflow_ext.run.platforms.plugin_adapter import PluginAdapter, adapter_for
 from aiflow_ext.run.store.in_process import settle as settle_in_process
@@ -131,8 +132,8 @@ def _ask(attempt: AttemptRecord, adapter: PluginAdapter, job: BaseJob) -> Answer
 
 
 def _note(ledger: Ledger, plan: StoredPlan, attempt: AttemptRecord, answer: Answer) -> None:
-    timeout = plan.holding([attempt.job]).jobs[attempt.job].config.timeout
-    decision = reconcile(attempt, answer, timeout)
+    config = plan.holding([attempt.job]).jobs[attempt.job].config
+    decision = reconcile(attempt, answer, config.timeout, serves=ready_of(config) is not None)
     if decision.became is Became.ENDED:
         ledger.end(attempt, decision)
     elif decision.became is Became.NOT_STARTED:  # nor will it be before a driver starts it

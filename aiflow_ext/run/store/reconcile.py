@@ -65,13 +65,16 @@ class Decision(NamedTuple):
     facts: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = None) -> Decision:
+def reconcile(
+    attempt: AttemptRecord, answer: Answer, timeout: float | None = None, *, serves: bool = False
+) -> Decision:
     """What became of an attempt.
 
     Args:
         attempt: its record, which is not changed.
         answer: its platform's answer; the watch counts first, then the handler, then the look-up.
         timeout: the job's, in seconds; None: it has none.
+        serves: whether the job serves others: one that has ended before it was ready has FAILED.
 
     ============================================ =====================================================================
     nothing was requested                        ENDED or NOT_STARTED if the record says so, else UNKNOWN
@@ -85,11 +88,11 @@ def reconcile(attempt: AttemptRecord, answer: Answer, timeout: float | None = No
     ============================================ =====================================================================
     """
     if answer.event is not None:
-        return _by_event(attempt, answer.event, timeout)
+        return _by_event(attempt, answer.event, timeout, serves)
     if answer.no_answer is not None:
         return Decision(Became.UNKNOWN, facts={"reason": answer.no_answer})
     if answer.state is not None and answer.state.ended:
-        return end_of(attempt, answer.state, timeout=timeout)
+        return end_of(attempt, answer.state, timeout=timeout, serves=serves)
     if answer.stopped:
         return end_of(attempt, JobState.STOPPED, timeout=timeout, reason="stopped")
     if answer.state in _PRESENT or answer.lookup is Lookup.FOUND:
@@ -113,7 +116,13 @@ def proves_presence(state: JobState | None) -> bool:
 
 
 def end_of(
-    attempt: AttemptRecord, state: JobState, *, at: float | None = None, timeout: float | None = None, **facts: Any
+    attempt: AttemptRecord,
+    state: JobState,
+    *,
+    at: float | None = None,
+    timeout: float | None = None,
+    serves: bool = False,
+    **facts: Any,
 ) -> Decision:
     """The end as it is recorded: its cause counts, a timeout first, then why its driver has ended it, then a stop.
 
@@ -123,6 +132,7 @@ def end_of(
         at: its time, in seconds since the epoch; None: not known. An attempt that ended before its timeout has ended by
             itself, whenever that became known.
         timeout: the job's, in seconds; None: it has none.
+        serves: as of :func:`reconcile`.
         facts: what else is reported, by the names of the record's attributes.
     """
     timed_out = attempt.timed_out
@@ -139,18 +149,20 @@ def end_of(
     elif attempt.stop_requested and state is not JobState.LOST:
         how = facts.get("reason") or ""
         state, facts["reason"] = JobState.STOPPED, how if how.startswith("stopped ") else "stopped"
+    elif serves and state is JobState.FINISHED and attempt.ready_at is None:
+        state, facts["reason"] = JobState.FAILED, "it ended before it was ready"
     if timed_out or state is not JobState.FAILED:
         facts.pop("out_of_memory", None)
     return Decision(Became.ENDED, state, at, {**facts, "timed_out": timed_out})
 
 
-def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None) -> Decision:
+def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None, serves: bool) -> Decision:
     facts = {"reason": _text(event.reason), "restarts": max(attempt.restarts, _number(event.restarts) or 0),
              "instance": _text(event.instance), "node": _text(event.node)}  # fmt: skip
     at = _moment(event.time)
     if event.state.ended:
         return end_of(
-            attempt, event.state, at=at, timeout=timeout, exit_code=_number(event.exit_code),
+            attempt, event.state, at=at, timeout=timeout, serves=serves, exit_code=_number(event.exit_code),
             signal=_number(event.signal), disruption=bool(event.disruption) or None,
             out_of_memory=bool(event.out_of_memory) or None, **facts,
         )  # fmt: skip
