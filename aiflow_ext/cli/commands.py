@@ -358,18 +358,26 @@ def render(project: str, job: tuple[str, ...], rbac: bool, as_json: bool, **opti
 
 @program.command()
 @click.option("--refresh", is_flag=True, help="Look at every installed distribution again, whatever the index says.")
+@click.option("--proof", is_flag=True, help="Also say which are proven by the conformance kit: the files of each "
+              "distribution that ships a certificate are read.")  # fmt: skip
 @_JSON
-def plugins(refresh: bool, as_json: bool) -> int:
+def plugins(refresh: bool, proof: bool, as_json: bool) -> int:
     """List every advertised platform, engine, job plugin, extension and secret source. Imports none of them."""
-    from aiflow_ext.host.host import plugins as listed
+    from aiflow_ext.host.host import PluginHost
 
-    records = listed(refresh=refresh)
+    host = PluginHost()
+    records = host.plugins(refresh=refresh)
+    proofs = host.proofs() if proof else None
     if as_json:
-        print(json.dumps([record.to_dict() for record in records], indent=1))
+        found = [record.to_dict() for record in records]
+        if proofs is not None:
+            for each, record in zip(found, records, strict=True):
+                each["proof"] = proofs[record[:5]].to_dict() if record[:5] in proofs else None
+        print(json.dumps(found, indent=1))
     else:
         from aiflow_ext.cli.show import print_plugins
 
-        print_plugins(records)
+        print_plugins(records, None if proofs is None else {key: each.words for key, each in proofs.items()})
     return errors.OK
 
 

@@ -48,12 +48,18 @@ def _data(found: Diagnosis, project: str | None) -> dict[str, Any]:
     }
 
 
+def _reason(finding: Finding) -> str:
+    """The last cell of a plugin's row: why it cannot be used, or what else there is to say of it."""
+    proof = [] if finding.proof is None else [finding.proof.words]
+    return finding.record.reason or "; ".join([*finding.remarks, *proof])
+
+
 def _print(found: Diagnosis, project: str | None) -> None:
     findings = found.examination.findings
     print(one_line(f"aiflow-ext {__version__}, Python {platform.python_version()} ({sys.executable})"))
     rows = [
         (each.record.kind, each.record.name, each.record.status, each.record.distribution, each.record.version,
-         "" if each.seconds is None else f"{each.seconds:.2f} s", each.record.reason or "; ".join(each.remarks))
+         "" if each.seconds is None else f"{each.seconds:.2f} s", _reason(each))
         for each in findings
     ]  # fmt: skip
     print_table(("kind", "name", "status", "distribution", "version", "import", "reason"), rows, coloured=2, prose=True)

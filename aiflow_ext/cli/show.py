@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.escape import one_line
@@ -69,17 +69,19 @@ def print_lines(made: Iterable[Text]) -> None:
         screen.print(line, soft_wrap=True)
 
 
-def print_plugins(records: Sequence[PluginRecord]) -> None:
-    """The inventory: kind, name, status, distribution, version, entry point, reason."""
+def print_plugins(records: Sequence[PluginRecord], proofs: Mapping[tuple[str, ...], str] | None = None) -> None:
+    """The inventory: kind, name, status, distribution, version, entry point, reason; and the proof, where given."""
+    proven = {} if proofs is None else proofs
+    more = () if proofs is None else ("proof",)
     rows = [
         (record.kind, record.name, record.status, record.distribution, record.version or "", record.entry_point or "",
-         record.reason or "")
+         *(proven.get(record[:5], "") for _ in more), record.reason or "")
         for record in records
     ]  # fmt: skip
     if not rows and stdout().isatty():
         print("nothing is installed; the platform local comes with: pip install aiflow-ext-local")
         return
-    print_table(("kind", "name", "status", "distribution", "version", "entry point", "reason"), rows, coloured=2,
+    print_table(("kind", "name", "status", "distribution", "version", "entry point", *more, "reason"), rows, coloured=2,
                 prose=True)  # fmt: skip
 
 

@@ -13,7 +13,8 @@ class Decision(NamedTuple):
     """One decision.
 
     Attributes:
-        about: ``platform``, ``engine``, ``advertised``, ``metadata``, ``policy``, ``conflict``, ``import`` or ``job``.
+        about: ``platform``, ``engine``, ``advertised``, ``metadata``, ``policy``, ``conflict``, ``proof``,
+            ``import`` or ``job``.
         words: what was decided, and what decided it: a sentence.
     """
 

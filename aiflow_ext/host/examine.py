@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.host.explain import cure_of
 from aiflow_ext.host.index import Snapshot
+from aiflow_ext.host.proof import Proof
 from aiflow_ext.host.records import IN_PROCESS, PluginRecord
 from aiflow_ext.host.scan import scan
 from aiflow_ext.host.site import check_index, check_site
@@ -23,12 +24,14 @@ class Finding(NamedTuple):
         cures: what to do, one command or setting each; empty where nothing need be done.
         remarks: sentences on what is odd about it, although it can be used.
         seconds: how long its import took; None: it was not imported.
+        proof: what its distribution's certificate proves; None where it has none.
     """
 
     record: PluginRecord
     cures: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     seconds: float | None = None
+    proof: Proof | None = None
 
     @property
     def is_fault(self) -> bool:
@@ -40,7 +43,8 @@ class Finding(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types: the record's fields and these."""
         return {**self.record.to_dict(), "fault": self.is_fault, "cures": list(self.cures),
-                "remarks": list(self.remarks), "seconds": self.seconds}  # fmt: skip
+                "remarks": list(self.remarks), "seconds": self.seconds,
+                "proof": None if self.proof is None else self.proof.to_dict()}  # fmt: skip
 
 
 class Examination(NamedTuple):
@@ -65,18 +69,22 @@ class Examination(NamedTuple):
         return PLUGIN if self.faults else OK
 
 
-def examine(records: Sequence[PluginRecord], before: Snapshot | None, limit: float) -> Examination:
+def examine(
+    records: Sequence[PluginRecord], before: Snapshot | None, limit: float, proofs: Mapping[tuple[str, ...], Proof]
+) -> Examination:
     """Examine every plugin. Nothing is imported here.
 
     Args:
         records: of all plugins, as metadata, policy and conflicts have them now.
         before: the index that was trusted before these were read; None where there was none.
         limit: seconds after which an import is ended.
+        proofs: by the first five fields of a record.
     """
     wanted = [record for record in records if record.status == "available" and record.distribution != IN_PROCESS]
     trials = dict(try_each(wanted, limit))
     notes = [*check_site(records), *check_index(before, scan())]
-    return Examination(tuple(_finding(record, trials.get(record)) for record in records), tuple(notes))
+    findings = [_finding(record, trials.get(record))._replace(proof=proofs.get(record[:5])) for record in records]
+    return Examination(tuple(findings), tuple(notes))
 
 
 def _finding(record: PluginRecord, trial: Trial | None) -> Finding:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiflow_ext.host.examine import Examination
     from aiflow_ext.host.explain import Explanation
     from aiflow_ext.host.extensions import Extensions
+    from aiflow_ext.host.proof import Proof
     from aiflow_ext.host.resolve import ResolvedPlugin
     from aiflow_ext.model.plugin import AbstractSecretSource
 
@@ -47,6 +48,17 @@ class PluginHost:
             refresh: read all metadata again, whatever the index says.
         """
         return self._with_outcomes(self._records(refresh))
+
+    def proofs(self) -> dict[tuple[str, ...], Proof]:
+        """What the certificates of installed distributions prove, by the first five fields of a job plugin's record.
+
+        Every file of the distributions that ship one is read; nothing is imported.
+        """
+        from aiflow_ext.host.proof import proofs
+
+        with self._lock:
+            snapshot = self._facts(refresh=False)
+        return proofs(snapshot.records, snapshot.homes)
 
     def _with_outcomes(self, records: list[PluginRecord]) -> tuple[PluginRecord, ...]:
         if self._outcomes:
@@ -154,7 +166,7 @@ class PluginHost:
         return found
 
     def _explained(self, platform: str, engine: str, *, refresh: bool) -> Explanation:
-        from aiflow_ext.host.decisions import decisions
+        from aiflow_ext.host.decisions import Decision, decisions
         from aiflow_ext.host.explain import Explanation
 
         name = f"{platform}.{engine}"
@@ -166,6 +178,11 @@ class PluginHost:
         named = [record for record in advertised if record[:2] == ("job_plugin", name)]
         found.decisions = decisions(named, found.records, self.policy, self.pins.get(name), self._place_of_pin(name),
                                     snapshot.homes)  # fmt: skip
+        if not found.exit_code:
+            from aiflow_ext.host.proof import proofs
+
+            for proof in proofs(found.records[:1], snapshot.homes).values():
+                found.decisions.append(Decision("proof", f"{proof.words} {proof.details}".strip()))
         return found
 
     def _place_of_pin(self, name: str) -> str:
@@ -190,7 +207,7 @@ class PluginHost:
         from aiflow_ext.host.examine import examine
 
         before = index.load()
-        return examine(self.plugins(refresh=True), before, limit)
+        return examine(self.plugins(refresh=True), before, limit, self.proofs())
 
     def _records(self, refresh: bool = False) -> list[PluginRecord]:
         with self._lock:

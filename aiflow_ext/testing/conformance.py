@@ -90,8 +90,9 @@ class Conformance(Support):
             "missing": [name for name in _ASKED_FOR if name not in offers] if facts else [],
             "defaults": [name for name in _DEFAULTED if name not in offers] if facts else [],
             "notes": [],
+            "kill_loop": {},
         }
-        self.notes = report["notes"]
+        self.notes, self.kill_loop = report["notes"], report["kill_loop"]
         request.node.user_properties.append((PROPERTY, report))
         if self.zygote.error is not None and request.function.__name__ not in _WITHOUT_PLUGIN:
             pytest.fail(f"{self.platform}.{self.engine} cannot be loaded; {_WITHOUT_PLUGIN[0]} says why", pytrace=False)

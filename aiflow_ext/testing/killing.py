@@ -120,6 +120,7 @@ class KillLoop(Support):
             f"acknowledged at {counted['acknowledged']}), seed {self._seed()}, {seconds:.0f} s{cut}"
         )
         self.notes.append(f"kill loop: {summary}")
+        self.kill_loop.update(kills=killed, seed=self._seed())
         if wrong:
             complain(
                 f"{self.name}: {summary}: {len(wrong)} went wrong\n    " + "\n    ".join(wrong),

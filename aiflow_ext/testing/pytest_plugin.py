@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aiflow_ext.testing.project import ProjectMaker
 
 _report: Any = None
+_certified = ""  # what became of the certificate, if one was asked for
 
 
 @pytest.fixture
@@ -36,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--aiflow-kills", metavar="N", default=None, help="How often the kill loop kills the client; "
                     "'all': at every line from intent to acknowledgement [default: the class's kills].")  # fmt: skip
     group.addoption("--aiflow-seed", metavar="N", type=int, default=None, help="Which lines the kill loop draws.")
+    group.addoption("--aiflow-certificate", metavar="FILE", default=None, help="Write the certificate of the tested "
+                    "distribution to FILE, if all tests pass.")  # fmt: skip
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -46,6 +49,28 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
             _report = Report()
         _report.take(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    global _certified
+    asked = session.config.getoption("--aiflow-certificate", default=None)
+    if asked is None or hasattr(session.config, "workerinput"):  # with pytest-xdist the controller knows all results
+        return
+    wrong = "tests failed, or none was run" if exitstatus != 0 or _report is None else ""
+    if not wrong:
+        from pathlib import Path
+
+        from aiflow_ext.host.proof import UnprovableError
+        from aiflow_ext.testing.certificate import write_certificate
+
+        try:
+            write_certificate(_report, Path(session.config.invocation_params.dir, asked))
+        except (OSError, UnprovableError) as error:
+            wrong = str(error)
+    _certified = f"no certificate was written: {wrong}" if wrong else f"certificate: {asked}"
+    if wrong and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -62,3 +87,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("conformance of job plugins")
         for line in _report.lines():
             terminalreporter.line(line)
+    if _certified:
+        terminalreporter.line(_certified)

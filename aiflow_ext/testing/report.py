@@ -17,20 +17,31 @@ class Tested:
     Attributes:
         outcomes: by level, the outcome of each test by its name.
         facts: ``plugin``, ``distribution``, ``tests`` (how many each level has), ``offers``, ``missing``.
+        kills: ``kills`` and ``seed`` of the kill loop, where it was run.
     """
 
     def __init__(self) -> None:
         self.outcomes: dict[str, dict[str, str]] = {level: {} for level in LEVELS}
         self.facts: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.kills: dict[str, int] = {}
 
     def take(self, facts: dict[str, Any], outcome: str) -> None:
         """Record the outcome of one phase of a test; the worst one counts."""
         self.facts |= facts
         self.notes += facts["notes"]
+        self.kills |= facts["kill_loop"]
         known = self.outcomes[facts["level"]]
         if known.get(facts["test"]) != "failed":
             known[facts["test"]] = outcome
+
+    def reached(self) -> str:
+        """The level that was reached; ``none`` where none was."""
+        return self.level().partition(" ")[0]
+
+    def left_out(self) -> list[str]:
+        """The tests that the class leaves out, which count as if they had passed."""
+        return [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == LEFT_OUT]
 
     def level(self) -> str:
         """The level that was reached, as text."""

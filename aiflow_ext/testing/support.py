@@ -36,6 +36,7 @@ class Support:
     jobs: Works
     pytest_config: pytest.Config
     notes: list[str]  # additional remarks for the summary
+    kill_loop: dict[str, int]  # how often the kill loop has killed the client, and with which seed
 
     @property
     def name(self) -> str:

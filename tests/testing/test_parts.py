@@ -180,7 +180,8 @@ def test_a_job_that_an_author_has_not_is_left_out() -> None:
 
 def told(test: str, level: str, outcome: str, longrepr: Any = None, missing: tuple[str, ...] = ()) -> Any:
     facts = {"plugin": "mars.rover", "distribution": "mars 1.0", "level": level, "test": test, "missing": list(missing),
-             "tests": {"base": 2, "durable": 1, "cluster": 0}, "defaults": [], "notes": []}  # fmt: skip
+             "tests": {"base": 2, "durable": 1, "cluster": 0}, "defaults": [], "notes": [],
+             "kill_loop": {}}  # fmt: skip
     return SimpleNamespace(when="call", outcome=outcome, longrepr=longrepr, nodeid=f"t.py::TestMars::{test}",
                            user_properties=[(PROPERTY, facts)])  # fmt: skip
 
