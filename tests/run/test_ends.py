@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.driving.retries import MOST_NOT_BEGUN, Retries
-from aiflow_ext.run.store.reconcile import Answer, Became, reconcile
-from aiflow_ext.run.store.records import AttemptRecord, JobRecord
+from aiflow_ext.run.store.ledger import Ledger
+from aiflow_ext.run.store.reconcile import Answer, Became, end_of, reconcile
+from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord
+from aiflow_ext.run.store.store import Store
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,19 @@ def test_disruptions_before_a_job_has_begun_are_bounded_and_those_of_one_that_ra
     assert [number for number, delay in enumerate(delays, 1) if delay is None] == [MOST_NOT_BEGUN]
     job.attempts[-2].started_at = 100.0
     assert Retries().delay(job, job.attempts[-2], config) is not None
+
+
+@pytest.mark.parametrize(("by_user", "verdict"), [(False, JobState.FINISHED), (True, JobState.STOPPED)])
+def test_a_server_that_had_not_started_when_no_job_needed_it_is_no_stop_of_the_run(tmp_path, by_user, verdict):
+    record = RunRecord("r", "w", str(tmp_path), str(tmp_path / "r"), 1.0)
+    record.jobs = {name: JobRecord(name, "local", "cmd_line") for name in ("serve", "ask")}
+    with contextlib.closing(Store(tmp_path / ".aiflow")) as store:
+        store.add_run(record, {"jobs": {name: {} for name in record.jobs}}, {})
+        ledger = Ledger(record, store)
+        attempt = ledger.attempt(record.jobs["serve"], str(tmp_path / "r/jobs/serve/1"))
+        ledger.note(attempt, unneeded=True, stop_requested=by_user)
+        ledger.end(attempt, end_of(attempt, STOPPED))
+        ledger.skip(record.jobs["ask"], "waits for good to be failed; it is FINISHED")
+        ledger.flush()
+        ledger.close()
+    assert (record.jobs["serve"].state, record.state) == (STOPPED, verdict)
