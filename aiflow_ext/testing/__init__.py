@@ -29,6 +29,7 @@ module is for:
     watching       records what a call opens, writes, starts and connects to
     probe, origin  fresh interpreters: one lists and resolves, one reports which files are installed
     likeness, remains, complaint, report    compares jobs; finds leftovers; messages of failures; the summary
+    certificate    what was proven, with which files
     pytest_plugin  the module that pytest loads
 """
 
