@@ -623,3 +623,22 @@ def test_a_transition_tells_the_job_s_platform_and_engine_and_when_its_attempt_w
     assert {(platform, engine) for platform, engine, *_ in seen} == {("local", "cmd_line")}
     assert seen[-1][2] == "FINISHED"
     assert isinstance(seen[-1][3], float)
+
+
+def test_the_end_of_a_run_is_delivered_after_its_last_transition(project, run_json, extended, tmp_path):
+    env = extended("""
+        import os, time
+        def write(text):
+            with open(os.environ["SEEN"], "a") as file:
+                print(text, file=file)
+        @af.hookimpl
+        def on_transition(event):
+            time.sleep(0.1)
+            write(event.seq)
+        @af.hookimpl
+        def on_run_end(run):
+            write("end")
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")
+    (extension,) = run_json(project, env=env)["extensions"]
+    assert (tmp_path / "seen").read_text().split() == [*map(str, range(1, extension["last"] + 1)), "end"]

@@ -207,3 +207,40 @@ def test_without_an_exporter_nothing_of_opentelemetry_is_imported_and_that_is_sa
     code = "import sys, aiflow_ext_opentelemetry as it; it.extension(); print('opentelemetry' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], env=observed, capture_output=True, text=True)
     assert shown.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER is console; only otlp and none can be"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL is grpc; only http/protobuf can be"),
+        ({"OTEL_SDK_DISABLED": "true"}, "OTEL_SDK_DISABLED is true"),
+    ],
+)
+def test_a_setting_that_cannot_be_followed_is_named_and_nothing_is_exported(
+    project, cli, observed, collector, variables, words
+):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD)
+    env = {**observed, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **variables}
+    done = cli("run", project.root, env=env)
+    assert (done.returncode, collector.spans, collector.metrics) == (0, [], {})
+    assert f"exports nothing: {words}" in done.stderr
+
+
+def test_a_program_that_has_configured_the_sdk_gets_the_spans_in_its_own_exporter(project, observed):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD)
+    program = f"""
+import aiflow_ext as af
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+kept, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+af.run_project({str(project.root)!r})
+print(*(span.name for span in kept.get_finished_spans()), sep=",")
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=observed, capture_output=True, text=True)
+    assert done.stdout == "attempt 1 of a,job a,run tested\n", done.stderr

@@ -90,8 +90,8 @@ class Driver:
         self._prefetch = Prefetch(state.adapters, partial(attempt_job, plan, record), state.ledger, room.with_gpus)
         self._starting = Starting(state, admission, ends, submission, self._prefetch, events.take)
         self._recovery = Recovery(state, scheduler, cleanup, ends, submission, events, self._starting)
-        # Extensions may want to see a job when it starts, and not before.
-        self._prefetches = extensions is None or not extensions.records
+        # Extensions that look at jobs see one when it starts, and not before.
+        self._prefetches = extensions is None or not (extensions.hooks("before_submit") or extensions.wrappers)
         self._never_queues = fail_fast or bool(admission.streams)
         self._flush_at = 0.0
         self._is_checked = False

@@ -17,12 +17,12 @@ def problem() -> str | None:
         return "OTEL_SDK_DISABLED is true"
     if has_provider():
         return None
-    if not any(exports(signal) for signal in SIGNALS):
-        return "no exporter is configured; set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://localhost:4318"
     for signal in SIGNALS:
         other = _setting(f"OTEL_{signal}_EXPORTER")
         if other not in ("", "none", "otlp"):
             return f"OTEL_{signal}_EXPORTER is {other}; only otlp and none can be configured by variables"
+    if not any(exports(signal) for signal in SIGNALS):
+        return "no exporter is configured; set OTEL_EXPORTER_OTLP_ENDPOINT, for example to http://localhost:4318"
     protocol = _setting("OTEL_EXPORTER_OTLP_PROTOCOL")
     if protocol not in ("", "http/protobuf"):
         return f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}; only http/protobuf can be configured by variables"
