@@ -58,8 +58,8 @@ class LocalJobPlugin(af.AbstractJobPlugin):
     def cleanup_job(self, job: af.BaseJob) -> None:
         native_id = _native_id(job)
         job = _local(job)
-        if _config(job).ready is not None:  # it may have ended by itself: its check, and what it has left, end with it
-            supervised.stop(native_id, 0)
+        if _config(job).ready is not None and not _was_stopped(native_id):
+            supervised.stop(native_id, 0)  # it has ended by itself: its check, and what it has left, end with it
         if job.bundle.needs_runner:
             Path(native_id, "payload.json").unlink(missing_ok=True)
         # The folder itself stays: ext4 is slow to make new ones for a minute after many were removed.
@@ -212,6 +212,12 @@ def _config(job: af.BaseJob) -> af.BaseJobConfig:
 
 def _native_id(job: af.BaseJob) -> str:
     return str(_context(job).native_id or _context(job).work_folder)
+
+
+def _was_stopped(native_id: str) -> bool:
+    """Whether the attempt was ended with all that it had started."""
+    record = supervised.supervisor_of(native_id).record(supervised.process_id(native_id))
+    return record is not None and record.stop_requested
 
 
 def _bundles(job: af.BaseJob) -> Path:
