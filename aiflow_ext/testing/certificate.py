@@ -12,7 +12,7 @@ import aiflow_ext
 from aiflow_ext.host.proof import FORMAT, UnprovableError, digests
 from aiflow_ext.host.records import normalise
 from aiflow_ext.host.scan import by_name, folder_of
-from aiflow_ext.testing.report import LEVELS, Report, Tested
+from aiflow_ext.testing.report import LEFT_OUT, LEVELS, NOT_TESTED, Report, Tested
 
 
 def write_certificate(report: Report, path: Path) -> None:
@@ -52,4 +52,4 @@ def write_certificate(report: Report, path: Path) -> None:
 
 def _plugin(tested: Tested) -> dict[str, Any]:
     return {"level": tested.reached(), "kills": tested.kills.get("kills"), "seed": tested.kills.get("seed"),
-            "left_out": tested.left_out()}  # fmt: skip
+            "left_out": tested.ended(LEFT_OUT), "not_tested": tested.ended(NOT_TESTED)}  # fmt: skip

@@ -39,9 +39,9 @@ class Tested:
         """The level that was reached; ``none`` where none was."""
         return self.level().partition(" ")[0]
 
-    def left_out(self) -> list[str]:
-        """The tests that the class leaves out, which count as if they had passed."""
-        return [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == LEFT_OUT]
+    def ended(self, words: str) -> list[str]:
+        """The tests with this outcome, such as LEFT_OUT."""
+        return [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == words]
 
     def level(self) -> str:
         """The level that was reached, as text."""
@@ -73,7 +73,7 @@ class Tested:
         if self.facts.get("file"):
             found.append(f"    tested: {self.facts['file']}")
         for words in (NOT_OFFERED, LEFT_OUT, NOT_TESTED):
-            tests = [test for ends in self.outcomes.values() for test, outcome in ends.items() if outcome == words]
+            tests = self.ended(words)
             if words == NOT_OFFERED and self.facts.get("missing"):
                 found.append(f"    not offered: {', '.join(self.facts['missing'])} ({len(tests)} tests)")
             elif tests:

@@ -28,7 +28,9 @@ def test_a_certificate_of_the_kit_proves_the_files_that_it_has_tested(
     assert "certificate: certificate.json" in kit.printed
     text = (tmp_path / "certificate.json").read_text()
     written = json.loads(text)
-    assert written["plugins"] == {"nohup.cmd_line": {"level": "base", "kills": None, "seed": None, "left_out": []}}
+    assert written["plugins"] == {
+        "nohup.cmd_line": {"level": "base", "kills": None, "seed": None, "left_out": [], "not_tested": []}
+    }
     assert sorted(written["files"]) == ["aiflow_ext_nohup.py", "entry_points.txt"]
     info = tmp_path / "site" / "installed-1.0.dist-info"
     (info / "aiflow-certificate.json").write_text(text)
