@@ -28,6 +28,11 @@ def test_a_plugin_has_the_core_s_version_and_its_requirement_admits_that(name):
     assert not core.specifier.contains("1.0"), "a next incompatible version must be excluded"
 
 
+@pytest.mark.parametrize("file", sorted(ROOT.glob("plugins/*/pyproject.toml")), ids=lambda file: file.parent.name)
+def test_a_plugin_has_the_core_s_version_also_where_it_is_not_installed(file):
+    assert re.search(r'^version = "(.*)"$', file.read_text(), re.MULTILINE)[1] == aiflow_ext.__version__
+
+
 @pytest.mark.parametrize("name", ["aiflow-ext", *PLUGINS])
 def test_a_distribution_says_where_it_runs_and_under_which_licence(name):
     metadata = distribution(name).metadata

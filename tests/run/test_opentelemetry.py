@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from dist_info import install
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from patience import PATIENCE
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "opentelemetry"
 CMD = '"*": {platform: local, engine: cmd_line}\n'
@@ -34,8 +36,11 @@ class Receiver(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         kind = ExportTraceServiceRequest if self.path == "/v1/traces" else ExportMetricsServiceRequest
         self.server.got.append(kind.FromString(body))  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.end_headers()
+        self.server.arrived.set()  # type: ignore[attr-defined]
+        self.server.answers.wait(PATIENCE)  # type: ignore[attr-defined]
+        with contextlib.suppress(ConnectionError):  # the client may have been killed
+            self.send_response(200)
+            self.end_headers()
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -45,6 +50,7 @@ class Collector:
 
     def __init__(self, server: Any) -> None:
         self._server = server
+        self.arrived, self.answers = server.arrived, server.answers
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
 
     @property
@@ -72,6 +78,8 @@ class Collector:
 def collector() -> Iterator[Collector]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     server.got = []  # type: ignore[attr-defined]
+    server.arrived, server.answers = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+    server.answers.set()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield Collector(server)
@@ -161,6 +169,24 @@ def test_a_driver_that_is_killed_and_resumed_exports_every_span_once(project, cl
         "attempt 1 of b": "job b",
     }  # fmt: skip
     assert collector.services == {"team"}
+
+
+def test_a_driver_that_is_killed_while_it_exports_makes_no_other_spans_when_it_exports_again(
+    project, cli, observed, collector
+):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD)
+    env = {**observed, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    collector.answers.clear()
+    command = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
+    driver = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert collector.arrived.wait(PATIENCE)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    collector.answers.set()
+    first = collector.spans
+    assert cli("resume", "latest", "--project", project.root, env=env).returncode == 0
+    assert tree(first) == {"run tested": None, "job a": "run tested", "attempt 1 of a": "job a"}
+    assert collector.spans == first * 2  # ids and times too: to a collector these are the same spans
 
 
 def test_a_run_that_ended_again_exports_only_what_is_new_in_the_same_trace(project, cli, observed, collector, tmp_path):
