@@ -7,7 +7,7 @@
 #   make test-faults  tests that take long, and kills of drivers, supervisors and schedulers at many points. Which ones depends
 #                     on the day: SEED=20261129 repeats it; SEED= KILLS=all ARGS="--kills 500" tries many more
 #   make test-clusters  the tests against real clusters, which it brings up and takes down; needs root (tests/clusters);
-#                test-cluster-kubernetes, -yarn, -flink: one of them; CLUSTER_TESTS=cluster: the long ones too
+#                test-cluster-kubernetes, -yarn, -flink, -slurm: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
 #   make audit   ask an advisory service after known vulnerabilities of what is installed; needs the network
@@ -28,7 +28,7 @@ ARGS =
 # Not plugins/opentelemetry: an extension that is installed takes part in every run. Its test installs it by itself.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -83,7 +83,7 @@ $(LOOPS): loop-%: $(VENV)/dev
 kit-catches: $(VENV)/dev
 	@$(BIN)/pytest $(AGAIN) -m thorough tests/testing -k 'not killed' $(SEED:%=--aiflow-seed=%)
 
-test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink
+test-clusters: test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm
 
 # Without those that take minutes each: CLUSTER_TESTS=cluster takes them too.
 CLUSTER_TESTS = cluster and not thorough
@@ -98,6 +98,17 @@ endif
 # Flink on this machine: its JVMs are all that it needs.
 test-cluster-flink: $(VENV)/dev
 	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/flink $(ARGS)
+
+# examples/plugins/slurm as a user installs it, in a folder of its own: elsewhere it is not installed. Two beds side by side.
+SLURM = examples/plugins/slurm
+test-cluster-slurm: export PYTHONPATH = $(abspath $(VENV)/slurm)
+test-cluster-slurm: $(VENV)/slurm
+	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" -n 2 --dist loadscope --durations=10 tests/clusters/slurm $(ARGS)
+
+$(VENV)/slurm: $(VENV)/dev $(wildcard $(SLURM)/pyproject.toml $(SLURM)/*/*.py)
+	@rm -rf $@ $(SLURM)/build
+	@$(PIP) --no-deps --target $@ ./$(SLURM)
+	@rm -rf $(SLURM)/build $(SLURM)/*.egg-info
 
 KIT = test_conformance.py
 .PHONY: kubernetes-kit yarn-kit kubernetes-rest yarn-rest
@@ -122,9 +133,9 @@ style: $(VENV)/dev
 HELPERS = tests/helpers tests/conftest.py $(wildcard tests/[!c]*/conftest.py) tests/faults/shapes.py \
     tests/yarn_master/rpc_server.py tests/yarn_master/webhdfs_server.py tests/interpreters/standalone.py
 
-types: export MYPYPATH = tests/helpers
+types: export MYPYPATH = tests/helpers:$(SLURM)
 types: $(VENV)/dev
-	$(BIN)/mypy --strict aiflow_ext plugins/flink/aiflow_ext_flink plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn plugins/opentelemetry/aiflow_ext_opentelemetry $(HELPERS)
+	$(BIN)/mypy --strict aiflow_ext plugins/flink/aiflow_ext_flink plugins/local/aiflow_ext_local plugins/kubernetes/aiflow_ext_kubernetes plugins/yarn/aiflow_ext_yarn plugins/opentelemetry/aiflow_ext_opentelemetry $(SLURM)/aiflow_ext_slurm $(HELPERS)
 
 # The extension is not installed.
 layers: export PYTHONPATH = plugins/opentelemetry

@@ -19,8 +19,9 @@ Valid = Callable[[str, str], bool]
 
 @pytest.fixture(scope="module")
 def validators(command_server: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Draft202012Validator]:
-    """A validator of each file, with the example of a third-party plugin installed beside aiflow-ext's own."""
+    """A validator of each file, with the examples of third-party plugins installed beside aiflow-ext's own."""
     import os
+    import shutil
     import subprocess
     import sys
 
@@ -28,6 +29,11 @@ def validators(command_server: Any, tmp_path_factory: pytest.TempPathFactory) ->
     nohup = EXAMPLES / "plugin-nohup" / "aiflow_ext_nohup.py"
     groups = {"job_plugins": {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"}}
     install(folder / "site", "aiflow-ext-nohup", groups, {nohup.name: nohup})
+    slurm = EXAMPLES / "plugins" / "slurm" / "aiflow_ext_slurm"
+    shutil.copytree(slurm, folder / "site" / slurm.name)
+    engines = {"cmd_line": "SlurmCmdLineJobPlugin", "python": "SlurmPythonJobPlugin"}
+    groups = {"job_plugins": {f"slurm.{engine}": f"aiflow_ext_slurm.jobs:{name}" for engine, name in engines.items()}}
+    install(folder / "site", "aiflow-ext-slurm", groups)
     env = {**os.environ, "PYTHONPATH": str(folder / "site"), "XDG_CACHE_HOME": str(folder / "cache")}
     found = {}
     for which in ("workflow", "project"):

@@ -52,6 +52,7 @@ def shown(document: str) -> list[str]:
     "code",
     [
         (REPOSITORY / "examples/plugin-nohup/aiflow_ext_nohup.py").read_text(),
+        *(path.read_text() for path in sorted((REPOSITORY / "examples/plugins/slurm/aiflow_ext_slurm").glob("*.py"))),
         *shown("README.md"),
         *shown("docs/plugins.md"),
     ],
