@@ -10,6 +10,7 @@
 #                test-cluster-kubernetes, -yarn, -flink, -slurm: one of them; CLUSTER_TESTS=cluster: the long ones too
 #   make cluster-kubernetes-up, cluster-kubernetes-down  only that, with NAME=dev to choose one of several
 #   make lint    style, types and layers
+#   make docs    the documentation as a site, in build/docs
 #   make audit   ask an advisory service after known vulnerabilities of what is installed; needs the network
 #   make bench   the benchmarks, as one table
 #   make clean   remove the virtual environment, caches and the examples' runs
@@ -28,7 +29,7 @@ ARGS =
 # Not plugins/opentelemetry: an extension that is installed takes part in every run. Its test installs it by itself.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit docs bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -148,6 +149,15 @@ audit: $(VENV)/dev $(VENV)/audit/made
 $(VENV)/audit/made: $(VENV)/made
 	@$(PYTHON) -m venv --clear $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
+	@touch $@
+
+docs: $(VENV)/docs/made
+	@$(VENV)/docs/bin/sphinx-build -W --keep-going -q -E -b html docs build/docs
+	@echo "the documentation: build/docs/index.html"
+
+$(VENV)/docs/made: $(VENV)/made pyproject.toml
+	@$(PYTHON) -m venv --clear $(VENV)/docs
+	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[docs]"
 	@touch $@
 
 bench: $(VENV)/dev

@@ -1,0 +1,76 @@
+"""The documentation's ``console`` blocks do what is printed under them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md") if "```console\n" in page.read_text(encoding="utf-8"))
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What is another one in each run, and what it is compared as.
+VARYING = [
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "HH:MM:SS"),
+    (re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}\b"), "-RUN"),
+    (re.compile(r"\b(\d+ min )?\d+(\.\d+)? s\b"), "N s"),
+]
+
+
+def commands_of(text: str) -> list[tuple[str, list[str]]]:
+    """The commands of a page, in order, each with the lines that are printed under it."""
+    found: list[tuple[str, list[str]]] = []
+    for block in BLOCK.findall(text):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def plain(text: str) -> str:
+    """The text without what varies; the columns of a table are those of a terminal, or tabs in a pipe."""
+    for pattern, word in VARYING:
+        text = pattern.sub(word, text)
+    return re.sub(r"[ \t]+(?=\n|$)", "", re.sub(r"(?<=\S)[ \t]+", " ", text))
+
+
+def pattern_of(lines: list[str]) -> re.Pattern[str]:
+    """What a command must print: a line ``...`` is any lines, and ``...`` in a line anything in it."""
+    parts = []
+    for line in lines:
+        inside = r"[^\n]*".join(re.escape(part) for part in plain(line).split("..."))
+        parts.append(r"(?:[^\n]*\n)*?" if line == "..." else rf"{inside}\n")
+    return re.compile("".join(parts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path) -> None:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AIFLOW_")}
+    env |= {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "EXAMPLES": str(ROOT / "examples"),
+            "HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state"), "MPLBACKEND": "agg"}  # fmt: skip
+    folder, where = tmp_path, tmp_path / "where"
+    for command, lines in commands_of((ROOT / "docs" / page).read_text(encoding="utf-8")):
+        script = f"{command}\ncode=$?; pwd > {where}; [ $code = 0 ] || echo [exit code $code]"
+        done = subprocess.run(["bash", "-c", script], cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        folder = Path(where.read_text().strip())
+        assert pattern_of(lines).fullmatch(plain(done.stdout)), f"$ {command}\n{done.stdout}\nis not\n" + "\n".join(
+            lines
+        )
+
+
+def test_a_page_whose_output_is_another_one_is_noticed() -> None:
+    (command, lines), *_ = commands_of(
+        "```console\n$ show\none 10:11:12\n...\nlast 1.5 s of x-20261130-102534-ad46 ...\n```\n"
+    )
+    assert command == "show"
+    assert pattern_of(lines).fullmatch(plain("one 01:02:03\na\nb\nlast 2 s of x-20261201-000000-0000 and more\n"))
+    assert not pattern_of(lines).fullmatch(plain("one 01:02:03\nlast 2 s of y-20261201-000000-0000 and more\n"))
+    assert not pattern_of(lines).fullmatch(plain("one 01:02:03\nlast 2 s of x-20261201-000000-0000 and more\nextra\n"))
