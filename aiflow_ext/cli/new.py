@@ -8,21 +8,24 @@ from pathlib import Path
 from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import print
 from aiflow_ext.model.errors import StateError
-from aiflow_ext.scaffold.write import new_extension, new_plugin, new_workflow
+from aiflow_ext.scaffold.write import new_engine, new_extension, new_plugin, new_workflow
 
 
-def write_plugin(names: Sequence[str], *, nine: bool, extension: bool, into: str | None) -> int:
+def write_plugin(names: Sequence[str], *, nine: bool, kind: str, into: str | None) -> int:
     """``aiflow-ext new plugin``.
 
     Args:
-        names: ``PLATFORM.ENGINE`` for each job plugin, or the extension's name.
+        names: ``PLATFORM.ENGINE`` for each job plugin, or the name of the extension or engine.
         nine: by the nine methods alone.
-        extension: it is an extension.
+        kind: ``plugin``, ``extension`` or ``engine``.
         into: the folder; None for one of the distribution's name.
     """
     folder = None if into is None else Path(into)
     try:
-        made = new_extension(names[0], folder) if extension else new_plugin(names, folder, nine=nine)
+        if kind == "plugin":
+            made = new_plugin(names, folder, nine=nine)
+        else:
+            made = (new_engine if kind == "engine" else new_extension)(names[0], folder)
     except OSError as error:
         raise _unwritable(error) from error
     _tell(made, 'pip install --editable ".[test]"', "aiflow-ext plugins", "pytest")

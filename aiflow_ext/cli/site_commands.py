@@ -105,17 +105,19 @@ _INTO = click.option("--into", type=click.Path(), metavar="FOLDER", help="Where 
 @click.argument("names", nargs=-1, required=True, metavar="PLATFORM.ENGINE...")
 @click.option("--nine", is_flag=True, help="By the nine methods alone: each job lives with a process beside it.")
 @click.option("--extension", is_flag=True, help="An extension; its name stands in place of PLATFORM.ENGINE.")
+@click.option("--engine", is_flag=True, help="An engine, with its job plugin for platform local; likewise.")
 @_INTO
-def plugin(names: tuple[str, ...], nine: bool, extension: bool, into: str | None) -> int:
-    """Write the distribution of job plugins, such as slurm.cmd_line slurm.python, or of an extension.
+def plugin(names: tuple[str, ...], nine: bool, extension: bool, engine: bool, into: str | None) -> int:
+    """Write the distribution of job plugins, such as slurm.cmd_line slurm.python, of an extension, or of an engine.
 
     It installs and passes the conformance kit as it is: its jobs are processes of this machine until you change that.
     """
     from aiflow_ext.cli.new import write_plugin
 
-    if extension and (nine or len(names) > 1):
-        raise click.UsageError("--extension takes one name, and no --nine")
-    return write_plugin(names, nine=nine, extension=extension, into=into)
+    kind = "extension" if extension else "engine" if engine else "plugin"
+    if kind != "plugin" and (nine or len(names) > 1 or (extension and engine)):
+        raise click.UsageError(f"--{kind} takes one name, and no other option than --into")
+    return write_plugin(names, nine=nine, kind=kind, into=into)
 
 
 @new.command()

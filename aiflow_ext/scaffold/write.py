@@ -74,6 +74,29 @@ def new_extension(name: str, folder: Path | None = None) -> Path:
     return _written(folder or Path(names["distribution"]), {**made, f"src/{package}/py.typed": ""})
 
 
+def new_engine(name: str, folder: Path | None = None) -> Path:
+    """Write the distribution of an engine, with its job plugin for platform local; otherwise as :func:`new_plugin`."""
+    names = _names(name, "an engine")
+    package = names["package"]
+    names["description"] = f"Engine `{name}` for aiflow-ext."
+    names["more"] = f', "aiflow-ext-local>={names["version"]},<{names["next_version"]}"'
+    names["groups"] = (
+        _group("engines", f'{name} = "{package}.engine:{names["Name"]}Engine"')
+        + _group("authoring", f'{names["word"]} = "{package}.authoring:{names["word"]}"')
+        + _group("job_plugins", f'"local.{name}" = "{package}.local:Local{names["Name"]}JobPlugin"')
+    )
+    files = _DISTRIBUTION | {
+        f"src/{package}/{part}.py": f"engine/{part}.py" for part in ("engine", "authoring", "local")
+    }
+    files |= {
+        f"src/{package}/__init__.py": "engine/init.py",
+        "README.md": "engine/README.md",
+        "tests/test_conformance.py": "engine/test_conformance.py",
+    }
+    made = {file: _filled(template, names) for file, template in files.items()}
+    return _written(folder or Path(names["distribution"]), {**made, f"src/{package}/py.typed": ""})
+
+
 def new_workflow(name: str, folder: Path | None = None) -> Path:
     """Write a project with a workflow of three jobs and its test; otherwise as :func:`new_plugin`."""
     names = {**_names(name, "a workflow"), "name": name}
@@ -112,6 +135,7 @@ def _names(name: str, what: str = "a platform") -> dict[str, str]:
         "package": f"aiflow_ext_{word}",
         "word": word,
         "distribution": f"aiflow-ext-{name.replace('_', '-')}",
+        "more": "",
         "description": f"Platform `{name}` for aiflow-ext.",
         "version": f"{major}.{minor}",
         "next_version": f"{major}.{int(minor) + 1}",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import aiflow_ext
+import aiflow_ext_local
 
 COMBINATIONS = {
     "aiflow-ext-grid": ["plugin", "grid.cmd_line", "grid.python"],
@@ -19,6 +20,7 @@ COMBINATIONS = {
     "aiflow-ext-my-calls": ["plugin", "my-calls.python"],
     "aiflow-ext-nine": ["plugin", "nine.cmd_line", "--nine"],
     "aiflow-ext-my-ears": ["plugin", "my-ears", "--extension"],
+    "aiflow-ext-my-engine": ["plugin", "my-engine", "--engine"],
     "my-flow": ["workflow", "my-flow"],
 }
 DISTRIBUTIONS = [name for name in COMBINATIONS if name.startswith("aiflow-ext-")]
@@ -66,26 +68,28 @@ def test_what_is_written_is_linted_formatted_and_strictly_typed(site: Site) -> N
         site.must(sys.executable, "-m", "ruff", "check", "--no-cache", ".", cwd=name)
         site.must(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".", cwd=name)
     sources = [f"{name}/src" for name in DISTRIBUTIONS]
-    tested = str(Path(aiflow_ext.__file__).parents[1])  # an installed one is found without that
-    site.env["MYPYPATH"] = os.pathsep.join([*sources, *([] if tested.endswith("-packages") else [tested])])
+    tested = {str(Path(package.__file__).parents[1]) for package in (aiflow_ext, aiflow_ext_local)}
+    not_installed = [entry for entry in tested if not entry.endswith("-packages")]  # the others are found without that
+    site.env["MYPYPATH"] = os.pathsep.join([*sources, *not_installed])
     site.must(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *sources, "my-flow/steps.py")
 
 
 def test_what_is_installed_is_listed(site: Site) -> None:
     listed = site.must(site.python, "-m", "aiflow_ext", "plugins")
-    for name in ("grid.cmd_line", "grid.python", "my-commands.cmd_line", "my-calls.python", "nine.cmd_line", "my-ears"):
+    job_plugins = ("grid.cmd_line", "grid.python", "my-commands.cmd_line", "my-calls.python", "nine.cmd_line")
+    for name in (*job_plugins, "local.my-engine", "my-engine", "my-ears"):
         assert f"\t{name}\tavailable" in listed
 
 
-@pytest.mark.parametrize("name", ["my-commands", "my-calls", "nine"])
+@pytest.mark.parametrize("name", ["my-commands", "my-calls", "nine", "my-engine"])
 def test_a_written_plugin_runs_jobs_to_their_ends(site: Site, name: str) -> None:
     said = site.tests(f"aiflow-ext-{name}", "-k", "found or succeeds or forked or installed_files")
-    assert f"{3 if name == 'nine' else 4} passed" in said  # one is about an optional hook
+    assert f"{3 if name in ('nine', 'my-engine') else 4} passed" in said  # one is about an optional hook
     assert f"tested: {site.folder}/environment" in said
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "levels"), [("my-calls", ["durable"]), ("nine", ["base"])])
+@pytest.mark.parametrize(("name", "levels"), [("my-calls", ["durable"]), ("nine", ["base"]), ("my-engine", ["base"])])
 def test_a_written_plugin_passes_the_whole_kit(site: Site, name: str, levels: list[str]) -> None:
     assert re.findall(r": level (\w+)", site.tests(f"aiflow-ext-{name}", "-n", "2")) == levels
 
@@ -111,7 +115,7 @@ def test_a_written_workflow_runs_and_its_test_passes(site: Site) -> None:
         (["plugin", ".cmd_line"], "'' cannot be the name of a platform"),
         (["plugin", "class.cmd_line"], "'class' cannot be the name of a platform"),
         (["plugin", "slurm.python", "--nine"], "--nine writes a plugin for commands"),
-        (["plugin", "a", "b", "--extension"], "--extension takes one name"),
+        (["plugin", "a", "b", "--extension"], "--extension takes one name, and"),
         (["workflow", "a b"], "'a b' cannot be the name of a workflow"),
         (["workflow", "full", "--into", "."], "something is there already"),
         (["workflow", "full", "--into", "file/in"], "it cannot be written: Not a directory"),
