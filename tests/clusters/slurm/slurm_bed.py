@@ -35,7 +35,7 @@ SlurmctldPort={controller}
 SlurmdPort={node}
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 AuthType=auth/munge
-AuthInfo=socket={folder}/{munge}.socket
+AuthInfo=socket={folder}/{munge}.socket,cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -53,12 +53,16 @@ PriorityType=priority/basic
 SlurmdParameters=config_overrides
 SlurmdTimeout=30
 ReturnToService=2
-KillWait=30
+KillWait=2
 MinJobAge=300
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 State=UNKNOWN
-PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP PreemptMode=OFF
+PartitionName=low Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 """
 
 
@@ -126,7 +130,7 @@ class Bed:
         for pid in _marked(str(self.folder)):
             _kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
-        for made in CGROUPS.glob(f"**/slurm_{self.node}"):
+        for made in CGROUPS.glob(f"*/slurm_{self.node}"):
             for path in (*sorted((path for path in made.rglob("*") if path.is_dir()), reverse=True), made):
                 path.rmdir()
 

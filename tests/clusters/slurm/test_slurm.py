@@ -1,0 +1,106 @@
+"""What Slurm does to jobs, as the records of runs tell it: preempted, cancelled, submitted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slurm_bed import Bed
+
+PATIENCE = 60.0
+
+
+class Workflow:
+    """A project of one job, ``job``, on the bed, driven by the command line in a process of its own."""
+
+    def __init__(self, folder: Path, bed: Bed) -> None:
+        self.project, self.marks, self.bed = folder / "project", folder / "marks", bed
+        self.env = {**os.environ, **bed.env, "XDG_STATE_HOME": str(folder / "state")}
+        self.process: subprocess.Popen[str] | None = None
+        self.project.mkdir()
+        self.marks.mkdir()
+
+    def begin(self, command: str, **config: Any) -> None:
+        """Start a run; its job leaves a mark, and then runs ``command``."""
+        marked = f"mktemp {self.marks}/begun.XXXXXX >/dev/null; {command}"
+        head = "import aiflow_ext as af\n\n\n@af.workflow\ndef one():\n    with af.job('job'):\n"
+        text = f"{head}        af.cmd({marked!r})\n"
+        (self.project / "workflow.py").write_text(text)
+        told = {"platform": "slurm", "engine": "cmd_line", **config}
+        (self.project / "workflow.yaml").write_text(json.dumps({"job": told}))
+        argv = [sys.executable, "-m", "aiflow_ext", "run", str(self.project), "--json"]
+        self.process = subprocess.Popen(argv, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def begun(self, times: int = 1) -> str:
+        """Wait until the job has begun so many times; the number of its Slurm job."""
+        self.until(f"{times} begun", lambda: len(list(self.marks.iterdir())) >= times)
+        return self.bed.call("squeue", "--noheader", "--states=running", "--format=%i").split()[-1]
+
+    def end(self) -> dict[str, Any]:
+        """Wait for the end of the run; the job's record."""
+        assert self.process is not None
+        told, said = self.process.communicate(timeout=2 * PATIENCE)
+        assert told, said
+        (job,) = json.loads(told)["jobs"]
+        return job
+
+    def until(self, what: str, holds: Callable[[], bool]) -> None:
+        """Wait until it holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
+    made = Workflow(tmp_path, bed)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.communicate()
+
+
+def test_a_job_that_somebody_cancels_has_failed_and_says_so(workflow: Workflow, bed: Bed) -> None:
+    workflow.begin("exec sleep 100")
+    bed.call("scancel", workflow.begun())
+    job = workflow.end()
+    assert (job["state"], job["reason"]) == ("FAILED", "cancelled by scancel, not by this run")
+
+
+def test_a_preempted_job_costs_no_retry(workflow: Workflow, bed: Bed) -> None:
+    workflow.begin(
+        f"test $(ls {workflow.marks} | wc -l) -gt 1 || exec sleep 100", partition="low", options=["--exclusive"]
+    )
+    workflow.begun()
+    bed.call("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    job = workflow.end()
+    first, second = job["attempts"]
+    assert (first["state"], first["reason"], second["state"]) == ("FAILED", "preempted by Slurm", "FINISHED")
+
+
+def test_a_submission_that_was_repeated_executes_the_job_once(workflow: Workflow, bed: Bed) -> None:
+    workflow.begin("sleep 3; echo done")
+    number = workflow.begun()
+    again = workflow.project.parent / "again.sh"
+    again.write_text(bed.call("scontrol", "write", "batch_script", number, "-"))
+    name = bed.call("squeue", "--noheader", f"--jobs={number}", "--format=%j").strip()
+    bed.call("sbatch", f"--job-name={name}", "--output=/dev/null", str(again))
+    job = workflow.end()
+    assert (job["state"], len(list(workflow.marks.iterdir()))) == ("FINISHED", 1)
+
+
+def test_options_that_slurm_refuses_are_named_before_the_run(workflow: Workflow) -> None:
+    workflow.begin("true", partition="nowhere")
+    assert workflow.process is not None
+    _, said = workflow.process.communicate(timeout=PATIENCE)
+    assert "invalid partition specified: nowhere" in said
+    assert workflow.process.returncode != 0
+    assert not list(workflow.marks.iterdir())
