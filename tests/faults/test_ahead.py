@@ -165,10 +165,10 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
         whole = {**json.loads(plan), "jobs": {name: json.loads(job) for name, job in jobs.items()}}
         for now, before in (("start_intents", "promised"), ("firings", "fired"), ("requests", "asked")):
             db.execute(f"alter table {now} rename to {before}")
-        for table in ("deliveries", "untold"):
+        for table in ("deliveries", "untold", "run_ends"):
             db.execute(f"drop table {table}")
         db.execute("create table told (run text primary key, seq integer) without rowid")
-        for column in ("refused", "instance", "node", "out_of_memory", "gpus"):
+        for column in ("refused", "instance", "node", "out_of_memory", "gpus", "ready_at", "not_ready", "unneeded"):
             db.execute(f"alter table attempts drop column {column}")
         if version < 3:
             db.execute("update runs set plan = ?", (json.dumps(whole),))
