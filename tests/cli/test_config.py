@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -164,7 +165,9 @@ def test_mistakes_are_those_that_run_names(layered: Any, cli: Any, cli_env: Any,
 
 
 def test_every_variable_that_is_read_is_in_the_table_of_the_documentation() -> None:
-    sources = [*(ROOT / "aiflow_ext").rglob("*.py"), *(ROOT / "plugins").glob("*/aiflow_ext_*/**/*.py")]
+    names = ("aiflow_ext", *(f"aiflow_ext_{plugin}" for plugin in ("local", "flink", "kubernetes", "yarn")))
+    packages = [Path(str(importlib.import_module(name).__file__)).parent for name in names]
+    sources = [file for package in packages for file in package.rglob("*.py")]
     read = {name for file in sources for name in re.findall(r"\bAIFLOW_[A-Z][A-Z_]*[A-Z]\b", file.read_text())}
     table = (ROOT / "docs" / "operators.md").read_text().partition("### Variables\n")[2].partition("\n#")[0]
     documented = re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)
