@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from throwaway import make_environment, pip_install
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {
@@ -21,7 +22,7 @@ BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta
 
 def run(*argv: str | Path, cwd: Path, **env: str) -> str:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("AIFLOW_", "PYTHON"))}
-    given = {**clean, "PIP_ROOT_USER_ACTION": "ignore", **env}
+    given = {**clean, **env}
     done = subprocess.run([*map(str, argv)], cwd=cwd, env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -45,19 +46,11 @@ def test_wheels_of_the_sdists_run_a_workflow_without_the_repository(tmp_path: Pa
         unpacked = tmp_path / "unpacked" / sdist.name.removesuffix(".tar.gz")
         built = run(sys.executable, "-W", "ignore", "-c", BUILD, "build_wheel", tmp_path, cwd=unpacked).split()[-1]
         wheels.append(tmp_path / built)
-    python = tmp_path / "environment" / "bin" / "python"
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "environment", cwd=tmp_path)
-    run(sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "-q", "--no-index",
-        "--no-deps", *wheels, cwd=tmp_path)  # fmt: skip
-    # What they require is this environment's; their own are found first.
-    packages = next((tmp_path / "environment").glob("lib/python*/site-packages"))
-    behind = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
-    (packages / "behind.pth").write_text(
-        "\n".join(f"import sys; sys.path.append({entry!r})" for entry in behind) + "\n"
-    )
+    python = make_environment(tmp_path / "environment", tested=False)
+    pip_install(python, *wheels)
     home = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
     told = run(python, "-c", "import aiflow_ext, aiflow_ext_yarn; print(aiflow_ext.__file__)", cwd=tmp_path)
-    assert str(packages) in told
+    assert str(tmp_path / "environment") in told
     for name in ("local.python", "kubernetes.cmd_line", "yarn.flink"):
         assert f"\t{name}\tavailable" in run(python, "-m", "aiflow_ext", "plugins", cwd=tmp_path, **home)
     run(python, "-m", "aiflow_ext", "new", "workflow", "first", cwd=tmp_path, **home)

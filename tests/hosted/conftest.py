@@ -16,8 +16,8 @@ import yaml
 from commands import CommandServer
 from dist_info import wheel
 from patience import PATIENCE
+from throwaway import make_environment, pip_install
 
-import aiflow_ext
 from aiflow_ext.run.store.store import Store
 
 HERE = Path(__file__).parent
@@ -56,25 +56,12 @@ class Environment:
     """A virtual environment with this one's distributions behind its own, and commands in it."""
 
     def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        self.python = str(folder / "bin" / "python")
-        packages = next(folder.glob("lib/python*/site-packages"))
-        behind = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
-        # The very aiflow_ext that is tested comes first, wherever the environment's own may lead.
-        tested = str(Path(aiflow_ext.__file__).parents[1])
-        lines = [f"import site, sys; sys.path.insert(0, {tested!r})",
-                 "import site; " + "; ".join(f"site.addsitedir({entry!r})" for entry in behind)]  # fmt: skip
-        (packages / "behind.pth").write_text("\n".join(lines) + "\n")
+        self.python = make_environment(folder)
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("AIFLOW_", "PYTHON"))}
         self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
         zoo = {module.name: module for module in HERE.glob("zoo/*.py")}
         wheels = [example_wheel(folder), wheel(folder, "aiflow-ext-zoo", ZOO, zoo, requires=["aiflow-ext"])]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "install", "-q",
-             "--no-index", "--no-deps", *map(str, wheels)],
-            capture_output=True, text=True, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        pip_install(self.python, *wheels)
         self.server = CommandServer(self.python, self.env)
 
     def popen(self, *args: str | Path, **options: Any) -> subprocess.Popen[str]:

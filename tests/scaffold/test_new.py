@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from throwaway import make_environment, pip_install
 
 import aiflow_ext
 import aiflow_ext_local
@@ -32,20 +33,11 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("AIFLOW_")}
-        self.env |= {"PIP_ROOT_USER_ACTION": "ignore", "XDG_CACHE_HOME": str(folder / "cache")}
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
-        self.python = str(folder / "environment" / "bin" / "python")
-        behind = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
-        tested = str(Path(aiflow_ext.__file__).parents[1])
-        lines = [f"import site, sys; sys.path.insert(0, {tested!r})",
-                 "import site; " + "; ".join(f"site.addsitedir({entry!r})" for entry in behind)]  # fmt: skip
-        packages = next(folder.glob("environment/lib/python*/site-packages"))
-        (packages / "behind.pth").write_text("\n".join(lines) + "\n")
+        self.env |= {"XDG_CACHE_HOME": str(folder / "cache")}
+        self.python = make_environment(folder / "environment")
         for words in COMBINATIONS.values():
             self.must(sys.executable, "-m", "aiflow_ext", "new", *words)
-        install = ["--disable-pip-version-check", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
-        written = [f"./{name}" for name in DISTRIBUTIONS]
-        self.must(sys.executable, "-m", "pip", "--python", self.python, *install, *written)
+        pip_install(self.python, *[f"./{name}" for name in DISTRIBUTIONS], cwd=folder)
 
     def must(self, *argv: str, cwd: str = ".") -> str:
         """What a command says, which must succeed."""
