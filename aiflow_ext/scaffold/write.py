@@ -46,17 +46,15 @@ def new_plugin(pairs: Sequence[str], folder: Path | None = None, *, nine: bool =
         + _group("job_plugins", *(f'"{pair}" = "{found}"' for pair, found in classes.items())),
         "engine_imports": "".join(f"    {_camel(engine)}Engine,\n" for engine in sorted(engines)),
     }
-    files = _DISTRIBUTION | (
-        {f"src/{package}/__init__.py": "nine/module.py", "README.md": "nine/README.md"}
-        if nine
-        else {f"src/{package}/{name}.py": f"plugin/{name}.py" for name in ("platform", "config", "backend", "jobs")}
-        | {f"src/{package}/__init__.py": "plugin/init.py", "README.md": "plugin/README.md"}
-    )
     names["classes"] = "".join(_filled("plugin/class.py", one) for one in each)
-    tests = {**names, "classes": "".join(_filled("plugin/test_class.py", one) for one in each)}
-    made = {name: _filled(template, names) for name, template in files.items()}
-    made |= {f"src/{package}/py.typed": "", "tests/test_conformance.py": _filled("plugin/test_conformance.py", tests)}
-    return _written(folder or Path(names["distribution"]), made)
+    names["test_classes"] = "".join(_filled("plugin/test_class.py", one) for one in each)
+    modules = {"__init__": "nine/module.py"}
+    if not nine:
+        modules = {name: f"plugin/{name}.py" for name in ("platform", "config", "backend", "jobs")}
+        modules["__init__"] = "plugin/init.py"
+    others = {"README.md": f"{'nine' if nine else 'plugin'}/README.md",
+              "tests/test_conformance.py": "plugin/test_conformance.py"}  # fmt: skip
+    return _distribution(names, modules, others, folder)
 
 
 def new_extension(name: str, folder: Path | None = None) -> Path:
@@ -65,13 +63,8 @@ def new_extension(name: str, folder: Path | None = None) -> Path:
     package = names["package"]
     names["description"] = f"Extension `{name}` for aiflow-ext."
     names["groups"] = _group("extensions", f'{name} = "{package}:{names["Name"]}"')
-    files = _DISTRIBUTION | {
-        f"src/{package}/__init__.py": "extension/module.py",
-        "README.md": "extension/README.md",
-        "tests/test_extension.py": "extension/test_extension.py",
-    }
-    made = {file: _filled(template, names) for file, template in files.items()}
-    return _written(folder or Path(names["distribution"]), {**made, f"src/{package}/py.typed": ""})
+    others = {"README.md": "extension/README.md", "tests/test_extension.py": "extension/test_extension.py"}
+    return _distribution(names, {"__init__": "extension/module.py"}, others, folder)
 
 
 def new_engine(name: str, folder: Path | None = None) -> Path:
@@ -85,24 +78,18 @@ def new_engine(name: str, folder: Path | None = None) -> Path:
         + _group("authoring", f'{names["word"]} = "{package}.authoring:{names["word"]}"')
         + _group("job_plugins", f'"local.{name}" = "{package}.local:Local{names["Name"]}JobPlugin"')
     )
-    files = _DISTRIBUTION | {
-        f"src/{package}/{part}.py": f"engine/{part}.py" for part in ("engine", "authoring", "local")
-    }
-    files |= {
-        f"src/{package}/__init__.py": "engine/init.py",
-        "README.md": "engine/README.md",
-        "tests/test_conformance.py": "engine/test_conformance.py",
-    }
-    made = {file: _filled(template, names) for file, template in files.items()}
-    return _written(folder or Path(names["distribution"]), {**made, f"src/{package}/py.typed": ""})
+    modules = {part: f"engine/{part}.py" for part in ("engine", "authoring", "local")}
+    others = {"README.md": "engine/README.md", "tests/test_conformance.py": "engine/test_conformance.py"}
+    return _distribution(names, {"__init__": "engine/init.py", **modules}, others, folder)
 
 
 def new_workflow(name: str, folder: Path | None = None) -> Path:
     """Write a project with a workflow of three jobs and its test; otherwise as :func:`new_plugin`."""
     names = {**_names(name, "a workflow"), "name": name}
     files = ("workflow.py", "steps.py", "workflow.yaml", "project.yaml", "test_workflow.py", "README.md")
-    made = {file: _filled(f"workflow/{file}", names) for file in files}
-    return _written(folder or Path(name), {**made, ".gitignore": _filled("gitignore", names)})
+    return _written(
+        folder or Path(name), names, {".gitignore": "gitignore", **{file: f"workflow/{file}" for file in files}}
+    )
 
 
 def _platform_of(pairs: Sequence[str]) -> tuple[str, list[str]]:
@@ -163,12 +150,24 @@ def _filled(template: str, names: Mapping[str, str]) -> str:
     return Template(text).substitute(names)
 
 
-def _written(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the files. Raises ConfigError where something is in the folder, OSError where it cannot be written."""
+def _distribution(
+    names: Mapping[str, str], modules: Mapping[str, str], others: Mapping[str, str], folder: Path | None
+) -> Path:
+    """Write a distribution of these modules and other files, each by its template; returns the folder."""
+    package = f"src/{names['package']}"
+    files = {f"{package}/{name}.py": template for name, template in modules.items()}
+    folder = _written(folder or Path(names["distribution"]), names, {**_DISTRIBUTION, **files, **others})
+    (folder / package / "py.typed").touch()
+    return folder
+
+
+def _written(folder: Path, names: Mapping[str, str], files: Mapping[str, str]) -> Path:
+    """Write the files, each by its template; returns the folder. Raises ConfigError where something is in it, OSError
+    where it cannot be written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError("something is there already", where=str(folder), hint="name another folder: --into FOLDER")
-    for name, text in files.items():
+    for name, template in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(_filled(template, names), encoding="utf-8")
     return folder
