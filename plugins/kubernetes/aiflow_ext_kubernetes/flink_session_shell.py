@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from aiflow_ext_flink.program import MAINS
 from aiflow_ext_kubernetes import manifest
-from aiflow_ext_kubernetes.flink_shell import CANCELED, CONFIG
+from aiflow_ext_kubernetes.flink_shell import AFTER_RUNNER, BEFORE_RUNNER, CANCELED, CONFIG
 from aiflow_ext_kubernetes.status import SAVED
 
 _FILE, _REASON, _PID = "session.sh", "session-reason", "session-pid"  # in the container's folder, beside a runner
@@ -189,25 +189,18 @@ _AROUND = (
     r"""work=$1 python=$2
 export AIFLOW_FLINK_FOLDER="$PWD"
 printf '%s' "$3" >"$PWD/SCRIPT_FILE"
-if ! command -v "$python" >/dev/null; then
-  echo "$python is not in the image, and brings and keeps the artifacts of a Flink job" |
-    tee "$AIFLOW_REASON_FILE" >&2
-  exit 127
-fi
-if ! { rm -rf "${work%/*}" && mkdir -p "$work"; }; then
-  echo "no folder for artifacts can be made in the volume: $work" | tee "$AIFLOW_REASON_FILE" >&2
-  exit 1
-fi
+BEFORE_RUNNER
 trap : TERM
 AIFLOW_WORK_FOLDER=$work "$python" START
 code=$?
 # A pod that is ended has ended the runner at once; the script still cancels the job.
 while kill -0 "$(cat "$PWD/PID" 2>/dev/null)" 2>/dev/null; do sleep 1; done
-rm -rf "${work%/*}"
-rmdir "${work%/*/*}" 2>/dev/null
+AFTER_RUNNER
 [ ! -s "$PWD/REASON" ] || cat "$PWD/REASON" >"$AIFLOW_REASON_FILE"
 exit "$code"
 """.replace("SCRIPT_FILE", _FILE)
+    .replace("BEFORE_RUNNER", BEFORE_RUNNER)
+    .replace("AFTER_RUNNER", AFTER_RUNNER)
     .replace("START", f"{manifest.INPUT}/{manifest.START_FILE}")
     .replace("PWD/REASON", f"PWD/{_REASON}")
     .replace("PWD/PID", f"PWD/{_PID}")

@@ -23,6 +23,21 @@ CANCELED = 125  # exit code of a JobManager whose job was cancelled through Flin
 _WAS_CANCELED = r'\\"status\\":\\"CANCELED\\"'  # in its archive
 _ENDED = "flink-exit-code"  # file in the runner's work folder
 
+# Before and after a runner that brings and keeps the artifacts, in the folder $work; $python is its python.
+BEFORE_RUNNER = """\
+if ! command -v "$python" >/dev/null; then
+  echo "$python is not in the image, and brings and keeps the artifacts of a Flink job" |
+    tee "$AIFLOW_REASON_FILE" >&2
+  exit 127
+fi
+if ! { rm -rf "${work%/*}" && mkdir -p "$work"; }; then
+  echo "no folder for artifacts can be made in the volume: $work" | tee "$AIFLOW_REASON_FILE" >&2
+  exit 1
+fi"""
+AFTER_RUNNER = """\
+rm -rf "${work%/*}"
+rmdir "${work%/*/*}" 2>/dev/null"""
+
 # $1: the cluster's folder in Flink's archive, made beforehand: Flink makes it for the job and for the application at
 # once, and one of the two may fail; $2: patterns, one a line, of the state of earlier attempts, whose newest one is
 # restored, or else $3, a path, if it is not empty; $4: the runner's work folder, in a folder of the job's alone, or
@@ -70,20 +85,11 @@ if [ -z "$work" ]; then
   code=$?
   flink=$code
 else
-  if ! command -v "$python" >/dev/null; then
-    echo "$python is not in the image, and brings and keeps the artifacts of a Flink job" |
-      tee "$AIFLOW_REASON_FILE" >&2
-    exit 127
-  fi
-  if ! { rm -rf "${work%/*}" && mkdir -p "$work"; }; then
-    echo "no folder for artifacts can be made in the volume: $work" | tee "$AIFLOW_REASON_FILE" >&2
-    exit 1
-  fi
+BEFORE_RUNNER
   AIFLOW_WORK_FOLDER=$work AIFLOW_FLINK_RESTORED=${restored%/_metadata} "$python" START
   code=$?
   flink=$(cat "$work/ENDED" 2>/dev/null)
-  rm -rf "${work%/*}"
-  rmdir "${work%/*/*}" 2>/dev/null
+AFTER_RUNNER
 fi
 said=
 for summary in "$archive"/applications/*/application-summary; do
@@ -113,7 +119,9 @@ for summary in "$archive"/applications/*/application-summary; do
 done
 [ -z "$said" ] || printf '%s' "$said" >"$AIFLOW_REASON_FILE"
 exit "$code"
-""".replace("WAS_CANCELED", _WAS_CANCELED)
+""".replace("BEFORE_RUNNER", BEFORE_RUNNER)
+    .replace("AFTER_RUNNER", AFTER_RUNNER)
+    .replace("WAS_CANCELED", _WAS_CANCELED)
     .replace("CONFIG", CONFIG)
     .replace("LEFT", str(LEFT))
     .replace("CANCELED\n", f"{CANCELED}\n")
