@@ -194,18 +194,27 @@ def kill_server(bench):
             os.kill(pid, signal.SIGKILL)
 
 
+def server_dies(bench, until):
+    """The server is killed, which is seen; its next attempt is not ready."""
+    (bench.folder / "ready").unlink()
+    kill_server(bench)
+    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+
+
+def next_server_is_checked(bench, until):
+    bench.up("serve", 2)
+    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not checked again")
+
+
 def test_a_job_that_waits_for_a_slot_waits_for_the_servers_next_attempt(served, until):
     """The slot is free while the server is being tried again: that it was ready before counts no more."""
     bench = served(("next", "serve"), more=", retries: 1, retry_delay: 2", next=": > $MARKS/start-next-1-x")
     driver = bench.drive("run", str(bench.project.root), "--jobs", "1")
     bench.serves()
     bench.up("ask")
-    (bench.folder / "ready").unlink()
-    kill_server(bench)
-    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    server_dies(bench, until)
     bench.release("ask")
-    bench.up("serve", 2)
-    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not checked again")
+    next_server_is_checked(bench, until)
     assert bench.ends["next"] == ("INIT", 0)
     bench.serves()
     code, said = ended(driver)
@@ -224,12 +233,9 @@ def test_a_job_that_is_tried_again_waits_for_the_servers_next_attempt(served, un
     bench.serves()
     bench.up("serve")
     until(lambda: bench.ends["flaky"][0] == "RUNNING", "it does not start")
-    (bench.folder / "ready").unlink()
-    kill_server(bench)
-    until(lambda: bench.ends["serve"][0] == "FAILED", "its end is not seen")
+    server_dies(bench, until)
     (bench.folder / "gate-ask").write_text("go\n")
-    bench.up("serve", 2)
-    until(lambda: "not ready yet" in (reasons(bench).get("serve") or ""), "it is not checked again")
+    next_server_is_checked(bench, until)
     assert bench.ends["flaky"] == ("FAILED", 1)
     bench.serves()
     code, said = ended(driver)
