@@ -107,13 +107,13 @@ def test_a_file_that_is_not_there_is_named(serve: Serve, target_of: Callable[...
     ("given", "seconds"),
     [
         ("2026-01-31T12:00:00Z", 1769860800),
-        ("2026-01-31t12:00:00.123456789z", 1769860800),
+        ("2026-01-31t12:00:00.123456789z", 1769860800.123456),
         ("2026-01-31 13:30:00+01:30", 1769860800),
         (datetime(2026, 1, 31, 12), 1769860800),  # what YAML makes of it
         (datetime(2026, 1, 31, 12, tzinfo=timezone.utc), 1769860800),
     ],
 )
-def test_a_login_says_when_it_expires(given: Any, seconds: int) -> None:
+def test_a_login_says_when_it_expires(given: Any, seconds: float) -> None:
     assert moment(given) == seconds
 
 

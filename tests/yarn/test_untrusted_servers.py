@@ -22,7 +22,7 @@ from aiflow_ext_yarn import gateway, http
 from aiflow_ext_yarn import kerberos as kerberos_tokens
 from aiflow_ext_yarn.cluster import Cluster, cluster_of
 from aiflow_ext_yarn.config import YarnJobConfig
-from aiflow_ext_yarn.http import Refused
+from aiflow_ext_yarn.http_failures import Busy, Refused
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.logs import Container, Logs
 from aiflow_ext_yarn.master import staging
@@ -418,7 +418,7 @@ def test_a_resource_manager_that_has_too_many_requests_says_for_how_long(
     serve: Serve, status: int, after: str, wanted: float
 ) -> None:
     server = serve(Answer(status, b"{}", {"Retry-After": after}))
-    with pytest.raises(http.Busy) as caught:
+    with pytest.raises(Busy) as caught:
         ResourceManager(cluster(server.url)).live("aiflow-run")
     assert caught.value.after == wanted
 

@@ -6,7 +6,6 @@ import base64
 import errno
 import json
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -17,12 +16,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from aiflow_ext.plugin.engines import find_program, read_whole
+from aiflow_ext_kubernetes.times import seconds_since_epoch
 
 LIMIT = 60.0  # seconds that a login program may take
 ASKING_LIMIT = 300.0  # seconds if it may ask somebody at a terminal
 MOST = 1 << 20  # bytes of its output that are read
 _CONFIG = "client.authentication.k8s.io/exec"  # the cluster's extension that is for the program
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _SHOWN = ("server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url",
           "disable-compression")  # fmt: skip
 
@@ -90,11 +89,7 @@ def moment(given: Any) -> float:
     """A time of RFC 3339, or the one that YAML has made of it, in seconds since the epoch. Raises ValueError."""
     if isinstance(given, datetime):
         return (given if given.tzinfo else given.replace(tzinfo=timezone.utc)).timestamp()
-    parts = _TIME.fullmatch(str(given)[:100].strip())
-    if parts is None:
-        raise ValueError(f"{str(given)[:100]!r} is no time, such as 2026-01-31T12:00:00Z")
-    day, clock, zone = parts.groups()
-    return datetime.fromisoformat(f"{day}T{clock}{zone if zone.upper() != 'Z' else '+00:00'}").timestamp()
+    return seconds_since_epoch(str(given))
 
 
 def _text(thing: Any, key: str) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext.plugin.engines import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.template import CONTAINER
+from aiflow_ext_kubernetes.times import seconds_since_epoch
 
 Object = Mapping[str, Any]
 # Reasons why a container waits and cannot start: the kubelet's terms, pkg/kubelet/{images,container}.
@@ -368,8 +368,8 @@ def _time(text: Any) -> float | None:
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except (ValueError, OverflowError, OSError):
+        return seconds_since_epoch(text)
+    except ValueError:
         return None
 
 

@@ -11,10 +11,11 @@ from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, Platform
 from aiflow_ext.plugin.engines import STREAMS, Backoff, poll, read_log_file, retry
 from aiflow_ext_yarn import master, poll_hints
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Refused, Unreachable
+from aiflow_ext_yarn.http_failures import Refused, Unreachable
 from aiflow_ext_yarn.logs import Container, Logs, container_of
 from aiflow_ext_yarn.master import outcome
-from aiflow_ext_yarn.resourcemanager import ENDED, ResourceManager
+from aiflow_ext_yarn.reports import ENDED
+from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.states import MARKER_DELAY, event_of, silence_of, state_of, unheard, was_stopped
 from aiflow_ext_yarn.webhdfs import WebHdfs
 

@@ -12,11 +12,11 @@ from aiflow_ext.plugin import AttemptEvent, JobState, PlatformError
 from aiflow_ext.plugin.engines import Backoff, parse_json, poll, retry
 from aiflow_ext_flink import verdict
 from aiflow_ext_flink.rest import FlinkRest, Unreachable
-from aiflow_ext_yarn import http, master
+from aiflow_ext_yarn import http_failures, master
 from aiflow_ext_yarn.application import KILL_TIMEOUT, Application
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.logs import Logs, container_of
-from aiflow_ext_yarn.resourcemanager import ENDED
+from aiflow_ext_yarn.reports import ENDED
 from aiflow_ext_yarn.states import EXPIRY, event_of
 
 Json = dict[str, Any]
@@ -159,7 +159,7 @@ class FlinkApplication(Application):
         """How Flink says that it has ended, from its archive; None where that does not say."""
         try:
             content = self.files.read(f"{self._archive}/application-summary")
-        except http.Unreachable:
+        except http_failures.Unreachable:
             return None
         try:
             return None if content is None else verdict.summarised(content)

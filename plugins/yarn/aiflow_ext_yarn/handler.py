@@ -6,7 +6,7 @@ from aiflow_ext.plugin import AbstractJobHandler, JobState
 from aiflow_ext.plugin.engines import Backoff, poll
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
-from aiflow_ext_yarn.http import Unreachable
+from aiflow_ext_yarn.http_failures import Unreachable
 
 
 class YarnHandler(AbstractJobHandler):

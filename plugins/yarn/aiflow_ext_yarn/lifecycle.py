@@ -17,11 +17,12 @@ from aiflow_ext_yarn import master, poll_hints, request, tokens
 from aiflow_ext_yarn.capacity import too_large
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.handler import YarnHandler
-from aiflow_ext_yarn.http import Unreachable
+from aiflow_ext_yarn.http_failures import Unreachable
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.layout import BUNDLE, MASTER
 from aiflow_ext_yarn.log_download import finish_download
-from aiflow_ext_yarn.resourcemanager import UNSAVED, ResourceManager
+from aiflow_ext_yarn.reports import UNSAVED
+from aiflow_ext_yarn.resourcemanager import ResourceManager
 from aiflow_ext_yarn.webhdfs import FileStatus, WebHdfs
 
 STEP_TIMEOUT = 5.0  # seconds that a step is retried while a service is away; the driver tries again later

@@ -17,7 +17,8 @@ from aiflow_ext.plugin import PlatformError
 from aiflow_ext.plugin.engines import LOG_TAIL, cut_note, log_limit
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable
+from aiflow_ext_yarn.http import Http, Response
+from aiflow_ext_yarn.http_failures import Refused, Unreachable
 from aiflow_ext_yarn.trust import check_node
 
 SILENT = 10.0  # seconds: a history server whose ResourceManager is down does not answer for minutes

@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from aiflow_ext_yarn.answers import Fields
-from aiflow_ext_yarn.http import Refused, origin
-from aiflow_ext_yarn.resourcemanager import Json, ResourceManager
+from aiflow_ext_yarn.http_failures import Refused, origin
+from aiflow_ext_yarn.reports import Json
+from aiflow_ext_yarn.resourcemanager import ResourceManager
 
 
 class Queues:

@@ -19,16 +19,11 @@ from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.gateway import api_of
-from aiflow_ext_yarn.http import Busy, Http, Refused, Response, Unreachable, origin
-from aiflow_ext_yarn.master import outcome
+from aiflow_ext_yarn.http import Http, Response
+from aiflow_ext_yarn.http_failures import Busy, Refused, Unreachable, origin
+from aiflow_ext_yarn.reports import ENDED, LIVE, UNSAVED, Json, application_report, largest_container
 from aiflow_ext_yarn.trust import same_place
 
-Json = dict[str, Any]
-LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
-UNSAVED = ("NEW", "NEW_SAVING")  # not in the state store yet: a restart forgets them
-ENDED = ("FINISHED", "FAILED", "KILLED")
-_STATES = {*LIVE.split(","), *ENDED}  # org.apache.hadoop.yarn.api.records.YarnApplicationState
-_FINAL = ("UNDEFINED", "SUCCEEDED", "FAILED", "KILLED", "ENDED")  # and FinalApplicationStatus
 # RemoteExceptions that say that there is no such application, by status; 400: it is no application's id.
 _ABSENT = {404: ("NotFoundException",),
            400: ("BadRequestException", "IllegalArgumentException", "NumberFormatException")}  # fmt: skip
@@ -39,9 +34,6 @@ _before: set[tuple[str, ...]] = set()  # clusters that have refused
 _preferred: dict[tuple[str, ...], str] = {}
 # As Hadoop writes it; it reads application_1_7 too, and takes it for application_1_0007.
 _ID = re.compile(r"application_\d{1,19}_(\d{4}|[1-9]\d{4,9})", re.ASCII)
-_LATEST = 1e14  # ms since the epoch: the year 5138
-# Characters of diagnostics, of a line in them, and of the line in which an application master says how the job ended.
-_MOST_WORDS, _LONGEST_LINE, _LONGEST_OUTCOME = 128 << 10, 1000, 16 << 10
 
 
 class Listing(NamedTuple):
@@ -161,7 +153,7 @@ class ResourceManager:
         if not _ID.fullmatch(native_id):  # folders are called so
             raise PlatformError("no ResourceManager: asked for an application id, it answers without one",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
-        return native_id, _largest(found.object("maximum-resource-capability"))
+        return native_id, largest_container(found.object("maximum-resource-capability"))
 
     def submit(self, application: Json) -> None:
         """Start an application; an existing one is not changed.
@@ -218,7 +210,7 @@ class ResourceManager:
         if answer.remote()[0] in _ABSENT.get(answer.status, ()):
             return None
         found = Fields(self.json_of(answer, "asking for an application"), origin(answer.url), "an application's report")
-        told = _report(found.object("app"))
+        told = application_report(found.object("app"))
         if told["id"] != application:
             raise PlatformError(f"{origin(answer.url)}, asked for {application}, reports {told['id'][:100]!r}")
         return told
@@ -243,7 +235,7 @@ class ResourceManager:
                 break
             _before.add(self._key)
         found = Fields(self.json_of(answer, "asking for a run's applications"), origin(answer.url), "an answer")
-        reports = [_report(each) for each in found.object("apps").objects("app")]
+        reports = [application_report(each) for each in found.object("apps").objects("app")]
         return Listing(reports, len(answer.body), answer.date())
 
     def kill(self, application: str) -> str | None:
@@ -342,45 +334,6 @@ class ResourceManager:
             raise PlatformError(f"{origin(answer.url)} is no ResourceManager: {what}, it answers {str(found)[:60]!r}",
                                 hint="is it the right port? Its web port is 8088 by default")  # fmt: skip
         return found
-
-
-def _report(found: Fields) -> Json:
-    """What is used of an application's report: text, milliseconds since the epoch, ``progress`` in percent, and as
-    ``expiry`` when it will have exceeded its lifetime."""
-    told: Json = {key: found.text(key, "") for key in ("id", "finalStatus", "amContainerLogs", "amRPCAddress")}
-    told.update({key: found.number(key, 0, _LATEST) for key in ("startedTime", "launchTime", "finishedTime")})
-    told["progress"] = found.number("progress", 100)
-    told["state"], told["diagnostics"] = found.text("state"), _shortened(found.text("diagnostics", ""))
-    expiry = {each.text("type", ""): each.text("expiryTime", "UNLIMITED")
-              for each in found.object("timeouts").objects("timeout")}  # fmt: skip
-    told["expiry"] = expiry.get("LIFETIME", "UNLIMITED")
-    if told["state"] not in _STATES or (told["state"] in ENDED and told["finalStatus"] not in _FINAL):
-        said = f"{told['state'][:100]!r}, with the final status {told['finalStatus'][:100]!r}"
-        raise PlatformError(f"the ResourceManager reports an application in a state that there is not: {said}")
-    return told
-
-
-def _largest(found: Fields) -> Json:
-    """The largest container: ``memory`` in MiB and ``vCores``, 0 where it is not told; ``others``: the cluster's other
-    resources by name, None before Hadoop 3.1, which does not tell them."""
-    told: Json = {key: found.number(key, 0) for key in ("memory", "vCores")}
-    others = found.object("resourceInformations")
-    told["others"] = None
-    if "resourceInformation" in others:
-        each = {one.text("name"): one.number("value", 0, 1e19) for one in others.objects("resourceInformation")}
-        told["others"] = {name: most for name, most in each.items() if name not in ("memory-mb", "vcores")}
-    return told
-
-
-def _shortened(words: str) -> str:
-    """Diagnostics that can be searched in little time: some patterns take the square of a line's length.
-
-    YARN keeps 64 KB of them.
-    """
-    if len(words) > _MOST_WORDS:
-        words = words[: _MOST_WORDS // 2] + "\n" + words[-_MOST_WORDS // 2 :]
-    lines = words.split("\n")
-    return "\n".join(line[: _LONGEST_OUTCOME if line.startswith(outcome.LABEL) else _LONGEST_LINE] for line in lines)
 
 
 def _standby(base: str, location: str) -> Unreachable:

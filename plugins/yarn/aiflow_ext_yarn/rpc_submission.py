@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiflow_ext.plugin import PlatformError
 from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Unreachable
+from aiflow_ext_yarn.http_failures import Unreachable
 from aiflow_ext_yarn.master import rpc
 from aiflow_ext_yarn.master.credentials import Token
 from aiflow_ext_yarn.master.wire import blob, integer

@@ -11,7 +11,7 @@ from aiflow_ext.plugin import AttemptEvent, BaseJob, JobState
 from aiflow_ext.plugin.engines import Backoff
 from aiflow_ext_yarn import poll_hints
 from aiflow_ext_yarn.application import Application
-from aiflow_ext_yarn.http import Busy
+from aiflow_ext_yarn.http_failures import Busy
 from aiflow_ext_yarn.job import YarnJob
 from aiflow_ext_yarn.log_download import start_download
 from aiflow_ext_yarn.pacing import Pacing

@@ -10,7 +10,8 @@ from aiflow_ext.plugin import PlatformError
 from aiflow_ext.plugin.engines import MalformedJson, parse_json
 from aiflow_ext_yarn.answers import Fields
 from aiflow_ext_yarn.cluster import Cluster
-from aiflow_ext_yarn.http import Http, Refused, Response, Unreachable, origin
+from aiflow_ext_yarn.http import Http, Response
+from aiflow_ext_yarn.http_failures import Refused, Unreachable, origin
 from aiflow_ext_yarn.trust import check_node
 
 _preferred: dict[tuple[str, ...], str] = {}

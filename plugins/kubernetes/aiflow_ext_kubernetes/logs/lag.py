@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import datetime
 from functools import lru_cache
+
+from aiflow_ext_kubernetes.times import seconds_since_epoch
 
 GAP = 3  # seconds between two lines that are suspicious if reading is that far behind
 
@@ -20,10 +21,7 @@ def seconds_of(timestamp: str) -> int:
 
 @lru_cache(maxsize=64)
 def _seconds(moment: str, zone: str) -> int:
-    try:
-        return math.floor(datetime.fromisoformat(moment + zone).timestamp())
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
+    return math.floor(seconds_since_epoch(moment + zone))
 
 
 def is_time(timestamp: str) -> bool:
