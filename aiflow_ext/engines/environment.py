@@ -10,6 +10,7 @@
 the job failed, and the platform shows it with the attempt's end.
 ``AIFLOW_PROGRESS_FILE``: set by a platform that shows progress: the runner writes there how many of the job's steps are
 done.
+``AIFLOW_RAN_WITH_FILE``: set by a platform that keeps it: the runner writes there, as JSON, what the job runs with.
 ``AIFLOW_ARTIFACT_HOSTS``: ``host:port``s of the artifacts' file system, if it has several addresses.
 ``AIFLOW_ARTIFACT_INSECURE_NODES``: hosts to which that file system may lead without TLS although it has it.
 ``AIFLOW_ARTIFACT_PATIENCE``: read where it is set: for how many seconds an artifact is read or written again while its

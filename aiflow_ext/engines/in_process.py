@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from aiflow_ext.engines import runner
+from aiflow_ext.engines import ran_with, runner
 from aiflow_ext.engines.bundle import build_bundle
 from aiflow_ext.engines.environment import MARK, job_environment
 from aiflow_ext.model.graph import AISubGraph
@@ -26,6 +26,7 @@ from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.model.jsonable import loads
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.project import ProjectDesc
+from aiflow_ext.model.ran_with import RAN_WITH
 from aiflow_ext.regular_file import read_regular
 from aiflow_ext.translate.load import process_restored
 from aiflow_ext.translate.workflow_name import workflow_name
@@ -46,7 +47,8 @@ class HereJob(InProcessJob):
     ) -> InProcessEnd:
         payload = loads(self._bundle.payload(context))
         reason = f"{context.work_folder}/reason"
-        with self._process_of_job(context, {**env, "AIFLOW_REASON_FILE": reason}):
+        kept = {"AIFLOW_REASON_FILE": reason, ran_with.VARIABLE: f"{context.work_folder}/{RAN_WITH}"}
+        with self._process_of_job(context, {**env, **kept}):
             try:
                 runner.run_here(payload, _execute)
             except runner.CommandEndedError as ended:

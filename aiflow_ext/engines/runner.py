@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aiflow_ext.engines import artifacts, moved
+from aiflow_ext.engines import artifacts, moved, ran_with
 from aiflow_ext.engines.held_files import is_kept
 from aiflow_ext.engines.pickles import ArtifactError, check_versions, open_pickle
 from aiflow_ext.engines.remote_service import AwayError
@@ -92,6 +92,7 @@ class CommandEndedError(Exception):
 
 
 def _run_steps(payload: dict[str, Any], execute: Callable[[list[str]], int]) -> None:
+    ran_with.record(python=any(step["kind"] == "python" for step in payload["steps"]))
     with _failures_told():
         job = _Job(payload, execute)
         for number, step in enumerate(payload["steps"], 1):

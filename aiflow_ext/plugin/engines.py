@@ -27,6 +27,7 @@ container_log                  the file in the attempt's folder for the log of a
 log_limit, LOG_TAIL, cut_note  how much of a log is kept: of its beginning, of its end, and the line in between
 exit_script                    a shell script that records an exit code
 UNFINISHED                     in AIFLOW_REASON_FILE while the runner works
+RAN_WITH                       the file in the attempt's folder for what the runner writes to AIFLOW_RAN_WITH_FILE
 AWAY, AWAY_CODE                how its text there begins, and its exit code, where the artifacts' file system was away
 OUT_OF_MEMORY                  how the reason begins where a job was ended for the memory that it used
 ARTIFACT_HOSTS                 the variable that names the addresses of the artifacts' file system, if it has several
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.current import AWAY_CODE as AWAY_CODE
     from aiflow_ext.model.current import OUT_OF_MEMORY as OUT_OF_MEMORY
     from aiflow_ext.model.current import UNFINISHED as UNFINISHED
+    from aiflow_ext.model.ran_with import RAN_WITH as RAN_WITH
     from aiflow_ext.regular_file import read_whole as read_whole
 
 _HOMES = {
@@ -111,6 +113,7 @@ _HOMES = {
     "aiflow_ext.engines.sent_once": ("SentOnce",),
     "aiflow_ext.engines.waiting": ("Backoff", "poll", "retry"),
     "aiflow_ext.model.current": ("AWAY", "AWAY_CODE", "OUT_OF_MEMORY", "UNFINISHED"),
+    "aiflow_ext.model.ran_with": ("RAN_WITH",),
     "aiflow_ext.regular_file": ("read_whole",),
 }  # fmt: skip
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import PlatformError, secrets, supervised
-from aiflow_ext.plugin.engines import Bundle, attempt_mark, build_bundle, find_program, job_environment, unpack
+from aiflow_ext.plugin.engines import (
+    RAN_WITH,
+    Bundle,
+    attempt_mark,
+    build_bundle,
+    find_program,
+    job_environment,
+    unpack,
+)
 from aiflow_ext.plugin.supervised import ProcessSpec
 from aiflow_ext_local.platform import LocalPlatform
 
@@ -154,6 +162,7 @@ class LocalJobPlugin(af.AbstractJobPlugin):
         return {
             **found,
             "AIFLOW_REASON_FILE": f"{native_id}/{supervised.REASON_FILE}",
+            "AIFLOW_RAN_WITH_FILE": f"{native_id}/{RAN_WITH}",
             "PYTHONUNBUFFERED": "1",
             "PWD": f"{native_id}/work",
         }
