@@ -12,6 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md") if "```console\n" in page.read_text(encoding="utf-8"))
+MARKDOWN = [
+    path
+    for path in sorted(ROOT.glob("**/*.md"))
+    if not {".venv", "build", ".aiflow"} & set(path.relative_to(ROOT).parts)
+]
+LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is another one in each run, and what it is compared as.
 VARYING = [
@@ -47,6 +54,28 @@ def pattern_of(lines: list[str]) -> re.Pattern[str]:
         inside = r"[^\n]*".join(re.escape(part) for part in plain(line).split("..."))
         parts.append(r"(?:[^\n]*\n)*?" if line == "..." else rf"{inside}\n")
     return re.compile("".join(parts))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The names by which links lead to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_to_a_file_and_to_a_heading_of_it() -> None:
+    wrong = []
+    for page in MARKDOWN:
+        for path, anchor in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors_of(target)):
+                wrong.append(f"{page.relative_to(ROOT)}: {path}#{anchor}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^[\w-]+$", index, re.MULTILINE)
+    assert sorted(listed) == sorted({path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"})
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def _platform_of(pairs: Sequence[str]) -> tuple[str, list[str]]:
         platform, _, engine = pair.rpartition(".")
         if engine not in ENGINES:
             known = " and ".join(ENGINES)
-            hint = f"write {platform or pair}.cmd_line; of engines of your own tells docs/plugins.md"
+            hint = f"write {platform or pair}.cmd_line; of engines of your own tells docs/plugin-engines.md"
             raise ConfigError(f"{pair!r} is none of PLATFORM.ENGINE with an engine that is known: {known}", hint=hint)
         platforms.append(platform)
         engines.append(engine)

@@ -1,6 +1,6 @@
-"""For tests: of workflows (the fixture ``aiflow_project``, docs/workflows.md, "Test a workflow"), and of job plugins.
+"""For tests: of workflows (the fixture ``aiflow_project``, docs/testing.md), and of job plugins.
 
-The conformance kit is a pytest plugin that an author points at a job plugin. See docs/plugins.md, "Prove it right".
+The conformance kit is a pytest plugin that an author points at a job plugin. See docs/conformance.md.
 
     from aiflow_ext.testing import JobPluginConformance
 

@@ -40,7 +40,9 @@ class BaseLevel(Support):
     def test_it_is_found_and_is_what_it_says(self) -> None:
         """It is advertised, can be imported, and its nine methods exist and return the required types."""
         if self.zygote.error is not None:
-            complain(f"{self.name} cannot be used.\n{self.zygote.error}", _cure_of(self.zygote.error), "declaring-it")
+            complain(
+                f"{self.name} cannot be used.\n{self.zygote.error}", _cure_of(self.zygote.error), "declare-a-plugin"
+            )
 
     @base
     def test_listing_imports_no_plugin(self) -> None:
@@ -52,7 +54,7 @@ class BaseLevel(Support):
             complain(
                 f"listing plugins has imported {', '.join(imported)}",
                 "look for a .pth file or sitecustomize that imports it: no list of ours does",
-                "declaring-it",
+                "declare-a-plugin",
             )
 
     @base
@@ -70,7 +72,7 @@ class BaseLevel(Support):
                     f"resolving {self.name} has imported {module}, which is the {record['kind'].replace('_', ' ')} "
                     f"{record['name']} of {record['distribution']}",
                     f"do not import it from {own}; put what both need into a module that is nobody's entry point",
-                    "declaring-it",
+                    "declare-a-plugin",
                 )
 
     @base
@@ -89,7 +91,7 @@ class BaseLevel(Support):
                 "pip install --editable the folder of the sources, so that both are one; or keep the sources in a "
                 "folder src, where tests do not import them from, and install them anew after each change. PYTHONPATH "
                 "should lead to no other copy",
-                "prove-it-right",
+                "prove-a-plugin-right",
             )
 
     def _probe(self) -> dict[str, Any]:
@@ -106,12 +108,12 @@ class BaseLevel(Support):
         cure = "a plugin's module must print nothing, end nothing, and leave no thread behind when it is imported"
         if done is None:
             complain(f"a fresh interpreter that lists and resolves plugins has not ended within {self.patience:g} s",
-                     cure, "declaring-it")  # fmt: skip
+                     cure, "declare-a-plugin")  # fmt: skip
         said, _, told = done.stdout.rpartition(probe.BEGIN)
         if said or not told:
             words = f"{said}{done.stderr}".strip()[-1500:]
             complain(f"a fresh interpreter that lists plugins and resolves {self.name} said:\n    {words}", cure,
-                     "declaring-it")  # fmt: skip
+                     "declare-a-plugin")  # fmt: skip
         found: dict[str, Any] = json.loads(told)
         return found
 
@@ -144,7 +146,7 @@ class BaseLevel(Support):
                 f"{self.name}: a copy of the job's config is not whole.\n    " + "\n    ".join(lost),
                 "let __getstate__, __setstate__, __reduce__, __copy__, __deepcopy__, to_json and from_json take every "
                 "attribute along, with those that the host has set, or leave them to af.BaseJobConfig",
-                "configs",
+                "config-classes",
             )
 
     @base

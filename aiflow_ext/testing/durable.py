@@ -207,7 +207,7 @@ class DurableLevel(Logs, Events):
             complain(
                 f"{self.name}: {len(found)} attempts, one of another run, were given the ids {found}",
                 "make the id of the run, the job and the attempt, all three, so that different names stay different: "
-                "aiflow_ext.model.names.safe_name(text, length) sees to that", "beyond-the-nine",
+                "aiflow_ext.model.names.safe_name(text, length) sees to that", "durable-plugins",
             )  # fmt: skip
         for client, native_id in zip(clients, found, strict=True):
             client("take_id", native_id=native_id)
@@ -380,7 +380,7 @@ class DurableLevel(Logs, Events):
         found = self.trial.write({"job": self.jobs.sleeps(LONG)}).attempt()("check_platform")
         if found:
             complain(f"{self.name}: check_platform finds problems, and jobs can be run: " + "; ".join(found),
-                     "tell only what keeps jobs from being run", "beyond-the-nine")  # fmt: skip
+                     "tell only what keeps jobs from being run", "durable-plugins")  # fmt: skip
 
 
 def _only(contents: list[bytes]) -> bytes:

@@ -25,13 +25,13 @@ class Events(Support):
         got = self.trial.other(native_id)("events", seconds=self.patience / 4)
         if not got or got[-1]["state"] != "FAILED":
             complain(f"{self.name}: the job has failed; a watch that begins now tells {got or 'nothing'}",
-                     "begin with what is so already, then tell what changes", "beyond-the-nine")  # fmt: skip
+                     "begin with what is so already, then tell what changes", "durable-plugins")  # fmt: skip
         cursors = [event["cursor"] for event in got[:-1] if event["cursor"] is not None]
         for cursor in cursors:
             again = self.trial.other(native_id)("events", seconds=self.patience / 4, cursor=cursor)
             if not again or again[-1]["state"] != "FAILED":
                 complain(f"{self.name}: a watch since cursor {cursor!r} does not tell the end that came after it",
-                         "a cursor belongs to the event that carries it", "beyond-the-nine")  # fmt: skip
+                         "a cursor belongs to the event that carries it", "durable-plugins")  # fmt: skip
 
     @durable("watch")
     def test_a_watch_tells_that_a_job_runs(self) -> None:
@@ -40,11 +40,11 @@ class Events(Support):
         got = self.trial.other(native_id)("events", seconds=self.patience / 4, until="RUNNING")
         if not got or got[-1]["state"] != "RUNNING":
             complain(f"{self.name}: the job runs; a watch that begins now tells {got or 'nothing'}",
-                     "tell RUNNING once the job has begun", "beyond-the-nine")  # fmt: skip
+                     "tell RUNNING once the job has begun", "durable-plugins")  # fmt: skip
         got = self.trial.other(native_id)("events", seconds=WATCHED)
         if any(event["state"] != "RUNNING" for event in got[-1:]):
             complain(f"{self.name}: the job runs, and a watch tells {got}", "tell an end once the job has come to it, "
-                     "and not before", "beyond-the-nine")  # fmt: skip
+                     "and not before", "durable-plugins")  # fmt: skip
         self.trial.marks.put("go")
 
     @durable()

@@ -15,14 +15,14 @@ F = TypeVar("F", bound=Callable[..., None])
 _CURES = {
     "open": ("let generate take the kit's jobs; for other nodes than python and cmd_line, override works()",
              "jobs-and-marks"),
-    "allocate_id": ("give a string that names the attempt, and start nothing", "beyond-the-nine"),
+    "allocate_id": ("give a string that names the attempt, and start nothing", "durable-plugins"),
     "generate_job_resource": ("make it repeatable: it may come again for the same attempt", "the-nine-methods"),
     "submit_job": ("start the job, and return its handler", "the-nine-methods"),
     "stop_attempt": ("stopping is fine at any time and any number of times", "stopping-and-cleaning-up"),
     "cleanup_attempt": ("let it pass over what is already gone", "stopping-and-cleaning-up"),
     "cleanup_run": ("it comes when all jobs have ended and again by gc: let it pass over what is already gone",
-                    "beyond-the-nine"),
-    "check_platform": ("return the problems that you find, none where all is well", "beyond-the-nine"),
+                    "durable-plugins"),
+    "check_platform": ("return the problems that you find, none where all is well", "durable-plugins"),
     "render": ("make it of the job alone; it is called before anything is sent", "what-is-rendered-is-what-is-sent"),
     "lookup": ("answer FOUND, NEVER_STARTED or UNKNOWN for any native id; raise where the platform is away",
                "submitted-once"),
@@ -84,7 +84,7 @@ def durable(*needs: str) -> Callable[[F], F]:
 
 
 def _told(self: Any, raised: Raised) -> None:
-    cure, anchor = _KINDS.get(raised.kind) or _CURES.get(raised.call, ("see the traceback", "prove-it-right"))
+    cure, anchor = _KINDS.get(raised.kind) or _CURES.get(raised.call, ("see the traceback", "prove-a-plugin-right"))
     theirs = any(f'"{file}' in raised.trace for file in self.zygote.facts["files"])
     trace = "\n".join(f"    {line}" for line in raised.trace.strip().splitlines()) if theirs else ""
     words = f"{self.platform}.{self.engine}: {raised.call}: {raised.kind}: {raised.words}"

@@ -20,8 +20,8 @@ with af.job("train"):
 with af.job("other"):
     af.cmd("true")
 """
-# What aiflow-ext sets for a job, or for a program that it starts: nobody configures these. docs/workflows.md and
-# docs/plugins.md describe those that a job or a plugin may read.
+# What aiflow-ext sets for a job, or for a program that it starts: nobody configures these. docs/inside-a-job.md and
+# docs/conformance-rules.md describe those that a job or a plugin may read.
 SET_FOR_JOBS = {
     "AIFLOW_RUN", "AIFLOW_JOB", "AIFLOW_ATTEMPT", "AIFLOW_PROPERTIES", "AIFLOW_MEMORY", "AIFLOW_WORK_FOLDER",
     "AIFLOW_PROJECT_FOLDER", "AIFLOW_CHECKPOINT_DIR", "AIFLOW_CHECKPOINT_HDFS", "AIFLOW_FAILED_JOBS", "AIFLOW_MARK",

@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+# The documentation of plugins, extensions and secret sources.
+PAGES = [
+    *(f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("plugin-*.md"))),
+    *(f"docs/{page}.md" for page in ["plugins", "extensions", "secret-sources", "conformance", "conformance-rules"]),
+]
 PYTHON = re.compile(r"```python\n(.*?)```", re.S)
 
 
@@ -54,7 +59,7 @@ def shown(document: str) -> list[str]:
         (REPOSITORY / "examples/plugin-nohup/aiflow_ext_nohup.py").read_text(),
         *(path.read_text() for path in sorted((REPOSITORY / "examples/plugins/slurm/aiflow_ext_slurm").glob("*.py"))),
         *shown("README.md"),
-        *shown("docs/plugins.md"),
+        *(code for page in PAGES for code in shown(page)),
     ],
     ids=lambda code: code.split("\n")[0],
 )

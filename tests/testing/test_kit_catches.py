@@ -246,8 +246,8 @@ def test_a_wrong_plugin_is_caught_by_name(kit: Any, name: str, test: str, words:
     assert outcome == "failed"
     assert words in said
     assert "what to do: " in said
-    (anchor,) = re.findall(r"read on: +docs/plugins\.md#(\S+)", said)
-    headings = re.findall(r"^#+ (.*)$", (HERE.parents[1] / "docs" / "plugins.md").read_text(), re.M)
+    ((page, anchor),) = re.findall(r"read on: +docs/(\S+)\.md#(\S+)", said)
+    headings = re.findall(r"^#+ (.*)$", (HERE.parents[1] / "docs" / f"{page}.md").read_text(), re.M)
     assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
