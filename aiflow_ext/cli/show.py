@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import console, print, stdout
+from aiflow_ext.view.words import counted as counted
+from aiflow_ext.view.words import duration as duration
+from aiflow_ext.view.words import interest
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from aiflow_ext.host.records import PluginRecord
-    from aiflow_ext.model.states import JobState
     from aiflow_ext.run.store.records import JobRecord, RunRecord
 
 UNDRIVEN = "it has no driver; to continue it: aiflow-ext resume "  # and the run's id
@@ -54,12 +56,6 @@ def _colour_of(word: str) -> str:
     if state is None or word in _OF_JOBS or not state.ended:
         return _OF_JOBS.get(word) or _OF_PLUGINS.get(word, "")
     return "red" if state.failed else "yellow"
-
-
-def _interest(state: JobState) -> int:
-    """The sort key of a job in a table that cannot show all: running jobs first, then failed ones, successes last."""
-    places = {"RUNNING": 0, "SKIPPED": 4, "INIT": 5, "FINISHED": 9}
-    return places.get(state, 1 if state.failed else 3 if state.ended else 2)
 
 
 def print_lines(made: Iterable[Text]) -> None:
@@ -138,7 +134,7 @@ def run_table(record: RunRecord, now: float, width: int, limit: int = 60, *, pla
 
     jobs = list(record.jobs.values())
     if len(jobs) > limit:
-        jobs = sorted(jobs, key=lambda job: _interest(job.state))[:limit]
+        jobs = sorted(jobs, key=lambda job: interest(job.state))[:limit]
     rows = []
     for job in jobs:
         state, last = str(job.state), job.last
@@ -182,11 +178,6 @@ def place_of(job: JobRecord) -> tuple[str, str]:
     return ("", "") if last is None else (last.node or "", last.instance or "")
 
 
-def counted(count: int, what: str) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def inputs_shown(record: RunRecord) -> list[str]:
     """What each job reads from earlier runs, in sentences."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -194,17 +185,6 @@ def inputs_shown(record: RunRecord) -> list[str]:
         attempt = f" (attempt {each.source.attempt})" if each.source.attempt > 1 else ""
         found.setdefault((each.job, each.source.run), []).append(f"{each.source.job}{attempt}")
     return [f"{job} reads {', '.join(sources)} of run {run}" for (job, run), sources in found.items()]
-
-
-def duration(start: float | None, end: float | None) -> str:
-    """The time between two moments (seconds since the epoch), as text for people."""
-    if start is None or end is None:
-        return ""
-    seconds = max(0.0, end - start)
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def clock(moment: float) -> str:

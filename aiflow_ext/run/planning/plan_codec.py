@@ -17,6 +17,7 @@ from aiflow_ext.model.jsonable import decode, encode
 from aiflow_ext.model.project import ProjectDesc
 from aiflow_ext.run.planning.plan import Plan, PlannedJob
 from aiflow_ext.run.planning.provenance import provenance_of
+from aiflow_ext.run.planning.serving import awaited_as_written
 from aiflow_ext.translate.job_config import Structurer
 from aiflow_ext.translate.layers import Layer
 from aiflow_ext.translate.project import ExtensionSettings
@@ -103,6 +104,15 @@ class StoredPlan:
                               self._plan.extensions, limits=self._plan.limits)  # fmt: skip
         self._is_whole = True
         return self._plan
+
+    def edges(self) -> list[tuple[JobEdge, str]]:
+        """The edges between its jobs, each with what its target waits for, as ``serving.awaited`` says it. No plugin is
+        needed. Raises DataError if the data is damaged."""
+        stored = self._jobs(None)
+        with paused(), _damage():
+            written = {name: decode(each["settings"]) for name, each in stored.items()}
+            edges = [edge for each in stored.values() for edge in _edges(each)]
+            return [(edge, awaited_as_written(edge, written.get(edge.source, {}))) for edge in edges]
 
     def holding(self, jobs: Iterable[str]) -> Plan:
         """A plan that has these jobs, and maybe others. Raises as :meth:`whole`."""

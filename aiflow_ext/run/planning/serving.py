@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from aiflow_ext.model.config import BaseJobConfig, Ready
 from aiflow_ext.model.errors import Problem
@@ -24,12 +25,20 @@ def condition(edge: JobEdge, mode: ExecutionMode) -> str:
 
 def awaited(edge: JobEdge, plan: Plan) -> str:
     """The same in words, of a plan's edge: ``ready`` where the upstream is a job that serves others."""
-    upstream, written = plan.jobs.get(edge.source), plan.settings(edge.source) or {}
-    if upstream is not None:
-        mode, serves = upstream.config.exec_mode, ready_of(upstream.config) is not None
-    else:
-        is_stream = str(written.get("exec_mode")).upper() == ExecutionMode.STREAM
-        mode, serves = ExecutionMode.STREAM if is_stream else ExecutionMode.BATCH, written.get("ready") is not None
+    upstream = plan.jobs.get(edge.source)
+    if upstream is None:
+        return awaited_as_written(edge, plan.settings(edge.source) or {})
+    return _in_words(edge, upstream.config.exec_mode, ready_of(upstream.config) is not None)
+
+
+def awaited_as_written(edge: JobEdge, upstream: Mapping[str, Any]) -> str:
+    """The same, given the upstream's config as it was written."""
+    is_stream = str(upstream.get("exec_mode")).upper() == ExecutionMode.STREAM
+    mode = ExecutionMode.STREAM if is_stream else ExecutionMode.BATCH
+    return _in_words(edge, mode, upstream.get("ready") is not None)
+
+
+def _in_words(edge: JobEdge, mode: ExecutionMode, serves: bool) -> str:
     state = condition(edge, mode)
     return "ready" if state == "running" and serves else state
 

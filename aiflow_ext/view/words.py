@@ -1,0 +1,62 @@
+"""Words and signs for people, in a browser and on a terminal: spans of time, states, numbers of things."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from aiflow_ext.model.states import JobState
+
+# A state is never told by its colour alone. These characters have no coloured (emoji) form.
+SIGNS = {
+    JobState.INIT: "\u00b7",  # middle dot
+    JobState.SUBMITTING: "\u2191",  # arrow
+    JobState.QUEUED: "\u2026",  # ellipsis
+    JobState.RUNNING: "\u25b8",  # triangle
+    JobState.FINISHED: "\u2713",  # check mark
+    JobState.FAILED: "\u2715",  # cross
+    JobState.STOPPED: "\u25a0",  # square
+    JobState.LOST: "?",
+    JobState.SKIPPED: "\u2013",  # dash
+}
+
+
+def word_of(state: JobState) -> str:
+    """A state as people read it: a job without an attempt is waiting."""
+    return "waiting" if state is JobState.INIT else str(state)
+
+
+def interest(state: JobState) -> int:
+    """The sort key of a job where not all can be shown: running jobs first, then failed ones, successes last."""
+    places = {"RUNNING": 0, "SKIPPED": 4, "INIT": 5, "FINISHED": 9}
+    return places.get(state, 1 if state.failed else 3 if state.ended else 2)
+
+
+def duration(start: float | None, end: float | None) -> str:
+    """The time between two moments (seconds since the epoch), as text for people; empty where one is not known."""
+    if start is None or end is None:
+        return ""
+    seconds = max(0.0, end - start)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 job``, ``2 jobs``, ``10,000 jobs``."""
+    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def totals(states: Iterable[JobState]) -> str:
+    """How many are in each state: ``1 FAILED, 3 FINISHED``; those of most interest first."""
+    found = Counter(states)
+    return ", ".join(f"{found[state]:,} {word_of(state)}" for state in sorted(found, key=interest))
+
+
+def shortened(words: str, most: int) -> str:
+    """At most ``most`` characters of a text; what is left out of its middle is an ellipsis."""
+    if len(words) <= most:
+        return words
+    behind = most // 3
+    return f"{words[: most - behind - 1]}\u2026{words[len(words) - behind :]}"
