@@ -168,14 +168,18 @@ def runs(project: str | None, parameters: bool, as_json: bool) -> int:
 
 @program.command()
 @RUN
+@click.argument("job", required=False, shell_complete=completion.JOB_OF_RUN)
 @FROM_PROJECT
 @click.option("--watch", is_flag=True, help="Show it until it ends.")
 @JSON
-def status(run: str, project: str | None, watch: bool, as_json: bool) -> int:
-    """Show the state of RUN's jobs. RUN is an id, the beginning of one, or 'latest' (in a project's folder, of it)."""
+def status(run: str, job: str | None, project: str | None, watch: bool, as_json: bool) -> int:
+    """Show the state of RUN's jobs. RUN is an id, the beginning of one, or 'latest' (in a project's folder, of it).
+
+    With JOB: each attempt of it, with what it asked for, used and ran with.
+    """
     from aiflow_ext.cli.look import show_status
 
-    return show_status(run, project, watch=watch, as_json=as_json)
+    return show_status(run, project, job, watch=watch, as_json=as_json)
 
 
 @program.command()

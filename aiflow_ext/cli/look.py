@@ -66,9 +66,9 @@ def _value_shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) -> int:
-    """``aiflow-ext status``; returns the exit code of the run's state: 0 while it goes on, NOT_OVER if a watch ends
-    because the run has no driver."""
+def show_status(run: str, project: str | None, job: str | None = None, *, watch: bool, as_json: bool) -> int:
+    """``aiflow-ext status``, of a run or of one ``job``; returns the exit code of the run's state: 0 while it goes on,
+    NOT_OVER if a watch ends because the run has no driver."""
     keep_exit_code()
     observed = observe(run, project)
     observed.refresh()
@@ -78,7 +78,11 @@ def show_status(run: str, project: str | None, *, watch: bool, as_json: bool) ->
         for _ in until_over(observed):
             time.sleep(LOOK)
     record = observed.record
-    if as_json:
+    if job is not None:
+        from aiflow_ext.cli.attempts import show_job
+
+        show_job(record, job, as_json=as_json)
+    elif as_json:
         print(json.dumps({**record.summary(), "driver": observed.driver}, indent=1))
     else:
         _print_record(record, observed.driver)

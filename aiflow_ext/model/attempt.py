@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.jsonable import Jsonable, register_type
+from aiflow_ext.model.resources import Resources, Usage
 from aiflow_ext.model.states import JobState
 
 
@@ -87,6 +88,8 @@ class EndedAttempt(NamedTuple):
         folder: its folder on this machine, with the files stdout and stderr once it has been cleaned up.
         out_of_memory: whether it failed because it needed more memory than it got.
         instance, node: what its platform ran it in (a pod, a container), and on which machine; None: not known.
+        asked: the cores and the memory that it has asked for.
+        usage: what it has used.
     """
 
     run_id: str
@@ -106,6 +109,8 @@ class EndedAttempt(NamedTuple):
     out_of_memory: bool = False
     instance: str | None = None
     node: str | None = None
+    asked: Resources = Resources()
+    usage: Usage = Usage()
 
 
 class EndedJob(NamedTuple):
@@ -166,6 +171,7 @@ class AttemptEvent(Jsonable):
         restarts: how often the platform itself has started the job again.
         instance: what the platform runs it in, by the platform's name for it: a pod, a container; None: not known.
         node: the machine that it runs on; None: not known. What an earlier event has said of either stays.
+        usage: what it has used; read of the event of its end. None: not known.
         cursor: give the last one to ``watch(since=)`` to go on from there; None where the platform has none.
     """
 
@@ -183,9 +189,11 @@ class AttemptEvent(Jsonable):
         restarts: int = 0,
         instance: str | None = None,
         node: str | None = None,
+        usage: Usage | None = None,
         cursor: str | None = None,
     ) -> None:
         self.native_id, self.state, self.time = native_id, state, time
         self.exit_code, self.signal, self.reason = exit_code, signal, reason
         self.disruption, self.restarts, self.cursor = disruption, restarts, cursor
         self.instance, self.node, self.out_of_memory = instance, node, out_of_memory
+        self.usage = usage

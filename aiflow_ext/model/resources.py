@@ -1,4 +1,4 @@
-"""What a job asks of the machine that it runs on: processors, memory and GPUs, in the same units on every platform."""
+"""What a job asks of the machine that it runs on, in the same units on every platform, and what it has used of it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ class Resources(NamedTuple):
 
 
 RESOURCES = Resources._fields
+
+
+class Usage(NamedTuple):
+    """What an attempt has used, as its platform has measured it. None: not known.
+
+    Attributes:
+        peak_memory: the most that it had at once, in bytes.
+        cpu_seconds: of all its processors, user and system together.
+        source: in a word or two, whose numbers these are. ``container``: all its processes; of memory, with the files
+            that the kernel keeps in it. ``process``: the job's process and those that it has waited for; of memory, the
+            largest of them alone. Or another of the platform's own.
+        reserved_memory_seconds: what the platform has kept for it, as bytes times seconds.
+        reserved_core_seconds: likewise, as cores times seconds.
+    """
+
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
+    source: str | None = None
+    reserved_memory_seconds: int | None = None
+    reserved_core_seconds: float | None = None
 
 
 class Capacity(NamedTuple):

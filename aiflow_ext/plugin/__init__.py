@@ -32,6 +32,7 @@ What it returns or raises:
     Jsonable, dumps, loads, register_type      handlers, jobs and configs as JSON
     safe_name                                  a name that every platform takes, in [a-z0-9-]
     Resources                                  cores, bytes and GPUs
+    Usage                                      what an attempt has used, for the event of its end
     parse_cpu, parse_memory                    read the units of the keys cpu and memory, for keys of a plugin's own
     cpu_text, memory_text                      write them: ``500m``, ``2Gi``
 
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.plugin import AbstractSecretSource as AbstractSecretSource
     from aiflow_ext.model.project import ProjectDesc as ProjectDesc
     from aiflow_ext.model.resources import Resources as Resources
+    from aiflow_ext.model.resources import Usage as Usage
     from aiflow_ext.model.resources import cpu_text as cpu_text
     from aiflow_ext.model.resources import memory_text as memory_text
     from aiflow_ext.model.resources import parse_cpu as parse_cpu
@@ -127,7 +129,7 @@ _HOMES = {
         "AbstractPlatform", "AbstractSecretSource",
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
-    "aiflow_ext.model.resources": ("Resources", "cpu_text", "memory_text", "parse_cpu", "parse_memory"),
+    "aiflow_ext.model.resources": ("Resources", "Usage", "cpu_text", "memory_text", "parse_cpu", "parse_memory"),
     "aiflow_ext.model.states": ("ExecutionMode", "JobState"),
     "aiflow_ext.model.watch": ("PollableWatch", "StartingWatch"),
 }  # fmt: skip

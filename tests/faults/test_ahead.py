@@ -168,7 +168,9 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_this_one(bench, version)
         for table in ("deliveries", "untold", "run_ends"):
             db.execute(f"drop table {table}")
         db.execute("create table told (run text primary key, seq integer) without rowid")
-        for column in ("refused", "instance", "node", "out_of_memory", "gpus", "ready_at", "not_ready", "unneeded"):
+        for column in ("refused", "instance", "node", "out_of_memory", "gpus", "ready_at", "not_ready", "unneeded",
+                       "cpu_asked", "memory_asked", "peak_memory", "cpu_seconds", "usage_source",
+                       "reserved_memory_seconds", "reserved_core_seconds"):  # fmt: skip
             db.execute(f"alter table attempts drop column {column}")
         if version < 3:
             db.execute("update runs set plan = ?", (json.dumps(whole),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiflow_ext.model.attempt import EndedAttempt, EndedJob, EndedRun
+from aiflow_ext.model.resources import Resources, Usage
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
 
@@ -12,6 +13,9 @@ def ended_attempt(run_id: str, record: AttemptRecord) -> EndedAttempt:
         run_id, record.job, record.number, record.state, record.native_id, record.exit_code, record.signal,
         record.reason, record.timed_out, record.submitted_at, record.started_at, record.ended_at, record.restarts,
         record.folder, record.out_of_memory, record.instance, record.node,
+        Resources(record.cpu_asked, record.memory_asked),
+        Usage(record.peak_memory, record.cpu_seconds, record.usage_source, record.reserved_memory_seconds,
+              record.reserved_core_seconds),
     )  # fmt: skip
 
 

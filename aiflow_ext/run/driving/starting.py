@@ -119,5 +119,8 @@ class Starting:
             self._ends.end_as(attempt, JobState.FAILED, reason=refusal, refused=True)
 
     def _submit(self, attempt: Attempt, *, prepared: bool = False) -> None:
+        config = attempt.job.job_config if attempt.job is not None else None
+        # An author's own kind of config may lack these.
+        attempt.record.learn(cpu_asked=getattr(config, "cpu", None), memory_asked=getattr(config, "memory", None))
         attempt.enter(Phase.SUBMITTING)
         attempt.platform.call(attempt, partial(self._submission.submit, attempt, prepared=prepared))

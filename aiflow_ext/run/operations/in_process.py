@@ -9,6 +9,7 @@ from __future__ import annotations
 import graphlib
 import logging
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from aiflow_ext.host import secrets
 from aiflow_ext.model.current import OUT_OF_MEMORY
 from aiflow_ext.model.errors import AiflowError, ConfigError, Problem, StateError
 from aiflow_ext.model.in_process import InProcessEnd, InProcessJob
+from aiflow_ext.model.resources import Usage
 from aiflow_ext.model.states import ExecutionMode, JobState
 from aiflow_ext.run.driving.order import decide, waits_for_failure
 from aiflow_ext.run.operations.descriptors import hold_standard
@@ -32,7 +34,7 @@ from aiflow_ext.run.store.attempt_folders import prepare_folder
 from aiflow_ext.run.store.filesystem import mounted_in
 from aiflow_ext.run.store.in_process import own_native_id
 from aiflow_ext.run.store.ledger import STOPPED_BEFORE, Ledger
-from aiflow_ext.run.store.reconcile import end_of
+from aiflow_ext.run.store.reconcile import end_of, used
 from aiflow_ext.run.store.records import AttemptRecord, JobRecord, RunRecord, Transition
 from aiflow_ext.translate.check import listed
 from aiflow_ext.translate.gather import gathered
@@ -121,23 +123,26 @@ class InProcessRun:
             except OSError as error:
                 raise StateError(f"job {name!r} cannot be started: {error.strerror}", where=attempt.folder,
                                  hint="make room or give permission there") from error  # fmt: skip
-            ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id)
+            config = planned.config
+            ledger.move(attempt, JobState.SUBMITTING, native_id=context.native_id, cpu_asked=config.cpu,
+                        memory_asked=config.memory)  # fmt: skip
             ledger.move(attempt, JobState.RUNNING, step="acknowledged")
             self._flush()
+            before = _spent()
             ended = self._jobs[name].run(context, self._env[name], self._examine)
-        self._end(attempt, ended)
+        self._end(attempt, ended, _usage(before, _spent()))
         if ended.exit_code == 0 and mounted_in(work := f"{attempt.folder}/work") is None:
             shutil.rmtree(work, ignore_errors=True)
             os.makedirs(work, exist_ok=True)
         return attempt.state
 
-    def _end(self, attempt: AttemptRecord, ended: InProcessEnd) -> None:
+    def _end(self, attempt: AttemptRecord, ended: InProcessEnd, usage: Usage) -> None:
         state = JobState.FINISHED if ended.exit_code == 0 else JobState.FAILED
         memory = (ended.reason or "").startswith(OUT_OF_MEMORY) or None
         if ended.error is not None:
             self.errors[attempt.job] = ended.error
         self._record_end(attempt, state, exit_code=ended.exit_code, signal=ended.signal, reason=ended.reason,
-                         out_of_memory=memory)  # fmt: skip
+                         out_of_memory=memory, **used(usage))  # fmt: skip
 
     def _record_end(self, attempt: AttemptRecord, state: JobState, **facts: Any) -> None:
         self._ledger.end(attempt, end_of(attempt, state, **facts))
@@ -240,6 +245,19 @@ def _job_of(planned: PlannedJob, plan: Plan) -> InProcessJob:
         raise ConfigError(words, where=planned.where("engine"), hint=_ELSEWHERE)
     assert isinstance(made, InProcessJob)
     return made
+
+
+def _spent() -> tuple[float, int]:
+    """CPU seconds of this process and those that it has waited for, and the most memory that one of them had, in
+    bytes."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in both), max(each.ru_maxrss for each in both) << 10
+
+
+def _usage(before: tuple[float, int], after: tuple[float, int]) -> Usage:
+    """What a job has used in this process. The kernel keeps one peak of memory for all of its life, so that a job's own
+    is known only where it is a new one; the process's own memory is part of it."""
+    return Usage(after[1] if after[1] > before[1] else None, after[0] - before[0], "client's process")
 
 
 def _in_order(plan: Plan) -> Iterator[str]:

@@ -166,6 +166,8 @@ class HostedAdapter:
                 silent.discard(event.native_id)
             if event is not None and event.state is JobState.FINISHED:
                 event.reason = supervised.reason_words(event.native_id) or None
+            if event is not None and event.usage is not None:  # the job itself may have run elsewhere
+                event.usage = event.usage._replace(source="attempt host")
             yield event
 
     def render(self, job: BaseJob) -> Request | None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
 from aiflow_ext.model.current import OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.job import AbstractJobHandler
+from aiflow_ext.model.resources import Usage
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular, write_regular
 from aiflow_ext.run.store.attempt_folders import checkpoints as checkpoints
@@ -90,6 +91,7 @@ def _event_of(native_id: str, record: ProcessRecord, said: Status | None) -> Att
             signal=record.signal,
             reason=reason,
             out_of_memory=reason is not None and reason.startswith(OUT_OF_MEMORY),
+            usage=_usage(native_id, record),
             cursor=cursor,
         )
     if record.state == "not_started":
@@ -282,6 +284,14 @@ def _reason(native_id: str, record: ProcessRecord) -> str | None:
         words = f"ended by {signal_name(record.signal)}" if record.signal else f"exit code {record.exit_code}"
     killed = record.out_of_memory and not record.stop_requested and not words.startswith(OUT_OF_MEMORY)
     return f"{OUT_OF_MEMORY}{words}" if killed else words
+
+
+def _usage(native_id: str, record: ProcessRecord) -> Usage | None:
+    """What an attempt's process has used; None where that is not known, or the job has run elsewhere."""
+    spent = record.rusage
+    if spent is None or os.access(f"{native_id}/{STATUS_FILE}", os.F_OK):
+        return None
+    return Usage(int(spent["max_rss_kb"]) << 10, spent["user"] + spent["system"], "process")
 
 
 def no_room(error: BaseException | None) -> bool:

@@ -10,12 +10,15 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.attempt import AttemptEvent, Lookup
+from aiflow_ext.model.resources import Usage
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.store.records import AttemptRecord
 from aiflow_ext.run.store.row_types import LATEST
 
 UNNEEDED = "no job needs it any more"  # why a job that served others has ended
 _MOST = 1 << 31  # of exit codes, signals and restarts; SQLite takes no number of more than 64 bits
+_MOST_BYTES = 1 << 62  # likewise, of bytes, and of bytes times seconds
+_LONGEST_SOURCE = 100  # characters of what an attempt's usage was measured by
 _PRESENT = (JobState.QUEUED, JobState.RUNNING)  # a handler that returns one of these, or an end, has found the attempt
 
 
@@ -163,13 +166,30 @@ def _by_event(attempt: AttemptRecord, event: AttemptEvent, timeout: float | None
     if event.state.ended:
         return end_of(
             attempt, event.state, at=at, timeout=timeout, serves=serves, exit_code=_number(event.exit_code),
-            signal=_number(event.signal), disruption=bool(event.disruption) or None,
+            signal=_number(event.signal), disruption=bool(event.disruption) or None, **used(event.usage),
             out_of_memory=bool(event.out_of_memory) or None, **facts,
         )  # fmt: skip
     return Decision(Became.GOES_ON, event.state, at, facts)
 
 
 # What is no such value counts as not known: a platform's mistake, or a job's word for it, must not damage the store.
+
+
+def used(usage: Any) -> dict[str, Any]:
+    """What an attempt has used, by the names of the record's attributes; what is no such number is left out."""
+    if not isinstance(usage, Usage):
+        return {}
+    return {
+        "peak_memory": _amount(usage.peak_memory),
+        "cpu_seconds": _moment(usage.cpu_seconds),
+        "usage_source": None if usage.source is None else str(usage.source)[:_LONGEST_SOURCE],
+        "reserved_memory_seconds": _amount(usage.reserved_memory_seconds),
+        "reserved_core_seconds": _moment(usage.reserved_core_seconds),
+    }
+
+
+def _amount(given: Any) -> int | None:
+    return int(given) if isinstance(given, int) and 0 <= given < _MOST_BYTES else None
 
 
 def _moment(given: Any) -> float | None:

@@ -35,6 +35,9 @@ class AttemptRecord(Jsonable):
         ready_at: when it was ready to serve other jobs, likewise; None: it is not, or serves none.
         not_ready: in words, why it was ended: it was not ready in time; None: it was not.
         unneeded: whether it was asked to end because the last job that it served has ended.
+        cpu_asked, memory_asked: what its job asks for, in cores and bytes; None: it says nothing.
+        peak_memory, cpu_seconds, usage_source, reserved_memory_seconds, reserved_core_seconds: as in
+            :class:`~aiflow_ext.model.resources.Usage`.
         refused: whether an extension, or its plugin in ``generate``, refused it: no other attempt follows by itself.
     """
 
@@ -64,6 +67,13 @@ class AttemptRecord(Jsonable):
     ready_at: float | None = None
     not_ready: str | None = None
     unneeded: bool = False
+    cpu_asked: float | None = None
+    memory_asked: int | None = None
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
+    usage_source: str | None = None
+    reserved_memory_seconds: int | None = None
+    reserved_core_seconds: float | None = None
 
     def __init__(self, job: str, number: int, folder: str) -> None:
         self.job, self.number, self.folder = job, number, folder
@@ -76,6 +86,12 @@ class AttemptRecord(Jsonable):
     def may_run(self) -> bool:
         """Whether it may have been started and has not ended, as far as is known."""
         return self.step is not None and not self.state.ended
+
+    @property
+    def wall_seconds(self) -> float | None:
+        """How long it has run, in seconds; None: it has not begun, or not ended, as far as is known."""
+        known = self.started_at is not None and self.ended_at is not None
+        return self.ended_at - self.started_at if known else None  # type: ignore[operator]
 
     @property
     def being_ended(self) -> bool:
@@ -229,4 +245,4 @@ _NOT_SHOWN = ("job", "step", "cleaned", "not_ready", "unneeded")
 
 def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
     shown = {name: value for name, value in vars(attempt).items() if name not in _NOT_SHOWN}
-    return {**shown, "state": str(attempt.state)}
+    return {**shown, "state": str(attempt.state), "wall_seconds": attempt.wall_seconds}

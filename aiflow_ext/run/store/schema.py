@@ -26,6 +26,8 @@ create table attempts (
     started_at real, ended_at real, exit_code integer, signal integer, reason text, stop_requested integer,
     timed_out integer, disruption integer, unreachable integer, restarts integer, cleaned integer, refused integer,
     instance text, node text, out_of_memory integer, gpus text, ready_at real, not_ready text, unneeded integer,
+    cpu_asked real, memory_asked integer, peak_memory integer, cpu_seconds real, usage_source text,
+    reserved_memory_seconds integer, reserved_core_seconds real,
     primary key (run, job, number)
 ) without rowid;
 create table transitions (
@@ -82,6 +84,14 @@ alter table attempts add column not_ready text;
 alter table attempts add column unneeded integer default 0""",
     """
 create table run_ends (run text, extension text, ended_at real, primary key (run, extension)) without rowid""",
+    """
+alter table attempts add column cpu_asked real;
+alter table attempts add column memory_asked integer;
+alter table attempts add column peak_memory integer;
+alter table attempts add column cpu_seconds real;
+alter table attempts add column usage_source text;
+alter table attempts add column reserved_memory_seconds integer;
+alter table attempts add column reserved_core_seconds real""",
 )
 VERSION = len(MIGRATIONS) + 1
 
