@@ -155,9 +155,10 @@ docs: $(VENV)/docs/made
 	@$(VENV)/docs/bin/sphinx-build -W --keep-going -q -E -b html docs build/docs
 	@echo "the documentation: build/docs/index.html"
 
-$(VENV)/docs/made: $(VENV)/made pyproject.toml
+$(VENV)/docs/made: $(VENV)/made pyproject.toml Makefile
 	@$(PYTHON) -m venv --clear $(VENV)/docs
-	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[docs]"
+	@$(VENV)/docs/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[docs]" \
+	    --editable plugins/flink --editable plugins/local --editable plugins/kubernetes --editable plugins/yarn
 	@touch $@
 
 bench: $(VENV)/dev

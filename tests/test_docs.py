@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))  # where made.py is
+PLUGINS = [
+    f"{platform}.{engine}" for platform in ("local", "kubernetes", "yarn") for engine in ("python", "cmd_line", "flink")
+]
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md") if "```console\n" in page.read_text(encoding="utf-8"))
 MARKDOWN = [
     path
@@ -76,6 +80,35 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^[\w-]+$", index, re.MULTILINE)
     assert sorted(listed) == sorted({path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"})
+
+
+@pytest.mark.parametrize("name", ["every job", "project.yaml", *PLUGINS])
+def test_every_key_has_a_meaning_that_its_class_says(name: str) -> None:
+    import made
+
+    rows = {"every job": made.of_every_job, "project.yaml": made.of_project}.get(name, lambda: made.of_plugin(name))()
+    assert [row.key for row in rows if not row.meaning] == []
+
+
+def test_the_site_shows_the_keys_of_every_plugin() -> None:
+    import made
+
+    page = (ROOT / "docs" / "keys.md").read_text(encoding="utf-8")
+    shown = {(row.key, row.meaning) for name in re.findall(r"^```{keys} (\w+\.\w+)$", page, re.MULTILINE)
+             if name in PLUGINS for row in made.of_plugin(name)}  # fmt: skip
+    assert {(row.key, row.meaning) for name in PLUGINS for row in made.of_plugin(name)} <= shown
+
+
+def test_every_error_has_a_meaning_and_an_exit_code_of_the_table() -> None:
+    import made
+
+    codes = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8"), re.MULTILINE)
+    _, _, *rows = made.errors()
+    assert len(rows) > 15
+    for row in rows:
+        _, _, _, code, meaning, _ = (each.strip() for each in row.split("|"))
+        assert code in codes, row
+        assert meaning, row
 
 
 @pytest.mark.slow

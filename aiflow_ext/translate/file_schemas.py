@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiflow_ext.model.config import BaseJobConfig
+from aiflow_ext.model.config import BaseJobConfig, Grow, PeriodicConfig, Ready, RetryDelay
 from aiflow_ext.model.states import ExecutionMode
 from aiflow_ext.translate.common import ALIASES, ATTRIBUTES, COMMON_KEYS, RETRY_ON
 from aiflow_ext.translate.project import Scheduled, Settings
@@ -105,6 +105,23 @@ _COMMON: dict[str, Schema] = {
 }  # fmt: skip
 
 
+# The classes whose docstrings say what the keys of these keys mean.
+_CLASSES = {"periodic": PeriodicConfig, "retry_delay": RetryDelay, "grow": Grow, "ready": Ready}
+
+
+def _explained(schema: Schema, words: dict[str, str]) -> Schema:
+    """The same with the meanings of the keys of the mapping that it takes, which may have longer names."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_explained(each, words) for each in schema["anyOf"]]}
+    if "properties" not in schema:
+        return schema
+    keys = {
+        name: described(each, words.get(name) or words.get(name.partition("_")[0]))
+        for name, each in schema["properties"].items()
+    }
+    return {**schema, "properties": keys}
+
+
 def common_keys() -> dict[str, Schema]:
     """The schema of each common key but platform, engine and platforms, with its meaning and default."""
     words = meanings(BaseJobConfig)
@@ -113,6 +130,8 @@ def common_keys() -> dict[str, Schema]:
         if key not in ("platform", "engine", "platforms"):
             name = ATTRIBUTES.get(key, key)
             schema = schema_of(ExecutionMode) if key == "exec_mode" else _COMMON.get(key, ANYTHING)
+            if key in _CLASSES:
+                schema = _explained(schema, meanings(_CLASSES[key]))
             found[key] = or_nothing({**schema, **({"description": words[name]} if name in words else {})})
     for former, key in ALIASES.items():
         found[former] = found[key]
@@ -132,14 +151,19 @@ def project_schema(jobs: Schema) -> Schema:
     """The schema of project.yaml; ``jobs`` is that of workflow.yaml, which an inline profile holds."""
     schema = schema_of(Settings)
     keys = schema["properties"]
-    keys["jobs"] = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
-    keys["profiles"] = {
+    words = meanings(Settings)
+    jobs_at_once = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
+    keys["jobs"] = described(jobs_at_once, words["jobs"])
+    profiles = {
         "type": "object",
         "additionalProperties": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/workflow"}]},
     }
+    keys["profiles"] = described(profiles, words["profiles"])
     scheduled = schema_of(Scheduled)
-    scheduled["properties"].update({name: _PERIOD["properties"][name] for name in ("cron", "interval", "time_zone")})
-    keys["schedule"] = {"type": "object", "propertyNames": {"pattern": r"^[\w.-]+$"}, "additionalProperties": scheduled}
+    period = _explained(_PERIOD, meanings(PeriodicConfig))["properties"]
+    scheduled["properties"].update({name: period[name] for name in ("cron", "interval", "time_zone")})
+    entries = {"type": "object", "propertyNames": {"pattern": r"^[\w.-]+$"}, "additionalProperties": scheduled}
+    keys["schedule"] = described(entries, words["schedule"])
     inner = {key: value for key, value in jobs.items() if key not in ("$defs", "$schema")}
     return {
         "$schema": DRAFT,

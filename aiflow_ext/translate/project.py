@@ -24,7 +24,13 @@ _NOTHING = Located({}, Mark(PROJECT_YAML), PROJECT_YAML)
 
 @attrs.frozen
 class PluginSettings:
-    """Which plugins the project uses: the policy's allow and deny, and the pins that settle conflicts."""
+    """Which plugins the project uses: the policy's allow and deny, and the pins that settle conflicts.
+
+    Attributes:
+        allow: patterns of plugins that may be used; where there are none, all may.
+        deny: patterns of plugins that may not be used.
+        pins: by a plugin's name that several distributions provide, the distribution that is meant.
+    """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -72,7 +78,21 @@ class Scheduled:
 
 @attrs.frozen
 class Settings:
-    """What project.yaml may hold."""
+    """What project.yaml may hold.
+
+    Attributes:
+        name: the project's name; by default its folder's.
+        python_paths: folders in the project that jobs and workflow.py import from; by default the project's own.
+        artifacts: the folder or URL where artifacts are kept; ``.aiflow/artifacts`` by default.
+        exclude: patterns of files that are not sent to jobs: ``data``, ``*.ipynb``.
+        include: patterns of files that are sent although they may hold secrets: ``.env``.
+        resources: further files, by name, for plugins that use them.
+        plugins: which plugins may be used.
+        extensions: which extensions are required, and how long a call of one may take.
+        jobs: by platform, how many jobs of a run run on it at once; by default the processors on ``local``, else 100.
+        schedule: by name, the workflows that ``aiflow-ext schedule`` fires.
+        profiles: by name, what ``--profile NAME`` lays over workflow.yaml: a file of the project, or the jobs' keys.
+    """
 
     name: str | None = None
     python_paths: tuple[str, ...] = (".",)
