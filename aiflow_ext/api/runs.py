@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.api.jobs import JobResults, JobsByName
@@ -223,6 +224,21 @@ class OpenedRun:
     ) -> AsyncIterator[LogLine]:
         """As :meth:`log_lines`, for ``async for``."""
         return each_async(self._log_lines(jobs, stderr, attempt, follow))
+
+    def report(self, file: str | os.PathLike[str] | None = None) -> Path:
+        """Write it as one HTML file, as ``aiflow-ext report`` does, and return the file's path.
+
+        Args:
+            file: is replaced where it is there; by default ``report.html`` in the run's folder.
+
+        Raises StateError where it cannot be written.
+        """
+        from aiflow_ext.run.operations.report import write_report
+
+        with self._observed() as observed:
+            observed.refresh()
+            self._take(observed)
+            return write_report(observed, file)
 
     def __repr__(self) -> str:
         number = len(self._record.jobs)

@@ -227,6 +227,19 @@ def artifacts(run: str, job: tuple[str, ...], project: str | None, folder: str |
 
 @program.command()
 @RUN
+@FROM_PROJECT
+@click.option("--output", "file", type=click.Path(dir_okay=False), metavar="FILE", help="The file, which is replaced "
+              "where there is one [default: report.html in the run's folder].")  # fmt: skip
+@JSON
+def report(run: str, project: str | None, file: str | None, as_json: bool) -> int:
+    """Write RUN as one HTML file, for a browser and for colleagues: graph, timeline, table, reasons, logs, pictures."""
+    from aiflow_ext.cli.report import make_report
+
+    return make_report(run, project, file, as_json=as_json)
+
+
+@program.command()
+@RUN
 @click.argument("job", required=False, shell_complete=completion.JOB_OF_RUN)
 @FROM_PROJECT
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",

@@ -92,6 +92,8 @@ class Settings:
         jobs: by platform, how many jobs of a run run on it at once; by default the processors on ``local``, else 100.
         schedule: by name, the workflows that ``aiflow-ext schedule`` fires.
         profiles: by name, what ``--profile NAME`` lays over workflow.yaml: a file of the project, or the jobs' keys.
+        report: whether each run's report is written at its end: into the run's folder, or into the folder that is named
+            here, as ``RUN.html``; false by default.
     """
 
     name: str | None = None
@@ -105,6 +107,7 @@ class Settings:
     jobs: Mapping[str, int] = attrs.Factory(dict)
     schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
     profiles: Mapping[str, Any] = attrs.Factory(dict)
+    report: bool | str = False
 
 
 @attrs.frozen
@@ -121,6 +124,8 @@ class Project:
         jobs: by platform, how many of its jobs run at once.
         schedule: workflows that are fired when they are due, by the names of these entries.
         profiles: by name, what is laid over workflow.yaml: a file, or the jobs' keys themselves.
+        report: the folder, absolute, to which the report of each run is written at its end; empty: the run's own; None:
+            none is written.
         source: project.yaml as it was read; ``where`` returns ``file:line`` of what is at a path in it.
     """
 
@@ -133,6 +138,7 @@ class Project:
     jobs: Mapping[str, int] = attrs.Factory(dict)
     schedule: Mapping[str, Scheduled] = attrs.Factory(dict)
     profiles: Mapping[str, Any] = attrs.Factory(dict)
+    report: str | None = None
     source: Located = _NOTHING
 
     def where(self, path: Sequence[Any]) -> str:
@@ -186,7 +192,7 @@ def load_project(folder: str | os.PathLike[str], problems: list[Problem] | None 
     jobs = root / WORKFLOW_YAML
     jobs_file = jobs if os.path.lexists(jobs) else None
     return Project(desc, root, root / WORKFLOW_PY, jobs_file, settings.plugins, settings.extensions, settings.jobs,
-                   settings.schedule, settings.profiles, source)  # fmt: skip
+                   settings.schedule, settings.profiles, _report(root, settings.report), source)  # fmt: skip
 
 
 def _schedule_problems(schedule: Mapping[str, Scheduled], source: Located) -> Iterator[Problem]:
@@ -247,6 +253,12 @@ def _artifacts(root: Path, given: str | None) -> str:
     if "://" in given or "::" in given:
         return given
     return str(Path(os.path.abspath(root / os.path.expanduser(given))))
+
+
+def _report(root: Path, given: bool | str) -> str | None:
+    if isinstance(given, bool):
+        return "" if given else None
+    return os.path.abspath(root / os.path.expanduser(given))
 
 
 def _resources(root: Path, given: Mapping[str, str], source: Located, problems: list[Problem]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aiflow_ext.model.states import JobState
+from aiflow_ext.view.words import state_of
 
 
 class Attempt(NamedTuple):
@@ -63,7 +64,7 @@ def jobs_of(summary: Mapping[str, Any]) -> list[Job]:
     return [
         Job(
             each["name"],
-            _state(each["state"]),
+            state_of(each["state"]),
             f"{each['platform']}.{each['engine']}",
             each["reason"] or (each["attempts"][-1]["reason"] if each["attempts"] else None),
             tuple(_attempt(attempt) for attempt in each["attempts"]),
@@ -75,13 +76,9 @@ def jobs_of(summary: Mapping[str, Any]) -> list[Job]:
 def _attempt(attempt: Mapping[str, Any]) -> Attempt:
     return Attempt(
         attempt["number"],
-        _state(attempt["state"]),
+        state_of(attempt["state"]),
         attempt["submitted_at"],
         attempt["started_at"],
         attempt["ended_at"],
         attempt["reason"],
     )
-
-
-def _state(name: str) -> JobState:
-    return JobState.__members__.get(name, JobState.INIT)

@@ -42,4 +42,48 @@ STYLE = """
 .aiflow-ext svg .bar.ran { fill: var(--mark); }
 .aiflow-ext svg .wait { stroke: var(--dim); stroke-width: 1.5; stroke-dasharray: 1 4;
   stroke-linecap: round; fill: none; }
+.aiflow-ext .state { color: var(--mark); background: var(--mark-back); border-radius: 4px; padding: 0 6px;
+  white-space: nowrap; font-size: 12px; font-weight: 600; }
+.aiflow-ext table { border-collapse: collapse; font-size: 13px; text-align: left; }
+.aiflow-ext th, .aiflow-ext td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  text-align: left; background: none; color: var(--text); }
+.aiflow-ext thead th { color: var(--dim); font-weight: 500; }
+.aiflow-ext tbody th { font-weight: 600; }
+.aiflow-ext td { font-variant-numeric: tabular-nums; }
+.aiflow-ext ol { margin: 4px 0; padding-left: 20px; }
+.aiflow-ext a { color: var(--link); }
+.aiflow-ext .scrolled { overflow-x: auto; }
+"""
+# Of a page of its own, and what stands there alone.
+PAGE = """
+html { color-scheme: light dark; }
+body { margin: 0; }
+.page { background: var(--back); min-height: 100vh; box-sizing: border-box; padding: 24px; overflow-wrap: anywhere; }
+.page h1 { font-size: 22px; margin: 0 0 4px; }
+.page h2 { font-size: 16px; margin: 28px 0 8px; }
+.page h3 { font-size: 14px; margin: 0 0 6px; }
+.page header p { margin: 0 0 12px; }
+.page footer { margin-top: 28px; }
+.page section > p, .page footer, .page small { color: var(--dim); font-size: 12px; }
+.page dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 0; font-size: 13px; }
+.page dt { color: var(--dim); }
+.page dd { margin: 0; }
+.page code, .page pre { font: 12px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; }
+.page pre { margin: 6px 0; padding: 8px 12px; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 6px; white-space: pre-wrap; }
+.page .reason { color: var(--bad); }
+.page .log { max-height: 420px; overflow: auto; }
+.page .remark { border-left: 3px solid var(--warn); padding-left: 10px; }
+.page article { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; margin: 0 0 12px; }
+.page summary { cursor: pointer; }
+.page tr:target { background: var(--busy-back); }
+.page .pictures { display: flex; flex-wrap: wrap; gap: 16px; }
+.page figure { margin: 0; max-width: 560px; }
+.page img { max-width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
+.page figcaption { color: var(--dim); font-size: 12px; }
+.page .bold { font-weight: 700; }
+.page .c1 { color: var(--bad); } .page .c2 { color: var(--good); } .page .c3 { color: var(--warn); }
+.page .c4, .page .c6 { color: var(--busy); } .page .c5 { color: #a03aa0; } .page .c0, .page .c7 { color: var(--dim); }
+@media (max-width: 640px) { .page { padding: 12px; } .page dl { grid-template-columns: 1fr; } }
+@media print { .page .log { max-height: none; } .page .scrolled { overflow: visible; } }
 """

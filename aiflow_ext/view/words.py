@@ -21,6 +21,17 @@ SIGNS = {
 }
 
 
+def state_of(name: str) -> JobState:
+    """The state of this name; one that this version does not know counts as waiting."""
+    return JobState.__members__.get(name, JobState.INIT)
+
+
+def sign_and_word(name: str) -> str:
+    """A state as HTML: its sign and its word, in its colour."""
+    state = state_of(name)
+    return f'<span class="state {state}"><span aria-hidden="true">{SIGNS[state]}</span> {word_of(state)}</span>'
+
+
 def word_of(state: JobState) -> str:
     """A state as people read it: a job without an attempt is waiting."""
     return "waiting" if state is JobState.INIT else str(state)

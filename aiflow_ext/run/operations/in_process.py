@@ -85,6 +85,7 @@ class InProcessRun:
             self._interrupted(str(interrupt))
             raise
         self._ledger.close(closed=words is not None)
+        self._report()
         return self.record
 
     def check_finished(self) -> None:
@@ -162,6 +163,13 @@ class InProcessRun:
             elif not self._settled[name]:
                 self._skip(name, STOPPED_BEFORE)
         self._ledger.close(closed=True)
+        self._report()
+
+    def _report(self) -> None:
+        if self.plan.report is not None:
+            from aiflow_ext.run.operations.report import report_at_end
+
+            report_at_end(self.plan, self.record)
 
     def _flush(self) -> None:
         for transition in self._ledger.flush():

@@ -51,8 +51,8 @@ def places_of(plan: Plan, record: RunRecord) -> Iterator[Place]:
 
 
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:
-    """Each file or folder that a finished job keeps as an artifact: job, node, path, size, and its form, ``file`` or
-    ``folder`` (the path is then a tar's).
+    """Each file or folder that a finished job keeps as an artifact: job, node, path, size, sha256, and its form,
+    ``file`` or ``folder`` (the path is then a tar's).
 
     For a remote artifacts URL the path is a URL, and what its file system does not answer within PATIENCE is missing.
     """
@@ -112,7 +112,8 @@ def _files(plan: Plan, record: RunRecord, read: _Reader) -> Iterator[dict[str, A
         for each, kept in ((place.url, artifact), *_held(place.url, artifact, read)):
             if kept.form in _FORMS:
                 path, form = f"{each}/{kept.file}", _FORMS[kept.form]
-                yield {"job": place.job, "node": place.node, "path": path, "size": kept.size, "form": form}
+                yield {"job": place.job, "node": place.node, "path": path, "size": kept.size, "form": form,
+                       "sha256": kept.sha256}  # fmt: skip
 
 
 def _held(url: str, artifact: ArtifactRecord, read: _Reader) -> Iterator[tuple[str, ArtifactRecord]]:

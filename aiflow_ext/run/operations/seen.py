@@ -9,9 +9,13 @@ from aiflow_ext.view.seen import Edge, Job, jobs_of
 
 
 def seen_run(observed: Observed) -> tuple[list[Job], list[Edge]]:
-    """The jobs of a run as they were last read, and the edges between them. Raises DataError if its plan is damaged."""
-    edges = [Edge(edge.source, edge.target, until, edge.data) for edge, until in observed.stored.edges()]
-    return jobs_of(observed.record.summary()), edges
+    """The jobs of a run as they were last read, and the edges between them. Raises as :func:`seen_edges`."""
+    return jobs_of(observed.record.summary()), seen_edges(observed)
+
+
+def seen_edges(observed: Observed) -> list[Edge]:
+    """The edges between a run's jobs. No plugin is needed. Raises DataError if its plan is damaged."""
+    return [Edge(edge.source, edge.target, until, edge.data) for edge, until in observed.stored.edges()]
 
 
 def seen_plan(plan: Plan) -> tuple[list[Job], list[Edge]]:

@@ -43,11 +43,16 @@ class Run:
         """Run to the end and return the record. Raises as ``Driver.run``; a new run that the check of a platform
         refuses is removed."""
         try:
-            return self.driver.run()
+            record = self.driver.run()
         except PlatformError:
             if self.is_new:
                 remove(self.record, self.plan.desc.artifacts)
             raise
+        if self.plan.report is not None:
+            from aiflow_ext.run.operations.report import report_at_end
+
+            report_at_end(self.plan, record)
+        return record
 
     def close(self) -> None:
         """Release its lock and everything that this process holds of it; another driver may have the run."""

@@ -227,7 +227,7 @@ def _planned(
     project.desc.secret_files = tuple(secret_files(project.desc.root, secrets))
     plan = Plan(project.desc, host, graph.name, jobs, extensions=project.extensions, left_out=left_out,
                 limits=project.jobs, capacities=capacities, layers=config.layers,
-                parameters=[each.to_data() for each in given])  # fmt: skip
+                parameters=[each.to_data() for each in given], report=project.report)  # fmt: skip
     unending(_try_generate, plan, sent)
     tell_withheld(plan)
     return plan

@@ -112,6 +112,7 @@ class Plan:
         capacities: by platform, what its jobs share of this machine, as it was read while planning; None: it was not.
         layers: where its config is from, in words, the weakest first; none of a plan from a store.
         parameters: the workflow's own, in the shape of a run's parameters; likewise.
+        report: the folder to which a run's report is written at its end; empty: the run's own; None: none is written.
     """
 
     def __init__(
@@ -127,11 +128,12 @@ class Plan:
         capacities: Mapping[str, Capacity] | None = None,
         layers: Sequence[str] = (),
         parameters: Sequence[Mapping[str, Any]] = (),
+        report: str | None = None,
     ) -> None:
         self.desc, self.host, self.workflow = desc, host, workflow
         self.extensions = extensions or ExtensionSettings()
         self.limits, self.capacities, self.layers = dict(limits or {}), capacities, tuple(layers)
-        self.parameters = tuple(parameters)
+        self.parameters, self.report = tuple(parameters), report
         self.jobs: dict[str, PlannedJob] = {}
         self.left_out = dict(left_out or {})
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs
@@ -191,7 +193,8 @@ class Plan:
                     name, job.sub_graph, job.resolved, edges, job.settings, job.defaults, job.layer, job._opened
                 )
         return Plan(self.desc, self.host, self.workflow, jobs, given, self.extensions, limits=self.limits,
-                    capacities=self.capacities, layers=self.layers, parameters=self.parameters)  # fmt: skip
+                    capacities=self.capacities, layers=self.layers, parameters=self.parameters,
+                    report=self.report)  # fmt: skip
 
     def context(
         self, job: str, run_id: str, run_folder: str | Path, attempt: int = 1, finished: Mapping[str, int] | None = None

@@ -54,6 +54,7 @@ def plan_to_data(plan: Plan) -> dict[str, Any]:
             "timeout": plan.extensions.timeout.total_seconds(),
         },
         "limits": plan.limits,
+        "report": plan.report,
         "defaults": {name: list(job.defaults) for name, job in plan.jobs.items() if job.defaults},
         "provenance": provenance_of(plan),
         "jobs": jobs,
@@ -82,8 +83,8 @@ class StoredPlan:
             extensions = ExtensionSettings(
                 tuple(kept.get("require", ())), timedelta(seconds=float(kept.get("timeout", 30)))
             )
-            limits = data.get("limits")  # likewise
-            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions, limits=limits)
+            limits, report = data.get("limits"), data.get("report")  # likewise
+            self._plan = Plan(desc, host, data["workflow"], {}, data["given"], extensions, limits=limits, report=report)
         self._is_whole = False
         self._held: set[str] = set()  # jobs that are deserialised, with all whose artifacts they read
         self._structurer = Structurer()
@@ -101,7 +102,7 @@ class StoredPlan:
         if list(self._plan.jobs) != list(stored):
             jobs = {name: self._plan.jobs[name] for name in stored}
             self._plan = Plan(self.desc, self._plan.host, self._plan.workflow, jobs, self._plan.given,
-                              self._plan.extensions, limits=self._plan.limits)  # fmt: skip
+                              self._plan.extensions, limits=self._plan.limits, report=self._plan.report)  # fmt: skip
         self._is_whole = True
         return self._plan
 

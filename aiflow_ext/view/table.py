@@ -1,0 +1,82 @@
+"""A run's jobs as an HTML table: states, where they run, times, what they used, and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiflow_ext.view.html import text
+from aiflow_ext.view.words import counted, duration, interest, shortened, sign_and_word, state_of
+
+MOST = 2000  # rows; of more jobs, those of most interest
+_LONGEST = 300  # characters of a reason
+_HEADS = ("job", "state", "where", "attempts", "queued", "ran", "node", "reason")
+
+
+def jobs_table(
+    jobs: Sequence[Mapping[str, Any]],
+    *,
+    now: float,
+    anchor: Callable[[str], str] | None = None,
+    most: int = MOST,
+) -> str:
+    """The table.
+
+    Args:
+        jobs: as ``jobs`` in ``aiflow-ext status --json`` (docs/json.md).
+        now: the present moment, seconds since the epoch, for jobs that run.
+        anchor: the ``id`` of a job's row, by the job's key; None: rows have none.
+        most: of more jobs than this, those that run or failed are shown first, and the rest is counted.
+    """
+    shown = jobs
+    if len(jobs) > most:
+        chosen = sorted(range(len(jobs)), key=lambda place: interest(state_of(jobs[place]["state"])))[:most]
+        shown = [jobs[place] for place in sorted(chosen)]
+    rows = [_cells(job, now) for job in shown]
+    used = [place for place, _ in enumerate(_HEADS) if any(row[place] for row in rows)]
+    heads = "".join(f'<th scope="col">{_HEADS[place]}' for place in used)
+    body = ""
+    for job, row in zip(shown, rows, strict=True):
+        mark = "" if anchor is None else f' id="{text(anchor(job["name"]))}"'
+        body += f'<tr{mark}><th scope="row">{row[0]}{"".join(f"<td>{row[place]}" for place in used[1:])}'
+    left_out = ""
+    if len(jobs) > len(shown):
+        words = f"and {counted(len(jobs) - len(shown), 'more job')}: shown are those that run, then those that failed"
+        left_out = f"<p>{text(words)}</p>"
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{left_out}"
+
+
+def _cells(job: Mapping[str, Any], now: float) -> tuple[str, ...]:
+    """What a job has in each column, as HTML."""
+    attempts = job["attempts"]
+    last: Mapping[str, Any] = attempts[-1] if attempts else {}
+    begun = last.get("started_at") or last.get("ended_at")
+    end = last.get("ended_at") or now
+    queued = duration(last.get("submitted_at"), begun or now) if attempts else ""
+    reason = job["reason"] or last.get("reason") or ""
+    unreachable = "unreachable: " if last.get("unreachable") else ""
+    node = " / ".join(filter(None, (last.get("node"), last.get("instance"))))
+    return (
+        text(job["name"]),
+        sign_and_word(job["state"]),
+        text(f"{job['platform']}.{job['engine']}"),
+        _attempts(attempts),
+        text(queued),
+        text(duration(last.get("started_at"), end)),
+        text(node),
+        text(shortened(unreachable + reason, _LONGEST)),
+    )
+
+
+def _attempts(attempts: Sequence[Mapping[str, Any]]) -> str:
+    """How many there were; with more than one, what became of each."""
+    if len(attempts) < 2:
+        return str(len(attempts) or "")
+    return f"<details><summary>{len(attempts)}</summary><ol>{''.join(_each(attempts))}</ol></details>"
+
+
+def _each(attempts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for each in attempts:
+        ran = duration(each["started_at"], each["ended_at"])
+        words = ", ".join(filter(None, (ran and f"ran for {ran}", shortened(each["reason"] or "", _LONGEST))))
+        yield f"<li>{sign_and_word(each['state'])} {text(words)}"
