@@ -1,9 +1,10 @@
-"""What Slurm does to jobs, as the records of runs tell it: preempted, cancelled, submitted twice."""
+"""What Slurm does to jobs, as the records of runs tell it: preempted, cancelled, at its time limit, submitted twice."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +44,12 @@ class Workflow:
         self.until(f"{times} begun", lambda: len(list(self.marks.iterdir())) >= times)
         return self.bed.call("squeue", "--noheader", "--states=running", "--format=%i").split()[-1]
 
+    def stop(self) -> None:
+        """Stop the run, from another process."""
+        run = next(iter((self.project / ".aiflow" / "runs").iterdir())).name
+        argv = [sys.executable, "-m", "aiflow_ext", "stop", run, "--project", str(self.project)]
+        subprocess.run(argv, env=self.env, check=True, capture_output=True, timeout=PATIENCE)
+
     def end(self) -> dict[str, Any]:
         """Wait for the end of the run; the job's record."""
         assert self.process is not None
@@ -68,22 +75,51 @@ def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
         made.process.communicate()
 
 
-def test_a_job_that_somebody_cancels_has_failed_and_says_so(workflow: Workflow, bed: Bed) -> None:
-    workflow.begin("exec sleep 100")
-    bed.call("scancel", workflow.begun())
-    job = workflow.end()
-    assert (job["state"], job["reason"]) == ("FAILED", "cancelled by scancel, not by this run")
+# How Slurm ends a job of itself; {} is the job's number. The limit of a job that runs is changed: a minute is the least
+# that one can be submitted with.
+ENDED_BY_SLURM = {
+    "a scancel": (["scancel", "{}"], {}, "cancelled by scancel, not by this run"),
+    "the time limit": (
+        ["scontrol", "update", "jobid={}", "EndTime=now+1"],
+        {},
+        "Slurm ended it at its time limit: raise time, or the partition's limit",
+    ),
+    "a preemption": (
+        ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true"],
+        {"partition": "low", "options": ["--exclusive"]},
+        "preempted by Slurm",
+    ),
+}
 
 
-def test_a_preempted_job_costs_no_retry(workflow: Workflow, bed: Bed) -> None:
-    workflow.begin(
-        f"test $(ls {workflow.marks} | wc -l) -gt 1 || exec sleep 100", partition="low", options=["--exclusive"]
-    )
+@pytest.mark.parametrize("how", ENDED_BY_SLURM)
+def test_a_job_that_slurm_ends_can_clean_up_first_and_has_not_finished(workflow: Workflow, bed: Bed, how: str) -> None:
+    argv, config, reason = ENDED_BY_SLURM[how]
+    told = workflow.marks.parent / "told"
+    # The second attempt, which only a preemption brings, ends at once.
+    command = f"test $(ls {workflow.marks} | wc -l) -gt 1 && exit; trap 'echo told >> {told}; exit 0' TERM; "
+    workflow.begin(f"{command} sleep 100 & wait", **config)
+    number = workflow.begun()
+    bed.call(*(each.format(number) for each in argv))
+    first, *more = workflow.end()["attempts"]
+    assert (first["state"], first["reason"], told.read_text()) == ("FAILED", reason, "told\n")
+    assert [each["state"] for each in more] == (["FINISHED"] if how == "a preemption" else [])  # no retry is configured
+
+
+def test_a_job_that_is_stopped_is_told_once(workflow: Workflow, bed: Bed) -> None:
+    told = workflow.marks.parent / "told"
+    workflow.begin(f"trap 'echo told >> {told}; sleep 1; exit 0' TERM; sleep 100 & wait; wait")
     workflow.begun()
-    bed.call("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    workflow.stop()
+    assert (workflow.end()["state"], told.read_text()) == ("STOPPED", "told\n")
+
+
+def test_what_a_job_starts_can_be_interrupted(workflow: Workflow) -> None:
+    # A shell that runs something beside itself has it ignore SIGINT, and so would all that it starts.
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    workflow.begin(f"{sys.executable} -c '{code}'")
     job = workflow.end()
-    first, second = job["attempts"]
-    assert (first["state"], first["reason"], second["state"]) == ("FAILED", "preempted by Slurm", "FINISHED")
+    assert (job["state"], job["attempts"][0]["exit_code"]) == ("FAILED", 128 + signal.SIGINT)
 
 
 def test_a_submission_that_was_repeated_executes_the_job_once(workflow: Workflow, bed: Bed) -> None:

@@ -48,19 +48,32 @@ class SlurmHandler(af.AbstractJobHandler):
 
 
 def script(native_id: str, folder: str, argv: list[str]) -> str:
-    """The batch script of an attempt. Slurm sends it the same signals as the job, whose end it waits for."""
-    there, claim = shlex.quote(folder), shlex.quote(states.CLAIM)
+    """The batch script of an attempt.
+
+    Before Slurm ends a job (at its time limit, for a preemption, by scancel) it sends SIGTERM to the batch script
+    alone, which passes it on. A stop signals all processes itself. It is a script for bash: other shells have what runs
+    beside them ignore SIGINT.
+    """
+    there, claim, stopped = (shlex.quote(each) for each in (folder, states.CLAIM, f"{folder}/{states.STOP}"))
+    told = shlex.quote(f"{folder}/{states.TOLD}")
     return (
-        f"#!/bin/sh\n# {native_id}\n"
-        "trap : TERM\n"
+        f"#!/bin/bash\n# {native_id}\n"
         f"cd {there} || exit 1\n"
         f'ln -s "$SLURM_JOB_ID" {claim} 2>/dev/null\n'
         f"taken=$(readlink {claim}) || exit 1\n"
         '[ "$taken" = "$SLURM_JOB_ID" ] || exit 0\n'
-        f"rm -f {states.EXIT}\n"
+        f"rm -f {states.EXIT} {states.TOLD}\n"
         "cd work || exit 1\n"
         "unset taken\n"
-    ) + exit_script(argv, f"{folder}/{states.EXIT}")
+        "(\ntrap : TERM\ntrap - INT QUIT\n"
+        f"{exit_script(argv, f'{folder}/{states.EXIT}').partition(chr(10))[2]}"
+        ") &\n"
+        "job=$!\n"
+        f"pass_on() {{ trap : TERM; [ -e {stopped} ] || {{ : > {told}; kill -s TERM 0; }}; }}\n"
+        "trap pass_on TERM\n"
+        'while kill -0 "$job" 2>/dev/null; do wait "$job"; done\n'
+        'wait "$job"\n'
+    )
 
 
 def submit(native_id: str, folder: str, argv: list[str], text: str, env: Mapping[str, str]) -> None:

@@ -1,8 +1,8 @@
 """What Slurm and the attempt's files say of an attempt, as an event.
 
 Slurm forgets a job some minutes after its end, and keeps no exit code of a job that it does not know any more. So the
-batch script leaves two things in the attempt's folder: ``claim``, a symbolic link that names the Slurm job that has
-begun, and ``exit``, the exit code of the command.
+batch script leaves in the attempt's folder ``claim``, a symbolic link that names the Slurm job that has begun;
+``exit``, the exit code of the command; and ``told``, if Slurm told it to end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext.plugin.engines import AWAY, AWAY_CODE, OUT_OF_MEMORY, UNFINISHED, read_whole
 from aiflow_ext_slurm.commands import Row
 
-CLAIM, EXIT, REASON, JOB, STOP = "claim", "exit", "reason", "job", "stop"
+CLAIM, EXIT, REASON, TOLD, JOB, STOP = "claim", "exit", "reason", "told", "job", "stop"
 STOPPED = "stopped"  # the claim of an attempt that was stopped before it began
 BEGUN = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 # The ends, with what they mean where Slurm, and not the job, has caused them.
@@ -119,8 +119,9 @@ def _end(native_id: str, folder: str, row: Row) -> AttemptEvent:
                              reason=words if state is JobState.FAILED else None)  # fmt: skip
     if _text(folder, STOP) is not None:  # a job may end well on SIGTERM
         event.state = JobState.STOPPED if event.state is JobState.FINISHED else event.state
-    elif event.state is JobState.FAILED and ENDS[row.state]:  # whatever the job made of the signal
-        event.reason = ENDS[row.state]
+    elif ENDS[row.state] and (event.state is JobState.FAILED or _text(folder, TOLD) is not None):
+        # Slurm has ended it, whatever the job made of the signal: one that saves its work and exits with 0 is not done.
+        event.state, event.reason = JobState.FAILED, ENDS[row.state]
         event.disruption = row.state in DISRUPTIONS
         event.out_of_memory = row.state == "OUT_OF_MEMORY"
     event.time, event.node, event.instance, event.restarts = row.ended, row.node or None, row.job, row.restarts
