@@ -75,6 +75,8 @@ def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
         made.process.communicate()
 
 
+PREEMPT = ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true"]
+PREEMPTIBLE = {"partition": "low", "options": ["--exclusive"]}
 # How Slurm ends a job of itself; {} is the job's number. The limit of a job that runs is changed: a minute is the least
 # that one can be submitted with.
 ENDED_BY_SLURM = {
@@ -84,11 +86,7 @@ ENDED_BY_SLURM = {
         {},
         "Slurm ended it at its time limit: raise time, or the partition's limit",
     ),
-    "a preemption": (
-        ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true"],
-        {"partition": "low", "options": ["--exclusive"]},
-        "preempted by Slurm",
-    ),
+    "a preemption": (PREEMPT, PREEMPTIBLE, "preempted by Slurm"),
 }
 
 
@@ -140,3 +138,22 @@ def test_options_that_slurm_refuses_are_named_before_the_run(workflow: Workflow)
     assert "invalid partition specified: nowhere" in said
     assert workflow.process.returncode != 0
     assert not list(workflow.marks.iterdir())
+
+
+# How somebody, or a job of more weight, has Slurm put a job back into the queue; {} is its number.
+REQUEUED = {
+    "by scontrol": (["scontrol", "requeue", "{}"], {}),
+    "for a preemption": (PREEMPT, PREEMPTIBLE),
+}
+
+
+@pytest.mark.parametrize("how", REQUEUED)
+def test_a_job_that_slurm_requeues_is_one_attempt_that_was_restarted(workflow: Workflow, bed: Bed, how: str) -> None:
+    argv, config = REQUEUED[how]
+    workflow.begin(f"test $(ls {workflow.marks} | wc -l) -gt 1 || sleep 100", requeue=True, **config)
+    number = workflow.begun()
+    bed.call(*(each.format(number) for each in argv))
+    # Slurm holds a job that it has requeued back for as long as its credentials are valid: the bed's cred_expire.
+    job = workflow.end()
+    (attempt,) = job["attempts"]
+    assert (job["state"], attempt["restarts"], len(list(workflow.marks.iterdir()))) == ("FINISHED", 1, 2)
