@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dist_info import install
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))  # where made.py is
@@ -23,20 +25,32 @@ MARKDOWN = [
 ]
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block of commands; or a file, whose first line names it, which the page has its reader write.
+BLOCK = re.compile(
+    r"^```(console\n|(?:yaml|python)\n# (?P<file>[\w./-]+)\n)(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+# Variables that lead to clusters: the pages show what is printed without them.
+CLUSTERS = ("AIFLOW_", "HADOOP_", "YARN_", "KUBE")
+# Examples that a page has its reader install.
+INSTALLED = {"move-slurm.md": ROOT / "examples" / "plugins" / "slurm"}
 # What is another one in each run, and what it is compared as.
 VARYING = [
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "HH:MM:SS"),
     (re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}\b"), "-RUN"),
+    (re.compile(r"\bpid \d+\b"), "pid N"),
     (re.compile(r"\b(\d+ min )?\d+(\.\d+)? s\b"), "N s"),
 ]
 
 
-def commands_of(text: str) -> list[tuple[str, list[str]]]:
+def commands_of(page: str) -> list[tuple[str, list[str]]]:
     """The commands of a page, in order, each with the lines that are printed under it."""
     found: list[tuple[str, list[str]]] = []
-    for block in BLOCK.findall(text):
-        for line in block.splitlines():
+    for block in BLOCK.finditer(page):
+        if block["file"]:
+            text = f"# {block['file']}\n{block['text']}"
+            found.append((f"cat > {block['file']} << 'END OF FILE'\n{text}END OF FILE", []))
+            continue
+        for line in block["text"].splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
             else:
@@ -114,9 +128,11 @@ def test_every_error_has_a_meaning_and_an_exit_code_of_the_table() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path) -> None:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("AIFLOW_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith(CLUSTERS)}
     env |= {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "EXAMPLES": str(ROOT / "examples"),
             "HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state"), "MPLBACKEND": "agg"}  # fmt: skip
+    if page in INSTALLED:
+        env["PYTHONPATH"] = str(installed(INSTALLED[page], tmp_path / "site"))
     folder, where = tmp_path, tmp_path / "where"
     for command, lines in commands_of((ROOT / "docs" / page).read_text(encoding="utf-8")):
         script = f"{command}\ncode=$?; pwd > {where}; [ $code = 0 ] || echo [exit code $code]"
@@ -126,6 +142,17 @@ def test_what_a_page_shows_is_what_its_commands_print(page: str, tmp_path: Path)
         assert pattern_of(lines).fullmatch(plain(done.stdout)), f"$ {command}\n{done.stdout}\nis not\n" + "\n".join(
             lines
         )
+
+
+def installed(distribution: Path, site: Path) -> Path:
+    """The folder in which the distribution whose sources these are is installed."""
+    tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    meta = tomllib.loads((distribution / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {group.partition(".")[2]: names for group, names in meta["entry-points"].items()}
+    install(site, meta["name"], groups, version=meta["version"])
+    package = meta["name"].replace("-", "_")
+    (site / package).symlink_to(distribution / package)
+    return site
 
 
 def test_a_page_whose_output_is_another_one_is_noticed() -> None:
