@@ -167,6 +167,20 @@ def runs(project: str | None, parameters: bool, as_json: bool) -> int:
 
 
 @program.command()
+@FROM_PROJECT
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Of 127.0.0.1, where the page is "
+              "served [default: a free one].")  # fmt: skip
+def ui(project: str | None, port: int) -> int:
+    """Show all runs, their jobs and logs in a browser, and stop and resume them there.
+
+    Needs the extra ui: pip install 'aiflow-ext[ui]'. The page is for you alone: its address has a token.
+    """
+    from aiflow_ext.cli.ui import show_page
+
+    return show_page(project, port=port)
+
+
+@program.command()
 @RUN
 @click.argument("job", required=False, shell_complete=completion.JOB_OF_RUN)
 @FROM_PROJECT

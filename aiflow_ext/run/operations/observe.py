@@ -5,6 +5,7 @@ Most callers only read the records: only polling a platform needs the plan, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def list_runs(project: str | None = None, *, parameters: bool = False) -> list[d
     """
     found: list[dict[str, Any]] = []
     for store in stores(project):
-        with left_out_if_damaged(project):
+        with contextlib.closing(store), left_out_if_damaged(project):
             runs = store.runs()
             for run in runs:
                 run["driver"] = holder(Path(run["folder"])) if run["ended_at"] is None else None

@@ -22,6 +22,7 @@ _ROW = RowTypes("attempts", **{n: (*_KINDS[kind.partition(" ")[0]], *_NULL[n]) f
 _values_of = attrgetter(*_TYPES)
 _PUT = f"insert or replace into attempts (run, {_COLUMNS}) values ({','.join('?' * (len(_TYPES) + 1))})"
 _OF_RUN = f"select {_COLUMNS} from attempts where run = ? order by job, number"
+_OF_JOB = f"select {_COLUMNS} from attempts where run = ? and job = ? order by number"
 
 
 def put_attempts(db: sqlite3.Connection, run_id: str, attempts: Iterable[AttemptRecord]) -> None:
@@ -37,9 +38,10 @@ def put_attempts(db: sqlite3.Connection, run_id: str, attempts: Iterable[Attempt
     db.executemany(_PUT, rows)
 
 
-def attempts_of(db: sqlite3.Connection, run_id: str) -> Iterator[AttemptRecord]:
-    """A run's attempts, by job and number."""
-    for row in _ROW.checked(db.execute(_OF_RUN, (run_id,)).fetchall()):
+def attempts_of(db: sqlite3.Connection, run_id: str, job: str | None = None) -> Iterator[AttemptRecord]:
+    """A run's attempts, by job and number; of one job alone where it is named."""
+    rows = db.execute(_OF_RUN, (run_id,)) if job is None else db.execute(_OF_JOB, (run_id, job))
+    for row in _ROW.checked(rows.fetchall()):
         values = list(row)
         values[_STATE] = JobState(values[_STATE])
         for place in _TEXTS:

@@ -114,7 +114,7 @@ def open_run(run: str, project: str | None = None) -> tuple[Store, str]:
     if not run:
         raise ConfigError("the run's id is empty", hint="aiflow-ext runs lists them; the last one is: latest")
     here = _current_project() if run == LATEST and project is None else None
-    folders = _folders(project) if here is None else [state_folder(here)]
+    folders = state_folders(project) if here is None else [state_folder(here)]
     found: list[tuple[Store, str, float]] = []
     unread: list[Problem] = []
     for folder in folders:
@@ -176,7 +176,7 @@ def _unrecorded(run: str, states: Sequence[Path]) -> Path | None:
 def stores(project: str | None = None) -> list[Store]:
     """The stores of one project, or of every project that this user has run; none if nothing was run."""
     found = []
-    for folder in _folders(project):
+    for folder in state_folders(project):
         if not has_database(folder):
             continue
         with left_out_if_damaged(project):
@@ -195,7 +195,8 @@ def left_out_if_damaged(project: str | None) -> Iterator[None]:
         _log.warning("left out: %s", error)
 
 
-def _folders(project: str | None) -> list[Path]:
+def state_folders(project: str | None) -> list[Path]:
+    """The state folder of one project, or of every project that this user has run; some may have no database."""
     if project is not None:
         return [state_folder(project_root(project))]
     found: dict[object, Path] = {}  # by device and inode: a folder may be known by several paths

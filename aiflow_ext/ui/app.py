@@ -1,0 +1,196 @@
+"""What the server answers: the page's own files, and below ``/api/`` what it shows, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from aiflow_ext.model.errors import AiflowError, ConfigError
+from aiflow_ext.ui.actions import resume_run, stop_run
+from aiflow_ext.ui.follow import LOOK, LOOK_AT_ALL, ListFollower, RunFollower
+from aiflow_ext.ui.guard import DATA, Guard
+from aiflow_ext.ui.log import Log
+from aiflow_ext.ui.runs import Runs
+
+STATIC = Path(__file__).with_name("static")
+_ALIVE = 15.0  # seconds after which a stream says that it lives, so that a page that is gone is noticed
+_MOST_ASKED = 1 << 16  # bytes of a request
+_RUN = DATA + "runs/{run}"
+_JOB = _RUN + "/jobs/{job:path}"
+
+
+def make_app(token: str, runs: Runs, is_ending: Callable[[], bool]) -> Guard:
+    """The server's app.
+
+    Args:
+        token: what requests need.
+        runs: the runs that it shows.
+        is_ending: whether streams are to end, because the server does.
+    """
+    page = _Page(runs, is_ending)
+    app = Starlette(
+        routes=[
+            Route("/", page.index),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            Route(DATA + "runs", page.list),
+            Route(DATA + "events", page.list_events),
+            Route(_RUN, page.run),
+            Route(_RUN + "/events", page.run_events),
+            Route(_RUN + "/stop", page.stop, methods=["POST"]),
+            Route(_RUN + "/resume", page.resume, methods=["POST"]),
+            Route(_RUN + "/log", page.log),
+        ],
+        exception_handlers={AiflowError: _explained},
+    )
+    return Guard(app, token)
+
+
+class _Page:
+    def __init__(self, runs: Runs, is_ending: Callable[[], bool]) -> None:
+        self._runs, self._is_ending = runs, is_ending
+
+    async def index(self, request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def list(self, request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(self._runs.listed))
+
+    async def run(self, request: Request) -> Response:
+        """A run as ``aiflow-ext status --json`` shows it."""
+
+        def read() -> dict[str, Any]:
+            with self._runs.observed(request.path_params["run"]) as observed:
+                return {**observed.record.summary(), "driver": observed.driver}
+
+        return JSONResponse(await run_in_threadpool(read))
+
+    async def list_events(self, request: Request) -> Response:
+        return self._events(ListFollower(self._runs), LOOK_AT_ALL)
+
+    async def run_events(self, request: Request) -> Response:
+        follower = await run_in_threadpool(RunFollower, self._runs, request.path_params["run"])
+        return self._events(follower, LOOK)
+
+    async def stop(self, request: Request) -> Response:
+        return await self._done(stop_run, request)
+
+    async def resume(self, request: Request) -> Response:
+        return await self._done(resume_run, request)
+
+    async def log(self, request: Request) -> Response:
+        """The bytes of a log; with ``follow`` until no more can come."""
+        asked = request.query_params
+        runs, run_id = self._runs, request.path_params["run"]
+        attempt, offset, most = (_number(asked, key) for key in ("attempt", "offset", "most"))
+
+        def begin() -> tuple[Any, Log]:
+            held = runs.observed(run_id)
+            observed = held.__enter__()
+            try:
+                return held, Log(observed, asked.get("job", ""), attempt, asked.get("stream", "stdout"), offset)
+            except BaseException:
+                held.__exit__(None, None, None)
+                raise
+
+        held, log = await run_in_threadpool(begin)
+        headers = {"X-Log-Begin": str(log.begin), "X-Log-Size": "" if log.size is None else str(log.size)}
+        body = self._bytes(log, held.__exit__, follow="follow" in asked, most=most or None)
+        return StreamingResponse(body, headers=headers, media_type="application/octet-stream")
+
+    async def _done(self, act: Callable[[Runs, str, dict[str, Any]], dict[str, Any]], request: Request) -> Response:
+        asked = await _asked(request)
+        return JSONResponse(await run_in_threadpool(act, self._runs, request.path_params["run"], asked))
+
+    def _events(self, follower: RunFollower | ListFollower, interval: float) -> Response:
+        return StreamingResponse(self._lines(follower, interval), media_type="text/event-stream")
+
+    async def _lines(self, follower: RunFollower | ListFollower, interval: float) -> AsyncIterator[bytes]:
+        """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+        loop = asyncio.get_running_loop()
+        spoke = 0.0
+        try:
+            while not self._is_ending():
+                try:
+                    events = await run_in_threadpool(follower.look)
+                except AiflowError as error:
+                    yield _event("gone", _in_json(error))
+                    return
+                for name, data in events:
+                    yield await run_in_threadpool(_event, name, data)
+                if events or loop.time() - spoke > _ALIVE:
+                    spoke = loop.time()
+                    yield b"" if events else b": alive\n\n"
+                await asyncio.sleep(interval)
+        finally:
+            follower.close()
+
+    async def _bytes(
+        self, log: Log, close: Callable[[None, None, None], object], *, follow: bool, most: int | None
+    ) -> AsyncIterator[bytes]:
+        left = most
+        try:
+            over = not follow
+            while left is None or left > 0:
+                data = await run_in_threadpool(log.read)
+                if data:
+                    data = data if left is None else data[:left]
+                    left = None if left is None else left - len(data)
+                    yield data
+                elif over or self._is_ending():
+                    return
+                else:
+                    over = await run_in_threadpool(log.is_over)
+                    if not over:
+                        await asyncio.sleep(LOOK)
+        finally:
+            close(None, None, None)
+
+
+async def _asked(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent. Raises AiflowError for anything else."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_ASKED:
+            break
+    try:
+        asked = json.loads(body) if len(body) <= _MOST_ASKED else None
+    except ValueError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise ConfigError("a JSON object was expected")
+    return asked
+
+
+def _number(asked: QueryParams, key: str) -> int:
+    """A whole number of the query; 0 where it is missing. Raises ConfigError for anything else."""
+    given = asked.get(key, "0")
+    if not given.removeprefix("-").isdecimal() or len(given) > 18:
+        raise ConfigError(f"{key} is {given[:40]!r}, which is no number")
+    return int(given)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode()
+
+
+def _in_json(error: AiflowError) -> dict[str, Any]:
+    problems = [{"message": each.message, "where": each.where, "hint": each.hint} for each in error.problems]
+    return {"error": {"type": type(error).__name__, "exit_code": error.exit_code, "problems": problems}}
+
+
+async def _explained(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AiflowError)
+    return JSONResponse(_in_json(error), 404 if error.exit_code == 3 else 409)

@@ -1,0 +1,90 @@
+// Requests to the server that this page is from. Each has the token that came with the page's address.
+
+const KEY = "aiflow-ui-token";
+let token = "";
+
+/** Take the token out of the address, where it has one; else it is that of an earlier visit. Returns whether there is one.
+ *  It is kept for this origin alone, which is no other port's, so that a second tab needs no token in its address. */
+export function takeToken() {
+  const found = /^#token=([\w-]+)$/.exec(location.hash);
+  if (found) {
+    localStorage.setItem(KEY, found[1]);
+    history.replaceState(null, "", location.pathname + "#/");
+  }
+  token = localStorage.getItem(KEY) || "";
+  return token !== "";
+}
+
+/** What the server, or the way to it, has answered instead of data. `problems` have message, where and hint. */
+export class Refused extends Error {
+  constructor(status, problems) {
+    super(problems.map((each) => each.message).join("; "));
+    this.status = status;
+    this.problems = problems;
+  }
+}
+
+async function request(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, [{ message: "the server of this page does not answer", hint: "start it again: aiflow-ext ui" }]);
+  }
+  if (answer.ok) return answer;
+  let problems = [{ message: `the server has answered with ${answer.status}` }];
+  try {
+    problems = (await answer.json()).error.problems;
+  } catch { /* no JSON: what is said above */ }
+  throw new Refused(answer.status, problems);
+}
+
+const part = encodeURIComponent;
+export const runPath = (run, ...rest) => ["/api/runs", part(run), ...rest].join("/");
+export const query = (path, values) => `${path}?${new URLSearchParams(values)}`;
+
+export async function get(path, signal) {
+  return (await request(path, { signal })).json();
+}
+
+export async function post(path, data) {
+  const options = { method: "POST", body: JSON.stringify(data), headers: { "Content-Type": "application/json" } };
+  return (await request(path, options)).json();
+}
+
+/** Call `heard(name, data)` for each event of a stream, and `lost(error)` whenever it has broken; it is opened again until
+ *  `signal` is aborted. */
+export async function listen(path, heard, lost, signal) {
+  for (let wait = 500; !signal.aborted; wait = Math.min(wait * 2, 5000)) {
+    try {
+      const answer = await request(path, { signal });
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (let read = await reader.read(); !read.done; read = await reader.read()) {
+        wait = 500;
+        const blocks = (rest + read.value).split("\n\n");
+        rest = blocks.pop();
+        for (const block of blocks) {
+          const found = /^event: (\w+)\ndata: (.*)$/.exec(block);
+          if (found) heard(found[1], JSON.parse(found[2]));
+        }
+      }
+      lost(new Refused(0, [{ message: "the server of this page has ended", hint: "start it again: aiflow-ext ui" }]));
+    } catch (error) {
+      if (signal.aborted) return;
+      lost(error);
+      if (error.status >= 400) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+/** A log's bytes as they come: `came(bytes)`; returns the answer's headers first, by `began(begin, size)`. */
+export async function readLog(path, began, came, signal) {
+  const answer = await request(path, { signal });
+  const size = answer.headers.get("X-Log-Size");
+  began(Number(answer.headers.get("X-Log-Begin")), size ? Number(size) : null);
+  const reader = answer.body.getReader();
+  for (let read = await reader.read(); !read.done; read = await reader.read()) came(read.value);
+}

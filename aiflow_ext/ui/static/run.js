@@ -1,0 +1,97 @@
+// One run: its head, what can be done with it, its jobs in one of several views, and one job beside them.
+
+import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
+import { useNow, useRun } from "./hooks.js";
+import { post, runPath } from "./net.js";
+import { confirm } from "./confirm.js";
+import { JobTable } from "./table.js";
+import { JobPanel } from "./job.js";
+import { Problems, Sign, State, STATES, moment, runState, said, took } from "./words.js";
+import { address } from "./app.js";
+
+const VIEWS = { jobs: ["Jobs", JobTable] };
+
+export function RunView({ id, view, job, tab }) {
+  const { run, jobs, error, skew, version } = useRun(id);
+  const [text, setText] = useState("");
+  const [only, setOnly] = useState(null); // a state
+  const now = useNow(skew, run !== null && run.ended_at == null && run.driver != null);
+  const counts = useMemo(() => {
+    const found = {};
+    for (const each of jobs) found[each.state] = (found[each.state] || 0) + 1;
+    return found;
+  }, [version]);
+  const shown = useMemo(() => {
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    return jobs.filter((each) => (only === null || each.state === only) &&
+      (!words.length || words.every((word) => `${each.name} ${each.platform} ${each.engine} ${each.reason || ""}`.toLowerCase().includes(word))));
+  }, [version, text, only]);
+  const go = (values, to = view) => { location.hash = address(["runs", id, to], { job, tab, ...values }); };
+  useEffect(() => {
+    const pressed = (event) => {
+      if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "/" && !/INPUT|TEXTAREA/.test(event.target.tagName)) {
+        document.querySelector("input[type=search]").focus();
+        event.preventDefault();
+      }
+      if (event.key === "Escape") go({ job: null, tab: null });
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  });
+  if (run === null) return html`<section class="page"><${Problems} error=${error} /></section>`;
+  const [state, word] = runState(run);
+  const [, View] = VIEWS[view] || VIEWS.jobs;
+  const chosen = job === undefined ? null : jobs.find((each) => each.name === job);
+  return html`<section class="page run">
+    <div class="tools">
+      <h1><${State} state=${state} word=${word} /> <span class="mono">${run.run}</span></h1>
+      <${Actions} run=${run} counts=${counts} />
+    </div>
+    <dl class="facts">
+      <div><dt>workflow</dt><dd>${run.workflow}</dd></div>
+      <div><dt>project</dt><dd class="mono" title=${run.project}>${run.project}</dd></div>
+      <div><dt>started</dt><dd class="num">${moment(run.started_at, true)}</dd></div>
+      <div><dt>took</dt><dd class="num">${took(run.started_at, run.ended_at ?? (run.driver == null ? null : now))}</dd></div>
+      ${run.ended_at == null ? html`<div><dt>driver</dt><dd class="num">${run.driver == null ? "none" : `pid ${run.driver}`}</dd></div>` : ""}
+    </dl>
+    <${Problems} error=${error} />
+    <div class="tools">
+      <div class="tabs" role="tablist" aria-label="Views">
+        ${Object.entries(VIEWS).map(([key, [name]]) => html`<button role="tab" aria-selected=${key === view} onClick=${() => go({}, key)}>${name}</button>`)}
+      </div>
+      <div class="chips" role="group" aria-label="Only jobs in one state">
+        ${STATES.filter((each) => counts[each]).map((each) => html`<button class="chip" aria-pressed=${only === each}
+          onClick=${() => setOnly(only === each ? null : each)}><${Sign} state=${each} />${said(each).toLowerCase()} <b>${counts[each]}</b></button>`)}
+      </div>
+      <input type="search" placeholder="Filter jobs  ( / )" aria-label="Filter jobs" value=${text} onInput=${(event) => setText(event.target.value)} />
+    </div>
+    <div class="split ${chosen ? "with-job" : ""}">
+      <${View} run=${run} jobs=${shown} all=${jobs} version=${version} now=${now} chosen=${job} choose=${(each) => go({ job: each.name })} />
+      ${chosen ? html`<${JobPanel} run=${run} job=${chosen} tab=${tab} now=${now} go=${go} />` : ""}
+    </div>
+  </section>`;
+}
+
+function Actions({ run, counts }) {
+  const failed = ["FAILED", "LOST", "STOPPED", "SKIPPED"].some((state) => counts[state]);
+  const act = (what, data) => post(runPath(run.run, what), data);
+  const stop = () => confirm({
+    title: "Stop this run?", button: "Stop the run", kind: "danger", command: `aiflow-ext stop ${run.run}`,
+    words: "Its jobs are asked to end, and are ended 10 seconds later. Nothing more is started.", act: () => act("stop", {}),
+  });
+  const resume = () => confirm({
+    title: "Go on with this run?", button: "Resume", command: `aiflow-ext resume ${run.run} --detach`,
+    words: "A driver of its own follows the jobs that run, and starts those that were not started.", act: () => act("resume", {}),
+  });
+  const retry = () => confirm({
+    title: "Run again what did not finish?", button: "Retry", command: `aiflow-ext resume ${run.run} --failed --detach`,
+    words: "Failed, stopped, lost and skipped jobs get a new attempt, with the code and config that the run has kept.",
+    act: () => act("resume", { failed: true }),
+  });
+  return html`<div class="actions">
+    ${run.ended_at == null ? html`<button class="danger" onClick=${stop}>Stop</button>` : ""}
+    ${run.ended_at == null && run.driver == null ? html`<button class="primary" onClick=${resume}>Resume</button>` : ""}
+    ${run.driver == null && failed ? html`<button class=${run.ended_at == null ? "" : "primary"} onClick=${retry}>Retry failed</button>` : ""}
+  </div>`;
+}
