@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from aiflow_ext.model.ran_with import RanWith
 
 VARIABLE = "AIFLOW_RAN_WITH_FILE"
+_LINE = 4000  # characters: it may travel in a log
 _METADATA = (".dist-info", ".egg-info")
 
 
@@ -31,14 +32,25 @@ def record(*, python: bool) -> None:
     path = os.environ.get(VARIABLE)
     if not path:
         return
-    text = json.dumps(ran_with(python=python)._asdict(), separators=(",", ":"))
+    text = "\n".join(_lines(json.dumps(ran_with(python=python)._asdict(), indent=0)))
     try:
         # An earlier attempt may have left a FIFO or a link there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         with open(os.open(path, flags, 0o666), "wb") as file:
-            file.write(text.encode())
+            file.write(f"{text}\n".encode())
     except OSError:
         pass
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Text as fewer lines, each so short that no log breaks it."""
+    line = ""
+    for each in text.split("\n"):
+        if len(line) + len(each) > _LINE:
+            yield line
+            line = ""
+        line += each
+    yield line
 
 
 def installed(paths: list[str]) -> dict[str, str]:

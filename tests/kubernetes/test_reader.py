@@ -13,7 +13,7 @@ import pytest
 from patience import PATIENCE
 
 from aiflow_ext.model.errors import UnreachableError
-from aiflow_ext.plugin.engines import STREAMS
+from aiflow_ext.plugin.engines import RAN_WITH, STREAMS
 from aiflow_ext_kubernetes import objects
 from aiflow_ext_kubernetes.logs import lag, merge, nodes
 from aiflow_ext_kubernetes.logs import reader as reading
@@ -130,6 +130,16 @@ def test_what_was_read_is_not_repeated(kubelet: Kubelet) -> None:
         if number % 3 == 0:
             assert whole(read).decode() == wanted
     assert whole(read).decode() == wanted
+
+
+def test_what_the_job_ran_with_is_kept_beside_its_log_once(kubelet: Kubelet, tmp_path: Path) -> None:
+    read = reader()
+    kubelet.lines = [(at(0), f"{TAG}+"), (at(1), "out"), (at(2), f'{TAG}!{{"python":'), (at(2), f'out{TAG}!"3.12"}}')]
+    assert whole(read) == b"out\nout"
+    kubelet.lines += [(at(3), f"{TAG}."), (at(3), f"{TAG};")]
+    assert whole(read) == b"out\nout"
+    read.write(tmp_path)
+    assert (tmp_path / RAN_WITH).read_text() == '{"python":\n"3.12"}\n'
 
 
 def test_stamps_out_of_order_lose_nothing(kubelet: Kubelet) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from patience import PATIENCE
 
 from aiflow_ext.model.current import UNFINISHED
+from aiflow_ext.plugin import Usage
+from aiflow_ext_kubernetes import usage
 from aiflow_ext_kubernetes.shell import tag_of, wrapped
-from aiflow_ext_kubernetes.streams import split
+from aiflow_ext_kubernetes.streams import Splitter, split
 
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
 ID = "run-job-1"
@@ -25,14 +28,16 @@ PYTHONS = {"with python": sys.executable, "without": "/no/python"}
 
 
 class Image(NamedTuple):
-    """What an image has: a shell, and perhaps a python."""
+    """What an image has: a shell, and perhaps a python; and where its control groups are."""
 
     shell: Image
     python: str
+    groups: str = "/no/groups"
 
     def command(self, *argv: str) -> list[str]:
         """The container's command for a job."""
-        return [*self.shell, *wrapped(list(argv), ID, self.python)[1:]]
+        command = [word.replace("/sys/fs/cgroup", self.groups) for word in wrapped(list(argv), ID, self.python)]
+        return [*self.shell, *command[1:]]
 
 
 @pytest.fixture(params=[pytest.param(Image(shell, PYTHONS[python]), id=f"{shell[0]} {python}")
@@ -73,6 +78,66 @@ def test_an_end_before_the_runners_own_is_no_success(
     assert reason.read_text() == "the job's own words"
     reason.unlink()
     assert ran(shell, "/bin/sh", "-c", f"exit {code}") == (code, b"", b"")
+
+
+V2 = {
+    "memory.current": "5",
+    "memory.peak": "209715200\n",
+    "cpu.stat": "nr_periods 3\nusage_usec 1500000\nuser_usec 9\n",
+}
+V1 = {"memory/memory.max_usage_in_bytes": "1048576\n", "cpuacct/cpuacct.usage": "2500000999\n"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "used"),
+    [
+        (V2, Usage(209715200, 1.5, "container")),
+        ({**V2, "memory.peak": None}, Usage(None, 1.5, "container")),
+        ({**V2, "memory.current": None}, None),  # the root, which is the machine
+        (V1, Usage(1048576, 2.5, "container")),
+        ({**V1, "cpuacct/cpuacct.usage": None}, Usage(1048576, None, "container")),
+        ({}, None),
+    ],
+    ids=["version 2", "without a peak", "the root of version 2", "version 1", "without processors", "none"],
+)
+@pytest.mark.parametrize("words", ["ValueError: no", "", UNFINISHED])
+def test_what_the_container_has_used_is_added_to_its_last_message(
+    shell: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: dict[str, Any], used: Any, words: str
+) -> None:
+    for name, text in groups.items():
+        if text is not None:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+    message = tmp_path / "message"
+    message.write_text(words)
+    monkeypatch.setenv("AIFLOW_REASON_FILE", str(message))
+    assert ran(shell._replace(groups=str(tmp_path)), "/bin/sh", "-c", "exit 0")[1:] == (b"", b"")
+    assert usage.split(message.read_text()) == (words, used)
+
+
+@pytest.mark.parametrize("message", [
+    "aiflow-usage: 1 2\nmore", "aiflow-usage: 1", "aiflow-usage: -1 2", "aiflow-usage: 1 99999999999999999999",
+])  # fmt: skip
+def test_what_is_not_the_shells_line_stays_in_the_message(message: str) -> None:
+    assert usage.split(f"{message}\n") == (message, None)
+
+
+def test_what_a_job_ran_with_comes_with_the_log_and_is_no_part_of_its_streams(
+    shell: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran_with = tmp_path / "ran-with.json"
+    ran_with.write_text('{"python":\n"3.12.4"}\n')
+    monkeypatch.setenv("AIFLOW_RAN_WITH_FILE", str(ran_with))
+    command = shell.command("/bin/sh", "-c", "printf 'out'; echo err >&2")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE)
+    splitter = Splitter(tag_of(ID))
+    parts = [splitter.line(line) for line in done.stdout.splitlines(keepends=True)]
+    assert [b"".join(each) for each in zip(*parts, strict=True)] == [b"out", b"err\n"]
+    assert splitter.ran_with == b'{"python":\n"3.12.4"}\n'
+    assert splitter.is_complete
+    ran_with.unlink()
+    os.mkfifo(ran_with)
+    assert ran(shell, "/bin/sh", "-c", "exit 3") == (3, b"", b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aiflow_ext.model.current import UNFINISHED
+from aiflow_ext.model.resources import Usage
 from aiflow_ext.model.states import JobState
 from aiflow_ext_kubernetes import manifest, status
 from aiflow_ext_kubernetes.config import QUEUE
@@ -63,6 +64,14 @@ def test_a_failed_container_is_reported(state: dict[str, Any], code: int | None,
     assert (event.state, event.exit_code, event.disruption) == (JobState.FAILED, code, False)
     assert words in str(event.reason)
     assert event.out_of_memory is ("out of memory" in str(event.reason))
+
+
+@pytest.mark.parametrize(("code", "words"), [(0, ""), (3, "ValueError: x"), (137, UNFINISHED)])
+def test_what_the_container_has_used_is_told_and_is_no_part_of_the_reason(code: int, words: str) -> None:
+    message = f"{words}\naiflow-usage: 209715200 1500000\n"
+    event = status.status_of("j", job(), [pod(ended(code, message=message))]).event
+    assert event.usage == Usage(209715200, 1.5, "container")
+    assert event.reason == {0: None, 3: words, 137: "ended by SIGKILL (exit code 137)"}[code]
 
 
 def test_an_init_container_that_fails_is_named() -> None:

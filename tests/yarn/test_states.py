@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from typing import Any
 
 import pytest
 
 from aiflow_ext.model.errors import PlatformError
+from aiflow_ext.model.resources import Usage
 from aiflow_ext.model.states import JobState
 from aiflow_ext_yarn import tokens
 from aiflow_ext_yarn.http import Response
@@ -270,3 +273,28 @@ def test_what_is_no_token(text: str) -> None:
 )  # fmt: skip
 def test_why_a_master_was_never_heard_of(said: bytes | None, words: str) -> None:
     assert re.search(words, silence_of(said))
+
+
+USED = {"peak_memory": 209715200, "cpu_seconds": 1.5}
+
+
+@pytest.mark.parametrize(("used", "told"), [
+    (USED, (209715200, 1.5, "process")), ({}, (None, None, None)), ({"cpu_seconds": 1}, (None, 1, "process")),
+    ({"peak_memory": float("inf"), "cpu_seconds": float("nan")}, (None, None, None)),
+    ({"peak_memory": "1", "cpu_seconds": -1, "more": [1]}, (None, None, None)),
+])  # fmt: skip
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_the_child_has_used_and_what_yarn_has_kept_for_it(used: dict[str, Any], told: Any, code: int) -> None:
+    ended = Outcome("exit", exit_code=code, usage=used)
+    report = {"state": "FINISHED", "finalStatus": "SUCCEEDED" if code == 0 else "FAILED", "memorySeconds": 512,
+              "vcoreSeconds": 3}  # fmt: skip
+    assert event_of(ID, {**report, "diagnostics": ended.diagnostics()}).usage == Usage(*told, 512 << 20, 3)
+    by_staging = {**report, "state": "FAILED", "diagnostics": LOST, "memorySeconds": 0, "vcoreSeconds": 0}
+    assert event_of(ID, by_staging, ended.to_json().encode()).usage == Usage(*told)
+
+
+def test_what_a_master_of_an_earlier_version_does_not_tell_is_not_known() -> None:
+    said = json.loads(Outcome("exit", exit_code=3).to_json())
+    del said["usage"], said["ran_with"]
+    event = event_of(ID, {"state": "FAILED", "diagnostics": LOST}, json.dumps(said).encode())
+    assert event.usage == Usage()

@@ -46,7 +46,7 @@ class Kept:
         """All that it says until the end, without what depends on the run."""
         found = []
         while said := self.said():
-            found.append({key: value for key, value in said.items() if key not in ("pid", "start")})
+            found.append({key: value for key, value in said.items() if key not in ("pid", "start", "usage")})
         return found
 
     def marked(self) -> list[int]:
@@ -91,6 +91,15 @@ def test_an_exit_code(kept: Any, tmp_path: Path) -> None:
     one = kept("echo out; echo err >&2; exit 3")
     assert one.rest() == [{"what": "started"}, {"what": "ended", "exit": 3}, {"what": "swept", "left": []}]
     assert ((tmp_path / "stdout").read_text(), (tmp_path / "stderr").read_text()) == ("out\n", "err\n")
+
+
+def test_what_the_child_and_those_it_waited_for_have_used(kept: Any) -> None:
+    eats = "import time; eaten = bytearray(100 << 20)\nwhile time.process_time() < 0.3: pass"
+    one = kept(f"""{sys.executable} -c '{eats}'; kill -9 $$""")
+    assert one.said()["what"] == "started"
+    used = one.said()["usage"]
+    assert 100 << 20 < used["peak_memory"] < 300 << 20
+    assert 0.3 <= used["cpu_seconds"] < 5
 
 
 def test_a_signal(kept: Any) -> None:

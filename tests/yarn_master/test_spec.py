@@ -56,6 +56,16 @@ def test_progress_is_neither_0_nor_1_while_a_job_runs(
     assert child.env["AIFLOW_PROGRESS_FILE"] == str(tmp_path / "progress")
 
 
+def test_what_the_job_runs_with_is_written_among_the_containers_logs(tmp_path: Path) -> None:
+    child = Child({"argv": ["true"], "mark": "m", "ran_with": "ran-with.json"}, Values("/work", {}), str(tmp_path))
+    assert child.env["AIFLOW_RAN_WITH_FILE"] == str(tmp_path / "ran-with.json")
+    assert not child.has_said_what_it_ran_with()
+    (tmp_path / "ran-with.json").touch()
+    assert child.has_said_what_it_ran_with()
+    plain = Child({"argv": ["true"], "mark": "m"}, Values("/work", {}), str(tmp_path))
+    assert ("AIFLOW_RAN_WITH_FILE" in plain.env, plain.has_said_what_it_ran_with()) == (False, False)
+
+
 NODE = {"NM_HOST": "n1", "NM_PORT": "8041", "NM_HTTP_PORT": "8042", "CONTAINER_ID": "container_1", "USER": "ada"}
 LIVE, SERVER = "n1:8042/node/containerlogs/container_1/ada", "http://jhs:19888/jobhistory/logs"
 KEPT = f"{SERVER}/n1:8041/container_1/container_1/ada"

@@ -291,7 +291,10 @@ def _usage(native_id: str, record: ProcessRecord) -> Usage | None:
     spent = record.rusage
     if spent is None or os.access(f"{native_id}/{STATUS_FILE}", os.F_OK):
         return None
-    return Usage(int(spent["max_rss_kb"]) << 10, spent["user"] + spent["system"], "process")
+    try:
+        return Usage(int(spent["max_rss_kb"]) << 10, spent["user"] + spent["system"], "process")
+    except (LookupError, TypeError, ValueError, OverflowError):  # the journal is damaged
+        return None
 
 
 def no_room(error: BaseException | None) -> bool:

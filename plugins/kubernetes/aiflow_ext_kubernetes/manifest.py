@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import BaseJob, ConfigError, JobContext, memory_text, parse_memory, safe_name, secrets
-from aiflow_ext.plugin.engines import job_environment
+from aiflow_ext.plugin.engines import RAN_WITH, job_environment
 from aiflow_ext_kubernetes import shell
 from aiflow_ext_kubernetes.config import QUEUE, SHM, EnvFrom, KubernetesJobConfig, Spread, Volume
 from aiflow_ext_kubernetes.fields import label_problem
@@ -335,7 +335,7 @@ def _env(job: BaseJob, sending: Sending) -> list[dict[str, Any]]:
     )
     ours |= {"AIFLOW_REASON_FILE": "/dev/termination-log", "PYTHONUNBUFFERED": "1"}
     if runs:
-        ours["AIFLOW_BUNDLE"] = BUNDLE
+        ours |= {"AIFLOW_BUNDLE": BUNDLE, "AIFLOW_RAN_WITH_FILE": f"{BUNDLE}/{RAN_WITH}"}
     if sending.archive is not None and "://" in sending.archive:
         ours["AIFLOW_ARCHIVE"] = sending.archive
     found: list[dict[str, Any]] = []

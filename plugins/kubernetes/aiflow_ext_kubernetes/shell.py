@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 
 from aiflow_ext.plugin.engines import UNFINISHED
+from aiflow_ext_kubernetes import usage
 
 # Adds the tags where the image has a python: every byte, and a hundred times as fast as a shell, whose "read" takes a
 # byte at a time and drops NULs. Reads stdin, writes to descriptor 4, and prints the job's exit code. A line that is
@@ -73,8 +74,10 @@ while True:
 # are forked: the process that adds the tags must not end before it has written everything. A shell forks background
 # processes with SIGINT and SIGQUIT ignored. bash restores them by "trap -", dash does not, coreutils' env does; with
 # the shell of busybox and nothing else in the image they stay ignored. At the end the reason file is read: if it still
-# has the runner's first text, exit code 0 becomes 1, and with any other code the text is not a reason.
-SCRIPT = """\
+# has the runner's first text, exit code 0 becomes 1, and with any other code the text is not a reason. Then what the
+# container has used is added to it, and what the job ran with is printed, in lines with a tag of their own.
+SCRIPT = (
+    """\
 tag=$1
 python=$2
 shift 2
@@ -129,9 +132,15 @@ said=
 if [ "$said" = "UNFINISHED" ]; then
   if [ "$code" = 0 ]; then code=1; else : >"$AIFLOW_REASON_FILE"; fi
 fi
+USAGE[ ! -f "$AIFLOW_RAN_WITH_FILE" ] || while IFS= read -r line; do
+  printf '%s!%s\\n' "$tag" "$line"
+done 2>/dev/null <"$AIFLOW_RAN_WITH_FILE"
 printf '%s.\\n' "$tag"
 exit "$code"
-""".replace("UNFINISHED", UNFINISHED).replace("TAGGER", TAGGER)
+""".replace("USAGE", usage.SCRIPT)
+    .replace("UNFINISHED", UNFINISHED)
+    .replace("TAGGER", TAGGER)
+)
 
 # Runs in the image's python, any 3.x: says which of its own needs is not met.
 START = '''\

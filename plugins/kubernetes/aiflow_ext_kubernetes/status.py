@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from aiflow_ext.plugin import AttemptEvent, JobState
 from aiflow_ext.plugin.engines import OUT_OF_MEMORY, UNFINISHED
-from aiflow_ext_kubernetes import manifest
+from aiflow_ext_kubernetes import manifest, usage
 from aiflow_ext_kubernetes.template import CONTAINER
 from aiflow_ext_kubernetes.times import seconds_since_epoch
 
@@ -164,14 +164,14 @@ def vanished(native_id: str, last: Object | None, stopped: bool) -> AttemptEvent
 def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts: int) -> AttemptEvent:
     code, why = int(terminated.get("exitCode", 0)), str(terminated.get("reason") or "")
     status = pod.get("status") or {}
-    said = str(terminated.get("message") or "").strip()
+    said, used = usage.split(str(terminated.get("message") or ""))
     if said == UNFINISHED and code != 1:  # the container was killed as a whole, its shell included
         said = ""
     if code == 0 and why not in (*_NOT_STARTED, "ContainerStatusUnknown"):
         saved = said if said.startswith(SAVED) else None
         state = JobState.STOPPED if saved and is_stopped(job) else JobState.FINISHED
         return AttemptEvent(native_id, state, exit_code=0, time=_time(terminated.get("finishedAt")),
-                            reason=saved, restarts=restarts, **_place(pod))  # fmt: skip
+                            reason=saved, restarts=restarts, usage=used, **_place(pod))  # fmt: skip
     exit_code: int | None = code
     disruption = _disrupted(job, pod)
     never = why in _NOT_STARTED or terminated.get("startedAt") == _NEVER
@@ -198,7 +198,7 @@ def _end(native_id: str, job: Object, pod: Object, terminated: Object, restarts:
     hungry = why == "OOMKilled" or said.startswith(OUT_OF_MEMORY)
     return AttemptEvent(native_id, state, exit_code=exit_code, time=_time(terminated.get("finishedAt")), reason=words,
                         disruption=disruption and state is JobState.FAILED, restarts=restarts, out_of_memory=hungry,
-                        **_place(pod))  # fmt: skip
+                        usage=used, **_place(pod))  # fmt: skip
 
 
 def _place(pod: Object | None) -> dict[str, Any]:

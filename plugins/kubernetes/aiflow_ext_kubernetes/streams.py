@@ -13,12 +13,14 @@ class Splitter:
         begun: whether the beginning of stdout was seen: the node may have rotated it away. (Lines of stderr may be
             before it: the runtime copies the two on its own.)
         at_eof: which of the streams have come to EOF.
+        ran_with: what the shell has printed of what the job ran with, since it was last taken.
     """
 
     def __init__(self, tag: str) -> None:
         self._tag = tag.encode()
         self.begun = False
         self.at_eof: set[bytes] = set()
+        self.ran_with = b""
         self._cut = b""  # the kind of a line of stderr whose rest comes on the next one
 
     @property
@@ -45,6 +47,9 @@ class Splitter:
         before, kind, text = line[:place], line[place + len(self._tag) :][:1], line[place + len(self._tag) + 1 :]
         if kind == b"+":
             self.begun = True
+            return before, b""
+        if kind == b"!":
+            self.ran_with += text
             return before, b""
         if kind in _EOF:
             self.at_eof.add(kind)

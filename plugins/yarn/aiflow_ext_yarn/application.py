@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aiflow_ext.plugin import AttemptEvent, JobState, Jsonable, Lookup, PlatformError
-from aiflow_ext.plugin.engines import STREAMS, Backoff, poll, read_log_file, retry
+from aiflow_ext.plugin.engines import RAN_WITH, STREAMS, Backoff, poll, read_log_file, retry
 from aiflow_ext_yarn import master, poll_hints
 from aiflow_ext_yarn.cluster import Cluster
 from aiflow_ext_yarn.http_failures import Refused, Unreachable
@@ -253,6 +253,11 @@ class Application(Jsonable):
         # YARN ended it after its master had recorded the end: its node may be away, and comes back.
         return master.ENDED in (self._markers() or ()), False
 
+    def _ran_with_is_there(self, report: Json) -> bool:
+        """Whether what the job ran with may be among the logs: its master says so, if it could say anything."""
+        end = outcome.parse(str(report.get("diagnostics") or ""))
+        return end.ran_with if end is not None else True
+
     def download_logs(self, report: Json | None = None) -> bool:
         """Download the logs of an attempt that has ended into its folder on the client.
 
@@ -278,6 +283,8 @@ class Application(Jsonable):
                 break
             with contextlib.suppress(PlatformError):
                 answered = logs.gone(container) is True  # next time, its own logs were asked for while it answers
+        if not missing and self._ran_with_is_there(report):
+            logs.download(container, RAN_WITH, self.log_path(RAN_WITH))
         if not reported and not Path(self.work_folder, "am.stderr").exists():
             logs.download(container, "am.stderr", Path(self.work_folder, "am.stderr"))
         return not missing or not reported

@@ -15,15 +15,18 @@ ENDED = ("FINISHED", "FAILED", "KILLED")
 _STATES = {*LIVE.split(","), *ENDED}  # org.apache.hadoop.yarn.api.records.YarnApplicationState
 _FINAL = ("UNDEFINED", "SUCCEEDED", "FAILED", "KILLED", "ENDED")  # and FinalApplicationStatus
 _LATEST = 1e14  # ms since the epoch: the year 5138
+_MOST_RESERVED = 1e15  # MiB times seconds
 # Characters of diagnostics, of a line in them, and of the line in which an application master says how the job ended.
 _MOST_WORDS, _LONGEST_LINE, _LONGEST_OUTCOME = 128 << 10, 1000, 16 << 10
 
 
 def application_report(found: Fields) -> Json:
-    """What is used of an application's report: text, milliseconds since the epoch, ``progress`` in percent, and as
-    ``expiry`` when it will have exceeded its lifetime."""
+    """What is used of an application's report: text, milliseconds since the epoch, ``progress`` in percent,
+    ``memorySeconds`` (of MiB) and ``vcoreSeconds`` that it was given, and as ``expiry`` when it will have exceeded its
+    lifetime."""
     told: Json = {key: found.text(key, "") for key in ("id", "finalStatus", "amContainerLogs", "amRPCAddress")}
     told.update({key: found.number(key, 0, _LATEST) for key in ("startedTime", "launchTime", "finishedTime")})
+    told.update({key: found.number(key, 0, _MOST_RESERVED) for key in ("memorySeconds", "vcoreSeconds")})
     told["progress"] = found.number("progress", 100)
     told["state"], told["diagnostics"] = found.text("state"), _shortened(found.text("diagnostics", ""))
     expiry = {each.text("type", ""): each.text("expiryTime", "UNLIMITED")

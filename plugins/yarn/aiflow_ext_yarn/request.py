@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from aiflow_ext.plugin.engines import (
     ARTIFACT_HOSTS,
     INSECURE_NODES,
+    RAN_WITH,
     UNFINISHED,
     attempt_mark,
     job_environment,
@@ -254,7 +255,7 @@ def _spec(job: YarnJob, native_id: str) -> Json:
         "mark": mark,
         "reason_file": REASON,
         **({"at_active": ["AIFLOW_CHECKPOINT_DIR"]} if _on_pair(job, job.checkpoints) else {}),
-        **({"unfinished": UNFINISHED} if job.bundle.needs_runner else {}),
+        **({"unfinished": UNFINISHED, "ran_with": RAN_WITH} if job.bundle.needs_runner else {}),
         **({"container": job.config.container.runtime} if job.config.container is not None else {}),
         **({"steps": steps, "progress_file": PROGRESS} if job.bundle.needs_runner and steps > 1 else {}),
         **({"ready": _ready(job)} if job.config.ready is not None else {}),

@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any
 
-from aiflow_ext.plugin import AttemptEvent, JobState
+from aiflow_ext.plugin import AttemptEvent, JobState, Usage
 from aiflow_ext.plugin.engines import AWAY, AWAY_CODE, OUT_OF_MEMORY
 from aiflow_ext_yarn.master import PERMANENT, STAGING_FAILED, UNUSABLE, outcome
 
@@ -103,6 +103,29 @@ def event_of(
         began: whether it has started the job: False if there is no start marker; None: not known.
         silence: why its master never registered, if that is known.
     """
+    recorded = outcome.parse(str(report.get("diagnostics") or ""))
+    if recorded is None and ended is not None:
+        recorded = _parse_end(ended)
+    event = _event_of(native_id, report, recorded, began=began, silence=silence)
+    if event.state.ended:
+        event.usage = usage_of(report, recorded)
+    return event
+
+
+def usage_of(report: Json, recorded: outcome.Outcome | None) -> Usage:
+    """What an application was given, as YARN has counted it, and what the child has used, as its master has told."""
+    memory, cores = report.get("memorySeconds") or None, report.get("vcoreSeconds") or None
+    used = recorded.usage if recorded is not None else {}
+    peak = used.get("peak_memory")
+    return Usage(
+        None if peak is None else int(peak), used.get("cpu_seconds"), "process" if used else None,
+        None if memory is None else int(memory) << 20, cores,
+    )  # fmt: skip
+
+
+def _event_of(
+    native_id: str, report: Json, recorded: outcome.Outcome | None, *, began: bool | None, silence: str | None
+) -> AttemptEvent:
     state = state_of(report)
     if not state.ended:
         since = launched(report) if state is JobState.RUNNING else None
@@ -110,9 +133,6 @@ def event_of(
             native_id, state, time=since, reason=wait_reason(report) if state is JobState.QUEUED else None
         )
     words = str(report.get("diagnostics") or "")
-    recorded = outcome.parse(words)
-    if recorded is None and ended is not None:
-        recorded = _parse_end(ended)
     at = _seconds(report.get("finishedTime"))
     if recorded is not None and (recorded.stopped or recorded.kind in (outcome.BROKEN, outcome.NOT_STARTED)):
         reason, disruption = failure(str(report.get("state")), words)

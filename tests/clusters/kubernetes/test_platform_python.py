@@ -18,10 +18,12 @@ from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
 
 from aiflow_ext.run import prepare_run
+from aiflow_ext.run.store.ran_with import ran_with_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 
 STEPS = """\
 import os
+import time
 from pathlib import Path
 
 def hello(name):
@@ -29,6 +31,8 @@ def hello(name):
     return name * 2
 
 def fail():
+    eaten = bytearray(200 << 20)
+    while time.process_time() < 1: pass
     raise ValueError("no more data")
 """
 WORKFLOW = """\
@@ -45,6 +49,8 @@ def images():
         af.python(hello, "you")
     with af.job("raises"):
         af.python(fail)
+    with af.job("shell"):
+        af.cmd("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
     with af.job("no_python"):
         af.python(hello, "you")
     with af.job("no_package"):
@@ -63,6 +69,7 @@ def images():
 KEYS: dict[str, dict[str, Any]] = {
     "a": {}, "b": {}, "raises": {}, "after_no_package": {}, "after_no_server": {},
     "plain": {"image": NAMES["python"]},
+    "shell": {"engine": "cmd_line", "image": NAMES["busybox"], "cpu": 0.5, "memory": "64Mi"},
     "no_python": {"image": NAMES["busybox"]},
     "no_package": {"image": NAMES["python"]},
     "later": {"image": NAMES["python_later"]},
@@ -141,6 +148,23 @@ def test_a_plain_image_is_enough(ran: Ran) -> None:
 def test_what_a_function_raises_is_the_reason(ran: Ran) -> None:
     assert (ran["raises"].exit_code, ran["raises"].reason) == (1, "ValueError: no more data")
     assert "raise ValueError" in ran.log("raises", "stderr")
+
+
+def test_what_a_container_has_used_and_run_with_is_known_also_of_a_job_that_has_failed(ran: Ran) -> None:
+    failed, shell = ran["raises"], ran["shell"]
+    assert (failed.usage_source, shell.usage_source) == ("container", "container")
+    assert 200 << 20 < (failed.peak_memory or 0) < 400 << 20
+    assert 1.0 <= (failed.cpu_seconds or 0) < 5
+    assert 0.05 < (shell.cpu_seconds or 0) < 5
+    assert 0 < (shell.peak_memory or 0) < 64 << 20
+    assert (shell.cpu_asked, shell.memory_asked) == (0.5, 64 << 20)
+    assert ran_with_of(shell.folder) is None  # nothing of ours runs in it
+    found, finished, later = (ran_with_of(ran[job].folder) for job in ("raises", "a", "later"))
+    assert found is not None
+    assert finished == found
+    assert "s3fs" in (found.distributions or ())
+    assert later is not None
+    assert later.python != found.python
 
 
 def test_an_image_without_a_python_is_reported(ran: Ran) -> None:

@@ -21,6 +21,8 @@ from yarn_bed import Bed
 from yarn_jobs import put
 from yarn_runs import Workflow
 
+from aiflow_ext.run.store.ran_with import ran_with_of
+
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 
 
@@ -170,16 +172,34 @@ def test_an_interpreter_from_an_archive(workflow: Workflow) -> None:
     with tarfile.open(workflow.project / "env.tar.gz", "w:gz") as tar:
         tar.add(venv / "bin", "bin")
     config = {"engine": "python", "python": "env/bin/python3", "archives": {"env": "env.tar.gz"}}
-    (workflow.project / "steps.py").write_text("import os\n\ndef tell():\n    print(os.getcwd())\n")
+    (workflow.project / "steps.py").write_text(
+        "import os, time\n\ndef tell():\n    print(os.getcwd())\n\ndef fail():\n    eaten = bytearray(200 << 20)\n"
+        "    while time.process_time() < 1: pass\n    raise ValueError()\n"
+    )
     (workflow.project / "workflow.py").write_text(
         "import aiflow_ext as af\nimport steps\n\n@af.workflow\ndef tested():\n    with af.job('job'):\n"
-        "        af.python(steps.tell)\n"
+        "        af.python(steps.tell)\n    with af.job('fails'):\n        af.python(steps.fail)\n"
     )
-    told = {"job": {"platform": "yarn", "memory": "256Mi", **config}}
+    told = {"*": {"platform": "yarn", "memory": "512Mi", **config}}
     (workflow.project / "workflow.yaml").write_text(json.dumps(told))
     record = workflow.run()
     _finished(record)
     assert workflow.log(record, "job").endswith("/work\n")
+    _told_what_it_used_and_ran_with(record["jobs"]["fails"]["attempts"][0])
+
+
+def _told_what_it_used_and_ran_with(attempt: dict[str, Any]) -> None:
+    """A job that has failed, with 200 MiB and a second of a processor."""
+    assert attempt["reason"] == "ValueError:"
+    assert (attempt["usage_source"], attempt["memory_asked"]) == ("process", 512 << 20)
+    assert 200 << 20 < attempt["peak_memory"] < 400 << 20
+    assert 1 <= attempt["cpu_seconds"] < 6
+    assert attempt["reserved_memory_seconds"] >= 512 << 20
+    assert attempt["reserved_core_seconds"] >= 1
+    found = ran_with_of(attempt["folder"])
+    assert found is not None
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert found.distributions is not None
 
 
 def test_a_secret_is_in_no_file_that_the_node_writes_its_environment_to(workflow: Workflow, bed: Bed) -> None:

@@ -8,15 +8,17 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from aiflow_ext.plugin.engines import LOG_TAIL, STREAMS, cut_note, log_limit
+from aiflow_ext.plugin.engines import LOG_TAIL, RAN_WITH, STREAMS, cut_note, log_limit
 
 IN_MEMORY = 1 << 16  # bytes of a stream; more is on disk
 TOGETHER = 500  # lines that are written together, or earlier at a read
 PIECE = 1 << 20  # bytes that one call gives at most
+_KEPT = (RAN_WITH, *STREAMS)  # in this order: with both streams the log is complete
 
 
 class StreamBuffers:
-    """The bytes of both streams, of each up to a limit, and the end of one that is longer. Safe to use from any thread.
+    """The bytes of both streams, and of what the job ran with as a third: of each up to a limit, and the end of what is
+    longer. Safe to use from any thread.
 
     Args:
         folder: for temporary files; by default the system's.
@@ -27,13 +29,13 @@ class StreamBuffers:
         self._lock = threading.Lock()
         self._files: dict[str, IO[bytes]] = {
             stream: tempfile.SpooledTemporaryFile(IN_MEMORY, dir=home)  # noqa: SIM115 (open for as long as this is)
-            for stream in STREAMS
+            for stream in _KEPT
         }
-        self._pending: dict[str, list[bytes]] = {stream: [] for stream in STREAMS}
+        self._pending: dict[str, list[bytes]] = {stream: [] for stream in _KEPT}
         self._limit = log_limit()
-        self._sizes = dict.fromkeys(STREAMS, 0)
-        self._tails: dict[str, bytearray] = {stream: bytearray() for stream in STREAMS}  # what comes after the limit
-        self._left_out = dict.fromkeys(STREAMS, 0)  # bytes between
+        self._sizes = dict.fromkeys(_KEPT, 0)
+        self._tails: dict[str, bytearray] = {stream: bytearray() for stream in _KEPT}  # what comes after the limit
+        self._left_out = dict.fromkeys(_KEPT, 0)  # bytes between
 
     def append(self, stream: str, data: bytes) -> None:
         """Add to the end of a stream."""
@@ -62,7 +64,9 @@ class StreamBuffers:
     def write(self, folder: Path) -> None:
         """Write each stream as a file into ``folder``: whole or not at all."""
         with self._lock:
-            for stream in STREAMS:
+            for stream in _KEPT:
+                if stream == RAN_WITH and not self._sizes[stream]:
+                    continue
                 self._flush(stream)
                 source = self._files[stream]
                 source.seek(0)

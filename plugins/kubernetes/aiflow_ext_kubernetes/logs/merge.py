@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from aiflow_ext.plugin.engines import RAN_WITH
 from aiflow_ext_kubernetes.logs.buffers import StreamBuffers
 from aiflow_ext_kubernetes.logs.lag import LagMonitor, is_time, seconds_of
 from aiflow_ext_kubernetes.streams import ROTATED, Splitter
@@ -144,7 +145,7 @@ class LineMerger:
     def _add_new(self, text: bytes, ended: bool, timestamp: str) -> None:
         if not ended and self._splitter.is_tagged(text):  # one of the shell's own lines, which end with a newline
             return
-        out, err = self._splitter.line(text + b"\n" if ended else text)
+        out, err = self._split(text, ended)
         if out and not self._splitter.begun and not self._begin_is_missing:
             unmarked = self._is_unmarked()
             self._begin_is_missing = True
@@ -160,11 +161,19 @@ class LineMerger:
         self._open = 0 if ended else len(text)
 
     def _extend_last(self, more: bytes, ended: bool, timestamp: str, length: int) -> None:
-        out, err = self._splitter.line(more + b"\n" if ended else more)
+        out, err = self._split(more, ended)
         self._buffers.append("stdout", out)
         self._buffers.append("stderr", err)
         self._known[-1] = (timestamp, length)
         self._open = 0 if ended else length
+
+    def _split(self, text: bytes, ended: bool) -> tuple[bytes, bytes]:
+        """The parts of a line that are stdout and stderr."""
+        parts = self._splitter.line(text + b"\n" if ended else text)
+        if self._splitter.ran_with:
+            self._buffers.append(RAN_WITH, self._splitter.ran_with)
+            self._splitter.ran_with = b""
+        return parts
 
     def _note_rotation(self) -> None:
         self._buffers.append("stdout", ROTATED)

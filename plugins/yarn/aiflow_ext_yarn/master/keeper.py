@@ -180,13 +180,14 @@ class _KeeperProcess:
             ended = _ended_child()
             if ended is None:
                 return
-            pid, status = ended
+            pid, status, used = ended
             if self._process is not None and pid == self._process.pid and self._status is None:
                 self._status = self._process.returncode = status
+                usage = {"peak_memory": used.ru_maxrss << 10, "cpu_seconds": round(used.ru_utime + used.ru_stime, 6)}
                 if os.WIFSIGNALED(status):
-                    self._report("ended", signal=os.WTERMSIG(status))
+                    self._report("ended", signal=os.WTERMSIG(status), usage=usage)
                 else:
-                    self._report("ended", exit=os.WEXITSTATUS(status))
+                    self._report("ended", exit=os.WEXITSTATUS(status), usage=usage)
                 self._clear(LEFTOVER_GRACE, hurry=False)
 
     def _clear(self, grace: float, hurry: bool = True) -> None:
@@ -229,13 +230,14 @@ def _end_children(since: int) -> None:
         time.sleep(0.001)
 
 
-def _ended_child() -> tuple[int, int] | None:
-    """The pid and wait status of a child that has ended; None: there is none."""
+def _ended_child() -> tuple[int, int, Any] | None:
+    """The pid and wait status of a child that has ended, and what it and those that it has waited for have used; None:
+    there is none."""
     try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        ended = os.wait4(-1, os.WNOHANG)
     except ChildProcessError:
         return None
-    return (pid, status) if pid else None
+    return ended if ended[0] else None
 
 
 def _close_all_but(*kept: int) -> None:

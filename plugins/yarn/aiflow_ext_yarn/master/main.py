@@ -144,6 +144,8 @@ class Master:
             stopped=self.stopped,
             reason=reason,
             left=left,
+            usage=ended.get("usage"),
+            ran_with=child.has_said_what_it_ran_with(),
         )
 
     def _heartbeat(self) -> None:

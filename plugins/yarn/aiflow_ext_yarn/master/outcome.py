@@ -12,6 +12,7 @@ EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN = "exit", "signal", "refused", "not-s
 KINDS = (EXIT, SIGNAL, REFUSED, NOT_STARTED, BROKEN)
 LABEL = "aiflow-outcome: "
 _MOST = 1 << 31  # of an exit code or a signal
+_MOST_USED = 1e18  # of bytes and seconds
 LONGEST_REASON = 2000  # characters; YARN keeps 64 KB of diagnostics an attempt
 
 
@@ -25,6 +26,9 @@ class Outcome:
         stopped: whether it was asked to stop before.
         reason: in words, where there is more to say; at most 2,000 characters.
         left: what could not be ended, in words.
+        usage: ``peak_memory`` (bytes) of the largest of the child and the processes that it has waited for, and
+            ``cpu_seconds`` of all of them; empty where that is not known.
+        ran_with: whether the file in which the runner has written what it ran with is among the container's logs.
     """
 
     def __init__(
@@ -36,10 +40,13 @@ class Outcome:
         stopped: bool = False,
         reason: str | None = None,
         left: list[str] | None = None,
+        usage: dict[str, float] | None = None,
+        ran_with: bool = False,
     ) -> None:
         self.kind, self.exit_code, self.signal, self.stopped = kind, exit_code, signal, stopped
         self.reason = reason[:LONGEST_REASON] if reason else None
         self.left = list(left or [])[:20]
+        self.usage, self.ran_with = usage or {}, ran_with
 
     def to_json(self) -> str:
         """One line of ASCII."""
@@ -51,6 +58,8 @@ class Outcome:
                 "stopped": self.stopped,
                 "reason": self.reason,
                 "left": self.left,
+                "usage": self.usage,
+                "ran_with": self.ran_with,
             }
         )
 
@@ -79,6 +88,12 @@ def parse(diagnostics: str) -> Outcome | None:
     return from_json(text.partition("\n")[0]) if label else None
 
 
+def _numbers(given: Any) -> dict[str, float]:
+    """What could be an amount in what may be an object."""
+    items = given.items() if isinstance(given, dict) else ()
+    return {name: value for name, value in items if type(value) in (int, float) and 0 <= value <= _MOST_USED}
+
+
 def from_json(text: str | bytes) -> Outcome | None:
     """The outcome that ``to_json`` wrote; None where it did not."""
     try:
@@ -95,6 +110,8 @@ def from_json(text: str | bytes) -> Outcome | None:
             stopped=bool(data["stopped"]),
             reason=str(data["reason"]) if data["reason"] else None,
             left=[str(item) for item in data["left"]],
+            usage=_numbers(data.get("usage")),
+            ran_with=bool(data.get("ran_with")),
         )
     except (ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -134,6 +134,9 @@ class Child:
             env["AIFLOW_REASON_FILE"] = self.reason_file
         if self.progress_file:
             env["AIFLOW_PROGRESS_FILE"] = self.progress_file
+        self._ran_with = os.path.join(logs, spec["ran_with"]) if spec.get("ran_with") else None
+        if self._ran_with:
+            env["AIFLOW_RAN_WITH_FILE"] = self._ran_with
         self.env = env
 
     def move(self, names: Sequence[str], host: str) -> None:
@@ -162,6 +165,10 @@ class Child:
         said = _line(self.progress_file) or ""
         done = int(said) if re.match(r"[0-9]{1,9}$", said) else 0
         return float(min(done + 0.5, self.steps - 0.1) / self.steps)
+
+    def has_said_what_it_ran_with(self) -> bool:
+        """Whether that is in its file, which is among the container's logs."""
+        return self._ran_with is not None and os.path.isfile(self._ran_with)
 
     def _reason(self) -> str | None:
         return _line(self.reason_file)
