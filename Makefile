@@ -12,6 +12,8 @@
 #   make lint    style, types and layers
 #   make docs    the documentation as a site, in build/docs
 #   make audit   ask an advisory service after known vulnerabilities of what is installed; needs the network
+#   make proven-wheels  for a release: wheels in dist/, each with the certificate of the conformance kit, which runs on them as
+#                they are installed; on the real clusters, and so as root
 #   make bench   the benchmarks, as one table
 #   make clean   remove the virtual environment, caches and the examples' runs
 #
@@ -29,7 +31,7 @@ ARGS =
 # Not plugins/opentelemetry: an extension that is installed takes part in every run. Its test installs it by itself.
 DISTRIBUTIONS = . plugins/flink plugins/local plugins/kubernetes plugins/yarn
 
-.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit docs bench clean
+.PHONY: help demo test test-fast test-faults test-clusters test-cluster-kubernetes test-cluster-yarn test-cluster-flink test-cluster-slurm cluster-kubernetes-up cluster-kubernetes-down lint style types layers audit docs proven-wheels bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -119,6 +121,14 @@ kubernetes-kit yarn-kit: %-kit: $(VENV)/clusters
 	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=10 tests/clusters/$*/$(KIT)
 kubernetes-rest yarn-rest: %-rest: $(VENV)/clusters
 	@$(BIN)/pytest $(AGAIN) -m "$(CLUSTER_TESTS)" --durations=20 tests/clusters/$* --ignore tests/clusters/$*/$(KIT)
+
+# One after the other: each uses the machine as it likes.
+PROVEN = $(BIN)/python .ci/proven_wheels.py dist
+proven-wheels: $(VENV)/clusters
+	$(PROVEN) plugins/local tests/testing/test_local_conformance.py
+	$(PROVEN) plugins/kubernetes tests/clusters/kubernetes/$(KIT)
+	$(PROVEN) plugins/yarn tests/clusters/yarn/$(KIT)
+	$(PROVEN) $(SLURM) tests/clusters/slurm/$(KIT)
 
 NAME = test
 cluster-kubernetes-up cluster-kubernetes-down: cluster-kubernetes-%:

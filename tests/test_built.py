@@ -10,14 +10,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from built import PLUGINS, ROOT, build, copy_source
 from throwaway import make_environment, pip_install
-
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = {
-    "aiflow-ext": ["pyproject.toml", "README.md", "LICENSE", "aiflow_ext"],
-    **{f"aiflow-ext-{folder.name}": [f"plugins/{folder.name}"] for folder in sorted(ROOT.glob("plugins/*"))},
-}
-BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
 def run(*argv: str | Path, cwd: Path, **env: str) -> str:
@@ -31,21 +25,11 @@ def run(*argv: str | Path, cwd: Path, **env: str) -> str:
 @pytest.mark.slow
 def test_wheels_of_the_sdists_run_a_workflow_without_the_repository(tmp_path: Path) -> None:
     wheels = []
-    for name, parts in SOURCES.items():
-        source = tmp_path / "sources" / name
-        for part in parts:
-            whole, target = ROOT / part, source if part.startswith("plugins/") else source / part
-            target.parent.mkdir(parents=True, exist_ok=True)
-            leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-            shutil.copytree(whole, target, ignore=leave) if whole.is_dir() else shutil.copy(whole, target)
-        sdist = (
-            tmp_path / run(sys.executable, "-W", "ignore", "-c", BUILD, "build_sdist", tmp_path, cwd=source).split()[-1]
-        )
+    for folder in (".", *PLUGINS):
+        sdist = build("sdist", copy_source(folder, tmp_path / "sources" / folder), tmp_path)
         with tarfile.open(sdist) as tar:
             tar.extractall(tmp_path / "unpacked", filter="data")
-        unpacked = tmp_path / "unpacked" / sdist.name.removesuffix(".tar.gz")
-        built = run(sys.executable, "-W", "ignore", "-c", BUILD, "build_wheel", tmp_path, cwd=unpacked).split()[-1]
-        wheels.append(tmp_path / built)
+        wheels.append(build("wheel", tmp_path / "unpacked" / sdist.name.removesuffix(".tar.gz"), tmp_path))
     python = make_environment(tmp_path / "environment", tested=False)
     pip_install(python, *wheels)
     home = {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / "state")}
@@ -55,3 +39,16 @@ def test_wheels_of_the_sdists_run_a_workflow_without_the_repository(tmp_path: Pa
         assert f"\t{name}\tavailable" in run(python, "-m", "aiflow_ext", "plugins", cwd=tmp_path, **home)
     run(python, "-m", "aiflow_ext", "new", "workflow", "first", cwd=tmp_path, **home)
     assert "FINISHED" in run(python, "-m", "aiflow_ext", "run", "first", cwd=tmp_path, **home)
+
+
+@pytest.mark.thorough
+def test_a_wheel_that_passed_the_kit_brings_its_certificate(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "plugin-nohup"
+    tests = shutil.copy(example / "test_nohup.py", tmp_path)
+    told = run(sys.executable, ROOT / ".ci" / "proven_wheels.py", "dist", "examples/plugin-nohup", tests, cwd=tmp_path)
+    wheel = Path(told.splitlines()[-1])
+    assert wheel.parent == tmp_path / "dist"
+    python = make_environment(tmp_path / "environment")
+    pip_install(python, wheel)
+    shown = run(python, "-m", "aiflow_ext", "plugins", "--proof", cwd=tmp_path, HOME=str(tmp_path / "home"))
+    assert "proven base" in shown
