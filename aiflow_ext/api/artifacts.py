@@ -57,7 +57,7 @@ class Artifact:
         Raises DataError where it is gone, differs from its record, or cannot be opened in this process.
         """
         home = _temporary() if folder is None else Path(folder)
-        with _errors_in_words(home):
+        with errors_in_words(home):
             home.mkdir(parents=True, exist_ok=True)
             return artifacts.load(self.url, home)
 
@@ -70,7 +70,7 @@ class Artifact:
         Raises DataError as :meth:`load`, and where the folder cannot be written.
         """
         home = Path(folder, self._below)
-        with _errors_in_words(home):
+        with errors_in_words(home):
             for each in self.files:
                 self._copy(each.url, Path(folder, each._below))
             return self._copy(self.url, home)
@@ -115,14 +115,14 @@ def kept(places: Iterable[Place]) -> Iterator[Artifact]:
     """The artifacts that exist at these places. Raises DataError for a damaged record, or where the file system of the
     artifacts does not answer."""
     for place in places:
-        with _errors_in_words(place.url):
+        with errors_in_words(place.url):
             record = artifacts.record_of(place.url)
         if record is not None:
             yield Artifact(place, record)
 
 
 @contextmanager
-def _errors_in_words(home: str | os.PathLike[str]) -> Iterator[None]:
+def errors_in_words(home: str | os.PathLike[str]) -> Iterator[None]:
     """Have what is wrong with an artifact, or with the folder ``home``, be a DataError."""
     try:
         yield

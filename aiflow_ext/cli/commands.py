@@ -254,6 +254,27 @@ def report(run: str, project: str | None, file: str | None, as_json: bool) -> in
 
 @program.command()
 @RUN
+@click.argument("job", shell_complete=completion.JOB_OF_RUN)
+@FROM_PROJECT
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Attempt N [default: the latest].")
+@click.option("--pdb", is_flag=True, help="Debug what the job raises.")
+@click.option("--break", "first_line", is_flag=True, help="Open the debugger at the first line of each function.")
+@click.option("--python", metavar="PATH", help="The interpreter [default: the job's own where its platform is "
+              "local and it is there, else the one of this command].")  # fmt: skip
+@click.option("--keep", type=click.Path(file_okay=False), metavar="FOLDER", help="Do everything in FOLDER, "
+              "which is kept: inputs, work folder, and what the job makes.")  # fmt: skip
+def reproduce(run: str, job: str, project: str | None, **options: Any) -> int:
+    """Run an attempt of RUN's JOB again, here: its own code, config and inputs, in this terminal.
+
+    Nothing of the run is changed. The exit code is the job's.
+    """
+    from aiflow_ext.cli.reproduce import reproduce as again
+
+    return again(run, job, project=project, **options)
+
+
+@program.command()
+@RUN
 @click.argument("job", required=False, shell_complete=completion.JOB_OF_RUN)
 @FROM_PROJECT
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",

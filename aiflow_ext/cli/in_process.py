@@ -33,7 +33,7 @@ def run_in_process(project: str, *, pdb: bool, as_json: bool, **options: Any) ->
         screen = Silent() if as_json else PlainLines(run.record)
         if not as_json:
             release_stdout()
-        signals.interrupt(_insist())
+        signals.interrupt(insist(signals.end))
         try:
             with screen:
                 run.drive()
@@ -60,13 +60,13 @@ def _debug(error: BaseException) -> None:
     pdb.post_mortem(error if sys.version_info >= (3, 13) else error.__traceback__)  # type: ignore[arg-type]
 
 
-def _insist() -> Callable[[int], Callable[[], None] | None]:
-    """The answer to signals, which the job gets as KeyboardInterrupt: only where many come is the process ended."""
+def insist(end: Callable[[], None]) -> Callable[[int], Callable[[], None] | None]:
+    """The answer to signals that the job gets: only where many come is ``end`` called."""
     came: list[float] = []
 
     def answer(number: int) -> Callable[[], None] | None:
         came.append(time.monotonic())
         del came[:-INSISTING]
-        return signals.end if len(came) == INSISTING and came[-1] - came[0] <= WITHIN else None
+        return end if len(came) == INSISTING and came[-1] - came[0] <= WITHIN else None
 
     return answer

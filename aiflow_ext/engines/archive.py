@@ -170,7 +170,7 @@ def _runtime_files() -> list[tuple[str, Path]]:
     found = [*ours.glob("*.py"), *ours.glob("model/*.py"), ours / "engines/__init__.py", ours / "engines/runner.py",
              ours / "engines/artifacts.py", ours / "engines/command.py", ours / "engines/quoting.py",
              ours / "engines/shells.py", ours / "engines/folders.py", ours / "engines/moved.py",
-             ours / "engines/ran_with.py",
+             ours / "engines/ran_with.py", ours / "engines/debugging.py",
              ours / "engines/workflow_module.py",
              ours / "engines/held_files.py", ours / "engines/pickles.py", ours / "engines/spawned.py",
              ours / "engines/tracebacks.py", ours / "engines/remote_service.py"]  # fmt: skip

@@ -201,7 +201,7 @@ def _left_out(bundle: Bundle) -> Iterator[Problem]:
     has_workflow = _is_sent(root / "workflow.py", root, sent)
     for node in bundle.steps:
         function = node.properties.get("function")
-        if not has_workflow and any(_names(each, workflow) for each in _codes(node.properties)):
+        if not has_workflow and any(_names(each, workflow) for each in codes_of(node.properties)):
             yield Problem(
                 f"node {node.name!r} in job {node.job!r} uses code of workflow.py, which does not travel",
                 node.where,
@@ -228,13 +228,13 @@ def _is_sent(file: Path, root: Path, sent: Set[str]) -> bool:
     return target.is_relative_to(root) and f"project/{target.relative_to(root).as_posix()}" in sent
 
 
-def _codes(item: Any) -> Iterator[FunctionRef | Pickled]:
+def codes_of(item: Any) -> Iterator[FunctionRef | Pickled]:
     """The functions and pickled values in a node's properties."""
     if isinstance(item, (FunctionRef, Pickled)):
         yield item
     elif isinstance(item, (list, tuple, dict)):
         for each in item.values() if isinstance(item, dict) else item:
-            yield from _codes(each)
+            yield from codes_of(each)
 
 
 def _names(code: FunctionRef | Pickled, module: str) -> bool:

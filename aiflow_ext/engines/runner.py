@@ -15,14 +15,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiflow_ext.engines import artifacts, moved, ran_with
 from aiflow_ext.engines.held_files import is_kept
 from aiflow_ext.engines.pickles import ArtifactError, check_versions, open_pickle
 from aiflow_ext.engines.remote_service import AwayError
 from aiflow_ext.engines.spawned import put_project_first
-from aiflow_ext.engines.tracebacks import print_traceback
+from aiflow_ext.engines.tracebacks import of_user, print_traceback
 from aiflow_ext.model.code import FunctionRef, Pickled
 from aiflow_ext.model.current import AWAY, AWAY_CODE, OUT_OF_MEMORY, UNFINISHED
 from aiflow_ext.model.errors import DataError
@@ -31,12 +31,15 @@ from aiflow_ext.model.jsonable import loads
 from aiflow_ext.model.names import safe_name
 from aiflow_ext.model.own_imports import without_project
 
+if TYPE_CHECKING:
+    from aiflow_ext.engines.debugging import Debugger
+
 MOST_UNREAD = 256 << 20  # bytes of a value that is kept although no job reads it: its pickle is in memory
 
 
 def main(payload_file: str) -> NoReturn:
     """Run the payload and end this process with the job's exit code."""
-    global _runner, _files
+    global _runner, _files, _debugger
     _runner = os.getpid()
     for variable in ("AIFLOW_REASON_FILE", "AIFLOW_PROGRESS_FILE"):
         if file := os.environ.get(variable):
@@ -45,6 +48,10 @@ def main(payload_file: str) -> NoReturn:
     os._exit = _exit_guarded
     with _failures_told():
         payload = loads(Path(payload_file).read_bytes())
+        if "debugger" in payload:  # before the project is on the path, whose modules it must not find
+            from aiflow_ext.engines.debugging import Debugger
+
+            _debugger = Debugger(payload["debugger"])
         project = os.environ.get("AIFLOW_PROJECT_FOLDER")
         if project:
             _files = os.path.abspath(project), payload["root"]
@@ -56,6 +63,10 @@ def main(payload_file: str) -> NoReturn:
         _run_steps(payload, _execute)
     except CommandEndedError as ended:
         _end_by(ended.signal)
+    except (SystemExit, KeyboardInterrupt) as leaving:
+        if _debugger is not None and os.getpid() == _runner:
+            _debugger.examine(leaving.__cause__ or leaving)
+        raise
     sys.stdout.flush()
     os._exit = _really_exit
     _note("")
@@ -123,9 +134,6 @@ def _execute(argv: list[str]) -> int:
     return subprocess.run(argv, check=False).returncode
 
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-
 class _Job:
     def __init__(self, payload: dict[str, Any], execute: Callable[[list[str]], int]) -> None:
         self.payload, self._execute = payload, execute
@@ -155,12 +163,12 @@ class _Job:
         args = [self.filled(item, inputs) for item in properties["args"]]
         kwargs = {key: self.filled(item, inputs) for key, item in properties["kwargs"].items()}
         try:
-            value = function(*args, **kwargs)
+            value = function(*args, **kwargs) if _debugger is None else _debugger.call(function, args, kwargs)
         except SystemExit as leaving:
             if os.getpid() != _runner:
                 raise
             if _left_debugger(leaving):
-                _fail(_NO_TERMINAL)
+                _fail(_NO_TERMINAL if _debugger is None else _LEFT)
             if not _is_success(leaving):
                 _note("" if isinstance(leaving.code, int) else str(leaving.code))
                 raise
@@ -173,8 +181,8 @@ class _Job:
         except BaseException as error:
             if "bdb" in sys.modules and isinstance(error, sys.modules["bdb"].BdbQuit):
                 if _goes_on:
-                    raise KeyboardInterrupt("the debugger was left") from None
-                _fail(_NO_TERMINAL)
+                    raise KeyboardInterrupt(_LEFT) from None
+                _fail(_NO_TERMINAL if _debugger is None else _LEFT)
             _fail_as_user_code(error)
         if os.getpid() != _runner:
             print(f"aiflow-ext: {step['id']} returned in a process that it had forked", file=sys.stderr, flush=True)
@@ -321,9 +329,11 @@ def _signal_name(number: int) -> str:
 
 
 _files: tuple[str | None, str] = None, ""  # the project's folder here, and on the client
+_debugger: Debugger | None = None  # of a job that has a terminal
 _goes_on = False  # whether this process goes on when the job has ended
 _runner = 0  # the runner's pid: not that of a process that a step has forked
 _really_exit = os._exit
+_LEFT = "the debugger was left"
 _NO_TERMINAL = "a debugger was called, and a job has no terminal: aiflow-ext run PROJECT --in-process has one"
 
 
@@ -377,11 +387,7 @@ def _fail(words: str, code: int = 1) -> NoReturn:
 
 def _fail_as_user_code(error: BaseException) -> NoReturn:
     """The user's traceback without our own frames, as their script would print it."""
-    ours = [_PACKAGE, os.path.dirname(os.path.abspath(sys.argv[0])), os.path.dirname(importlib.__file__)]
-    ours += [os.path.dirname(str(sys.modules[name].__file__)) for name in ("cloudpickle",) if name in sys.modules]
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*ours, "<frozen importlib")):
-        trace = trace.tb_next
+    trace = of_user(error)
     sys.stdout.flush()
     with without_project():  # it imports what it needs for marking the place
         print_traceback(error, trace, *_files)

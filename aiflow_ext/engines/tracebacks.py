@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 from types import TracebackType
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_BENEATH = ("cloudpickle", "bdb")  # modules that the user's code is called by, if they are loaded
+
+
+def of_user(error: BaseException) -> TracebackType | None:
+    """The traceback of an error from the first frame of the user's own code on; None where our own code raised it."""
+    ours = [_PACKAGE, os.path.dirname(os.path.abspath(sys.argv[0])), os.path.dirname(importlib.__file__)]
+    ours += [_home(sys.modules[name].__file__) for name in _BENEATH if name in sys.modules]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((*ours, "<frozen importlib")):
+        trace = trace.tb_next
+    return trace
+
+
+def _home(file: str | None) -> str:
+    """The folder of a package, or the file of a module."""
+    return str(file).removesuffix(f"{os.sep}__init__.py")
 
 
 def print_traceback(error: BaseException, trace: TracebackType | None, copy: str | None, own: str) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 F_OFD_GETLK: int = getattr(fcntl, "F_OFD_GETLK", 36)
 F_OFD_SETLK: int = getattr(fcntl, "F_OFD_SETLK", 37)
 
-_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # spawn.h, in glibc and in musl
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 # Size of the opaque types of spawn.h and signal.h: at most 336 bytes in present C libraries.
@@ -59,6 +59,18 @@ def become_subreaper() -> None:
     if libc.prctl(_SET_CHILD_SUBREAPER, *map(c_ulong, (1, 0, 0, 0))):
         code = get_errno()
         raise OSError(code, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(code)}")
+
+
+def killed_with_parent() -> Callable[[], None]:
+    """What a child calls before its program starts, so that it is killed when the thread that has forked it ends.
+
+    It is loaded here: nothing can be loaded safely after the fork. Where the kernel does not allow it, nothing happens.
+    """
+    libc = _libc("prctl")
+    from ctypes import c_ulong
+
+    arguments = (_SET_PDEATHSIG, c_ulong(signal.SIGKILL), c_ulong(0), c_ulong(0), c_ulong(0))
+    return lambda: libc.prctl(*arguments)
 
 
 def spawn(program: str, argv: list[str], env: dict[str, str], streams: Sequence[int]) -> int:

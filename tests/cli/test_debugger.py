@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import subprocess
 import sys
-import termios
 from importlib.util import find_spec
 
 import pytest
 from patience import PATIENCE
+from terminal import Terminal
 
 STEPS = """
 def stops(number):
@@ -24,42 +20,6 @@ def fails(number):
     raise ValueError("no")
 """
 PROMPT = b"(Pdb) "
-
-
-class Terminal:
-    """A command in a session of its own, on a terminal."""
-
-    def __init__(self, argv, env):
-        self._master, slave = pty.openpty()
-        self.command = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
-        os.close(slave)
-        self.seen = b""
-
-    def until(self, words):
-        """What it has written since the last call, up to and with these words."""
-        while words not in self.seen:
-            self.seen += os.read(self._master, 65536)
-        before, found, self.seen = self.seen.partition(words)
-        return (before + found).decode()
-
-    def type(self, line):
-        os.write(self._master, f"{line}\n".encode())
-
-    def rest(self):
-        """What it writes until it ends."""
-        while True:
-            try:
-                self.seen += os.read(self._master, 65536)
-            except OSError:
-                return self.seen.decode()
-
-    def close(self):
-        self.command.kill()
-        self.command.wait(PATIENCE)
-        os.close(self._master)
 
 
 @pytest.fixture

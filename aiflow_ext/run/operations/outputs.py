@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from aiflow_ext.model.artifact_record import LONGEST, ArtifactRecord
-from aiflow_ext.model.graph import outputs_of
+from aiflow_ext.model.graph import AISubGraph, outputs_of
 from aiflow_ext.model.names import artifact_url, local_path
 from aiflow_ext.model.states import JobState
 from aiflow_ext.regular_file import read_regular
@@ -42,12 +42,23 @@ def places_of(plan: Plan, record: RunRecord) -> Iterator[Place]:
         job = record.jobs[name]
         if job.state is not JobState.FINISHED or job.last is None:
             continue
-        for node in planned.sub_graph.nodes:
-            named = outputs_of(node)
-            outputs: Sequence[str | None] = [None] if named is None else named  # None: a node of one value
-            for output in outputs:
-                url = artifact_url(run_url, name, job.last.number, str(node.name), output)
-                yield Place(name, str(node.name), output, url)
+        yield from places_in(planned.sub_graph, name, job.last.number, run_url)
+
+
+def places_in(graph: AISubGraph, job: str, attempt: int, run_url: str) -> Iterator[Place]:
+    """The places of all artifacts that an attempt may make.
+
+    Args:
+        graph: the job's.
+        job: the job's key.
+        attempt: the attempt's number.
+        run_url: below which the run's artifacts are.
+    """
+    for node in graph.nodes:
+        named = outputs_of(node)
+        outputs: Sequence[str | None] = [None] if named is None else named  # None: a node of one value
+        for output in outputs:
+            yield Place(job, str(node.name), output, artifact_url(run_url, job, attempt, str(node.name), output))
 
 
 def files_of(plan: Plan, record: RunRecord) -> list[dict[str, Any]]:

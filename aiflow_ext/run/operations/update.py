@@ -171,7 +171,7 @@ def _change(
     known = record.jobs
     record.jobs = {name: _record_of(job, known.get(name), name in again) for name, job in plan.jobs.items()}
     record.state, record.ended_at = JobState.RUNNING, None
-    ledger.replan({**plan_to_data(plan), "files": copy}, options)
+    ledger.replan({**plan_to_data(plan), "files": copy, "updated_at": ledger.now()}, options)
     settle_copies(home, copy)
     if (home / WHOLE).is_dir():
         files_of(plan.desc).move_to(home / WHOLE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from aiflow_ext.model.job import BaseJob
+from aiflow_ext.model.job import BaseJob, JobContext
 from aiflow_ext.run.planning.demands import memory_of
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
@@ -25,16 +26,32 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
 
     Raises what the plugin raises, as an AiflowError.
     """
-    planned = plan.jobs[name]
-    upstream = [record.jobs[edge.source] for edge in planned.edges]
+    upstream = [record.jobs[edge.source] for edge in plan.jobs[name].edges]
     finished = {each.name: each.last.number for each in upstream if each.last is not None}
-    context = plan.context(name, record.run_id, record.folder, number, finished)
+    planned, context = given(plan, record, name, number, finished)
     context.native_id = native_id
+    return generate(plan, planned, context)
+
+
+def given(
+    plan: Plan, record: RunRecord, name: str, number: int, finished: Mapping[str, int]
+) -> tuple[PlannedJob, JobContext]:
+    """What an attempt gets: its job, with its own memory, and its context, without a native id.
+
+    Args:
+        plan: as in :func:`attempt_job`, like ``record``, ``name`` and ``number``.
+        record: likewise.
+        name: likewise.
+        number: likewise.
+        finished: by upstream job, the attempt whose artifacts it reads.
+    """
+    planned = plan.jobs[name]
+    context = plan.context(name, record.run_id, record.folder, number, finished)
     context.failed_jobs = failed_jobs(planned, record)
     attempts = record.jobs[name].attempts
     context.gpus = attempts[number - 1].gpus if number <= len(attempts) else None
     memory = memory_of(planned.config, attempts[: number - 1])
-    return generate(plan, planned if memory == planned.config.memory else planned.with_memory(memory or 0), context)
+    return (planned if memory == planned.config.memory else planned.with_memory(memory or 0)), context
 
 
 def failed_jobs(planned: PlannedJob, record: RunRecord) -> list[dict[str, str]]:

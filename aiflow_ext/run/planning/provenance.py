@@ -15,7 +15,7 @@ from aiflow_ext import __version__
 from aiflow_ext.model.errors import CodeError
 from aiflow_ext.run.planning.plan import Plan
 from aiflow_ext.run.planning.snapshot import OWN, needs_files
-from aiflow_ext.translate.files import files_of, mode_of
+from aiflow_ext.translate.files import ProjectFiles, files_of, mode_of
 
 # A --set of variables: it may hold a secret that somebody has written out.
 _VARIABLES = re.compile(r"\benv\b")
@@ -76,21 +76,26 @@ def code_digest(plan: Plan) -> str | None:
     """The sha256 of the names, modes and contents of all files that a run keeps of its project; None where they cannot
     be read."""
     sha256 = _sha256()
-    whole = sha256()
     try:
         if any(needs_files(job.sub_graph) for job in plan.jobs.values()):
-            files = files_of(plan.desc)
-            for name, path in files.files:
-                whole.update(_line(f"{name}\0{mode_of(path):o}\0{files.digest(name, path)}"))
-            for name, target in files.links:
-                whole.update(_line(f"{name}\0link\0{target}"))
-            return str(whole.hexdigest())
+            return digest_of(files_of(plan.desc))
+        whole = sha256()
         for name in OWN:
             path = Path(plan.desc.root, name)
             if os.path.isfile(path):
                 whole.update(_line(f"{name}\0{mode_of(path):o}\0{sha256(path.read_bytes()).hexdigest()}"))
     except (CodeError, OSError):  # a plugin that needs no archive works all the same
         return None
+    return str(whole.hexdigest())
+
+
+def digest_of(files: ProjectFiles) -> str:
+    """The sha256 of the names, modes and contents of a project's files. Raises OSError."""
+    whole = _sha256()()
+    for name, path in files.files:
+        whole.update(_line(f"{name}\0{mode_of(path):o}\0{files.digest(name, path)}"))
+    for name, target in files.links:
+        whole.update(_line(f"{name}\0link\0{target}"))
     return str(whole.hexdigest())
 
 

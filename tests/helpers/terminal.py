@@ -1,0 +1,48 @@
+"""A command on a terminal, whose user is the test."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import subprocess
+import termios
+from collections.abc import Mapping, Sequence
+
+from patience import PATIENCE
+
+
+class Terminal:
+    """A command in a session of its own, on a terminal."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        self.command = subprocess.Popen(
+            argv, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(slave)
+        self.seen = b""
+
+    def until(self, words: bytes) -> str:
+        """What it has written since the last call, up to and with these words."""
+        while words not in self.seen:
+            self.seen += os.read(self._master, 65536)
+        before, found, self.seen = self.seen.partition(words)
+        return (before + found).decode()
+
+    def type(self, line: str) -> None:
+        os.write(self._master, f"{line}\n".encode())
+
+    def rest(self) -> str:
+        """What it writes until it ends."""
+        while True:
+            try:
+                self.seen += os.read(self._master, 65536)
+            except OSError:
+                return self.seen.decode()
+
+    def close(self) -> None:
+        self.command.kill()
+        self.command.wait(PATIENCE)
+        os.close(self._master)
