@@ -17,7 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = {"/usr/sbin/slurmctld": "slurmctld", "/usr/sbin/slurmd": "slurmd", "/usr/bin/sbatch": "slurm-client",
@@ -27,7 +28,8 @@ MARK = "AIFLOW_SLURM_BED"  # carried by the daemons and by what slurmd starts be
 CGROUPS = Path("/sys/fs/cgroup")
 PATIENCE = 60.0  # seconds for what takes three
 
-# Sixteen processors, whatever the machine has: tests run several jobs at once. The daemons listen on loopback alone.
+# Sixteen processors, whatever the machine has: tests run several jobs at once. Its two GPUs are devices that every
+# machine has. The daemons listen on loopback alone.
 CONF = """\
 ClusterName=aiflow
 SlurmctldHost={host}(127.0.0.1)
@@ -44,10 +46,12 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 ProctrackType=proctrack/cgroup
 FirstJobId={first}
-TaskPlugin=task/none
+TaskPlugin=task/cgroup
+GresTypes=gpu
 MpiDefault=none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=200
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
 PriorityType=priority/basic
 SlurmdParameters=config_overrides
@@ -57,7 +61,7 @@ KillWait=2
 MinJobAge=300
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 State=UNKNOWN
+NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP PreemptMode=OFF
@@ -105,9 +109,10 @@ class Bed:
             (self.folder / part).mkdir(parents=True, exist_ok=True, mode=0o755)
         self.write_conf(self.conf)
         unified = CGROUPS / "cgroup.controllers"
-        (self.folder / "cgroup.conf").write_text(
-            f"ConstrainCores=no\n{'IgnoreSystemd=yes' if unified.exists() else ''}\n"
-        )
+        constraints = ["ConstrainCores=no", "ConstrainRAMSpace=yes", "ConstrainSwapSpace=yes"]
+        constraints += ["IgnoreSystemd=yes"] if unified.exists() else []
+        (self.folder / "cgroup.conf").write_text("\n".join([*constraints, ""]))
+        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
         for name in DAEMONS:
             self.start(name)
         self._until("the node is ready", lambda: self.call("sinfo", "--noheader", "--format=%T").strip() in
@@ -159,6 +164,16 @@ class Bed:
         self._until("slurmctld answers", lambda: "UP" in self.call("scontrol", "ping"))
         self._until("the node is back", lambda: "idle" in self.call("sinfo", "--noheader", "--format=%T") or
                     "mixed" in self.call("sinfo", "--noheader", "--format=%T"))  # fmt: skip
+
+    @contextmanager
+    def node_down(self) -> Iterator[None]:
+        """Inside it the node has failed, as Slurm sees it."""
+        update = ("scontrol", "update", f"nodename={self.node}")
+        self.call(*update, "state=down", "reason=test")
+        try:
+            yield
+        finally:
+            self.call(*update, "state=resume")
 
     def stranger(self) -> Path:
         """A slurm.conf that leads to a munged with another key: Slurm refuses what it signs."""

@@ -36,8 +36,17 @@ class Workflow:
         (self.project / "workflow.py").write_text(text)
         told = {"platform": "slurm", "engine": "cmd_line", **config}
         (self.project / "workflow.yaml").write_text(json.dumps({"job": told}))
-        argv = [sys.executable, "-m", "aiflow_ext", "run", str(self.project), "--json"]
-        self.process = subprocess.Popen(argv, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._drive("run", str(self.project))
+
+    def _drive(self, *argv: str) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *argv, "--json"], env=self.env, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    @property
+    def run(self) -> str:
+        """The id of its run."""
+        (folder,) = (self.project / ".aiflow" / "runs").iterdir()
+        return folder.name
 
     def begun(self, times: int = 1) -> str:
         """Wait until the job has begun so many times; the number of its Slurm job."""
@@ -46,9 +55,18 @@ class Workflow:
 
     def stop(self) -> None:
         """Stop the run, from another process."""
-        run = next(iter((self.project / ".aiflow" / "runs").iterdir())).name
-        argv = [sys.executable, "-m", "aiflow_ext", "stop", run, "--project", str(self.project)]
+        argv = [sys.executable, "-m", "aiflow_ext", "stop", self.run, "--project", str(self.project)]
         subprocess.run(argv, env=self.env, check=True, capture_output=True, timeout=PATIENCE)
+
+    def kill_driver(self) -> None:
+        """End the driver; the job goes on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+
+    def resume(self) -> None:
+        """Go on with the run in another driver."""
+        self._drive("resume", self.run, "--project", str(self.project))
 
     def end(self) -> dict[str, Any]:
         """Wait for the end of the run; the job's record."""
@@ -71,8 +89,7 @@ def workflow(bed: Bed, tmp_path: Path) -> Iterator[Workflow]:
     made = Workflow(tmp_path, bed)
     yield made
     if made.process is not None and made.process.poll() is None:
-        made.process.kill()
-        made.process.communicate()
+        made.kill_driver()
 
 
 PREEMPT = ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true"]
@@ -118,6 +135,44 @@ def test_what_a_job_starts_can_be_interrupted(workflow: Workflow) -> None:
     workflow.begin(f"{sys.executable} -c '{code}'")
     job = workflow.end()
     assert (job["state"], job["attempts"][0]["exit_code"]) == ("FAILED", 128 + signal.SIGINT)
+
+
+def test_a_job_whose_node_fails_costs_no_retry(workflow: Workflow, bed: Bed) -> None:
+    workflow.begin(f"test $(ls {workflow.marks} | wc -l) -gt 1 || sleep 100")
+    workflow.begun()
+    with bed.node_down():
+        workflow.until("Slurm has ended it", lambda: not bed.call("squeue", "--noheader", "--states=running"))
+    first, second = workflow.end()["attempts"]
+    assert (first["state"], first["reason"], second["state"]) == ("FAILED", "its node failed", "FINISHED")
+
+
+def test_a_job_that_slurm_ends_for_its_memory_gets_more(workflow: Workflow) -> None:
+    use = f"{sys.executable} -c 'print(len(bytearray(150 << 20)))'"
+    workflow.begin(use, memory="100Mi", retries=1, retry_on=["out_of_memory"], grow={"memory": 4})
+    first, second = workflow.end()["attempts"]
+    assert (first["state"], first["out_of_memory"], second["state"]) == ("FAILED", True, "FINISHED")
+    assert first["reason"].endswith("give it more, memory: SIZE")
+
+
+def test_a_job_has_the_gpus_that_it_asks_for(workflow: Workflow) -> None:
+    workflow.begin(f'echo "$CUDA_VISIBLE_DEVICES" > {workflow.project}/gpus', gpu=2)
+    assert workflow.end()["state"] == "FINISHED"
+    assert (workflow.project / "gpus").read_text() == "0,1\n"
+
+
+def test_a_job_that_slurm_has_forgotten_when_the_run_goes_on_keeps_its_true_end(workflow: Workflow, bed: Bed) -> None:
+    go = workflow.marks.parent / "go"
+    workflow.begin(f"until [ -e {go} ]; do sleep 0.1; done; exit 3")
+    number = workflow.begun()
+    workflow.kill_driver()
+    go.touch()
+    workflow.until("it has ended", lambda: not bed.call("squeue", "--noheader", f"--jobs={number}"))
+    bed.kill("slurmctld")
+    bed.restart_controller("-c")
+    workflow.resume()
+    job = workflow.end()
+    (attempt,) = job["attempts"]
+    assert (job["state"], attempt["exit_code"], len(list(workflow.marks.iterdir()))) == ("FAILED", 3, 1)
 
 
 def test_a_submission_that_was_repeated_executes_the_job_once(workflow: Workflow, bed: Bed) -> None:
