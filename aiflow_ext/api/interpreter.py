@@ -7,19 +7,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from aiflow_ext.api.then_and_here import Difference
+import aiflow_ext
+from aiflow_ext.api.then_and_here import LOCAL, Difference
 from aiflow_ext.engines.bundle import codes_of
 from aiflow_ext.engines.programs import find_program
 from aiflow_ext.model.artifact_record import ArtifactRecord
 from aiflow_ext.model.code import Pickled
 from aiflow_ext.model.errors import DataError, PlatformError, Problem
 from aiflow_ext.model.graph import AISubGraph
+from aiflow_ext.model.ran_with import RanWith
 from aiflow_ext.run.operations.past_attempt import PastAttempt
 
 PATIENCE = 60.0  # seconds for an interpreter to start
-_ASK = "import json, sys; print(json.dumps({'python': '.'.join(map(str, sys.version_info[:3]))}))"
+# By our own modules, whatever the interpreter has installed; what is installed is read without their folder.
+_ASK = """
+import json, os, sys
+before = list(sys.path)
+sys.path.insert(0, sys.argv[1])
+from aiflow_ext.engines.ran_with import ran_with
+sys.path[:] = before
+print(json.dumps(ran_with()._asdict()))
+"""
+_OURS = os.path.dirname(os.path.dirname(aiflow_ext.__file__))
 
 
 class Chosen(NamedTuple):
@@ -45,7 +56,7 @@ def chosen(python: str | None, past: PastAttempt) -> Chosen:
             raise PlatformError(f"there is no interpreter {python!r}", hint="give its full path: --python PATH")
         return Chosen(found, [])
     named = past.planned.config.python
-    if named is None or past.planned.resolved.platform != "local":
+    if named is None or past.planned.resolved.platform != LOCAL:
         return Chosen(sys.executable, [])
     found = _found(named)
     if found is None:
@@ -60,23 +71,20 @@ def _found(python: str) -> str | None:
     return path if os.access(path, os.X_OK) and os.path.isfile(path) else None
 
 
-def facts_of(python: str, env: Mapping[str, str]) -> Mapping[str, Any]:
+def facts_of(python: str, env: Mapping[str, str]) -> RanWith:
     """What an interpreter tells of itself, started with these variables. Raises PlatformError where it cannot be
     started."""
     try:
-        asked = subprocess.run([python, "-c", _ASK], env=dict(env), stdin=subprocess.DEVNULL, capture_output=True,
-                               timeout=PATIENCE, check=True, cwd="/")  # fmt: skip
-        found = json.loads(asked.stdout)
-        return {"python": str(found["python"])}
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        asked = subprocess.run([python, "-c", _ASK, _OURS], env=dict(env), stdin=subprocess.DEVNULL, cwd="/",
+                               capture_output=True, timeout=PATIENCE, check=True)  # fmt: skip
+        return RanWith.from_data(json.loads(asked.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         said = (getattr(error, "stderr", None) or b"").decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise PlatformError(f"{python} cannot be started as the job's Python: {said or error}",
                             hint="name another one: --python PATH") from error  # fmt: skip
 
 
-def check_pickles(
-    graph: AISubGraph, inputs: Iterable[tuple[str, ArtifactRecord]], facts: Mapping[str, Any], python: str
-) -> None:
+def check_pickles(graph: AISubGraph, inputs: Iterable[tuple[str, ArtifactRecord]], facts: RanWith, python: str) -> None:
     """Raise DataError for functions and inputs that another Python has pickled, and this one cannot open.
 
     Args:
@@ -85,7 +93,7 @@ def check_pickles(
         facts: of the interpreter.
         python: its path.
     """
-    here = ".".join(facts["python"].split(".")[:2])
+    here = ".".join(str(facts.python).split(".")[:2])
     by = {name: record.python for name, record in inputs}
     for node in graph.nodes:
         by |= {code.what: code.python for code in codes_of(node.properties) if isinstance(code, Pickled)}

@@ -229,6 +229,25 @@ def test_a_function_that_another_python_has_pickled_is_refused_before_anything_s
     assert f"{python} cannot be started as the job's Python: broken" in done.stderr
 
 
+def test_what_the_job_ran_with_then_and_is_not_here_is_said_first(spoilt, reproduce):
+    (file,) = spoilt.run_folder.glob("jobs/fails/1/ran-with.json")
+    then = json.loads(file.read_bytes())
+    then |= {
+        "python": "3.9.1",
+        "libc": "\x1b[2J",
+        "distributions": {**then["distributions"], "lost": "1.0", "pip": "1"},
+    }
+    then["distributions"]["cloudpickle"] = "0.1"
+    file.write_text(json.dumps(then))
+    said = reproduce(spoilt, "fails").stderr
+    told = said.partition("what is not as it was then:")[2].partition("Traceback")[0]
+    assert re.search(rf"^    python +then 3.9.1 +here {re.escape(sys.version.split()[0])}$", told, re.MULTILINE)
+    assert re.search(r"^    libc +then \\x1b\[2J +here \S", told, re.MULTILINE)
+    assert re.search(r"^    cloudpickle +then 0.1 +here \d", told, re.MULTILINE)
+    assert re.search(r"^    lost +then 1.0 +here not installed$", told, re.MULTILINE)
+    assert told.count("\n") == 5
+
+
 def test_a_secret_that_cannot_be_read_is_named_and_may_be_given_by_its_variable(ended, reproduce):
     del reproduce.env["TESTED_TOKEN"]
     done = reproduce(ended, "fails")

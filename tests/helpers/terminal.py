@@ -27,7 +27,10 @@ class Terminal:
     def until(self, words: bytes) -> str:
         """What it has written since the last call, up to and with these words."""
         while words not in self.seen:
-            self.seen += os.read(self._master, 65536)
+            try:
+                self.seen += os.read(self._master, 65536)
+            except OSError:  # it has ended
+                raise AssertionError(f"{words!r} was not written, but {self.seen.decode()}") from None
         before, found, self.seen = self.seen.partition(words)
         return (before + found).decode()
 

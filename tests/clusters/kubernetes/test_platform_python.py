@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 from kubernetes_bed import Bed
 from kubernetes_bed.images import NAMES
 from kubernetes_bed.waiting import until
+from patience import PATIENCE
+from terminal import Terminal
 
 from aiflow_ext.run import prepare_run
 from aiflow_ext.run.store.ran_with import ran_with_of
@@ -30,7 +34,7 @@ def hello(name):
     print("hello", name, Path(os.environ["AIFLOW_PROJECT_FOLDER"], "data.txt").read_text())
     return name * 2
 
-def fail():
+def fail(name):
     eaten = bytearray(200 << 20)
     while time.process_time() < 1: pass
     raise ValueError("no more data")
@@ -48,7 +52,7 @@ def images():
     with af.job("plain"):
         af.python(hello, "you")
     with af.job("raises"):
-        af.python(fail)
+        af.python(fail, x)
     with af.job("shell"):
         af.cmd("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
     with af.job("no_python"):
@@ -148,6 +152,25 @@ def test_a_plain_image_is_enough(ran: Ran) -> None:
 def test_what_a_function_raises_is_the_reason(ran: Ran) -> None:
     assert (ran["raises"].exit_code, ran["raises"].reason) == (1, "ValueError: no more data")
     assert "raise ValueError" in ran.log("raises", "stderr")
+
+
+def test_what_has_failed_in_a_pod_fails_again_here_on_the_same_input_under_a_debugger(ran: Ran) -> None:
+    (kept,) = (ran.bed.s3_folder / ran.namespace).glob("*/a/1/hello.json")
+    argv = [sys.executable, "-m", "aiflow_ext", "reproduce", ran.record.run_id, "raises", "--pdb"]
+    shown = Terminal(argv, {**os.environ, "TERM": "dumb"})
+    try:
+        before = shown.until(b"(Pdb) ")
+        assert f"sha256 {json.loads(kept.read_bytes())['sha256']}\r\n" in before
+        assert re.search(rf"platform +then kubernetes, image {NAMES['python_s3']} +here this machine", before)
+        assert "not recorded" not in before
+        assert "ValueError: no more data" in before
+        shown.type("p name, len(eaten)")
+        assert "('youyou', 209715200)" in shown.until(b"(Pdb) ")
+        shown.type("q")
+        assert "as it did in the run, with exit code 1: ValueError: no more data" in shown.rest()
+        assert shown.command.wait(PATIENCE) == 1
+    finally:
+        shown.close()
 
 
 def test_what_a_container_has_used_and_run_with_is_known_also_of_a_job_that_has_failed(ran: Ran) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE
+from terminal import Terminal
 from yarn_bed import Bed
 from yarn_jobs import put
 from yarn_runs import Workflow
@@ -282,6 +284,36 @@ def test_artifacts_on_hdfs_are_removed_with_their_run_where_asked(workflow: Work
     assert _staged(bed, f"/artifacts/{record['run']}") == ["make"]
     assert workflow.call("gc", "--keep", "0", "--artifacts", "--project", str(workflow.project)).returncode == 0
     assert record["run"] not in _staged(bed, "/artifacts")
+
+
+def test_what_has_failed_in_a_container_fails_again_here_on_the_same_input_under_a_debugger(
+    workflow: Workflow, bed: Bed
+) -> None:
+    workflow.write_chain()
+    url = f"webhdfs://root@{urlsplit(bed.webhdfs).netloc}/artifacts"  # which needs no Hadoop on this machine
+    (workflow.project / "project.yaml").write_text(f"artifacts: {url}\n")
+    (workflow.project / "steps.py").write_text(
+        "def make():\n    return list(range(1000))\n\n\n"
+        "def read(made):\n    last = made[-1]\n    raise ValueError(last)\n"
+    )
+    record = workflow.run()
+    assert record["jobs"]["read"]["reason"] == "ValueError: 999"
+    made = bed.json(f"{bed.webhdfs}/artifacts/{record['run']}/make/1/make.json?op=OPEN&user.name=root")
+    argv = [sys.executable, "-m", "aiflow_ext", "reproduce", record["run"], "read", "--pdb"]
+    shown = Terminal(argv, {**workflow.env, "TERM": "dumb"})
+    try:
+        before = shown.until(b"(Pdb) ")
+        assert f"sha256 {made['sha256']}\r\n" in before
+        assert re.search(r"platform +then yarn +here this machine", before)
+        assert "not recorded" not in before
+        assert "ValueError: 999" in before
+        shown.type("p last, sum(made)")
+        assert "(999, 499500)" in shown.until(b"(Pdb) ")
+        shown.type("q")
+        assert "as it did in the run, with exit code 1: ValueError: 999" in shown.rest()
+        assert shown.command.wait(PATIENCE) == 1
+    finally:
+        shown.close()
 
 
 def test_a_lifetime(workflow: Workflow) -> None:
