@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiflow_ext.api.waiting import finished
+from aiflow_ext.run.operations.notebook import shown_live
 
 if TYPE_CHECKING:
     from aiflow_ext.run.operations.start import Run
@@ -26,7 +27,8 @@ async def drive_async(prepare: Callable[[], Run]) -> RunRecord:
         raise
     driving = asyncio.ensure_future(asyncio.to_thread(run.drive))
     try:
-        return await asyncio.shield(driving)
+        with shown_live(lambda: run.record):
+            return await asyncio.shield(driving)
     except asyncio.CancelledError:
         run.driver.leave()
         with contextlib.suppress(Exception):

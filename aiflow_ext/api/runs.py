@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from aiflow_ext.api.jobs import JobResults, JobsByName
 from aiflow_ext.api.waiting import each, each_async, within
-from aiflow_ext.model.errors import StateError
+from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.states import JobState
 from aiflow_ext.run.operations.failed import check_finished
+from aiflow_ext.run.operations.notebook import shown_live
 from aiflow_ext.run.operations.observe import Observed, list_runs, observe, until_over
 from aiflow_ext.run.operations.outputs import Place, places_of
 from aiflow_ext.run.store.records import RunRecord, Transition
@@ -92,14 +93,16 @@ class OpenedRun:
 
         Raises TimeoutError, and StateError where nothing drives it: ``resume`` goes on with it.
         """
-        for _ in each(self._waiting(timeout)):
-            pass
+        with shown_live(lambda: self._record):
+            for _ in each(self._waiting(timeout)):
+                pass
         return self._checked(check)
 
     async def wait_async(self, timeout: float | None = None, *, check: bool = False) -> OpenedRun:
         """As :meth:`wait`, to be awaited. Cancelling it changes nothing of the run."""
-        async for _ in each_async(self._waiting(timeout)):
-            pass
+        with shown_live(lambda: self._record):
+            async for _ in each_async(self._waiting(timeout)):
+                pass
         return self._checked(check)
 
     def stop(
@@ -239,6 +242,23 @@ class OpenedRun:
             observed.refresh()
             self._take(observed)
             return write_report(observed, file)
+
+    def __await__(self) -> Generator[Any, None, OpenedRun]:
+        """``await run`` waits for its end, as :meth:`wait_async` does."""
+        return self.wait_async().__await__()
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its graph, its timeline and its jobs, as they were last read."""
+        from aiflow_ext.run.operations.seen import seen_edges
+        from aiflow_ext.supervise.clock import Clock
+        from aiflow_ext.view.notebook import run_html
+
+        try:
+            with self._observed() as observed:
+                edges = seen_edges(observed)
+        except AiflowError:  # the run was removed since, or its plan cannot be read
+            edges = []
+        return run_html(self._record.summary(), edges, now=Clock(self._record.folder).now())
 
     def __repr__(self) -> str:
         number = len(self._record.jobs)

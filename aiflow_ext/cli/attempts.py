@@ -15,6 +15,7 @@ from aiflow_ext.model.resources import cpu_text
 from aiflow_ext.run.store.find import no_such_job
 from aiflow_ext.run.store.ran_with import ran_with_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
+from aiflow_ext.view.words import size_text
 
 
 def show_job(record: RunRecord, name: str, *, as_json: bool) -> None:
@@ -34,16 +35,6 @@ def show_job(record: RunRecord, name: str, *, as_json: bool) -> None:
     for attempt in job.attempts:
         for line in _lines(attempt):
             print(one_line(line))
-
-
-def size_text(size: int) -> str:
-    """Bytes, rounded, for people: ``212 MiB``, ``1.5 GiB``."""
-    value, unit = float(size), "bytes"
-    for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, bigger
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def _lines(attempt: AttemptRecord) -> Iterator[str]:

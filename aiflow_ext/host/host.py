@@ -6,7 +6,7 @@ from _thread import RLock
 
 from aiflow_ext.host import index, registry
 from aiflow_ext.host.policy import PINS, Policy, settle
-from aiflow_ext.host.records import IN_PROCESS, PluginRecord
+from aiflow_ext.host.records import IN_PROCESS, PluginRecord, PluginRecords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class PluginHost:
 
 def plugins(refresh: bool = False) -> tuple[PluginRecord, ...]:
     """A record of every plugin that is advertised in this environment; nothing is imported."""
-    return PluginHost().plugins(refresh)
+    return PluginRecords(PluginHost().plugins(refresh))
 
 
 def _usable(records: list[PluginRecord], kind: str, name: str) -> list[PluginRecord]:

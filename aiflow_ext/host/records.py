@@ -96,6 +96,17 @@ class PluginRecord(tuple[str, ...]):
         return tuple(self)
 
 
+class PluginRecords(tuple[PluginRecord, ...]):
+    """The inventory, a tuple that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from aiflow_ext.view.notebook import plugins_html
+
+        return plugins_html([record.to_dict() for record in self])
+
+
 def normalise(distribution: str) -> str:
     """A distribution's name as names are compared: runs of ``-``, ``_`` and ``.`` are one, case does not count."""
     return "-".join(filter(None, distribution.lower().replace("_", "-").replace(".", "-").split("-")))

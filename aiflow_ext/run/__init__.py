@@ -71,12 +71,14 @@ def run_project(
 def _run_in_process(folder: str | os.PathLike[str], jobs: int | None, check: bool, **options: Any) -> RunRecord:
     from aiflow_ext.model.errors import ConfigError
     from aiflow_ext.run.operations.in_process import prepare_in_process
+    from aiflow_ext.run.operations.notebook import shown_live
 
     if jobs is not None:
         raise ConfigError("jobs in process run one after another", hint="leave out jobs, or in_process")
     run = prepare_in_process(folder, **options)
     try:
-        record = run.drive()
+        with shown_live(lambda: run.record):
+            record = run.drive()
     finally:
         run.close()
     if check:
@@ -97,8 +99,11 @@ def resume_run(run: str, **options: Any) -> RunRecord:
 
 
 def _run(run: Run) -> RunRecord:
+    from aiflow_ext.run.operations.notebook import shown_live
+
     try:
-        return run.drive()
+        with shown_live(lambda: run.record):
+            return run.drive()
     finally:
         run.close()
 
@@ -134,6 +139,8 @@ def render_project(
     Returns one dict for each job, in the workflow's order, in the shape that docs/json.md describes. Raises AiflowError
     for every mistake that a run would report before it starts.
     """
-    from aiflow_ext.run.operations.render import render
+    from aiflow_ext.run.operations.render import Requests, render
 
-    return render(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile, only=only)
+    return Requests(
+        render(folder, sets=sets, params=params, workflow=workflow, config=config, profile=profile, only=only)
+    )

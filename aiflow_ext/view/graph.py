@@ -72,7 +72,7 @@ def _box(job: Job, now: float | None, link: Callable[[str], str] | None) -> _Box
     last = job.attempts[-1] if job.attempts else None
     took = "" if last is None else duration(last.started_at, now if last.ended_at is None else last.ended_at)
     tries = f"{len(job.attempts)} attempts" if len(job.attempts) > 1 else ""
-    below = " \u00b7 ".join(filter(None, (word_of(job.state), took, tries)))
+    below = " \u00b7 ".join(filter(None, (word_of(job.state), took, tries, "" if job.attempts else job.where)))
     title = ", ".join(filter(None, (f"{job.name}: {word_of(job.state)}", took, tries, job.where)))
     title += f": {shortened(job.reason, 300)}" if job.reason else ""
     return _Box(job.state, job.name, below, title, job.name, None if link is None else link(job.name))
@@ -114,7 +114,7 @@ def _between(edges: Iterable[Edge], group_of: Mapping[str, str]) -> Iterable[Edg
 
 
 def _label(jobs: Sequence[Job]) -> str:
-    return f"graph of {counted(len(jobs), 'job')}: {totals(job.state for job in jobs)}"
+    return f"graph of {counted(len(jobs), 'job')}: {totals(Counter(job.state for job in jobs))}"
 
 
 def _drawn(

@@ -1,8 +1,9 @@
-"""Text and attributes of HTML and SVG, whoever has written them; and the beginning of a picture."""
+"""Text and attributes of HTML and SVG, whoever has written them; tables, and the beginning of a picture."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 from aiflow_ext.model.visible import escaped, one_line
 
@@ -15,6 +16,22 @@ def text(words: object) -> str:
 def lines(words: object) -> str:
     """As :func:`text`, with its line ends."""
     return html.escape(escaped(str(words).replace("\r\n", "\n")))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], anchors: Sequence[str] = ()) -> str:
+    """A table, without the columns in which every row has nothing.
+
+    Args:
+        heads: the columns' names. The first one names what a row is about.
+        rows: the cells of each row, which are HTML already.
+        anchors: the ``id`` of each row; none by default.
+    """
+    used = [place for place, _ in enumerate(heads) if any(row[place] for row in rows)]
+    made = ["<table><thead><tr>", *(f'<th scope="col">{text(heads[place])}' for place in used), "</tr></thead><tbody>"]
+    for number, row in enumerate(rows):
+        made.append(f'<tr id="{text(anchors[number])}">' if anchors else "<tr>")
+        made += [f'<th scope="row">{row[place]}' if place == 0 else f"<td>{row[place]}" for place in used]
+    return "".join([*made, "</tbody></table>"])
 
 
 def svg_begin(kind: str, label: str, width: int, height: int) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.view.graph import graph_svg
-from aiflow_ext.view.html import lines, text
+from aiflow_ext.view.html import lines, table, text
 from aiflow_ext.view.log import log_html
 from aiflow_ext.view.seen import Edge, Job, jobs_of
 from aiflow_ext.view.style import PAGE, STYLE
@@ -131,7 +132,7 @@ def _head(run: Mapping[str, Any], jobs: Sequence[Job], now: float) -> Iterator[s
     yield f"<header><h1>{text(run['workflow'])}</h1><p>{sign_and_word(run['state'])} {text(state)}</p><dl>"
     facts = {
         "run": run["run"],
-        "jobs": totals(job.state for job in jobs),
+        "jobs": totals(Counter(job.state for job in jobs)),
         "started": moment(run["started_at"]),
         "ended": "it has not ended: this is how it was when the report was written" if goes_on
                  else moment(run["ended_at"]),
@@ -205,12 +206,12 @@ def _made_of(provenance: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "<section><h2>Made of</h2>"
     if parameters := provenance.get("parameters"):
-        yield '<div class="scrolled"><table><thead><tr><th>parameter<th>value<th>from<th>jobs</tr></thead><tbody>'
+        rows = []
         for each in parameters:
             of = ", ".join(each.get("jobs") or ("the workflow",))
             cells = (each["name"], shortened(str(each["value"]), 300), each.get("from") or "", shortened(of, 200))
-            yield f"<tr>{''.join(f'<td>{text(cell)}' for cell in cells)}</tr>"
-        yield "</tbody></table></div>"
+            rows.append([text(cell) for cell in cells])
+        yield _scrolled(table(("parameter", "value", "from", "jobs"), rows))
     yield "<dl>"
     for name, version in (provenance.get("versions") or {}).items():
         yield f"<dt>{text(name)}</dt><dd>{text(version)}</dd>"

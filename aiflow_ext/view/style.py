@@ -54,6 +54,12 @@ STYLE = """
 .aiflow-ext a { color: var(--link); }
 .aiflow-ext .scrolled { overflow-x: auto; }
 """
+# Of what stands in a notebook.
+CARD = """
+.aiflow-ext.card { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px;
+  margin: 4px 0; }
+.aiflow-ext.card p { margin: 0 0 8px; }
+"""
 # Of a page of its own, and what stands there alone.
 PAGE = """
 html { color-scheme: light dark; }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aiflow_ext.view.html import text
-from aiflow_ext.view.words import counted, duration, interest, shortened, sign_and_word, state_of
+from aiflow_ext.model.resources import cpu_text
+from aiflow_ext.view.html import table, text
+from aiflow_ext.view.words import counted, duration, interest, shortened, sign_and_word, size_text, state_of
 
 MOST = 2000  # rows; of more jobs, those of most interest
 _LONGEST = 300  # characters of a reason
-_HEADS = ("job", "state", "where", "attempts", "queued", "ran", "node", "reason")
+_HEADS = ("job", "state", "where", "attempts", "queued", "ran", "memory", "cpu", "node", "reason")
 
 
 def jobs_table(
@@ -32,18 +33,12 @@ def jobs_table(
     if len(jobs) > most:
         chosen = sorted(range(len(jobs)), key=lambda place: interest(state_of(jobs[place]["state"])))[:most]
         shown = [jobs[place] for place in sorted(chosen)]
-    rows = [_cells(job, now) for job in shown]
-    used = [place for place, _ in enumerate(_HEADS) if any(row[place] for row in rows)]
-    heads = "".join(f'<th scope="col">{_HEADS[place]}' for place in used)
-    body = ""
-    for job, row in zip(shown, rows, strict=True):
-        mark = "" if anchor is None else f' id="{text(anchor(job["name"]))}"'
-        body += f'<tr{mark}><th scope="row">{row[0]}{"".join(f"<td>{row[place]}" for place in used[1:])}'
+    anchors = [] if anchor is None else [anchor(job["name"]) for job in shown]
     left_out = ""
     if len(jobs) > len(shown):
         words = f"and {counted(len(jobs) - len(shown), 'more job')}: shown are those that run, then those that failed"
         left_out = f"<p>{text(words)}</p>"
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{left_out}"
+    return table(_HEADS, [_cells(job, now) for job in shown], anchors) + left_out
 
 
 def _cells(job: Mapping[str, Any], now: float) -> tuple[str, ...]:
@@ -63,9 +58,23 @@ def _cells(job: Mapping[str, Any], now: float) -> tuple[str, ...]:
         _attempts(attempts),
         text(queued),
         text(duration(last.get("started_at"), end)),
+        text(_memory(last)),
+        text(_cpu(last)),
         text(node),
         text(shortened(unreachable + reason, _LONGEST)),
     )
+
+
+def _memory(attempt: Mapping[str, Any]) -> str:
+    peak, asked = attempt.get("peak_memory"), attempt.get("memory_asked")
+    of = f" of {size_text(asked)}" if asked is not None else ""
+    return "" if peak is None else f"{size_text(peak)}{of}"
+
+
+def _cpu(attempt: Mapping[str, Any]) -> str:
+    used, asked = attempt.get("cpu_seconds"), attempt.get("cpu_asked")
+    cores = f", asked for {cpu_text(asked)}" if asked is not None else ""
+    return "" if used is None else f"{used:.1f} s{cores}"
 
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> str:

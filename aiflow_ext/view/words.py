@@ -1,9 +1,8 @@
-"""Words and signs for people, in a browser and on a terminal: spans of time, states, numbers of things."""
+"""Words and signs for people, in a browser and on a terminal: spans of time, states, numbers and sizes of things."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from aiflow_ext.model.states import JobState
 
@@ -59,9 +58,18 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def totals(states: Iterable[JobState]) -> str:
+def size_text(size: int) -> str:
+    """Bytes, rounded, for people: ``212 MiB``, ``1.5 GiB``."""
+    value, unit = float(size), "bytes"
+    for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, bigger
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def totals(found: Mapping[JobState, int]) -> str:
     """How many are in each state: ``1 FAILED, 3 FINISHED``; those of most interest first."""
-    found = Counter(states)
     return ", ".join(f"{found[state]:,} {word_of(state)}" for state in sorted(found, key=interest))
 
 

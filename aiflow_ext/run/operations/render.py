@@ -53,6 +53,15 @@ def _plan_of(folder: str | os.PathLike[str], only: Sequence[str], **options: Any
     return plan
 
 
+class Requests(list[dict[str, Any]]):
+    """The requests of a project's jobs, a list that a notebook shows as a graph and a table."""
+
+    def _repr_html_(self) -> str:
+        from aiflow_ext.view.notebook import requests_html
+
+        return requests_html(self)
+
+
 def rendered(plan: Plan) -> list[dict[str, Any]]:
     """The requests of every job's first attempt, with ``${run}`` in place of a run's id."""
     home = state_folder(plan.desc.root) / "runs" / "${run}"

@@ -134,6 +134,12 @@ class JobRecord(Jsonable):
         """The latest attempt, or None before the first."""
         return self.attempts[-1] if self.attempts else None
 
+    def summary(self) -> dict[str, Any]:
+        """The record as plain JSON, as it is in that of its run."""
+        return {"name": self.name, "platform": self.platform, "engine": self.engine, "defaults": list(self.defaults),
+                "state": str(self.state), "reason": self.reason,
+                "attempts": [_attempt(attempt) for attempt in self.attempts]}  # fmt: skip
+
 
 class Delivery(NamedTuple):
     """How many of a run's transitions were delivered to an extension.
@@ -212,6 +218,13 @@ class RunRecord(Jsonable):
     def __repr__(self) -> str:
         return f"<run {self.run_id}: {self.state}, {len(self.jobs)} job{'s' * (len(self.jobs) != 1)}>"
 
+    def _repr_html_(self) -> str:
+        """In a notebook: its timeline and its jobs; with the graph, ``open_run(record)``."""
+        from aiflow_ext.supervise.clock import Clock
+        from aiflow_ext.view.notebook import run_html
+
+        return run_html(self.summary(), now=Clock(self.folder).now())
+
     def unfinished(self) -> set[str]:
         """The keys of the jobs that have ended, and not as FINISHED."""
         return {name for name, job in self.jobs.items() if job.state.ended and job.state is not JobState.FINISHED}
@@ -222,19 +235,12 @@ class RunRecord(Jsonable):
 
     def summary(self) -> dict[str, Any]:
         """The record as plain JSON, in the shape that docs/json.md describes."""
-        jobs = []
-        for job in self.jobs.values():
-            shown: dict[str, Any] = {"name": job.name, "platform": job.platform, "engine": job.engine,
-                                     "defaults": list(job.defaults)}  # fmt: skip
-            shown |= {"state": str(job.state), "reason": job.reason}
-            shown["attempts"] = [_attempt(attempt) for attempt in job.attempts]
-            jobs.append(shown)
         return {"run": self.run_id, "workflow": self.workflow, "project": self.project, "folder": self.folder,
                 "state": str(self.state), "started_at": self.started_at, "ended_at": self.ended_at,
                 "inputs": [{"job": each.job, "reads": each.source.job, "run": each.source.run,
                             "attempt": each.source.attempt} for each in self.inputs],
                 "provenance": self.provenance or None,
-                "jobs": jobs, "extensions": [
+                "jobs": [job.summary() for job in self.jobs.values()], "extensions": [
                     {"name": each.extension, "delivered": each.offset, "last": each.last, "problem": each.problem}
                     for each in self.deliveries
                 ]}  # fmt: skip
