@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiflow_ext.host.extensions import Extensions
     from aiflow_ext.host.proof import Proof
     from aiflow_ext.host.resolve import ResolvedPlugin
-    from aiflow_ext.model.plugin import AbstractSecretSource
+    from aiflow_ext.model.plugin import AbstractJobEnvironment, AbstractSecretSource
 
 
 class PluginHost:
@@ -38,6 +38,7 @@ class PluginHost:
         self._resolved: dict[tuple[str, str], tuple[Any, ResolvedPlugin]] = {}
         self._extensions: Extensions | None = None
         self._sources: dict[str, AbstractSecretSource] = {}
+        self._environments: dict[str, AbstractJobEnvironment] | None = None
         # Re-entrant: importing a plugin may itself ask for plugins.
         self._lock = RLock()
 
@@ -131,6 +132,21 @@ class PluginHost:
                     return None
                 found = self._sources[name] = secret_source(record, name, records)
             return found
+
+    def job_environments(self) -> dict[str, AbstractJobEnvironment]:
+        """What adds variables to jobs, in the order of the names, by its description for a message.
+
+        Imported and checked once. One that cannot be used is logged, and left out.
+        """
+        with self._lock:
+            if self._environments is None:
+                found = [record for record in self._records() if record.kind == "job_environment"]
+                self._environments = {}
+                if found:
+                    from aiflow_ext.host.resolve import job_environments
+
+                    self._environments = job_environments(_once(found))
+            return self._environments
 
     def authoring(self, name: str) -> Callable[..., Any]:
         """Import, check and return the authoring function of this name that a distribution adds to ``aiflow_ext``.

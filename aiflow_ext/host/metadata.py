@@ -13,6 +13,7 @@ GROUPS = {
     "aiflow_ext.engines": "engine",
     "aiflow_ext.job_plugins": "job_plugin",
     "aiflow_ext.extensions": "extension",
+    "aiflow_ext.job_environments": "job_environment",
     "aiflow_ext.secret_sources": "secret_source",
     "aiflow_ext.authoring": "authoring",
 }

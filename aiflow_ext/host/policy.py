@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 ALLOW, DENY, PINS = "AIFLOW_PLUGINS_ALLOW", "AIFLOW_PLUGINS_DENY", "AIFLOW_PLUGINS_PINS"
 POLICY = "the policy"  # how a refusal begins
 # Kinds whose code is called; platforms and engines are types.
-_CALLED = ("job_plugin", "extension", "secret_source", "authoring")
+_CALLED = ("job_plugin", "extension", "job_environment", "secret_source", "authoring")
+_UNNAMED = ("extension", "job_environment")  # kinds that take part without being named by any config
 
 
 class Policy:
     """Which plugins may be used.
 
-    A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension, secret_source,
-    authoring), ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may be shell
-    globs. A name is the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job plugins.
+    A pattern is ``distribution:NAME``, ``kind:KIND`` (platform, engine, job_plugin, extension, job_environment,
+    secret_source, authoring), ``name:NAME``, or a bare NAME, which is a distribution's or a plugin's. NAME and KIND may
+    be shell globs. A name is the one in the record: ``name:kubernetes`` is the platform, ``name:kubernetes.*`` its job
+    plugins.
 
     Args:
         allow: patterns of plugins that may be used; empty, the default: all.
@@ -145,15 +147,15 @@ def settle(records: list[PluginRecord], policy: Policy, pins: Mapping[str, str])
 
 
 def _silenced(record: PluginRecord, beaten: Mapping[str, str], pins: Mapping[str, str]) -> PluginRecord:
-    """``record``, refused if it is an extension of a distribution that lost a conflict, as it is not used by name."""
+    """``record``, refused if it is of a distribution that lost a conflict, and of a kind that is not used by name."""
     lost = beaten.get(normalise(record.distribution))
-    if lost is None or record.kind != "extension" or record.status != "available":
+    if lost is None or record.kind not in _UNNAMED or record.status != "available":
         return record
     if normalise(pins.get(record.name, "")) == normalise(record.distribution):
         return record
     status = "disabled" if lost in pins else "conflicted"
     why = f"the pin {lost}={pins[lost]} prefers another" if lost in pins else f"{lost} is also provided by another"
-    hint = f"{PINS}={record.name}={record.distribution} uses the extension all the same"
+    hint = f"{PINS}={record.name}={record.distribution} uses the {record.kind.replace('_', ' ')} all the same"
     return record.replace(status, f"{why} distribution than {record.distribution}; {hint}")
 
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-KINDS = ("authoring", "engine", "extension", "job_plugin", "platform", "secret_source")
+KINDS = ("authoring", "engine", "extension", "job_environment", "job_plugin", "platform", "secret_source")
 STATUSES = ("available", "loaded", "broken", "incompatible", "conflicted", "disabled")
 FIELDS = ("kind", "name", "distribution", "version", "entry_point", "status", "reason", "error")
 IN_PROCESS = "in process"
@@ -19,7 +19,8 @@ class PluginRecord(tuple[str, ...]):
     A tuple underneath, because a listing of hundreds must cost next to nothing (no dataclasses, no typing).
 
     Attributes:
-        kind: ``platform``, ``engine``, ``job_plugin``, ``extension``, ``secret_source`` or ``authoring``.
+        kind: ``platform``, ``engine``, ``job_plugin``, ``extension``, ``job_environment``,
+            ``secret_source`` or ``authoring``.
         name: as advertised; a job plugin's is ``<platform>.<engine>``.
         distribution: the name of the distribution that advertises it, or ``in process``.
         version: the distribution's version.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,13 +21,14 @@ from aiflow_ext.model.errors import (
     PluginNotInstalledError,
     PluginTypeError,
 )
-from aiflow_ext.model.plugin import AbstractSecretSource
+from aiflow_ext.model.plugin import AbstractJobEnvironment, AbstractSecretSource
 
 if TYPE_CHECKING:
     from aiflow_ext.host.policy import Policy
     from aiflow_ext.model.config import BaseJobConfig
     from aiflow_ext.model.job import BaseJob
 
+log = logging.getLogger("aiflow_ext.host")
 _RAISED: dict[str, type[PluginError]] = {
     "conflicted": PluginConflictError,
     "incompatible": PluginIncompatibleError,
@@ -100,6 +102,32 @@ def secret_source(record: PluginRecord | None, name: str, records: Iterable[Plug
         raise PluginTypeError(
             f"{where} is no source of secrets", hint="subclass aiflow_ext.plugin.AbstractSecretSource"
         )
+    return found
+
+
+def job_environment(record: PluginRecord) -> AbstractJobEnvironment:
+    """Import and check what adds variables to jobs. Raises a PluginError."""
+    where = describe(record)
+    found, _ = guarded(where, lambda: create(load(record), where))
+    if not isinstance(found, AbstractJobEnvironment):
+        raise PluginTypeError(
+            f"{where} is no source of variables", hint="subclass aiflow_ext.plugin.AbstractJobEnvironment"
+        )
+    return found
+
+
+def job_environments(records: Iterable[PluginRecord]) -> dict[str, AbstractJobEnvironment]:
+    """Those of the records that can be used, by their description; the others are logged, unless they are disabled."""
+    found: dict[str, AbstractJobEnvironment] = {}
+    for record in records:
+        where = describe(record)
+        if record.status == "available":
+            try:
+                found[where] = job_environment(record)
+            except PluginError as error:
+                log.warning("jobs go without the variables of a plugin: %s", error)
+        elif record.status != "disabled":
+            log.warning("jobs go without the variables of %s: it is %s: %s", where, record.status, record.reason)
     return found
 
 

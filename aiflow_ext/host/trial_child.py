@@ -12,7 +12,7 @@ from aiflow_ext.host.guard import guarded
 from aiflow_ext.host.loading import describe, shown
 from aiflow_ext.host.loading import load as load_object
 from aiflow_ext.host.records import PluginRecord
-from aiflow_ext.host.resolve import authoring, resolve, secret_source
+from aiflow_ext.host.resolve import authoring, job_environment, resolve, secret_source
 from aiflow_ext.host.trial import REPORT
 from aiflow_ext.host.validate import named_by
 from aiflow_ext.model.errors import INTERRUPTED, PluginError, PluginTypeError
@@ -48,6 +48,8 @@ def _remarks(record: PluginRecord) -> tuple[str, ...]:
         return tuple(f"importing it {each}, for all of the driver's process" for each in damage)
     if record.kind == "secret_source":
         secret_source(record, record.name, ())
+    elif record.kind == "job_environment":
+        job_environment(record)
     elif record.kind == "authoring":
         authoring(record)
     else:

@@ -27,6 +27,8 @@ class JobContext(Jsonable):
             none on this machine, or its job has no ``gpu``.
         failed_jobs: of a job that waits for failures or ends of others: those that have failed until now, as ``job``,
             ``state`` and ``reason``.
+        environment: variables that are added to those of the job's config (``AbstractJobEnvironment``); they are in
+            ``job.job_config.env`` too.
     """
 
     run_id: str | None = None
@@ -39,6 +41,7 @@ class JobContext(Jsonable):
     run_folder: str | None = None
     gpus: str | None = None
     failed_jobs: Sequence[Mapping[str, str]] = ()
+    environment: Mapping[str, str] = {}
 
     def __init__(
         self,
@@ -52,10 +55,12 @@ class JobContext(Jsonable):
         run_folder: str | None = None,
         gpus: str | None = None,
         failed_jobs: Sequence[Mapping[str, str]] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.run_id, self.job_name, self.attempt, self.native_id = run_id, job_name, attempt, native_id
         self.work_folder, self.artifacts_url, self.run_folder = work_folder, artifacts_url, run_folder
         self.inputs, self.gpus, self.failed_jobs = dict(inputs or {}), gpus, [dict(each) for each in failed_jobs]
+        self.environment = dict(environment or {})
 
 
 class BaseJob(BaseNode):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from aiflow_ext.model.config import BaseJobConfig
 from aiflow_ext.model.graph import AISubGraph
-from aiflow_ext.model.job import AbstractJobHandler, BaseJob
+from aiflow_ext.model.job import AbstractJobHandler, BaseJob, JobContext
 from aiflow_ext.model.jsonable import Jsonable
 from aiflow_ext.model.project import ProjectDesc
 
@@ -134,6 +134,30 @@ class AbstractSecretSource(ABC):
         reported before anything starts; and in ``submit_job``. From several threads, by one of them at a time.
         Raising: SecretError, or any other exception: the secret cannot be read, in its words. UnreachableError: the
         source gives no answer; before a run that is an error, later the attempt is submitted again, with pauses.
+        """
+
+
+class AbstractJobEnvironment(ABC):
+    """Adds variables to the environment of jobs, on every platform: the ids of a trace, for example.
+
+    Advertised under ``aiflow_ext.job_environments``. What ``variables`` returns is rendered and sent like the key
+    ``env`` of a job's config, which has precedence.
+    """
+
+    @abstractmethod
+    def variables(self, context: JobContext, traceparent: str | None) -> Mapping[str, str]:
+        """The variables of one attempt, by name; none: an empty mapping. No secrets: they are shown by ``render``.
+
+        When: whenever the attempt's job is generated, in any process: for ``render``, for its start, and again by a
+        driver that comes back. Offline, quick, and repeatable: the same attempt gets the same variables.
+
+        Args:
+            context: which attempt of which job in which run; no native id yet. For ``render`` the run's id is
+                ``${run}``.
+            traceparent: the variable TRACEPARENT of the process that has started the run; None: it had none.
+
+        Names that begin with ``AIFLOW_``, and what no environment can hold, are left out with a warning.
+        Raising: logged; the job goes without these variables.
         """
 
 

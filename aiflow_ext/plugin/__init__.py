@@ -10,6 +10,7 @@ What to write, with the nine methods and the optional hooks (``python -m pydoc a
     AbstractJobGenerator, AbstractJobSubmitter             the two halves of a job plugin
     AbstractJob (BaseJob), AbstractJobConfig (BaseJobConfig), AbstractJobHandler    what a job plugin makes and takes
     AbstractSecretSource                                   where secrets are kept: NAME in ``{secret: "NAME:REST"}``
+    AbstractJobEnvironment                                 adds variables to jobs, on every platform
     InProcessJob, InProcessEnd                             what an engine's in_process returns, for run --in-process
     hookimpl                                               marks the optional hooks, and those of an extension
 
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from aiflow_ext.model.jsonable import register_type as register_type
     from aiflow_ext.model.names import safe_name as safe_name
     from aiflow_ext.model.plugin import AbstractEngine as AbstractEngine
+    from aiflow_ext.model.plugin import AbstractJobEnvironment as AbstractJobEnvironment
     from aiflow_ext.model.plugin import AbstractJobGenerator as AbstractJobGenerator
     from aiflow_ext.model.plugin import AbstractJobPlugin as AbstractJobPlugin
     from aiflow_ext.model.plugin import AbstractJobSubmitter as AbstractJobSubmitter
@@ -125,8 +127,8 @@ _HOMES = {
     "aiflow_ext.model.jsonable": ("Jsonable", "dumps", "loads", "register_type"),
     "aiflow_ext.model.names": ("safe_name",),
     "aiflow_ext.model.plugin": (
-        "AbstractEngine", "AbstractJobGenerator", "AbstractJobPlugin", "AbstractJobSubmitter",
-        "AbstractPlatform", "AbstractSecretSource",
+        "AbstractEngine", "AbstractJobEnvironment", "AbstractJobGenerator", "AbstractJobPlugin",
+        "AbstractJobSubmitter", "AbstractPlatform", "AbstractSecretSource",
     ),
     "aiflow_ext.model.project": ("ProjectDesc",),
     "aiflow_ext.model.resources": ("Resources", "Usage", "cpu_text", "memory_text", "parse_cpu", "parse_memory"),

@@ -91,10 +91,11 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture
 def observed(tmp_path: Path, cli_env: dict[str, str]) -> dict[str, str]:
     """The environment of a command that has the extension installed, by what its pyproject.toml advertises."""
-    entry = re.search(r"^opentelemetry = \"(.*)\"$", (PLUGIN / "pyproject.toml").read_text(), re.MULTILINE)
-    assert entry is not None
+    text = (PLUGIN / "pyproject.toml").read_text()
+    found = re.findall(r"^\[project.entry-points.\"aiflow_ext.(\w+)\"\]\nopentelemetry = \"(.*)\"$", text, re.MULTILINE)
+    assert {group for group, _ in found} == {"extensions", "job_environments"}
     site = tmp_path / "site"
-    install(site, "aiflow-ext-opentelemetry", {"extensions": {"opentelemetry": entry[1]}})
+    install(site, "aiflow-ext-opentelemetry", {group: {"opentelemetry": entry} for group, entry in found})
     env = {name: value for name, value in cli_env.items() if not name.startswith("OTEL_")}
     return {**env, "PYTHONPATH": f"{site}{os.pathsep}{PLUGIN}"}
 
@@ -140,6 +141,61 @@ def test_a_run_is_a_trace_of_nested_spans_with_the_times_and_states_on_record(pr
     assert collector.services == {"aiflow-ext"}
 
 
+# A span by the SDK that the job has configured itself, below the one that TRACEPARENT names.
+MAKES_A_SPAN = """
+def inside():
+    import os
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+    above = TraceContextTextMapPropagator().extract({"traceparent": os.environ["TRACEPARENT"]})
+    provider.get_tracer("team").start_span("inside", above).end()
+"""
+
+
+@pytest.mark.parametrize("parent", [None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+def test_a_span_that_a_job_makes_is_a_child_of_its_attempts(project, run_json, observed, collector, parent):
+    project.jobs("with af.job('a'): af.python(inside)", '"*": {platform: local, engine: python}\n', MAKES_A_SPAN)
+    env = {**observed, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    record = run_json(project, env={**env, "TRACEPARENT": parent} if parent else env)
+    assert record["exit"] == 0
+    expected = {"run tested": None, "job a": "run tested", "attempt 1 of a": "job a", "inside": "attempt 1 of a"}
+    assert tree(collector.spans) == expected
+    assert len({span.trace_id for span in collector.spans}) == 1
+
+
+def test_render_shows_that_jobs_get_a_span_and_nothing_where_no_trace_is_exported(project, cli, observed):
+    project.jobs('with af.job("a"): af.cmd("true")', CMD)
+    shown = []
+    for env in (observed, {**observed, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1"},
+                {**observed, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://localhost:1"}):  # fmt: skip
+        (job,) = json.loads(cli("render", project.root, "--json", env=env).stdout)
+        shown.append(job["content"]["env"].get("TRACEPARENT"))
+    assert shown == [None, "00-${trace}-${attempt}-01", None]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "flags"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, "00"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}, "00"),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1"}, "01"),
+    ],
+)
+def test_a_job_is_told_whether_its_trace_is_sampled(project, run_json, observed, collector, sampler, flags):
+    project.jobs('with af.job("a"): af.cmd("echo $TRACEPARENT")', CMD)
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    assert run_json(project, env={**observed, **endpoint, **sampler})["exit"] == 0
+    told = project.log("a").decode().strip()
+    assert told.endswith(f"-{flags}")
+    spans = [span for span in collector.spans if span.name == "attempt 1 of a"]
+    assert [f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01" for span in spans] == ([told] if flags == "01" else [])
+
+
 def test_metrics_count_attempts_retries_and_durations(project, run_json, observed, collector):
     project.jobs('with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("exit 1")',
                  CMD + "b: {retries: 2, retry_delay: 0s}\n")  # fmt: skip
@@ -154,7 +210,8 @@ def test_metrics_count_attempts_retries_and_durations(project, run_json, observe
 def test_a_driver_that_is_killed_and_resumed_exports_every_span_once(project, cli, observed, collector, tmp_path):
     go = tmp_path / "go"
     os.mkfifo(go)
-    project.jobs(f'with af.job("a"): af.cmd("true")\nwith af.job("b"): af.cmd("cat {go}")', CMD)
+    tells = "echo $TRACEPARENT"
+    project.jobs(f'with af.job("a"): af.cmd("{tells}")\nwith af.job("b"): af.cmd("{tells}; cat {go}")', CMD)
     env = {**observed, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_SERVICE_NAME": "team"}
     command = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
     driver = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -169,6 +226,8 @@ def test_a_driver_that_is_killed_and_resumed_exports_every_span_once(project, cl
         "attempt 1 of b": "job b",
     }  # fmt: skip
     assert collector.services == {"team"}
+    spans = {span.name: f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01\n" for span in collector.spans}
+    assert [project.log(job).decode() for job in "ab"] == [spans["attempt 1 of a"], spans["attempt 1 of b"]]
 
 
 def test_a_driver_that_is_killed_while_it_exports_makes_no_other_spans_when_it_exports_again(

@@ -13,6 +13,7 @@ from aiflow_ext.model.job import BaseJob
 from aiflow_ext.model.jsonable import encode
 from aiflow_ext.model.plugin import AbstractPlatform
 from aiflow_ext.model.spelling import near
+from aiflow_ext.run.planning.added_variables import added_variables
 from aiflow_ext.run.planning.job_secrets import secrets_of
 from aiflow_ext.run.planning.make_plan import check_lists, make_plan
 from aiflow_ext.run.planning.plan import Plan, generate
@@ -68,6 +69,7 @@ def rendered(plan: Plan) -> list[dict[str, Any]]:
     shown = []
     for name, planned in plan.jobs.items():
         context = plan.context(name, "${run}", home)
+        context.environment = added_variables(plan.host, context, os.environ.get("TRACEPARENT"))
         try:
             job = generate(plan, planned, context)
             adapter = adapter_for(planned, plan.desc)

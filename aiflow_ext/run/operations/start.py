@@ -122,6 +122,7 @@ def driven(
 ) -> Run:
     """A driver for a run that is in the store; ``had_ended`` as the driver's."""
     secrets.use(plan.host)  # plugins read secrets as they submit
+    plan.traceparent = options.get("traceparent")
     total = options.get("jobs")
     driver = Driver(
         plan,
@@ -134,7 +135,7 @@ def driven(
         listener=listener,
         extensions=plan.host.extensions(plan.extensions.require),
         had_ended=had_ended,
-        traceparent=options.get("traceparent"),
+        traceparent=plan.traceparent,
     )
     bell = Doorbell(Path(record.folder), driver.look_at_requests)
     driver.look_at_requests()  # requests from before the doorbell was open

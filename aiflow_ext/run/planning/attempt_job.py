@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from aiflow_ext.model.job import BaseJob, JobContext
+from aiflow_ext.run.planning.added_variables import added_variables
 from aiflow_ext.run.planning.demands import memory_of
 from aiflow_ext.run.planning.plan import Plan, PlannedJob, generate
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
@@ -29,6 +30,7 @@ def attempt_job(plan: Plan, record: RunRecord, name: str, number: int, native_id
     upstream = [record.jobs[edge.source] for edge in plan.jobs[name].edges]
     finished = {each.name: each.last.number for each in upstream if each.last is not None}
     planned, context = given(plan, record, name, number, finished)
+    context.environment = added_variables(plan.host, context, plan.traceparent)
     context.native_id = native_id
     return generate(plan, planned, context)
 

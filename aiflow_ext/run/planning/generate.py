@@ -65,6 +65,9 @@ def fill_in(job: BaseJob, resolved: ResolvedPlugin, sub_graph: AISubGraph, conte
         config = sub_graph.config
     elif config is not sub_graph.config:
         _complete(config, sub_graph.config)
+    if context.environment and hasattr(config, "env"):  # an author's own kind of config may lack it
+        config = copy.copy(config)  # that of all attempts stays as it is
+        object.__setattr__(config, "env", {**context.environment, **config.env})
     for attribute, value in (("job_context", context), ("job_config", config)):
         try:
             object.__setattr__(job, attribute, value)

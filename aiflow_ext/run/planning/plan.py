@@ -113,6 +113,7 @@ class Plan:
         layers: where its config is from, in words, the weakest first; none of a plan from a store.
         parameters: the workflow's own, in the shape of a run's parameters; likewise.
         report: the folder to which a run's report is written at its end; empty: the run's own; None: none is written.
+        traceparent: the variable TRACEPARENT of the process that has started the run; None: it had none.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Plan:
         self.extensions = extensions or ExtensionSettings()
         self.limits, self.capacities, self.layers = dict(limits or {}), capacities, tuple(layers)
         self.parameters, self.report = tuple(parameters), report
+        self.traceparent: str | None = None
         self.jobs: dict[str, PlannedJob] = {}
         self.left_out = dict(left_out or {})
         self.given = dict(given or {})  # artifacts of an earlier run, by their names in JobContext.inputs

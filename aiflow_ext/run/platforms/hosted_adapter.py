@@ -71,10 +71,11 @@ class HostedAdapter:
         """The attempt host's process; secrets as references unless ``reveal``."""
         context, config = _context(job), self.planned.config
         native_id = str(context.native_id)
+        own = {**context.environment, **config.env}
         mark = f"{context.run_id}:{native_id}"
         env = {
             **(os.environ if reveal else {}),
-            **(secrets.resolve(config.env) if reveal else secrets.shown(config.env)),
+            **(secrets.resolve(own) if reveal else secrets.shown(own)),
             "AIFLOW_RUN": context.run_id or "",
             "AIFLOW_JOB": context.job_name or "",
             "AIFLOW_ATTEMPT": str(context.attempt),

@@ -1,4 +1,5 @@
-"""Ids of traces and spans that follow from the run, so that exporting a span once more makes no second one."""
+"""Ids of traces and spans that follow from the run: exporting a span once more makes no second one, and a job is told
+the id of its attempt's span before there is one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,95 @@
+"""What installed plugins add to the variables of jobs: the same in what is rendered and in what a job gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dist_info import install
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin-nohup" / "aiflow_ext_nohup.py"
+SOURCE = """
+    import aiflow_ext.plugin as af
+
+
+    class Added(af.AbstractJobEnvironment):
+        def variables(self, context, traceparent):
+            found = f"{context.run_id} {context.job_name} {context.attempt} {traceparent}"
+            return {"ADDED": found, "OWN": "not the job's", "AIFLOW_RUN": "x", "A-B": "x", "NUMBER": 1}
+
+
+    class Second(Added):
+        def variables(self, context, traceparent):
+            return {"ADDED": "the first one counts", "SECOND": "second"}
+
+
+    class Raising(Added):
+        def variables(self, context, traceparent):
+            raise RuntimeError("no variables today")
+
+
+    class Nothing:
+        pass
+"""
+SHOW = 'echo "$ADDED|$SECOND|$OWN|$AIFLOW_JOB"; test $AIFLOW_ATTEMPT = 2'
+CONFIG = '"*": {{platform: {}, engine: cmd_line, env: {{OWN: own}}, retries: 1, retry_delay: 0s}}\n'
+
+
+@pytest.fixture
+def added(tmp_path: Path, cli_env: dict[str, str]) -> dict[str, str]:
+    """The environment of a command that has plugins installed which add variables."""
+    site, names = tmp_path / "site", {"a": "Added", "b": "Second", "c": "Raising", "d": "Nothing"}
+    entries = {name: f"added_plugin:{found}" for name, found in names.items()}
+    install(site, "added", {"job_environments": entries}, {"added_plugin.py": SOURCE})
+    nohup = {"nohup.cmd_line": "aiflow_ext_nohup:NohupJobPlugin"}
+    install(site, "nohup", {"job_plugins": nohup}, {EXAMPLE.name: EXAMPLE})
+    return {**cli_env, "PYTHONPATH": os.fspath(site), "TRACEPARENT": "parent"}
+
+
+@pytest.mark.parametrize("platform", ["local", "nohup"])
+def test_a_job_gets_the_variables_that_render_shows_and_its_own_have_precedence(project, cli, added, platform) -> None:
+    project.jobs(f"with af.job('a'): af.cmd('''{SHOW}''')", CONFIG.format(platform))
+    done = cli("render", project.root, "--json", env=added)
+    (shown,) = json.loads(done.stdout)
+    env = {
+        name: shown["content"]["env"].get(name) for name in ("ADDED", "SECOND", "OWN", "AIFLOW_JOB", "A-B", "NUMBER")
+    }
+    assert env == {"ADDED": "${run} a 1 parent", "SECOND": "second", "OWN": "own", "AIFLOW_JOB": "a", "A-B": None,
+                   "NUMBER": None}  # fmt: skip
+    assert "job a goes without the variables of job environment 'c' of added 1.0" in done.stderr
+    assert "RuntimeError: no variables today" in done.stderr
+    assert "job environment 'd' of added 1.0 (added_plugin:Nothing) is no source of variables" in done.stderr
+    for refused in ("'AIFLOW_RUN'", "'A-B'", "NUMBER"):
+        assert refused in done.stderr
+    assert cli("run", project.root, env=added).returncode == 0
+    for number in (1, 2):  # each attempt has its own
+        run = project.run_folder.name
+        assert project.log("a", attempt=number).decode() == f"{run} a {number} parent|second|own|a\n"
+
+
+def test_a_driver_that_comes_back_gives_the_variables_of_the_process_that_began_the_run(project, cli, added, tmp_path):
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    body = f"with af.job('a'): af.cmd('cat {go}')\nwith af.job('b'): af.cmd('echo $ADDED')\naf.run_after('b', 'a')"
+    project.jobs(body, CONFIG.format("local"))
+    argv = [sys.executable, "-m", "aiflow_ext", "run", str(project.root)]
+    driver = subprocess.Popen(argv, env=added, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    with go.open("w"):  # opened once the job reads it
+        driver.kill()
+        driver.wait()
+    again = cli("resume", "latest", "--project", project.root, env={**added, "TRACEPARENT": "another"})
+    assert again.returncode == 0
+    assert project.log("b").decode() == f"{project.run_folder.name} b 1 parent\n"
+
+
+def test_a_policy_denies_them_and_doctor_names_one_that_is_broken(project, cli, added) -> None:
+    project.jobs("with af.job('a'): af.cmd('true')", CONFIG.format("local"))
+    denied = {**added, "AIFLOW_PLUGINS_DENY": "kind:job_environment"}
+    done = cli("render", project.root, "--json", env=denied)
+    assert "ADDED" not in json.loads(done.stdout)[0]["content"]["env"]
+    assert "without" not in done.stderr
+    assert "is no source of variables" in cli("doctor", env=added).stdout
