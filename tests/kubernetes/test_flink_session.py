@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cluster import COMPLETED
+from fake_cluster import COMPLETED, STARTED
 from patience import PATIENCE
 
-from aiflow_ext.model.errors import AiflowError
+from aiflow_ext.model.errors import AiflowError, PlatformError
+from aiflow_ext.model.states import JobState
 from aiflow_ext.run import prepare_run, render_project
 from aiflow_ext.run.operations.render import permissions
-from aiflow_ext_kubernetes import flink_session_shell, flink_shell, status
+from aiflow_ext_kubernetes import flink_session_shell, flink_shell, manifest, status
+from aiflow_ext_kubernetes.flink_handler import KubernetesSessionHandler
 
 SQL = "af.flink(sql='SELECT {n}', n=7)"
 JAR = "af.flink(jar='job.jar', entry_class='com.acme.Main', args=['-p', 'x y'])"
@@ -147,13 +149,14 @@ class Flink:
 
     Attributes:
         states: what the job's state is, one after the other; the last one stays. None: it does not know the job.
+        vertices: of the job.
         answers: what it says of other paths, by their end.
         asked: the requests that change something.
         cancels: called while a request to cancel the job is answered.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.states = folder, list[str | None]()
+        self.folder, self.states, self.vertices = folder, list[str | None](), list[Any]()
         self.answers: dict[str, Any] = {"/config": {"flink-version": "2.3.0"}}
         self.asked: list[str] = []
         self.running = threading.Event()
@@ -170,10 +173,15 @@ class Flink:
                     state = flink.states[0] if len(flink.states) == 1 else flink.states.pop(0)
                     if state == "RUNNING":
                         flink.running.set()
-                    name = {"jid": ID, "name": 'it\'s "state":"FAILED"'}
-                    self.say({**name, "state": state} if state else {"errors": ["not found"]}, 200 if state else 404)
+                    found = {"jid": ID, "name": 'it\'s "state":"FAILED"', "vertices": flink.vertices}
+                    self.say({**found, "state": state} if state else {"errors": ["not found"]}, 200 if state else 404)
                 else:
                     self.say(next((each for end, each in flink.answers.items() if path.endswith(end)), {}), 200)
+
+            def do_POST(self) -> None:
+                flink.asked.append(self.path)
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.say({"request-id": "r"}, 202)
 
             def do_PATCH(self) -> None:
                 flink.asked.append(self.path)
@@ -432,3 +440,27 @@ def test_an_image_without_flink_or_what_sql_needs_is_named(flink: Flink) -> None
     (flink.folder / "home" / "bin" / "flink").unlink()
     code, reason, _ = flink.run()
     assert (code, "no Flink in the image" in reason) == (127, True)
+
+
+def test_a_job_that_waits_for_slots_is_queued_and_stopping_it_needs_no_savepoint(cluster: Any, flink: Flink) -> None:
+    job = {"name": "j", "annotations": {manifest.PAGE: "http://flink:8081"}}
+    cluster.put("/apis/batch/v1/namespaces/default/jobs/j", {"metadata": job, "spec": {"suspend": False}})
+    container = {"name": "job", "started": False, "state": {"running": {"startedAt": STARTED}}}
+    pod = {"metadata": {"name": "j-pod", "labels": {"batch.kubernetes.io/job-name": "j"}}, "spec": {},
+           "status": {"phase": "Running", "containerStatuses": [container]}}  # fmt: skip
+    cluster.put("/api/v1/namespaces/default/pods/j-pod", pod)
+    flink.states, flink.vertices = ["CREATED"], [{"status": "CREATED"}]
+    failed = {"failure-cause": {"stack-trace": "a.CheckpointException: Not all required tasks are currently running."}}
+    flink.answers["/savepoints/r"] = {"status": {"id": "COMPLETED"}, "operation": failed}
+    handler = KubernetesSessionHandler("j", ID, flink.beside(), saves=True)
+    assert handler.state() is JobState.QUEUED
+    container["started"] = True
+    cluster.put("/api/v1/namespaces/default/pods/j-pod", pod)
+    assert handler.state() is JobState.RUNNING
+    with pytest.raises(PlatformError, match="Not all required tasks"):
+        handler.stop(grace=5)
+    assert flink.asked == [f"/jobs/{ID}/stop"], "a job that has begun is not ended without its savepoint"
+    container["started"] = False
+    cluster.put("/api/v1/namespaces/default/pods/j-pod", pod)
+    assert handler.stop(grace=5) is True
+    assert flink.asked[1:] == [f"/jobs/{ID}/stop", f"/jobs/{ID}?mode=cancel"]

@@ -152,6 +152,22 @@ def test_why_it_waits_is_reported() -> None:
     assert status.status_of("j", job(), [], "exceeded quota").event.reason == "exceeded quota"
 
 
+def test_a_job_that_its_startup_probe_has_not_seen_begin_is_queued_with_the_probes_words() -> None:
+    page = "http://flink:8081"
+    ours = job(annotations={manifest.PAGE: page})
+    waits = pod({"running": {"startedAt": "2026-01-01T00:00:01Z"}})
+    waits["status"]["containerStatuses"][0]["started"] = False
+    words = "Startup probe failed: it waits for slots"
+    event = status.status_of("j", ours, [waits], words).event
+    assert (event.state, event.reason, event.instance) == (JobState.QUEUED, "it waits for slots", page)
+    assert status.status_of("j", ours, [waits], "FailedMount: not any more").event.reason is None
+    assert status.status_of("j", job(), [waits], words).event.state is JobState.RUNNING
+    waits["status"]["containerStatuses"][0]["started"] = True
+    event = status.status_of("j", ours, [waits], words).event
+    assert (event.state, event.reason, event.instance) == (JobState.RUNNING, None, page)
+    assert status.status_of("j", ours, [pod(ended(0))]).event.instance == "j-x"
+
+
 def test_an_image_that_does_not_come_is_stuck() -> None:
     found = status.status_of("j", job(), [pod({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})])
     assert found.event.state is JobState.QUEUED

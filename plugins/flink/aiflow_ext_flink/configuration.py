@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiflow_ext.plugin import BaseJobConfig, ExecutionMode
@@ -90,6 +91,11 @@ def stop_mode(config: BaseJobConfig) -> str:
     """What stopping a job does: ``savepoint``, ``drain`` or ``cancel``."""
     assert isinstance(config, FlinkKeys)
     return config.on_stop or ("savepoint" if config.exec_mode is ExecutionMode.STREAM else "cancel")
+
+
+def has_tls(configuration: Mapping[str, Any]) -> bool:
+    """Whether Flink's configuration has the REST API speak TLS."""
+    return str(configuration.get("security.ssl.rest.enabled")).lower() == "true"
 
 
 def jobmanager_sizes(process: int) -> tuple[int, int, int]:

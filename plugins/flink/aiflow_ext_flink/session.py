@@ -113,6 +113,11 @@ def configuration(config: BaseJobConfig, *, checkpoints: str | None) -> dict[str
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
 
 
+def page(url: str, job_id: str) -> str:
+    """The address of a job's page in Flink's web page, which is at ``url``."""
+    return f"{url}/#/job/running/{job_id}/overview"
+
+
 def jar_name(job_id: str) -> str:
     """The name under which a job's jar is uploaded."""
     return f"aiflow-{job_id}.jar"
@@ -143,8 +148,14 @@ def end_job(rest: FlinkRest, job_id: str) -> None:
 
 def status(rest: FlinkRest, job_id: str) -> str | None:
     """Flink's state of a job; None where the cluster does not know it."""
+    found = job(rest, job_id)  # where it is unknown, /jobs/ID/status answers 500
+    return None if found is None else str(found.get("state"))
+
+
+def job(rest: FlinkRest, job_id: str) -> dict[str, Any] | None:
+    """What Flink says of a job; None where the cluster does not know it."""
     try:
-        return str(rest.job(job_id).get("state"))  # where it is unknown, /jobs/ID/status answers 500
+        return rest.job(job_id)
     except Refused as error:
         if error.status == 404:
             return None

@@ -19,7 +19,9 @@ _NAME = re.compile("[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # of a Job or a pod:
 
 _STATE = {name: {"reason": str, "message": str, "startedAt": str, "finishedAt": str, "exitCode": int}
           for name in ("waiting", "running", "terminated")}  # fmt: skip
-_CONTAINERS = [{"name": str, "state": _STATE, "lastState": _STATE, "resources": {"limits": {"memory": str}}}]
+_CONTAINERS = [
+    {"name": str, "started": bool, "state": _STATE, "lastState": _STATE, "resources": {"limits": {"memory": str}}}
+]
 _CONDITION = dict.fromkeys(("type", "status", "reason", "message", "lastTransitionTime"), str)
 METADATA = {"name": str, "uid": str, "resourceVersion": str, "creationTimestamp": str, "deletionTimestamp": str,
             "deletionGracePeriodSeconds": int, "annotations": {str: str}, "labels": {str: str}}  # fmt: skip

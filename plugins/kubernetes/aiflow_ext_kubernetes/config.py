@@ -118,7 +118,7 @@ class KubernetesJobConfig(af.BaseJobConfig):
             on every platform.
         grace: seconds between SIGTERM and SIGKILL where the pod is ended from outside aiflow-ext.
         image_patience: seconds for which pulling the image may fail before the attempt is FAILED.
-        start_within: seconds until the container must run; null for no limit.
+        start_within: seconds until the container must run, or of a Flink job a task of it; null for no limit.
         pod_template: a mapping or a file of the project (YAML): metadata and spec of a pod, merged underneath.
     """
 

@@ -14,7 +14,7 @@ from aiflow_ext.plugin.engines import Bundle, build_bundle, is_remote, read_whol
 from aiflow_ext_flink import session
 from aiflow_ext_flink.artifacts import names_of, payload
 from aiflow_ext_flink.config import MIB, FlinkKeys
-from aiflow_ext_flink.configuration import JVM, configuration, stop_mode
+from aiflow_ext_flink.configuration import JVM, configuration, has_tls, stop_mode
 from aiflow_ext_flink.engine import FlinkEngine
 from aiflow_ext_flink.ids import earlier_ids, flink_id
 from aiflow_ext_flink.program import MAINS, Filled, Program, is_url, program_of, python_words
@@ -25,6 +25,7 @@ from aiflow_ext_kubernetes import (
     flink_session,
     flink_session_shell,
     flink_shell,
+    flink_startup,
     manifest,
 )
 from aiflow_ext_kubernetes.access import FLINK_RULES, RULES
@@ -199,8 +200,12 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
     def _job(self, job: KubernetesJob, sent: manifest.Sending) -> dict[str, Any]:
         made, keys = super()._job(job, sent), keys_of(job.job_config)
         if keys.session is not None:
-            return flink_objects.client_of(made)
-        return flink_objects.job_of(made, keys.taskmanagers.count)
+            assert job.job_context is not None
+            found, job_id = flink_session.address_of(keys.session), flink_id(job.job_context)
+            page = session.page(f"http://{keys.session}", job_id)
+            return flink_objects.client_of(made, flink_startup.probe(found.host, found.port, job_id), page)
+        probe = None if has_tls(keys.flink) else flink_startup.probe("localhost", flink_objects.REST)
+        return flink_objects.job_of(made, keys.taskmanagers.count, probe)
 
     def _create_others(self, job: KubernetesJob, target: Target, made: dict[str, Any]) -> None:
         from aiflow_ext_kubernetes import sending

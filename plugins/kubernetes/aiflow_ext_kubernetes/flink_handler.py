@@ -18,6 +18,8 @@ from aiflow_ext_kubernetes.server import MERGE_PATCH, server_of
 
 SAVES_WITHIN = 600.0  # seconds in which a savepoint must be complete: Flink's own limit for a checkpoint
 ENDS_WITHIN = 60.0  # seconds in which the JobManager ends after the savepoint of a stop
+# Flink's states of a job that may run: what its REST API says is up to three seconds old.
+MAY_RUN = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING")
 PAUSE = (0.2, 2.0)  # seconds between two questions: the first pause, and the longest
 
 
@@ -38,8 +40,7 @@ class KubernetesFlinkHandler(KubernetesHandler):
     def stop(self, grace: float = 10.0) -> bool | None:
         """Stop it with a savepoint, if that is how it is stopped and it runs, unless ``grace`` is 0; or delete it, as
         any other Job. Raises PlatformError where the savepoint fails: then the job runs on."""
-        if self.flink_id is not None and grace > 0 and self._runs():
-            self._save(self.flink_id)
+        if self.flink_id is not None and grace > 0 and self._runs() and self._save(self.flink_id):
             deadline = time.monotonic() + ENDS_WITHIN
             pause = Backoff(*PAUSE)
             while self._runs() and time.monotonic() < deadline:
@@ -55,16 +56,34 @@ class KubernetesFlinkHandler(KubernetesHandler):
         pods = pods_of(self.target, self.native_id)
         return bool(pods) and status.is_running(pods[-1])
 
-    def _save(self, job_id: str) -> None:
-        """Have the job take a savepoint and end. Raises PlatformError."""
-        rest, pause = self._rest(), Backoff(*PAUSE)
-        if session.status(rest, job_id) not in ("RUNNING", "RESTARTING", "FAILING"):
-            return  # it has not been submitted or has not begun, and there is nothing to save; or it has ended
+    def _save(self, job_id: str) -> bool:
+        """Have the job take a savepoint and end, and return whether it does: one that has not begun, or has ended, has
+        nothing to save. Raises PlatformError."""
+        rest = self._rest()
+        if session.status(rest, job_id) not in MAY_RUN:
+            return False
         mark = {"metadata": {"annotations": {manifest.STOPPED: "true"}}}
         send_if_there(server_of(self.target), "PATCH", job_path(self.target, self.native_id), mark,
                       content_type=MERGE_PATCH)  # fmt: skip
         note_stopping(self.folder)
-        request, deadline = rest.stop(job_id, self.savepoints, drain=self.drain), time.monotonic() + SAVES_WITHIN
+        try:
+            self._await_savepoint(rest, job_id, rest.stop(job_id, self.savepoints, drain=self.drain))
+        except PlatformError:
+            # Asked only now: what is said of tasks that have just begun is old.
+            if self._waits(rest, job_id):
+                return False
+            raise
+        return True
+
+    def _waits(self, rest: FlinkRest, job_id: str) -> bool:
+        """Whether no task of the job has had a slot yet."""
+        job, pods = job_at(self.target, self.native_id), pods_of(self.target, self.native_id)
+        starting = job is not None and bool(pods) and status.is_starting(job, pods[-1])
+        return starting and session.waits(rest, session.job(rest, job_id) or {}) is not None
+
+    def _await_savepoint(self, rest: FlinkRest, job_id: str, request: str) -> None:
+        """Return once a savepoint is complete, or the job is gone. Raises PlatformError."""
+        pause, deadline = Backoff(*PAUSE), time.monotonic() + SAVES_WITHIN
         while True:
             try:
                 if rest.savepoint(job_id, request) is not None:

@@ -58,9 +58,15 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m
 """
 
 
-def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
-    """The Job of an attempt, as ``manifest.job_of`` makes it, as that of a Flink cluster."""
-    spec = dict(job["spec"])
+def job_of(job: Mapping[str, Any], taskmanagers: int, probe: dict[str, Any] | None) -> dict[str, Any]:
+    """The Job of an attempt, as ``manifest.job_of`` makes it, as that of a Flink cluster.
+
+    Args:
+        job: that.
+        taskmanagers: how many it has.
+        probe: of its pods, by which a task of it is found to run; None: it runs once its container does.
+    """
+    spec, name = dict(job["spec"]), job["metadata"]["name"]
     del spec["backoffLimit"]
     number = 1 + taskmanagers
     container = {
@@ -73,7 +79,7 @@ def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
     }
     ends_it = {"operator": "NotIn", "values": [137, 143, flink_shell.LEFT]}  # in order; 128 + SIGKILL, SIGTERM
     return {
-        **job,
+        **_shown(job, f"http://{name}:{REST}"),
         "spec": {
             **spec,
             "completionMode": "Indexed",
@@ -89,23 +95,37 @@ def job_of(job: Mapping[str, Any], taskmanagers: int) -> dict[str, Any]:
                     {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, **ends_it}},
                 ]
             },
-            "template": _configured(merged(spec["template"], {"spec": {"containers": [container]}}), job),
+            "template": _configured(merged(spec["template"], {"spec": {"containers": [container]}}), name, probe),
         },
     }
 
 
-def client_of(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The Job of an attempt, as ``manifest.job_of`` makes it, as that of a client of a session cluster."""
-    return {**job, "spec": {**job["spec"], "template": _configured(job["spec"]["template"], job)}}
+def client_of(job: Mapping[str, Any], probe: dict[str, Any], page: str) -> dict[str, Any]:
+    """The Job of an attempt, as ``manifest.job_of`` makes it, as that of a client of a session cluster.
+
+    Args:
+        job: that.
+        probe: of its pod, by which a task of its Flink job is found to run.
+        page: the address of that one's web page.
+    """
+    made = {**job["spec"], "template": _configured(job["spec"]["template"], job["metadata"]["name"], probe)}
+    return {**_shown(job, page), "spec": made}
 
 
-def _configured(template: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
-    """A pod's template with the Job's ConfigMap."""
+def _shown(job: Mapping[str, Any], page: str) -> dict[str, Any]:
+    """A Job whose status is shown with a web page while it lives."""
+    return merged(job, {"metadata": {"annotations": {manifest.PAGE: page}}})
+
+
+def _configured(template: dict[str, Any], name: str, probe: dict[str, Any] | None) -> dict[str, Any]:
+    """A pod's template with the ConfigMap of that name, and with a startup probe where it has none of its own."""
     mount = {"name": "aiflow-flink", "mountPath": flink_shell.CONFIG, "readOnly": True}
-    volume = {"name": "aiflow-flink", "configMap": {"name": job["metadata"]["name"]}}
-    return merged(
-        template, {"spec": {"containers": [{"name": CONTAINER, "volumeMounts": [mount]}], "volumes": [volume]}}
-    )
+    container: dict[str, Any] = {"name": CONTAINER, "volumeMounts": [mount]}
+    (own,) = (each for each in template["spec"]["containers"] if each["name"] == CONTAINER)
+    if probe is not None and "startupProbe" not in own:
+        container["startupProbe"] = probe
+    volume = {"name": "aiflow-flink", "configMap": {"name": name}}
+    return merged(template, {"spec": {"containers": [container], "volumes": [volume]}})
 
 
 def service_of(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from aiflow_ext_flink.program import MAINS
 from aiflow_ext_kubernetes import manifest
 from aiflow_ext_kubernetes.flink_shell import AFTER_RUNNER, BEFORE_RUNNER, CANCELED, CONFIG
+from aiflow_ext_kubernetes.flink_startup import ASK
 from aiflow_ext_kubernetes.status import SAVED
 
 _FILE, _REASON, _PID = "session.sh", "session-reason", "session-pid"  # in the container's folder, beside a runner
@@ -38,13 +39,7 @@ fail() {
   exit "${2:-1}"
 }
 
-# What the cluster answers to a request, with its head; nothing where it does not answer.
-ask() {
-  timeout 20 bash -c '
-    exec 3<>"/dev/tcp/$1/$2" || exit
-    printf "%s %s HTTP/1.0\r\nHost: %s:%s\r\nContent-Length: 0\r\n\r\n" "$3" "$4" "$1" "$2" >&3
-    head -c 8000000 <&3' ask "$host" "$port" "$1" "$2" 2>/dev/null
-}
+ASK
 
 # Sets status, of HTTP, and the job's state.
 look() {
@@ -175,7 +170,8 @@ saved=$(ask GET "/jobs/$job/checkpoints" | tr ',' '\n' |
   sed -n '/"checkpoint_type":"SYNC_SAVEPOINT"/,/external_path/s/.*"external_path":"\([^"\\]*\)".*/\1/p' | head -n 1)
 [ -z "$saved" ] || printf '%s' "SAVED$saved" >"$reason"
 exit 0
-""".replace("SQL_DRIVER", MAINS["sql"])
+""".replace("ASK", ASK)
+    .replace("SQL_DRIVER", MAINS["sql"])
     .replace("CANCELED_CODE", str(CANCELED))
     .replace("CONFIG", CONFIG)
     .replace("SAVED$", f"{SAVED}$")

@@ -23,6 +23,7 @@ RUN, JOB, ATTEMPT = "aiflow-ext/run", "aiflow-ext/job", "aiflow-ext/attempt"
 NAME = "aiflow-ext/name"  # annotation: the attempt in full, because labels are truncated
 RESUMED = "aiflow-ext/resumed"  # annotation: set with the resume, so that a Job suspended later does not look new
 ONE_STREAM = "aiflow-ext/one-stream"  # annotation of a pod: nothing marks its log, which is stdout as a whole
+PAGE = "aiflow-ext/page"  # annotation: the address of a web page of the attempt's while it lives
 STOPPED = "aiflow-ext/stopped"  # annotation: the deletion that follows is aiflow-ext's own
 WORK, BUNDLE, INPUT = "/aiflow/work", "/aiflow/bundle", "/aiflow/in"
 PROJECT_FILE, PAYLOAD_FILE, START_FILE = "project.tar.gz", "payload.json", "start.py"

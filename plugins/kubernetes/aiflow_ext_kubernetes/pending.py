@@ -1,4 +1,5 @@
-"""Why attempts that were started have no pod, or why their pods do not begin; only the cluster's events tell that."""
+"""Why attempts that were started have no pod, or why their pods, or what runs in them, do not begin; only the cluster's
+events tell that."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ BACK_OFF = (3.0, 60.0)  # seconds between two requests: the first, and the longe
 PREPARED_WITHIN = 10.0  # seconds after which the reason why a pod that has a node does not start is requested
 _EVENT = {"lastTimestamp": str, "message": str, "involvedObject": {"name": str}}
 UNREADY = ("FailedMount", "FailedCreatePodSandBox")  # what only events report
+UNHEALTHY = "Unhealthy"  # of a probe that has failed
 
 
 class PendingReasons:
@@ -46,7 +48,9 @@ class PendingReasons:
         waiting = {name: name for name in native_ids if name in jobs and not pods.get(name)
                    and not status.is_new(jobs[name]) and not status.is_ended(jobs[name])}  # fmt: skip
         preparing = self._preparing(native_ids, now)
-        if not waiting and not preparing:
+        starting = {pod: name for name in native_ids for pod, thing in pods.get(name, {}).items()
+                    if name in jobs and status.is_starting(jobs[name], thing)}  # fmt: skip
+        if not waiting and not preparing and not starting:
             self._waits_since = None
             if now - self._asked > longest:  # not at once: on a busy cluster some wait a little all the time
                 self._backoff.reset()
@@ -58,7 +62,12 @@ class PendingReasons:
         self._asked = now
         self._backoff.next()
         changed = set()
-        for kind, reason, names in (("Job", "FailedCreate", waiting), *(("Pod", each, preparing) for each in UNREADY)):
+        asked = (
+            ("Job", "FailedCreate", waiting),
+            *(("Pod", each, preparing) for each in UNREADY),
+            ("Pod", UNHEALTHY, starting),
+        )
+        for kind, reason, names in asked:
             for name, words in self._events(kind, reason) if names else ():
                 native_id = names.get(name)
                 if native_id is not None and self.by_id.get(native_id) != words:
@@ -80,7 +89,8 @@ class PendingReasons:
         """The events about objects, oldest first: the objects' names, and the messages."""
         for event in _listed(self._informer.target, f"involvedObject.kind={kind},reason={reason}"):
             words = event.get("message", "")
-            yield str(event.get("involvedObject", {}).get("name")), words if kind == "Job" else f"{reason}: {words}"
+            told = f"{reason}: {words}" if reason in UNREADY else words
+            yield str(event.get("involvedObject", {}).get("name")), told
 
 
 def messages(target: Target, selector: str) -> list[str]:

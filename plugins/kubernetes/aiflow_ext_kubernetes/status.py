@@ -34,6 +34,7 @@ _REFUSALS = ("is forbidden: ", "is invalid: ", "denied the request")
 _ENDED_BY_OTHERS = (137, 143)  # exit codes of SIGKILL and SIGTERM
 _HELPERS_FAILED = ("MaxFailedIndexesExceeded", "FailedIndexes")  # of an Indexed Job: of Flink's TaskManagers
 SAVED = "stopped with the savepoint "  # how the message of a Flink job begins that has ended with one
+_PROBE = "Startup probe failed: "  # how the kubelet's message begins
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NEVER = "1970-01-01T00:00:00Z"  # when a container was started that never was (measured)
 # Messages of the runtime for which the program is the cause, and not the node.
@@ -82,7 +83,8 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
         native_id: the Job's name.
         job: the Job, as the server has it.
         pods: its pods, likewise.
-        why_pending: why the Job has no pod, or its pod does not begin, where the cluster has reported it.
+        why_pending: why the Job has no pod, or its pod or what runs in it does not begin, where the cluster has
+            reported it.
     """
     pods = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
     restarts = max(0, len(pods) - 1)
@@ -94,7 +96,7 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
                                    **_place(pod)))  # fmt: skip
 
     def tell(state: JobState, **facts: Any) -> Status:
-        return Status(AttemptEvent(native_id, state, restarts=restarts, **_place(pod), **facts))
+        return Status(AttemptEvent(native_id, state, restarts=restarts, **{**_place(pod), **facts}))
 
     if pod is not None and (terminated := _terminated(pod)) is not None:
         return Status(_end(native_id, job, pod, terminated, restarts))
@@ -120,8 +122,13 @@ def status_of(native_id: str, job: Object, pods: Iterable[Object], why_pending: 
         return tell(JobState.FINISHED, exit_code=0, time=_ended_at(job))
     if pod is not None and (running := _state_of(pod).get("running")) is not None:
         leaving = pod["metadata"].get("deletionTimestamp") and not is_stopped(job)
-        return tell(JobState.RUNNING, time=_time(running.get("startedAt")),
-                    reason="its pod is being deleted" if leaving else None)  # fmt: skip
+        shown = {} if (page := _page(job)) is None else {"instance": page}
+        if is_starting(job, pod) and not leaving:
+            _, probed, words = (why_pending or "").partition(_PROBE)
+            return tell(JobState.QUEUED, reason=words if probed else None, **shown)
+        began = _time((_condition(pod, "Ready") or {}).get("lastTransitionTime")) if page else None
+        return tell(JobState.RUNNING, time=began or _time(running.get("startedAt")),
+                    reason="its pod is being deleted" if leaving else None, **shown)  # fmt: skip
     if pod is None:
         if (job.get("spec") or {}).get("suspend") and not is_new(job):
             queue = manifest.queue_of(job)
@@ -256,6 +263,17 @@ def is_running(pod: Object) -> bool:
     return _state_of(pod).get("running") is not None
 
 
+def is_starting(job: Object, pod: Object) -> bool:
+    """Whether the job's container runs, and what it runs has not begun: only its startup probe tells."""
+    return _page(job) is not None and is_running(pod) and _status_of(pod).get("started") is False
+
+
+def _page(job: Object) -> str | None:
+    """The address of the attempt's web page."""
+    found = (job["metadata"].get("annotations") or {}).get(manifest.PAGE)
+    return None if found is None else str(found)
+
+
 def has_run(pod: Object) -> bool:
     """Whether the job's container has started."""
     state = _state_of(pod)
@@ -323,12 +341,17 @@ def _statuses(pod: Object) -> list[Mapping[str, Any]]:
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
-def _state_of(pod: Object) -> Mapping[str, Any]:
-    """The state of the job's container, not of init containers and sidecars."""
+def _status_of(pod: Object) -> Mapping[str, Any]:
+    """What its node says of the job's container, not of init containers and sidecars."""
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         if container.get("name") == CONTAINER:
-            return container.get("state") or {}
+            return dict(container)
     return {}
+
+
+def _state_of(pod: Object) -> Mapping[str, Any]:
+    """The state of the job's container."""
+    return _status_of(pod).get("state") or {}
 
 
 def _terminated(pod: Object) -> Mapping[str, Any] | None:
@@ -336,11 +359,8 @@ def _terminated(pod: Object) -> Mapping[str, Any] | None:
 
 
 def _memory_limit(pod: Object) -> str | None:
-    for container in (pod.get("status") or {}).get("containerStatuses") or ():
-        if container.get("name") == CONTAINER:
-            limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
-            return None if limit is None else str(limit)
-    return None
+    limit = ((_status_of(pod).get("resources") or {}).get("limits") or {}).get("memory")
+    return None if limit is None else str(limit)
 
 
 def _phase(pod: Object) -> str:

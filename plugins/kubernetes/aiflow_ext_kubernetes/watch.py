@@ -110,7 +110,8 @@ class Watcher:
                 yield from self._missing(native_id, watched, now)
             elif found.event.state is JobState.QUEUED:
                 yield from self._impatient(native_id, watched, found, now)
-            elif found.event.state is JobState.RUNNING:
+            pods = informer.pods.get(native_id, {}).values()
+            if found is not None and not found.event.state.ended and any(map(status.is_running, pods)):
                 self._follow(native_id, watched, now)
             if native_id not in self._signatures and found is not None:
                 yield from self._tell(native_id)
@@ -209,8 +210,8 @@ class Watcher:
             delete_job(watched.target, native_id, foreground=True)
 
     def _follow(self, native_id: str, watched: Watched, now: float) -> None:
-        """Start to follow the log of a job that has run for ``FOLLOW_AFTER`` seconds: its node keeps only the newest
-        part."""
+        """Start to follow the log of a container that has run for ``FOLLOW_AFTER`` seconds: its node keeps only the
+        newest part."""
         pods = self._informer(watched).pods.get(native_id)
         if watched.folder is None or not pods or now - self._running.setdefault(native_id, now) < FOLLOW_AFTER:
             return

@@ -77,6 +77,11 @@ class Attempt:
             raise Failed(self.spec["lacks"])
         self._run()
 
+    @property
+    def page(self) -> str:
+        """The address of Flink's web page, or of the job's own in it."""
+        return self.rest.url
+
     def _run(self) -> None:
         """The same, where nothing is missing on this machine."""
         raise NotImplementedError
@@ -145,7 +150,7 @@ class Attempt:
             waits: what they wait for, so that they do not run yet; None where they wait for nothing.
         """
         state = state_of(str(each.get("state")) for each in jobs) if jobs and waits is None else JobState.QUEUED
-        status = supervised.Status(state, reason=waits, instance=self.rest.url, at=self.status.at)
+        status = supervised.Status(state, reason=waits, instance=self.page, at=self.status.at)
         restarting = [str(each["jid"]) for each in jobs if each.get("state") in ("RESTARTING", "FAILING")]
         if restarting or self.status.restarts:
             job = restarting[0] if restarting else str(jobs[0]["jid"])

@@ -27,7 +27,7 @@ from typing import Any
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import JobState, PlatformError, UnreachableError
 from aiflow_ext.plugin.engines import artifacts
-from aiflow_ext_flink.configuration import QUICK, java_options, jobmanager_sizes, taskmanager_sizes
+from aiflow_ext_flink.configuration import QUICK, has_tls, java_options, jobmanager_sizes, taskmanager_sizes
 from aiflow_ext_flink.home import jar_of
 from aiflow_ext_flink.program import DRIVERS, MAINS, python_words
 from aiflow_ext_flink.rest import FlinkRest
@@ -118,7 +118,7 @@ class Cluster(Attempt):
             found["execution.state-recovery.path"] = restored
             found["execution.state-recovery.ignore-unclaimed-state"] = spec["allow_non_restored_state"]
             print(f"aiflow-ext: restoring from {restored}", file=sys.stderr, flush=True)
-        if flink_tls.is_on(found):
+        if has_tls(found):
             self.rest = FlinkRest(f"https://{ADDRESS}:{self.rest_port}", REST, flink_tls.client_context(conf))
         (conf / "config.yaml").write_text(json.dumps(found, indent=1))  # JSON is YAML, too
         # Flink itself may fail to make the archive's, which two of its threads make at once.

@@ -35,6 +35,10 @@ class Session(Attempt):
         self.sees_files = session.is_here(spec["session"])
         self.terminated = False
 
+    @property
+    def page(self) -> str:
+        return session.page(self.rest.url, self.id)
+
     def _run(self) -> None:
         """Submit the job, follow it to its end, and leave nothing of it in the cluster."""
         try:
@@ -156,7 +160,7 @@ class Session(Attempt):
                 self._pause()
 
     def _note_away(self, error: UnreachableError) -> None:
-        self._tell(self.status._replace(reason=error.message, instance=self.rest.url))
+        self._tell(self.status._replace(reason=error.message, instance=self.page))
 
     # -- its end -------------------------------------------------------------------------------------------------------
 

@@ -73,11 +73,6 @@ def client_context(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def is_on(configuration: Mapping[str, Any]) -> bool:
-    """Whether Flink's configuration has the REST API speak TLS."""
-    return str(configuration.get("security.ssl.rest.enabled")).lower() == "true"
-
-
 def _openssl() -> str:
     found = find_program("openssl")
     if found is None:

@@ -124,7 +124,7 @@ def jobs(project: Any, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_pa
     """Writes a project of jobs in the session cluster, each with its call of af.flink."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
-    def write(programs: dict[str, str], **more: Any) -> None:
+    def write(programs: dict[str, str], own: dict[str, Any] | None = None, **more: Any) -> None:
         keys = {
             "platform": "kubernetes", "engine": "flink", "image": NAMES["flink"], "pull_policy": "IfNotPresent",
             "kubeconfig": str(session.kubeconfig), "namespace": session.namespace, "jobmanager": f"{NAME}:8081",
@@ -134,7 +134,7 @@ def jobs(project: Any, session: Session, monkeypatch: pytest.MonkeyPatch, tmp_pa
             "volumes": [{"mount": str(session.folder), "host_path": str(session.folder)}], **more,
         }  # fmt: skip
         body = "\n".join(f'with af.job("{name}"): {program}' for name, program in programs.items())
-        project.jobs(body, json.dumps({"*": keys}))
+        project.jobs(body, json.dumps({"*": keys, **(own or {})}))
         (project.root / "project.yaml").write_text(f"artifacts: {session.folder}/artifacts\n")
         project.write(few_sql=FEW, divides_sql=DIVIDES, many_sql=MANY)
         (project.root / "job.py").write_text(SCRIPT)
@@ -161,6 +161,12 @@ def job(project: Any, cli: Any) -> Callable[[str], dict[str, Any]]:
         return dict(found)
 
     return read
+
+
+def job_named(project: Any, cli: Any, run: str, name: str) -> dict[str, Any]:
+    """A job of a run, by its JSON."""
+    found = json.loads(cli("status", run, "--project", project.root, "--json").stdout)["jobs"]
+    return {each["name"]: each for each in found}[name]
 
 
 def rows(folder: Path) -> list[int]:
@@ -233,4 +239,38 @@ def test_a_job_whose_pod_is_killed_is_cancelled_and_its_retry_goes_on_from_its_c
     assert until(lambda: job(run)["state"] == "STOPPED", PATIENCE)
     found = Counter(rows(at / "retried"))
     assert found == Counter(range(1, len(found) + 1))
+    assert until(lambda: not session.left(), PATIENCE), session.left()
+
+
+def test_a_job_without_a_slot_is_queued_until_it_has_one_or_its_time_is_over(
+    jobs: Any, session: Session, project: Any, cli: Any
+) -> None:
+    at = session.folder
+    jobs(
+        {
+            "holds": f'af.flink(sql="many.sql", to="{at}/holds")',
+            "waits": f'af.flink(sql="many.sql", to="{at}/waits")\naf.run_after("waits", "holds")',
+            "expires": f'af.flink(sql="many.sql", to="{at}/expires")\naf.run_after("expires", "holds")',
+        },
+        {"expires": {"start_within": 45}},
+        exec_mode="STREAM",
+        **FREQUENT,
+    )
+    run = begun(project, cli)
+    words = "it waits for slots: of the 1 slots of 1 TaskManagers 0 are free"
+
+    def found(name: str) -> dict[str, Any]:
+        return job_named(project, cli, run, name)
+
+    assert until(lambda: found("holds")["state"] == "RUNNING", PATIENCE)
+    page = found("holds")["attempts"][-1]["instance"]
+    assert page.startswith(f"http://{NAME}:8081/#/job/running/")
+    assert until(lambda: (found("waits")["state"], found("waits")["reason"]) == ("QUEUED", words), PATIENCE)
+    assert until(lambda: found("expires")["state"] == "FAILED", PATIENCE)
+    assert found("expires")["reason"] == f"it has not started within 45 s: {words}"
+    assert found("waits")["state"] == "QUEUED"
+    assert cli("stop", run, "holds", "--grace", "0", "--project", project.root).returncode == 0
+    assert until(lambda: found("waits")["state"] == "RUNNING", PATIENCE)
+    assert cli("stop", run, "waits", "--grace", "0", "--project", project.root).returncode == 0
+    assert until(lambda: found("waits")["state"] == "STOPPED", PATIENCE)
     assert until(lambda: not session.left(), PATIENCE), session.left()
