@@ -80,6 +80,8 @@ def test_what_is_rendered_has_the_program_and_the_cluster_s_configuration(projec
         (", taskmanagers: {memory: 100Mi}", "must be at least 896Mi"),
         (", flink: {rest.port: 1}", "'rest.port' is the platform's to give"),
         (", on_stop: kill", "on_stop"),
+        (", on_stop: drain", "has on_stop: drain, and exec_mode BATCH: Flink takes no savepoint"),
+        (", restore_from: /sp/1", "has restore_from, and exec_mode BATCH"),
         (", jobmanager: 'flink'", "jobmanager must be host:port"),
         (", jars: [none.jar]", "there is no none.jar, which job 'count' names under jars"),
     ],

@@ -247,9 +247,8 @@ def test_the_cluster_s_configuration_has_the_job_s_keys():
     batch = configuration(Config(taskmanagers=TaskManagers(2, 2)), "a" * 32, **folders, restore_from=None)
     assert "$internal.pipeline.job-id" not in batch, "a batch program may submit several jobs"
     assert batch["parallelism.default"] == 4
-    assert (stop_mode(config), stop_mode(Config()), stop_mode(Config(on_stop="drain"))) == (
-        "savepoint", "cancel", "drain",
-    )  # fmt: skip
+    drains = Config(exec_mode=af.ExecutionMode.STREAM, on_stop="drain")
+    assert (stop_mode(config), stop_mode(Config()), stop_mode(drains)) == ("savepoint", "cancel", "drain")
 
 
 @pytest.mark.parametrize("mib", [896, 1024, 1728, 4096])

@@ -79,10 +79,10 @@ class FlinkKeys(Jsonable):
         savepoints: folder for savepoints, a path or URL that all of the cluster's processes reach; by default one of
             the job's, beside its checkpoints.
         checkpoints: folder for checkpoints; by default the one that all attempts of the job in its run share.
-        restore_from: a savepoint or retained checkpoint that the first attempt begins with.
+        restore_from: a savepoint or retained checkpoint that the first attempt of a STREAM job begins with.
         allow_non_restored_state: begin although that holds state of operators that the program no longer has.
         on_stop: what stopping the job does: ``savepoint`` (the default of STREAM jobs: take one, then end), ``drain``
-            (the same, after all windows and timers have fired), or ``cancel`` (the default of BATCH jobs).
+            (the same, after all windows and timers have fired), or ``cancel`` (BATCH jobs have no other way).
         jars: further jars for the job: connectors, functions. Paths in the project, or URLs that the cluster reads.
 
     Attributes:

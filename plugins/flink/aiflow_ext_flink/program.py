@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiflow_ext.plugin import AINode, AISubGraph, CodeError, JobContext, Problem, ProjectDesc
+from aiflow_ext.plugin import AINode, AISubGraph, CodeError, ExecutionMode, JobContext, Problem, ProjectDesc
 from aiflow_ext.plugin.authoring import InputRef, OutputFile
 from aiflow_ext.plugin.engines import edges, placeholders, read_whole, text_at, text_of
 from aiflow_ext_flink.authoring import PROGRAMS
+from aiflow_ext_flink.config import FlinkKeys
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _MANIFEST, _LARGEST_MANIFEST = "META-INF/MANIFEST.MF", 1 << 20  # bytes of it that are read
@@ -143,7 +144,7 @@ def program_of(sub_graph: AISubGraph, project: ProjectDesc) -> Program:
     """The program of a job, checked as far as this machine knows. Offline and repeatable.
 
     Raises CodeError with every mistake: several programs in a job, a file that is not there, a jar without the class, a
-    keyword that nothing uses, a property that the job lacks.
+    keyword that nothing uses, a property that the job lacks, a key for STREAM jobs in a BATCH one.
     """
     nodes = list(sub_graph.nodes)
     problems = [
@@ -169,7 +170,7 @@ def program_of(sub_graph: AISubGraph, project: ProjectDesc) -> Program:
     if problems:
         raise CodeError(problems=problems)
     found, problems = _read(nodes[0], Path(project.root))
-    problems += _unused(found)
+    problems += [*_unused(found), *_for_streams(sub_graph, found)]
     try:
         found.filled({name: "x" for name, value in found.names.items() if isinstance(value, (InputRef, OutputFile))},
                      sub_graph.config.properties)  # fmt: skip
@@ -178,6 +179,19 @@ def program_of(sub_graph: AISubGraph, project: ProjectDesc) -> Program:
     if problems:
         raise CodeError(problems=problems)
     return found
+
+
+def _for_streams(sub_graph: AISubGraph, program: Program) -> Iterator[Problem]:
+    """Keys of a BATCH job for what Flink has for streams alone: it would refuse the one, and forget the other."""
+    config, hint = sub_graph.config, "say exec_mode: STREAM, also of a program whose input ends; or take the key out"
+    if not isinstance(config, FlinkKeys) or config.exec_mode is ExecutionMode.STREAM:
+        return
+    if config.on_stop not in (None, "cancel"):
+        words = f"on_stop: {config.on_stop}, and exec_mode BATCH: Flink takes no savepoint of a batch job"
+        yield Problem(f"job {sub_graph.name!r} has {words}", program.where, hint)
+    if config.restore_from is not None:
+        words = "restore_from, and exec_mode BATCH: a batch job begins without state"
+        yield Problem(f"job {sub_graph.name!r} has {words}", program.where, hint)
 
 
 def _read(node: AINode, root: Path) -> tuple[Program, list[Problem]]:

@@ -265,7 +265,7 @@ class KubernetesFlinkJobPlugin(KubernetesJobPlugin):
         context, config = job.job_context, job.job_config
         assert context is not None
         assert isinstance(config, KubernetesFlinkJobConfig)
-        saves = config.exec_mode is ExecutionMode.STREAM and stop_mode(config) != "cancel"
+        saves = stop_mode(config) != "cancel"
         where: dict[str, Any] = {
             "drain": stop_mode(config) == "drain", "kubeconfig": config.kubeconfig, "context": config.context,
             "namespace": config.namespace, "folder": context.work_folder, "run_folder": context.run_folder,
