@@ -584,6 +584,21 @@ def test_the_end_of_a_run_is_delivered_with_all_its_jobs_and_again_when_it_has_e
     assert first[4] == second[4] == "00-aa-bb-01"
 
 
+def test_an_extension_is_told_what_an_attempt_asked_for_and_has_used(project, run_json, extended, tmp_path):
+    env = extended("""
+        import json, os
+        @af.hookimpl
+        def on_run_end(run):
+            (job,) = run.jobs
+            (attempt,) = job.attempts
+            open(os.environ["SEEN"], "w").write(json.dumps([attempt.asked, attempt.usage]))
+        """)
+    project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {cpu: 0.5, memory: 64Mi}\n")
+    (attempt,) = run_json(project, env=env)["jobs"]["a"]["attempts"]
+    used = [attempt["peak_memory"], attempt["cpu_seconds"], "process", None, None]
+    assert json.loads((tmp_path / "seen").read_text()) == [[0.5, 64 << 20, None], used]
+
+
 def test_the_end_of_a_run_that_an_extension_could_not_take_is_delivered_by_resume(project, cli, extended, tmp_path):
     env = extended(ENDS)
     project.jobs('with af.job("a"): af.cmd("true")', CMD + "a: {}\n")

@@ -132,6 +132,7 @@ def test_a_run_is_a_trace_of_nested_spans_with_the_times_and_states_on_record(pr
     attempt, found = record["jobs"]["bad"]["attempts"][1], spans["attempt 2 of bad"]
     known = attributes(found)
     assert (known["aiflow.native_id"], known["aiflow.exit_code"]) == (attempt["native_id"], 3)
+    assert all(known[f"aiflow.{key}"] == attempt[key] for key in ("cpu_seconds", "peak_memory", "usage_source"))
     assert (known["aiflow.platform"], known["aiflow.engine"]) == ("local", "cmd_line")
     assert (found.status.code, found.status.message) == (2, attempt["reason"])
     assert spans["attempt 1 of good"].status.code == 1

@@ -62,6 +62,9 @@ class RunTrace:
             "aiflow.instance": one.instance, "aiflow.exit_code": one.exit_code, "aiflow.signal": one.signal,
             "aiflow.timed_out": one.timed_out or None, "aiflow.out_of_memory": one.out_of_memory or None,
             "aiflow.restarts": one.restarts or None,
+            "aiflow.cpu_asked": one.asked.cpu, "aiflow.memory_asked": one.asked.memory,
+            "aiflow.cpu_seconds": one.usage.cpu_seconds, "aiflow.peak_memory": one.usage.peak_memory,
+            "aiflow.usage_source": one.usage.source,
         }  # fmt: skip
         with self._span(f"attempt {one.number} of {one.job}", run.run_id, ("attempt", one.job, one.number), parent,
                         begin, end, one.state, one.reason, about, running=one.started_at):  # fmt: skip
