@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from slurm_bed import Bed
 
+from aiflow_ext.run.store.ran_with import ran_with_of
+
 PATIENCE = 60.0
 
 
@@ -36,9 +38,10 @@ class Workflow:
         (self.project / "workflow.py").write_text(text)
         told = {"platform": "slurm", "engine": "cmd_line", **config}
         (self.project / "workflow.yaml").write_text(json.dumps({"job": told}))
-        self._drive("run", str(self.project))
+        self.drive("run", str(self.project))
 
-    def _drive(self, *argv: str) -> None:
+    def drive(self, *argv: str) -> None:
+        """Start a command of the command line."""
         self.process = subprocess.Popen([sys.executable, "-m", "aiflow_ext", *argv, "--json"], env=self.env, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
@@ -66,7 +69,7 @@ class Workflow:
 
     def resume(self) -> None:
         """Go on with the run in another driver."""
-        self._drive("resume", self.run, "--project", str(self.project))
+        self.drive("resume", self.run, "--project", str(self.project))
 
     def end(self) -> dict[str, Any]:
         """Wait for the end of the run; the job's record."""
@@ -212,3 +215,21 @@ def test_a_job_that_slurm_requeues_is_one_attempt_that_was_restarted(workflow: W
     job = workflow.end()
     (attempt,) = job["attempts"]
     assert (job["state"], attempt["restarts"], len(list(workflow.marks.iterdir()))) == ("FINISHED", 1, 2)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["the run's folder", "a shared folder"])
+def test_what_a_failed_python_job_ran_with_comes_with_its_logs(
+    workflow: Workflow, tmp_path: Path, shared: bool
+) -> None:
+    (workflow.project / "steps.py").write_text("def fail():\n    raise ValueError\n")
+    text = "import aiflow_ext as af\nfrom steps import fail\n\n\n@af.workflow\ndef one():\n"
+    (workflow.project / "workflow.py").write_text(f"{text}    with af.job('job'):\n        af.python(fail)\n")
+    told = {"platform": "slurm", "engine": "python", "python": sys.executable}
+    folder = {"folder": str(tmp_path / "shared")} if shared else {}
+    (workflow.project / "workflow.yaml").write_text(json.dumps({"job": {**told, **folder}}))
+    workflow.drive("run", str(workflow.project))
+    (attempt,) = workflow.end()["attempts"]
+    assert attempt["exit_code"] == 1
+    found = ran_with_of(attempt["folder"])
+    assert found is not None
+    assert found.python == ".".join(map(str, sys.version_info[:3]))

@@ -12,6 +12,7 @@ from typing import Any
 import aiflow_ext.plugin as af
 from aiflow_ext.plugin import secrets
 from aiflow_ext.plugin.engines import (
+    RAN_WITH,
     STREAMS,
     Bundle,
     CmdLineEngine,
@@ -123,7 +124,12 @@ class SlurmJob(af.AbstractJob):
         variables = job_environment(
             self, work_folder=work, project_folder=project, checkpoint_dir=str(self.checkpoints)
         )
-        return {**variables, "AIFLOW_REASON_FILE": f"{self.folder}/{states.REASON}", "PYTHONUNBUFFERED": "1"}
+        return {
+            **variables,
+            "AIFLOW_REASON_FILE": f"{self.folder}/{states.REASON}",
+            "AIFLOW_RAN_WITH_FILE": f"{self.folder}/{RAN_WITH}",
+            "PYTHONUNBUFFERED": "1",
+        }
 
 
 class SlurmJobPlugin(af.AbstractJobPlugin):
@@ -153,9 +159,9 @@ class SlurmJobPlugin(af.AbstractJobPlugin):
         job = _own(job)
         Path(job.folder, PAYLOAD).unlink(missing_ok=True)
         if job.config.folder:
-            for stream in STREAMS:
-                if Path(job.folder, stream).exists():
-                    shutil.copyfile(Path(job.folder, stream), Path(str(job.context.work_folder), stream))
+            for name in (*STREAMS, RAN_WITH):
+                if Path(job.folder, name).is_file():
+                    shutil.copyfile(Path(job.folder, name), Path(str(job.context.work_folder), name))
 
     def job_type(self) -> type[af.BaseJob]:
         return SlurmJob
