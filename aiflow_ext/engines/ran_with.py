@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from aiflow_ext.model.ran_with import RanWith
 
 VARIABLE = "AIFLOW_RAN_WITH_FILE"
+_LIBRARY = (folder := os.path.dirname(os.__file__), f"{folder}/lib-dynload")  # three hundred names, and none of use
 _LINE = 4000  # characters: it may travel in a log
 _METADATA = (".dist-info", ".egg-info")
 
@@ -32,7 +33,7 @@ def record(*, python: bool) -> None:
     path = os.environ.get(VARIABLE)
     if not path:
         return
-    text = "\n".join(_lines(json.dumps(ran_with(python=python)._asdict(), indent=0)))
+    text = "\n".join(_lines(json.dumps(ran_with(python=python)._asdict(), separators=(",\n", ":"))))
     try:
         # An earlier attempt may have left a FIFO or a link there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
@@ -63,6 +64,8 @@ def installed(paths: list[str]) -> dict[str, str]:
 
 def _listed(paths: list[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
+        if path in _LIBRARY:
+            continue
         try:
             names = os.listdir(path or ".")
         except OSError:  # an archive, or not there
