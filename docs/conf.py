@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import made
 
 project = "aiflow-ext"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 html_theme = "furo"
 html_title = "aiflow-ext"
 myst_heading_anchors = 6

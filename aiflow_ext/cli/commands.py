@@ -147,7 +147,7 @@ def _detached(run_id: str, pid: int, *, as_json: bool) -> int:
 def schedule(project: str, workflow: str | None, overlap: bool) -> int:
     """Fire PROJECT's scheduled workflows and periodic jobs when they are due, until it is interrupted.
 
-    Missed firings become one. A firing that fails is told, and the exit code is 1 then.
+    If several firings were missed, they become one. The exit code is 1 if a firing has failed.
     """
     from aiflow_ext.cli.scheduler import fire
 

@@ -27,7 +27,7 @@ PROFILE = click.option("--profile", metavar="NAME", shell_complete=completion.PR
 RUN = click.argument("run", metavar="RUN", shell_complete=completion.RUN)
 JOBS_OF_RUN = click.argument("job", nargs=-1, shell_complete=completion.JOB_OF_RUN)
 FROM_PROJECT = click.option("--project", type=click.Path(), metavar="PROJECT", shell_complete=completion.PROJECT,
-                             help="The folder of the run's project, where its id leaves doubt.")  # fmt: skip
+                             help="The folder of the run's project, if two projects have matching ids.")  # fmt: skip
 ON_INTERRUPT = click.option("--on-interrupt", type=click.Choice(["ask", "leave", "stop"]), help="What Ctrl-C does to "
                              "running jobs [default: ask on a terminal, else leave].")  # fmt: skip
 DETACH = click.option("--detach", is_flag=True, help="Leave a driver running in a session of its own, and return.")
