@@ -146,9 +146,40 @@ def in_process(harness: Harness, rounds: int) -> list[Row]:
     return [("hello in process", took["in process"], "<= 300 ms", f"run {took['run']}, import {took['import']}")]
 
 
+MANY = """import aiflow_ext as af
+
+@af.workflow
+def many():
+    for number in range(1000):
+        with af.job(f"step-{number}"):
+            af.cmd("true" if number % 10 else "echo wrong >&2; false")
+        if number >= 100:
+            af.run_after(f"step-{number}", f"step-{number - 100}", when="ended")
+"""
+
+
+def report(harness: Harness, rounds: int) -> list[Row]:
+    """``aiflow-ext report`` of a run of 1,000 jobs, of which 100 have failed."""
+    project = harness.work / "many"
+    shutil.rmtree(project, ignore_errors=True)
+    project.mkdir()
+    (project / "workflow.py").write_text(MANY)
+    (project / "workflow.yaml").write_text('"*": {platform: local, engine: cmd_line}\n')
+    argv = [sys.executable, "-m", "aiflow_ext"]
+    subprocess.run([*argv, "run", str(project)], check=False, stdout=subprocess.DEVNULL)  # some jobs are to fail
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        made = subprocess.run([*argv, "report", "latest", "--project", str(project)], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    size = Path(made.stdout.decode().strip()).stat().st_size
+    took = f"{statistics.median(seconds):.2f} s, {size / 1e6:.2f} MB"
+    return [("report of a run of 1,000 jobs", took, "<= 2 s, <= 2 MB", "")]
+
+
 MEASURES: dict[str, Callable[[Harness, int], list[Row]]] = {
     "discovery": discovery, "imports": imports, "hooks": hooks, "split": split, "jobs": jobs,
-    "in_process": in_process,
+    "in_process": in_process, "report": report,
 }  # fmt: skip
 
 

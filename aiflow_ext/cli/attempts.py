@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from aiflow_ext.cli.escape import one_line
 from aiflow_ext.cli.output import print
@@ -74,12 +73,7 @@ def _memory(attempt: AttemptRecord) -> Iterator[str]:
 
 
 def _ran_with(found: RanWith | None) -> str | None:
-    if found is None:
-        return None
-    parts: list[Any] = [f"Python {found.python}" if found.python else None, found.system, found.machine, found.libc]
-    if found.distributions is not None:
-        parts.append(f"{len(found.distributions)} distributions")
-    return ", ".join(str(each) for each in parts if each)
+    return None if found is None else found.in_words()
 
 
 def _moment(at: float) -> str:

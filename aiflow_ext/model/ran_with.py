@@ -43,6 +43,13 @@ class RanWith(NamedTuple):
             raise ValueError("distributions are not text by text")
         return cls(**found, distributions=installed)
 
+    def in_words(self) -> str:
+        """In a line: Python, system, machine, libc, and how many distributions, as far as they are known."""
+        parts = [f"Python {self.python}" if self.python else None, self.system, self.machine, self.libc]
+        if self.distributions is not None:
+            parts.append(f"{len(self.distributions)} distributions")
+        return ", ".join(each for each in parts if each)
+
 
 def _is_text_by_text(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(each, str) for pair in value.items() for each in pair)

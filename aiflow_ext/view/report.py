@@ -10,7 +10,7 @@ import base64
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiflow_ext.view.graph import graph_svg
@@ -69,6 +69,7 @@ class Report(NamedTuple):
         edges: between its jobs.
         now: the present moment, seconds since the epoch.
         logs: of failed jobs.
+        ran_with: by failed job, what it ran with, in words.
         pictures: among the artifacts.
         remarks: what could not be read, in sentences.
         version: of aiflow-ext.
@@ -78,6 +79,7 @@ class Report(NamedTuple):
     edges: Sequence[Edge]
     now: float
     logs: Sequence[LogEnd] = ()
+    ran_with: Mapping[str, str] = {}
     pictures: Sequence[Picture] = ()
     remarks: Sequence[str] = ()
     version: str = ""
@@ -90,7 +92,7 @@ def report_html(report: Report) -> str:
     parts = [
         *_head(run, jobs, report.now),
         *(f'<p class="remark">{text(each)}</p>' for each in report.remarks),
-        *_failures(run, jobs, report.logs, place),
+        *_failures(report, jobs, place),
         *_section("Graph", _legend(), _scrolled(graph_svg(jobs, report.edges, now=report.now, link=place.__getitem__))),
         *_section("Timeline", "<p>In the platforms' own times: dotted, waiting; outlined, queued; filled, running.</p>",
                   _scrolled(_timeline(report, jobs, place.__getitem__))),
@@ -155,20 +157,20 @@ def _timeline(report: Report, jobs: Sequence[Job], link: Callable[[str], str]) -
     return timeline_svg(jobs, report.edges, started_at=report.run["started_at"], until=until, link=link)
 
 
-def _failures(
-    run: Mapping[str, Any], jobs: Sequence[Job], logs: Iterable[LogEnd], place: Mapping[str, str]
-) -> Iterator[str]:
+def _failures(report: Report, jobs: Sequence[Job], place: Mapping[str, str]) -> Iterator[str]:
     failed = [job for job in jobs if job.state.failed]
     if not failed:
         return
     ends: dict[str, list[LogEnd]] = {}
-    for log in logs:
+    for log in report.logs:
         ends.setdefault(log.job, []).append(log)
     yield f"<section><h2>{text(counted(len(failed), 'failed job'))}</h2>"
     for job in failed[:MOST_FAILED]:
         yield f'<article><h3><a href="{place[job.name]}">{text(job.name)}</a> {sign_and_word(job.state)}'
         yield f" <small>{text(job.where)}</small></h3>"
         yield f'<pre class="reason">{lines(job.reason or "it does not say why")}</pre>'
+        if found := report.ran_with.get(job.name):
+            yield f"<p>It ran with {text(found)}.</p>"
         for log in ends.get(job.name, ()):
             yield _log(log)
         if not ends.get(job.name):
@@ -221,7 +223,7 @@ def _made_of(provenance: Mapping[str, Any]) -> Iterator[str]:
 
 def _again(run: Mapping[str, Any], jobs: Sequence[Job]) -> Iterator[str]:
     """The commands that look at the run, go on with it, and run it again."""
-    failed = next((job.name for job in jobs if job.state.failed), None)
+    failed = next((job for job in jobs if job.state.failed), None)
     options = [word for layer in (run.get("provenance") or {}).get("layers") or () if layer.startswith("-")
                for word in layer.split(" ", 1)]  # fmt: skip
     commands = [
@@ -233,8 +235,11 @@ def _again(run: Mapping[str, Any], jobs: Sequence[Job]) -> Iterator[str]:
     if failed is not None:
         commands[2:2] = [
             ("give what did not finish another attempt", ("resume", run["run"], "--failed")),
-            ("a log as a whole", ("logs", run["run"], failed, "--stderr")),
+            ("a log as a whole", ("logs", run["run"], failed.name, "--stderr")),
         ]
+        if failed.where.endswith(".python"):
+            again = ("reproduce", run["run"], failed.name, "--pdb")
+            commands.insert(2, ("run a failed job again here, under a debugger", again))
     elif run["ended_at"] is None:
         commands[2:2] = [("follow it to its end", ("status", run["run"], "--watch"))]
     yield "<section><h2>Again</h2><dl>"

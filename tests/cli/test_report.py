@@ -67,6 +67,8 @@ def test_a_report_stands_alone_and_has_the_failed_jobs_reason_and_the_ends_of_it
     assert page.harm() == []
     assert "ValueError: <b>too large</b>" in page.text
     assert "the last line" in page.text
+    assert "It ran with Python 3." in page.text
+    assert f"aiflow-ext reproduce {ended.run_id} '{ODD}' --pdb" in page.text
     assert "</pre><script>alert(2)</script>" in page.text
     assert f"waits for {ODD} to be finished; it is FAILED" in page.text
     assert len(html) < 100_000

@@ -44,6 +44,12 @@ def test_neighbours_are_beside_each_other_although_they_were_opened_in_another_o
     assert [made.places[name][1] for name in "xyz"] == [made.places[name][1] for name in "abc"]
 
 
+def test_a_box_is_in_the_middle_of_those_that_follow_it() -> None:
+    made = layout(list("abxyzw"), [("a", "x"), ("a", "y"), ("a", "z"), ("b", "w")])
+    assert made.places["a"][1] == made.places["y"][1]
+    assert made.places["b"][1] == made.places["w"][1]
+
+
 def test_a_graph_has_the_same_places_every_time_whatever_the_order_of_its_edges() -> None:
     edges = [(f"n{number}", f"n{other}") for number in range(40) for other in range(number + 1, min(number + 9, 40), 3)]
     names = [f"n{number}" for number in range(40)]

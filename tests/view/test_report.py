@@ -79,6 +79,7 @@ def test_nothing_that_others_wrote_runs_or_loads_anything() -> None:
     html = report_html(
         Report(shown, [Edge(HOSTILE, HOSTILE, HOSTILE)], 40.0,
                [LogEnd(HOSTILE, 1, HOSTILE, HOSTILE.encode() + b"\xff\x1b[31m<b>", 0)],
+               {HOSTILE: HOSTILE},
                [Picture(HOSTILE, HOSTILE, "image/svg+xml", b"<svg onload='alert(1)'/>", HOSTILE)], [HOSTILE], HOSTILE)
     )  # fmt: skip
     page = Page(html)

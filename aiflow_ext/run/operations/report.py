@@ -19,6 +19,7 @@ from aiflow_ext.run.operations.observe import Observed
 from aiflow_ext.run.operations.outputs import PATIENCE, files_of
 from aiflow_ext.run.operations.seen import seen_edges, seen_plan
 from aiflow_ext.run.planning.plan import Plan
+from aiflow_ext.run.store.ran_with import ran_with_of
 from aiflow_ext.run.store.records import AttemptRecord, RunRecord
 from aiflow_ext.shared_folder import share_file
 from aiflow_ext.supervise.clock import Clock
@@ -82,6 +83,7 @@ def _written(
         edges,
         Clock(record.folder).now(),
         list(_logs(record)),
+        {each.job: found.in_words() for each in _failed(record) if (found := ran_with_of(each.folder)) is not None},
         [] if plan is None else list(_pictures(plan, record)),
         remarks,
         aiflow_ext.__version__,
@@ -106,10 +108,14 @@ def _replace(path: Path, data: bytes) -> None:
                          hint="name a file in a folder that you can write to: --output FILE") from error  # fmt: skip
 
 
+def _failed(record: RunRecord) -> list[AttemptRecord]:
+    """The latest attempts of the failed jobs that are told of at length."""
+    return [job.last for job in record.jobs.values() if job.state.failed and job.last is not None][:MOST_FAILED]
+
+
 def _logs(record: RunRecord) -> Iterator[LogEnd]:
     """The ends of the logs of failed jobs, as far as they are on this machine."""
-    failed = [job.last for job in record.jobs.values() if job.state.failed and job.last is not None]
-    for attempt in failed[:MOST_FAILED]:
+    for attempt in _failed(record):
         containers = [f"container-{name}.log" for name in kept_containers(attempt)]
         for stream in (*reversed(STREAMS), *containers):
             if (end := _end(attempt, stream)) is not None:
