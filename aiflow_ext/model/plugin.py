@@ -146,17 +146,16 @@ class AbstractJobEnvironment(ABC):
 
     @abstractmethod
     def variables(self, context: JobContext, traceparent: str | None) -> Mapping[str, str]:
-        """The variables of one attempt, by name; none: an empty mapping. No secrets: they are shown by ``render``.
+        """The variables of one attempt. No secrets: they are shown by ``render``.
 
         When: whenever the attempt's job is generated, in any process: for ``render``, for its start, and again by a
         driver that comes back. Offline, quick, and repeatable: the same attempt gets the same variables.
 
-        Args:
-            context: which attempt of which job in which run; no native id yet. For ``render`` the run's id is
-                ``${run}``.
-            traceparent: the variable TRACEPARENT of the process that has started the run; None: it had none.
-
-        Names that begin with ``AIFLOW_``, and what no environment can hold, are left out with a warning.
+        :param context: which attempt of which job in which run; no native id yet. For ``render`` the run's id is
+            ``${run}``.
+        :param traceparent: the variable TRACEPARENT of the process that has started the run; None: it had none.
+        :return: text by name. Names that begin with ``AIFLOW_``, and what no environment can hold, are left out with a
+            warning.
         Raising: logged; the job goes without these variables.
         """
 
