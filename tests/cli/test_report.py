@@ -12,6 +12,8 @@ import pytest
 from pages import Page
 
 import aiflow_ext as af
+from aiflow_ext.bounded_call import CallTooLong
+from aiflow_ext.run.operations import report as under_test
 
 ODD = "fit </script><img src=x onerror=alert(1)>"
 STEPS = """
@@ -88,6 +90,28 @@ def test_pictures_are_shown_where_they_are_what_their_job_has_recorded(ended, cl
     assert "rotten.png: it is not what the job has recorded" in page.text
     assert "gone.jpg: it cannot be read: " in page.text
     assert "large.png: it is not shown, because of its size: 5,242,880 bytes" in page.text
+
+
+def test_pictures_at_a_url_are_shown_and_a_file_system_that_is_silent_is_waited_for_once(
+    project, cli, tmp_path, monkeypatch
+):
+    body = 'with af.job("plot"): [af.python(draw, name, b"x") for name in ("a.png", "b.png")]'
+    project.jobs(body, '"*": {platform: local, engine: python}\n', STEPS)
+    project.write(project_yaml=f"artifacts: local://{tmp_path}/far\n")
+    ended = af.run_project(project.root, check=True)
+    path = report(cli, ended)
+    assert len(Page(path.read_text(encoding="utf-8")).of("img")) == 2
+    asked = []
+
+    def silent(seconds, call):
+        asked.append(call)
+        raise CallTooLong("it has not answered for 10 s")
+
+    monkeypatch.setattr(under_test, "result_within", silent)  # a file system that never answers
+    text = Page(af.open_run(ended).report(path).read_text(encoding="utf-8")).text
+    assert "a.png: it cannot be read: it has not answered for 10 s" in text
+    assert "b.png: it cannot be read: its file system does not answer" in text
+    assert len(asked) == 1
 
 
 def test_a_log_of_any_kind_and_size_does_no_harm(ended, cli):

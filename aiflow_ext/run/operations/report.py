@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiflow_ext
-from aiflow_ext.bounded_call import result_within
+from aiflow_ext.bounded_call import CallTooLong, result_within
 from aiflow_ext.model.errors import AiflowError, StateError
 from aiflow_ext.model.names import local_path
 from aiflow_ext.regular_file import read_regular, read_whole
@@ -138,7 +138,7 @@ def _end(attempt: AttemptRecord, stream: str) -> LogEnd | None:
 
 def _pictures(plan: Plan, record: RunRecord) -> Iterator[Picture]:
     """The pictures among the files that finished jobs have kept."""
-    left = LARGEST_PICTURES
+    left, silent = LARGEST_PICTURES, False
     found = [each for each in files_of(plan, record) if each["form"] == "file" and _kind(each["path"]) is not None]
     for number, each in enumerate(found):
         path, kind = each["path"], _kind(each["path"]) or ""
@@ -153,8 +153,11 @@ def _pictures(plan: Plan, record: RunRecord) -> Iterator[Picture]:
             )
             continue
         try:
+            if silent:
+                raise CallTooLong("its file system does not answer")
             data = _read(path, each["size"])
         except Exception as error:  # of any file system
+            silent = silent or isinstance(error, CallTooLong)  # one wait for all pictures
             yield Picture(each["job"], name, kind, None, f"it cannot be read: {error}"[:300])
             continue
         if hashlib.sha256(data).hexdigest() != each["sha256"]:
